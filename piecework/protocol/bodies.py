@@ -1,0 +1,76 @@
+"""Reading and writing message bodies: JSON and MessagePack, the same typed messages in both."""
+
+from collections.abc import Hashable
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from piecework.protocol.ids import Id
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+BINARY = "application/octet-stream"
+
+T = TypeVar("T")
+_Decoder = msgspec.json.Decoder[T] | msgspec.msgpack.Decoder[T]
+
+
+class BodyError(ValueError):
+    """The body is not JSON or MessagePack at all."""
+
+
+class MessageError(ValueError):
+    """The body was read, but a field is missing or has a wrong type or value."""
+
+
+def _encode_special(value: object) -> object:
+    if isinstance(value, Id):
+        return str(int(value))
+    raise TypeError(f"cannot send a {type(value).__name__}")
+
+
+def _decode_special(type_: type, value: object) -> object:
+    if type_ is Id:
+        return Id.parse(value)
+    raise TypeError(f"cannot read a {type_.__name__}")
+
+
+_json_encoder = msgspec.json.Encoder(enc_hook=_encode_special)
+_msgpack_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_special)
+
+
+@cache
+def _json_decoder(type_: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_, strict=False, dec_hook=_decode_special)
+
+
+@cache
+def _msgpack_decoder(type_: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(type_, strict=False, dec_hook=_decode_special)
+
+
+def encode(message: object, media_type: str = JSON) -> bytes:
+    """Write a message as JSON, or as MessagePack when ``media_type`` is that."""
+    return (_msgpack_encoder if media_type == MSGPACK else _json_encoder).encode(message)
+
+
+def decode(body: bytes, type_: type[T], media_type: str | None = JSON) -> T:
+    """Read a message from a body.
+
+    Every body that is not announced as MessagePack is read as JSON, whatever its type says (old clients
+    send none, or a wrong one); an empty body is the empty object. Numbers and booleans may come as strings.
+
+    Raises BodyError when the bytes are neither, MessageError when a field does not fit.
+    """
+    packed = media_type is not None and media_type.partition(";")[0].strip().lower() == MSGPACK
+    if not body:
+        body, packed = b"{}", False
+    try:
+        decoder: _Decoder[T] = (_msgpack_decoder if packed else _json_decoder)(cast("Hashable", type_))
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise MessageError(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        kind = "MessagePack" if packed else "JSON"
+        raise BodyError(f"the body is not {kind}: {error}") from error

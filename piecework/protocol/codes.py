@@ -1,0 +1,90 @@
+"""The numbers that replies carry in ``code`` and the kinds of error that an outcome carries."""
+
+from enum import IntEnum, StrEnum
+
+
+class Code(IntEnum):
+    """What a reply says in ``code``. 6xx data, 7xx lambda, 8xx worker, 9xx job, below 100 general."""
+
+    OK = 0
+    """Done."""
+    ERROR = 1
+    """Something failed that has no code of its own; the message says what."""
+    BAD_BODY = 2
+    """The body is neither JSON nor MessagePack, or is not what its type says."""
+    INVALID = 3
+    """A field or parameter has a wrong type or value; the message names it."""
+    UNAUTHORIZED = 4
+    """No valid token came with the request."""
+    FORBIDDEN = 5
+    """The token's scope does not cover this request, or the page that sent it is foreign."""
+    TOO_LARGE = 6
+    """The body is larger than the server takes; the message has the limit."""
+    BUSY = 7
+    """Too many requests are waiting; try again later."""
+    STORAGE_FULL = 8
+    """The disk is full. Nothing of this request was stored."""
+    DATABASE_AWAY = 9
+    """The database does not answer. Nothing of this request was stored."""
+    NO_SUCH_PATH = 10
+    """No endpoint has this path."""
+    METHOD_NOT_ALLOWED = 11
+    """The path exists, but not with this method."""
+    INTERNAL = 12
+    """A bug in the server; its log has the details."""
+    STOPPING = 13
+    """The server is stopping; try again in a moment."""
+
+    BLOB_NOT_FOUND = 601
+    """No blob has this id."""
+    UPLOAD_WITHOUT_FILE = 602
+    """The upload has no part named ``file``."""
+    UPLOAD_BROKEN = 603
+    """The upload ended before its body was complete. Nothing was stored."""
+    BLOB_IN_USE = 604
+    """A lambda or an unfinished job uses the blob."""
+
+    LAMBDA_NOT_FOUND = 701
+    """No lambda has this id."""
+    MODULE_INVALID = 702
+    """The codex cannot run under the runtime that the lambda names; the message says why."""
+
+    WORKER_NOT_FOUND = 801
+    """No worker has this id: register again."""
+    WORKER_RETIRED = 802
+    """The worker was retired: register again."""
+
+    JOB_NOT_FOUND = 901
+    """No job has this id."""
+    LEASE_LOST = 902
+    """The lease is not the job's current one: the outcome is refused."""
+    KEY_CONFLICT = 903
+    """Another job with other content has the same idempotency key."""
+    BAD_TRANSITION = 904
+    """The job cannot go from its state to the one asked for."""
+
+    NO_JOB = 1299
+    """Nothing to do for this worker now. Not an error."""
+
+
+class ErrorKind(StrEnum):
+    """Why an attempt failed."""
+
+    GUEST = "guest"
+    """The function said so: exit code other than 0, or an error answer."""
+    TRAP = "trap"
+    """The module trapped, or its process crashed."""
+    TIMEOUT = "timeout"
+    """It ran longer than its ``timeout_s``."""
+    MEMORY = "memory"
+    """It wanted more than its ``memory_bytes``."""
+    FUEL = "fuel"
+    """It used up its ``fuel``."""
+    OUTPUT = "output"
+    """It wrote more than its ``output_bytes``."""
+    LOAD = "load"
+    """The codex is missing, does not compile, or lacks an import or export. Never retried."""
+    WORKER = "worker"
+    """The worker vanished or was shut down."""
+    INPUT = "input"
+    """The input blob is missing or broken."""

@@ -1,0 +1,87 @@
+"""Bytes that travel inside a message instead of through an upload or download of their own."""
+
+import base64
+import binascii
+from typing import Any, Self
+
+import msgspec
+from msgspec import UNSET
+
+from piecework.protocol.ids import NO_ID, Id
+from piecework.protocol.messages.base import Maybe
+
+
+class Content(msgspec.Struct, kw_only=True):
+    """Bytes inside a message, in exactly one of four spellings; or a blob that is there already.
+
+    ``bytes`` is for MessagePack (in JSON it is base64, like ``base64``).
+    """
+
+    id: Maybe[Id] = UNSET
+    """The blob's id."""
+    text: Maybe[str] = UNSET
+    """UTF-8 text."""
+    base64_: Maybe[str] = msgspec.field(default=UNSET, name="base64")
+    """Any bytes, standard base64."""
+    json_: Any = msgspec.field(default=UNSET, name="json")
+    """A JSON value; its compact text is the content."""
+    raw: Maybe[bytes] = msgspec.field(default=UNSET, name="bytes")
+    """Any bytes."""
+
+    @property
+    def is_inline(self) -> bool:
+        return any(value is not UNSET for value in (self.text, self.base64_, self.json_, self.raw))
+
+    def read(self) -> bytes:
+        """Return the bytes. Raises ValueError unless exactly one spelling is there and it is sound."""
+        given = [value for value in (self.text, self.base64_, self.json_, self.raw) if value is not UNSET]
+        if len(given) != 1:
+            raise ValueError("inline content has exactly one of: text, base64, json, bytes")
+        if isinstance(self.raw, bytes):
+            return self.raw
+        if isinstance(self.text, str):
+            return self.text.encode()
+        if isinstance(self.base64_, str):
+            try:
+                return base64.b64decode(self.base64_, validate=True)
+            except binascii.Error as error:
+                raise ValueError(f"base64 content is broken: {error}") from error
+        return msgspec.json.encode(self.json_)
+
+    @classmethod
+    def of(cls, data: bytes, *, packed: bool, blob: Maybe[Id] = UNSET) -> Self:
+        """Wrap bytes for sending: as ``bytes`` in MessagePack, in JSON as ``text`` when they are UTF-8."""
+        if packed:
+            return cls(id=blob, raw=data)
+        try:
+            return cls(id=blob, text=data.decode())
+        except UnicodeDecodeError:
+            return cls(id=blob, base64_=base64.b64encode(data).decode())
+
+
+BlobRef = str | int | Content
+"""How a request names a blob: by id, or by an object with the bytes themselves."""
+
+
+def blob_id(ref: BlobRef | None) -> Id | None:
+    """Return the id that a reference names; None when it holds bytes, or names none (id 0).
+
+    Raises ValueError for an id that is not a number.
+    """
+    if ref is None:
+        return None
+    if isinstance(ref, Content):
+        number = NO_ID if isinstance(ref.id, msgspec.UnsetType) else ref.id
+    else:
+        number = Id.parse(ref)
+    return number or None
+
+
+def inline_bytes(ref: BlobRef | None) -> bytes | None:
+    """Return the bytes that a reference holds; None when it names a blob instead.
+
+    Raises ValueError when the content is not sound.
+    """
+    if isinstance(ref, Content) and (ref.is_inline or ref.id is UNSET):
+        return ref.read()
+    return None

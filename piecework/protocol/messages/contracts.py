@@ -1,0 +1,137 @@
+"""The exchange in which a worker hands in outcomes and is given jobs."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from piecework.protocol.ids import Id
+from piecework.protocol.messages.base import Maybe, Message, Reply
+from piecework.protocol.messages.content import Content
+from piecework.protocol.messages.lambdas import Grants, Limits
+from piecework.protocol.messages.outcomes import LeaseRef, Outcome, OutcomeAck
+
+
+class ContractRequest(Message, kw_only=True):
+    """The body of ``POST /worker/{id}/contract``. The worker is named by the path; its id here is ignored."""
+
+    tags: list[str] | None = None
+    extra_tag: list[str] | None = None
+    timeout: float | None = None
+    """Seconds to wait for a job; the server answers before."""
+    max: Maybe[Annotated[int, Meta(ge=0)]] = UNSET
+    """Lease up to this many jobs; 0 hands in outcomes only."""
+    inline_max_bytes: Annotated[int, Meta(ge=0)] = 0
+    """Inputs up to this size come inside the reply."""
+    outcomes: list[Outcome] = []
+    """Ends of earlier leases; recorded before anything is leased."""
+    incarnation: Maybe[str] = UNSET
+    """The start of the process that asks. A new one ends the leases of the one before."""
+
+    def all_tags(self) -> list[str]:
+        """Return the tags under both names together."""
+        return [*(self.tags or []), *(self.extra_tag or [])]
+
+    @property
+    def is_extended(self) -> bool:
+        return self.max is not UNSET or bool(self.outcomes)
+
+
+class LeasedLambda(msgspec.Struct, kw_only=True, frozen=True):
+    """The lambda of leased jobs: what the agent needs to load it."""
+
+    id: Id
+    runtime: str
+    codex: Id
+    codex_checksum: str = ""
+    """SHA-256, hex; empty when there is no such blob."""
+    codex_size: int = 0
+    grants: Grants = Grants()
+    deterministic: bool = False
+    mode: str = "text"
+
+
+class LeasedJob(msgspec.Struct, kw_only=True):
+    """One leased job: all that the agent needs to run it."""
+
+    job: Id
+    lease: str
+    lease_s: float
+    """Seconds, from the answer on, until the lease ends unless it is renewed."""
+    attempt: int
+    lambda_: Id = msgspec.field(name="lambda")
+    input: Content
+    """The blob's id (0: no input), with the bytes when they are small."""
+    input_checksum: str = ""
+    """SHA-256, hex; empty when there is no input."""
+    input_size: int = 0
+    args: list[str] = []
+    env: dict[str, str] = {}
+    limits: Limits = Limits()
+    """Complete: the job's, over the lambda's, over the server's."""
+
+
+class ContractReply(Reply, kw_only=True):
+    """The answer of a contract. v0.5 gets ``job``; from ``jobs`` on, extended requests only."""
+
+    id: Id
+    """The worker."""
+    job: Maybe[Id] = UNSET
+    job_id: Maybe[Id] = UNSET
+    message: Maybe[str] = UNSET
+    jobs: Maybe[list[LeasedJob]] = UNSET
+    lambdas: Maybe[list[LeasedLambda]] = UNSET
+    """Each lambda of ``jobs`` once."""
+    acks: Maybe[list[OutcomeAck]] = UNSET
+    """One for each outcome, in order."""
+    drain: Maybe[bool] = UNSET
+    """True: an operator asks this worker to take no more jobs."""
+
+
+class FinishRequest(Message, kw_only=True):
+    """The body of ``POST /worker/{id}/finish``."""
+
+    outcomes: list[Outcome]
+
+
+class FinishReply(Reply, kw_only=True):
+    """The answer of ``POST /worker/{id}/finish``. HTTP 409 and code 902 when every outcome was refused."""
+
+    acks: list[OutcomeAck]
+    message: Maybe[str] = UNSET
+
+
+class LogPart(LeaseRef, kw_only=True, frozen=True):
+    """What a running job logged since the last heartbeat."""
+
+    log: bytes
+    """Base64 in JSON."""
+    offset: int
+    """Bytes that the job logged before ``log``."""
+
+
+class HeartbeatRequest(Message, kw_only=True):
+    """The body of ``POST /worker/{id}/heartbeat``."""
+
+    leases: list[LeaseRef]
+    """Every lease that the agent holds, started or not."""
+    logs: list[LogPart] = []
+    incarnation: Maybe[str] = UNSET
+
+
+class RenewedLease(LeaseRef, kw_only=True, frozen=True):
+    """A lease that goes on."""
+
+    lease_s: float
+    """Seconds from the answer on."""
+
+
+class HeartbeatReply(Reply, kw_only=True):
+    """The answer of ``POST /worker/{id}/heartbeat``."""
+
+    leases: list[RenewedLease]
+    lost: list[Id]
+    """Jobs whose lease was not the current one: stop them, their outcome would be refused."""
+    cancel: list[Id]
+    """Jobs that someone cancelled: stop them."""
+    drain: bool

@@ -1,0 +1,104 @@
+"""Lambdas: code, the runtime it needs, and defaults for its jobs."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET
+
+from piecework.protocol.ids import Id
+from piecework.protocol.messages.base import Maybe, Message, Reply, first_set
+
+
+class Limits(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """What one attempt may use. None: the lambda's limit, else the server's, holds."""
+
+    timeout_s: float | None = None
+    """Wall time, seconds, above 0."""
+    memory_bytes: int | None = None
+    """Linear memory of the guest, bytes."""
+    fuel: int | None = None
+    """Wasm fuel, about one unit per instruction; not counted unless given."""
+    output_bytes: int | None = None
+    """Size of the output, bytes."""
+    log_bytes: int | None = None
+    """Size of the kept log, bytes; the newest is kept."""
+
+    def over(self, other: "Limits") -> "Limits":
+        """Return these limits, completed by ``other`` where they are silent."""
+        mine, theirs = msgspec.structs.asdict(self), msgspec.structs.asdict(other)
+        return Limits(**{name: theirs[name] if value is None else value for name, value in mine.items()})
+
+
+class Grants(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """What a lambda may touch, where the node's operator allows it too. Nothing unless listed."""
+
+    http: list[str] = []
+    """Hosts, as ``host`` or ``host:port``."""
+    redis: bool = False
+    """The node's Redis."""
+    files: Literal["read", "write"] | None = None
+    """Files in the job's private directory."""
+    env: list[str] = []
+    """Names of variables of the node's environment."""
+
+
+class LambdaCreate(Message, kw_only=True):
+    """The body of ``POST /lambda``. ``code_id`` is an old name of ``codex``."""
+
+    codex: Maybe[Id | None] = UNSET
+    """The blob with the code; 0 for none."""
+    code_id: Maybe[Id | None] = UNSET
+    runtime: str
+    """``Base[+Feature…]``."""
+    name: Maybe[str | None] = UNSET
+    """For people; need not be unique."""
+    tags: list[str] | None = None
+    """Added to the tags of each of its jobs."""
+    args: list[str] | None = None
+    """Command line of its jobs, without the program's name."""
+    env: dict[str, str] | None = None
+    """Environment of its jobs."""
+    limits: Limits = Limits()
+    grants: Grants = Grants()
+    deterministic: bool = False
+    """Clock and random come from the job: the same input gives the same output."""
+    mode: Literal["text", "json", "http"] = "text"
+    """How a Capsule module is called."""
+
+    def codex_id(self) -> Id | None:
+        """Return the codex under whichever name it was sent; None when it was not sent."""
+        found: Id | None = first_set(self.codex, self.code_id)
+        return found
+
+
+class LambdaCreated(Reply, kw_only=True):
+    """The answer of ``POST /lambda``."""
+
+    id: Id
+
+
+class LambdaInfo(Reply, kw_only=True):
+    """The answer of ``GET /lambda/{id}``. The fields from ``name`` on only with ``?view=full``."""
+
+    id: Id
+    codex: Id
+    runtime: str
+    name: Maybe[str | None] = UNSET
+    codex_checksum: Maybe[str] = UNSET
+    codex_size: Maybe[int] = UNSET
+    created_at: Maybe[float] = UNSET
+    tags: Maybe[list[str]] = UNSET
+    args: Maybe[list[str]] = UNSET
+    env: Maybe[dict[str, str]] = UNSET
+    limits: Maybe[Limits] = UNSET
+    grants: Maybe[Grants] = UNSET
+    deterministic: Maybe[bool] = UNSET
+    mode: Maybe[str] = UNSET
+
+
+class LambdaList(Reply, kw_only=True):
+    """The answer of ``GET /lambda``: newest first."""
+
+    lambdas: list[LambdaInfo]
+    next: Maybe[str] = UNSET
+    """The cursor of the next page; absent on the last."""

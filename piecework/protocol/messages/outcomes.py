@@ -1,0 +1,68 @@
+"""What an execution produced, and whether the server took it."""
+
+import msgspec
+from msgspec import UNSET
+
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.ids import Id
+from piecework.protocol.messages.base import Maybe
+from piecework.protocol.messages.content import BlobRef
+from piecework.protocol.states import JobState
+
+
+class JobError(msgspec.Struct, kw_only=True, frozen=True):
+    """Why an attempt failed."""
+
+    kind: ErrorKind
+    message: str
+    trace: Maybe[str] = UNSET
+    """Where in the guest it happened, when that is known."""
+
+
+class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """What an attempt used; fields that were not measured are left out."""
+
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    fuel: int | None = None
+    memory_bytes: int | None = None
+    """The guest's linear memory at its largest."""
+
+
+class LeaseRef(msgspec.Struct, kw_only=True, frozen=True):
+    """One lease of one job."""
+
+    job: Id
+    lease: str
+    """The fencing token that the contract gave."""
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """The end of one lease.
+
+    ``state`` is ``Finished``, ``Fail_Execution``, ``Cancelled`` (the server asked for it), or ``Enqueued``:
+    the worker hands the job back unstarted, and the attempt does not count.
+    Sending the same outcome twice is safe: (job, lease) decides.
+    """
+
+    job: Id
+    lease: str
+    state: JobState
+    output: BlobRef | None = None
+    error: Maybe[JobError | None] = UNSET
+    usage: Usage = Usage()
+    log: Maybe[bytes] = UNSET
+    """The kept end of the guest's log (base64 in JSON)."""
+    log_offset: int = 0
+    """How many bytes of log came before ``log`` and were dropped."""
+
+
+class OutcomeAck(msgspec.Struct, kw_only=True):
+    """What became of one outcome."""
+
+    job: Id
+    lease: str
+    code: int = 0
+    """0: accepted, now or before; else why it was refused (902: the lease is not the current one)."""
+    message: Maybe[str] = UNSET
+    """The reason of a refusal."""

@@ -1,0 +1,51 @@
+"""The states of a job, and how old and new clients spell them."""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands. The values are the wire names, letter by letter."""
+
+    PAUSED = "Paused"
+    """Not queued; someone must resume it."""
+    WAITING = "Waiting"
+    """Due later, or backing off after a failed attempt."""
+    ENQUEUED = "Enqueued"
+    """Can be contracted now."""
+    PRE_ASSIGNED = "PreAssigned"
+    """Set aside for one worker."""
+    RUNNING = "Running"
+    """Leased to a worker."""
+    FINISHED = "Finished"
+    """Final: it has an accepted result."""
+    FAILED = "Fail_Execution"
+    """Final: every attempt failed."""
+    CANCELLED = "Cancelled"
+    """Final: someone, or its expiry time, ended it before it had a result."""
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
+
+_SYNONYMS = {
+    "failed": JobState.FAILED,
+    "fail": JobState.FAILED,
+    "ready": JobState.ENQUEUED,
+    "resumed": JobState.ENQUEUED,
+    "canceled": JobState.CANCELLED,
+} | {state.value.lower(): state for state in JobState}
+
+
+def parse_state(text: str) -> JobState:
+    """Read a state in any case and under any of its synonyms.
+
+    Raises ValueError, naming the states there are, for an unknown one.
+    """
+    try:
+        return _SYNONYMS[text.strip().lower()]
+    except KeyError:
+        known = ", ".join(state.value for state in JobState)
+        raise ValueError(f"there is no job state {text[:40]!r}; the states are {known}") from None
