@@ -1,0 +1,64 @@
+"""The client: one method for each thing that a server can do."""
+
+from collections.abc import Callable
+from typing import Self
+
+import requests
+
+from piecework.client.blobs import BlobCalls
+from piecework.client.transport import Patience, Request, Transport
+from piecework.client.workers import WorkerCalls
+from piecework.protocol import bodies
+from piecework.protocol.messages import MessageReply, VersionReply
+
+
+class Client(BlobCalls, WorkerCalls):
+    """A server, as a program sees it. Threads may share one client: each gets its own connection.
+
+    Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the
+    server is busy; ``attempts=1`` switches that off. Every method may raise ``ServerUnreachable``,
+    ``BadReply``, and ``ApiError`` or one of its subclasses.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        attempts: int = Patience.attempts,
+        connect_timeout_s: float = Patience.connect_s,
+        read_timeout_s: float = Patience.read_s,
+        media_type: str = bodies.MSGPACK,
+        new_session: Callable[[], requests.Session] = requests.Session,
+    ) -> None:
+        """Prepare for talking to ``url``; nothing is sent yet. Raises ValueError when it is not a URL."""
+        patience = Patience(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
+        self.transport = Transport(
+            url, token, patience=patience, media_type=media_type, new_session=new_session
+        )
+
+    def ping(self) -> str:
+        """Return what the server says when it is alive."""
+        return self.transport.call(Request("GET", "/ping", repeatable=True), MessageReply).message
+
+    def version(self) -> str:
+        """Return the server's version."""
+        return self.transport.call(Request("GET", "/sys/version", repeatable=True), VersionReply).version
+
+    @property
+    def url(self) -> str:
+        """The server's base URL, without a slash at its end."""
+        return self.transport.url
+
+    def close(self) -> None:
+        """Close all connections. Using the client again opens new ones."""
+        self.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"

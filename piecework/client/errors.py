@@ -1,0 +1,112 @@
+"""What can go wrong when a program talks to a server."""
+# ruff: noqa: N818  # the names say what happened; "Error" at their end would add nothing
+
+from collections.abc import Sequence
+
+from piecework.protocol.ids import Id
+
+
+class ClientError(Exception):
+    """The root of everything that the client raises on purpose."""
+
+
+class ServerUnreachable(ClientError):
+    """No whole answer came from the server: it is down, too slow, or the URL is wrong."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"no answer from {url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class BadReply(ClientError):
+    """Something answered, but not as a Piecework server answers. The URL may name another program."""
+
+
+class ChecksumMismatch(ClientError):
+    """Bytes arrived damaged: their SHA-256 is not the one that was announced."""
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(f"{what} arrived damaged: SHA-256 {found}, expected {expected}")
+
+
+class StillRunning(ClientError, TimeoutError):
+    """The time to wait was over before every job had ended."""
+
+    def __init__(self, unfinished: Sequence[Id]) -> None:
+        jobs = "1 job has" if len(unfinished) == 1 else f"{len(unfinished)} jobs have"
+        super().__init__(f"{jobs} not ended within the time to wait")
+        self.unfinished = list(unfinished)
+
+
+class JobFailed(ClientError):
+    """The job ended without a result."""
+
+    def __init__(self, job: Id, kind: str, message: str) -> None:
+        super().__init__(f"job {job} failed ({kind}): {message}")
+        self.job = job
+        self.kind = kind
+        """A ``piecework.protocol.codes.ErrorKind``, or ``cancelled``."""
+        self.message = message
+
+
+class JobCancelled(JobFailed):
+    """Someone cancelled the job, or it was not started by its expiry time."""
+
+    def __init__(self, job: Id, message: str = "it was cancelled") -> None:
+        super().__init__(job, "cancelled", message)
+
+
+class ApiError(ClientError):
+    """The server refused the request."""
+
+    def __init__(self, http_status: int, code: int, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.code = code
+        """A number of ``piecework.protocol.codes.Code``."""
+        self.message = message
+        self.retry_after_s = retry_after_s
+        """Seconds after which the server asks to try again; None when it did not say."""
+
+
+class Invalid(ApiError):
+    """The request itself is wrong (HTTP 400 or 422)."""
+
+
+class Refused(ApiError):
+    """No valid token came with the request, or its scope is too small (HTTP 401 or 403)."""
+
+
+class NotFound(ApiError):
+    """Nothing has this id (HTTP 404)."""
+
+
+class Conflict(ApiError):
+    """The state of things forbids it (HTTP 409)."""
+
+
+class TooLarge(ApiError):
+    """The body is larger than the server takes (HTTP 413)."""
+
+
+class Busy(ApiError):
+    """The server cannot do it now; later it may (HTTP 429 or 503)."""
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: Invalid,
+    401: Refused,
+    403: Refused,
+    404: NotFound,
+    409: Conflict,
+    413: TooLarge,
+    422: Invalid,
+    429: Busy,
+    503: Busy,
+}
+
+
+def api_error(http_status: int, code: int, message: str, retry_after_s: float | None = None) -> ApiError:
+    """Return the error of the class that fits the HTTP status."""
+    return _BY_STATUS.get(http_status, ApiError)(http_status, code, message, retry_after_s)

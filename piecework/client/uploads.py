@@ -1,0 +1,78 @@
+"""The multipart body of an upload, streamed: a large file is never in memory as a whole."""
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Self, cast
+
+CHUNK_BYTES = 256 * 1024
+SPOOL_BYTES = 8 * 1024 * 1024
+"""A source that cannot be rewound (a pipe) is copied first: up to this size in memory, then on disk."""
+
+Source = bytes | Path | BinaryIO
+"""What can be uploaded: bytes, a file's path, or an open binary file (from where it stands)."""
+
+
+class MultipartFile:
+    """One upload's body with the single part ``file``.
+
+    Iterating yields the body in chunks; every iteration starts anew, so that a lost request can be repeated.
+    After one, ``checksum`` is the SHA-256 of the bytes that went out. Use it as a context manager.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._file, self._owned = _open_source(source)
+        self._start = self._file.tell()
+        self._size = self._file.seek(0, os.SEEK_END) - self._start
+        boundary = f"piecework-{os.urandom(12).hex()}"
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self._head = (
+            f"--{boundary}\r\n"
+            'Content-Disposition: form-data; name="file"; filename="data"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        self._tail = f"\r\n--{boundary}--\r\n".encode()
+        self.checksum = ""
+
+    def __len__(self) -> int:
+        """Return the size of the whole body, bytes."""
+        return len(self._head) + self._size + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        left = self._size
+        self._file.seek(self._start)
+        yield self._head
+        while left and (chunk := self._file.read(min(CHUNK_BYTES, left))):
+            digest.update(chunk)
+            left -= len(chunk)
+            yield chunk
+        if left:
+            raise OSError("the file became shorter while it was sent")
+        self.checksum = digest.hexdigest()
+        yield self._tail
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._owned:
+            self._file.close()
+
+
+def _open_source(source: Source) -> tuple[BinaryIO, bool]:
+    """Return the source as a file that can be rewound, and whether it is ours to close."""
+    if isinstance(source, Path):
+        return source.open("rb"), True
+    if isinstance(source, bytes):
+        return io.BytesIO(source), True
+    if source.seekable():
+        return source, False
+    spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # the caller closes it
+    shutil.copyfileobj(source, spool, CHUNK_BYTES)
+    spool.seek(0)
+    return cast("BinaryIO", spool), True

@@ -1,0 +1,80 @@
+"""The client's calls about workers: those that an agent makes, and those of its operator."""
+
+from collections.abc import Iterator
+
+from piecework.client.calls import AnyId, Calls, path_id
+from piecework.client.transport import Request
+from piecework.protocol.messages import (
+    ContractReply,
+    ContractRequest,
+    FinishReply,
+    FinishRequest,
+    HeartbeatReply,
+    HeartbeatRequest,
+    Reply,
+    WorkerInfo,
+    WorkerList,
+    WorkerRegister,
+    WorkerRegistered,
+)
+
+
+class AgentCalls(Calls):
+    """What a worker asks for. An unknown or retired worker gets NotFound (codes 801, 802): register again."""
+
+    def register(self, worker: WorkerRegister) -> WorkerRegistered:
+        """Register a worker. Not repeated here: a lost answer leaves a worker that is never seen again."""
+        return self.transport.call(Request("POST", "/worker", body=worker), WorkerRegistered)
+
+    def contract(self, worker_id: AnyId, contract: ContractRequest) -> ContractReply:
+        """Hand in outcomes and ask for jobs; waits up to ``contract.timeout`` seconds for one.
+
+        Never repeated here: the caller's loop asks again, with the same outcomes when the answer was lost.
+        """
+        path = f"/worker/{path_id(worker_id)}/contract"
+        request = Request("POST", path, body=contract, poll_s=contract.timeout or 0)
+        return self.transport.call(request, ContractReply)
+
+    def heartbeat(self, worker_id: AnyId, heartbeat: HeartbeatRequest) -> HeartbeatReply:
+        """Renew leases. Safe to repeat."""
+        path = f"/worker/{path_id(worker_id)}/heartbeat"
+        return self.transport.call(Request("POST", path, body=heartbeat, repeatable=True), HeartbeatReply)
+
+    def finish(self, worker_id: AnyId, finish: FinishRequest) -> FinishReply:
+        """Hand in outcomes; ``acks`` tells for each whether it counts.
+
+        Does not raise when every outcome was refused (HTTP 409). Safe to repeat: (job, lease) decides.
+        """
+        path = f"/worker/{path_id(worker_id)}/finish"
+        request = Request("POST", path, body=finish, repeatable=True)
+        return self.transport.call(request, FinishReply, also=(409,))
+
+
+class WorkerCalls(AgentCalls):
+    """Workers, as an operator sees them."""
+
+    def workers(self) -> Iterator[WorkerInfo]:
+        """Go through all workers, page by page."""
+        cursor: str | None = None
+        while True:
+            request = Request("GET", "/worker", {"cursor": cursor}, repeatable=True)
+            page = self.transport.call(request, WorkerList)
+            yield from page.workers
+            if not page.next:
+                return
+            cursor = page.next
+
+    def worker(self, worker_id: AnyId) -> WorkerInfo:
+        """Return a worker with everything known about it. Raises NotFound."""
+        request = Request("GET", f"/worker/{path_id(worker_id)}", {"view": "full"}, repeatable=True)
+        return self.transport.call(request, WorkerInfo)
+
+    def drain_worker(self, worker_id: AnyId) -> Reply:
+        """Tell a worker to take no more jobs and to finish those it has."""
+        request = Request("POST", f"/worker/{path_id(worker_id)}/drain", repeatable=True)
+        return self.transport.call(request, Reply)
+
+    def retire_worker(self, worker_id: AnyId) -> Reply:
+        """Remove a worker. Its leases end; if its agent still runs it registers again."""
+        request = Request("DELETE", f"/worker/{path_id(worker_id)}", repeatable=True)
+        return self.transport.call(request, Reply)
