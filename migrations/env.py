@@ -1,0 +1,20 @@
+"""What Alembic runs: the versions, over a connection that the caller gives or one of alembic.ini's URL."""
+
+from alembic import context
+from sqlalchemy import Connection, create_engine
+
+from server.store.tables import metadata
+
+
+def run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    with create_engine(context.config.get_main_option("sqlalchemy.url")).connect() as own:
+        run(own)

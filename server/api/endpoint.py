@@ -1,0 +1,141 @@
+"""How a view becomes an endpoint: access, ids, query and body in, a message out.
+
+A view is a function ``view(services, *ids, query=…, body=…)`` that returns a message, or a Flask response when
+it answers with something else. The list of endpoints is also what the OpenAPI document is made from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Flask, Response, current_app, request
+
+from piecework.protocol.bodies import JSON, MSGPACK, decode, encode
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Message, Reply
+from server.errors import BodyTooLarge, InvalidParameter
+from server.services import Services
+
+View = Callable[..., Any]
+ViewT = TypeVar("ViewT", bound=View)
+
+
+class Query(msgspec.Struct, kw_only=True):
+    """What may stand behind the ``?`` of a path. Parameters that a query does not know are ignored."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method and path, and what passes through it."""
+
+    method: str
+    path: str
+    """With ``<name>`` for each id."""
+    scope: str
+    """What a token must allow: view, submit, worker, operate; or open, for everyone."""
+    view: View
+    query: type[Query] | None
+    body: type[Message] | None
+    reply: type[Reply] | None
+    """None: the answer is not a message."""
+    names: tuple[str, ...]
+    """The names of the ids in the path."""
+
+    @property
+    def summary(self) -> str:
+        return (self.view.__doc__ or "").strip().split("\n")[0]
+
+
+ENDPOINTS: list[Endpoint] = []
+
+
+def endpoint(
+    method: str,
+    path: str,
+    *,
+    scope: str,
+    query: type[Query] | None = None,
+    body: type[Message] | None = None,
+    reply: type[Reply] | None = None,
+) -> Callable[[ViewT], ViewT]:
+    """Make a view the endpoint of a method and path."""
+
+    def add(view: ViewT) -> ViewT:
+        names = tuple(part[1:-1] for part in path.split("/") if part.startswith("<"))
+        ENDPOINTS.append(Endpoint(method, path, scope, view, query, body, reply, names))
+        return view
+
+    return add
+
+
+def current_services() -> Services:
+    """Return the services of the app that answers this request."""
+    services: Services = current_app.extensions["piecework"]
+    return services
+
+
+def register_endpoints(app: Flask) -> None:
+    """Give the app every endpoint whose module was imported."""
+    for each in ENDPOINTS:
+        name = f"{each.method} {each.path}".replace(".", "_")
+        app.add_url_rule(each.path, name, _answer_with(each), methods=[each.method], provide_automatic_options=False)
+
+
+def _answer_with(each: Endpoint) -> Callable[..., Response]:
+    def answer(**path: str) -> Response:
+        services = current_services()
+        services.access.check(each.scope, request)
+        ids = [read_id(name, path[name]) for name in each.names]
+        given: dict[str, Any] = {}
+        if each.query is not None:
+            given["query"] = _read_query(each.query)
+        if each.body is not None:
+            given["body"] = decode(read_body(services.settings.body_max_bytes), each.body, request.content_type)
+        result = each.view(services, *ids, **given)
+        return result if isinstance(result, Response) else message_response(result)
+
+    return answer
+
+
+def read_id(name: str, text: str) -> Id:
+    """Read an id from a path. Raises InvalidParameter when it is not a number."""
+    try:
+        return Id.parse(text)
+    except ValueError as error:
+        raise InvalidParameter(f"the {name} in the path is wrong: {error}") from error
+
+
+def _read_query(type_: type[Query]) -> Query:
+    given = {name: value for name, value in request.args.items() if value}
+    try:
+        return msgspec.convert(given, type_, strict=False, dec_hook=_read_special)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"the query is wrong: {error}") from error
+
+
+def _read_special(type_: type, value: object) -> object:
+    if type_ is Id:
+        return Id.parse(value)
+    raise TypeError(f"no query parameter is a {type_.__name__}")
+
+
+def read_body(limit_bytes: int) -> bytes:
+    """Return the request's body. Raises BodyTooLarge before more than the limit is in memory."""
+    if (request.content_length or 0) > limit_bytes:
+        raise BodyTooLarge(f"the body has {request.content_length} bytes, this server takes {limit_bytes}")
+    body = request.stream.read(limit_bytes + 1)
+    if len(body) > limit_bytes:
+        raise BodyTooLarge(f"the body has more than {limit_bytes} bytes, which is what this server takes")
+    return body
+
+
+def wants_msgpack() -> bool:
+    """Tell whether the caller asked for MessagePack. Only who names it gets it: ``*/*`` means JSON."""
+    return MSGPACK in request.headers.get("Accept", "")
+
+
+def message_response(message: object, status: int = 200) -> Response:
+    """Answer with a message, in the encoding that the caller asked for."""
+    media_type = MSGPACK if wants_msgpack() else JSON
+    return Response(encode(message, media_type), status=status, content_type=media_type)

@@ -1,0 +1,83 @@
+"""The one place where failures become answers: class of the error -> HTTP status."""
+
+from typing import Any
+
+import structlog
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from piecework.protocol.bodies import BodyError, MessageError
+from piecework.protocol.codes import Code
+from piecework.protocol.messages import ErrorReply
+from server import errors
+from server.api.endpoint import message_response
+
+log = structlog.get_logger("server")
+
+HTTP_STATUS: dict[type[errors.ServerError], int] = {
+    errors.ServerError: 400,
+    errors.InvalidRequest: 422,
+    errors.InvalidParameter: 400,
+    errors.BodyTooLarge: 413,
+    errors.Busy: 429,
+    errors.Stopping: 503,
+    errors.StorageFull: 503,
+    errors.DatabaseAway: 503,
+    errors.SchemaMismatch: 500,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.BlobNotFound: 404,
+    errors.UploadWithoutFile: 400,
+    errors.UploadBroken: 400,
+    errors.BlobInUse: 409,
+    errors.LambdaNotFound: 404,
+    errors.ModuleInvalid: 422,
+    errors.WorkerNotFound: 404,
+    errors.WorkerRetired: 404,
+    errors.JobNotFound: 404,
+    errors.LeaseLost: 409,
+    errors.KeyConflict: 409,
+    errors.BadTransition: 409,
+}
+
+RETRY_AFTER_S = {429: 2, 503: 2}
+
+
+def register_error_answers(app: Flask) -> None:
+    """Make every failure of a view a JSON or MessagePack answer."""
+    app.register_error_handler(errors.ServerError, _answer_server_error)
+    app.register_error_handler(BodyError, lambda error: _answer(400, Code.BAD_BODY, str(error)))
+    app.register_error_handler(MessageError, lambda error: _answer(422, Code.INVALID, str(error)))
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_bug)
+
+
+def _answer(status: int, code: Code, message: str) -> Response:
+    response = message_response(ErrorReply(code=int(code), message=message), status)
+    if status in RETRY_AFTER_S:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S[status])
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="piecework"'
+    return response
+
+
+def _answer_server_error(error: errors.ServerError) -> Response:
+    status = HTTP_STATUS[type(error)]
+    if status >= 500:
+        log.error("request failed", method=request.method, path=request.path, error=str(error))
+    return _answer(status, error.code, str(error))
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if isinstance(error, NotFound):
+        return _answer(404, Code.NO_SUCH_PATH, f"there is nothing at {request.path}; /docs lists what there is")
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or []))
+        return _answer(405, Code.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}")
+    return _answer(status, Code.ERROR, error.description or error.name)
+
+
+def _answer_bug(error: Exception) -> Any:
+    log.error("bug", method=request.method, path=request.path, exc_info=error)
+    return _answer(500, Code.INTERNAL, "the server made a mistake; its log has the details")

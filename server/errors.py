@@ -1,0 +1,140 @@
+"""What can go wrong in the control server. The docstring of a class says when; no HTTP status lives here."""
+
+from piecework.protocol.codes import Code
+
+
+class ServerError(Exception):
+    """Something that a caller did, or that happened around the server, stops a request."""
+
+    code = Code.ERROR
+
+
+class InvalidRequest(ServerError):
+    """A field or parameter has a value that the server cannot use."""
+
+    code = Code.INVALID
+
+
+class BodyTooLarge(ServerError):
+    """The body is larger than the server takes."""
+
+    code = Code.TOO_LARGE
+
+
+class Busy(ServerError):
+    """A cap on what the server holds at once is reached."""
+
+    code = Code.BUSY
+
+
+class Stopping(ServerError):
+    """The server is being stopped."""
+
+    code = Code.STOPPING
+
+
+class StorageFull(ServerError):
+    """The disk is full. Nothing of the request was stored."""
+
+    code = Code.STORAGE_FULL
+
+
+class DatabaseAway(ServerError):
+    """The database does not answer. Nothing of the request was acknowledged."""
+
+    code = Code.DATABASE_AWAY
+
+
+class SchemaMismatch(ServerError):
+    """The database was made by another version of the program."""
+
+
+class Unauthorized(ServerError):
+    """No valid token came with the request."""
+
+    code = Code.UNAUTHORIZED
+
+
+class Forbidden(ServerError):
+    """The caller is known, or is a web page from elsewhere, and may not do this."""
+
+    code = Code.FORBIDDEN
+
+
+class BlobNotFound(ServerError):
+    """No blob has this id. The message is the one that v0.5 clients know."""
+
+    code = Code.BLOB_NOT_FOUND
+
+    def __init__(self, message: str = "BLOB data object is not exist") -> None:
+        super().__init__(message)
+
+
+class UploadWithoutFile(ServerError):
+    """The upload has no part named ``file``."""
+
+    code = Code.UPLOAD_WITHOUT_FILE
+
+
+class UploadBroken(ServerError):
+    """The upload ended before its body was complete."""
+
+    code = Code.UPLOAD_BROKEN
+
+
+class BlobInUse(ServerError):
+    """A lambda or an unfinished job uses the blob."""
+
+    code = Code.BLOB_IN_USE
+
+
+class LambdaNotFound(ServerError):
+    """No lambda has this id."""
+
+    code = Code.LAMBDA_NOT_FOUND
+
+
+class ModuleInvalid(ServerError):
+    """The codex cannot run under the runtime that the lambda names."""
+
+    code = Code.MODULE_INVALID
+
+
+class WorkerNotFound(ServerError):
+    """No worker has this id: it must register again."""
+
+    code = Code.WORKER_NOT_FOUND
+
+
+class WorkerRetired(ServerError):
+    """The worker was retired: it must register again."""
+
+    code = Code.WORKER_RETIRED
+
+
+class JobNotFound(ServerError):
+    """No job has this id."""
+
+    code = Code.JOB_NOT_FOUND
+
+
+class LeaseLost(ServerError):
+    """The outcome does not come under the job's current lease."""
+
+    code = Code.LEASE_LOST
+
+
+class KeyConflict(ServerError):
+    """A job with other content has the same idempotency key."""
+
+    code = Code.KEY_CONFLICT
+
+
+class BadTransition(ServerError):
+    """The job cannot go from its state to the one asked for."""
+
+    code = Code.BAD_TRANSITION
+
+
+class InvalidParameter(InvalidRequest):
+    """An id in the path or a query parameter cannot be read."""

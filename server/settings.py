@@ -1,0 +1,106 @@
+"""The server's settings: defaults here, then PIECEWORK_… variables, then command-line options."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+PREFIX = "PIECEWORK_"
+MIB = 1024 * 1024
+
+
+class SettingsError(ValueError):
+    """Some variables have values that cannot be used; the message names them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one server runs. Every field is read from PIECEWORK_<NAME IN CAPITALS>."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Another than loopback needs a token to exist."""
+    port: int = 8000
+    """Port to listen on."""
+    data: Path = Path("piecework-data")
+    """Directory of the SQLite file and of large blobs."""
+    database_url: str = field(default="", repr=False)
+    """`postgresql://…`, or empty for SQLite in the data directory."""
+    synchronous: str = "FULL"
+    """SQLite's synchronous setting. FULL: an acknowledged write survives a power cut."""
+    lease_s: float = 15.0
+    """How long a lease holds without renewal, seconds."""
+    legacy_lease_s: float = 600.0
+    """How long a lease of a v0.5 client holds once it showed that it lives, seconds."""
+    vanished_max: int = 3
+    """Attempts of a job that may end with a vanished worker before it fails for good."""
+    max_attempts: int = 3
+    """Attempts of a job that does not say how many."""
+    timeout_s: float = 300.0
+    """Wall time of an attempt that does not say how long, seconds."""
+    memory_bytes: int = 256 * MIB
+    """Memory of a guest that does not say how much, bytes."""
+    output_bytes: int = 64 * MIB
+    """Output of a guest that does not say how much, bytes."""
+    log_bytes: int = 64 * 1024
+    """Kept log of an attempt that does not say how much, bytes."""
+    poll_max_s: float = 25.0
+    """A contract is answered before this many seconds."""
+    wait_max_s: float = 300.0
+    """A wait for a job's state is answered before this many seconds."""
+    waiters_max: int = 2000
+    """Requests that may wait at once; more get 429."""
+    request_threads: int = 64
+    """Threads for requests that do not wait."""
+    body_max_bytes: int = 64 * MIB
+    """Largest JSON or MessagePack body, bytes."""
+    blob_max_bytes: int = 16 * 1024 * MIB
+    """Largest blob, bytes."""
+    inline_max_bytes: int = 32 * 1024
+    """Blobs up to this size are kept in the database, larger ones in the blob store, bytes."""
+    answer_inline_max_bytes: int = MIB
+    """Outputs up to this size are put into answers that ask for them, bytes."""
+    bulk_max: int = 10_000
+    """Jobs that one request may submit."""
+    contract_max: int = 1000
+    """Jobs that one contract may lease."""
+    page_max: int = 1000
+    """Rows of one page of a list."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> dict[str, Any]:
+        """Return the settings that ``environ`` has, ready for the constructor.
+
+        Raises SettingsError that names every variable with an unusable value.
+        """
+        found: dict[str, Any] = {}
+        wrong: list[str] = []
+        for each in fields(cls):
+            name = PREFIX + each.name.upper()
+            text = environ.get(name)
+            if not text:
+                continue
+            try:
+                found[each.name] = type(each.default)(text)
+            except ValueError:
+                wrong.append(f"{name}={text!r} is not a {type(each.default).__name__}")
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+        return found
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{each.name} is {getattr(self, each.name)}, but must be above 0"
+            for each in fields(self)
+            if isinstance(each.default, int | float) and each.name != "port" and getattr(self, each.name) <= 0
+        ]
+        if not 0 <= self.port <= 65535:
+            wrong.append(f"port is {self.port}, but must lie between 0 and 65535")
+        if self.synchronous.upper() not in {"FULL", "NORMAL", "OFF", "EXTRA"}:
+            wrong.append(f"synchronous is {self.synchronous!r}, but must be FULL, EXTRA, NORMAL or OFF")
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+
+    @property
+    def url(self) -> str:
+        """The database's URL, with the SQLite file's path when none was given."""
+        return self.database_url or f"sqlite:///{self.data.absolute() / 'piecework.db'}"

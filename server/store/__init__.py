@@ -1,0 +1,1 @@
+"""Every SQL statement of the server. SQLite and PostgreSQL differ only here."""

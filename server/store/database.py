@@ -1,0 +1,213 @@
+"""Connections and transactions, for SQLite and for PostgreSQL.
+
+SQLite has one writer: requests that want to write at the same time share one transaction and one commit, so
+that ``synchronous=FULL`` costs a disk flush per commit and not per request. On PostgreSQL every write is a
+transaction of its own.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError as PoolTimeout
+
+from server.errors import DatabaseAway, StorageFull
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+READERS = 24
+"""Connections for reading: requests beyond that wait for one."""
+GROUP_MAX = 256
+"""Requests that share a commit at most, so that the first of them does not wait for long."""
+SERIALIZATION_RETRIES = 5
+BUSY_TIMEOUT_S = 30
+
+
+class Database(Protocol):
+    """What the rest of the server needs of a database."""
+
+    engine: Engine
+
+    def read(self) -> Any:
+        """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
+
+    def write(self, work: Work[T]) -> T:
+        """Run ``work`` in a transaction and return its value once that is committed.
+
+        When ``work`` raises, nothing of it is stored and the error goes on. ``work`` may run more than once
+        before it is committed, so it must have no effect but on the connection it is given.
+        Raises StorageFull or DatabaseAway when the database cannot take it.
+        """
+
+    def close(self) -> None:
+        """Close every connection."""
+
+
+def open_database(url: str, *, synchronous: str = "FULL") -> Database:
+    """Connect to ``sqlite:///path`` or ``postgresql://…``. Does not look at the schema.
+
+    ``synchronous`` is SQLite's setting: FULL survives a power cut, OFF is for tests.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteDatabase(Path(parsed.database or "").absolute(), synchronous)
+    return PostgresDatabase(parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the drivers' errors about disk and connection into ours, where they enter."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseAway("every database connection is taken; try again") from error
+    except DBAPIError as error:
+        cause = str(error.orig)
+        if "disk is full" in cause or getattr(error.orig, "sqlstate", None) == "53100":
+            raise StorageFull("the disk is full; nothing of this request was stored") from error
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            raise DatabaseAway(f"the database does not answer: {cause.splitlines()[0]}") from error
+        raise
+
+
+class _Unit(Generic[T]):
+    """One request's share of a commit."""
+
+    __slots__ = ("done", "error", "value", "work")
+
+    def __init__(self, work: Work[T]) -> None:
+        self.work = work
+        self.done = False
+        self.value: T
+        self.error: BaseException | None = None
+
+    def run(self, connection: Connection) -> None:
+        try:
+            self.value = self.work(connection)
+        except BaseException as error:  # noqa: BLE001  # it belongs to the request that brought the work
+            self.error = error
+
+    def result(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class SqliteDatabase:
+    """A SQLite file in WAL mode: many readers, one writing connection, shared commits."""
+
+    def __init__(self, path: Path, synchronous: str) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_engine(
+            f"sqlite:///{path}",
+            pool_size=READERS,
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+        )
+        event.listen(self.engine, "connect", _set_pragmas(synchronous))
+        self._writer: Connection | None = None
+        self._turn = threading.Lock()
+        self._waiting: deque[_Unit[Any]] = deque()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with translated_errors(), self.engine.connect() as connection:
+            yield connection
+
+    def write(self, work: Work[T]) -> T:
+        unit = _Unit(work)
+        self._waiting.append(unit)
+        # Whoever gets the turn commits for all who wait; the others find their work done.
+        with self._turn:
+            if not unit.done:
+                self._commit_waiting()
+        with translated_errors():
+            return unit.result()
+
+    def _commit_waiting(self) -> None:
+        """Run and commit the units that wait, the caller's among them."""
+        units = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
+        try:
+            self._run_group(units)
+        except BaseException as error:  # noqa: BLE001  # the commit failed: so did everything in it
+            for unit in units:
+                unit.error = unit.error or error
+            self._drop_writer()
+        for unit in units:
+            unit.done = True
+
+    def _run_group(self, units: list[_Unit[Any]]) -> None:
+        if self._writer is None:
+            self._writer = self.engine.connect()
+        execute = self._writer.exec_driver_sql
+        execute("BEGIN IMMEDIATE")
+        for unit in units:
+            execute("SAVEPOINT unit")
+            unit.run(self._writer)
+            if unit.error is not None:
+                execute("ROLLBACK TO unit")
+            execute("RELEASE unit")
+        execute("COMMIT")
+
+    def _drop_writer(self) -> None:
+        """Give the writing connection up, and with it whatever its transaction held."""
+        if self._writer is not None:
+            self._writer.invalidate()
+            self._writer.close()
+            self._writer = None
+
+    def close(self) -> None:
+        with self._turn:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self.engine.dispose()
+
+
+def _set_pragmas(synchronous: str) -> Callable[[Any, Any], None]:
+    def set_pragmas(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA cache_size=-20000")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+
+    return set_pragmas
+
+
+class PostgresDatabase:
+    """A PostgreSQL database, shared by any number of servers."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(url, pool_size=READERS, max_overflow=0, pool_pre_ping=True)
+        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with translated_errors(), self._reading.connect() as connection:
+            yield connection
+
+    def write(self, work: Work[T]) -> T:
+        for attempt in range(SERIALIZATION_RETRIES + 1):
+            try:
+                with translated_errors(), self.engine.begin() as connection:
+                    return work(connection)
+            except DatabaseAway as error:
+                if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error.__cause__):
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _lost_a_race(error: BaseException | None) -> bool:
+    """Tell whether the database rolled the transaction back in favour of another (deadlock, serialization)."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in {"40001", "40P01"}

@@ -1,0 +1,184 @@
+"""Job rows: adding them, reading them, and the state changes that need no lease."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+
+from piecework.protocol.messages import JobError, Usage
+from piecework.protocol.states import FINAL_STATES, JobState
+from server.store.records import Job, JobOptions, NewJob
+from server.store.tables import jobs
+
+COLUMNS = (
+    jobs.c.id, jobs.c.lambda_id, jobs.c.lane_id, jobs.c.state, jobs.c.priority, jobs.c.input_id,
+    jobs.c.output_id, jobs.c.attempt, jobs.c.max_attempts, jobs.c.vanished, jobs.c.lease, jobs.c.lease_kind,
+    jobs.c.lease_until, jobs.c.last_lease, jobs.c.worker_id, jobs.c.incarnation, jobs.c.due_at,
+    jobs.c.expires_at, jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at, jobs.c.key,
+    jobs.c.key_digest, jobs.c.tags, jobs.c.options, jobs.c.error, jobs.c.usage,
+)  # fmt: skip
+_DEFAULT_OPTIONS = JobOptions()
+_FINAL = [state.value for state in FINAL_STATES]
+_UNSTARTED = [
+    JobState.PAUSED.value,
+    JobState.WAITING.value,
+    JobState.ENQUEUED.value,
+    JobState.PRE_ASSIGNED.value,
+]
+
+_insert = insert(jobs)
+_by_id = select(*COLUMNS).where(jobs.c.id == bindparam("id"))
+_by_ids = select(*COLUMNS).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+_lock_by_ids = _by_ids.order_by(jobs.c.id).with_for_update()
+_by_keys = select(jobs.c.key, jobs.c.id, jobs.c.key_digest).where(
+    jobs.c.key.in_(bindparam("keys", expanding=True))
+)
+_states = select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+_no_lease = {"lease": None, "lease_kind": None, "lease_until": None}
+_cancel = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.state.not_in(_FINAL))
+    .values(state=JobState.CANCELLED.value, finished_at=bindparam("at"), due_at=None, **_no_lease)
+)
+_move = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.state == bindparam("was"))
+    .values(state=bindparam("to"), due_at=bindparam("due"))
+)
+_set_input = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.state.in_(_UNSTARTED))
+    .values(input_id=bindparam("input"))
+)
+_counts = select(jobs.c.lane_id, jobs.c.state, func.count()).where(
+    jobs.c.state.in_([JobState.ENQUEUED.value, JobState.RUNNING.value])
+).group_by(jobs.c.lane_id, jobs.c.state)  # fmt: skip
+_waiting_count = select(func.count()).where(jobs.c.state == JobState.WAITING.value)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a listing shows; None does not restrict."""
+
+    state: JobState | None = None
+    lambda_id: int | None = None
+    tag: str | None = None
+
+
+def add_jobs(connection: Connection, new: Sequence[NewJob], lane_ids: Sequence[int], now: int) -> None:
+    """Store jobs, each in the lane beside it."""
+    rows = [
+        {
+            "id": job.id,
+            "lambda_id": job.lambda_id,
+            "lane_id": lane_id,
+            "state": job.state.value,
+            "priority": job.priority,
+            "input_id": job.input_id,
+            "attempt": 0,
+            "max_attempts": job.max_attempts,
+            "vanished": 0,
+            "due_at": job.due_at,
+            "expires_at": job.expires_at,
+            "created_at": now,
+            "key": job.key,
+            "key_digest": job.key_digest,
+            "tags": to_json(job.tags or None),
+            "options": to_json(job.options),
+        }
+        for job, lane_id in zip(new, lane_ids, strict=True)
+    ]
+    if rows:
+        connection.execute(_insert, rows)
+
+
+def find_job(connection: Connection, id_: int) -> Job | None:
+    row = connection.execute(_by_id, {"id": id_}).first()
+    return to_job(row) if row else None
+
+
+def find_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
+    """Return those of the jobs that exist, by id."""
+    return {row.id: to_job(row) for row in connection.execute(_by_ids, {"ids": sorted(set(ids))})}
+
+
+def lock_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
+    """Return those of the jobs that exist, by id; nobody else changes them until the transaction ends."""
+    return {row.id: to_job(row) for row in connection.execute(_lock_by_ids, {"ids": sorted(set(ids))})}
+
+
+def find_states(connection: Connection, ids: Iterable[int]) -> dict[int, JobState]:
+    """Return the states of those of the jobs that exist, by id."""
+    return {row.id: JobState(row.state) for row in connection.execute(_states, {"ids": sorted(set(ids))})}
+
+
+def find_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+    """Return (job id, digest of its content) for those of the idempotency keys that are taken."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
+    return {row.key: (row.id, row.key_digest) for row in connection.execute(_by_keys, {"keys": wanted})}
+
+
+def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: int) -> list[Job]:
+    """Return jobs with ids below ``before``, newest first."""
+    statement: Select[Any] = (
+        select(*COLUMNS).where(jobs.c.id < before).order_by(jobs.c.id.desc()).limit(limit)
+    )
+    if which.state is not None:
+        statement = statement.where(jobs.c.state == which.state.value)
+    if which.lambda_id is not None:
+        statement = statement.where(jobs.c.lambda_id == which.lambda_id)
+    if which.tag is not None:
+        quoted = msgspec.json.encode(which.tag).decode()
+        statement = statement.where(jobs.c.tags.contains(quoted, autoescape=True))
+    return [to_job(row) for row in connection.execute(statement)]
+
+
+def cancel_job(connection: Connection, id_: int, now: int) -> bool:
+    """Cancel a job that is not final. Returns False when it was, or does not exist."""
+    return connection.execute(_cancel, {"job": id_, "at": now}).rowcount == 1
+
+
+def move_job(connection: Connection, id_: int, was: JobState, to: JobState, due_at: int | None) -> bool:
+    """Move a job that has no lease to another state without one. Returns False when it is not in ``was``."""
+    values = {"job": id_, "was": was.value, "to": to.value, "due": due_at}
+    return connection.execute(_move, values).rowcount == 1
+
+
+def set_input(connection: Connection, id_: int, input_id: int) -> bool:
+    """Give a job that has not started another input. Returns False when it has."""
+    return connection.execute(_set_input, {"job": id_, "input": input_id}).rowcount == 1
+
+
+def count_by_lane(connection: Connection) -> dict[int, dict[JobState, int]]:
+    """Return how many jobs are enqueued and running, by lane id."""
+    counts: dict[int, dict[JobState, int]] = {}
+    for lane_id, state, count in connection.execute(_counts):
+        counts.setdefault(lane_id, {})[JobState(state)] = count
+    return counts
+
+
+def count_waiting(connection: Connection) -> int:
+    """Return how many jobs wait for their time."""
+    return int(connection.execute(_waiting_count).scalar() or 0)
+
+
+def to_json(value: object) -> str | None:
+    """Write a value for a text column; None stays NULL."""
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def to_job(row: Row[Any]) -> Job:
+    """Read a row of COLUMNS."""
+    *plain, tags, options, error, usage = row
+    plain[3] = JobState(plain[3])
+    return Job(
+        *plain,
+        tags=tuple(msgspec.json.decode(tags)) if tags else (),
+        options=msgspec.json.decode(options, type=JobOptions) if options else _DEFAULT_OPTIONS,
+        error=msgspec.json.decode(error, type=JobError) if error else None,
+        usage=msgspec.json.decode(usage, type=Usage) if usage else None,
+    )

@@ -1,0 +1,200 @@
+"""Leases: who owns which job until when. Every statement that ends or renews one names its fencing token.
+
+A lease is ``fenced`` when its worker sends the token back. Clients of v0.5 know no token: their contract leaves
+a short ``first`` lease, which their next request about the job turns into a longer ``legacy`` one.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, bindparam, func, literal_column, select, union_all, update
+
+from piecework.protocol.states import JobState
+from server.store.jobs import COLUMNS, to_job, to_json
+from server.store.records import Job, LeaseEnd, LeaseGrant
+from server.store.tables import jobs
+
+OVERDUE_MAX = 500
+"""Jobs that one look at the clock moves on at most."""
+
+_RUNNING = jobs.c.state == literal_column("'Running'")
+_ENQUEUED = jobs.c.state == literal_column("'Enqueued'")
+_WAITING = jobs.c.state == literal_column("'Waiting'")
+_EXPIRING = jobs.c.expires_at.is_not(None) & jobs.c.state.in_(
+    [literal_column("'Paused'"), literal_column("'Waiting'"), literal_column("'Enqueued'")]
+)
+
+_candidates = (
+    select(*COLUMNS)
+    .where(jobs.c.lane_id == bindparam("lane"), _ENQUEUED)
+    .order_by(jobs.c.priority.desc(), jobs.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_grant = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), _ENQUEUED)
+    .values(
+        state=JobState.RUNNING.value,
+        lease=bindparam("token"),
+        lease_kind=bindparam("kind"),
+        lease_until=bindparam("until"),
+        worker_id=bindparam("worker"),
+        incarnation=bindparam("start"),
+        attempt=jobs.c.attempt + 1,
+        started_at=bindparam("now"),
+        error=None,
+    )
+)
+_renew = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), _RUNNING, jobs.c.lease == bindparam("token"))
+    .values(lease_until=bindparam("until"))
+)
+_end = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), _RUNNING, jobs.c.lease == bindparam("token"))
+    .values(
+        state=bindparam("to"),
+        attempt=bindparam("tries"),
+        vanished=bindparam("gone"),
+        output_id=bindparam("output"),
+        error=bindparam("why"),
+        usage=bindparam("used"),
+        due_at=bindparam("due"),
+        finished_at=bindparam("end"),
+        last_lease=bindparam("token"),
+        lease=None,
+        lease_kind=None,
+        lease_until=None,
+    )
+)
+_confirm = (
+    update(jobs)
+    .where(_RUNNING, jobs.c.lease_kind == "first")
+    .values(lease_kind="legacy", lease_until=bindparam("until"))
+)
+_confirm_job = _confirm.where(jobs.c.id == bindparam("job"))
+_confirm_input = _confirm.where(jobs.c.input_id == bindparam("input"), jobs.c.finished_at.is_(None))
+_first_by_input = (
+    select(jobs.c.id)
+    .where(jobs.c.input_id == bindparam("input"), jobs.c.finished_at.is_(None), jobs.c.lease_kind == "first")
+    .limit(1)
+)
+_expire_worker = (
+    update(jobs)
+    .where(jobs.c.worker_id == bindparam("worker"), _RUNNING, jobs.c.incarnation != bindparam("start"))
+    .values(lease_until=bindparam("until"))
+)
+_held = select(func.count()).where(jobs.c.worker_id == bindparam("worker"), _RUNNING)
+_held_by_all = select(jobs.c.worker_id, func.count()).where(_RUNNING).group_by(jobs.c.worker_id)
+_overdue = union_all(
+    *(
+        select(select(*COLUMNS).where(*conditions).limit(OVERDUE_MAX).subquery())
+        for conditions in (
+            (_RUNNING, jobs.c.lease_until <= bindparam("now")),
+            (_EXPIRING, jobs.c.expires_at <= bindparam("now")),
+            (_WAITING, jobs.c.due_at <= bindparam("now")),
+        )
+    )
+)
+_next_times = select(
+    select(func.min(jobs.c.lease_until)).where(_RUNNING).scalar_subquery(),
+    select(func.min(jobs.c.due_at)).where(_WAITING).scalar_subquery(),
+    select(func.min(jobs.c.expires_at)).where(_EXPIRING).scalar_subquery(),
+)
+
+
+def find_candidates(connection: Connection, lane_id: int, limit: int) -> list[Job]:
+    """Return the first enqueued jobs of a lane, highest priority first, then oldest.
+
+    On PostgreSQL they are locked, and those that another server looks at are left out.
+    """
+    return [to_job(row) for row in connection.execute(_candidates, {"lane": lane_id, "limit": limit})]
+
+
+def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
+    """Lease candidates to a worker: they are Running, with one more attempt."""
+    if job_ids:
+        common = {
+            "token": grant.lease,
+            "kind": grant.kind,
+            "until": grant.until,
+            "worker": grant.worker_id,
+            "start": grant.incarnation,
+            "now": now,
+        }
+        connection.execute(_grant, [{"job": id_, **common} for id_ in job_ids])
+
+
+def renew_lease(connection: Connection, job_id: int, lease: str, until: int) -> bool:
+    """Extend a lease. Returns False when it is not the job's current one."""
+    return connection.execute(_renew, {"job": job_id, "token": lease, "until": until}).rowcount == 1
+
+
+def end_lease(connection: Connection, end: LeaseEnd) -> bool:
+    """End one lease. Returns False, and changes nothing, when it is not the job's current one."""
+    return connection.execute(_end, _end_values(end)).rowcount == 1
+
+
+def end_leases(connection: Connection, ends: Sequence[LeaseEnd]) -> None:
+    """End leases of jobs that this transaction has locked (``lock_jobs``) and found under these leases."""
+    if ends:
+        connection.execute(_end, [_end_values(end) for end in ends])
+
+
+def _end_values(end: LeaseEnd) -> dict[str, object]:
+    return {
+        "job": end.job_id,
+        "token": end.lease,
+        "to": end.state.value,
+        "tries": end.attempt,
+        "gone": end.vanished,
+        "output": end.output_id,
+        "why": to_json(end.error),
+        "used": to_json(end.usage),
+        "due": end.due_at,
+        "end": end.finished_at,
+    }
+
+
+def confirm_by_job(connection: Connection, job_id: int, until: int) -> bool:
+    """Turn a job's first lease into a legacy one. Returns False when it has no first lease."""
+    return connection.execute(_confirm_job, {"job": job_id, "until": until}).rowcount == 1
+
+
+def confirm_by_input(connection: Connection, input_id: int, until: int) -> bool:
+    """Turn the first leases of jobs with this input into legacy ones. Returns False when there are none."""
+    return connection.execute(_confirm_input, {"input": input_id, "until": until}).rowcount > 0
+
+
+def has_first_lease(connection: Connection, input_id: int) -> bool:
+    """Tell whether a job with this input runs under a first lease."""
+    return connection.execute(_first_by_input, {"input": input_id}).first() is not None
+
+
+def expire_leases(connection: Connection, worker_id: int, incarnation: str, now: int) -> int:
+    """End the time of a worker's leases that other starts of its process hold. Returns how many there were."""
+    return connection.execute(
+        _expire_worker, {"worker": worker_id, "start": incarnation, "until": now}
+    ).rowcount
+
+
+def count_held(connection: Connection, worker_id: int) -> int:
+    """Return how many leases a worker holds."""
+    return int(connection.execute(_held, {"worker": worker_id}).scalar() or 0)
+
+
+def count_held_by_all(connection: Connection) -> dict[int, int]:
+    """Return how many leases each worker holds, by worker id."""
+    return dict(connection.execute(_held_by_all).tuples().all())
+
+
+def find_overdue(connection: Connection, now: int) -> list[Job]:
+    """Return jobs whose time has come: expired leases, jobs to cancel unstarted, jobs that are due."""
+    return [to_job(row) for row in connection.execute(_overdue, {"now": now})]
+
+
+def find_next_time(connection: Connection) -> int | None:
+    """Return when the next job's time comes; None when none waits for a time."""
+    times: Iterable[int | None] = connection.execute(_next_times).one()
+    return min((time for time in times if time is not None), default=None)

@@ -1,0 +1,206 @@
+"""What the store gives back: frozen records, no rows, no sessions. Times are milliseconds since 1970."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import Backoff, Grants, JobError, Limits, Usage
+from piecework.protocol.states import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Immutable bytes."""
+
+    id: int
+    sha256: bytes
+    """32 bytes."""
+    size: int
+    content: bytes | None
+    """The bytes, or None when they are in the blob store under their digest."""
+    created_at: int
+
+
+class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The part of a lambda that no statement asks for by name."""
+
+    tags: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    limits: Limits = Limits()
+    grants: Grants = Grants()
+    deterministic: bool = False
+    mode: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Lambda:
+    """Code, the runtime it needs, and defaults for its jobs."""
+
+    id: int
+    codex: int
+    runtime: str
+    name: str | None
+    options: LambdaOptions
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A registered worker."""
+
+    id: int
+    name: str
+    hostname: str
+    agent_version: str
+    incarnation: str
+    runtimes: tuple[str, ...]
+    tags: tuple[str, ...]
+    slots: int
+    draining: bool
+    registered_at: int
+    seen_at: int
+    retired_at: int | None
+    running: int = 0
+    """Jobs that it holds; only filled in by the reads for people."""
+
+
+class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The part of a job that no statement asks for by name."""
+
+    args: tuple[str, ...] | None = None
+    env: dict[str, str] = {}
+    limits: Limits = Limits()
+    backoff: Backoff = Backoff()
+    retry_on: tuple[ErrorKind, ...] | None = None
+    max_attempts: int | None = None
+    """Only when the submitter asked for a number of attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as it stands."""
+
+    id: int
+    lambda_id: int
+    lane_id: int
+    state: JobState
+    priority: int
+    input_id: int
+    output_id: int | None
+    attempt: int
+    max_attempts: int
+    vanished: int
+    lease: str | None
+    lease_kind: str | None
+    lease_until: int | None
+    last_lease: str | None
+    worker_id: int | None
+    incarnation: str | None
+    due_at: int | None
+    expires_at: int | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    key: str | None
+    key_digest: bytes | None
+    tags: tuple[str, ...]
+    options: JobOptions
+    error: JobError | None
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to be stored."""
+
+    id: int
+    lambda_id: int
+    runtime: str
+    state: JobState
+    priority: int
+    input_id: int
+    max_attempts: int
+    due_at: int | None
+    expires_at: int | None
+    key: str | None
+    key_digest: bytes | None
+    tags: tuple[str, ...]
+    options: JobOptions | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGrant:
+    """What a contract leaves on the jobs that it leases."""
+
+    lease: str
+    kind: str
+    """``fenced``; for clients that know no lease ``first``, and ``legacy`` once they showed that they live."""
+    until: int
+    worker_id: int
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnd:
+    """How a lease ended, and where that leaves its job."""
+
+    job_id: int
+    lease: str
+    state: JobState
+    attempt: int
+    vanished: int
+    output_id: int | None = None
+    error: JobError | None = None
+    usage: Usage | None = None
+    due_at: int | None = None
+    finished_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """All jobs with the same runtime and the same necessary and rejected tags."""
+
+    id: int
+    runtime: str
+    necessary: frozenset[str]
+    rejected: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step in a job's life."""
+
+    job_id: int
+    at: int
+    state: JobState
+    worker_id: int | None = None
+    attempt: int = 0
+    lease: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The kept part of one attempt's log."""
+
+    start: int
+    """Bytes dropped before ``content``."""
+    content: bytes
+    attempt: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One access token; the secret itself is never stored."""
+
+    id: int
+    name: str
+    scope: str
+    created_at: int
+    revoked_at: int | None

@@ -1,0 +1,195 @@
+"""The tables, as the statements of this package name them. Alembic's migrations create them.
+
+Times are milliseconds since 1970 in UTC, ids are 64-bit integers, JSON is kept as text.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite makes a column the row's own key only when it is spelled INTEGER.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content", LargeBinary),  # NULL: the bytes are in the blob store, under their digest
+    Column("created_at", BigInteger, nullable=False),
+)
+Index(
+    "ix_blobs_stored",
+    blobs.c.sha256,
+    sqlite_where=text("content IS NULL"),
+    postgresql_where=text("content IS NULL"),
+)
+
+lambdas = Table(
+    "lambdas",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("codex", BigInteger, nullable=False),  # may name no blob: old clients make ids up
+    Column("runtime", String(200), nullable=False),
+    Column("name", String(200)),
+    Column("options", Text, nullable=False),  # tags, args, env, limits, grants, deterministic, mode
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_lambdas_codex", "codex"),
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("runtime", String(200), nullable=False),
+    Column("necessary", Text, nullable=False),  # sorted JSON list
+    Column("rejected", Text, nullable=False),  # sorted JSON list
+    UniqueConstraint("runtime", "necessary", "rejected", name="uq_lanes_content"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("name", String(200), nullable=False),
+    Column("hostname", String(255), nullable=False),
+    Column("agent_version", String(50), nullable=False),
+    Column("incarnation", String(64), nullable=False),
+    Column("runtimes", Text, nullable=False),  # JSON list
+    Column("tags", Text, nullable=False),  # JSON list
+    Column("slots", Integer, nullable=False),
+    Column("draining", Boolean, nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("retired_at", BigInteger),
+)
+
+FINAL = "state IN ('Finished', 'Fail_Execution', 'Cancelled')"
+STATES = (
+    "'Paused', 'Waiting', 'Enqueued', 'PreAssigned', 'Running', 'Finished', 'Fail_Execution', 'Cancelled'"
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("lambda_id", BigInteger, ForeignKey("lambdas.id"), nullable=False),
+    Column("lane_id", BigInteger, ForeignKey("lanes.id"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("input_id", BigInteger, nullable=False),  # 0: no input
+    Column("output_id", BigInteger),
+    Column("attempt", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("vanished", SmallInteger, nullable=False),  # attempts whose worker vanished
+    Column("lease", String(40)),
+    Column("lease_kind", String(8)),  # fenced | first | legacy, see server/store/leases.py
+    Column("lease_until", BigInteger),
+    Column("last_lease", String(40)),  # under which the last outcome was accepted
+    Column("worker_id", BigInteger),
+    Column("incarnation", String(64)),
+    Column("due_at", BigInteger),
+    Column("expires_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("key", String(255)),
+    Column("key_digest", LargeBinary(32)),
+    Column("tags", Text),  # JSON list; NULL: none
+    Column("options", Text),  # JSON of server.store.records.JobOptions; NULL: all default
+    Column("error", Text),  # JSON of the last failed attempt's error
+    Column("usage", Text),  # JSON
+    CheckConstraint(f"state IN ({STATES})", name="state"),
+    CheckConstraint(f"(finished_at IS NOT NULL) = ({FINAL})", name="final"),
+    CheckConstraint(
+        "(state = 'Running') = (lease IS NOT NULL AND lease_kind IS NOT NULL AND lease_until IS NOT NULL"
+        " AND worker_id IS NOT NULL)",
+        name="leased",
+    ),
+    CheckConstraint("state <> 'Waiting' OR due_at IS NOT NULL", name="waiting"),
+    CheckConstraint("attempt >= 0 AND vanished >= 0 AND attempt <= max_attempts + vanished", name="attempts"),
+)
+
+
+def _partial(name: str, *columns: object, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
+_partial("ix_jobs_claim", jobs.c.lane_id, jobs.c.priority.desc(), jobs.c.id, where="state = 'Enqueued'")
+_partial("ix_jobs_leased", jobs.c.lease_until, where="state = 'Running'")
+_partial("ix_jobs_held", jobs.c.worker_id, where="state = 'Running'")
+_partial("ix_jobs_due", jobs.c.due_at, where="state = 'Waiting'")
+_partial(
+    "ix_jobs_expiring",
+    jobs.c.expires_at,
+    where="expires_at IS NOT NULL AND state IN ('Paused', 'Waiting', 'Enqueued')",
+)
+_partial("ix_jobs_input", jobs.c.input_id, where="finished_at IS NULL")
+_partial("uq_jobs_key", jobs.c.key, where="key IS NOT NULL", unique=True)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("job_id", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("worker_id", BigInteger),
+    Column("attempt", Integer, nullable=False),
+    Column("lease", String(40)),
+    Column("detail", Text, nullable=False),
+    Index("ix_events_job_id", "job_id"),
+)
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, nullable=False),  # bytes that were dropped before content
+    Column("content", LargeBinary, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("name", String(100), nullable=False),
+    Column("scope", String(10), nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+servers = Table(
+    "servers",
+    metadata,
+    Column("number", SmallInteger, primary_key=True, autoincrement=False),
+    Column("incarnation", String(64), nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
