@@ -5,14 +5,14 @@ from typing import Self
 
 import requests
 
-from piecework.client.blobs import BlobCalls
+from piecework.client.results import ResultCalls
 from piecework.client.transport import Patience, Request, Transport
 from piecework.client.workers import WorkerCalls
 from piecework.protocol import bodies
 from piecework.protocol.messages import MessageReply, VersionReply
 
 
-class Client(BlobCalls, WorkerCalls):
+class Client(ResultCalls, WorkerCalls):
     """A server, as a program sees it. Threads may share one client: each gets its own connection.
 
     Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the
@@ -33,9 +33,7 @@ class Client(BlobCalls, WorkerCalls):
     ) -> None:
         """Prepare for talking to ``url``; nothing is sent yet. Raises ValueError when it is not a URL."""
         patience = Patience(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
-        self.transport = Transport(
-            url, token, patience=patience, media_type=media_type, new_session=new_session
-        )
+        self.transport = Transport(url, token, patience=patience, media_type=media_type, new_session=new_session)
 
     def ping(self) -> str:
         """Return what the server says when it is alive."""

@@ -1,16 +1,40 @@
 """What the groups of calls share."""
 
-from piecework.client.transport import Transport
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from piecework.client.transport import Query, Request, Transport
 from piecework.protocol.ids import Id
+from piecework.protocol.messages import JobList, LambdaList, WorkerList
 
 AnyId = int | str
 """An id as callers may write it: an ``Id``, a number, or its decimal string."""
+
+Page = TypeVar("Page", JobList, LambdaList, WorkerList)
+
+PAGE_ITEMS = 500
+"""How many items are asked for in one page of a list."""
 
 
 class Calls:
     """A group of calls about one kind of thing; ``Client`` is all groups together."""
 
     transport: Transport
+
+    def _items(self, path: str, query: Query, page: type[Page], field: str, limit: int | None) -> Iterator[Any]:
+        """Go through a list page by page, at most ``limit`` items (None: all of them)."""
+        cursor: str | None = None
+        left = limit
+        while left is None or left > 0:
+            size = PAGE_ITEMS if left is None else min(left, PAGE_ITEMS)
+            request = Request("GET", path, {**query, "limit": size, "cursor": cursor}, repeatable=True)
+            reply = self.transport.call(request, page)
+            items = getattr(reply, field)[:size]
+            yield from items
+            if not reply.next:
+                return
+            cursor = reply.next
+            left = None if left is None else left - len(items)
 
 
 def path_id(value: AnyId) -> Id:

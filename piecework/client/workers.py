@@ -54,15 +54,8 @@ class WorkerCalls(AgentCalls):
     """Workers, as an operator sees them."""
 
     def workers(self) -> Iterator[WorkerInfo]:
-        """Go through all workers, page by page."""
-        cursor: str | None = None
-        while True:
-            request = Request("GET", "/worker", {"cursor": cursor}, repeatable=True)
-            page = self.transport.call(request, WorkerList)
-            yield from page.workers
-            if not page.next:
-                return
-            cursor = page.next
+        """Go through all workers."""
+        return self._items("/worker", {}, WorkerList, "workers", None)
 
     def worker(self, worker_id: AnyId) -> WorkerInfo:
         """Return a worker with everything known about it. Raises NotFound."""

@@ -1,0 +1,43 @@
+"""What people hand in as a job's input, and how it travels."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from piecework.client.uploads import Source
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, DataReply
+
+INLINE_BYTES = 32 * 1024
+"""An input up to this size travels inside the submission; a larger one is uploaded first."""
+
+Input = Any
+"""A job's input: None for none, bytes, text, a file's path, the id of a blob, or any JSON value.
+
+An ``Id`` or the reply of an upload names a blob. A plain ``int`` or ``str`` is a value: the number, the text.
+"""
+
+
+def input_content(value: Input, upload: Callable[[Source], DataReply]) -> Content | None:
+    """Turn an input into what the submission carries, by ``upload`` when it is large; None for no input."""
+    if value is None or isinstance(value, Content):
+        return value
+    if isinstance(value, DataReply):
+        return Content(id=value.id)
+    if isinstance(value, Id):
+        return Content(id=value)
+    if isinstance(value, Path):
+        if value.stat().st_size > INLINE_BYTES:
+            return Content(id=upload(value).id)
+        value = value.read_bytes()
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(value, bytes | bytearray | memoryview):
+        data = bytes(value)
+        return Content(raw=data) if len(data) <= INLINE_BYTES else Content(id=upload(data).id)
+    return Content(json_=value)
+
+
+def carried_bytes(content: Content | None) -> int:
+    """Return about how many bytes an input adds to a body."""
+    return len(content.read()) if content is not None and content.is_inline else 0

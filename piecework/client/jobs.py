@@ -1,0 +1,160 @@
+"""The client's calls about jobs: submit, look, steer."""
+
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TypedDict, Unpack
+
+import msgspec
+
+from piecework.client.calls import AnyId, path_id
+from piecework.client.inputs import Input, carried_bytes, input_content
+from piecework.client.lambdas import LambdaCalls
+from piecework.client.transport import Query, Request
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import (
+    Backoff,
+    JobCreated,
+    JobInfo,
+    JobList,
+    JobLog,
+    JobSpec,
+    JobSubmit,
+    JobUpdate,
+    Limits,
+    Reply,
+    TraceEvent,
+    TraceReply,
+)
+from piecework.protocol.states import JobState
+
+JOBS_PER_BODY = 1000
+"""How many jobs travel in one submission."""
+BYTES_PER_BODY = 4 * 1024 * 1024
+"""About how many bytes of inline input travel in one submission."""
+POLL_S = 20.0
+"""How long one long poll asks the server to wait."""
+
+
+class JobOptions(TypedDict, total=False):
+    """Options of a submission. One left out has the lambda's default, then the server's. See ``JobSpec``."""
+
+    tags: list[str]
+    status: str
+    priority: int
+    run_at: datetime
+    delay_s: float
+    expires_at: datetime
+    max_attempts: int
+    backoff: Backoff
+    retry_on: list[ErrorKind]
+    timeout_s: float
+    limits: Limits
+    args: list[str]
+    env: dict[str, str]
+    key: str
+    retain_s: float
+
+
+class JobCalls(LambdaCalls):
+    """Jobs: requests to run one lambda on one input."""
+
+    def submit(self, lambda_id: AnyId, input: Input = None, **options: Unpack[JobOptions]) -> Id:  # noqa: A002  # its name on the wire
+        """Submit one job and return its id. For what ``input`` may be, see ``piecework.client.inputs.Input``.
+
+        Without a ``key`` the client makes one up for this call, so that a lost answer never makes two jobs.
+        Raises Conflict when the key belongs to a job with other content.
+        """
+        options.setdefault("key", secrets.token_urlsafe(16))
+        content = input_content(input, self.upload)
+        submit = JobSubmit(lambda_=path_id(lambda_id), input=content, **options)
+        job_id = self._post_jobs(submit).id
+        assert isinstance(job_id, Id), "the answer to one job has its id"
+        return job_id
+
+    def submit_many(self, lambda_id: AnyId, inputs: Iterable[Input], **options: Unpack[JobOptions]) -> list[Id]:
+        """Submit one job for each input and return their ids in that order.
+
+        Sends as many requests as the sizes need; each creates all of its jobs or none. A ``key`` is made
+        unique for each job by its position: ``key-0``, ``key-1`` and so on.
+        """
+        prefix = options.pop("key", None) or secrets.token_urlsafe(16)
+        lambda_id = path_id(lambda_id)
+
+        def specs() -> Iterator[JobSpec]:
+            for number, value in enumerate(inputs):
+                content = input_content(value, self.upload)
+                options["key"] = f"{prefix}-{number}"
+                yield JobSpec(lambda_=lambda_id, input=content, **options)
+
+        ids: list[Id] = []
+        for batch in _batches(specs()):
+            created = self._post_jobs(JobSubmit(jobs=batch)).ids
+            ids += created or []
+        return ids
+
+    def job(self, job_id: AnyId) -> JobInfo:
+        """Return a job as it is now. Raises NotFound."""
+        return self.transport.call(Request("GET", f"/job/{path_id(job_id)}", repeatable=True), JobInfo)
+
+    def jobs(
+        self,
+        *,
+        state: JobState | str | None = None,
+        lambda_: AnyId | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[JobInfo]:
+        """Go through the jobs that match, newest first; at most ``limit`` of them."""
+        query: Query = {"state": state, "lambda": None if lambda_ is None else path_id(lambda_), "tag": tag}
+        return self._items("/job", query, JobList, "jobs", limit)
+
+    def cancel(self, job_id: AnyId) -> Reply:
+        """Cancel a job. A running one is stopped by its agent within seconds. Raises NotFound, Conflict."""
+        return self.transport.call(Request("DELETE", f"/job/{path_id(job_id)}", repeatable=True), Reply)
+
+    def update_job(self, job_id: AnyId, update: JobUpdate) -> Reply:
+        """Steer a job the v0.5 way: pause, resume, cancel, or report its end. Raises Conflict."""
+        return self.transport.call(Request("POST", f"/job/{path_id(job_id)}", body=update), Reply)
+
+    def trace(self, job_id: AnyId) -> list[TraceEvent]:
+        """Return the steps of a job's life, oldest first."""
+        request = Request("GET", f"/job/{path_id(job_id)}/trace", repeatable=True)
+        return self.transport.call(request, TraceReply).events
+
+    def log(self, job_id: AnyId, offset: int = 0, timeout_s: float = 0.0) -> JobLog:
+        """Return a job's log from byte ``offset`` on; waits up to ``timeout_s`` for more of it."""
+        query: Query = {"offset": offset, "timeout": timeout_s}
+        request = Request("GET", f"/job/{path_id(job_id)}/log", query, repeatable=True, poll_s=timeout_s)
+        return self.transport.call(request, JobLog)
+
+    def follow_log(self, job_id: AnyId, offset: int = 0) -> Iterator[str]:
+        """Go through a job's log as it grows, until the job has ended and all of its log was read."""
+        while True:
+            part = self.log(job_id, offset, POLL_S)
+            if part.text:
+                yield part.text
+            elif part.state.is_final:
+                return
+            offset = part.next
+
+    def _post_jobs(self, submit: JobSubmit) -> JobCreated:
+        """Send a submission; safe to repeat because every job in it has a key."""
+        return self.transport.call(Request("POST", "/job", body=submit, repeatable=True), JobCreated)
+
+
+def _batches(specs: Iterable[JobSpec]) -> Iterator[list[JobSpec]]:
+    """Group jobs so that no body grows beyond its limits."""
+    batch: list[JobSpec] = []
+    size = 0
+    for spec in specs:
+        content = spec.input
+        added = 0 if isinstance(content, msgspec.UnsetType | str | int) else carried_bytes(content)
+        if batch and (len(batch) >= JOBS_PER_BODY or size + added > BYTES_PER_BODY):
+            yield batch
+            batch, size = [], 0
+        batch.append(spec)
+        size += added
+    if batch:
+        yield batch

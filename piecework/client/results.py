@@ -1,0 +1,158 @@
+"""The client's calls about results: wait for jobs, read what they produced, stream it as they end."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec import UNSET
+
+from piecework.client.calls import AnyId, path_id
+from piecework.client.errors import JobCancelled, JobFailed, StillRunning
+from piecework.client.jobs import POLL_S, JobCalls
+from piecework.client.transport import Query, Request
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, JobInfo, JobList, blob_id
+from piecework.protocol.states import JobState
+
+IDS_PER_REQUEST = 200
+"""How many jobs one request may ask about."""
+FEW_JOBS = 20
+"""Up to so many jobs are reported one by one as they end; of more, those that ended within BATCH_POLL_S."""
+BATCH_POLL_S = 0.5
+SHORTEST_POLL_S = 0.05
+"""Pause after a poll without news, so that a server that does not hold polls is not flooded."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How a job ended."""
+
+    info: JobInfo
+    output: bytes
+    """What it produced; empty unless it finished."""
+
+    @property
+    def ok(self) -> bool:
+        return self.info.state is JobState.FINISHED
+
+    def read(self) -> bytes:
+        """Return the output. Raises JobFailed, or JobCancelled, when the job ended without one."""
+        if not self.ok:
+            raise failure(self.info)
+        return self.output
+
+
+def failure(info: JobInfo) -> JobFailed:
+    """Return the error that tells how a job failed."""
+    if info.state is JobState.CANCELLED:
+        return JobCancelled(info.id)
+    if info.error is UNSET or info.error is None:
+        return JobFailed(info.id, "guest", "the worker gave no reason")
+    return JobFailed(info.id, info.error.kind, info.error.message)
+
+
+class ResultCalls(JobCalls):
+    """Results. Waiting goes on while the server restarts, as long as repeated requests reach it."""
+
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
+    def wait(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> list[JobInfo]:
+        """Wait until all jobs have ended and return them in the order given.
+
+        Raises StillRunning after ``timeout_s`` seconds (None: never), NotFound for an unknown job.
+        """
+        ids = [path_id(job) for job in jobs]
+        deadline = Deadline(timeout_s, self.clock)
+        ended: dict[Id, JobInfo] = {}
+        for start in range(0, len(ids), IDS_PER_REQUEST):
+            waiting = ids[start : start + IDS_PER_REQUEST]
+            while waiting:
+                began = self.clock()
+                found = self._poll(waiting, "all", deadline.shorten(POLL_S), output=None)
+                ended |= {info.id: info for info in found if info.state.is_final}
+                waiting = [job for job in waiting if job not in ended]
+                if waiting and deadline.is_over():
+                    raise StillRunning([job for job in ids if job not in ended])
+                self._pause_if_early(began, idle=bool(waiting))
+        return [ended[job] for job in ids]
+
+    def result(self, job_id: AnyId, timeout_s: float | None = None) -> bytes:
+        """Wait until a job has ended and return its output.
+
+        Raises JobFailed or JobCancelled when it has none, StillRunning after ``timeout_s`` (None: never).
+        """
+        for _, result in self.results([job_id], timeout_s):
+            return result.read()
+        raise AssertionError("a stream of one job has one result")
+
+    def results(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[tuple[Id, JobResult]]:
+        """Go through the results of jobs as they end: pairs of the job's id and how it ended.
+
+        A job that failed is a result too: ``result.read()`` gives the output or raises JobFailed.
+        Raises StillRunning after ``timeout_s`` seconds (None: never), NotFound for an unknown job.
+        """
+        waiting = deque(dict.fromkeys(path_id(job) for job in jobs))
+        deadline = Deadline(timeout_s, self.clock)
+        while waiting:
+            asked = [waiting.popleft() for _ in range(min(len(waiting), IDS_PER_REQUEST))]
+            few = not waiting and len(asked) <= FEW_JOBS
+            began = self.clock()
+            found = self._poll(asked, "any" if few else "all", deadline.shorten(POLL_S if few else BATCH_POLL_S))
+            ended = {info.id: info for info in found if info.state.is_final}
+            left = [job for job in asked if job not in ended]
+            if ended:
+                waiting.extendleft(reversed(left))
+            else:
+                waiting.extend(left)
+            for job, info in ended.items():
+                yield job, self._read_result(info)
+            if not ended and deadline.is_over():
+                raise StillRunning(list(waiting))
+            self._pause_if_early(began, idle=not ended)
+
+    def output(self, info: JobInfo) -> bytes:
+        """Return the output of a finished job; empty when it has none."""
+        content = info.output
+        if not isinstance(content, Content):
+            return b""
+        if content.is_inline:
+            return content.read()
+        blob = blob_id(content)
+        return b"" if blob is None else self.read(blob)
+
+    def _read_result(self, info: JobInfo) -> JobResult:
+        return JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
+
+    def _poll(
+        self, ids: list[Id], until: Literal["any", "all"], timeout_s: float, output: str | None = "inline"
+    ) -> list[JobInfo]:
+        query: Query = {
+            "ids": ",".join(map(str, ids)),
+            "output": output,
+            "until": until,
+            "timeout": round(timeout_s, 3),
+        }
+        request = Request("GET", "/job", query, repeatable=True, poll_s=timeout_s)
+        return self.transport.call(request, JobList).jobs
+
+    def _pause_if_early(self, began: float, *, idle: bool) -> None:
+        if idle and self.clock() - began < SHORTEST_POLL_S:
+            threading.Event().wait(SHORTEST_POLL_S)
+
+
+class Deadline:
+    """The end of a time to wait, which may never come."""
+
+    def __init__(self, timeout_s: float | None, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._end = None if timeout_s is None else clock() + timeout_s
+
+    def shorten(self, wait_s: float) -> float:
+        """Return ``wait_s``, or less when the deadline comes first; never below 0."""
+        return wait_s if self._end is None else max(0.0, min(wait_s, self._end - self._clock()))
+
+    def is_over(self) -> bool:
+        return self._end is not None and self._clock() >= self._end
