@@ -1,5 +1,6 @@
 """The server's settings: defaults here, then PIECEWORK_… variables, then command-line options."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -7,6 +8,14 @@ from typing import Any
 
 PREFIX = "PIECEWORK_"
 MIB = 1024 * 1024
+
+
+def is_loopback_host(host: str) -> bool:
+    """Tell whether a name or address reaches this machine only: localhost, 127.0.0.0/8 or ::1."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class SettingsError(ValueError):
@@ -104,3 +113,8 @@ class Settings:
     def url(self) -> str:
         """The database's URL, with the SQLite file's path when none was given."""
         return self.database_url or f"sqlite:///{self.data.absolute() / 'piecework.db'}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on this machine can reach the server."""
+        return is_loopback_host(self.host)

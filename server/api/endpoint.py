@@ -32,8 +32,8 @@ class Endpoint:
     method: str
     path: str
     """With ``<name>`` for each id."""
-    scope: str
-    """What a token must allow: view, submit, worker, operate; or open, for everyone."""
+    scope: str | tuple[str, ...]
+    """What a token must allow: view, submit, worker, operate, or one of several; or open, for everyone."""
     view: View
     query: type[Query] | None
     body: type[Message] | None
@@ -54,7 +54,7 @@ def endpoint(
     method: str,
     path: str,
     *,
-    scope: str,
+    scope: str | tuple[str, ...],
     query: type[Query] | None = None,
     body: type[Message] | None = None,
     reply: type[Reply] | None = None,
@@ -79,13 +79,15 @@ def register_endpoints(app: Flask) -> None:
     """Give the app every endpoint whose module was imported."""
     for each in ENDPOINTS:
         name = f"{each.method} {each.path}".replace(".", "_")
-        app.add_url_rule(each.path, name, _answer_with(each), methods=[each.method], provide_automatic_options=False)
+        app.add_url_rule(
+            each.path, name, _answer_with(each), methods=[each.method], provide_automatic_options=False
+        )
 
 
 def _answer_with(each: Endpoint) -> Callable[..., Response]:
     def answer(**path: str) -> Response:
         services = current_services()
-        services.access.check(each.scope, request)
+        services.access.check(each.scope, request.headers)
         ids = [read_id(name, path[name]) for name in each.names]
         given: dict[str, Any] = {}
         if each.query is not None:

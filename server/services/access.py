@@ -1,1 +1,169 @@
-"""Who may do what (placeholder replaced below)."""
+"""Who may do what: access tokens, and the guard of a server that is open to its own machine."""
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, Protocol
+
+from server.errors import Forbidden, InvalidRequest, Unauthorized
+from server.settings import is_loopback_host
+from server.store import tokens
+from server.store.database import Database
+from server.store.records import Token
+
+GRANTS: dict[str, frozenset[str]] = {
+    "view": frozenset({"view"}),
+    "submit": frozenset({"view", "submit"}),
+    "worker": frozenset({"worker"}),
+    "operate": frozenset({"view", "submit", "operate"}),
+    "admin": frozenset({"view", "submit", "worker", "operate", "admin"}),
+}
+"""What a token of each scope may do.
+
+An endpoint names what it asks for: ``view`` to read, ``submit`` to add and cancel, ``worker`` to contract and
+finish, ``operate`` to drain and retire. It may name several, of which one is enough: an upload is for those
+who submit and for workers. So a node's token can do a worker's part and nothing else.
+"""
+
+OPEN = "open"
+"""What an endpoint asks for that everyone may call, with or without a token."""
+
+NAME_MAX = 100
+SECRET_PREFIX = "pw_"  # noqa: S105  # it marks a leaked secret as ours, and is none itself
+REFRESH_MS = 1000
+"""A new or revoked token counts after this time at the latest."""
+
+HOW_TO_GET_IN = "make one with: piecework server token create NAME --scope submit|worker|operate|view|admin"
+
+
+class Headers(Protocol):
+    """The headers of a request; names in any case."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The tokens as they were at a time."""
+
+    at: int
+    closed: bool
+    """A token was made once: nobody gets in without one."""
+    live: dict[bytes, Token]
+
+
+class Access:
+    """Decides whether a request may go on."""
+
+    def __init__(self, database: Database, clock: Callable[[], int], *, open_without_tokens: bool) -> None:
+        self._database = database
+        self._clock = clock
+        self._open_without_tokens = open_without_tokens
+        self._lock = threading.Lock()
+        self._known: _Known | None = None
+
+    def check(self, scope: str | tuple[str, ...], headers: Headers) -> None:
+        """Let a request pass that asks for ``scope``, or for one of several.
+
+        Raises Unauthorized without a valid token where one is needed, Forbidden when its scope does not cover the
+        request, and when a web page from elsewhere sent it to a server that needs no token.
+        """
+        if scope == OPEN:
+            return
+        known = self._tokens()
+        if not known.closed and self._open_without_tokens:
+            _refuse_foreign_pages(headers)
+            return
+        token = _find_token(known, headers.get("Authorization"))
+        wanted = {scope} if isinstance(scope, str) else set(scope)
+        if not GRANTS[token.scope] & wanted:
+            needed = " or ".join(sorted(wanted))
+            raise Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {needed}")
+
+    def _tokens(self) -> _Known:
+        """Return the tokens as they were at most REFRESH_MS ago."""
+        now, known = self._clock(), self._known
+        if known is not None and 0 <= now - known.at < REFRESH_MS:
+            return known
+        with self._lock:
+            known = self._known
+            if known is None or not 0 <= now - known.at < REFRESH_MS:
+                with self._database.read() as connection:
+                    known = _Known(now, tokens.any_token(connection), tokens.live_tokens(connection))
+                self._known = known
+            return known
+
+
+def _find_token(known: _Known, authorization: str | None) -> Token:
+    if not authorization:
+        problem = (
+            "this request needs a token" if known.closed else "nobody may call this server yet: it has no token"
+        )
+        raise Unauthorized(f"{problem}; send it as 'Authorization: Bearer TOKEN', {HOW_TO_GET_IN}")
+    kind, _, secret = authorization.partition(" ")
+    token = known.live.get(digest(secret.strip())) if kind.lower() == "bearer" else None
+    if token is None:
+        raise Unauthorized("the token is not valid here, or was revoked")
+    return token
+
+
+def _refuse_foreign_pages(headers: Headers) -> None:
+    """Refuse what a browser sends for a page from elsewhere, as nobody needs a token to be let in.
+
+    A page may post to any address (its Origin tells), and may have its own name point to 127.0.0.1 after it was
+    loaded (the Host tells). Programs send no Origin, and are not concerned.
+    """
+    host, origin = headers.get("Host"), headers.get("Origin")
+    if host and not _names_loopback(host):
+        raise Forbidden(
+            f"a server without tokens answers to localhost only, not to {host[:100]!r}; {HOW_TO_GET_IN}"
+        )
+    if origin and origin.lower() not in {f"http://{host}".lower(), f"https://{host}".lower()}:
+        raise Forbidden(f"a server without tokens takes nothing from pages of {origin[:100]!r}; {HOW_TO_GET_IN}")
+
+
+@lru_cache(maxsize=64)
+def _names_loopback(host: str) -> bool:
+    """Tell whether a Host header, ``name[:port]``, names this machine."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return is_loopback_host(name)
+
+
+def digest(secret: str) -> bytes:
+    """Return what is stored of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def create_token(database: Database, name: str, scope: str, now: int) -> str:
+    """Make a token and return its secret, which nobody can learn again.
+
+    Raises InvalidRequest when the scope is unknown, the name unusable, or a live token has it.
+    """
+    if scope not in GRANTS:
+        raise InvalidRequest(f"there is no scope {scope!r}; the scopes are {', '.join(GRANTS)}")
+    if not name or len(name) > NAME_MAX or not name.isprintable() or name != name.strip():
+        raise InvalidRequest(f"a token's name has 1 to {NAME_MAX} printable characters, without spaces around it")
+    secret = SECRET_PREFIX + secrets.token_urlsafe(32)
+    database.write(partial(_add_token, name=name, scope=scope, sha256=digest(secret), now=now))
+    return secret
+
+
+def _add_token(connection: Any, *, name: str, scope: str, sha256: bytes, now: int) -> None:
+    if any(token.name == name for token in tokens.live_tokens(connection).values()):
+        raise InvalidRequest(f"there is a token named {name} already; revoke it first, or choose another name")
+    tokens.add_token(connection, name=name, scope=scope, sha256=sha256, now=now)
+
+
+def list_tokens(database: Database) -> list[Token]:
+    """Return all tokens, revoked ones too, oldest first. Secrets are not known here."""
+    with database.read() as connection:
+        return tokens.list_tokens(connection)
+
+
+def revoke_token(database: Database, name: str, now: int) -> None:
+    """Make a token invalid, within a second on servers that run. Raises InvalidRequest when there is none."""
+    if not database.write(partial(tokens.revoke_tokens, name=name, now=now)):
+        raise InvalidRequest(f"there is no live token named {name}")
