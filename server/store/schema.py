@@ -6,15 +6,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 import migrations
 from server.errors import SchemaMismatch
+from server.store.database import Database, translated_errors
 
 
 def current_revision(engine: Engine) -> str | None:
     """Return the schema version in the database; None when it is empty."""
-    with engine.connect() as connection:
+    with translated_errors(), engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -24,28 +26,64 @@ def upgrade_schema(engine: Engine) -> tuple[str | None, str]:
     Returns the version before and after. Safe to repeat. Raises SchemaMismatch when the database is newer than
     the program: an old program must not write to it.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    script = ScriptDirectory.from_config(config)
-    before, head = current_revision(engine), script.get_current_head()
-    assert head is not None
-    if before is not None and before not in {revision.revision for revision in script.walk_revisions()}:
-        raise SchemaMismatch(
-            f"the database has schema version {before}, which this program does not know: it was written by a newer"
-            f" piecework (this one knows versions up to {head}). Install that version, or use another database"
-        )
+    config = _config()
+    before, head = _known_revision(engine, ScriptDirectory.from_config(config))
     if before != head:
-        with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        try:
+            with translated_errors(), engine.connect() as connection:
+                _upgrade(config, connection)
+        except DBAPIError:
+            if current_revision(engine) != head:  # else another server that starts now was quicker
+                raise
     return before, head
+
+
+def _upgrade(config: Config, connection: Connection) -> None:
+    """Run the migrations in one transaction: a server that is killed in the middle leaves nothing half done."""
+    config.attributes["connection"] = connection
+    if connection.dialect.name == "sqlite":
+        # The engine leaves transactions to us here, and Alembic uses none on SQLite.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        command.upgrade(config, "head")
+        connection.exec_driver_sql("COMMIT")
+    else:
+        command.upgrade(config, "head")
 
 
 def check_schema(engine: Engine) -> bool:
     """Tell whether the database has the program's schema. Raises SchemaMismatch when it is newer."""
-    script = ScriptDirectory(str(Path(migrations.__file__).parent))
-    known = [revision.revision for revision in script.walk_revisions()]
-    before = current_revision(engine)
-    if before is not None and before not in known:
-        raise SchemaMismatch(f"the database has schema version {before}, newer than this program's {known[0]}")
-    return before == known[0]
+    before, head = _known_revision(engine, ScriptDirectory.from_config(_config()))
+    return before == head
+
+
+def prepare_schema(database: Database) -> None:
+    """Make the database ready for a server that starts.
+
+    A new database, and an older one that no other server uses, gets the program's schema. Raises SchemaMismatch
+    when it is newer than the program, or an older one that other servers may be using.
+    """
+    before, head = _known_revision(database.engine, ScriptDirectory.from_config(_config()))
+    if before not in {None, head} and database.is_shared:
+        raise SchemaMismatch(
+            f"the database has schema version {before}, this program needs {head}: stop the servers that use it,"
+            " then run: piecework server migrate"
+        )
+    upgrade_schema(database.engine)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return config
+
+
+def _known_revision(engine: Engine, script: ScriptDirectory) -> tuple[str | None, str]:
+    """Return the database's version and the program's. Raises SchemaMismatch when the database's is unknown."""
+    before, head = current_revision(engine), script.get_current_head()
+    assert head is not None
+    if before is not None and before not in {revision.revision for revision in script.walk_revisions()}:
+        raise SchemaMismatch(
+            f"the database has schema version {before}, which this program does not know: a newer piecework"
+            f" wrote it (this one knows versions up to {head}). Install that version, or use another database"
+        )
+    return before, head
