@@ -17,6 +17,9 @@ from piecework.client.errors import (
     StillRunning,
     TooLarge,
 )
+from piecework.client.jobs import JobOptions
+from piecework.client.lambdas import LambdaOptions
+from piecework.client.results import JobResult
 
 __all__ = [
     "ApiError",
@@ -29,6 +32,9 @@ __all__ = [
     "Invalid",
     "JobCancelled",
     "JobFailed",
+    "JobOptions",
+    "JobResult",
+    "LambdaOptions",
     "NotFound",
     "Refused",
     "ServerUnreachable",

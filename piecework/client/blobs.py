@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,10 +49,7 @@ class BlobCalls(Calls):
 
         def fetch() -> bytes:
             with self._open_blob(blob_id) as response:
-                try:
-                    content = response.content
-                except requests.RequestException as error:
-                    raise self.transport.unreachable(error) from error
+                content = b"".join(self._pieces(response))
                 announced = _announced_checksum(response)
             if announced:
                 _compare(blob_id, announced, hashlib.sha256(content).hexdigest())
@@ -59,8 +57,27 @@ class BlobCalls(Calls):
 
         return self.transport.repeat(fetch)
 
-    def download(self, blob_id: AnyId, path: Path, *, checksum: str | None = None) -> int:
-        """Write a blob to a file and return its size in bytes.
+    def stream(self, blob_id: AnyId) -> Iterator[bytes]:
+        """Go through a blob's bytes piece by piece, checked at the end; not repeated when it breaks off.
+
+        Raises NotFound, and ChecksumMismatch after the last piece.
+        """
+        digest = hashlib.sha256()
+        with self._open_blob(blob_id) as response:
+            for chunk in self._pieces(response):
+                digest.update(chunk)
+                yield chunk
+            _compare(blob_id, _announced_checksum(response) or digest.hexdigest(), digest.hexdigest())
+
+    def download(
+        self,
+        blob_id: AnyId,
+        path: Path,
+        *,
+        checksum: str | None = None,
+        on_bytes: Callable[[int], object] = lambda _: None,
+    ) -> int:
+        """Write a blob to a file and return its size in bytes; tell ``on_bytes`` how many have come so far.
 
         The file appears under its name only when it is complete and its SHA-256 was checked: against
         ``checksum`` when given, else against what the server says. Raises NotFound or ChecksumMismatch.
@@ -69,7 +86,7 @@ class BlobCalls(Calls):
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                size, expected, found = self.transport.repeat(lambda: self._copy_blob(blob_id, file))
+                size, expected, found = self.transport.repeat(lambda: self._copy_blob(blob_id, file, on_bytes))
             _compare(blob_id, checksum or expected or self._known_checksum(blob_id) or found, found)
             part.replace(path)
         finally:
@@ -84,18 +101,24 @@ class BlobCalls(Calls):
     def _open_blob(self, blob_id: AnyId) -> requests.Response:
         return self.transport.open_stream(Request("GET", f"/data/{path_id(blob_id)}/blob"))
 
-    def _copy_blob(self, blob_id: AnyId, file: BinaryIO) -> tuple[int, str, str]:
+    def _pieces(self, response: requests.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_content(CHUNK_BYTES)
+        except requests.RequestException as error:
+            raise self.transport.unreachable(error) from error
+
+    def _copy_blob(
+        self, blob_id: AnyId, file: BinaryIO, on_bytes: Callable[[int], object]
+    ) -> tuple[int, str, str]:
         """Copy a blob into a file from its start; return size, announced checksum ("": none) and its own."""
         file.seek(0)
         file.truncate()
         digest = hashlib.sha256()
         with self._open_blob(blob_id) as response:
-            try:
-                for chunk in response.iter_content(CHUNK_BYTES):
-                    digest.update(chunk)
-                    file.write(chunk)
-            except requests.RequestException as error:
-                raise self.transport.unreachable(error) from error
+            for chunk in self._pieces(response):
+                digest.update(chunk)
+                file.write(chunk)
+                on_bytes(file.tell())
             return file.tell(), _announced_checksum(response), digest.hexdigest()
 
     def _known_checksum(self, blob_id: AnyId) -> str | None:

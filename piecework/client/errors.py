@@ -1,5 +1,5 @@
 """What can go wrong when a program talks to a server."""
-# ruff: noqa: N818  # the names say what happened; "Error" at their end would add nothing
+# the names say what happened; "Error" at their end would add nothing
 
 from collections.abc import Sequence
 

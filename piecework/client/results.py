@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
 from piecework.client.calls import AnyId, path_id
@@ -22,8 +23,13 @@ IDS_PER_REQUEST = 200
 FEW_JOBS = 20
 """Up to so many jobs are reported one by one as they end; of more, those that ended within BATCH_POLL_S."""
 BATCH_POLL_S = 0.5
+CROWD_POLL_S = 2.0
+"""How long a part of the jobs may keep the others from being looked at, when none of the part ends."""
 SHORTEST_POLL_S = 0.05
 """Pause after a poll without news, so that a server that does not hold polls is not flooded."""
+
+
+Until = Literal["any", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,12 @@ class JobResult:
             raise failure(self.info)
         return self.output
 
+    def without_output(self) -> JobInfo:
+        """Return the job alone, for keeping many at little memory."""
+        content = self.info.output
+        blob = Content(id=content.id) if isinstance(content, Content) else UNSET
+        return msgspec.structs.replace(self.info, output=blob)
+
 
 def failure(info: JobInfo) -> JobFailed:
     """Return the error that tells how a job failed."""
@@ -52,6 +64,19 @@ def failure(info: JobInfo) -> JobFailed:
     if info.error is UNSET or info.error is None:
         return JobFailed(info.id, "guest", "the worker gave no reason")
     return JobFailed(info.id, info.error.kind, info.error.message)
+
+
+def choose_poll(asked: int, *, others: bool, news: bool) -> tuple[Until, float]:
+    """Return what the next poll waits for, and for how many seconds.
+
+    A few jobs are reported one by one. Of many, those that end within BATCH_POLL_S come together, because
+    each answer lists all that were asked about; while none ends, the poll waits for the first that does.
+    """
+    if asked <= FEW_JOBS and not others:
+        return "any", POLL_S
+    if news:
+        return "all", BATCH_POLL_S
+    return "any", CROWD_POLL_S if others else POLL_S
 
 
 class ResultCalls(JobCalls):
@@ -65,18 +90,7 @@ class ResultCalls(JobCalls):
         Raises StillRunning after ``timeout_s`` seconds (None: never), NotFound for an unknown job.
         """
         ids = [path_id(job) for job in jobs]
-        deadline = Deadline(timeout_s, self.clock)
-        ended: dict[Id, JobInfo] = {}
-        for start in range(0, len(ids), IDS_PER_REQUEST):
-            waiting = ids[start : start + IDS_PER_REQUEST]
-            while waiting:
-                began = self.clock()
-                found = self._poll(waiting, "all", deadline.shorten(POLL_S), output=None)
-                ended |= {info.id: info for info in found if info.state.is_final}
-                waiting = [job for job in waiting if job not in ended]
-                if waiting and deadline.is_over():
-                    raise StillRunning([job for job in ids if job not in ended])
-                self._pause_if_early(began, idle=bool(waiting))
+        ended = {info.id: info for info in self.ended(ids, timeout_s)}
         return [ended[job] for job in ids]
 
     def result(self, job_id: AnyId, timeout_s: float | None = None) -> bytes:
@@ -84,9 +98,7 @@ class ResultCalls(JobCalls):
 
         Raises JobFailed or JobCancelled when it has none, StillRunning after ``timeout_s`` (None: never).
         """
-        for _, result in self.results([job_id], timeout_s):
-            return result.read()
-        raise AssertionError("a stream of one job has one result")
+        return next(self.results([job_id], timeout_s))[1].read()
 
     def results(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[tuple[Id, JobResult]]:
         """Go through the results of jobs as they end: pairs of the job's id and how it ended.
@@ -94,24 +106,12 @@ class ResultCalls(JobCalls):
         A job that failed is a result too: ``result.read()`` gives the output or raises JobFailed.
         Raises StillRunning after ``timeout_s`` seconds (None: never), NotFound for an unknown job.
         """
-        waiting = deque(dict.fromkeys(path_id(job) for job in jobs))
-        deadline = Deadline(timeout_s, self.clock)
-        while waiting:
-            asked = [waiting.popleft() for _ in range(min(len(waiting), IDS_PER_REQUEST))]
-            few = not waiting and len(asked) <= FEW_JOBS
-            began = self.clock()
-            found = self._poll(asked, "any" if few else "all", deadline.shorten(POLL_S if few else BATCH_POLL_S))
-            ended = {info.id: info for info in found if info.state.is_final}
-            left = [job for job in asked if job not in ended]
-            if ended:
-                waiting.extendleft(reversed(left))
-            else:
-                waiting.extend(left)
-            for job, info in ended.items():
-                yield job, self._read_result(info)
-            if not ended and deadline.is_over():
-                raise StillRunning(list(waiting))
-            self._pause_if_early(began, idle=not ended)
+        for info in self._watch(jobs, timeout_s, output="inline"):
+            yield info.id, JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
+
+    def ended(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[JobInfo]:
+        """Go through jobs as they end, without their outputs. Raises like ``results``."""
+        return self._watch(jobs, timeout_s, output=None)
 
     def output(self, info: JobInfo) -> bytes:
         """Return the output of a finished job; empty when it has none."""
@@ -123,12 +123,33 @@ class ResultCalls(JobCalls):
         blob = blob_id(content)
         return b"" if blob is None else self.read(blob)
 
-    def _read_result(self, info: JobInfo) -> JobResult:
-        return JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
+    def _watch(self, jobs: Iterable[AnyId], timeout_s: float | None, output: str | None) -> Iterator[JobInfo]:
+        """Yield each job once, when it has ended.
 
-    def _poll(
-        self, ids: list[Id], until: Literal["any", "all"], timeout_s: float, output: str | None = "inline"
-    ) -> list[JobInfo]:
+        Jobs start about in the order of their ids, so the oldest IDS_PER_REQUEST are watched; when none of
+        them ends within a poll they go to the end of the line, so that others are seen too.
+        """
+        waiting = deque(dict.fromkeys(path_id(job) for job in jobs))
+        deadline = Deadline(timeout_s, self.clock)
+        news = True
+        while waiting:
+            asked = [waiting.popleft() for _ in range(min(len(waiting), IDS_PER_REQUEST))]
+            until, poll_s = choose_poll(len(asked), others=bool(waiting), news=news)
+            began = self.clock()
+            found = self._poll(asked, until, deadline.shorten(poll_s), output)
+            ended = {info.id: info for info in found if info.state.is_final}
+            news = bool(ended)
+            left = [job for job in asked if job not in ended]
+            if news:
+                waiting.extendleft(reversed(left))
+            else:
+                waiting.extend(left)
+            yield from ended.values()
+            if not news and deadline.is_over():
+                raise StillRunning(list(waiting))
+            self._pause_if_early(began, idle=not news)
+
+    def _poll(self, ids: list[Id], until: Until, timeout_s: float, output: str | None) -> list[JobInfo]:
         query: Query = {
             "ids": ",".join(map(str, ids)),
             "output": output,

@@ -1,0 +1,5 @@
+"""`python -m piecework` is the `piecework` command."""
+
+from piecework.cli.main import main
+
+main(prog_name="piecework")

@@ -1,0 +1,93 @@
+"""`piecework data`: blobs."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import rich_click as click
+
+from piecework.cli.display import to_document, write_output
+from piecework.cli.figures import format_bytes
+from piecework.cli.options import FILE_OR_STDIN, ID, STDIN
+from piecework.cli.progress import reading, receiving
+from piecework.cli.remote import Remote, remote_command
+from piecework.client import Client
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import DataReply
+
+
+@click.group
+def data() -> None:
+    """Upload, download and delete blobs."""
+
+
+@data.command
+@click.argument("files", nargs=-1, required=True, type=FILE_OR_STDIN)
+@remote_command
+def put(remote: Remote, files: tuple[Path, ...]) -> None:
+    """Upload FILES (- is standard input) and print their ids.
+
+    With --json, one file gives one object, several give an array.
+    """
+    replies = [put_file(remote.client, path) for path in files]
+    if remote.display.as_json:
+        documents = [to_document(reply) | {"file": str(path)} for path, reply in zip(files, replies, strict=True)]
+        remote.display.document(documents if len(documents) > 1 else documents[0])
+    elif len(replies) == 1:
+        remote.display.line(replies[0].id)
+    else:
+        rows = [(reply.id, path) for path, reply in zip(files, replies, strict=True)]
+        remote.display.table(["id", "file"], rows)
+
+
+@data.command
+@click.argument("blob", metavar="ID", type=ID)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
+@remote_command
+def get(remote: Remote, blob: Id, output: Path | None) -> None:
+    """Download a blob to a file, or to standard output.
+
+    A file appears only when all of it has come and its checksum was right.
+    """
+    get_blob(remote, blob, output)
+
+
+@data.command
+@click.argument("blob", metavar="ID", type=ID)
+@remote_command
+def show(remote: Remote, blob: Id) -> None:
+    """Show a blob's size and checksum."""
+    reply = remote.client.data(blob)
+    if remote.display.as_json:
+        remote.display.document(to_document(reply))
+    else:
+        remote.display.fields({"id": reply.id, "size": format_bytes(reply.size), "checksum": reply.checksum})
+
+
+@data.command
+@click.argument("blobs", metavar="ID...", nargs=-1, required=True, type=ID)
+@remote_command
+def delete(remote: Remote, blobs: tuple[Id, ...]) -> None:
+    """Delete blobs; refused while a lambda or an unfinished job uses one."""
+    remote.apply_to_all(blobs, remote.client.delete_data, "deleted")
+
+
+def put_file(client: Client, path: Path) -> DataReply:
+    """Upload a file, or standard input for ``-``; a bar shows how a large one gets on."""
+    if path == STDIN:
+        return client.upload(sys.stdin.buffer)
+    with reading(path) as file:
+        return client.upload(file)
+
+
+def get_blob(remote: Remote, blob: Id, output: Path | None) -> None:
+    """Download a blob to a file, or to standard output when there is none."""
+    if output is None:
+        write_output(remote.client.stream(blob))
+        return
+    with ExitStack() as stack:
+        size = remote.client.data(blob).size if sys.stderr.isatty() else 0
+        received = stack.enter_context(receiving(output.name, size if isinstance(size, int) else 0))
+        written = remote.client.download(blob, output, on_bytes=received)
+    if remote.display.as_json:
+        remote.display.document({"id": str(blob), "file": str(output), "size": written})

@@ -1,0 +1,73 @@
+"""Failures as people read them: one line that says what to do, and an exit code."""
+
+from typing import NamedTuple
+
+import rich_click as click
+
+FAILED = 1
+"""The request, or the job, failed."""
+MISUSED = 2
+"""The command line was wrong."""
+INTERRUPTED = 130
+"""Ctrl-C: 128 + SIGINT."""
+
+EXTRAS = {
+    "alembic": "server",
+    "flask": "server",
+    "granian": "server",
+    "prometheus_client": "server",
+    "psycopg": "postgres",
+    "sqlalchemy": "server",
+    "structlog": "all",
+    "wasmtime": "worker",
+}
+"""Which extra of the distribution brings a library."""
+
+
+class Failure(NamedTuple):
+    """How the command ends."""
+
+    message: str
+    exit_code: int
+
+
+def describe_failure(error: Exception) -> Failure | None:
+    """Put an expected failure into words; None for an unexpected one, which is a bug."""
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "piecework"
+        return Failure(f"{error.format_message()} Try '{command} --help'.", MISUSED)
+    if isinstance(error, click.ClickException):
+        return Failure(error.format_message(), error.exit_code)
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_module(error)
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return Failure(f"{error.filename}: {error.strerror}", FAILED)
+    return _client_failure(error)
+
+
+def _missing_module(error: ModuleNotFoundError) -> Failure | None:
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return None
+    return Failure(f"{error.name} is not installed: run pip install 'piecework[{extra}]'", FAILED)
+
+
+def _client_failure(error: Exception) -> Failure | None:
+    # The client is slow to import; by the time one of its errors gets here it has been imported anyway.
+    from piecework.client import ClientError, JobFailed, Refused, ServerUnreachable  # noqa: PLC0415
+
+    if isinstance(error, ServerUnreachable):
+        hint = "Start a server with 'piecework server run', or name one with --url or PIECEWORK_URL."
+        return Failure(f"{error}. {hint}", FAILED)
+    if isinstance(error, Refused):
+        hint = "Give a token that may do this with --token or PIECEWORK_TOKEN."
+        return Failure(f"{_sentence(str(error))} {hint}", FAILED)
+    if isinstance(error, JobFailed):
+        return Failure(f"{_sentence(str(error))} See 'piecework job trace {error.job}'.", FAILED)
+    if isinstance(error, ClientError):
+        return Failure(str(error), FAILED)
+    return None
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,47 @@
+"""Times, durations and sizes as people read them."""
+
+from datetime import datetime
+
+from msgspec import UnsetType
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def format_age(at: float | UnsetType, now: float) -> str:
+    """Say how long ago a moment was, or how soon it comes; "" when it is unset. Seconds since 1970."""
+    if isinstance(at, UnsetType):
+        return ""
+    ago = now - at
+    return f"{format_duration(ago)} ago" if ago >= 0 else f"in {format_duration(-ago)}"
+
+
+def format_duration(seconds: float) -> str:
+    """Say how long something takes, in its largest fitting unit: ``12 ms``, ``3.2 s``, ``5 min``, ``2 h``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for unit, size in (("d", DAY_S), ("h", HOUR_S), ("min", MINUTE_S)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def format_moment(at: float | UnsetType) -> str:
+    """Return a moment as local date and time to the millisecond; "" when it is unset."""
+    if isinstance(at, UnsetType):
+        return ""
+    return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="milliseconds")
+
+
+def format_bytes(size: float | UnsetType | None) -> str:
+    """Return a size with a decimal unit: ``512 bytes``, ``1.5 MB``; "" when it is not known."""
+    if size is None or isinstance(size, UnsetType):
+        return ""
+    unit = 0
+    while size >= 1000 and unit < len(_UNITS) - 1:
+        size /= 1000
+        unit += 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"

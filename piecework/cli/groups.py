@@ -1,0 +1,65 @@
+"""How the command tree is put together: commands load when they are used, failures end in one line."""
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import rich_click as click
+
+from piecework.cli.failures import INTERRUPTED, describe_failure
+
+BROKEN_PIPE = 141
+"""Exit code when whoever reads our output has gone: 128 + SIGPIPE, as other programs do."""
+
+
+class LazyCommand(click.RichCommand):
+    """A command whose module is imported when someone uses it, not when a list of commands is shown."""
+
+    def __init__(self, name: str, target: str, short_help: str) -> None:
+        """``target`` is ``module:attribute``."""
+        super().__init__(name=name, short_help=short_help, help=short_help)
+        self.target = target
+
+    def load(self) -> click.Command:
+        """Import the command."""
+        module, _, attribute = self.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return self.load().make_context(info_name, args, parent, **extra)
+
+
+class RootGroup(click.RichGroup):
+    """The outermost group: an expected failure ends in one line on stderr and a fitting exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click passes it
+        """Return the commands in the order in which they were given, not by the alphabet."""
+        return list(self.commands)
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        options["standalone_mode"] = False
+        try:
+            outcome = super().main(*args, **options)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _discard_output()
+            sys.exit(BROKEN_PIPE)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("piecework: interrupted", err=True)
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            failure = describe_failure(error)
+            if failure is None:
+                raise
+            click.echo(f"piecework: {failure.message}", err=True)
+            sys.exit(failure.exit_code)
+        sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def _discard_output() -> None:
+    """Point stdout at nothing, so that the interpreter's own flush at the end does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,188 @@
+"""`piecework job`: look at jobs, wait for them, read what they produced, cancel them."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import rich_click as click
+from click.exceptions import Exit
+from msgspec import UnsetType
+
+from piecework.cli.data import get_blob
+from piecework.cli.display import to_document
+from piecework.cli.endings import ENDING_COLUMNS, ending, reason, took
+from piecework.cli.failures import FAILED
+from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
+from piecework.cli.options import ID
+from piecework.cli.progress import counting
+from piecework.cli.remote import Remote, remote_command
+from piecework.cli.submit import submit
+from piecework.cli.watching import output_document
+from piecework.client.results import failure
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, JobInfo, Usage, blob_id
+from piecework.protocol.states import JobState
+
+
+@click.group
+def job() -> None:
+    """Submit jobs, look at them, wait for them, cancel them."""
+
+
+job.add_command(submit)
+
+
+@job.command("list")
+@click.option("--state", type=click.Choice(JobState, case_sensitive=False), help="Only jobs in this state.")
+@click.option("--lambda", "lambda_id", type=ID, help="Only jobs of this lambda.")
+@click.option("--tag", help="Only jobs with this tag.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many at most.")
+@remote_command
+def list_(remote: Remote, state: JobState | None, lambda_id: Id | None, tag: str | None, limit: int) -> None:
+    """List jobs, newest first."""
+    found = list(remote.client.jobs(state=state, lambda_=lambda_id, tag=tag, limit=limit))
+    if remote.display.as_json:
+        remote.display.document([to_document(each) for each in found])
+        return
+    now = time.time()
+    rows = [
+        (each.id, each.lambda_.id, each.lambda_.runtime, format_age(each.created_at, now), *ending(each))
+        for each in found
+    ]
+    remote.display.table(["id", "lambda", "runtime", "created", *ENDING_COLUMNS], rows)
+
+
+@job.command
+@click.argument("job_id", metavar="ID", type=ID)
+@remote_command
+def show(remote: Remote, job_id: Id) -> None:
+    """Show everything about a job."""
+    info = remote.client.job(job_id)
+    if remote.display.as_json:
+        remote.display.document(to_document(info))
+    else:
+        remote.display.fields(_fields(info))
+
+
+@job.command
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=ID)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
+@remote_command
+def wait(remote: Remote, job_ids: Sequence[Id], timeout_s: float | None) -> None:
+    """Wait until jobs have ended; exit code 1 when one of them failed."""
+    wanted = list(dict.fromkeys(job_ids))
+    ended: dict[Id, JobInfo] = {}
+    try:
+        with counting("waiting", len(wanted)) as advance:
+            for info in remote.patient_client.ended(wanted, timeout_s):
+                ended[info.id] = info
+                advance()
+    finally:
+        _show_ended(remote, [ended[each] for each in wanted if each in ended])
+    if any(info.state is not JobState.FINISHED for info in ended.values()):
+        raise Exit(FAILED)
+
+
+@job.command
+@click.argument("job_id", metavar="ID", type=ID)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
+@remote_command
+def output(remote: Remote, job_id: Id, output: Path | None) -> None:
+    """Print what a job produced; fails when it has not finished."""
+    info = remote.client.job(job_id)
+    if not info.state.is_final:
+        raise click.ClickException(f"job {job_id} is {info.state}: see 'piecework job wait {job_id}'.")
+    if info.state is not JobState.FINISHED:
+        raise failure(info)
+    blob = blob_id(info.output) if isinstance(info.output, Content) else None
+    if remote.display.as_json:
+        remote.display.document(output_document(info, remote.client.read(blob) if blob else b""))
+    elif blob:
+        get_blob(remote, blob, output)
+    elif output:
+        output.write_bytes(b"")
+
+
+@job.command
+@click.argument("job_id", metavar="ID", type=ID)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@remote_command
+def log(remote: Remote, job_id: Id, follow: bool) -> None:
+    """Print what a job logged so far."""
+    if not follow:
+        part = remote.client.log(job_id)
+        if remote.display.as_json:
+            remote.display.document(to_document(part))
+        else:
+            click.echo(part.text, nl=False)
+        return
+    if remote.display.as_json:
+        raise click.UsageError("--json and --follow exclude each other.")
+    for text in remote.patient_client.follow_log(job_id):
+        click.echo(text, nl=False)
+
+
+@job.command
+@click.argument("job_id", metavar="ID", type=ID)
+@remote_command
+def trace(remote: Remote, job_id: Id) -> None:
+    """Print the steps of a job's life, oldest first."""
+    events = remote.client.trace(job_id)
+    if remote.display.as_json:
+        remote.display.document([to_document(event) for event in events])
+        return
+    rows = [
+        (format_moment(event.at), event.state, event.attempt or "", event.worker, event.lease, event.detail)
+        for event in events
+    ]
+    remote.display.table(["at", "state", "attempt", "worker", "lease", "detail"], rows)
+
+
+@job.command
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=ID)
+@remote_command
+def cancel(remote: Remote, job_ids: Sequence[Id]) -> None:
+    """Cancel jobs; a running one is stopped within seconds."""
+    remote.apply_to_all(job_ids, remote.client.cancel, "cancelled")
+
+
+def _show_ended(remote: Remote, jobs: list[JobInfo]) -> None:
+    if remote.display.as_json:
+        remote.display.document([to_document(each) for each in jobs])
+    else:
+        remote.display.table(["id", *ENDING_COLUMNS], [(each.id, *ending(each)) for each in jobs])
+
+
+def _fields(info: JobInfo) -> dict[str, object]:
+    now = time.time()
+    return {
+        "id": info.id,
+        "state": info.state,
+        "reason": reason(info),
+        "lambda": info.lambda_.id,
+        "runtime": info.lambda_.runtime,
+        "input": blob_id(info.input),
+        "output": blob_id(info.output) if isinstance(info.output, Content) else None,
+        "tags": info.tags,
+        "key": info.key,
+        "priority": info.priority or None,
+        "attempts": f"{info.attempt} of {info.max_attempts}",
+        "worker": info.worker,
+        "created": format_age(info.created_at, now),
+        "due": format_age(info.due_at, now) if not info.state.is_final else None,
+        "started": format_age(info.started_at, now),
+        "finished": format_age(info.finished_at, now),
+        "took": took(info),
+        "expires": format_age(info.expires_at, now),
+        "used": None if isinstance(info.usage, UnsetType) else _describe_usage(info.usage),
+    }
+
+
+def _describe_usage(usage: Usage) -> str:
+    parts = {
+        "wall": usage.wall_s and format_duration(usage.wall_s),
+        "CPU": usage.cpu_s and format_duration(usage.cpu_s),
+        "fuel": usage.fuel,
+        "memory": format_bytes(usage.memory_bytes),
+    }
+    return ", ".join(f"{name} {value}" for name, value in parts.items() if value)

@@ -1,0 +1,132 @@
+"""`piecework lambda`: code with its runtime and defaults."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import rich_click as click
+
+from piecework.cli.data import put_file
+from piecework.cli.display import to_document
+from piecework.cli.figures import format_age, format_bytes
+from piecework.cli.options import FILE_OR_ID, ID, MIB, runtime_options
+from piecework.cli.remote import Remote, remote_command
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits
+
+
+@click.group("lambda")
+def lambda_() -> None:
+    """Create lambdas and look at them."""
+
+
+@lambda_.command
+@click.argument("code", metavar="FILE|ID", type=FILE_OR_ID)
+@runtime_options
+@click.option("--name", help="A name for people.")
+@click.option("--tag", "tags", multiple=True, help="A tag for each job: name, +name (needed), -name (refused).")
+@click.option("--fuel", type=click.IntRange(min=1), help="Give it so much fuel at most.")
+@click.option("--max-output", type=click.IntRange(min=1), metavar="BYTES", help="Largest output.")
+@click.option("--max-log", type=click.IntRange(min=1), metavar="BYTES", help="How much of its log is kept.")
+@click.option("--grant-http", multiple=True, metavar="HOST", help="Let it call this host, HOST or HOST:PORT.")
+@click.option("--grant-redis", is_flag=True, help="Let it use the node's Redis.")
+@click.option("--grant-files", type=click.Choice(["read", "write"]), help="Let it use its private directory.")
+@click.option("--grant-env", multiple=True, metavar="NAME", help="Let it read a variable of the node.")
+@click.option("--deterministic", is_flag=True, help="Take clock and random from the job.")
+@click.option(
+    "--mode", type=click.Choice(["text", "json", "http"]), default="text", help="How a module is called."
+)
+@remote_command
+def create(remote: Remote, code: Path | Id, **options: Any) -> None:
+    """Create a lambda from a file, - (standard input) or an uploaded blob, and print its id."""
+    codex = put_file(remote.client, code).id if isinstance(code, Path) else code
+    created = remote.client.create_lambda(describe_lambda(codex, **options))
+    if remote.display.as_json:
+        remote.display.document({"id": str(created), "codex": str(codex), "runtime": options["runtime"]})
+    else:
+        remote.display.line(created)
+
+
+@lambda_.command("list")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most.")
+@remote_command
+def list_(remote: Remote, limit: int) -> None:
+    """List lambdas, newest first."""
+    found = list(remote.client.lambdas(limit))
+    if remote.display.as_json:
+        remote.display.document([to_document(each) for each in found])
+        return
+    now = time.time()
+    rows = [(each.id, each.runtime, each.name, each.codex, format_age(each.created_at, now)) for each in found]
+    remote.display.table(["id", "runtime", "name", "codex", "created"], rows)
+
+
+@lambda_.command
+@click.argument("lambda_id", metavar="ID", type=ID)
+@remote_command
+def show(remote: Remote, lambda_id: Id) -> None:
+    """Show everything about a lambda."""
+    info = remote.client.lambda_(lambda_id)
+    if remote.display.as_json:
+        remote.display.document(to_document(info))
+    else:
+        remote.display.fields(_fields(info))
+
+
+def describe_lambda(codex: Id, runtime: str, **options: Any) -> LambdaCreate:
+    """Turn the options of a command into a lambda; those it does not have stay at their defaults."""
+    limits = Limits(
+        timeout_s=options.get("timeout_s"),
+        memory_bytes=memory_bytes(options.get("memory_mb")),
+        fuel=options.get("fuel"),
+        output_bytes=options.get("max_output"),
+        log_bytes=options.get("max_log"),
+    )
+    grants = Grants(
+        http=list(options.get("grant_http", ())),
+        redis=options.get("grant_redis", False),
+        files=options.get("grant_files"),
+        env=list(options.get("grant_env", ())),
+    )
+    return LambdaCreate(
+        codex=codex,
+        runtime=runtime,
+        name=options.get("name"),
+        tags=list(options.get("tags", ())),
+        args=list(options.get("args", ())),
+        env=dict(options.get("env", ())),
+        limits=limits,
+        grants=grants,
+        deterministic=options.get("deterministic", False),
+        mode=options.get("mode", "text"),
+    )
+
+
+def memory_bytes(memory_mb: int | None) -> int | None:
+    return None if memory_mb is None else memory_mb * MIB
+
+
+def _fields(info: LambdaInfo) -> dict[str, object]:
+    return {
+        "id": info.id,
+        "name": info.name,
+        "runtime": info.runtime,
+        "codex": info.codex,
+        "code size": format_bytes(info.codex_size),
+        "code SHA-256": info.codex_checksum,
+        "created": format_age(info.created_at, time.time()),
+        "tags": info.tags,
+        "args": info.args,
+        "env": [f"{name}={value}" for name, value in info.env.items()] if info.env else None,
+        "limits": _pairs(info.limits),
+        "grants": _pairs(info.grants),
+        "deterministic": "yes" if info.deterministic is True else None,
+        "mode": info.mode if info.mode != "text" else None,
+    }
+
+
+def _pairs(record: msgspec.Struct | msgspec.UnsetType) -> str | None:
+    if isinstance(record, msgspec.UnsetType):
+        return None
+    return ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record).items())

@@ -1,0 +1,31 @@
+"""The `piecework` command: its commands by name."""
+
+import rich_click as click
+
+from piecework import __version__
+from piecework.cli.groups import LazyCommand, RootGroup
+from piecework.cli.options import token_option, url_option
+
+COMMANDS = {
+    "run": ("piecework.cli.run:run", "Run a wasm file as one job and print its output."),
+    "job": ("piecework.cli.jobs:job", "Submit jobs, look at them, wait for them, cancel them."),
+    "lambda": ("piecework.cli.lambdas:lambda_", "Create lambdas and look at them."),
+    "data": ("piecework.cli.data:data", "Upload, download and delete blobs."),
+    "worker": ("piecework.cli.workers:worker", "Run an agent, look at workers, drain and retire them."),
+    "server": ("server.cli:server_commands", "Run and look after a control server."),
+    "ping": ("piecework.cli.ping:ping", "Ask the server whether it is alive."),
+    "completion": ("piecework.cli.completion:completion", "Print a script for a shell's completion."),
+}
+"""Commands in the order of the help page; their modules are imported when they are used."""
+
+
+@click.group(
+    cls=RootGroup,
+    commands={name: LazyCommand(name, *target) for name, target in COMMANDS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@url_option(envvar="PIECEWORK_URL", default="http://127.0.0.1:8000", show_default=True)
+@token_option(envvar="PIECEWORK_TOKEN")
+@click.version_option(__version__, prog_name="piecework")
+def main(url: str, token: str | None) -> None:
+    """Run WebAssembly functions as jobs on any number of nodes."""

@@ -1,0 +1,97 @@
+"""Options that many commands share, and the kinds of value they take."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from piecework.protocol.ids import Id
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MIB = 1024 * 1024
+
+
+class IdType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """An id: a decimal number."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Id:
+        try:
+            return Id.parse(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+class FileOrId(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """A file, ``-`` for standard input, or the id of a blob. A file of that name wins over an id."""
+
+    name = "file|-|id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Id:
+        if isinstance(value, Path | Id):
+            return value
+        path = Path(value)
+        if value == "-" or path.is_file():
+            return path
+        try:
+            return Id.parse(value)
+        except ValueError:
+            self.fail(f"there is no file {value!r}, and it is not an id.", param, ctx)
+
+
+class Assignment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """``KEY=VALUE``."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = value.partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is not KEY=VALUE.", param, ctx)
+        return key, text
+
+
+ID = IdType()
+FILE_OR_ID = FileOrId()
+FILE_OR_STDIN = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+STDIN = Path("-")
+
+
+def url_option(**extra: Any) -> Callable[[F], F]:
+    return click.option("--url", metavar="URL", help="The server's URL (PIECEWORK_URL).", **extra)
+
+
+def token_option(**extra: Any) -> Callable[[F], F]:
+    return click.option("--token", metavar="TOKEN", help="The token to show it (PIECEWORK_TOKEN).", **extra)
+
+
+def runtime_options(command: F) -> F:
+    """Add the options that describe a lambda: runtime, arguments, environment, limits."""
+    for option in reversed(
+        [
+            click.option("--runtime", default="wasi", show_default=True, help="The runtime that it needs."),
+            click.option("--arg", "args", multiple=True, help="Add an argument to its command line."),
+            click.option("--env", type=Assignment(), multiple=True, help="Set a variable for it."),
+            click.option(
+                "--timeout",
+                "timeout_s",
+                type=click.FloatRange(min=0, min_open=True),
+                metavar="SECONDS",
+                help="Stop it after so many seconds.",
+            ),
+            click.option(
+                "--memory",
+                "memory_mb",
+                type=click.IntRange(min=1),
+                metavar="MB",
+                help="Give it so much memory at most (1 MB is 1,048,576 bytes).",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command

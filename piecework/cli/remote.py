@@ -1,0 +1,80 @@
+"""What a command works with: a client for the server it was pointed at, and a display for its results."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import rich_click as click
+import stamina.instrumentation
+from click.exceptions import Exit
+
+from piecework.cli.display import Display
+from piecework.cli.failures import FAILED
+from piecework.cli.options import token_option, url_option
+from piecework.client import ApiError, Client
+from piecework.protocol.ids import Id
+
+R = TypeVar("R")
+
+HASTY_ATTEMPTS = 4
+"""Tries of a request while nobody is known to answer: about a second, then the command says so."""
+
+
+class Remote:
+    """The server that a command talks to, and where it shows what it found."""
+
+    def __init__(self, url: str, token: str | None, display: Display) -> None:
+        self.client = connect(url, token, HASTY_ATTEMPTS)
+        self.display = display
+        self._url, self._token = url, token
+
+    @functools.cached_property
+    def patient_client(self) -> Client:
+        """A client for long waits: it bears with a server that restarts."""
+        return connect(self._url, self._token)
+
+    def apply_to_all(self, ids: Iterable[Id], action: Callable[[Id], object], done: str) -> None:
+        """Do something to each id; a refusal of one does not keep the others from their turn.
+
+        Prints ``{done: [ids]}`` as a document when asked to. Exits 1 when something was refused.
+        """
+        finished, refused = [], 0
+        for each in ids:
+            try:
+                action(each)
+                finished.append(str(each))
+            except ApiError as error:
+                click.echo(f"piecework: {each}: {error}", err=True)
+                refused += 1
+        if self.display.as_json:
+            self.display.document({done: finished})
+        if refused:
+            raise Exit(FAILED)
+
+
+def connect(url: str, token: str | None, attempts: int | None = None) -> Client:
+    """Return a client; a URL that is none is a mistake on the command line."""
+    # Without this, stamina writes each repeated request into the middle of our output.
+    stamina.instrumentation.set_on_retry_hooks([])
+    try:
+        return Client(url, token) if attempts is None else Client(url, token, attempts=attempts)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+
+
+def remote_command(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command ``--url``, ``--token`` and ``--json``, and pass it a Remote as first argument."""
+
+    @url_option()
+    @token_option()
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+    @click.pass_context
+    @functools.wraps(function)
+    def command(
+        context: click.Context, /, *args: Any, url: str | None, token: str | None, as_json: bool, **options: Any
+    ) -> R:
+        given = context.find_root().params
+        remote = Remote(url or given["url"], token or given["token"], Display(as_json=as_json))
+        return function(remote, *args, **options)
+
+    return command

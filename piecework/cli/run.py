@@ -1,0 +1,39 @@
+"""`piecework run`."""
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from piecework.cli.data import put_file
+from piecework.cli.lambdas import describe_lambda
+from piecework.cli.options import FILE_OR_STDIN, runtime_options
+from piecework.cli.remote import Remote, remote_command
+from piecework.cli.watching import show_result, watch_job
+from piecework.client import ClientError
+
+
+@click.command
+@click.argument("file", metavar="FILE.wasm", type=FILE_OR_STDIN)
+@click.option("--input", "input_file", metavar="FILE|-", type=FILE_OR_STDIN, help="Give it this as its input.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write its output here.")
+@runtime_options
+@remote_command
+def run(remote: Remote, file: Path, input_file: Path | None, output: Path | None, **options: Any) -> None:
+    """Run a wasm file as one job: its output goes to stdout, its log to stderr.
+
+    Uploads the file, creates a lambda, submits a job and waits for it. Ctrl-C cancels the job.
+    """
+    codex = put_file(remote.client, file).id
+    created = remote.client.create_lambda(describe_lambda(codex, **options))
+    given = None if input_file is None else put_file(remote.client, input_file).id
+    job = remote.client.submit(created, given)
+    try:
+        result = watch_job(remote.patient_client, job)
+    except KeyboardInterrupt:
+        try:
+            remote.client.cancel(job)
+        except ClientError as error:
+            click.echo(f"piecework: job {job} was not cancelled: {error}", err=True)
+        raise
+    show_result(remote, result, output)

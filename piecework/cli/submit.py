@@ -1,0 +1,181 @@
+"""`piecework job submit`: one job, or one for each file of a directory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import rich_click as click
+from click.exceptions import Exit
+
+from piecework.cli.data import put_file
+from piecework.cli.display import to_document
+from piecework.cli.endings import ENDING_COLUMNS, ending
+from piecework.cli.failures import FAILED
+from piecework.cli.lambdas import memory_bytes
+from piecework.cli.options import FILE_OR_ID, ID, Assignment
+from piecework.cli.progress import counting
+from piecework.cli.remote import Remote, remote_command
+from piecework.cli.watching import show_result, watch_job
+from piecework.client import JobOptions
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import JobInfo, Limits
+from piecework.protocol.states import JobState
+
+DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command
+@click.argument("lambda_id", metavar="LAMBDA", type=ID)
+@click.option("--input", "given", metavar="FILE|-|ID", type=FILE_OR_ID, help="Its input.")
+@click.option("--input-dir", metavar="DIR", type=DIRECTORY, help="Submit one job for each file in here.")
+@click.option("--wait", is_flag=True, help="Wait for the result and print it.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Wait, and write the output to this file; with --input-dir, outputs to this directory.",
+)
+@click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first; usually 0.")
+@click.option("--delay", "delay_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Start it later.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop an attempt after so many seconds.",
+)
+@click.option("--max-attempts", type=click.IntRange(min=1), help="Try so many times.")
+@click.option("--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused).")
+@click.option("--key", help="Submitting again with the same key and content gives the same job.")
+@click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these.")
+@click.option("--env", multiple=True, type=Assignment(), help="Set a variable for it.")
+@click.option("--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Most memory it may use.")
+@remote_command
+def submit(
+    remote: Remote,
+    lambda_id: Id,
+    *,
+    given: Path | Id | None,
+    input_dir: Path | None,
+    wait: bool,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Submit a job and print its id, or wait for it and print its output.
+
+    With --input-dir, one job for each file; prints a table of files and jobs.
+    """
+    if given is not None and input_dir is not None:
+        raise click.UsageError("--input and --input-dir exclude each other.")
+    wait = wait or output is not None
+    if input_dir is not None:
+        submit_directory(remote, lambda_id, input_dir, wait=wait, output=output, options=job_options(**options))
+    else:
+        submit_one(remote, lambda_id, given, wait=wait, output=output, options=job_options(**options))
+
+
+def submit_one(
+    remote: Remote, lambda_id: Id, given: Path | Id | None, *, wait: bool, output: Path | None, options: JobOptions
+) -> None:
+    """Submit one job; print its id, or wait for it and show its output."""
+    value = put_file(remote.client, given).id if isinstance(given, Path) else given
+    job = remote.client.submit(lambda_id, value, **options)
+    if wait:
+        show_result(remote, watch_job(remote.patient_client, job), output)
+    elif remote.display.as_json:
+        remote.display.document({"id": str(job)})
+    else:
+        remote.display.line(job)
+
+
+@dataclass
+class FileJob:
+    """The job of one file."""
+
+    file: Path
+    id: Id
+    info: JobInfo | None = None
+    """How it ended; None when nobody waited for it."""
+
+    @property
+    def failed(self) -> bool:
+        return self.info is not None and self.info.state is not JobState.FINISHED
+
+
+def submit_directory(
+    remote: Remote, lambda_id: Id, directory: Path, *, wait: bool, output: Path | None, options: JobOptions
+) -> None:
+    """Submit one job for each file of a directory; wait for them if asked to. Exits 1 when one failed."""
+    files = sorted(path for path in directory.iterdir() if path.is_file())
+    if not files:
+        raise click.UsageError(f"there are no files in {directory}.")
+    if output is not None and output.resolve() == directory.resolve():
+        raise click.UsageError("--output would overwrite the inputs: name another directory.")
+    with counting("submitting", len(files)) as advance:
+        ids = remote.client.submit_many(lambda_id, _ticking(files, advance), **options)
+    jobs = {job: FileJob(file, job) for file, job in zip(files, ids, strict=True)}
+    if wait:
+        _collect(remote, jobs, output)
+    _show_jobs(remote, list(jobs.values()))
+    if any(job.failed for job in jobs.values()):
+        raise Exit(FAILED)
+
+
+def job_options(
+    *,
+    tags: tuple[str, ...],
+    args: tuple[str, ...],
+    env: tuple[tuple[str, str], ...],
+    memory_mb: int | None,
+    **others: Any,
+) -> JobOptions:
+    """Turn a command's options into a submission's; those not given are left out."""
+    options: dict[str, Any] = {name: value for name, value in others.items() if value is not None}
+    if tags:
+        options["tags"] = list(tags)
+    if args:
+        options["args"] = list(args)
+    if env:
+        options["env"] = dict(env)
+    if memory_mb is not None:
+        options["limits"] = Limits(memory_bytes=memory_bytes(memory_mb))
+    return cast("JobOptions", options)
+
+
+def _collect(remote: Remote, jobs: dict[Id, FileJob], output: Path | None) -> None:
+    """Wait for all jobs and note how each ended; write what they produced to the output directory."""
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    with counting("running", len(jobs)) as advance:
+        if output is None:
+            for info in remote.patient_client.ended(jobs):
+                jobs[info.id].info = info
+                advance()
+            return
+        for job, result in remote.patient_client.results(jobs):
+            jobs[job].info = result.without_output()
+            if result.ok:
+                (output / jobs[job].file.name).write_bytes(result.output)
+            advance()
+
+
+def _show_jobs(remote: Remote, jobs: list[FileJob]) -> None:
+    if remote.display.as_json:
+        remote.display.document([_document(job) for job in jobs])
+    elif all(job.info is None for job in jobs):
+        remote.display.table(["id", "file"], [(job.id, job.file) for job in jobs])
+    else:
+        rows = [(job.id, job.file, *ending(job.info)) for job in jobs if job.info is not None]
+        remote.display.table(["id", "file", *ENDING_COLUMNS], rows)
+
+
+def _document(job: FileJob) -> dict[str, Any]:
+    ended = {} if job.info is None else to_document(job.info)
+    return ended | {"id": str(job.id), "file": str(job.file)}
+
+
+def _ticking(files: Iterable[Path], advance: Callable[[], None]) -> Iterator[Path]:
+    for file in files:
+        yield file
+        advance()

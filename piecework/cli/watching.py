@@ -1,0 +1,53 @@
+"""Waiting for a job in front of the user: its log on stderr, its output on stdout."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import rich_click as click
+from rich.status import Status
+
+from piecework.cli.display import stderr_console, to_document, write_output
+from piecework.cli.remote import Remote
+from piecework.client import Client, JobResult
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, JobInfo
+
+
+def watch_job(client: Client, job: Id) -> JobResult:
+    """Wait until a job has ended, passing its log on to stderr, and return how it ended."""
+    spinner = Status(f"job {job} …", console=stderr_console()) if sys.stderr.isatty() else None
+    with spinner or nullcontext():
+        advice = client.job(job).advice
+        if isinstance(advice, str):
+            click.echo(f"piecework: job {job} has to wait: {advice}", err=True)
+        for text in client.follow_log(job):
+            if spinner:
+                spinner.stop()
+            click.echo(text, nl=False, err=True)
+        _, result = next(client.results([job]))
+    return result
+
+
+def show_result(remote: Remote, result: JobResult, output: Path | None = None) -> None:
+    """Write a job's output to a file or to stdout, or the job with its output as a document.
+
+    Raises JobFailed when it has none (the document is printed all the same).
+    """
+    if remote.display.as_json:
+        remote.display.document(to_document(result.info) | _output_field(result))
+        result.read()
+    elif output is not None:
+        output.write_bytes(result.read())
+    else:
+        write_output([result.read()])
+
+
+def output_document(info: JobInfo, output: bytes) -> dict[str, str]:
+    """Return an output as ``text`` when it is UTF-8, else as ``base64``, with its blob's id."""
+    blob = info.output.id if isinstance(info.output, Content) else Id(0)
+    return to_document(Content.of(output, packed=False, blob=blob))
+
+
+def _output_field(result: JobResult) -> dict[str, object]:
+    return {"output": output_document(result.info, result.output)} if result.ok else {}

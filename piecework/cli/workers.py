@@ -1,0 +1,90 @@
+"""`piecework worker`: the agent, and workers as an operator sees them."""
+
+import time
+
+import rich_click as click
+
+from piecework.cli.display import to_document
+from piecework.cli.figures import format_age
+from piecework.cli.groups import LazyCommand
+from piecework.cli.options import ID
+from piecework.cli.remote import Remote, remote_command
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import WorkerInfo
+
+
+@click.group
+def worker() -> None:
+    """Run an agent, look at workers, drain and retire them."""
+
+
+worker.add_command(LazyCommand("run", "worker_agent.cli:run", "Run an agent on this node."))
+
+
+@worker.command("list")
+@remote_command
+def list_(remote: Remote) -> None:
+    """List the workers."""
+    found = list(remote.client.workers())
+    if remote.display.as_json:
+        remote.display.document([to_document(each) for each in found])
+        return
+    columns = ["id", "name", "state", "running", "slots", "runtimes", "tags", "seen"]
+    now = time.time()
+    remote.display.table(columns, [_row(each, now) for each in found])
+
+
+@worker.command
+@click.argument("worker_id", metavar="ID", type=ID)
+@remote_command
+def show(remote: Remote, worker_id: Id) -> None:
+    """Show everything about a worker."""
+    info = remote.client.worker(worker_id)
+    if remote.display.as_json:
+        remote.display.document(to_document(info))
+        return
+    now = time.time()
+    remote.display.fields(
+        {
+            "id": info.id,
+            "name": info.name,
+            "state": info.state,
+            "running": info.running,
+            "slots": info.slots,
+            "runtimes": info.runtime,
+            "tags": info.tags,
+            "host": info.hostname,
+            "agent version": info.agent_version,
+            "registered": format_age(info.registered_at, now),
+            "seen": format_age(info.seen_at, now),
+        }
+    )
+
+
+@worker.command
+@click.argument("worker_ids", metavar="ID...", nargs=-1, required=True, type=ID)
+@remote_command
+def drain(remote: Remote, worker_ids: tuple[Id, ...]) -> None:
+    """Tell workers to take no more jobs and to finish those they have."""
+    remote.apply_to_all(worker_ids, remote.client.drain_worker, "draining")
+
+
+@worker.command
+@click.argument("worker_ids", metavar="ID...", nargs=-1, required=True, type=ID)
+@remote_command
+def retire(remote: Remote, worker_ids: tuple[Id, ...]) -> None:
+    """Remove workers. Their jobs go to others; an agent that still runs registers again."""
+    remote.apply_to_all(worker_ids, remote.client.retire_worker, "retired")
+
+
+def _row(info: WorkerInfo, now: float) -> tuple[object, ...]:
+    return (
+        info.id,
+        info.name,
+        info.state,
+        info.running,
+        info.slots,
+        info.runtime,
+        info.tags,
+        format_age(info.seen_at, now),
+    )
