@@ -1,0 +1,16 @@
+"""The ways in which this agent can execute code.
+
+A new one is a file beside these, a line in ``RUNTIMES``, and a folder with its sample guests in the tests.
+Importing this package is cheap: wasmtime is loaded by the processes that run guests, not by the agent.
+"""
+
+DEFAULT = "default"
+"""Look at the code and choose."""
+
+RUNTIMES = {
+    "wasi": "worker_agent.runtimes.wasi:WasiRuntime",
+}
+"""Each runtime's class by its name. ``default`` asks them in this order whether they recognise the code."""
+
+RUNTIME_NAMES = (DEFAULT, *RUNTIMES)
+"""What an agent of this version can offer to a server."""

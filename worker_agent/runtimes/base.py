@@ -1,0 +1,124 @@
+"""What a runtime is: it loads code into a program, and runs the program once for each call."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+from piecework.protocol.messages import JobError, Limits, Usage
+from worker_agent.errors import BrokenBlobError
+from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.runtimes.streams import LogTail, OutputSpool
+
+
+class LoadError(Exception):
+    """The code cannot run under its runtime; the message, for the lambda's author, says why."""
+
+
+class Bounds(NamedTuple):
+    """What one call may use."""
+
+    timeout_s: float = 60.0
+    """Wall time, seconds."""
+    memory_bytes: int = 256 * 1024 * 1024
+    """Linear memory, bytes."""
+    output_bytes: int = 1024 * 1024 * 1024
+    """Size of the output, bytes."""
+    log_bytes: int = 64 * 1024
+    """Size of the kept end of the log, bytes."""
+    fuel: int | None = None
+    """Fuel, about one unit per instruction; None: not limited."""
+
+    @classmethod
+    def of(cls, limits: Limits) -> "Bounds":
+        """Return a task's limits. Where one is not set, the default of this class holds."""
+        given = {name: getattr(limits, name) for name in cls._fields}
+        return cls(**{name: value for name, value in given.items() if value is not None})
+
+
+class Build(NamedTuple):
+    """How code is compiled. Calls with different builds need different machine code."""
+
+    metered: bool = False
+    """Fuel is counted."""
+    deterministic: bool = False
+    """Every NaN has the same bits, relaxed SIMD always rounds the same way."""
+
+    @classmethod
+    def fitting(cls, bounds: Bounds, *, deterministic: bool) -> "Build":
+        """Return the cheapest build that can do what a call asks for."""
+        return cls(metered=deterministic or bounds.fuel is not None, deterministic=deterministic)
+
+
+class Shape(NamedTuple):
+    """What can be seen of a wasm module without running it."""
+
+    imports: frozenset[tuple[str, str]]
+    """Module and name."""
+    exports: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The code of a lambda: a file and the SHA-256 (hex) of its bytes."""
+
+    path: Path
+    checksum: str
+
+    def read(self) -> bytes:
+        """Return the bytes. Raises BrokenBlobError when they do not fit the checksum, OSError without a file."""
+        data = self.path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.checksum:
+            raise BrokenBlobError(f"the cached code {self.checksum[:12]} is damaged")
+        return data
+
+    def read_start(self, size: int) -> bytes:
+        """Return the first ``size`` bytes, fewer when there are no more; unchecked. Raises OSError."""
+        with self.path.open("rb") as file:
+            return file.read(size)
+
+
+@dataclass(slots=True)
+class Call:
+    """One run of a program: what goes in, where things come out, what holds it back."""
+
+    input: BinaryIO
+    output: OutputSpool
+    log: LogTail
+    stop: StopSignal
+    bounds: Bounds
+    args: tuple[str, ...] = ()
+    """Command line, without the program's name."""
+    env: dict[str, str] | None = None
+    seed: bytes | None = None
+    """Not None: clock and random derive from it, and the build is deterministic."""
+
+
+class Outcome(NamedTuple):
+    """How a call ended. ``error`` None: well."""
+
+    error: JobError | None
+    usage: Usage
+
+
+class Program(Protocol):
+    """Loaded code, ready to run any number of times, one call after the other."""
+
+    def run(self, call: Call) -> Outcome:
+        """Run once, in a sandbox of its own. Whatever the guest does is in the outcome; nothing is raised."""
+
+    def close(self) -> None:
+        """Free the compiled code. Safe to repeat."""
+
+
+class Runtime(Protocol):
+    """A named way to execute code."""
+
+    def recognises(self, shape: Shape) -> bool:
+        """Tell whether code of this shape is meant for this runtime: how ``default`` chooses."""
+
+    def load(self, code: Code, build: Build) -> Program:
+        """Prepare code for running.
+
+        Raises LoadError when it cannot run, BrokenBlobError or OSError when it cannot be read.
+        """

@@ -1,0 +1,66 @@
+"""The programs that a process has loaded: by runtime, code and build."""
+
+import pkgutil
+from collections import OrderedDict
+
+from piecework.protocol.matching import RuntimeName
+from worker_agent.runtimes import DEFAULT, RUNTIME_NAMES, RUNTIMES
+from worker_agent.runtimes.base import Build, Code, LoadError, Program, Runtime
+from worker_agent.runtimes.toolchain import Toolchain, read_shape
+
+_Key = tuple[str, str, Build]
+
+
+class Library:
+    """Loads programs, and keeps those used last for the next call."""
+
+    def __init__(self, toolchain: Toolchain, *, capacity: int = 64) -> None:
+        self._toolchain = toolchain
+        self._capacity = capacity
+        self._runtimes: dict[str, Runtime] = {}
+        self._programs: OrderedDict[_Key, Program] = OrderedDict()
+
+    def find(self, runtime: str, code: Code, build: Build) -> Program | None:
+        """Return a program that is loaded already; None when it is not."""
+        key = (runtime, code.checksum, build)
+        if key in self._programs:
+            self._programs.move_to_end(key)
+        return self._programs.get(key)
+
+    def load(self, runtime: str, code: Code, build: Build) -> Program:
+        """Load a program for the runtime that a lambda names; one that was not used for long gives way.
+
+        Raises LoadError when it cannot run, BrokenBlobError or OSError when the code cannot be read.
+        """
+        name = RuntimeName.parse(runtime).base
+        if name == DEFAULT:
+            name = self._recognise(code, build)
+        program = self._get_runtime(name).load(code, build)
+        self._programs[runtime, code.checksum, build] = program
+        if len(self._programs) > self._capacity:
+            _, oldest = self._programs.popitem(last=False)
+            oldest.close()
+        return program
+
+    def close(self) -> None:
+        """Free all programs."""
+        while self._programs:
+            self._programs.popitem()[1].close()
+
+    def _recognise(self, code: Code, build: Build) -> str:
+        with self._toolchain.load(code, build) as module:
+            shape = read_shape(module)
+        for name in RUNTIMES:
+            if self._get_runtime(name).recognises(shape):
+                return name
+        raise LoadError(
+            "no runtime of this worker recognises the module: "
+            f"it exports {', '.join(sorted(shape.exports)[:10]) or 'nothing'}"
+        )
+
+    def _get_runtime(self, name: str) -> Runtime:
+        if name not in RUNTIMES:
+            raise LoadError(f"this worker has no runtime {name!r}; it has {', '.join(RUNTIME_NAMES)}")
+        if name not in self._runtimes:
+            self._runtimes[name] = pkgutil.resolve_name(RUNTIMES[name])(self._toolchain)
+        return self._runtimes[name]

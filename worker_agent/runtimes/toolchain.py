@@ -1,0 +1,108 @@
+"""From code to machine code: one wasmtime engine per build, and compiled modules that outlive the process."""
+
+import hashlib
+import platform
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import wasmtime
+
+from worker_agent.runtimes.base import Build, Code, LoadError, Shape
+from worker_agent.runtimes.compiled import CompiledStore
+
+MODULE_HEADER = b"\0asm\x01\0\0\0"
+COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
+"""Core specification 5.5.16 and the component model's binary format: magic, version, layer."""
+
+ENGINE_REVISION = 1
+"""Raised whenever the settings in ``_make_engine`` change: machine code compiled before does not fit them."""
+
+
+class Toolchain:
+    """Compiles modules, each once per node, and gives out the engines that run them.
+
+    Belongs to one process: nothing here survives a fork after a module was compiled.
+    """
+
+    def __init__(self, compiled: Path) -> None:
+        self._folder = compiled
+        self._engines: dict[Build, wasmtime.Engine] = {}
+
+    def engine(self, build: Build) -> wasmtime.Engine:
+        """Return the engine for a build, always the same."""
+        if build not in self._engines:
+            self._engines[build] = _make_engine(build)
+        return self._engines[build]
+
+    def load(self, code: Code, build: Build) -> wasmtime.Module:
+        """Return a module ready to be instantiated, compiled at most once per node.
+
+        Raises LoadError when the code is no valid module, BrokenBlobError or OSError when it cannot be read.
+        """
+        _check_header(code.read_start(len(MODULE_HEADER)))
+        key = f"{code.checksum}-{'m' * build.metered}{'d' * build.deterministic}"
+        path = self._store.find_or_make(key, lambda: self._compile(code, build))
+        try:
+            return wasmtime.Module.deserialize_file(self.engine(build), str(path))
+        except wasmtime.WasmtimeError:
+            # A file of this name that this wasmtime does not take: compiled anew, it fits.
+            self._store.drop(path)
+            path = self._store.add(key, self._compile(code, build))
+            return wasmtime.Module.deserialize_file(self.engine(build), str(path))
+
+    def _compile(self, code: Code, build: Build) -> bytes:
+        data = code.read()
+        try:
+            with wasmtime.Module(self.engine(build), data) as module:
+                return bytes(module.serialize())
+        except wasmtime.WasmtimeError as error:
+            reason = " ".join(str(error).split())
+            raise LoadError(f"the module is not valid: {reason}") from error
+
+    @cached_property
+    def _store(self) -> CompiledStore:
+        return CompiledStore(self._folder / _fingerprint())
+
+
+def read_shape(module: wasmtime.Module) -> Shape:
+    """Return what a module imports and exports."""
+    return Shape(
+        imports=frozenset((item.module, item.name or "") for item in module.imports),
+        exports=frozenset(item.name for item in module.exports),
+    )
+
+
+def _make_engine(build: Build) -> wasmtime.Engine:
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    config.consume_fuel = build.metered
+    config.wasm_exceptions = True
+    # The memory limit holds for each memory of a store: one memory, one limit.
+    config.wasm_multi_memory = False
+    if build.deterministic:
+        config.cranelift_nan_canonicalization = True
+        config.wasm_relaxed_simd_deterministic = True
+    return wasmtime.Engine(config)
+
+
+def _check_header(start: bytes) -> None:
+    if start == COMPONENT_HEADER:
+        raise LoadError("the code is a WebAssembly component; this runtime runs core modules")
+    if start != MODULE_HEADER:
+        raise LoadError(f"the code is not WebAssembly: it starts with {start!r}")
+
+
+def _fingerprint() -> str:
+    """Name everything beside code and build that machine code depends on."""
+    text = f"{ENGINE_REVISION} {platform.machine()} {_cpu_model()}"
+    return f"wasmtime-{version('wasmtime')}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))

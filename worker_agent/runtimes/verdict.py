@@ -1,0 +1,119 @@
+"""Why a guest failed: from what ended it to the error that its job reports."""
+
+from typing import NamedTuple
+
+from wasmtime import Trap, TrapCode
+
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import JobError
+from worker_agent.runtimes.base import Call
+from worker_agent.runtimes.stopping import StoppedError, StopReason
+from worker_agent.runtimes.streams import OutputFullError, ScratchError
+
+_PAGE_BYTES = 65_536
+_OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "no more memory",
+    "cannot allocate memory",
+    "memory allocation of",
+    "bad_alloc",
+    "memoryerror",
+)
+"""How the allocators and interpreters that guests bring along say it, in lower case."""
+_OUT_OF_MEMORY_TRAPS = (TrapCode.UNREACHABLE, TrapCode.MEMORY_OUT_OF_BOUNDS)
+"""How guests end that abort, or go on, when they get no memory."""
+
+
+class GuestFailedError(Exception):
+    """The guest itself said that it failed; the message is its own."""
+
+
+class MemoryUse(NamedTuple):
+    """The guest's memory, bytes."""
+
+    at_start: int
+    at_end: int
+
+
+def judge(failure: Exception, call: Call, memory: MemoryUse) -> JobError:
+    """Return the error for whatever ended a guest."""
+    trap = failure.trap_code if isinstance(failure, Trap) else None
+    if isinstance(failure, StoppedError) or trap is TrapCode.INTERRUPT:
+        return _stopped(call)
+    if isinstance(failure, OutputFullError):
+        limit = call.bounds.output_bytes
+        return JobError(kind=ErrorKind.OUTPUT, message=f"it wrote more output than its limit of {limit} bytes")
+    if isinstance(failure, ScratchError):
+        return JobError(kind=ErrorKind.WORKER, message=str(failure))
+    if trap is TrapCode.OUT_OF_FUEL:
+        return JobError(kind=ErrorKind.FUEL, message=f"it used up its {call.bounds.fuel} units of fuel")
+    return _judge_guest(failure, trap, call, memory)
+
+
+def _judge_guest(failure: Exception, trap: TrapCode | None, call: Call, memory: MemoryUse) -> JobError:
+    """Return the error for a guest that ended by itself, or was refused by wasmtime."""
+    if isinstance(failure, GuestFailedError):
+        error = JobError(kind=ErrorKind.GUEST, message=_with_last_line(str(failure), call))
+        return _out_of_memory(error, call) if _looks_starved(call, memory) else error
+    if isinstance(failure, Trap):
+        error = JobError(kind=ErrorKind.TRAP, message=_cause(failure), trace=_backtrace(failure))
+        starved = trap in _OUT_OF_MEMORY_TRAPS and _looks_starved(call, memory)
+        return _out_of_memory(error, call) if starved else error
+    return _refused(failure, call)
+
+
+def _stopped(call: Call) -> JobError:
+    if call.stop.reason is StopReason.CANCELLED:
+        return JobError(kind=ErrorKind.WORKER, message="it was cancelled")
+    limit = call.bounds.timeout_s
+    return JobError(kind=ErrorKind.TIMEOUT, message=f"it ran longer than its limit of {limit:g} s")
+
+
+def _looks_starved(call: Call, memory: MemoryUse) -> bool:
+    """Tell whether a failed guest most likely failed for want of memory.
+
+    wasmtime does not tell when it denies growth, and a guest is free to go on without. So this is a rule: the
+    memory grew to within an eighth of the limit, or the end of the log says in an allocator's words that there
+    is no more.
+    """
+    limit = call.bounds.memory_bytes
+    grew_to_limit = memory.at_end > memory.at_start and limit - memory.at_end < max(limit // 8, _PAGE_BYTES)
+    _, end = call.log.read(at_most=400)
+    text = end.decode(errors="replace").lower()
+    return grew_to_limit or any(words in text for words in _OUT_OF_MEMORY_WORDS)
+
+
+def _out_of_memory(error: JobError, call: Call) -> JobError:
+    limit = call.bounds.memory_bytes
+    message = f"it wanted more memory than its limit of {limit} bytes ({error.message})"
+    return JobError(kind=ErrorKind.MEMORY, message=message, trace=error.trace)
+
+
+def _refused(failure: Exception, call: Call) -> JobError:
+    """Judge what wasmtime refused: to instantiate the module, mostly."""
+    text = _cause(failure)
+    if "memory minimum size" in text or "heap out of memory" in text:
+        return _out_of_memory(JobError(kind=ErrorKind.MEMORY, message=text), call)
+    kind = ErrorKind.LOAD if "limit" in text else ErrorKind.TRAP
+    return JobError(kind=kind, message=text)
+
+
+def _with_last_line(message: str, call: Call) -> str:
+    line = call.log.last_line()
+    return f"{message}: {line}" if line else message
+
+
+def _cause(failure: Exception) -> str:
+    """Return wasmtime's reason without the backtrace and the details that it puts before."""
+    text = str(failure).rpartition("Caused by:")[2].rpartition("wasm trap: ")[2]
+    return " ".join(text.split())
+
+
+def _backtrace(trap: Trap) -> str:
+    """Return the guest's functions, innermost first, one a line."""
+    lines = []
+    for frame in trap.frames:
+        # An offset of all ones: wasmtime does not know it.
+        place = f" at 0x{frame.module_offset:x}" if frame.module_offset < 2**63 else ""
+        lines.append(f"{frame.func_name or f'function {frame.func_index}'}{place}")
+    return "\n".join(lines)

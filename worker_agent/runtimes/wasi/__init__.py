@@ -1,0 +1,85 @@
+"""The runtime ``wasi``: a WASI preview 1 command. Standard input to standard output; standard error is the log."""
+
+from wasmtime import Func, FuncType, InstancePre, Memory, Module, WasmtimeError
+
+from worker_agent.runtimes.base import Build, Call, Code, LoadError, Outcome, Shape
+from worker_agent.runtimes.sandbox import Sandbox
+from worker_agent.runtimes.toolchain import Toolchain, read_shape
+from worker_agent.runtimes.verdict import GuestFailedError
+from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
+from worker_agent.runtimes.wasi.host import CALLS, INTERFACE, WasiHost
+from worker_agent.runtimes.wasi.memory import GuestMemory
+
+ENTRY = "_start"
+
+
+class WasiRuntime:
+    """Loads WASI commands. All of preview 1 is there; no directory and no socket is granted."""
+
+    def __init__(self, toolchain: Toolchain) -> None:
+        self._toolchain = toolchain
+        self._hosts: dict[Build, WasiHost] = {}
+
+    def recognises(self, shape: Shape) -> bool:
+        return ENTRY in shape.exports
+
+    def load(self, code: Code, build: Build) -> "WasiProgram":
+        module = self._toolchain.load(code, build)
+        _check_imports(read_shape(module))
+        _check_entry(module)
+        if build not in self._hosts:
+            self._hosts[build] = WasiHost(self._toolchain.engine(build))
+        host = self._hosts[build]
+        try:
+            prepared = host.linker.instantiate_pre(module)
+        except WasmtimeError as error:
+            raise LoadError(f"the module cannot be linked: {' '.join(str(error).split())}") from error
+        return WasiProgram(module, prepared, host, build)
+
+
+class WasiProgram:
+    """One command, linked with its host."""
+
+    def __init__(self, module: Module, prepared: InstancePre, host: WasiHost, build: Build) -> None:
+        self._module = module
+        self._prepared = prepared
+        self._host = host
+        self._build = build
+
+    def run(self, call: Call) -> Outcome:
+        with Sandbox(self._host.linker.engine, self._build, call) as sandbox:
+            guest = Guest.start(call, GuestMemory(sandbox.store))
+            with self._host.serving(guest):
+                return sandbox.run(lambda: self._enter(sandbox, guest))
+
+    def close(self) -> None:
+        self._prepared.close()
+        self._module.close()
+
+    def _enter(self, sandbox: Sandbox, guest: Guest) -> None:
+        try:
+            exports = self._prepared.instantiate(sandbox.store).exports(sandbox.store)
+            entry, memory = exports[ENTRY], exports.get("memory")
+            assert isinstance(entry, Func)
+            if isinstance(memory, Memory):
+                guest.memory.memory = memory
+                sandbox.watch_memory(memory)
+            entry(sandbox.store)
+        except GuestExitError as end:
+            if end.code != 0:
+                raise GuestFailedError(str(end)) from None
+
+
+def _check_imports(shape: Shape) -> None:
+    for module, name in sorted(shape.imports):
+        if module != INTERFACE or name not in CALLS:
+            raise LoadError(f"the module imports {name!r} from {module!r}, which this runtime does not have")
+
+
+def _check_entry(module: Module) -> None:
+    for export in module.exports:
+        if export.name == ENTRY and isinstance(export.type, FuncType):
+            if export.type.params or export.type.results:
+                raise LoadError(f"the module's {ENTRY!r} has parameters or results: it is no WASI command")
+            return
+    raise LoadError(f"the module does not export a function {ENTRY!r}: it is no WASI command")

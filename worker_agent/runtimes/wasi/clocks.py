@@ -1,0 +1,117 @@
+"""The guest's clock and random numbers: the machine's, or derived from a seed."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Protocol
+
+from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.runtimes.wasi.errno import Errno, WasiError
+
+NS_PER_S = 1_000_000_000
+
+
+class ClockId(IntEnum):
+    """Which clock a guest asks for. All of them count nanoseconds."""
+
+    REALTIME = 0
+    """Since 1970."""
+    MONOTONIC = 1
+    """Since the guest started."""
+    PROCESS_CPU = 2
+    """CPU time of the guest."""
+    THREAD_CPU = 3
+    """The same: a guest is one thread."""
+
+
+class Clock(Protocol):
+    """Tells the time to one guest, and lets it sleep."""
+
+    resolution_ns: int
+
+    def read_ns(self, clock: ClockId) -> int:
+        """Return what the clock shows, nanoseconds."""
+
+    def sleep(self, duration_ns: int) -> None:
+        """Return after that time. Raises StoppedError when the guest must stop."""
+
+
+class SystemClock:
+    """The machine's clock. Must be made and used in the thread that runs the guest."""
+
+    resolution_ns = 1
+
+    def __init__(self, stop: StopSignal) -> None:
+        self._stop = stop
+        self._started_ns = time.monotonic_ns()
+        self._cpu_started_ns = time.thread_time_ns()
+
+    def read_ns(self, clock: ClockId) -> int:
+        if clock is ClockId.REALTIME:
+            return time.time_ns()
+        if clock is ClockId.MONOTONIC:
+            return time.monotonic_ns() - self._started_ns
+        return time.thread_time_ns() - self._cpu_started_ns
+
+    def sleep(self, duration_ns: int) -> None:
+        wake_ns = time.monotonic_ns() + duration_ns
+        while (left_ns := wake_ns - time.monotonic_ns()) > 0:
+            self._stop.wait(min(left_ns / NS_PER_S, 3600))
+
+
+class SeededClock:
+    """A clock that is the same in every run: each look and each sleep move it, nothing else does.
+
+    Sleeping takes no time.
+    """
+
+    resolution_ns = 1000
+    _EPOCH_NS = 1_577_836_800 * NS_PER_S
+    """2020-01-01; the seed adds up to a year."""
+
+    def __init__(self, seed: bytes, stop: StopSignal) -> None:
+        self._stop = stop
+        self._elapsed_ns = 0
+        offset_s = int.from_bytes(hashlib.sha256(b"clock" + seed).digest()[:8], "big") % (365 * 86_400)
+        self._started_ns = self._EPOCH_NS + offset_s * NS_PER_S
+
+    def read_ns(self, clock: ClockId) -> int:
+        self._elapsed_ns += self.resolution_ns
+        return self._elapsed_ns + (self._started_ns if clock is ClockId.REALTIME else 0)
+
+    def sleep(self, duration_ns: int) -> None:
+        self._stop.check()
+        self._elapsed_ns += max(0, duration_ns)
+
+
+RandomSource = Callable[[int], bytes]
+"""Gives so many random bytes."""
+
+system_random: RandomSource = os.urandom
+
+
+def seeded_random(seed: bytes) -> RandomSource:
+    """Return a source that gives the same bytes for the same seed, however they are asked for."""
+    pool = bytearray()
+    blocks = 0
+
+    def take(size: int) -> bytes:
+        nonlocal blocks
+        while len(pool) < size:
+            pool.extend(hashlib.sha512(b"random" + blocks.to_bytes(8, "big") + seed).digest())
+            blocks += 1
+        taken = bytes(pool[:size])
+        del pool[:size]
+        return taken
+
+    return take
+
+
+def parse_clock(clock: int) -> ClockId:
+    """Return the clock with this number. Raises WasiError (INVAL) when there is none."""
+    try:
+        return ClockId(clock)
+    except ValueError:
+        raise WasiError(Errno.INVAL) from None

@@ -1,0 +1,69 @@
+"""The guest's linear memory, seen from the host, with every access checked."""
+
+import struct
+from collections.abc import Iterator
+from ctypes import addressof, memmove, string_at
+
+from wasmtime import Memory, Store
+
+from worker_agent.runtimes.wasi.errno import Errno, WasiError
+
+_U32 = 0xFFFF_FFFF
+CHUNK_BYTES = 1024 * 1024
+"""The host copies at most this much at a time."""
+MAX_VECTORS = 1024
+"""Buffers in one read or write, as IOV_MAX is on Linux."""
+
+
+class GuestMemory:
+    """Reads and writes guest memory. Pointers and sizes are u32, and may come as signed integers.
+
+    Valid within one call to the host: ``refresh`` begins each, for the guest may have grown the memory, and that
+    may have moved it. Every method raises WasiError (FAULT) for a place outside of it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.memory: Memory | None = None
+        """None: the guest has none, or is not instantiated yet."""
+        self._store = store
+        self._base = 0
+        self._size = 0
+
+    def refresh(self) -> None:
+        """Find out where the memory is now."""
+        if self.memory is not None:
+            self._size = self.memory.data_len(self._store)
+            self._base = addressof(self.memory.data_ptr(self._store).contents) if self._size else 0
+
+    def read(self, pointer: int, size: int) -> bytes:
+        """Return a copy of ``size`` bytes."""
+        return string_at(self._locate(pointer, size & _U32), size & _U32)
+
+    def write(self, pointer: int, data: bytes) -> None:
+        """Copy bytes into the memory."""
+        memmove(self._locate(pointer, len(data)), data, len(data))
+
+    def write_u32(self, pointer: int, value: int) -> None:
+        self.write(pointer, struct.pack("<I", value))
+
+    def write_u64(self, pointer: int, value: int) -> None:
+        self.write(pointer, struct.pack("<Q", value & 0xFFFF_FFFF_FFFF_FFFF))
+
+    def pieces(self, pointer: int, size: int) -> Iterator[tuple[int, int]]:
+        """Cut a range into pieces, pointer and size, that may be copied at once; none when it is empty."""
+        pointer, size = pointer & _U32, size & _U32
+        self._locate(pointer, size)
+        for offset in range(0, size, CHUNK_BYTES):
+            yield pointer + offset, min(CHUNK_BYTES, size - offset)
+
+    def read_vectors(self, pointer: int, count: int) -> list[tuple[int, int]]:
+        """Return the buffers, pointer and size, of a scattered read or write. Raises WasiError (INVAL)."""
+        if not 0 <= count <= MAX_VECTORS:
+            raise WasiError(Errno.INVAL)
+        return list(struct.iter_unpack("<II", self.read(pointer, 8 * count)))
+
+    def _locate(self, pointer: int, size: int) -> int:
+        pointer &= _U32
+        if pointer + size > self._size:
+            raise WasiError(Errno.FAULT)
+        return self._base + pointer
