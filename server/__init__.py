@@ -1,1 +1,25 @@
-"""The control server."""
+"""The control server: it keeps workers, lambdas, jobs and blobs, and gives jobs to the workers that ask."""
+
+from flask import Flask
+
+from server.api.endpoint import register_endpoints
+from server.api.errors import register_error_answers
+from server.api.paths import PlainPaths
+from server.services import Clock, open_services, system_clock
+from server.settings import Settings
+
+
+def create_app(settings: Settings, clock: Clock = system_clock) -> Flask:
+    """Open the database and wire the server together; ``app.extensions["piecework"]`` has its services.
+
+    The caller starts the services (``services.start()``) in the process that answers, and closes them.
+    Raises SchemaMismatch or DatabaseAway.
+    """
+    from server.api import contracts, data, jobs, lambdas, system, workers  # noqa: F401, PLC0415  # they register
+
+    app = Flask(__name__, static_folder=None)
+    app.extensions["piecework"] = open_services(settings, clock)
+    register_endpoints(app)
+    register_error_answers(app)
+    app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]
+    return app

@@ -4,7 +4,9 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from piecework.protocol.messages import Limits
 
 PREFIX = "PIECEWORK_"
 MIB = 1024 * 1024
@@ -52,6 +54,8 @@ class Settings:
     """Output of a guest that does not say how much, bytes."""
     log_bytes: int = 64 * 1024
     """Kept log of an attempt that does not say how much, bytes."""
+    log_max_bytes: int = MIB
+    """Kept log of an attempt at most, whatever a job asks for, bytes."""
     poll_max_s: float = 25.0
     """A contract is answered before this many seconds."""
     wait_max_s: float = 300.0
@@ -89,7 +93,7 @@ class Settings:
             if not text:
                 continue
             try:
-                found[each.name] = type(each.default)(text)
+                found[each.name] = type(cast("Any", each.default))(text)
             except ValueError:
                 wrong.append(f"{name}={text!r} is not a {type(each.default).__name__}")
         if wrong:
@@ -118,3 +122,13 @@ class Settings:
     def is_loopback(self) -> bool:
         """Whether only programs on this machine can reach the server."""
         return is_loopback_host(self.host)
+
+    @property
+    def default_limits(self) -> Limits:
+        """What an attempt may use when neither its job nor its lambda says."""
+        return Limits(
+            timeout_s=self.timeout_s,
+            memory_bytes=self.memory_bytes,
+            output_bytes=self.output_bytes,
+            log_bytes=self.log_bytes,
+        )

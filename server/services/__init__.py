@@ -9,21 +9,23 @@ from functools import partial
 import structlog
 
 from server.blobs import DirectoryStore
+from server.errors import SchemaMismatch
 from server.services.access import Access
 from server.services.contracts import Contracts
 from server.services.data import Data
 from server.services.jobs import Jobs
 from server.services.lambdas import Lambdas
 from server.services.outcomes import Outcomes
-from server.services.timekeeper import Timekeeper
-from server.services.waiting import JobWatch, Waiters
+from server.services.submission import Submission
+from server.services.timekeeper import Chore, Timekeeper
+from server.services.updates import Updates
+from server.services.waiting import Bell, JobWatch, Waiters
 from server.services.workers import Workers
 from server.settings import Settings
 from server.store import servers
 from server.store.database import Database, open_database
 from server.store.ids import IdSource
-from server.store.schema import check_schema, upgrade_schema
-from server.errors import SchemaMismatch
+from server.store.schema import check_schema, current_revision, upgrade_schema
 
 log = structlog.get_logger("server")
 
@@ -46,7 +48,9 @@ class Services:
     data: Data
     lambdas: Lambdas
     workers: Workers
+    submission: Submission
     jobs: Jobs
+    updates: Updates
     contracts: Contracts
     outcomes: Outcomes
     waiters: Waiters
@@ -76,20 +80,19 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     """
     settings.data.mkdir(parents=True, exist_ok=True)
     database = open_database(settings.url, synchronous=settings.synchronous)
-    _prepare_schema(database)
-    incarnation = secrets.token_hex(8)
-    number = database.write(partial(servers.claim_number, incarnation=incarnation, now=clock()))
+    prepare_schema(database)
+    number = _ServerNumber(database, clock)
     with database.read() as connection:
         floor = servers.largest_id(connection)
-    ids = IdSource(number, clock, floor)
+    ids = IdSource(number.number, clock, floor)
 
     waiters, watch = Waiters(settings.waiters_max), JobWatch(settings.waiters_max)
-    store = DirectoryStore(settings.data / "blobs", settings.blob_max_bytes)
-    data = Data(database, store, ids, clock, settings)
+    bell = Bell(database, waiters, watch)
+    data = Data(database, DirectoryStore(settings.data / "blobs", settings.blob_max_bytes), ids, clock, settings)
     lambdas = Lambdas(database, data, ids, clock)
-    workers = Workers(database, ids, clock, settings)
-    timekeeper = Timekeeper(database, clock, settings, waiters, watch, partial(_keep_number, database, number, incarnation))
-    outcomes = Outcomes(database, data, clock, settings, timekeeper)
+    outcomes = Outcomes(database, data, lambdas, bell, clock, settings)
+    jobs = Jobs(database, data, lambdas, bell, clock, settings)
+    chores = [Chore("keep the server's number", 30, number.keep), Chore("sweep blobs", 3600, data.sweep)]
     return Services(
         settings=settings,
         clock=clock,
@@ -97,11 +100,40 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
         access=Access(database, clock, open_without_tokens=settings.is_loopback),
         data=data,
         lambdas=lambdas,
-        workers=workers,
-        jobs=Jobs(database, data, lambdas, ids, clock, settings, timekeeper),
-        contracts=Contracts(database, workers, lambdas, outcomes, clock, settings, timekeeper),
+        workers=Workers(database, ids, clock, settings),
+        submission=Submission(database, data, lambdas, ids, bell, clock, settings),
+        jobs=jobs,
+        updates=Updates(database, jobs, outcomes, bell, clock, settings),
+        contracts=Contracts(database, outcomes, bell, clock, settings),
         outcomes=outcomes,
         waiters=waiters,
         watch=watch,
-        timekeeper=timekeeper,
+        timekeeper=Timekeeper(database, bell, clock, settings, chores),
     )
+
+
+def prepare_schema(database: Database) -> None:
+    """Give the database the program's schema where that is safe; see ``open_services``."""
+    if check_schema(database.engine):
+        return
+    if database.is_shared and current_revision(database.engine) is not None:
+        raise SchemaMismatch(
+            "the database has an older schema: stop its servers and run `piecework server migrate`"
+        )
+    upgrade_schema(database.engine)
+
+
+class _ServerNumber:
+    """This server's number among those that share the database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._incarnation = secrets.token_hex(8)
+        self.number = database.write(partial(servers.claim_number, incarnation=self._incarnation, now=clock()))
+
+    def keep(self) -> None:
+        """Show the other servers that the number is in use."""
+        touch = partial(servers.touch_number, number=self.number, incarnation=self._incarnation, now=self._clock())
+        if self._database.is_shared and not self._database.write(touch):
+            log.error("another server took this server's number; restart this one", number=self.number)

@@ -17,6 +17,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError as PoolTim
 
 from server.errors import DatabaseAway, StorageFull
 
+__all__ = ["Connection", "Database", "open_database"]
+
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
@@ -32,6 +34,8 @@ class Database(Protocol):
     """What the rest of the server needs of a database."""
 
     engine: Engine
+    is_shared: bool
+    """Whether other servers may write to it."""
 
     def read(self) -> Any:
         """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
@@ -100,6 +104,8 @@ class _Unit(Generic[T]):
 
 class SqliteDatabase:
     """A SQLite file in WAL mode: many readers, one writing connection, shared commits."""
+
+    is_shared = False
 
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
@@ -184,6 +190,8 @@ def _set_pragmas(synchronous: str) -> Callable[[Any, Any], None]:
 
 class PostgresDatabase:
     """A PostgreSQL database, shared by any number of servers."""
+
+    is_shared = True
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url, pool_size=READERS, max_overflow=0, pool_pre_ping=True)

@@ -42,6 +42,11 @@ _cancel = (
     .where(jobs.c.id == bindparam("job"), jobs.c.state.not_in(_FINAL))
     .values(state=JobState.CANCELLED.value, finished_at=bindparam("at"), due_at=None, **_no_lease)
 )
+_cancel_unstarted = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.state.in_(_UNSTARTED))
+    .values(state=JobState.CANCELLED.value, finished_at=bindparam("at"), due_at=None)
+)
 _move = (
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.state == bindparam("was"))
@@ -124,9 +129,7 @@ def find_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, tuple
 
 def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: int) -> list[Job]:
     """Return jobs with ids below ``before``, newest first."""
-    statement: Select[Any] = (
-        select(*COLUMNS).where(jobs.c.id < before).order_by(jobs.c.id.desc()).limit(limit)
-    )
+    statement: Select[Any] = select(*COLUMNS).where(jobs.c.id < before).order_by(jobs.c.id.desc()).limit(limit)
     if which.state is not None:
         statement = statement.where(jobs.c.state == which.state.value)
     if which.lambda_id is not None:
@@ -140,6 +143,11 @@ def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: i
 def cancel_job(connection: Connection, id_: int, now: int) -> bool:
     """Cancel a job that is not final. Returns False when it was, or does not exist."""
     return connection.execute(_cancel, {"job": id_, "at": now}).rowcount == 1
+
+
+def cancel_unstarted(connection: Connection, id_: int, now: int) -> bool:
+    """Cancel a job that nobody runs yet. Returns False when somebody does, or it is final."""
+    return connection.execute(_cancel_unstarted, {"job": id_, "at": now}).rowcount == 1
 
 
 def move_job(connection: Connection, id_: int, was: JobState, to: JobState, due_at: int | None) -> bool:
@@ -171,14 +179,17 @@ def to_json(value: object) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def to_job(row: Row[Any]) -> Job:
+def to_job(row: Row[*tuple[Any, ...]]) -> Job:
     """Read a row of COLUMNS."""
-    *plain, tags, options, error, usage = row
-    plain[3] = JobState(plain[3])
+    id_, lambda_id, lane_id, state, *plain, tags, options, error, usage = row
     return Job(
+        id_,
+        lambda_id,
+        lane_id,
+        JobState(state),
         *plain,
-        tags=tuple(msgspec.json.decode(tags)) if tags else (),
-        options=msgspec.json.decode(options, type=JobOptions) if options else _DEFAULT_OPTIONS,
-        error=msgspec.json.decode(error, type=JobError) if error else None,
-        usage=msgspec.json.decode(usage, type=Usage) if usage else None,
+        tuple(msgspec.json.decode(tags)) if tags else (),
+        msgspec.json.decode(options, type=JobOptions) if options else _DEFAULT_OPTIONS,
+        msgspec.json.decode(error, type=JobError) if error else None,
+        msgspec.json.decode(usage, type=Usage) if usage else None,
     )

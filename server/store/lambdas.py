@@ -1,5 +1,7 @@
 """Lambda rows. Lambdas never change."""
 
+from typing import Any
+
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
@@ -46,6 +48,6 @@ def list_lambdas(connection: Connection, *, before: int, limit: int) -> list[Lam
     return [_to_lambda(row) for row in connection.execute(_page, {"before": before, "limit": limit})]
 
 
-def _to_lambda(row: Row[tuple[int, int, str, str, str, int]]) -> Lambda:
+def _to_lambda(row: Row[*tuple[Any, ...]]) -> Lambda:
     options = msgspec.json.decode(row.options, type=LambdaOptions)
     return Lambda(row.id, row.codex, row.runtime, row.name, options, row.created_at)

@@ -1,6 +1,7 @@
 """Lanes: a claim looks only into those that its worker matches."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, exists, insert, select
@@ -51,6 +52,6 @@ def find_lanes(connection: Connection, ids: Iterable[int]) -> list[Lane]:
     return [_to_lane(row) for row in connection.execute(_by_ids, {"ids": sorted(ids)})]
 
 
-def _to_lane(row: Row[tuple[int, str, str, str]]) -> Lane:
+def _to_lane(row: Row[*tuple[Any, ...]]) -> Lane:
     necessary, rejected = msgspec.json.decode(row.necessary), msgspec.json.decode(row.rejected)
     return Lane(row.id, row.runtime, frozenset(necessary), frozenset(rejected))

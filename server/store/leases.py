@@ -174,9 +174,7 @@ def has_first_lease(connection: Connection, input_id: int) -> bool:
 
 def expire_leases(connection: Connection, worker_id: int, incarnation: str, now: int) -> int:
     """End the time of a worker's leases that other starts of its process hold. Returns how many there were."""
-    return connection.execute(
-        _expire_worker, {"worker": worker_id, "start": incarnation, "until": now}
-    ).rowcount
+    return connection.execute(_expire_worker, {"worker": worker_id, "start": incarnation, "until": now}).rowcount
 
 
 def count_held(connection: Connection, worker_id: int) -> int:

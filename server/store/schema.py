@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 import migrations
 from server.errors import SchemaMismatch
-from server.store.database import Database, translated_errors
+from server.store.database import translated_errors
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -54,21 +54,6 @@ def check_schema(engine: Engine) -> bool:
     """Tell whether the database has the program's schema. Raises SchemaMismatch when it is newer."""
     before, head = _known_revision(engine, ScriptDirectory.from_config(_config()))
     return before == head
-
-
-def prepare_schema(database: Database) -> None:
-    """Make the database ready for a server that starts.
-
-    A new database, and an older one that no other server uses, gets the program's schema. Raises SchemaMismatch
-    when it is newer than the program, or an older one that other servers may be using.
-    """
-    before, head = _known_revision(database.engine, ScriptDirectory.from_config(_config()))
-    if before not in {None, head} and database.is_shared:
-        raise SchemaMismatch(
-            f"the database has schema version {before}, this program needs {head}: stop the servers that use it,"
-            " then run: piecework server migrate"
-        )
-    upgrade_schema(database.engine)
 
 
 def _config() -> Config:

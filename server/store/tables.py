@@ -3,11 +3,14 @@
 Times are milliseconds since 1970 in UTC, ids are 64-bit integers, JSON is kept as text.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -90,9 +93,7 @@ workers = Table(
 )
 
 FINAL = "state IN ('Finished', 'Fail_Execution', 'Cancelled')"
-STATES = (
-    "'Paused', 'Waiting', 'Enqueued', 'PreAssigned', 'Running', 'Finished', 'Fail_Execution', 'Cancelled'"
-)
+STATES = "'Paused', 'Waiting', 'Enqueued', 'PreAssigned', 'Running', 'Finished', 'Fail_Execution', 'Cancelled'"
 
 jobs = Table(
     "jobs",
@@ -136,7 +137,7 @@ jobs = Table(
 )
 
 
-def _partial(name: str, *columns: object, where: str, unique: bool = False) -> Index:
+def _partial(name: str, *columns: ColumnElement[Any], where: str, unique: bool = False) -> Index:
     return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 

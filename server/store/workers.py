@@ -94,7 +94,7 @@ def retire_worker(connection: Connection, id_: int, now: int) -> bool:
     return connection.execute(_retire, {"worker": id_, "at": now}).rowcount == 1
 
 
-def _to_worker(row: Row[Any]) -> Worker:
+def _to_worker(row: Row[*tuple[Any, ...]]) -> Worker:
     values = row._asdict()
     values["runtimes"] = tuple(msgspec.json.decode(row.runtimes))
     values["tags"] = tuple(msgspec.json.decode(row.tags))

@@ -1,0 +1,108 @@
+"""Contracts, heartbeats and outcomes: ``/worker/{id}/…``."""
+
+from flask import Response
+from msgspec import UNSET
+
+from piecework.protocol.codes import Code
+from piecework.protocol.ids import NO_ID, Id
+from piecework.protocol.messages import (
+    Content,
+    ContractReply,
+    ContractRequest,
+    FinishReply,
+    FinishRequest,
+    HeartbeatReply,
+    HeartbeatRequest,
+    LeasedJob,
+    LeasedLambda,
+)
+from server.api.endpoint import endpoint, message_response, wants_msgpack
+from server.services import Services
+from server.services.contracts import Contracted
+from server.store.records import Blob, Job, Lambda
+
+
+@endpoint("POST", "/worker/<worker>/contract", scope="worker", body=ContractRequest, reply=ContractReply)
+def contract(services: Services, id_: Id, body: ContractRequest) -> ContractReply:
+    """Hand in outcomes and ask for jobs; waits up to `timeout` seconds for one."""
+    contracted = services.contracts.contract(id_, body)
+    if body.is_extended:
+        return _extended_reply(services, id_, body, contracted)
+    if not contracted.jobs:
+        return ContractReply(code=int(Code.NO_JOB), id=id_, message="no job")
+    job_id = Id(contracted.jobs[0].id)
+    return ContractReply(id=id_, job=job_id, job_id=job_id)
+
+
+@endpoint("POST", "/worker/<worker>/finish", scope="worker", body=FinishRequest, reply=FinishReply)
+def finish(services: Services, id_: Id, body: FinishRequest) -> Response:
+    """Hand in outcomes. 409 when every one of them was refused."""
+    recorded = services.outcomes.finish(id_, body.outcomes)
+    if not recorded.all_refused:
+        return message_response(FinishReply(acks=recorded.acks))
+    message = recorded.acks[0].message
+    return message_response(
+        FinishReply(code=recorded.acks[0].code, status="error", acks=recorded.acks, message=message), 409
+    )
+
+
+@endpoint("POST", "/worker/<worker>/heartbeat", scope="worker", body=HeartbeatRequest, reply=HeartbeatReply)
+def heartbeat(services: Services, id_: Id, body: HeartbeatRequest) -> HeartbeatReply:
+    """Renew leases, hand in what running jobs logged, learn what to stop."""
+    return services.contracts.heartbeat(id_, body)
+
+
+def _extended_reply(services: Services, id_: Id, body: ContractRequest, contracted: Contracted) -> ContractReply:
+    known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
+    codices = services.data.find_digests(each.codex for each in known.values())
+    jobs = [_leased_job(services, job, known[job.lambda_id], body, contracted) for job in contracted.jobs]
+    return ContractReply(
+        code=int(Code.OK if jobs else Code.NO_JOB),
+        id=id_,
+        message=UNSET if jobs else "no job",
+        jobs=jobs,
+        lambdas=[_leased_lambda(each, codices.get(each.codex)) for each in known.values()],
+        acks=list(contracted.acks),
+        drain=contracted.drain,
+    )
+
+
+def _leased_lambda(found: Lambda, codex: tuple[bytes, int] | None) -> LeasedLambda:
+    digest, size = codex or (b"", 0)
+    return LeasedLambda(
+        id=Id(found.id),
+        runtime=found.runtime,
+        codex=Id(found.codex),
+        codex_checksum=digest.hex(),
+        codex_size=size,
+        grants=found.options.grants,
+        deterministic=found.options.deterministic,
+        mode=found.options.mode,
+    )
+
+
+def _leased_job(
+    services: Services, job: Job, lambda_: Lambda, body: ContractRequest, contracted: Contracted
+) -> LeasedJob:
+    blob = contracted.inputs.get(job.input_id)
+    options = job.options
+    return LeasedJob(
+        job=Id(job.id),
+        lease=contracted.lease,
+        lease_s=contracted.lease_s,
+        attempt=job.attempt + 1,
+        lambda_=Id(job.lambda_id),
+        input=_input(job, blob, body.inline_max_bytes),
+        input_checksum=blob.sha256.hex() if blob else "",
+        input_size=blob.size if blob else 0,
+        args=list(lambda_.options.args if options.args is None else options.args),
+        env={**lambda_.options.env, **options.env},
+        limits=options.limits.over(lambda_.options.limits).over(services.settings.default_limits),
+    )
+
+
+def _input(job: Job, blob: Blob | None, inline_max_bytes: int) -> Content:
+    blob_id = Id(job.input_id) if job.input_id else NO_ID
+    if blob is None or blob.content is None or blob.size > inline_max_bytes:
+        return Content(id=blob_id)
+    return Content.of(blob.content, packed=wants_msgpack(), blob=blob_id)

@@ -1,0 +1,72 @@
+"""Workers: ``/worker``, but contracts."""
+
+from msgspec import UNSET
+
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import (
+    MessageReply,
+    WorkerInfo,
+    WorkerList,
+    WorkerRegister,
+    WorkerRegistered,
+)
+from server.api.data import ViewQuery
+from server.api.endpoint import endpoint
+from server.api.paging import PageQuery, next_cursor
+from server.services import Services
+from server.store.records import Worker
+
+
+@endpoint("POST", "/worker", scope="worker", body=WorkerRegister, reply=WorkerRegistered)
+def register(services: Services, body: WorkerRegister) -> WorkerRegistered:
+    """Register a worker with the runtimes that it offers."""
+    new = services.workers.register(body)
+    old_id = Id(new.id) if body.speaks_old_names else UNSET
+    return WorkerRegistered(id=Id(new.id), runtime=list(new.runtimes), wid=old_id)
+
+
+@endpoint("GET", "/worker", scope="view", query=PageQuery, reply=WorkerList)
+def list_all(services: Services, query: PageQuery) -> WorkerList:
+    """List the workers in service, newest first."""
+    page, more = query.read(services.workers.list_page, services.settings.page_max)
+    rows = [_full_info(services, each) for each in page]
+    return WorkerList(workers=rows, next=next_cursor([each.id for each in page], more))
+
+
+@endpoint("GET", "/worker/<worker>", scope="view", query=ViewQuery, reply=WorkerInfo)
+def show(services: Services, id_: Id, query: ViewQuery) -> WorkerInfo:
+    """Tell what a worker offers; with `view=full` also how it stands."""
+    found = services.workers.get(id_)
+    if query.is_full:
+        return _full_info(services, found)
+    return WorkerInfo(id=Id(found.id), runtime=list(found.runtimes))
+
+
+@endpoint("POST", "/worker/<worker>/drain", scope="operate", reply=MessageReply)
+def drain(services: Services, id_: Id) -> MessageReply:
+    """Ask a worker to finish what it runs and take no more."""
+    services.workers.drain(id_)
+    return MessageReply(message=f"worker {id_} drains")
+
+
+@endpoint("DELETE", "/worker/<worker>", scope="operate", reply=MessageReply)
+def retire(services: Services, id_: Id) -> MessageReply:
+    """Remove a worker from service; its jobs become available at once."""
+    services.workers.retire(id_)
+    return MessageReply(message=f"worker {id_} is retired")
+
+
+def _full_info(services: Services, found: Worker) -> WorkerInfo:
+    return WorkerInfo(
+        id=Id(found.id),
+        runtime=list(found.runtimes),
+        name=found.name,
+        hostname=found.hostname,
+        agent_version=found.agent_version,
+        tags=list(found.tags),
+        slots=found.slots,
+        state=services.workers.state_of(found),
+        running=found.running,
+        registered_at=found.registered_at / 1000,
+        seen_at=found.seen_at / 1000,
+    )

@@ -1,0 +1,48 @@
+"""Choosing jobs for a worker, inside the caller's transaction."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from piecework.protocol.matching import TagSet, offers_runtime
+from piecework.protocol.states import JobState
+from server.store import events, lanes, leases
+from server.store.database import Connection
+from server.store.records import Event, Job, Lane, LeaseGrant
+
+LOOK_AHEAD = 16
+"""Candidates beyond those needed, among which suggested tags choose."""
+
+
+@lru_cache(maxsize=10_000)
+def admits(lane: Lane, runtimes: tuple[str, ...], tags: frozenset[str]) -> bool:
+    """Tell whether a worker with these runtimes and tags may run the jobs of a lane."""
+    fits = TagSet(frozenset(), lane.necessary, lane.rejected).admits(tags)
+    return fits and offers_runtime(runtimes, lane.runtime)
+
+
+def claim_jobs(
+    connection: Connection, runtimes: tuple[str, ...], tags: frozenset[str], room: int, grant: LeaseGrant, now: int
+) -> list[Job]:
+    """Lease up to ``room`` jobs: by priority, then by how many suggested tags fit, then oldest first.
+
+    Returns the jobs as they were before the lease.
+    """
+    candidates: list[Job] = []
+    for lane in lanes.lanes_with_jobs(connection):
+        if admits(lane, runtimes, tags):
+            candidates += leases.find_candidates(connection, lane.id, room + LOOK_AHEAD)
+    chosen = _best(candidates, tags)[:room]
+    leases.grant_leases(connection, [job.id for job in chosen], grant, now)
+    events.add_events(
+        connection,
+        [Event(job.id, now, JobState.RUNNING, grant.worker_id, job.attempt + 1, grant.lease) for job in chosen],
+    )
+    return chosen
+
+
+def _best(candidates: Iterable[Job], tags: frozenset[str]) -> list[Job]:
+    return sorted(candidates, key=lambda job: (-job.priority, -_fit(job, tags), job.id))
+
+
+def _fit(job: Job, tags: frozenset[str]) -> int:
+    return sum(tag in tags for tag in job.tags)

@@ -1,0 +1,178 @@
+"""Contracts: the exchange in which a worker hands in outcomes and is given jobs; and heartbeats."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from msgspec import UNSET
+
+from piecework.protocol.matching import worker_tags
+from piecework.protocol.messages import (
+    ContractRequest,
+    HeartbeatReply,
+    HeartbeatRequest,
+    LeaseRef,
+    LogPart,
+    OutcomeAck,
+    RenewedLease,
+)
+from piecework.protocol.states import JobState
+from server.errors import InvalidRequest
+from server.services.claims import admits, claim_jobs
+from server.services.outcomes import Outcomes, Recorded, Report
+from server.services.overdue import move_overdue
+from server.services.waiting import Bell, Changes
+from server.services.workers import hear_of, require_worker
+from server.settings import Settings
+from server.store import blobs, jobs, leases, logs
+from server.store.database import Connection, Database
+from server.store.records import Blob, Job, LeaseGrant, Log, Worker
+
+MARGIN_S = 1.0
+"""A contract is answered this long before its timeout, or a quarter of it when that is shorter."""
+
+
+@dataclass(frozen=True)
+class Contracted:
+    """The answer to a contract."""
+
+    jobs: Sequence[Job] = ()
+    """As they were before the lease."""
+    lease: str = ""
+    lease_s: float = 0.0
+    inputs: dict[int, Blob] = field(default_factory=dict)
+    """By blob id; inputs that do not exist are left out."""
+    acks: Sequence[OutcomeAck] = ()
+    drain: bool = False
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What one transaction of a contract did."""
+
+    contracted: Contracted
+    changes: Changes
+    worker: Worker
+
+
+class Contracts:
+    """Gives jobs to workers."""
+
+    def __init__(
+        self, database: Database, outcomes: Outcomes, bell: Bell, clock: Callable[[], int], settings: Settings
+    ) -> None:
+        self._database = database
+        self._outcomes = outcomes
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+
+    def contract(self, worker_id: int, request: ContractRequest) -> Contracted:
+        """Record the request's outcomes, then lease jobs to the worker, waiting for one if it asks for that.
+
+        With outcomes to acknowledge it never waits. Raises WorkerNotFound, WorkerRetired, InvalidRequest, Busy or
+        Stopping; then nothing was recorded or leased.
+        """
+        room = 1 if request.max is UNSET else request.max
+        if room > self._settings.contract_max:
+            raise InvalidRequest(f"max is {room}; one contract leases at most {self._settings.contract_max} jobs")
+        if request.timeout is not None and not request.timeout >= 0:
+            raise InvalidRequest(f"timeout is {request.timeout}, but cannot be negative")
+        reports = self._outcomes.prepare(request.outcomes)
+        deadline = time.monotonic() + self._patience_s(request.timeout)
+        turn = self._take_turn(worker_id, request, room, reports)
+        if turn.contracted.jobs or reports or not room or time.monotonic() >= deadline:
+            return turn.contracted
+        return self._wait_for_job(turn, request, room, deadline)
+
+    def _patience_s(self, timeout_s: float | None) -> float:
+        wanted = timeout_s or 0.0
+        return min(wanted - min(MARGIN_S, wanted / 4), self._settings.poll_max_s - MARGIN_S)
+
+    def _wait_for_job(self, turn: _Turn, request: ContractRequest, room: int, deadline: float) -> Contracted:
+        tags = worker_tags(turn.worker.tags, request.all_tags())
+        while not turn.contracted.drain or not request.is_extended:
+            with self._bell.waiters.park(partial(admits, runtimes=turn.worker.runtimes, tags=tags)) as waiter:
+                turn = self._take_turn(turn.worker.id, request, room, [])
+                if turn.contracted.jobs or not waiter.wait(deadline - time.monotonic()):
+                    break
+        return turn.contracted
+
+    def _take_turn(self, worker_id: int, request: ContractRequest, room: int, reports: Sequence[Report]) -> _Turn:
+        turn = self._database.write(lambda connection: self._turn(connection, worker_id, request, room, reports))
+        self._bell.ring(turn.changes)
+        return turn
+
+    def _turn(
+        self,
+        connection: Connection,
+        worker_id: int,
+        request: ContractRequest,
+        room: int,
+        reports: Sequence[Report],
+    ) -> _Turn:
+        now = self._clock()
+        worker = hear_of(connection, require_worker(connection, worker_id), request.incarnation, now)
+        recorded = self._outcomes.record(connection, worker_id, reports) if reports else Recorded()
+        overdue = move_overdue(connection, self._settings, now)
+        changes = Changes(overdue.enqueued + recorded.changes.enqueued, overdue.jobs | recorded.changes.jobs)
+        contracted = Contracted(acks=recorded.acks, drain=worker.draining)
+        if room and not worker.draining:
+            contracted = self._claim(connection, worker, request, room, contracted.acks, now)
+        changes.jobs |= {job.id for job in contracted.jobs}
+        return _Turn(contracted, changes, worker)
+
+    def _claim(
+        self,
+        connection: Connection,
+        worker: Worker,
+        request: ContractRequest,
+        room: int,
+        acks: Sequence[OutcomeAck],
+        now: int,
+    ) -> Contracted:
+        # A v0.5 client sends no token back. Its lease is short until it asks about the job, because the
+        # answer may go to a socket that nobody reads any more.
+        kind = "fenced" if request.is_extended else "first"
+        lease_s = self._settings.lease_s
+        until = now + round(lease_s * 1000)
+        grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
+        tags = worker_tags(worker.tags, request.all_tags())
+        chosen = claim_jobs(connection, worker.runtimes, tags, room, grant, now)
+        inputs = blobs.find_blobs(connection, (job.input_id for job in chosen)) if request.is_extended else {}
+        return Contracted(chosen, grant.lease, lease_s, inputs, acks)
+
+    def heartbeat(self, worker_id: int, request: HeartbeatRequest) -> HeartbeatReply:
+        """Renew a worker's leases and keep what its running jobs logged.
+
+        Raises WorkerNotFound or WorkerRetired. Safe to repeat.
+        """
+        return self._database.write(lambda connection: self._beat(connection, worker_id, request))
+
+    def _beat(self, connection: Connection, worker_id: int, request: HeartbeatRequest) -> HeartbeatReply:
+        now = self._clock()
+        worker = hear_of(connection, require_worker(connection, worker_id), request.incarnation, now)
+        until = now + round(self._settings.lease_s * 1000)
+        kept: list[LeaseRef] = []
+        dropped: list[LeaseRef] = []
+        for ref in request.leases:
+            (kept if leases.renew_lease(connection, ref.job, ref.lease, until) else dropped).append(ref)
+        states = jobs.find_states(connection, (ref.job for ref in dropped)) if dropped else {}
+        cancelled = [ref.job for ref in dropped if states.get(ref.job) is JobState.CANCELLED]
+        self._keep_logs(connection, request.logs, kept)
+        return HeartbeatReply(
+            leases=[RenewedLease(job=r.job, lease=r.lease, lease_s=self._settings.lease_s) for r in kept],
+            lost=[ref.job for ref in dropped if ref.job not in cancelled],
+            cancel=cancelled,
+            drain=worker.draining,
+        )
+
+    def _keep_logs(self, connection: Connection, parts: Sequence[LogPart], kept: Sequence[LeaseRef]) -> None:
+        current = {(ref.job, ref.lease) for ref in kept}
+        wanted = [part for part in parts if (part.job, part.lease) in current]
+        found = jobs.find_jobs(connection, (part.job for part in wanted)) if wanted else {}
+        for part in wanted:
+            log = Log(part.offset, part.log, found[part.job].attempt)
+            logs.append_log(connection, part.job, log, self._settings.log_max_bytes)

@@ -1,0 +1,111 @@
+"""Blobs: taking bytes in, giving them out."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import structlog
+
+from server.blobs import DirectoryStore
+from server.errors import BlobInUse, BlobNotFound
+from server.settings import Settings
+from server.store import blobs, lambdas, leases
+from server.store.database import Connection, Database
+from server.store.ids import IdSource
+from server.store.records import Blob
+
+log = structlog.get_logger("server")
+
+ORPHAN_AGE_S = 3600.0
+"""A file that no row names is removed when it is this old: younger ones may be about to be named."""
+
+
+class Data:
+    """The blobs of this server: small ones in the database, large ones in the store."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: DirectoryStore,
+        ids: IdSource,
+        clock: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._settings = settings
+        self.store = store
+
+    def receive(self, chunks: Iterable[bytes]) -> Blob:
+        """Store a stream of bytes as a new blob. When the stream breaks, nothing is stored."""
+        blob = self.prepare(chunks)
+        self._database.write(lambda connection: blobs.add_blobs(connection, [blob]))
+        return blob
+
+    def prepare(self, chunks: Iterable[bytes]) -> Blob:
+        """Put bytes in safety and return their blob, whose row the caller's transaction stores."""
+        with self.store.receive(self._settings.inline_max_bytes) as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            received = incoming.finish()
+        return Blob(self._ids.next(), received.sha256, received.size, received.content, self._clock())
+
+    def get(self, id_: int) -> Blob:
+        """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""
+        with self._database.read() as connection:
+            blob = blobs.find_blob(connection, id_)
+            if blob is None:
+                lambda_ = lambdas.find_lambdas(connection, {id_}).get(id_)
+                blob = blobs.find_blob(connection, lambda_.codex) if lambda_ else None
+        if blob is None:
+            raise BlobNotFound
+        return blob
+
+    def get_for_worker(self, id_: int) -> Blob:
+        """Return a blob as ``get`` does, and take it as a sign of life of a v0.5 worker that fetches its input."""
+        with self._database.read() as connection:
+            is_first = leases.has_first_lease(connection, id_)
+        if is_first:
+            until = self._clock() + round(self._settings.legacy_lease_s * 1000)
+            self._database.write(lambda connection: leases.confirm_by_input(connection, id_, until))
+        return self.get(id_)
+
+    def open(self, blob: Blob) -> bytes | Path:
+        """Return a blob's bytes, or the file that has them."""
+        return blob.content if blob.content is not None else self.store.path(blob.sha256)
+
+    def read(self, blob: Blob, limit_bytes: int) -> bytes | None:
+        """Return a blob's bytes, or None when it is larger than ``limit_bytes``."""
+        if blob.size > limit_bytes:
+            return None
+        source = self.open(blob)
+        return source if isinstance(source, bytes) else source.read_bytes()
+
+    def find_digests(self, ids: Iterable[int]) -> dict[int, tuple[bytes, int]]:
+        """Return (SHA-256, size) of those of the blobs that exist, by id."""
+        with self._database.read() as connection:
+            return blobs.find_digests(connection, ids)
+
+    def delete(self, id_: int) -> None:
+        """Remove a blob. Raises BlobNotFound, or BlobInUse while a lambda or an unfinished job needs it."""
+
+        def remove(connection: Connection) -> None:
+            if blobs.is_used(connection, id_):
+                raise BlobInUse(f"blob {id_} is used by a lambda or by an unfinished job")
+            if not blobs.delete_blob(connection, id_):
+                raise BlobNotFound
+
+        self._database.write(remove)
+
+    def sweep(self) -> int:
+        """Remove files that no row names: deleted blobs and uploads that broke off. Returns how many."""
+        removed = 0
+        for sha256, path in self.store.files_older_than(ORPHAN_AGE_S):
+            with self._database.read() as connection:
+                needed = bool(sha256) and blobs.is_stored(connection, sha256)
+            if not needed:
+                path.unlink(missing_ok=True)
+                removed += 1
+        if removed:
+            log.info("removed files that nothing needs", files=removed)
+        return removed

@@ -1,0 +1,180 @@
+"""Jobs: reading them, waiting for them, cancelling them."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from piecework.protocol.states import JobState
+from server.errors import InvalidRequest, JobNotFound
+from server.services.claims import admits
+from server.services.data import Data
+from server.services.lambdas import Lambdas
+from server.services.waiting import Bell, Changes
+from server.services.workers import GONE_MS
+from server.settings import Settings
+from server.store import blobs, events, jobs, lanes, leases, logs, workers
+from server.store.database import Connection, Database
+from server.store.jobs import JobFilter
+from server.store.records import Blob, Event, Job, Lambda, Log
+
+IDS_MAX = 200
+"""Jobs that one request may read by id."""
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job with its lambda and, where asked for, its output."""
+
+    job: Job
+    lambda_: Lambda
+    output: Blob | None = None
+
+
+class Jobs:
+    """The jobs of this server."""
+
+    def __init__(
+        self,
+        database: Database,
+        data: Data,
+        lambdas: Lambdas,
+        bell: Bell,
+        clock: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._data = data
+        self._lambdas = lambdas
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+
+    def get(self, id_: int) -> Job:
+        """Return a job. Raises JobNotFound."""
+        with self._database.read() as connection:
+            return require_job(connection, id_)
+
+    def get_for_worker(self, id_: int) -> Job:
+        """Return a job as ``get`` does, and take it as a sign of life of a v0.5 worker that just contracted it."""
+        job = self.get(id_)
+        if job.lease_kind != "first":
+            return job
+        until = self._clock() + round(self._settings.legacy_lease_s * 1000)
+        if self._database.write(lambda connection: leases.confirm_by_job(connection, id_, until)):
+            return replace(job, lease_kind="legacy", lease_until=until)
+        return self.get(id_)
+
+    def wait_for(self, id_: int, wanted: JobState, timeout_s: float) -> Job:
+        """Return a job once it is in the wanted state, can no longer reach it, or the time is over.
+
+        Raises JobNotFound, Busy or Stopping.
+        """
+
+        def is_decided(found: Mapping[int, Job]) -> bool:
+            return found[id_].state is wanted or found[id_].state.is_final
+
+        return self._wait([id_], is_decided, timeout_s)[id_]
+
+    def wait_for_ends(self, ids: Sequence[int], timeout_s: float, *, need_all: bool) -> dict[int, Job]:
+        """Return jobs by id once any, or all, of them are final, or the time is over. Raises like ``wait_for``."""
+        settled = all if need_all else any
+        return self._wait(ids, lambda found: settled(job.state.is_final for job in found.values()), timeout_s)
+
+    def get_many(self, ids: Sequence[int]) -> dict[int, Job]:
+        """Return jobs by id. Raises JobNotFound, and InvalidRequest when there are too many."""
+        if len(ids) > IDS_MAX:
+            raise InvalidRequest(f"{len(ids)} ids in one request; at most {IDS_MAX} are taken")
+        with self._database.read() as connection:
+            found = jobs.find_jobs(connection, ids)
+        missing = set(ids) - found.keys()
+        if missing:
+            raise JobNotFound(f"there is no job {min(missing)}")
+        return found
+
+    def _wait(
+        self, ids: Sequence[int], is_over: Callable[[Mapping[int, Job]], bool], timeout_s: float
+    ) -> dict[int, Job]:
+        found = self.get_many(ids)
+        deadline = time.monotonic() + min(timeout_s, self._settings.wait_max_s)
+        while not is_over(found) and time.monotonic() < deadline:
+            with self._bell.watch.park(ids) as waiter:
+                found = self.get_many(ids)
+                if is_over(found) or not waiter.wait(deadline - time.monotonic()):
+                    break
+            found = self.get_many(ids)
+        return found
+
+    def list_page(self, which: JobFilter, *, before: int, limit: int) -> list[Job]:
+        """Return jobs that fit, with ids below ``before``, newest first."""
+        with self._database.read() as connection:
+            return jobs.list_jobs(connection, which, before=before, limit=limit)
+
+    def show(self, found: Sequence[Job], *, with_output: bool = False) -> list[JobView]:
+        """Return jobs with their lambdas and, if wanted, their outputs."""
+        known = self._lambdas.get_many({job.lambda_id for job in found})
+        outputs: dict[int, Blob] = {}
+        if with_output:
+            with self._database.read() as connection:
+                outputs = blobs.find_blobs(connection, (job.output_id or 0 for job in found))
+        return [JobView(job, known[job.lambda_id], outputs.get(job.output_id or 0)) for job in found]
+
+    def trace(self, id_: int) -> list[Event]:
+        """Return what happened to a job, oldest first. Raises JobNotFound."""
+        with self._database.read() as connection:
+            trail = events.list_events(connection, id_)
+        if not trail:
+            raise JobNotFound(f"there is no job {id_}")
+        return trail
+
+    def log(self, id_: int, offset: int, timeout_s: float) -> tuple[Job, Log]:
+        """Return a job and its latest attempt's log, once there is more than ``offset`` bytes or the job is final.
+
+        Raises JobNotFound, Busy or Stopping.
+        """
+        deadline = time.monotonic() + min(timeout_s, self._settings.wait_max_s)
+        while True:
+            with self._bell.watch.park([id_]) as waiter:
+                with self._database.read() as connection:
+                    job = require_job(connection, id_)
+                    log = logs.find_log(connection, id_) or Log(0, b"", job.attempt)
+                if log.end > offset or job.state.is_final or not waiter.wait(deadline - time.monotonic()):
+                    return job, log
+
+    def cancel(self, id_: int) -> Job:
+        """Cancel a job. The agent that runs it stops the guest after its next heartbeat.
+
+        Does nothing to a job that is final. Raises JobNotFound.
+        """
+        now = self._clock()
+
+        def cancel(connection: Connection) -> Job:
+            job = jobs.lock_jobs(connection, [id_]).get(id_) or require_job(connection, id_)
+            if jobs.cancel_job(connection, id_, now):
+                event = Event(id_, now, JobState.CANCELLED, job.worker_id, job.attempt, detail="cancelled")
+                events.add_events(connection, [event])
+            return require_job(connection, id_)
+
+        job = self._database.write(cancel)
+        self._bell.ring(Changes(jobs={id_}))
+        return job
+
+    def advise(self, job: Job) -> str | None:
+        """Say why an enqueued job does not start, when no worker that was heard of lately may run it."""
+        if job.state is not JobState.ENQUEUED:
+            return None
+        with self._database.read() as connection:
+            [lane] = lanes.find_lanes(connection, [job.lane_id])
+            seen = workers.workers_seen_since(connection, self._clock() - GONE_MS)
+        if any(admits(lane, worker.runtimes, frozenset(worker.tags)) for worker in seen):
+            return None
+        wanted = [f"+{tag}" for tag in sorted(lane.necessary)] + [f"-{tag}" for tag in sorted(lane.rejected)]
+        tags = f" with tags {' '.join(wanted)}" if wanted else ""
+        return f"no worker that was heard of lately offers the runtime {lane.runtime}{tags}"
+
+
+def require_job(connection: Connection, id_: int) -> Job:
+    """Return a job. Raises JobNotFound."""
+    job = jobs.find_job(connection, id_)
+    if job is None:
+        raise JobNotFound(f"there is no job {id_}")
+    return job

@@ -1,0 +1,105 @@
+"""Lambdas: creating them and looking them up."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import msgspec
+
+from piecework.modules import ModuleError, check_wasi_command, inspect_module
+from piecework.protocol.ids import ID_MAX, NO_ID
+from piecework.protocol.matching import RuntimeName
+from piecework.protocol.messages import LambdaCreate, Limits
+from server.errors import BlobNotFound, InvalidRequest, LambdaNotFound, ModuleInvalid
+from server.services.data import Data
+from server.store import lambdas
+from server.store.database import Database
+from server.store.ids import IdSource
+from server.store.records import Lambda, LambdaOptions
+
+CACHED = 10_000
+RUNTIME_LENGTH = 200
+CODEX_MAX_BYTES = 256 * 1024 * 1024
+
+
+class Lambdas:
+    """The lambdas of this server. They never change, so they are kept in memory once they were read."""
+
+    def __init__(self, database: Database, data: Data, ids: IdSource, clock: Callable[[], int]) -> None:
+        self._database = database
+        self._data = data
+        self._ids = ids
+        self._clock = clock
+        self._known: dict[int, Lambda] = {}
+
+    def create(self, request: LambdaCreate) -> Lambda:
+        """Store a lambda. A codex that names no blob is accepted: v0.5 clients make such ids up.
+
+        Raises InvalidRequest for a missing field and ModuleInvalid for a codex that can never run.
+        """
+        codex = request.codex_id()
+        if codex is None:
+            raise InvalidRequest('a lambda needs `codex`: the id of the blob with its code, or "0" for none')
+        if not request.runtime.strip() or len(request.runtime) > RUNTIME_LENGTH:
+            raise InvalidRequest(f"a lambda needs `runtime`: a name of at most {RUNTIME_LENGTH} characters")
+        check_limits(request.limits)
+        options = LambdaOptions(
+            tags=tuple(request.tags or ()),
+            args=tuple(request.args or ()),
+            env=request.env or {},
+            limits=request.limits,
+            grants=request.grants,
+            deterministic=request.deterministic,
+            mode=request.mode,
+        )
+        name = request.name if isinstance(request.name, str) else None
+        new = Lambda(self._ids.next(), codex, request.runtime.strip(), name, options, self._clock())
+        self._check_codex(new)
+        self._database.write(partial(lambdas.add_lambda, new=new))
+        return new
+
+    def _check_codex(self, new: Lambda) -> None:
+        """Refuse code that no node could run. Raises ModuleInvalid."""
+        if RuntimeName.parse(new.runtime).base != "wasi" or new.codex == NO_ID:
+            return
+        try:
+            blob = self._data.get(new.codex)
+        except BlobNotFound:
+            return
+        if blob.size > CODEX_MAX_BYTES:
+            raise ModuleInvalid(f"the codex has {blob.size} bytes; a module has at most {CODEX_MAX_BYTES}")
+        try:
+            check_wasi_command(inspect_module(self._data.read(blob, CODEX_MAX_BYTES) or b""))
+        except ModuleError as error:
+            raise ModuleInvalid(f"codex {new.codex} cannot run under {new.runtime}: {error}") from error
+
+    def get(self, id_: int) -> Lambda:
+        """Return a lambda. Raises LambdaNotFound."""
+        return self.get_many({id_})[id_]
+
+    def get_many(self, ids: Iterable[int]) -> dict[int, Lambda]:
+        """Return lambdas by id. Raises LambdaNotFound when one does not exist."""
+        wanted = set(ids)
+        known = {id_: self._known[id_] for id_ in wanted if id_ in self._known}
+        missing = wanted - known.keys()
+        if missing:
+            with self._database.read() as connection:
+                found = lambdas.find_lambdas(connection, missing)
+            if len(found) < len(missing):
+                raise LambdaNotFound(f"there is no lambda {min(missing - found.keys())}")
+            if len(self._known) > CACHED:
+                self._known = {}
+            self._known.update(found)
+            known.update(found)
+        return known
+
+    def list_page(self, *, before: int, limit: int) -> list[Lambda]:
+        """Return lambdas with ids below ``before``, newest first."""
+        with self._database.read() as connection:
+            return lambdas.list_lambdas(connection, before=before, limit=limit)
+
+
+def check_limits(limits: Limits) -> None:
+    """Raise InvalidRequest unless every limit that is given is above zero."""
+    for name, value in msgspec.structs.asdict(limits).items():
+        if value is not None and not 0 < value < ID_MAX:
+            raise InvalidRequest(f"limits.{name} is {value}, but must be above 0")

@@ -1,0 +1,82 @@
+"""What becomes of a job when a lease of it ends. Pure decisions; the source is docs/queue.md."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import Backoff, JobError, Usage
+from piecework.protocol.states import JobState
+from server.store.records import Job, LeaseEnd
+
+Random = Callable[[], float]
+"""Gives numbers from 0 up to 1."""
+
+HOPELESS = frozenset({ErrorKind.LOAD})
+"""Kinds of error that another attempt would meet again."""
+
+
+def end_finished(job: Job, *, output_id: int | None, usage: Usage, now: int) -> LeaseEnd:
+    """The lease's outcome is a result: the job is done."""
+    return replace(_end(job, JobState.FINISHED), output_id=output_id, usage=usage, finished_at=now)
+
+
+def end_cancelled(job: Job, *, now: int) -> LeaseEnd:
+    """The worker stopped the job because somebody asked for it."""
+    return replace(_end(job, JobState.CANCELLED), finished_at=now)
+
+
+def end_handed_back(job: Job) -> LeaseEnd:
+    """The worker gives the job back without having run it: the attempt does not count."""
+    return replace(_end(job, JobState.ENQUEUED), attempt=max(0, job.attempt - 1))
+
+
+def end_failed(job: Job, error: JobError, *, usage: Usage, now: int, repeats: bool, random: Random) -> LeaseEnd:
+    """The attempt failed: try again after a while, or give up.
+
+    ``repeats``: the lambda is deterministic, so that a trap would come again.
+    """
+    gone = job.vanished + (error.kind is ErrorKind.WORKER)
+    end = replace(_end(job, JobState.FAILED), vanished=gone, error=error, usage=usage)
+    if not _is_worth_another(job, error, gone, repeats=repeats):
+        return replace(end, finished_at=now)
+    wait_s = _backoff_s(job.options.backoff, max(1, job.attempt - gone), random)
+    if wait_s <= 0:
+        return replace(end, state=JobState.ENQUEUED)
+    return replace(end, state=JobState.WAITING, due_at=now + round(wait_s * 1000))
+
+
+def end_vanished(job: Job, *, vanished_max: int, now: int) -> LeaseEnd:
+    """The lease ran out. Vanished workers have a budget of their own, beside the job's attempts."""
+    if job.lease_kind == "first":
+        # A v0.5 contract whose answer nobody read: the job was never seen, let alone started.
+        return end_handed_back(job)
+    end = replace(_end(job, JobState.ENQUEUED), vanished=job.vanished + 1)
+    if end.vanished <= vanished_max:
+        return end
+    why = f"{end.vanished} workers vanished while they ran it, the limit is {vanished_max}"
+    error = JobError(kind=ErrorKind.WORKER, message=why)
+    return replace(end, state=JobState.FAILED, error=error, finished_at=now)
+
+
+def _end(job: Job, state: JobState) -> LeaseEnd:
+    assert job.lease is not None
+    return LeaseEnd(job.id, job.lease, state, job.attempt, job.vanished)
+
+
+def _is_worth_another(job: Job, error: JobError, gone: int, *, repeats: bool) -> bool:
+    if error.kind in HOPELESS or (repeats and error.kind is ErrorKind.TRAP):
+        return False
+    if job.lease_kind != "fenced" and job.options.max_attempts is None:
+        return False  # v0.5 knows no attempts: what its worker reports is final unless the job asked for more
+    if job.options.retry_on is not None and error.kind not in job.options.retry_on:
+        return False
+    return job.attempt - gone < job.max_attempts
+
+
+def _backoff_s(backoff: Backoff, failures: int, random: Random) -> float:
+    if backoff.kind == "none":
+        return 0.0
+    if backoff.kind == "fixed":
+        return min(backoff.base_s, backoff.cap_s)
+    longest = min(backoff.base_s * 2 ** min(failures - 1, 60), backoff.cap_s)
+    return float(longest * (0.5 + random() / 2))

@@ -1,0 +1,240 @@
+"""Submitting jobs: checking what was asked for, then storing it in one transaction."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from piecework.protocol.messages import JobSpec, blob_id, inline_bytes
+from piecework.protocol.states import JobState, parse_state
+from server.errors import BlobNotFound, InvalidRequest, KeyConflict
+from server.services.data import Data
+from server.services.lambdas import Lambdas, check_limits
+from server.services.waiting import Bell, Changes
+from server.settings import Settings
+from server.store import blobs, events, jobs, lanes
+from server.store.database import Connection, Database
+from server.store.ids import IdSource
+from server.store.records import Blob, Event, JobOptions, Lambda, NewJob
+
+T = TypeVar("T")
+
+ATTEMPTS_MAX = 100
+TAGS_MAX = 50
+TAG_LENGTH = 100
+KEY_LENGTH = 255
+TEXT_MAX_BYTES = 256 * 1024
+"""Arguments and environment of one job together."""
+_NO_OPTIONS = JobOptions()
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A job that was checked, and its input's bytes when they came along."""
+
+    job: NewJob
+    content: Blob | None
+
+
+class Submission:
+    """Takes jobs in."""
+
+    def __init__(
+        self,
+        database: Database,
+        data: Data,
+        lambdas: Lambdas,
+        ids: IdSource,
+        bell: Bell,
+        clock: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._data = data
+        self._lambdas = lambdas
+        self._ids = ids
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+
+    def submit(self, specs: Sequence[JobSpec]) -> list[int]:
+        """Store jobs, all or none, and return their ids in order. They are on disk when this returns.
+
+        A job whose idempotency key is known is not stored again: the earlier job's id is returned. Raises
+        InvalidRequest, LambdaNotFound, BlobNotFound or KeyConflict; then nothing is stored.
+        """
+        if len(specs) > self._settings.bulk_max:
+            raise InvalidRequest(f"{len(specs)} jobs in one request; at most {self._settings.bulk_max} are taken")
+        now = self._clock()
+        known = self._lambdas.get_many({_lambda_id(spec) for spec in specs})
+        new_ids = self._ids.take(len(specs))
+        drafts = [
+            self._draft(spec, known[_lambda_id(spec)], id_, now) for spec, id_ in zip(specs, new_ids, strict=True)
+        ]
+        ids, changes = self._database.write(lambda connection: self._store(connection, drafts, now))
+        self._bell.ring(changes)
+        return ids
+
+    def _draft(self, spec: JobSpec, lambda_: Lambda, id_: int, now: int) -> _Draft:
+        """Check one job. Raises InvalidRequest that says what is wrong with it."""
+        if refused := spec.refused_options():
+            raise InvalidRequest(f"this server does not know {', '.join(refused)} yet, and will not ignore it")
+        ref = spec.input_ref()
+        try:
+            content, named = inline_bytes(ref), blob_id(ref)
+        except ValueError as error:
+            raise InvalidRequest(f"the input is wrong: {error}") from error
+        blob = None if content is None else self._data.prepare([content])
+        state, due_at = _first_state(spec, now)
+        options = _read_options(spec)
+        max_attempts = options.max_attempts or self._settings.max_attempts
+        expires_at = _to_ms(spec.expires_at)
+        job = NewJob(
+            id=id_,
+            lambda_id=lambda_.id,
+            runtime=lambda_.runtime,
+            state=state,
+            priority=spec.priority,
+            input_id=blob.id if blob else named or 0,
+            max_attempts=max_attempts,
+            due_at=due_at,
+            expires_at=expires_at,
+            key=_read_key(spec),
+            key_digest=None,
+            tags=_read_tags(spec, lambda_),
+            options=None if options == _NO_OPTIONS else options,
+        )
+        if job.key is not None:
+            job = replace(job, key_digest=_digest(job, blob, spec))
+        return _Draft(job, blob)
+
+    def _store(self, connection: Connection, drafts: Sequence[_Draft], now: int) -> tuple[list[int], Changes]:
+        ids, fresh = _recognize(connection, drafts)
+        self._check_inputs(connection, fresh)
+        blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
+        places: dict[tuple[str, tuple[str, ...]], int] = {}
+        lane_ids = []
+        for draft in fresh:
+            content = (draft.job.runtime, draft.job.tags)
+            if content not in places:
+                places[content] = lanes.ensure_lane(connection, *content, self._ids.next())
+            lane_ids.append(places[content])
+        new = [draft.job for draft in fresh]
+        jobs.add_jobs(connection, new, lane_ids, now)
+        events.add_events(connection, [Event(job.id, now, job.state) for job in new])
+        ready = zip(new, lane_ids, strict=True)
+        enqueued = Counter(lane_id for job, lane_id in ready if job.state is JobState.ENQUEUED)
+        return ids, Changes(enqueued=enqueued)
+
+    def _check_inputs(self, connection: Connection, fresh: Sequence[_Draft]) -> None:
+        named = {draft.job.input_id for draft in fresh if draft.content is None} - {0}
+        missing = named - blobs.find_digests(connection, named).keys()
+        if missing:
+            raise BlobNotFound(f"the input {min(missing)} does not exist: BLOB data object is not exist")
+
+
+def _recognize(connection: Connection, drafts: Sequence[_Draft]) -> tuple[list[int], list[_Draft]]:
+    """Tell jobs that are new from those whose key is known. Returns all ids in order, and the new drafts."""
+    taken = jobs.find_by_keys(connection, (draft.job.key for draft in drafts if draft.job.key is not None))
+    ids, fresh = [], []
+    for draft in drafts:
+        job = draft.job
+        if job.key is None or job.key not in taken:
+            ids.append(job.id)
+            fresh.append(draft)
+            if job.key is not None:
+                taken[job.key] = (job.id, job.key_digest or b"")
+            continue
+        id_, digest = taken[job.key]
+        if digest != job.key_digest:
+            raise KeyConflict(f"job {id_} has the key {job.key!r} and other content")
+        ids.append(id_)
+    return ids, fresh
+
+
+def _lambda_id(spec: JobSpec) -> int:
+    found = spec.lambda_id()
+    if found is None:
+        raise InvalidRequest("a job needs `lambda`: the id of the lambda to run")
+    return found
+
+
+def _first_state(spec: JobSpec, now: int) -> tuple[JobState, int | None]:
+    """Return the state that a new job starts in, and when it is due if it waits."""
+    due_at = _to_ms(spec.run_at) or 0
+    if delay_s := _given(spec.delay_s):
+        due_at = max(due_at, now + round(delay_s * 1000))
+    due = due_at if due_at > now else None
+    status = _given(spec.status)
+    if status is not None:
+        try:
+            wanted = parse_state(status)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
+        if wanted is JobState.PAUSED:
+            return JobState.PAUSED, due
+        if wanted is not JobState.ENQUEUED:
+            raise InvalidRequest(f"a new job can be Paused or Enqueued, not {wanted}")
+    return (JobState.WAITING if due else JobState.ENQUEUED), due
+
+
+def _read_options(spec: JobSpec) -> JobOptions:
+    limits, timeout_s = spec.limits, _given(spec.timeout_s)
+    if timeout_s is not None:
+        limits = msgspec.structs.replace(limits, timeout_s=timeout_s)
+    check_limits(limits)
+    max_attempts = _given(spec.max_attempts)
+    if max_attempts is not None and not 1 <= max_attempts <= ATTEMPTS_MAX:
+        raise InvalidRequest(f"max_attempts is {max_attempts}, but must lie between 1 and {ATTEMPTS_MAX}")
+    retry_on = _given(spec.retry_on)
+    text_bytes = sum(len(text) for text in (*(spec.args or ()), *(spec.env or {}), *(spec.env or {}).values()))
+    if text_bytes > TEXT_MAX_BYTES:
+        raise InvalidRequest(f"args and env have {text_bytes} characters; at most {TEXT_MAX_BYTES} are taken")
+    return JobOptions(
+        args=None if spec.args is None else tuple(spec.args),
+        env=spec.env or {},
+        limits=limits,
+        backoff=spec.backoff,
+        retry_on=None if retry_on is None else tuple(retry_on),
+        max_attempts=max_attempts,
+    )
+
+
+def _read_key(spec: JobSpec) -> str | None:
+    key = _given(spec.key)
+    if key is not None and not 0 < len(key) <= KEY_LENGTH:
+        raise InvalidRequest(f"a key has 1 to {KEY_LENGTH} characters, this one has {len(key)}")
+    return key
+
+
+def _read_tags(spec: JobSpec, lambda_: Lambda) -> tuple[str, ...]:
+    """Return the lambda's and the job's tags together, each once."""
+    tags = tuple(dict.fromkeys((*lambda_.options.tags, *spec.all_tags())))
+    if len(tags) > TAGS_MAX or any(not 0 < len(tag) <= TAG_LENGTH for tag in tags):
+        raise InvalidRequest(f"a job has at most {TAGS_MAX} tags, each of 1 to {TAG_LENGTH} characters")
+    return tags
+
+
+def _digest(job: NewJob, blob: Blob | None, spec: JobSpec) -> bytes:
+    """Return a digest of what makes two submissions the same job."""
+    source = blob.sha256.hex() if blob else str(job.input_id)
+    when = (_to_ms(spec.run_at), _given(spec.delay_s), job.expires_at)
+    content = (job.lambda_id, source, job.priority, job.tags, job.options, when)
+    return hashlib.sha256(msgspec.json.encode(content)).digest()
+
+
+def _to_ms(at: datetime | UnsetType | None) -> int | None:
+    """Return a time in milliseconds since 1970; one without a zone is UTC."""
+    if at is None or at is UNSET:
+        return None
+    zoned = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return round(zoned.timestamp() * 1000)
+
+
+def _given(value: T | UnsetType | None) -> T | None:
+    return None if isinstance(value, UnsetType) else value

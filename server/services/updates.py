@@ -1,0 +1,146 @@
+"""``POST /job/{id}``: how v0.5 workers report and v0.5 requesters steer."""
+
+from collections.abc import Callable
+from functools import partial
+
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import JobError, JobUpdate, Outcome, blob_id, first_set
+from piecework.protocol.states import JobState, parse_state
+from server.errors import BadTransition, BlobNotFound, InvalidRequest, LeaseLost
+from server.services.jobs import Jobs, require_job
+from server.services.outcomes import Outcomes
+from server.services.waiting import Bell, Changes
+from server.settings import Settings
+from server.store import blobs, events, jobs, leases
+from server.store.database import Connection, Database
+from server.store.records import Event, Job
+
+NO_LEASE = "v0.5"
+"""What stands for the token that v0.5 clients do not have, in the trace of a refused outcome."""
+
+
+class Updates:
+    """Takes updates of single jobs in."""
+
+    def __init__(
+        self,
+        database: Database,
+        jobs_: Jobs,
+        outcomes: Outcomes,
+        bell: Bell,
+        clock: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._jobs = jobs_
+        self._outcomes = outcomes
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+
+    def update(self, id_: int, request: JobUpdate) -> str:
+        """Do what an update asks for and say what was done.
+
+        Raises JobNotFound, InvalidRequest, BlobNotFound, LeaseLost for a result that comes too late, and
+        BadTransition for a change that the job's state does not allow.
+        """
+        job = self._jobs.get(id_)
+        self._set_input(job, request)
+        name = request.state_name()
+        if name is None:
+            return "updated"
+        try:
+            state = parse_state(name)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
+        if state is JobState.CANCELLED:
+            self._jobs.cancel(id_)
+        elif state in {JobState.FINISHED, JobState.FAILED}:
+            self._report(job, state, request)
+        elif state is JobState.RUNNING:
+            self._confirm(job)
+        elif state in {JobState.PAUSED, JobState.ENQUEUED}:
+            self._steer(job, state)
+        else:
+            raise BadTransition(f"nobody can set a job to {state}")
+        return f"job {id_} is {self._jobs.get(id_).state}"
+
+    def _set_input(self, job: Job, request: JobUpdate) -> None:
+        """Give a job that has not started another input. Workers repeat the input it has: that changes nothing."""
+        ref = first_set(request.input)
+        new = _read_id(ref)
+        if new is None or new == job.input_id:
+            return
+
+        def change(connection: Connection) -> None:
+            if not blobs.find_digests(connection, [new]):
+                raise BlobNotFound
+            if not jobs.set_input(connection, job.id, new):
+                raise BadTransition(f"job {job.id} is {job.state}: its input cannot change any more")
+
+        self._database.write(change)
+
+    def _report(self, job: Job, state: JobState, request: JobUpdate) -> None:
+        """Record a v0.5 worker's result: it counts while the job runs under a lease of that kind."""
+        output = first_set(request.output)
+        if job.state is state and job.lease is None and job.output_id == _read_id(output):
+            return  # the answer to the first report was lost, and it was repeated
+        error = JobError(kind=ErrorKind.GUEST, message="the worker reported a failure")
+        fenced = job.lease is None or job.lease_kind == "fenced"
+        outcome = Outcome(
+            job=Id(job.id),
+            lease=NO_LEASE if fenced else job.lease or NO_LEASE,
+            state=state,
+            output=output,
+            error=error if state is JobState.FAILED else None,
+        )
+        recorded = self._outcomes.finish(job.worker_id or 0, [outcome])
+        ack = recorded.acks[0]
+        if ack.code:
+            raise LeaseLost(f"the result is refused: {ack.message}")
+
+    def _confirm(self, job: Job) -> None:
+        """A v0.5 worker says that it runs the job."""
+        if job.state is not JobState.RUNNING:
+            raise BadTransition(f"job {job.id} is {job.state}: a contract sets a job to Running, not an update")
+        until = self._clock() + round(self._settings.legacy_lease_s * 1000)
+        self._database.write(partial(leases.confirm_by_job, job_id=job.id, until=until))
+
+    def _steer(self, job: Job, state: JobState) -> None:
+        """Pause or resume a job; a v0.5 worker hands one back by setting it to enqueued."""
+        if job.state is JobState.RUNNING and job.lease_kind != "fenced" and state is JobState.ENQUEUED:
+            handed_back = Outcome(job=Id(job.id), lease=job.lease or NO_LEASE, state=JobState.ENQUEUED)
+            self._outcomes.finish(job.worker_id or 0, [handed_back])
+            return
+        if job.state is state:
+            return
+        now = self._clock()
+        moved = self._database.write(lambda connection: _move(connection, job.id, state, now))
+        changes = Changes(jobs={job.id})
+        if moved.state is JobState.ENQUEUED:
+            changes.enqueued[moved.lane_id] += 1
+        self._bell.ring(changes)
+
+
+def _move(connection: Connection, id_: int, wanted: JobState, now: int) -> Job:
+    job = require_job(connection, id_)
+    waits = job.due_at is not None and job.due_at > now
+    to = JobState.WAITING if wanted is JobState.ENQUEUED and waits else wanted
+    allowed = {
+        JobState.PAUSED: {JobState.ENQUEUED, JobState.WAITING, JobState.PRE_ASSIGNED},
+        JobState.ENQUEUED: {JobState.PAUSED, JobState.WAITING, JobState.PRE_ASSIGNED},
+        JobState.WAITING: {JobState.PAUSED},
+    }
+    due_at = job.due_at if to is not JobState.ENQUEUED else None
+    if job.state not in allowed[to] or not jobs.move_job(connection, id_, job.state, to, due_at):
+        raise BadTransition(f"job {id_} is {job.state}: it cannot become {wanted}")
+    events.add_events(connection, [Event(id_, now, to, attempt=job.attempt)])
+    return require_job(connection, id_)
+
+
+def _read_id(ref: object) -> int | None:
+    try:
+        return blob_id(ref)  # type: ignore[arg-type]  # the message type checked it
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error

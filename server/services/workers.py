@@ -1,0 +1,130 @@
+"""Workers: registering, looking at, draining and retiring them."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from piecework.protocol.messages import WorkerRegister, WorkerState
+from server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
+from server.settings import Settings
+from server.store import leases, workers
+from server.store.database import Connection, Database
+from server.store.ids import IdSource
+from server.store.records import Worker
+
+T = TypeVar("T")
+
+TOUCH_MS = 5_000
+"""A worker's last sign of life is noted at most this often."""
+GONE_MS = 60_000
+"""A worker that was not heard of for this long is gone."""
+NAME_LENGTH = 200
+NAMES_MAX = 100
+"""Runtimes, and tags, that one worker may list."""
+
+
+class Workers:
+    """The workers of this server."""
+
+    def __init__(self, database: Database, ids: IdSource, clock: Callable[[], int], settings: Settings) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._settings = settings
+
+    def register(self, request: WorkerRegister) -> Worker:
+        """Store a new worker. Raises InvalidRequest for names that are too long or too many."""
+        runtimes, tags = request.runtime_names(), request.tags or []
+        for names, what in ((runtimes, "runtimes"), (tags, "tags")):
+            if len(names) > NAMES_MAX or any(not 0 < len(name) <= NAME_LENGTH for name in names):
+                raise InvalidRequest(
+                    f"a worker lists at most {NAMES_MAX} {what}, each of 1 to {NAME_LENGTH} characters"
+                )
+        id_, now = self._ids.next(), self._clock()
+        slots = _given(request.slots, 1)
+        if not 1 <= slots <= self._settings.contract_max:
+            raise InvalidRequest(f"slots is {slots}, but must lie between 1 and {self._settings.contract_max}")
+        new = Worker(
+            id=id_,
+            name=_given(request.name, f"worker-{id_}")[:NAME_LENGTH],
+            hostname=_given(request.hostname, "")[:255],
+            agent_version=_given(request.agent_version, "")[:50],
+            incarnation=_given(request.incarnation, "")[:64] or secrets.token_hex(8),
+            runtimes=tuple(runtimes),
+            tags=tuple(tags),
+            slots=slots,
+            draining=False,
+            registered_at=now,
+            seen_at=now,
+            retired_at=None,
+        )
+        self._database.write(partial(workers.add_worker, new=new))
+        return new
+
+    def get(self, id_: int) -> Worker:
+        """Return a worker that is in service. Raises WorkerNotFound or WorkerRetired."""
+        with self._database.read() as connection:
+            worker = require_worker(connection, id_)
+            return replace(worker, running=leases.count_held(connection, id_))
+
+    def list_page(self, *, before: int, limit: int) -> list[Worker]:
+        """Return workers in service with ids below ``before``, newest first."""
+        with self._database.read() as connection:
+            held = leases.count_held_by_all(connection)
+            page = workers.list_workers(connection, before=before, limit=limit)
+        return [replace(worker, running=held.get(worker.id, 0)) for worker in page]
+
+    def drain(self, id_: int) -> None:
+        """Ask a worker to take no more jobs. Raises WorkerNotFound."""
+        if not self._database.write(partial(workers.set_draining, id_=id_, draining=True)):
+            raise WorkerNotFound(f"there is no worker {id_}")
+
+    def retire(self, id_: int) -> None:
+        """Remove a worker from service; its jobs become available at once. Raises WorkerNotFound."""
+        now = self._clock()
+
+        def remove(connection: Connection) -> bool:
+            leases.expire_leases(connection, id_, "", now)
+            return workers.retire_worker(connection, id_, now)
+
+        if not self._database.write(remove):
+            raise WorkerNotFound(f"there is no worker {id_}")
+
+    def state_of(self, worker: Worker) -> WorkerState:
+        """Say how a worker stands now."""
+        if worker.retired_at is not None:
+            return WorkerState.RETIRED
+        if self._clock() - worker.seen_at > GONE_MS:
+            return WorkerState.GONE
+        if worker.draining:
+            return WorkerState.DRAINING
+        return WorkerState.BUSY if worker.running else WorkerState.IDLE
+
+
+def require_worker(connection: Connection, id_: int) -> Worker:
+    """Return a worker that is in service. Raises WorkerNotFound or WorkerRetired."""
+    worker = workers.find_worker(connection, id_)
+    if worker is None:
+        raise WorkerNotFound(f"there is no worker {id_}: register with POST /worker")
+    if worker.retired_at is not None:
+        raise WorkerRetired(f"worker {id_} was retired: register with POST /worker")
+    return worker
+
+
+def hear_of(connection: Connection, worker: Worker, incarnation: str | UnsetType, now: int) -> Worker:
+    """Note a sign of life. A new incarnation ends the leases of the worker's process before it."""
+    if incarnation is not UNSET and incarnation != worker.incarnation:
+        leases.expire_leases(connection, worker.id, incarnation, now)
+        workers.note_start(connection, worker.id, incarnation, now)
+        return replace(worker, incarnation=incarnation, draining=False)
+    if now - worker.seen_at > TOUCH_MS:
+        workers.touch_worker(connection, worker.id, now)
+    return worker
+
+
+def _given(value: T | UnsetType, default: T) -> T:
+    return default if isinstance(value, UnsetType) else value
