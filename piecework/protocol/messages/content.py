@@ -1,7 +1,6 @@
 """Bytes that travel inside a message instead of through an upload or download of their own."""
 
 import base64
-import binascii
 from typing import Any, Self
 
 import msgspec
@@ -44,7 +43,7 @@ class Content(msgspec.Struct, kw_only=True):
         if isinstance(self.base64_, str):
             try:
                 return base64.b64decode(self.base64_, validate=True)
-            except binascii.Error as error:
+            except ValueError as error:  # binascii.Error is one, and so is the one for letters beyond ASCII
                 raise ValueError(f"base64 content is broken: {error}") from error
         return msgspec.json.encode(self.json_)
 
