@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal_column, select, union_all, update
 
 from piecework.protocol.messages import JobError, Usage
 from piecework.protocol.states import FINAL_STATES, JobState
@@ -57,10 +57,16 @@ _set_input = (
     .where(jobs.c.id == bindparam("job"), jobs.c.state.in_(_UNSTARTED))
     .values(input_id=bindparam("input"))
 )
-_counts = select(jobs.c.lane_id, jobs.c.state, func.count()).where(
-    jobs.c.state.in_([JobState.ENQUEUED.value, JobState.RUNNING.value])
-).group_by(jobs.c.lane_id, jobs.c.state)  # fmt: skip
-_waiting_count = select(func.count()).where(jobs.c.state == JobState.WAITING.value)
+# States are spelled out, not bound: only then can the database use the partial indexes.
+_counts = union_all(
+    *(
+        select(jobs.c.lane_id, literal_column(f"'{state.value}'"), func.count())
+        .where(jobs.c.state == literal_column(f"'{state.value}'"))
+        .group_by(jobs.c.lane_id)
+        for state in (JobState.ENQUEUED, JobState.RUNNING)
+    )
+)
+_waiting_count = select(func.count()).where(jobs.c.state == literal_column("'Waiting'"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +187,13 @@ def to_json(value: object) -> str | None:
 
 def to_job(row: Row[*tuple[Any, ...]]) -> Job:
     """Read a row of COLUMNS."""
-    id_, lambda_id, lane_id, state, *plain, tags, options, error, usage = row
-    return Job(
-        id_,
-        lambda_id,
-        lane_id,
-        JobState(state),
-        *plain,
+    values: list[Any] = list(row)
+    tags, options, error, usage = values[-4:]
+    values[3] = JobState(values[3])
+    values[-4:] = [
         tuple(msgspec.json.decode(tags)) if tags else (),
         msgspec.json.decode(options, type=JobOptions) if options else _DEFAULT_OPTIONS,
         msgspec.json.decode(error, type=JobError) if error else None,
         msgspec.json.decode(usage, type=Usage) if usage else None,
-    )
+    ]
+    return Job(*values)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, exists, insert, select
+from sqlalchemy import Connection, Row, bindparam, exists, insert, literal_column, select
 
 from piecework.protocol.matching import TagSet
 from server.store.records import Lane
@@ -17,7 +17,10 @@ _by_content = select(lanes.c.id).where(
     lanes.c.rejected == bindparam("rejected"),
 )
 _columns = (lanes.c.id, lanes.c.runtime, lanes.c.necessary, lanes.c.rejected)
-_with_jobs = select(*_columns).where(exists().where(jobs.c.lane_id == lanes.c.id, jobs.c.state == "Enqueued"))
+# The state is spelled out, not bound: only then can the database use the index of the enqueued jobs alone.
+_with_jobs = select(*_columns).where(
+    exists().where(jobs.c.lane_id == lanes.c.id, jobs.c.state == literal_column("'Enqueued'"))
+)
 _by_ids = select(*_columns).where(lanes.c.id.in_(bindparam("ids", expanding=True)))
 
 
