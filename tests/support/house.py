@@ -1,0 +1,94 @@
+"""A server in one process for tests: services with a clock that tests move, and short ways to use them."""
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from server import create_app
+from server.services import Services
+from server.settings import Settings
+
+START_MS = 1_790_000_000_000
+
+
+@dataclass
+class HandClock:
+    """A clock that only moves when a test says so. Milliseconds since 1970."""
+
+    now_ms: int = START_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+    def forward(self, seconds: float) -> None:
+        self.now_ms += round(seconds * 1000)
+
+
+@dataclass
+class House:
+    """A control server without a network: requests go straight into the Flask app."""
+
+    data: Path
+    database_url: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    clock: HandClock = field(default_factory=HandClock)
+
+    def __post_init__(self) -> None:
+        plain = {"data": self.data, "database_url": self.database_url, "synchronous": "OFF"}
+        self.app = create_app(Settings(**plain | self.settings), self.clock)
+        self.services: Services = self.app.extensions["piecework"]
+        self.client: FlaskClient = self.app.test_client()
+        self._names = itertools.count()
+
+    def close(self) -> None:
+        self.services.close()
+
+    def call(self, method: str, path: str, body: Any = None, *, status: int | None = 200, **more: Any) -> Any:
+        """Send a request and return the decoded answer; the status must be the expected one (None: any)."""
+        response = self.client.open(path, method=method, json=body, **more)
+        assert status is None or response.status_code == status, (response.status_code, response.data)
+        return response.get_json()
+
+    def new_lambda(self, **fields: Any) -> str:
+        return str(self.call("POST", "/lambda", {"codex": "0", "runtime": "default"} | fields)["id"])
+
+    def new_worker(self, *runtimes: str, **fields: Any) -> str:
+        body = {"runtime": list(runtimes or ["default"]), "name": f"w{next(self._names)}"} | fields
+        return str(self.call("POST", "/worker", body)["id"])
+
+    def submit(self, lambda_id: str, **fields: Any) -> str:
+        return str(self.call("POST", "/job", {"lambda": lambda_id, "input": {"text": "x"}} | fields)["id"])
+
+    def contract(self, worker: str, **fields: Any) -> Any:
+        """Contract up to one job, the extended way, without waiting."""
+        return self.call("POST", f"/worker/{worker}/contract", {"max": 1, "timeout": 0} | fields)
+
+    def lease(self, worker: str, **fields: Any) -> dict[str, str]:
+        """Contract one job and return its job id and lease."""
+        [leased] = self.contract(worker, **fields)["jobs"]
+        return {"job": leased["job"], "lease": leased["lease"]}
+
+    def finish(self, worker: str, *outcomes: dict[str, Any], status: int = 200) -> Any:
+        return self.call("POST", f"/worker/{worker}/finish", {"outcomes": list(outcomes)}, status=status)
+
+    def state(self, job: str) -> str:
+        return str(self.call("GET", f"/job/{job}?except=Finished")["state"])
+
+    def trace(self, job: str) -> list[tuple[str, str]]:
+        """Return (state, detail) of each event of a job."""
+        return [(event["state"], event["detail"]) for event in self.call("GET", f"/job/{job}/trace")["events"]]
+
+    def move_on(self) -> None:
+        """Let the timekeeper look at the clock."""
+        self.services.timekeeper.move_on()
+
+
+def failed(lease: dict[str, str], kind: str = "guest", message: str = "no") -> dict[str, Any]:
+    return {**lease, "state": "Fail_Execution", "error": {"kind": kind, "message": message}}
+
+
+def finished(lease: dict[str, str], text: str = "ok") -> dict[str, Any]:
+    return {**lease, "state": "Finished", "output": {"text": text}}
