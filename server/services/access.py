@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from server.errors import Forbidden, InvalidRequest, Unauthorized
 from server.settings import is_loopback_host
 from server.store import tokens
-from server.store.database import Database
+from server.store.database import Connection, Database
 from server.store.records import Token
 
 GRANTS: dict[str, frozenset[str]] = {
@@ -151,10 +151,16 @@ def create_token(database: Database, name: str, scope: str, now: int) -> str:
     return secret
 
 
-def _add_token(connection: Any, *, name: str, scope: str, sha256: bytes, now: int) -> None:
+def _add_token(connection: Connection, *, name: str, scope: str, sha256: bytes, now: int) -> None:
     if any(token.name == name for token in tokens.live_tokens(connection).values()):
         raise InvalidRequest(f"there is a token named {name} already; revoke it first, or choose another name")
     tokens.add_token(connection, name=name, scope=scope, sha256=sha256, now=now)
+
+
+def has_tokens(database: Database) -> bool:
+    """Tell whether a token was ever made."""
+    with database.read() as connection:
+        return tokens.any_token(connection)
 
 
 def list_tokens(database: Database) -> list[Token]:

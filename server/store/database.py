@@ -130,15 +130,16 @@ class SqliteDatabase:
     def write(self, work: Work[T]) -> T:
         unit = _Unit(work)
         self._waiting.append(unit)
-        # Whoever gets the turn commits for all who wait; the others find their work done.
+        # Whoever gets the turn commits for all who wait; the others find their work done. When more wait than
+        # share a commit, the first commit may be one without the caller's own work.
         with self._turn:
-            if not unit.done:
+            while not unit.done:
                 self._commit_waiting()
         with translated_errors():
             return unit.result()
 
     def _commit_waiting(self) -> None:
-        """Run and commit the units that wait, the caller's among them."""
+        """Run and commit the units that wait longest, GROUP_MAX at most."""
         units = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
         try:
             self._run_group(units)

@@ -1,0 +1,37 @@
+"""The server as a whole: alive, ready, version, runtimes."""
+
+from piecework import __version__
+from piecework.protocol.messages import MessageReply, RuntimeStatsReply, VersionReply
+from server.api.endpoint import endpoint
+from server.services import Services, system
+
+
+@endpoint("GET", "/ping", scope="open", reply=MessageReply)
+def ping(_services: Services) -> MessageReply:
+    """Say that the server is there."""
+    return MessageReply(message="pong")
+
+
+@endpoint("GET", "/healthz", scope="open", reply=MessageReply)
+def healthz(_services: Services) -> MessageReply:
+    """Say that the process is alive, whatever the database does."""
+    return MessageReply(message="alive")
+
+
+@endpoint("GET", "/readyz", scope="open", reply=MessageReply)
+def readyz(services: Services) -> MessageReply:
+    """Say that the database answers and large blobs can be stored; else 503."""
+    system.check_ready(services.database, services.data.store)
+    return MessageReply(message="ready")
+
+
+@endpoint("GET", "/sys/version", scope=("view", "worker"), reply=VersionReply)
+def version(_services: Services) -> VersionReply:
+    """Tell the server's version."""
+    return VersionReply(version=__version__)
+
+
+@endpoint("GET", "/sys/runt/stat", scope=("view", "worker"), reply=RuntimeStatsReply)
+def runtime_stats(services: Services) -> RuntimeStatsReply:
+    """Count the workers that offer each runtime, and the jobs that ask for it."""
+    return RuntimeStatsReply(runtimes=system.runtime_stats(services.database, services.clock()))

@@ -1,0 +1,17 @@
+"""`piecework server …`: run a control server and look after what it stores."""
+
+import rich_click as click
+
+from piecework.cli.groups import LazyCommand
+
+COMMANDS = {
+    "run": ("server.cli.run:run", "Run the control server."),
+    "migrate": ("server.cli.storage:migrate", "Bring the database to this program's schema."),
+    "token": ("server.cli.tokens:token", "Make, list and revoke access tokens."),
+}
+"""Commands in the order of the help page; their modules are imported when they are used."""
+
+
+@click.group("server", commands={name: LazyCommand(name, *target) for name, target in COMMANDS.items()})
+def server_commands() -> None:
+    """Run and look after a control server."""

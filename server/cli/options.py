@@ -1,0 +1,79 @@
+"""What the server's commands share: where the data is, and failures that end in one line."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from server.errors import ServerError
+from server.services import prepare_schema
+from server.settings import Settings, SettingsError
+from server.startup import CannotStart, DirectoryLock
+from server.store.database import Database, open_database
+from server.store.schema import check_schema
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Refusal(click.ClickException):
+    """The command cannot do here what was asked."""
+
+
+class Misuse(Refusal):
+    """The command was told to do something that it never does."""
+
+    exit_code = 2
+
+
+@contextmanager
+def one_line_failures() -> Iterator[None]:
+    """Turn expected failures into one line on stderr and exit code 1."""
+    try:
+        yield
+    except (ServerError, SettingsError, CannotStart) as error:
+        raise Refusal(str(error)) from error
+
+
+def store_options(command: F) -> F:
+    """Add the options that say where a server's data is."""
+    data = click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Directory of the server's data; piecework-data unless given (PIECEWORK_DATA).",
+    )
+    url = click.option(
+        "--database-url",
+        metavar="URL",
+        help="postgresql://… instead of SQLite in that directory (PIECEWORK_DATABASE_URL).",
+    )
+    return data(url(command))
+
+
+def load_settings(**given: Any) -> Settings:
+    """Return the settings: options before variables before defaults."""
+    options = {name: value for name, value in given.items() if value is not None}
+    with one_line_failures():
+        return Settings(**(Settings.from_env(os.environ) | options))
+
+
+@contextmanager
+def opened_database(settings: Settings, *, locked: bool = False) -> Iterator[Database]:
+    """Open the database, with the program's schema; failures end in one line.
+
+    A schema that must be made or upgraded first is not touched while a server works with the SQLite file, unless
+    ``locked`` says that the caller has the directory.
+    """
+    with one_line_failures():
+        settings.data.mkdir(parents=True, exist_ok=True)
+        database = open_database(settings.url, synchronous=settings.synchronous)
+        try:
+            if not check_schema(database.engine):
+                with nullcontext() if locked else DirectoryLock(settings.data):
+                    prepare_schema(database)
+            yield database
+        finally:
+            database.close()

@@ -1,0 +1,65 @@
+"""The server as a whole: what it has to do, and whether it can go on."""
+
+from collections import Counter
+from dataclasses import replace
+
+from piecework.protocol.matching import offers_runtime
+from piecework.protocol.messages import RuntimeStats, WorkerState
+from piecework.protocol.states import JobState
+from server.blobs import DirectoryStore
+from server.errors import StorageFull
+from server.services.workers import GONE_MS, Workers
+from server.store import jobs, lanes, leases, tokens, workers
+from server.store.database import Database
+
+
+def runtime_stats(database: Database, now: int) -> dict[str, RuntimeStats]:
+    """Return workers and jobs of each runtime that a worker offers or an unfinished job asks for."""
+    with database.read() as connection:
+        seen = workers.workers_seen_since(connection, now - GONE_MS)
+        counts = jobs.count_by_lane(connection)
+        wanted = {lane.id: lane.runtime for lane in lanes.find_lanes(connection, counts)}
+    by_runtime: dict[str, Counter[JobState]] = {name: Counter() for worker in seen for name in worker.runtimes}
+    for lane_id, states in counts.items():
+        by_runtime.setdefault(wanted[lane_id], Counter()).update(states)
+    return {
+        name: RuntimeStats(
+            workers=sum(offers_runtime(worker.runtimes, name) for worker in seen),
+            enqueued=by_runtime[name][JobState.ENQUEUED],
+            running=by_runtime[name][JobState.RUNNING],
+        )
+        for name in sorted(by_runtime)
+    }
+
+
+def count_jobs(database: Database) -> dict[JobState, int]:
+    """Return how many jobs are enqueued, running and waiting. Final ones are too many to count each time."""
+    with database.read() as connection:
+        by_lane = jobs.count_by_lane(connection).values()
+        waiting = jobs.count_waiting(connection)
+    total = sum(map(Counter, by_lane), Counter[JobState]())
+    return {
+        JobState.ENQUEUED: total[JobState.ENQUEUED],
+        JobState.RUNNING: total[JobState.RUNNING],
+        JobState.WAITING: waiting,
+    }
+
+
+def count_workers(database: Database, register: Workers, now: int) -> dict[WorkerState, int]:
+    """Return how many of the workers that were heard of lately are busy, idle and draining."""
+    with database.read() as connection:
+        seen = workers.workers_seen_since(connection, now - GONE_MS)
+        held = leases.count_held_by_all(connection)
+    states = Counter(register.state_of(replace(worker, running=held.get(worker.id, 0))) for worker in seen)
+    return {state: states[state] for state in (WorkerState.BUSY, WorkerState.IDLE, WorkerState.DRAINING)}
+
+
+def check_ready(database: Database, store: DirectoryStore) -> None:
+    """Return when the database answers and the blob store can be written to.
+
+    Raises DatabaseAway or StorageFull.
+    """
+    with database.read() as connection:
+        tokens.any_token(connection)
+    if not store.is_writable():
+        raise StorageFull("the directory of large blobs cannot be written to")
