@@ -32,7 +32,7 @@ class ViewQuery(Query):
         return self.view == "full"
 
 
-@endpoint("POST", "/data", scope="submit", reply=DataReply)
+@endpoint("POST", "/data", scope=("submit", "worker"), reply=DataReply)
 def upload(services: Services) -> DataReply:
     """Store a blob: the multipart part named `file`, or a body of type application/octet-stream."""
     limit_bytes = services.settings.blob_max_bytes
@@ -41,7 +41,7 @@ def upload(services: Services) -> DataReply:
     return _reply(services.data.receive(_uploaded_chunks()))
 
 
-@endpoint("GET", "/data/<data>", scope="view", query=ViewQuery, reply=DataReply)
+@endpoint("GET", "/data/<data>", scope=("view", "worker"), query=ViewQuery, reply=DataReply)
 def show(services: Services, id_: Id, query: ViewQuery) -> DataReply:
     """Tell a blob's checksum."""
     reply = _reply(services.data.get(id_))
@@ -50,7 +50,7 @@ def show(services: Services, id_: Id, query: ViewQuery) -> DataReply:
     return reply
 
 
-@endpoint("GET", "/data/<data>/blob", scope="view")
+@endpoint("GET", "/data/<data>/blob", scope=("view", "worker"))
 def download(services: Services, id_: Id) -> Response:
     """Give a blob's bytes; for a lambda's id, those of its code."""
     blob = services.data.get_for_worker(id_)

@@ -101,7 +101,7 @@ def _read_many(services: Services, query: JobListQuery) -> JobList:
     return JobList(jobs=[job_info(services, row, inline=query.output == "inline") for row in rows])
 
 
-@endpoint("GET", "/job/<job>", scope="view", query=JobQuery, reply=JobInfo)
+@endpoint("GET", "/job/<job>", scope=("view", "worker"), query=JobQuery, reply=JobInfo)
 def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
     """Read one job; with `except=STATE&timeout=S` once it is in that state."""
     if (wanted := _state(query.except_)) is not None:
@@ -115,7 +115,7 @@ def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
     return info
 
 
-@endpoint("POST", "/job/<job>", scope="worker", body=JobUpdate, reply=MessageReply)
+@endpoint("POST", "/job/<job>", scope=("submit", "worker"), body=JobUpdate, reply=MessageReply)
 def update(services: Services, id_: Id, body: JobUpdate) -> MessageReply:
     """Report a result, cancel, pause or resume, the v0.5 way."""
     return MessageReply(message=services.updates.update(id_, body))

@@ -26,7 +26,7 @@ def list_all(services: Services, query: PageQuery) -> LambdaList:
     return LambdaList(lambdas=rows, next=next_cursor([each.id for each in page], more))
 
 
-@endpoint("GET", "/lambda/<lambda>", scope="view", query=ViewQuery, reply=LambdaInfo)
+@endpoint("GET", "/lambda/<lambda>", scope=("view", "worker"), query=ViewQuery, reply=LambdaInfo)
 def show(services: Services, id_: Id, query: ViewQuery) -> LambdaInfo:
     """Tell a lambda's codex and runtime; with `view=full` also its defaults."""
     found = services.lambdas.get(id_)

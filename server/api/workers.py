@@ -33,7 +33,7 @@ def list_all(services: Services, query: PageQuery) -> WorkerList:
     return WorkerList(workers=rows, next=next_cursor([each.id for each in page], more))
 
 
-@endpoint("GET", "/worker/<worker>", scope="view", query=ViewQuery, reply=WorkerInfo)
+@endpoint("GET", "/worker/<worker>", scope=("view", "worker"), query=ViewQuery, reply=WorkerInfo)
 def show(services: Services, id_: Id, query: ViewQuery) -> WorkerInfo:
     """Tell what a worker offers; with `view=full` also how it stands."""
     found = services.workers.get(id_)
