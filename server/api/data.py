@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flask import Response, request, send_file
 from msgspec import UNSET
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
@@ -120,5 +121,5 @@ def _body_chunks() -> Iterator[bytes]:
     try:
         while chunk := request.stream.read(CHUNK_BYTES):
             yield chunk
-    except (OSError, RuntimeError) as error:
+    except (OSError, ClientDisconnected) as error:
         raise UploadBroken("the connection broke during the upload; nothing was stored") from error

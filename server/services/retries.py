@@ -47,10 +47,12 @@ def end_failed(job: Job, error: JobError, *, usage: Usage, now: int, repeats: bo
 
 def end_vanished(job: Job, *, vanished_max: int, now: int) -> LeaseEnd:
     """The lease ran out. Vanished workers have a budget of their own, beside the job's attempts."""
+    # No outcome was accepted under this lease: one that still comes is too late, not a repetition.
+    end = replace(_end(job, JobState.ENQUEUED), last_lease=job.last_lease)
     if job.lease_kind == "first":
         # A v0.5 contract whose answer nobody read: the job was never seen, let alone started.
-        return end_handed_back(job)
-    end = replace(_end(job, JobState.ENQUEUED), vanished=job.vanished + 1)
+        return replace(end, attempt=max(0, job.attempt - 1))
+    end = replace(end, vanished=job.vanished + 1)
     if end.vanished <= vanished_max:
         return end
     why = f"{end.vanished} workers vanished while they ran it, the limit is {vanished_max}"
@@ -60,7 +62,7 @@ def end_vanished(job: Job, *, vanished_max: int, now: int) -> LeaseEnd:
 
 def _end(job: Job, state: JobState) -> LeaseEnd:
     assert job.lease is not None
-    return LeaseEnd(job.id, job.lease, state, job.attempt, job.vanished)
+    return LeaseEnd(job.id, job.lease, state, job.attempt, job.vanished, last_lease=job.lease)
 
 
 def _is_worth_another(job: Job, error: JobError, gone: int, *, repeats: bool) -> bool:

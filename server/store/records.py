@@ -151,6 +151,8 @@ class LeaseEnd:
     state: JobState
     attempt: int
     vanished: int
+    last_lease: str | None
+    """The lease under which the last outcome was accepted: repeating that outcome is harmless."""
     output_id: int | None = None
     error: JobError | None = None
     usage: Usage | None = None

