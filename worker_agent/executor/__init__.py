@@ -1,0 +1,221 @@
+"""The executor: runs tasks in processes of their own, holds them to their limits, and loses none.
+
+Each task that is submitted ends in exactly one of two ways: ``on_done`` hears of it, or it is taken back.
+"""
+
+import itertools
+import math
+import secrets
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from worker_agent.cache import trim_folder
+from worker_agent.errors import ExecutorStoppedError
+from worker_agent.executor.assignment import Assignment
+from worker_agent.executor.pool import Pool
+from worker_agent.executor.process import GuestProcess
+from worker_agent.executor.slot import News, Patience, Slot
+from worker_agent.tasks import LogUpdate, Result, Task
+
+MAX_POLL_S = 1.0
+"""The executor's thread looks up at least this often."""
+TAKE_BACK_WITHIN_S = 0.5
+"""A guest process that does not answer within this keeps what it was sent ahead."""
+COMPILED_BYTES = 2 * 1024**3
+"""Size to which compiled modules on disk are trimmed."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Executor:
+    """Runs tasks side by side in guest processes. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        scratch: Path,
+        compiled: Path,
+        on_done: Callable[[Task, Result], None],
+        grace_s: float = 2.0,
+        load_s: float = 120.0,
+        depth: int = 2,
+    ) -> None:
+        """Set up an executor with ``slots`` guest processes; ``start`` starts them.
+
+        ``scratch`` is its own folder: what is in there is removed. ``compiled`` is shared by the executors of a
+        node. ``on_done`` is called once for each task, from the executor's thread, and must be quick.
+        ``grace_s`` is how much longer than its time limit a guest may take to answer before its process is
+        killed, ``load_s`` how long its code may take to compile. ``depth`` is how many tasks a process holds at
+        a time, while they are quick; one of them runs.
+        """
+        self._scratch = scratch
+        self._compiled = compiled
+        self._on_done = on_done
+        self._run_name = secrets.token_hex(4)
+        """Part of the names of scratch files."""
+        news, patience = News(), Patience(grace_s, load_s)
+        self._pool = Pool(
+            [Slot(self._launcher(number), news, patience) for number in range(slots)], news, depth=depth
+        )
+        self._lock = threading.Condition()
+        """Held around everything that touches the pool."""
+        self._thread = threading.Thread(target=self._supervise, name="executor")
+        self._stopping = False
+        self._closing = False
+        self._keys = itertools.count(1)
+        self._poll_until = -math.inf
+        self._bell, self._bell_rope = socket.socketpair()
+        self._bell_rope.setblocking(False)
+
+    @property
+    def busy(self) -> int:
+        """How many tasks run now."""
+        with self._lock:
+            return self._pool.busy
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks were submitted and do not run yet."""
+        with self._lock:
+            return self._pool.waiting
+
+    @property
+    def pids(self) -> list[int]:
+        """The guest processes' ids."""
+        with self._lock:
+            return [slot.process.pid for slot in self._pool.slots if slot.process is not None]
+
+    def start(self) -> None:
+        """Start the guest processes; returns before they are there. Raises OSError when a folder is unusable."""
+        for folder in (self._scratch, self._compiled):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in self._scratch.iterdir():
+            leftover.unlink()
+        trim_folder(self._compiled, COMPILED_BYTES)
+        self._thread.start()
+
+    def submit(self, task: Task) -> None:
+        """Queue a task. Raises ExecutorStoppedError after ``stop``."""
+        with self._lock:
+            if self._stopping:
+                raise ExecutorStoppedError
+            key = next(self._keys)
+            spool = self._scratch / f"{self._run_name}-{key}.out"
+            self._pool.add(Assignment(key, task, spool), time.monotonic())
+            self._ring_if_due()
+
+    def cancel(self, job: int, lease: str) -> bool:
+        """Stop a task, running or not. Returns False when it is not here, or done.
+
+        ``on_done`` hears of it within about a second: as cancelled, or as done when it ended just then.
+        """
+        with self._lock:
+            found = self._pool.cancel(job, lease, time.monotonic())
+            self._ring_if_due()
+            return found
+
+    def take_back(self) -> list[Task]:
+        """Remove and return the tasks that have not started, within half a second."""
+        with self._lock:
+            self._pool.holding = True
+            self._pool.recall()
+            self._ring_if_due()
+            self._lock.wait_for(lambda: not self._pool.is_recalling, TAKE_BACK_WITHIN_S)
+            self._pool.holding = self._stopping
+            return self._pool.take_queue()
+
+    def read_logs(self) -> list[LogUpdate]:
+        """Return what the running tasks logged since the last call, up to about a quarter of a second ago."""
+        with self._lock:
+            return self._pool.read_logs()
+
+    def stop(self, timeout_s: float) -> None:
+        """Wait for the running tasks, up to ``timeout_s``, and end what is left. No process stays behind.
+
+        Tasks that did not run, or not to their end, are done with an error of kind ``worker``. Safe to repeat;
+        must not be called by ``on_done``.
+        """
+        with self._lock:
+            self._stopping = self._pool.holding = True
+            self._pool.recall()
+            self._ring()
+            if self._thread.is_alive():
+                self._lock.wait_for(lambda: not self._pool.busy, timeout_s)
+            self._closing = True
+            self._ring()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._close()
+
+    def _launcher(self, number: int) -> Callable[[], GuestProcess]:
+        last_words = self._scratch / f"{self._run_name}-{number}.stderr"
+        return lambda: GuestProcess(compiled=self._compiled, last_words=last_words)
+
+    def _supervise(self) -> None:
+        try:
+            while not self._closing:
+                self._await_events()
+                with self._lock:
+                    self._pool.work(time.monotonic())
+                    if self._stopping:
+                        self._pool.refuse(time.monotonic())
+                    self._lock.notify_all()
+                    compiled = self._pool.take_compiled()
+                self._report()
+                if compiled:
+                    trim_folder(self._compiled, COMPILED_BYTES)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """End what is left. Safe to repeat."""
+        with self._lock:
+            self._stopping = self._closing = True
+            self._pool.shut_down(time.monotonic())
+            self._lock.notify_all()
+        self._report()
+        self._bell.close()
+        self._bell_rope.close()
+
+    def _await_events(self) -> None:
+        """Wait until a guest process says something, the bell rings, or something is due."""
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        with self._lock:
+            now = time.monotonic()
+            self._poll_until = min(self._pool.next_due_at(now), now + MAX_POLL_S)
+            for slot in self._pool.slots:
+                if slot.process is not None:
+                    poll.register(slot.process.link, slot.process.awaited_events())
+        events = poll.poll(max(0.0, self._poll_until - now) * 1000)
+        if any(fd == self._bell.fileno() for fd, _ in events):
+            self._bell.recv(4096)
+
+    def _ring_if_due(self) -> None:
+        """Ring when the executor's thread would look up too late."""
+        if self._pool.has_mail or self._pool.next_due_at(time.monotonic()) < self._poll_until:
+            self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._bell_rope.send(b"!")
+        except BlockingIOError:
+            """It rings already."""
+        except OSError:
+            """Nobody listens any more."""
+
+    def _report(self) -> None:
+        with self._lock:
+            finished = self._pool.take_finished()
+        for task, result in finished:
+            try:
+                self._on_done(task, result)
+            except Exception:  # noqa: BLE001  # the outermost net: one result must not cost the others theirs
+                _log.exception("a result could not be reported", job=task.job)

@@ -1,0 +1,92 @@
+"""The guest process's link to its agent, and the tasks that came over it and did not begin yet."""
+
+import socket
+import threading
+from collections import OrderedDict
+from typing import NamedTuple
+
+from worker_agent.executor.frames import Assign, Frame, Halt, Kept, Recall, Returned, ToGuests, pack, read_commands
+from worker_agent.runtimes.stopping import StopReason, StopSignal
+
+_RECEIVE_BYTES = 65_536
+
+
+class Turn(NamedTuple):
+    """One task that begins now, and the signal that stops it."""
+
+    task: Assign
+    stop: StopSignal
+
+
+class Desk:
+    """Receives commands and sends reports. One thread takes tasks and runs them, another may ``poll`` meanwhile.
+
+    Every method raises OSError when the link is broken.
+    """
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._reader = read_commands()
+        self._waiting: OrderedDict[int, Assign] = OrderedDict()
+        self._turn: Turn | None = None
+        self._closed = False
+        self._inbox_lock = threading.Lock()
+        self._send_lock = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """A task was taken and is not done."""
+        return self._turn is not None
+
+    def take(self) -> Turn | None:
+        """Wait for the next task; None when the agent closed the link."""
+        with self._inbox_lock:
+            self._receive(wait=False)
+            while not self._waiting and not self._closed:
+                self._receive(wait=True)
+            if self._closed:
+                return None
+            _, task = self._waiting.popitem(last=False)
+            self._turn = Turn(task, StopSignal())
+            return self._turn
+
+    def done(self, report: Frame) -> None:
+        """Report how the task ended that was taken last."""
+        with self._inbox_lock:
+            self._turn = None
+        self.send(report)
+
+    def poll(self) -> bool:
+        """Obey the commands that came meanwhile. Returns False when the agent closed the link."""
+        # The lock is taken when the other thread receives: then nothing is left to do here.
+        if self._inbox_lock.acquire(blocking=False):
+            try:
+                self._receive(wait=False)
+            finally:
+                self._inbox_lock.release()
+        return not self._closed
+
+    def send(self, report: Frame) -> None:
+        """Send a report; waits until the agent takes it. Any thread may call it."""
+        data = pack(report)
+        with self._send_lock:
+            self._link.sendall(data)
+
+    def _receive(self, *, wait: bool) -> None:
+        try:
+            data = self._link.recv(_RECEIVE_BYTES, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        self._closed = not data
+        for command in self._reader.feed(data):
+            self._obey(command)
+
+    def _obey(self, command: ToGuests) -> None:
+        if isinstance(command, Assign):
+            self._waiting[command.key] = command
+        elif self._waiting.pop(command.key, None) is not None:
+            self.send(Returned(command.key))
+        elif isinstance(command, Recall):
+            self.send(Kept(command.key))
+        elif isinstance(command, Halt) and self._turn is not None and self._turn.task.key == command.key:
+            self._turn.stop.stop(StopReason.CANCELLED)

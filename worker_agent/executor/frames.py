@@ -1,0 +1,143 @@
+"""What the agent and a process that runs guests say to each other, over a socket pair.
+
+A frame is its length (u32, little endian) and a MessagePack body.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import msgspec
+
+from piecework.protocol.messages import JobError, Usage
+from worker_agent.runtimes.base import Bounds
+
+MAX_FRAME_BYTES = 1024 * 1024 * 1024
+"""A longer frame means that the other side lost its mind."""
+_LENGTH = struct.Struct("<I")
+
+
+class Frame(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """Something that one side says. ``key`` names the task that it is about."""
+
+    key: int
+
+
+class Assign(Frame, frozen=True):
+    """To the guest process: run this after what was assigned before."""
+
+    runtime: str
+    codex: str
+    checksum: str
+    input: bytes | None
+    """None: it is in ``input_path``."""
+    input_path: str
+    spool: str
+    """Where an output goes that is too large for a frame."""
+    bounds: Bounds
+    args: tuple[str, ...]
+    env: dict[str, str]
+    seed: bytes | None
+    """Not None: run deterministically, from this seed."""
+
+
+class Recall(Frame, frozen=True):
+    """To the guest process: give the task back unless it runs. Answered by ``Returned`` or ``Kept``."""
+
+
+class Halt(Frame, frozen=True):
+    """To the guest process: drop the task, or stop it when it runs. Answered by ``Returned`` or ``Done``."""
+
+
+class Ready(Frame, frozen=True):
+    """From the guest process, once: it takes tasks. The key means nothing."""
+
+
+class Loading(Frame, frozen=True):
+    """From the guest process: it begins to load the task's code, which may take long."""
+
+
+class Loaded(Frame, frozen=True):
+    """From the guest process: the task's code is loaded, its guest begins to run."""
+
+
+class Logged(Frame, frozen=True):
+    """From the guest process: what the running task logged since the last such frame."""
+
+    log: bytes
+    offset: int
+    """Bytes logged before ``log``."""
+
+
+class Done(Frame, frozen=True):
+    """From the guest process: the task ended."""
+
+    output: bytes
+    spooled: bool
+    """The output is in the file that the task named."""
+    error: JobError | None
+    usage: Usage
+    log: bytes
+    log_offset: int
+    halted: bool = False
+    """It ended because of a ``Halt``."""
+
+
+class Returned(Frame, frozen=True):
+    """From the guest process: the task did not begin, and will not."""
+
+
+class Kept(Frame, frozen=True):
+    """From the guest process: the task began already, or is not here."""
+
+
+ToGuests = Assign | Recall | Halt
+FromGuests = Ready | Loading | Loaded | Logged | Done | Returned | Kept
+
+_encoder = msgspec.msgpack.Encoder()
+T = TypeVar("T")
+
+
+class FrameError(Exception):
+    """The other side sent something that is no frame."""
+
+
+def pack(frame: Frame) -> bytes:
+    """Write a frame."""
+    body = _encoder.encode(frame)
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameReader(Generic[T]):
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self, decoder: "msgspec.msgpack.Decoder[T]") -> None:
+        self._decoder = decoder
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[T]:
+        """Add bytes, and return the frames that are complete now. Raises FrameError."""
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._buffer)
+            if size > MAX_FRAME_BYTES:
+                raise FrameError(f"a frame of {size} bytes")
+            end = _LENGTH.size + size
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            try:
+                yield self._decoder.decode(body)
+            except msgspec.DecodeError as error:
+                raise FrameError(str(error)) from error
+
+
+def read_commands() -> FrameReader[ToGuests]:
+    """Return a reader for the guest process's side."""
+    return FrameReader(msgspec.msgpack.Decoder(ToGuests))
+
+
+def read_reports() -> FrameReader[FromGuests]:
+    """Return a reader for the agent's side."""
+    return FrameReader(msgspec.msgpack.Decoder(FromGuests))

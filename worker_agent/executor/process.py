@@ -1,0 +1,121 @@
+"""A guest process as the agent sees it: starting it, talking to it, ending it."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import worker_agent
+from worker_agent.executor.frames import Frame, FrameError, FromGuests, pack, read_reports
+
+_RECEIVE_BYTES = 262_144
+_LAST_WORDS_BYTES = 4000
+_SOURCE = Path(worker_agent.__file__).parent.parent
+_END_BY_ITSELF_S = 0.2
+_END_WITHIN_S = 30.0
+"""A process that got SIGKILL and is still there after this hangs in the kernel: nothing more can be done."""
+
+
+class GuestProcess:
+    """A running guest process. Nothing here waits, but ``kill`` and ``bury``.
+
+    Must be started by a thread that outlives it: the kernel ends the process together with that thread.
+    """
+
+    def __init__(self, *, compiled: Path, last_words: Path) -> None:
+        """Start it. Raises OSError when that is not possible."""
+        self.link, far_end = socket.socketpair()
+        self._reader = read_reports()
+        self._outbox = bytearray()
+        self._last_words = last_words
+        command = [sys.executable, "-P", "-m", "worker_agent.executor.child"]
+        with far_end, last_words.open("wb") as stderr:
+            self._process = subprocess.Popen(  # noqa: S603  # our own program, in our own interpreter
+                [*command, str(far_end.fileno()), str(os.getpid()), str(compiled)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                pass_fds=[far_end.fileno()],
+                # Nothing of the agent's environment: it may hold tokens.
+                env={"PYTHONPATH": str(_SOURCE), "PATH": os.defpath, "LANG": "C.UTF-8"},
+                # A Ctrl-C in the agent's terminal is for the agent.
+                start_new_session=True,
+            )
+        self.link.setblocking(False)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_mail(self) -> bool:
+        """There are bytes that the process did not take yet."""
+        return bool(self._outbox)
+
+    def awaited_events(self) -> int:
+        """Return the events of ``select.poll`` on ``link`` that matter now."""
+        return select.POLLIN | (select.POLLOUT if self._outbox else 0)
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame, as far as the process takes it now; ``flush`` sends the rest."""
+        self._outbox += pack(frame)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits. A process that is gone is noticed when it is read."""
+        try:
+            while self._outbox:
+                sent = self.link.send(self._outbox)
+                del self._outbox[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._outbox.clear()
+
+    def receive(self) -> tuple[list[FromGuests], bool]:
+        """Return the frames that came, and whether the process is still there."""
+        frames: list[FromGuests] = []
+        try:
+            while data := self.link.recv(_RECEIVE_BYTES):
+                frames += self._reader.feed(data)
+        except BlockingIOError:
+            return frames, True
+        except (OSError, FrameError):
+            return frames, False
+        return frames, False
+
+    def kill(self) -> str:
+        """End the process at once, and tell how it ended. Waits the moment that this takes."""
+        self._process.kill()
+        return self._wait(_END_WITHIN_S)
+
+    def bury(self) -> str:
+        """Wait for a process that closed its link, and tell how it ended: ``SIGSEGV``, or ``exit code 1``."""
+        try:
+            return self._wait(_END_BY_ITSELF_S)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def _wait(self, seconds: float) -> str:
+        code = self._process.wait(seconds)
+        self.link.close()
+        return _describe(code)
+
+    def read_last_words(self) -> str:
+        """Return the end of what it wrote to its standard error."""
+        try:
+            return self._last_words.read_bytes()[-_LAST_WORDS_BYTES:].decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+
+def _describe(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

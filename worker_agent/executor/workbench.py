@@ -1,0 +1,92 @@
+"""Runs one task after the other inside a guest process."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import JobError, Usage
+from worker_agent.errors import BrokenBlobError
+from worker_agent.executor.desk import Turn
+from worker_agent.executor.frames import Assign, Done, Frame, Loaded, Loading
+from worker_agent.executor.pulse import Pulse
+from worker_agent.runtimes.base import Build, Call, Code, LoadError, Outcome, Program
+from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.stopping import StopReason
+from worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
+
+NOTHING_USED = Usage()
+
+
+class Workbench:
+    """Loads the code of tasks, runs it, and tells what came out."""
+
+    def __init__(self, library: Library, pulse: Pulse, send: Callable[[Frame], None]) -> None:
+        self._library = library
+        self._pulse = pulse
+        self._send = send
+
+    def perform(self, turn: Turn) -> Done:
+        """Run one task to its end. Whatever the guest does is in the report."""
+        log = LogTail(turn.task.bounds.log_bytes)
+        output = OutputSpool(turn.task.bounds.output_bytes, Path(turn.task.spool))
+        outcome = self._run(turn, output, log)
+        result: bytes | Path = b""
+        if outcome.error is None:
+            try:
+                result = output.finish()
+            except ScratchError as error:
+                outcome = _fail(ErrorKind.WORKER, str(error))
+        if outcome.error is not None:
+            output.discard()
+        offset, tail = log.read()
+        return Done(
+            turn.task.key,
+            output=result if isinstance(result, bytes) else b"",
+            spooled=isinstance(result, Path),
+            error=outcome.error,
+            usage=outcome.usage,
+            log=tail,
+            log_offset=offset,
+            halted=turn.stop.reason is StopReason.CANCELLED,
+        )
+
+    def _run(self, turn: Turn, output: OutputSpool, log: LogTail) -> Outcome:
+        task = turn.task
+        try:
+            program = self._get_program(task)
+        except LoadError as error:
+            return _fail(ErrorKind.LOAD, str(error))
+        except (BrokenBlobError, OSError) as error:
+            return _fail(ErrorKind.WORKER, f"the code could not be loaded: {error}")
+        try:
+            stream = _open_input(task)
+        except OSError as error:
+            return _fail(ErrorKind.INPUT, f"the input could not be opened: {error.strerror}")
+        call = Call(stream, output, log, turn.stop, task.bounds, task.args, task.env, task.seed)
+        with stream, self._pulse.watching(turn, log):
+            return program.run(call)
+
+    def _get_program(self, task: Assign) -> Program:
+        code = Code(Path(task.codex), task.checksum)
+        build = Build.fitting(task.bounds, deterministic=task.seed is not None)
+        found = self._library.find(task.runtime, code, build)
+        if found is not None:
+            return found
+        # Compiling may take long, and the agent allows other times for it.
+        self._send(Loading(task.key))
+        program = self._library.load(task.runtime, code, build)
+        self._send(Loaded(task.key))
+        return program
+
+
+def _open_input(task: Assign) -> BinaryIO:
+    if task.input is not None:
+        return BytesIO(task.input)
+    # Unbuffered: the guest chooses how much it reads at a time.
+    return Path(task.input_path).open("rb", buffering=0)
+
+
+def _fail(kind: ErrorKind, message: str) -> Outcome:
+    return Outcome(JobError(kind=kind, message=message), NOTHING_USED)
