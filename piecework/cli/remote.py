@@ -33,15 +33,17 @@ class Remote:
         """A client for long waits: it bears with a server that restarts."""
         return connect(self._url, self._token)
 
-    def apply_to_all(self, ids: Iterable[Id], action: Callable[[Id], object], done: str) -> None:
-        """Do something to each id; a refusal of one does not keep the others from their turn.
+    def apply_to_all(self, ids: Iterable[Id], action: Callable[[Id], str], done: str) -> None:
+        """Do something to each id and say what came of it; a refusal does not keep the others from their turn.
 
-        Prints ``{done: [ids]}`` as a document when asked to. Exits 1 when something was refused.
+        Or prints ``{done: [ids]}`` as a document when asked to. Exits 1 when something was refused.
         """
         finished, refused = [], 0
         for each in ids:
             try:
-                action(each)
+                message = action(each)
+                if not self.display.as_json:
+                    self.display.line(message)
                 finished.append(str(each))
             except ApiError as error:
                 click.echo(f"piecework: {each}: {error}", err=True)

@@ -1,8 +1,7 @@
 """The client's calls about blobs: upload, look, download, delete."""
 
 import hashlib
-import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +13,7 @@ from piecework.client.errors import ChecksumMismatch, NotFound
 from piecework.client.replies import read_message
 from piecework.client.transport import Request
 from piecework.client.uploads import CHUNK_BYTES, MultipartFile, Source
-from piecework.protocol.messages import DataReply, Reply
+from piecework.protocol.messages import DataReply
 
 SHA256_HEX_CHARS = 64
 
@@ -80,12 +79,16 @@ class BlobCalls(Calls):
         """Write a blob to a file and return its size in bytes; tell ``on_bytes`` how many have come so far.
 
         The file appears under its name only when it is complete and its SHA-256 was checked: against
-        ``checksum`` when given, else against what the server says. Raises NotFound or ChecksumMismatch.
+        ``checksum`` when given, else against what the server says. A device or named pipe at ``path`` is
+        written to as it is. Raises NotFound or ChecksumMismatch.
         """
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        part = Path(name)
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            with path.open("wb") as device:
+                return sum(map(device.write, self.stream(blob_id)))
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with part.open("xb") as file:
                 size, expected, found = self.transport.repeat(lambda: self._copy_blob(blob_id, file, on_bytes))
             _compare(blob_id, checksum or expected or self._known_checksum(blob_id) or found, found)
             part.replace(path)
@@ -93,10 +96,12 @@ class BlobCalls(Calls):
             part.unlink(missing_ok=True)
         return size
 
-    def delete_data(self, blob_id: AnyId) -> Reply:
-        """Delete a blob. Raises Conflict while a lambda or an unfinished job uses it, and NotFound."""
-        request = Request("DELETE", f"/data/{path_id(blob_id)}", repeatable=True)
-        return self.transport.call(request, Reply)
+    def delete_data(self, blob_id: AnyId) -> str:
+        """Delete a blob and return what the server says.
+
+        Raises Conflict while a lambda or an unfinished job uses it, and NotFound.
+        """
+        return self._steer(Request("DELETE", f"/data/{path_id(blob_id)}", repeatable=True))
 
     def _open_blob(self, blob_id: AnyId) -> requests.Response:
         return self.transport.open_stream(Request("GET", f"/data/{path_id(blob_id)}/blob"))

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from piecework.client.transport import Query, Request, Transport
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import JobList, LambdaList, WorkerList
+from piecework.protocol.messages import JobList, LambdaList, MessageReply, WorkerList
 
 AnyId = int | str
 """An id as callers may write it: an ``Id``, a number, or its decimal string."""
@@ -20,6 +20,10 @@ class Calls:
     """A group of calls about one kind of thing; ``Client`` is all groups together."""
 
     transport: Transport
+
+    def _steer(self, request: Request) -> str:
+        """Send a request that is answered in words, and return them."""
+        return self.transport.call(request, MessageReply).message
 
     def _items(self, path: str, query: Query, page: type[Page], field: str, limit: int | None) -> Iterator[Any]:
         """Go through a list page by page, at most ``limit`` items (None: all of them)."""

@@ -23,7 +23,6 @@ from piecework.protocol.messages import (
     JobSubmit,
     JobUpdate,
     Limits,
-    Reply,
     TraceEvent,
     TraceReply,
 )
@@ -95,8 +94,9 @@ class JobCalls(LambdaCalls):
         return ids
 
     def job(self, job_id: AnyId) -> JobInfo:
-        """Return a job as it is now. Raises NotFound."""
-        return self.transport.call(Request("GET", f"/job/{path_id(job_id)}", repeatable=True), JobInfo)
+        """Return a job as it is now, with advice when nothing can run it. Raises NotFound."""
+        request = Request("GET", f"/job/{path_id(job_id)}", {"view": "full"}, repeatable=True)
+        return self.transport.call(request, JobInfo)
 
     def jobs(
         self,
@@ -110,13 +110,16 @@ class JobCalls(LambdaCalls):
         query: Query = {"state": state, "lambda": None if lambda_ is None else path_id(lambda_), "tag": tag}
         return self._items("/job", query, JobList, "jobs", limit)
 
-    def cancel(self, job_id: AnyId) -> Reply:
-        """Cancel a job. A running one is stopped by its agent within seconds. Raises NotFound, Conflict."""
-        return self.transport.call(Request("DELETE", f"/job/{path_id(job_id)}", repeatable=True), Reply)
+    def cancel(self, job_id: AnyId) -> str:
+        """Cancel a job and return what the server says; a job that has ended stays as it is.
 
-    def update_job(self, job_id: AnyId, update: JobUpdate) -> Reply:
+        A running one is stopped by its agent within seconds. Raises NotFound.
+        """
+        return self._steer(Request("DELETE", f"/job/{path_id(job_id)}", repeatable=True))
+
+    def update_job(self, job_id: AnyId, update: JobUpdate) -> str:
         """Steer a job the v0.5 way: pause, resume, cancel, or report its end. Raises Conflict."""
-        return self.transport.call(Request("POST", f"/job/{path_id(job_id)}", body=update), Reply)
+        return self._steer(Request("POST", f"/job/{path_id(job_id)}", body=update))
 
     def trace(self, job_id: AnyId) -> list[TraceEvent]:
         """Return the steps of a job's life, oldest first."""

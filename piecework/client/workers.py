@@ -11,7 +11,6 @@ from piecework.protocol.messages import (
     FinishRequest,
     HeartbeatReply,
     HeartbeatRequest,
-    Reply,
     WorkerInfo,
     WorkerList,
     WorkerRegister,
@@ -62,12 +61,13 @@ class WorkerCalls(AgentCalls):
         request = Request("GET", f"/worker/{path_id(worker_id)}", {"view": "full"}, repeatable=True)
         return self.transport.call(request, WorkerInfo)
 
-    def drain_worker(self, worker_id: AnyId) -> Reply:
-        """Tell a worker to take no more jobs and to finish those it has."""
-        request = Request("POST", f"/worker/{path_id(worker_id)}/drain", repeatable=True)
-        return self.transport.call(request, Reply)
+    def drain_worker(self, worker_id: AnyId) -> str:
+        """Tell a worker to take no more jobs and to finish those it has. Returns what the server says."""
+        return self._steer(Request("POST", f"/worker/{path_id(worker_id)}/drain", repeatable=True))
 
-    def retire_worker(self, worker_id: AnyId) -> Reply:
-        """Remove a worker. Its leases end; if its agent still runs it registers again."""
-        request = Request("DELETE", f"/worker/{path_id(worker_id)}", repeatable=True)
-        return self.transport.call(request, Reply)
+    def retire_worker(self, worker_id: AnyId) -> str:
+        """Remove a worker; its leases end. An agent that still runs registers again.
+
+        Returns what the server says.
+        """
+        return self._steer(Request("DELETE", f"/worker/{path_id(worker_id)}", repeatable=True))

@@ -1,0 +1,205 @@
+"""What the tests of the client and of the command share."""
+
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import stamina
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from piecework.client import Client
+from piecework.protocol import bodies
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import (
+    Content,
+    ContractRequest,
+    JobError,
+    Outcome,
+    Usage,
+    WorkerRegister,
+)
+from piecework.protocol.states import JobState
+from server import create_app
+from server.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses_between_repeats():
+    stamina.set_testing(True, attempts=100, cap=True)
+    yield
+    stamina.set_testing(False)
+
+
+@dataclass
+class Answer:
+    """One answer that the scripted server gives."""
+
+    message: object = None
+    status: int = 200
+    body: bytes | None = None
+    headers: dict = field(default_factory=dict)
+    hang_up: bool = False
+    """Close the connection without an answer."""
+    announced_bytes: int | None = None
+    """Announce another length than the body's: the answer breaks off."""
+    hold: threading.Event | None = None
+    """Answer only when this is set."""
+
+
+@dataclass
+class Seen:
+    """One request that the scripted server got."""
+
+    method: str
+    path: str
+    headers: dict
+    body: bytes
+    connection: tuple
+
+
+class ScriptedServer:
+    """A real HTTP server that gives prepared answers, in order, and remembers the requests."""
+
+    def __init__(self):
+        self.answers = []
+        self.seen = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def answer(self, message=None, **options):
+        self.answers.append(Answer(message, **options))
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self):
+        script = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                headers = dict(self.headers.items())
+                script.seen.append(Seen(self.command, self.path, headers, body, self.client_address))
+                self.give(script.answers.pop(0))
+
+            do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # http.server calls them so
+
+            def give(self, answer):
+                if answer.hold is not None:
+                    answer.hold.wait(10)
+                if answer.hang_up:
+                    self.close_connection = True
+                    return
+                content = bodies.encode(answer.message) if answer.body is None else answer.body
+                self.send_response(answer.status)
+                headers = {"Content-Type": bodies.JSON, "Content-Length": str(len(content))} | answer.headers
+                if answer.announced_bytes is not None:
+                    headers["Content-Length"] = str(answer.announced_bytes)
+                    self.close_connection = True
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *args):
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def script():
+    server = ScriptedServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory):
+    """The real control server, on SQLite, behind a real socket."""
+    app = create_app(Settings(data=tmp_path_factory.mktemp("server"), synchronous="OFF"))
+    services = app.extensions["piecework"]
+    services.start()
+    http = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
+    thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    services.release_waiters()
+    http.server_close()
+    thread.join()
+    services.close()
+
+
+class QuietHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, *args):
+        pass
+
+
+@pytest.fixture
+def client(server_url):
+    with Client(server_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def worker(server_url):
+    """A worker that runs the jobs of the runtimes ``test`` and ``wasi``."""
+    worker = ShoutingWorker(server_url)
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+class ShoutingWorker(threading.Thread):
+    """A worker whose every function is told by the job's first argument; without one it shouts its input.
+
+    It speaks the protocol through the client's own calls, as an agent does.
+    """
+
+    def __init__(self, url):
+        super().__init__()
+        self.client = Client(url)
+        self.id = self.client.register(WorkerRegister(runtime=["test", "wasi"], name="shouter", tags=["near"])).id
+        self._stopping = threading.Event()
+
+    def run(self):
+        outcomes = []
+        while not self._stopping.is_set():
+            request = ContractRequest(timeout=0.2, max=50, inline_max_bytes=1000, outcomes=outcomes)
+            reply = self.client.contract(self.id, request)
+            outcomes = [self.execute(job) for job in reply.jobs]
+
+    def stop(self):
+        self._stopping.set()
+        self.join()
+        self.client.retire_worker(self.id)
+        self.client.close()
+
+    def execute(self, job):
+        done = Outcome(job=job.job, lease=job.lease, state=JobState.FINISHED, usage=Usage(wall_s=0.25))
+        content = job.input
+        given = content.read() if content.is_inline else self.client.read(content.id) if content.id else b""
+        match job.args:
+            case ["fail", reason]:
+                done.state, done.error = JobState.FAILED, JobError(kind=ErrorKind.GUEST, message=reason)
+            case ["repeat", times]:
+                done.output = Content(id=self.client.upload(given * int(times)).id)
+            case ["log", text]:
+                done.log = text.encode()
+            case ["env"]:
+                done.output = Content(raw=" ".join(f"{k}={v}" for k, v in job.env.items()).encode())
+            case ["same"]:
+                done.output = Content(raw=given)
+            case _:
+                done.output = Content(raw=given.upper())
+        return done
