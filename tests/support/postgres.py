@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own for tests: one cluster for a test run, one database for a test."""
+"""A PostgreSQL of our own for tests: one cluster for a test run."""
 
 import importlib.util
 import os
@@ -56,14 +56,10 @@ class Cluster:
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self, name: str, template: str = "template1") -> str:
-        """Make a database as a copy of another that nobody is connected to. Returns its URL."""
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        self._admin.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    def create_database(self, name: str) -> str:
+        """Make an empty database. Returns its URL."""
+        self._admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.url(name)
-
-    def drop_database(self, name: str) -> None:
-        self._admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def close(self) -> None:
         self._admin.close()

@@ -1,0 +1,193 @@
+"""Who may call what."""
+
+from collections.abc import Iterator
+
+import pytest
+from places import Place
+
+from server.errors import Forbidden, InvalidRequest, Unauthorized
+from server.services import access
+from server.services.access import GRANTS, Access
+from server.store.database import Database
+
+
+@pytest.fixture
+def database(sqlite_place: Place) -> Iterator[Database]:
+    database = sqlite_place.open()
+    yield database
+    database.close()
+
+
+class Clock:
+    now = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def _access(database: Database, clock: Clock | None = None, *, loopback: bool = True) -> Access:
+    return Access(database, clock or Clock(), open_without_tokens=loopback)
+
+
+def _bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def test_a_loopback_server_without_tokens_lets_everyone_in(database: Database):
+    _access(database).check("operate", {"Host": "127.0.0.1:8000"})
+
+
+def test_another_server_without_tokens_lets_nobody_in_and_says_how_to_make_one(database: Database):
+    with pytest.raises(Unauthorized, match="piecework server token create"):
+        _access(database, loopback=False).check("view", {"Host": "127.0.0.1:8000"})
+
+
+def test_open_endpoints_need_no_token(database: Database):
+    _access(database, loopback=False).check("open", {"Host": "evil.example", "Origin": "http://evil.example"})
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.3.2.1:80", "[::1]:8000", "[::1]"]
+)
+def test_loopback_names_of_the_host_are_accepted(database: Database, host: str):
+    _access(database).check("submit", {"Host": host, "Origin": f"http://{host.lower()}"})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", "localhost.evil", "["],
+)
+def test_a_rebound_host_name_is_refused(database: Database, host: str):
+    with pytest.raises(Forbidden, match="answers to localhost only"):
+        _access(database).check("view", {"Host": host})
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "http://127.0.0.1:9999", "http://localhost:8000.evil.example", "http://["],
+)
+def test_a_page_from_elsewhere_is_refused(database: Database, origin: str):
+    with pytest.raises(Forbidden, match="takes nothing from pages"):
+        _access(database).check("submit", {"Host": "127.0.0.1:8000", "Origin": origin})
+
+
+def test_a_program_that_sends_no_host_is_let_in(database: Database):
+    _access(database).check("worker", {})
+
+
+def test_once_a_token_was_made_requests_without_one_are_refused_on_loopback_too(database: Database):
+    access.create_token(database, "alice", "view", 1)
+    with pytest.raises(Unauthorized, match="needs a token"):
+        _access(database).check("view", {"Host": "127.0.0.1"})
+
+
+def test_revoking_the_last_token_does_not_open_the_server(database: Database):
+    secret = access.create_token(database, "alice", "view", 1)
+    access.revoke_token(database, "alice", 2)
+    with pytest.raises(Unauthorized, match="revoked"):
+        _access(database).check("view", _bearer(secret))
+    with pytest.raises(Unauthorized, match="needs a token"):
+        _access(database).check("view", {"Host": "127.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Authorization": "Bearer nope"}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}]
+)
+def test_a_wrong_secret_is_refused(database: Database, headers: dict[str, str]):
+    access.create_token(database, "alice", "admin", 1)
+    with pytest.raises(Unauthorized):
+        _access(database).check("view", headers)
+
+
+MAY = {
+    "view": {"view"},
+    "submit": {"view", "submit"},
+    "worker": {"worker"},
+    "operate": {"view", "submit", "operate"},
+    "admin": {"view", "submit", "worker", "operate"},
+}
+
+
+@pytest.mark.parametrize("scope", GRANTS)
+def test_a_scope_covers_what_the_table_says_and_no_more(database: Database, scope: str):
+    guard, headers = _access(database), _bearer(access.create_token(database, "t", scope, 1))
+    for wanted in ("view", "submit", "worker", "operate"):
+        if wanted in MAY[scope]:
+            guard.check(wanted, headers)
+        else:
+            with pytest.raises(Forbidden, match=f"has scope {scope}, this request needs {wanted}"):
+                guard.check(wanted, headers)
+
+
+def test_one_of_several_wanted_scopes_is_enough(database: Database):
+    guard, headers = _access(database), _bearer(access.create_token(database, "node", "worker", 1))
+    guard.check(("submit", "worker"), headers)
+    with pytest.raises(Forbidden, match="needs submit or view"):
+        guard.check(("submit", "view"), headers)
+
+
+def test_a_revoked_token_is_refused_a_second_later(database: Database):
+    clock = Clock()
+    guard = _access(database, clock)
+    headers = _bearer(access.create_token(database, "alice", "view", 1))
+    guard.check("view", headers)
+    access.revoke_token(database, "alice", 2)
+    clock.now += 1000
+    with pytest.raises(Unauthorized):
+        guard.check("view", headers)
+
+
+def test_a_new_token_counts_a_second_later(database: Database):
+    clock = Clock()
+    guard = _access(database, clock)
+    guard.check("view", {})
+    headers = _bearer(access.create_token(database, "alice", "view", 1))
+    clock.now += 1000
+    guard.check("view", headers)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_old_tokens_alive(database: Database):
+    clock = Clock()
+    guard = _access(database, clock)
+    headers = _bearer(access.create_token(database, "alice", "view", 1))
+    guard.check("view", headers)
+    access.revoke_token(database, "alice", 2)
+    clock.now -= 3_600_000
+    with pytest.raises(Unauthorized):
+        guard.check("view", headers)
+
+
+def test_the_secret_is_not_stored(database: Database):
+    secret = access.create_token(database, "alice", "view", 1)
+    assert secret.startswith("pw_")
+    assert len(secret) > 40
+    with database.read() as connection:
+        [row] = connection.exec_driver_sql("SELECT * FROM tokens").all()
+    assert secret not in str(row)
+    assert access.digest(secret) in [bytes(value) for value in row if isinstance(value, bytes | memoryview)]
+    assert secret not in str(access.list_tokens(database))
+
+
+def test_a_name_is_taken_until_its_token_is_revoked(database: Database):
+    access.create_token(database, "alice", "view", 1)
+    with pytest.raises(InvalidRequest, match="a token named alice already"):
+        access.create_token(database, "alice", "admin", 2)
+    access.revoke_token(database, "alice", 3)
+    access.create_token(database, "alice", "admin", 4)
+    assert [token.scope for token in access.list_tokens(database) if token.revoked_at is None] == ["admin"]
+
+
+@pytest.mark.parametrize("name", ["", " alice", "a\nb", "x" * 101])
+def test_an_unusable_name_is_refused(database: Database, name: str):
+    with pytest.raises(InvalidRequest, match="printable"):
+        access.create_token(database, name, "view", 1)
+
+
+def test_an_unknown_scope_is_refused(database: Database):
+    with pytest.raises(InvalidRequest, match="the scopes are view, submit, worker, operate, admin"):
+        access.create_token(database, "alice", "root", 1)
+
+
+def test_revoking_an_unknown_token_is_an_error(database: Database):
+    with pytest.raises(InvalidRequest, match="no live token named bob"):
+        access.revoke_token(database, "bob", 1)
