@@ -149,7 +149,9 @@ class Contracts:
 
         Raises WorkerNotFound or WorkerRetired. Safe to repeat.
         """
-        return self._database.write(lambda connection: self._beat(connection, worker_id, request))
+        reply = self._database.write(lambda connection: self._beat(connection, worker_id, request))
+        self._bell.ring(Changes(jobs={part.job for part in request.logs}))
+        return reply
 
     def _beat(self, connection: Connection, worker_id: int, request: HeartbeatRequest) -> HeartbeatReply:
         now = self._clock()

@@ -1,0 +1,155 @@
+"""The queue's promises (docs/queue.md) under random histories: workers that lie, stall, repeat and vanish."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from house import House, failed, finished
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import text
+
+FINAL = {"Finished", "Fail_Execution", "Cancelled"}
+
+
+class Queue(RuleBasedStateMachine):
+    """Does to a server whatever clients may do, in any order, and looks at every row after each step."""
+
+    leases = Bundle("leases")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.house = House(Path(self.folder.name), settings={"vanished_max": 2})
+        self.acknowledged: dict[str, dict] = {}
+        self.accepted: dict[str, str] = {}
+        self.final: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        self.check_trails()
+        self.drain()
+        self.check_trails()
+        self.house.close()
+        self.folder.cleanup()
+
+    @initialize()
+    def furnish(self) -> None:
+        self.lambda_ = self.house.new_lambda()
+        self.workers = [self.house.new_worker(incarnation="0") for _ in range(3)]
+
+    @rule(
+        attempts=st.integers(1, 3), delay=st.sampled_from([0, 0, 5]), priority=st.integers(-1, 1),
+        key=st.sampled_from([None, None, "a", "b"]), paused=st.booleans(),
+    )  # fmt: skip
+    def submit(self, attempts, delay, priority, key, paused):
+        body = {
+            "lambda": self.lambda_,
+            "max_attempts": attempts,
+            "delay_s": delay,
+            "priority": priority,
+            "key": key,
+        }
+        if paused:
+            body["status"] = "paused"
+        reply = self.house.call("POST", "/job", body, status=None)
+        if reply["status"] == "ok":
+            self.acknowledged.setdefault(reply["id"], body)
+
+    @rule(target=leases, who=st.integers(0, 2), room=st.integers(1, 3), start=st.sampled_from("000001"))
+    def contract(self, who, room, start):
+        reply = self.house.contract(self.workers[who], max=room, incarnation=start)
+        return [(self.workers[who], {"job": job["job"], "lease": job["lease"]}) for job in reply["jobs"]]
+
+    @rule(held=leases, lie=st.booleans())
+    def finish(self, held, lie):
+        for worker, lease in held:
+            sent = {**lease, "lease": "forged"} if lie else lease
+            self.report(worker, finished(sent, f"{worker}/{sent['lease']}"))
+
+    @rule(held=leases, kind=st.sampled_from(["guest", "trap", "timeout", "load", "worker"]))
+    def fail(self, held, kind):
+        for worker, lease in held:
+            self.report(worker, failed(lease, kind))
+
+    @rule(held=leases)
+    def hand_back(self, held):
+        for worker, lease in held:
+            self.report(worker, {**lease, "state": "Enqueued"})
+
+    def report(self, worker, outcome):
+        before = self.house.state(outcome["job"])
+        reply = self.house.call("POST", f"/worker/{worker}/finish", {"outcomes": [outcome]}, status=None)
+        accepted = reply["acks"][0]["code"] == 0 and before == "Running"
+        if accepted and outcome["state"] == "Finished" and self.house.state(outcome["job"]) == "Finished":
+            assert outcome["job"] not in self.accepted, "two results were accepted"
+            self.accepted[outcome["job"]] = outcome["output"]["text"]
+
+    @rule(held=leases)
+    def beat(self, held):
+        for worker, lease in held:
+            self.house.call("POST", f"/worker/{worker}/heartbeat", {"leases": [lease]})
+
+    @rule(seconds=st.sampled_from([1, 6, 16, 400]))
+    def time_passes(self, seconds):
+        self.house.clock.forward(seconds)
+
+    @rule()
+    def timekeeper_looks(self):
+        self.house.move_on()
+
+    @rule(pick=st.integers(0, 50), to=st.sampled_from(["cancelled", "paused", "enqueued"]))
+    def steer(self, pick, to):
+        if self.acknowledged:
+            job = list(self.acknowledged)[pick % len(self.acknowledged)]
+            self.house.call("POST", f"/job/{job}", {"status": to}, status=None)
+
+    @invariant()
+    def rows_keep_the_promises(self):
+        with self.house.services.database.read() as connection:
+            rows = {str(row.id): row for row in connection.execute(text("SELECT * FROM jobs"))}
+        assert rows.keys() == self.acknowledged.keys()  # I1: nothing lost, nothing made up
+        for id_, row in rows.items():
+            if id_ in self.final:
+                assert row.state == self.final[id_], "a final state changed"
+            if row.state in FINAL:
+                self.final[id_] = row.state
+            assert row.attempt <= self.acknowledged[id_]["max_attempts"] + row.vanished  # I5
+
+    def check_trails(self):
+        for id_ in self.acknowledged:
+            trail = [state for state, detail in self.house.trace(id_) if not detail.startswith("refused:")]
+            assert trail[-1] == self.house.state(id_)  # I9
+            assert trail.count("Finished") <= 1  # I2
+            if id_ in self.accepted:
+                output = self.house.call("GET", f"/job/{id_}?output=inline")["output"]["text"]
+                assert output == self.accepted[id_]  # I3
+
+    def drain(self) -> None:
+        """I6: when the faults stop, an honest worker ends every job."""
+        worker = self.house.new_worker()
+        for id_ in self.acknowledged:
+            self.house.call("POST", f"/job/{id_}", {"status": "enqueued"}, status=None)
+        for _ in range(40):
+            self.house.clock.forward(400)
+            leased = self.house.contract(worker, max=50)["jobs"]
+            outcomes = [finished({"job": job["job"], "lease": job["lease"]}) for job in leased]
+            if outcomes:
+                self.house.finish(worker, *outcomes)
+        assert {self.house.state(id_) for id_ in self.acknowledged} <= FINAL
+
+
+Queue.TestCase.settings = settings(
+    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def test_no_history_breaks_a_promise():
+    Queue.TestCase("runTest").runTest()
+
+
+@pytest.mark.integration
+def test_no_long_history_breaks_a_promise():
+    class Longer(Queue.TestCase):
+        settings = settings(Queue.TestCase.settings, max_examples=60, stateful_step_count=60)
+
+    Longer("runTest").runTest()

@@ -1,0 +1,197 @@
+"""Requests that wait: they are woken by what they wait for, exactly those, and none is forgotten."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from house import House, finished
+
+from piecework.protocol.messages import ContractRequest
+from piecework.protocol.states import JobState
+from server.errors import Busy, Stopping
+from server.services.contracts import Contracted
+from server.services.waiting import JobWatch, Waiters
+from server.store.records import Lane
+
+LANE = Lane(1, "wasi", frozenset(), frozenset())
+PATIENCE_S = 10.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until something that another thread does has happened."""
+    pause = threading.Event()
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        pause.wait(0.001)
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(20) as pool:
+        yield pool
+
+
+def start_contract(house: House, pool: ThreadPoolExecutor, worker: str, **fields) -> Future[Contracted]:
+    """Begin a long poll in another thread, and return once it waits."""
+    before = len(house.services.waiters)
+    request = ContractRequest(**{"timeout": 20.0, "max": 5} | fields)
+    future = pool.submit(house.services.contracts.contract, int(worker), request)
+    until(lambda: len(house.services.waiters) > before or future.done())
+    return future
+
+
+def test_a_waiting_contract_is_given_the_job_that_is_submitted(house: House, pool):
+    waiting = start_contract(house, pool, house.new_worker())
+    job = house.submit(house.new_lambda())
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_one_job_wakes_one_of_many_and_the_others_wait_on(house: House, pool):
+    lambda_ = house.new_lambda()
+    waiting = [start_contract(house, pool, house.new_worker()) for _ in range(10)]
+    house.submit(lambda_)
+    until(lambda: sum(future.done() for future in waiting) == 1)
+    assert len(house.services.waiters) == 9
+    house.services.release_waiters()
+    assert (
+        sorted(len(future.result(PATIENCE_S).jobs) for future in waiting if not future.exception(PATIENCE_S))[-1]
+        == 1
+    )
+
+
+def test_a_contract_is_not_woken_by_jobs_that_it_may_not_run(house: House, pool):
+    waiting = start_contract(house, pool, house.new_worker("lua5.4"))
+    house.submit(house.new_lambda())
+    job = house.submit(house.new_lambda(runtime="lua5.4"))
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_a_job_that_comes_due_wakes_a_contract(house: House, pool):
+    waiting = start_contract(house, pool, house.new_worker())
+    job = house.submit(house.new_lambda(), delay_s=5)
+    house.clock.forward(5)
+    house.move_on()
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_a_lease_that_ran_out_wakes_a_contract(house: House, pool):
+    job, dead = house.submit(house.new_lambda()), house.new_worker()
+    house.lease(dead)
+    waiting = start_contract(house, pool, house.new_worker())
+    house.clock.forward(16)
+    house.move_on()
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_a_job_handed_back_wakes_a_contract(house: House, pool):
+    worker, job = house.new_worker(), house.submit(house.new_lambda())
+    lease = house.lease(worker)
+    waiting = start_contract(house, pool, house.new_worker())
+    house.finish(worker, {**lease, "state": "Enqueued"})
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_a_contract_is_answered_before_its_timeout(house: House):
+    started = time.monotonic()
+    request = ContractRequest(timeout=0.4)
+    house.services.contracts.contract(int(house.new_worker()), request)
+    assert time.monotonic() - started < 0.4
+
+
+def test_a_contract_with_outcomes_never_waits(house: House):
+    worker = house.new_worker()
+    house.submit(house.new_lambda())
+    reply = house.contract(worker, timeout=20, outcomes=[finished(house.lease(worker))])
+    assert (reply["acks"][0]["code"], reply["jobs"]) == (0, [])
+
+
+def test_a_reader_waits_until_the_job_is_in_the_state(house: House, pool):
+    worker, job = house.new_worker(), house.submit(house.new_lambda())
+    wait = pool.submit(house.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0)
+    until(lambda: len(house.services.watch) == 1)
+    lease = house.lease(worker)
+    until(lambda: len(house.services.watch) == 1)
+    assert not wait.done()
+    house.finish(worker, finished(lease))
+    assert wait.result(PATIENCE_S).state is JobState.FINISHED
+
+
+def test_a_reader_is_answered_when_the_state_can_no_longer_be_reached(house: House, pool):
+    job = house.submit(house.new_lambda())
+    wait = pool.submit(house.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0)
+    until(lambda: len(house.services.watch) == 1)
+    house.call("DELETE", f"/job/{job}")
+    assert wait.result(PATIENCE_S).state is JobState.CANCELLED
+
+
+def test_a_reader_of_many_is_answered_at_the_first_or_at_the_last_end(house: House, pool):
+    worker, lambda_ = house.new_worker(), house.new_lambda()
+    ids = [int(house.submit(lambda_)) for _ in range(2)]
+    first = pool.submit(house.services.jobs.wait_for_ends, ids, 20.0, need_all=False)
+    last = pool.submit(house.services.jobs.wait_for_ends, ids, 20.0, need_all=True)
+    until(lambda: len(house.services.watch) == 2)
+    house.finish(worker, finished(house.lease(worker)))
+    assert first.result(PATIENCE_S)[ids[0]].state is JobState.FINISHED
+    until(lambda: len(house.services.watch) == 1)
+    house.finish(worker, finished(house.lease(worker)))
+    assert all(job.state.is_final for job in last.result(PATIENCE_S).values())
+
+
+def test_a_reader_gets_the_present_state_when_the_time_is_over(house: House):
+    job = house.submit(house.new_lambda())
+    assert house.call("GET", f"/job/{job}?except=Finished&timeout=0.01")["state"] == "Enqueued"
+
+
+def test_a_log_is_followed_until_the_job_ends(house: House, pool):
+    worker, job = house.new_worker(), house.submit(house.new_lambda())
+    lease = house.lease(worker)
+    wait = pool.submit(house.services.jobs.log, int(job), 0, 20.0)
+    until(lambda: len(house.services.watch) == 1)
+    part = {**lease, "log": "YWJj", "offset": 0}
+    house.call("POST", f"/worker/{worker}/heartbeat", {"leases": [lease], "logs": [part]})
+    assert wait.result(PATIENCE_S)[1].content == b"abc"
+
+
+def test_stopping_answers_everyone_and_takes_nobody(house: House, pool):
+    waiting = start_contract(house, pool, house.new_worker())
+    house.services.release_waiters()
+    with pytest.raises(Stopping):
+        waiting.result(PATIENCE_S)
+    with pytest.raises(Stopping), house.services.watch.park([1]):
+        pass
+
+
+def test_more_waiters_than_the_cap_are_refused():
+    waiters = Waiters(1)
+    with waiters.park(lambda _: True), pytest.raises(Busy), waiters.park(lambda _: True):
+        pass
+    with waiters.park(lambda _: True):
+        assert len(waiters) == 1
+    assert len(waiters) == 0
+
+
+def test_a_waiter_that_is_woken_before_it_sleeps_does_not_sleep():
+    waiters = Waiters(10)
+    with waiters.park(lambda _: True) as waiter:
+        waiters.wake(LANE, 1)
+        assert waiter.wait(0)
+
+
+def test_those_who_wait_longest_are_woken_first():
+    waiters = Waiters(10)
+    with waiters.park(lambda _: True) as first, waiters.park(lambda _: True) as second:
+        waiters.wake(LANE, 1)
+        assert (first.wait(0), second.wait(0)) == (True, False)
+
+
+def test_a_watch_forgets_who_left():
+    watch = JobWatch(10)
+    with watch.park([1, 2]) as one, watch.park([2, 3]) as other:
+        watch.wake([2])
+        assert one.wait(0)
+        assert other.wait(0)
+        assert sorted(watch.watched()) == [1, 2, 3]
+    assert watch.watched() == []
