@@ -13,8 +13,8 @@ from rich.text import Text
 from piecework.protocol import bodies
 from piecework.protocol.states import JobState
 
-PLAIN_WIDTH = 100_000
-"""Columns of the page when nobody sees it: no cell is ever cut for a program."""
+KEPT_WHOLE = frozenset({"id", "job", "lambda", "worker", "state"})
+"""Columns that are never folded, however narrow the terminal is."""
 
 STYLES = {
     JobState.FINISHED: "green",
@@ -44,34 +44,34 @@ class Display:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print rows under headings. Cells are data: nothing in them is read as markup or control."""
+        cells = [[_to_text(value) for value in row] for row in rows]
+        if not sys.stdout.isatty():
+            _print_plain([list(columns), *cells])
+            return
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for name in columns:
-            keeps_whole = name in {"id", "job", "lambda", "worker", "state"}
-            table.add_column(name, no_wrap=keeps_whole, overflow="fold", min_width=20 if name == "id" else None)
-        for row in rows:
-            table.add_row(*(_cell(value) for value in row))
-        stdout_console().print(table)
+        for name, column in zip(columns, zip(*cells, strict=True) if cells else [()] * len(columns), strict=True):
+            keeps_whole = name in KEPT_WHOLE
+            width = max(map(len, (name, *column))) if keeps_whole else None
+            table.add_column(name, no_wrap=keeps_whole, overflow="fold", min_width=width)
+        for row in cells:
+            table.add_row(*(Text(text, style=STYLES.get(text, "")) for text in row))
+        Console(file=sys.stdout, highlight=False).print(table)
 
     def fields(self, values: Mapping[str, object]) -> None:
         """Print one thing's fields, one a line; those without a value are left out."""
+        rows = [[name, text] for name, value in values.items() if (text := _to_text(value))]
+        if not sys.stdout.isatty():
+            _print_plain(rows)
+            return
         table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, style="bold")
         table.add_column(overflow="fold")
-        for name, value in values.items():
-            cell = _cell(value)
-            if cell.plain:
-                table.add_row(name, cell)
-        stdout_console().print(table)
+        for name, text in rows:
+            table.add_row(name, Text(text, style=STYLES.get(text, "")))
+        Console(file=sys.stdout, highlight=False).print(table)
 
     def line(self, text: object) -> None:
         click.echo(str(text))
-
-
-def stdout_console() -> Console:
-    """Return a console on stdout; wide and plain when that is not a terminal."""
-    if sys.stdout.isatty():
-        return Console(file=sys.stdout, highlight=False)
-    return Console(file=sys.stdout, highlight=False, width=PLAIN_WIDTH, color_system=None, legacy_windows=False)
 
 
 def stderr_console() -> Console:
@@ -92,10 +92,17 @@ def to_document(message: msgspec.Struct) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in old}
 
 
-def _cell(value: object) -> Text:
+def _to_text(value: object) -> str:
+    """Return a cell's text on one line, without characters that would move the cursor or change colours."""
     if value is None or value is msgspec.UNSET:
-        return Text("")
+        return ""
     if isinstance(value, list | tuple):
         value = " ".join(map(str, value))
-    text = "".join(letter if letter.isprintable() else " " for letter in str(value)).strip()
-    return Text(text, style=STYLES.get(text, ""))
+    return "".join(letter if letter.isprintable() else " " for letter in str(value)).strip()
+
+
+def _print_plain(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns of their own width, without colours: no cell is ever cut for a program."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())

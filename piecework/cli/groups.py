@@ -7,10 +7,7 @@ from typing import Any, NoReturn
 
 import rich_click as click
 
-from piecework.cli.failures import INTERRUPTED, describe_failure
-
-BROKEN_PIPE = 141
-"""Exit code when whoever reads our output has gone: 128 + SIGPIPE, as other programs do."""
+from piecework.cli.failures import FAILED, INTERRUPTED, describe_failure
 
 
 class LazyCommand(click.RichCommand):
@@ -47,7 +44,7 @@ class RootGroup(click.RichGroup):
             sys.stdout.flush()
         except BrokenPipeError:
             _discard_output()
-            sys.exit(BROKEN_PIPE)
+            sys.exit(FAILED)
         except (click.Abort, KeyboardInterrupt):
             click.echo("piecework: interrupted", err=True)
             sys.exit(INTERRUPTED)

@@ -20,14 +20,15 @@ from piecework.client import ClientError
 @runtime_options
 @remote_command
 def run(remote: Remote, file: Path, input_file: Path | None, output: Path | None, **options: Any) -> None:
-    """Run a wasm file as one job: its output goes to stdout, its log to stderr.
+    """Run a wasm file as one job and print its output.
 
-    Uploads the file, creates a lambda, submits a job and waits for it. Ctrl-C cancels the job.
+    Uploads the file, creates a lambda, submits a job and waits for it. The job's log goes to stderr. A failure
+    is not tried again. Ctrl-C cancels the job.
     """
     codex = put_file(remote.client, file).id
     created = remote.client.create_lambda(describe_lambda(codex, **options))
     given = None if input_file is None else put_file(remote.client, input_file).id
-    job = remote.client.submit(created, given)
+    job = remote.client.submit(created, given, max_attempts=1)
     try:
         result = watch_job(remote.patient_client, job)
     except KeyboardInterrupt:

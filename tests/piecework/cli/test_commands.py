@@ -1,0 +1,289 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from piecework import __version__
+from piecework.cli.main import COMMANDS, main
+from piecework.client import ServerUnreachable
+from piecework.protocol.messages import ErrorReply, JobLog, WorkerRegister
+from piecework.protocol.states import JobState
+
+SAMPLES = Path(__file__).parents[3] / "samples"
+ECHO = SAMPLES / "echo.wasm"
+
+
+def test_ping_tells_who_answered(run, server_url):
+    out = run("ping").out
+    assert f"from {server_url}, version {__version__}, in " in out
+    document = run("ping", "--json").document
+    assert document["url"] == server_url
+    assert document["version"] == __version__
+    assert document["round_trip_s"] > 0
+
+
+def test_the_url_may_stand_before_or_after_the_command(run, server_url):
+    dead = "http://127.0.0.1:1"
+    assert run("--url", server_url, "ping", url=dead).out
+    assert run("ping", "--url", server_url, url=dead).out
+
+
+def test_a_server_that_does_not_answer_is_one_line_with_a_way_out(run):
+    ran = run("ping", url="http://127.0.0.1:1", exit_code=1)
+    assert ran.err == (
+        "piecework: no answer from http://127.0.0.1:1: connection refused. "
+        "Start a server with 'piecework server run', or name one with --url or PIECEWORK_URL.\n"
+    )
+
+
+def test_a_url_that_is_none_is_a_mistake(run):
+    assert "'localhost' is not the URL of a server" in run("ping", "--url", "localhost", exit_code=2).err
+
+
+def test_a_token_is_sent_and_a_refusal_says_how_to_give_one(run, script):
+    script.answer(ErrorReply(code=4, message="no valid token"), status=401)
+    ran = run("ping", "--token", "abc", url=script.url, exit_code=1)
+    assert script.seen[0].headers["Authorization"] == "Bearer abc"
+    assert ran.err == (
+        "piecework: no valid token. Give a token that may do this with --token or PIECEWORK_TOKEN.\n"
+    )
+
+
+def test_an_unknown_command_is_a_mistake_with_a_hint(run):
+    assert "Did you mean 'ping'?" in run("pong", exit_code=2).err
+
+
+def test_the_help_of_each_command_in_the_list_is_that_of_the_command():
+    for name, (target, short_help) in COMMANDS.items():
+        command = main.commands[name].load()
+        assert command.help.splitlines()[0].removesuffix(".") == short_help.removesuffix("."), target
+
+
+def test_help_lists_the_commands_in_our_order(run):
+    out = run("--help").out
+    places = [out.index(short_help.split(",")[0]) for _, short_help in COMMANDS.values()]
+    assert places == sorted(places)
+
+
+def test_help_and_version_load_neither_client_nor_server():
+    code = (
+        "import sys; from piecework.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print({'requests', 'flask', 'wasmtime', 'sqlalchemy', 'stamina'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Print a script" in ran.stdout
+    assert ran.stdout.endswith("set()\n")
+
+
+@pytest.mark.parametrize("library", ["flask", "wasmtime"])
+def test_a_missing_extra_is_named(run, monkeypatch, library):
+    def missing(self):
+        raise ModuleNotFoundError(f"No module named {library!r}", name=f"{library}.app")
+
+    monkeypatch.setattr("piecework.cli.groups.LazyCommand.load", missing)
+    extra = {"flask": "server", "wasmtime": "worker"}[library]
+    ran = run("ping", exit_code=1)
+    assert ran.err == f"piecework: {library}.app is not installed: run pip install 'piecework[{extra}]'\n"
+
+
+def test_a_bug_keeps_its_traceback(run, monkeypatch):
+    def broken(self):
+        raise ZeroDivisionError("bug")
+
+    monkeypatch.setattr("piecework.cli.groups.LazyCommand.load", broken)
+    with pytest.raises(ZeroDivisionError):
+        run("ping")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_the_shell(run, shell):
+    assert "_PIECEWORK_COMPLETE" in run("completion", shell).out
+
+
+def test_completion_knows_the_commands_of_a_group(run, server_url):
+    env = os.environ | {"_PIECEWORK_COMPLETE": "bash_complete", "COMP_WORDS": "piecework job s", "COMP_CWORD": "2"}
+    code = "from piecework.cli.main import main; main(prog_name='piecework')"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert ran.stdout.split() == ["plain,show", "plain,submit"]
+
+
+def test_run_prints_the_output_and_passes_the_log_on(run, worker):
+    ran = run("run", ECHO, "--input", "-", given=b"hello")
+    assert ran.out == "HELLO"
+    ran = run("run", ECHO, "--arg", "log", "--arg", "a line\n")
+    assert (ran.out, ran.err) == ("", "a line\n")
+
+
+def test_run_passes_arguments_environment_limits_and_runtime(run, client, worker):
+    assert run("run", ECHO, "--arg", "env", "--env", "A=1", "--timeout", 5, "--memory", 64).out == "A=1"
+    [info] = client.lambdas(limit=1)
+    assert (info.runtime, info.limits.timeout_s, info.limits.memory_bytes) == ("wasi", 5, 64 * 1024 * 1024)
+
+
+def test_run_writes_the_output_to_a_file(run, worker, tmp_path):
+    (tmp_path / "in").write_bytes(b"hello")
+    assert run("run", ECHO, "--input", tmp_path / "in", "-o", tmp_path / "out").out == ""
+    assert (tmp_path / "out").read_bytes() == b"HELLO"
+
+
+def test_run_of_a_job_that_fails_ends_with_1_and_the_reason(run, worker):
+    ran = run("run", ECHO, "--arg", "fail", "--arg", "exit code 3", exit_code=1)
+    assert "failed (guest): exit code 3." in ran.err
+    assert ran.out == ""
+
+
+def test_run_of_a_file_that_is_no_wasm_is_refused_by_the_server(run, tmp_path):
+    (tmp_path / "text.wasm").write_text("hello")
+    ran = run("run", tmp_path / "text.wasm", exit_code=1)
+    assert ran.err.startswith("piecework: ")
+    assert "Traceback" not in ran.err
+    assert "does not exist" in run("run", tmp_path / "none.wasm", exit_code=2).err
+
+
+def test_run_interrupted_cancels_the_job(run, client, monkeypatch):
+    def interrupt(self, job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("piecework.client.Client.follow_log", interrupt)
+    ran = run("run", ECHO, "--runtime", "exotic", exit_code=130)
+    assert ran.err.endswith("piecework: interrupted\n")
+    [info] = client.jobs(limit=1)
+    assert info.state == "Cancelled"
+
+
+def test_an_unreachable_server_does_not_hide_the_interruption(run, monkeypatch):
+    def interrupt(self, job):
+        raise KeyboardInterrupt
+
+    def unreachable(self, job):
+        raise ServerUnreachable("http://x", "gone")
+
+    monkeypatch.setattr("piecework.client.Client.follow_log", interrupt)
+    monkeypatch.setattr("piecework.client.Client.cancel", unreachable)
+    ran = run("run", ECHO, "--runtime", "exotic", exit_code=130)
+    assert "was not cancelled: no answer from http://x: gone" in ran.err
+
+
+def test_one_file_is_put_and_its_id_printed(run, client, tmp_path):
+    (tmp_path / "a").write_bytes(b"data")
+    assert client.read(run("data", "put", tmp_path / "a").out.strip()) == b"data"
+    document = run("data", "put", "-", "--json", given=b"data").document
+    assert document["checksum"] == hashlib.sha256(b"data").hexdigest()
+    assert document["file"] == "-"
+
+
+def test_several_files_are_put_and_listed(run, client, tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    rows = run("data", "put", tmp_path / "a", tmp_path / "b").rows
+    assert [client.read(blob).decode() for blob, _ in rows] == ["a", "b"]
+    assert len(run("data", "put", tmp_path / "a", tmp_path / "b", "--json").document) == 2
+
+
+def test_get_gives_the_bytes_to_stdout_or_a_file(run, client, tmp_path):
+    data = os.urandom(100_000)
+    blob = client.upload(data).id
+    assert run("data", "get", blob).out_bytes == data
+    document = run("data", "get", blob, "-o", tmp_path / "out", "--json").document
+    assert (tmp_path / "out").read_bytes() == data
+    assert document == {"id": str(blob), "file": str(tmp_path / "out"), "size": 100_000}
+    assert "BLOB data object is not exist" in run("data", "get", 17, exit_code=1).err
+
+
+def test_get_into_a_directory_that_is_not_there_is_one_line(run, client, tmp_path):
+    ran = run("data", "get", client.upload(b"x").id, "-o", tmp_path / "none" / "out", exit_code=1)
+    assert "No such file or directory" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_blob_is_shown_and_deleted(run, client):
+    blob = client.upload(b"x" * 1500).id
+    out = run("data", "show", blob).out
+    assert "1.5 kB" in out
+    assert hashlib.sha256(b"x" * 1500).hexdigest() in out
+    assert run("data", "show", blob, "--json").document["size"] == 1500
+    assert str(blob) in run("data", "delete", blob).out
+    assert run("data", "show", blob, exit_code=1).err
+
+
+def test_a_lambda_is_created_from_a_file_or_an_id_with_its_defaults(run, client):
+    args = (
+        "--name", "mine", "--tag", "+gpu", "--arg", "-v", "--env", "A=1", "--timeout", 5, "--memory", 16,
+        "--fuel", 1000, "--max-output", 10, "--max-log", 20, "--grant-http", "example.org", "--grant-redis",
+        "--grant-files", "read", "--grant-env", "HOME", "--deterministic",
+    )  # fmt: skip
+    created = run("lambda", "create", ECHO, "--runtime", "test", *args).out.strip()
+    info = client.lambda_(created)
+    assert (info.name, info.tags, info.args, info.env, info.deterministic) == (
+        "mine", ["+gpu"], ["-v"], {"A": "1"}, True,
+    )  # fmt: skip
+    assert (info.limits.timeout_s, info.limits.memory_bytes, info.limits.fuel) == (5, 16 * 1024 * 1024, 1000)
+    assert (info.grants.http, info.grants.redis, info.grants.files, info.grants.env) == (
+        ["example.org"], True, "read", ["HOME"],
+    )  # fmt: skip
+    text = run("lambda", "show", created).out
+    for words in ("mine", "+gpu", "A=1", "fuel 1000", "files read", "yes"):
+        assert words in text
+    document = run("lambda", "create", info.codex, "--runtime", "test", "--json").document
+    assert document == {"id": document["id"], "codex": str(info.codex), "runtime": "test"}
+
+
+def test_lambdas_are_listed_newest_first(run, client):
+    created = client.create_lambda(0, "test", name="newest")
+    rows = run("lambda", "list", "--limit", 3).rows
+    assert rows[0][:4] == [str(created), "test", "newest", "0"]
+    assert run("lambda", "list", "--json").document[0]["name"] == "newest"
+    assert run("lambda", "show", created, "--json").document["codex"] == "0"
+
+
+def test_workers_are_listed_and_shown(run, client, worker):
+    rows = {row[0]: row for row in run("worker", "list").rows}
+    assert rows[str(worker.id)][1:2] == ["shouter"]
+    assert str(worker.id) in {each["id"] for each in run("worker", "list", "--json").document}
+    fields = dict(line.split(maxsplit=1) for line in run("worker", "show", worker.id).out.splitlines())
+    assert fields["runtimes"] == "test wasi"
+    assert run("worker", "show", worker.id, "--json").document["name"] == "shouter"
+
+
+def test_workers_are_drained_and_retired(run, client):
+    one, two = (client.register(WorkerRegister(runtime=["idle"])).id for _ in range(2))
+    assert run("worker", "drain", one, two).out.count("drains") == 2
+    assert client.worker(one).state == "draining"
+    assert run("worker", "retire", one, "--json").document == {"retired": [str(one)]}
+    assert "retired" in run("worker", "retire", two).out
+
+
+def test_the_module_is_the_command_too():
+    ran = subprocess.run(
+        [sys.executable, "-m", "piecework", "--version"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == f"piecework, version {__version__}\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(server_url, client, lambda_id):
+    client.submit_many(lambda_id, range(100), delay_s=60)
+    command = [sys.executable, "-m", "piecework", "--url", server_url, "job", "list", "--limit", "100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_ctrl_c_ends_with_130_and_without_a_traceback(script):
+    hold = threading.Event()
+    script.answer(JobLog(text="it runs\n", offset=0, next=8, state=JobState.RUNNING))
+    script.answer(JobLog(text="", offset=8, next=8, state=JobState.RUNNING), hold=hold)
+    command = [sys.executable, "-m", "piecework", "--url", script.url, "job", "log", "-f", "7"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"it runs\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().strip() == b"piecework: interrupted"
+        hold.set()
+    assert process.returncode == 130
