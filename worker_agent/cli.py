@@ -1,0 +1,154 @@
+"""The ``worker-agent`` command; ``piecework worker run`` is the same."""
+
+import os
+import queue
+import secrets
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import structlog
+
+from piecework import __version__
+from piecework.client import Client
+from piecework.protocol.messages import WorkerRegister
+from worker_agent.cache import BlobCache
+from worker_agent.errors import AgentError
+from worker_agent.executor import Executor
+from worker_agent.logs import configure_logs
+from worker_agent.loop.agent import Agent, Surroundings
+from worker_agent.loop.state import StateDirectory
+from worker_agent.runtimes import RUNTIME_NAMES
+from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
+
+log = structlog.get_logger()
+
+SIGNALLED = 128
+"""Exit code of a process that a signal ended, less the signal's number."""
+HEARTBEAT_TIMEOUT_S = 5.0
+"""A heartbeat that takes longer is tried again, while the leases still hold."""
+
+
+@click.group(name="worker-agent", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="worker-agent")
+def worker_commands() -> None:
+    """Contract jobs from a Piecework server and run them on this node."""
+
+
+@worker_commands.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--server", metavar="URL", help="The control server.  [env PIECEWORK_URL; http://127.0.0.1:8000]")
+@click.option("--token", metavar="T", help="Access token of scope `worker`.  [env PIECEWORK_TOKEN]")
+@click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Worker id and caches of this agent; each agent has its own.  [one per server, in your home]",
+)
+@click.option("--slots", metavar="N", type=int, help="Jobs that run at once.  [one per CPU]")
+@click.option(
+    "--runtime",
+    "runtimes",
+    metavar="NAME",
+    multiple=True,
+    help=f"Offer only this one; can be repeated.  [all: {', '.join(RUNTIME_NAMES)}]",
+)
+@click.option("--tag", "tags", metavar="T", multiple=True, help="What jobs can ask for; can be repeated.")
+@click.option("--name", metavar="NAME", help="Shown to people.  [the host's name]")
+@click.option("--cache-size", "cache_mb", metavar="MB", type=int, help="Disk for code and inputs.  [2048]")
+@click.option(
+    "--drain-timeout",
+    "drain_timeout_s",
+    metavar="S",
+    type=float,
+    help="How long running jobs may go on after the first signal.  [30]",
+)
+@click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [48]")
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), help="[console]")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[info]")
+@click.option("--wait/--no-wait", default=None, help="Wait for a server that does not answer yet.  [wait]")
+def run(cache_mb: int | None, **options: Any) -> None:
+    """Run an agent until it is stopped.
+
+    The first SIGTERM or SIGINT (Ctrl-C) drains: nothing new is taken, running jobs may finish, the rest is handed
+    back. The second ends the agent at once. Exit code 0 after draining, 1 when the agent cannot work, 2 for wrong
+    options, 70 when its loop was dead and a supervisor should start it again.
+    """
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if cache_mb is not None:
+        given["cache_bytes"] = cache_mb * MIB
+    settings = read_settings(given)
+    configure_logs(settings.log_format, settings.log_level)
+    try:
+        with StateDirectory(settings.state_path) as state:
+            agent = assemble(settings, state)
+            listen_to_signals(agent)
+            agent.run()
+    except AgentError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def read_settings(given: dict[str, Any]) -> Settings:
+    """Put together defaults, the environment and the options given. Raises click.UsageError with all problems."""
+    try:
+        return Settings(**(Settings.from_env(os.environ) | given))
+    except SettingsError as error:
+        raise click.UsageError("\n  ".join(["these settings cannot be used:", *error.args])) from error
+
+
+def assemble(settings: Settings, state: StateDirectory) -> Agent:
+    """Put together an agent from its settings. Raises AgentError when its folders cannot be used."""
+    return Agent(
+        settings,
+        state,
+        BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes),
+        WorkerRegister(
+            runtime=list(settings.runtimes),
+            name=settings.name,
+            tags=list(settings.tags),
+            slots=settings.slots,
+            incarnation=secrets.token_hex(8),
+            agent_version=__version__,
+            hostname=socket.gethostname(),
+        ),
+        Surroundings(
+            server=Client(settings.server, settings.token, attempts=1),
+            pulse_server=Client(
+                settings.server,
+                settings.token,
+                attempts=1,
+                connect_timeout_s=HEARTBEAT_TIMEOUT_S,
+                read_timeout_s=HEARTBEAT_TIMEOUT_S,
+            ),
+            make_executor=lambda on_done: Executor(
+                slots=settings.slots,
+                scratch=state.path / "scratch",
+                compiled=state.path / "compiled",
+                on_done=on_done,
+            ),
+        ),
+    )
+
+
+def listen_to_signals(agent: Agent) -> None:
+    """Drain on the first SIGTERM or SIGINT, leave at once on the second.
+
+    A signal handler may interrupt the main thread anywhere, so it only notes the signal.
+    """
+    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def obey() -> None:
+        agent.ask_to_stop(signal.Signals(arrived.get()).name)
+        agent.leave_now(SIGNALLED + arrived.get())
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: arrived.put(number))
+    threading.Thread(target=obey, name="signals", daemon=True).start()
+
+
+def main() -> NoReturn:
+    """Run the ``worker-agent`` command."""
+    worker_commands(prog_name="worker-agent")
+    raise SystemExit(0)

@@ -1,0 +1,46 @@
+"""How the agent writes its log: to stderr, for people or for programs."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+
+from piecework.protocol.ids import Id
+
+
+def configure_logs(form: str, level: str, stream: TextIO | None = None) -> None:
+    """Set up logging for this process. ``form`` is ``console`` or ``json``."""
+    stream = stream or sys.stderr
+    renderer: Any
+    if form == "json":
+        renderer = structlog.processors.JSONRenderer(serializer=_write_json)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=24)
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso" if form == "json" else "%H:%M:%S", utc=form == "json"),
+        _write_ids,
+    ]
+    if form == "json":
+        processors.append(structlog.processors.format_exc_info)
+    structlog.configure(
+        processors=[*processors, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _write_ids(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Show ids as they travel, and tuples as text."""
+    for name, value in event.items():
+        if isinstance(value, Id):
+            event[name] = str(int(value))
+    return event
+
+
+def _write_json(event: object, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()

@@ -1,0 +1,46 @@
+"""How many jobs to hold: enough that no slot waits for the network, few enough that nobody hoards."""
+
+import math
+
+from worker_agent.loop.ledger import Wish
+
+WORK_AHEAD_S = 0.05
+"""Each slot should have this much work waiting: several round trips to the server."""
+LONG_S = 2.0
+"""Jobs that take longer are not held ahead: another agent may be idle."""
+NEWEST_SHARE = 0.3
+"""Weight of the newest job in the running mean."""
+LINGER_S = 0.02
+"""How long an outcome may wait for a contract to ride on while there is no room for jobs."""
+
+
+class Appetite:
+    """Learns from the jobs how many of them to hold.
+
+    Until the first job has ended none is held ahead. ``prefetch`` is the most jobs ahead, per slot.
+    """
+
+    def __init__(self, slots: int, prefetch: int) -> None:
+        self._slots = slots
+        self._prefetch = prefetch
+        self._mean_s: float | None = None
+
+    def observe(self, wall_s: float) -> None:
+        """Note how long a job took."""
+        mean_s = wall_s if self._mean_s is None else self._mean_s
+        self._mean_s = mean_s + NEWEST_SHARE * (wall_s - mean_s)
+
+    def lose(self) -> None:
+        """Hold none ahead until the jobs have been short for a while: some got stuck behind long ones."""
+        self._mean_s = max(self._mean_s or 0.0, 2 * LONG_S)
+
+    def wish(self) -> Wish:
+        """Return how many jobs to hold now, and at which room to ask for more."""
+        ahead = self._slots * self._ahead_per_slot()
+        return Wish(self._slots + ahead, refill=max(1, ahead // 2), linger_s=LINGER_S)
+
+    def _ahead_per_slot(self) -> int:
+        if self._mean_s is None or self._mean_s > LONG_S:
+            return 0
+        needed = math.ceil(WORK_AHEAD_S / max(self._mean_s, 1e-6))
+        return min(self._prefetch, needed)

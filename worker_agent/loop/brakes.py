@@ -1,0 +1,52 @@
+"""Stopping jobs before their end: lost, cancelled, or handed back."""
+
+import structlog
+
+from piecework.protocol.messages import LeaseRef, Outcome
+from piecework.protocol.states import JobState
+from worker_agent.loop.control import GuestExecutor
+from worker_agent.loop.ledger import Ledger, hand_back
+from worker_agent.loop.outbox import ref_of
+
+log = structlog.get_logger()
+
+
+class Brakes:
+    """Stops jobs wherever they are: being prepared, waiting, running, or uploading their output.
+
+    The ledger is told first, the executor second. Who gives a job to the executor does it the other way
+    round: first submit, then look into the ledger. So no job slips through between the two.
+    """
+
+    def __init__(self, ledger: Ledger, executor: GuestExecutor) -> None:
+        self._ledger = ledger
+        self._executor = executor
+
+    def drop(self, ref: LeaseRef) -> None:
+        """Stop a job whose lease is lost; its outcome is wanted no more."""
+        if self._ledger.forget(ref):
+            log.warning("lease lost, job stopped", job=ref.job)
+            self._executor.cancel(ref.job, ref.lease)
+
+    def cancel(self, ref: LeaseRef) -> None:
+        """Stop a job that someone cancelled."""
+        log.info("cancelled", job=ref.job)
+        self._stop(ref, JobState.CANCELLED)
+
+    def hand_back_waiting(self) -> int:
+        """Hand back the jobs that the executor has not started; return how many they were."""
+        tasks = self._executor.take_back()
+        for task in tasks:
+            self._ledger.end(hand_back(ref_of(task)))
+        return len(tasks)
+
+    def hand_back_running(self) -> None:
+        """Stop all jobs that have not ended, to hand them back."""
+        for ref in self._ledger.open_refs():
+            self._stop(ref, JobState.ENQUEUED)
+
+    def _stop(self, ref: LeaseRef, state: JobState) -> None:
+        if not self._ledger.ask_to_stop(ref, state):
+            return
+        if not self._executor.cancel(ref.job, ref.lease):
+            self._ledger.end(Outcome(job=ref.job, lease=ref.lease, state=state))

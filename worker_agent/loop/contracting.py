@@ -1,0 +1,107 @@
+"""The contract loop: hand in what has ended, lease what there is room for, in one exchange."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from piecework.client import ClientError
+from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob
+from worker_agent.loop.appetite import Appetite
+from worker_agent.loop.courier import Courier
+from worker_agent.loop.heartbeat import Heartbeat
+from worker_agent.loop.inputs import Intake
+from worker_agent.loop.ledger import Errand, Ledger
+from worker_agent.loop.link import Backoff
+from worker_agent.loop.outbox import ref_of
+
+log = structlog.get_logger()
+
+IDLE_S = 1.0
+"""How often the loop shows that it lives while it has nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every contract of this agent says."""
+
+    incarnation: str
+    poll_s: float = 20.0
+    """How long the server may hold a contract while it has no job."""
+    inline_max_bytes: int = 32 * 1024
+    """Inputs up to this size come inside the reply."""
+
+
+class Contracting:
+    """Keeps the agent in work. A request that carries outcomes never waits; a poll carries none."""
+
+    def __init__(
+        self,
+        courier: Courier,
+        ledger: Ledger,
+        intake: Intake,
+        heartbeat: Heartbeat,
+        *,
+        appetite: Appetite,
+        terms: Terms,
+        backoff: Backoff,
+        stop: threading.Event,
+        on_drain: Callable[[], None],
+    ) -> None:
+        self._courier = courier
+        self._ledger = ledger
+        self._intake = intake
+        self._heartbeat = heartbeat
+        self._appetite = appetite
+        self._terms = terms
+        self._backoff = backoff
+        self._stop = stop
+        self._on_drain = on_drain
+        self.progress = 0
+        """Rises with every step: an answer, a failure, or nothing to say."""
+
+    def step(self) -> None:
+        """Do one exchange, if there is something to say."""
+        self.progress += 1
+        errand = self._ledger.next_errand(self._appetite.wish(), IDLE_S)
+        if errand is None:
+            return
+        try:
+            self._exchange(errand)
+        except ClientError as error:
+            self._stop.wait(self._backoff.next_s(error))
+        else:
+            self._backoff.reset()
+        finally:
+            if errand.polls:
+                self._ledger.end_poll()
+
+    def _exchange(self, errand: Errand) -> None:
+        reply = self._courier.contract(
+            ContractRequest(
+                max=errand.room,
+                timeout=self._terms.poll_s if errand.polls else 0,
+                inline_max_bytes=self._terms.inline_max_bytes,
+                outcomes=errand.outcomes,
+                incarnation=self._terms.incarnation,
+            )
+        )
+        jobs = self._admit(reply)
+        try:
+            self._courier.settle(errand.outcomes, reply.acks or [])
+        finally:
+            if jobs:
+                self._intake.accept(jobs, reply.lambdas or [])
+            if reply.drain:
+                self._on_drain()
+
+    def _admit(self, reply: ContractReply) -> list[LeasedJob]:
+        """Enter the leases of a reply; return the jobs that are to be worked on."""
+        jobs = reply.jobs or []
+        if not jobs:
+            return []
+        self._heartbeat.note_lease(min(job.lease_s for job in jobs))
+        fresh = self._ledger.admit(map(ref_of, jobs))
+        log.info("contracted", jobs=len(jobs), first=jobs[0].job)
+        return [job for job in jobs if ref_of(job) in fresh]

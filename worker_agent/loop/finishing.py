@@ -1,0 +1,150 @@
+"""What happens when a job has run: its result becomes an outcome, its output goes to the server."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import structlog
+from msgspec import UNSET
+
+from piecework.client import ClientError, TooLarge
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import Content, JobError, LeaseRef, Outcome
+from piecework.protocol.states import JobState
+from worker_agent.loop.appetite import Appetite
+from worker_agent.loop.control import ControlServer
+from worker_agent.loop.crew import Crew, do_guarded
+from worker_agent.loop.ledger import Ledger, hand_back
+from worker_agent.loop.link import Backoff, Link, describe, is_refusal
+from worker_agent.loop.outbox import ref_of
+from worker_agent.loop.tally import Tally
+from worker_agent.tasks import Result, Task
+
+log = structlog.get_logger()
+
+BUG_PAUSE_S = 5.0
+"""A job that a bug got hold of is handed back after this: the next try may well meet the same bug."""
+
+
+class Finisher:
+    """Turns results into outcomes in the ledger. Small outputs travel inside, larger ones are uploaded."""
+
+    def __init__(
+        self,
+        server: ControlServer,
+        ledger: Ledger,
+        crew: Crew,
+        *,
+        link: Link,
+        appetite: Appetite,
+        tally: Tally,
+        inline_max_bytes: int,
+        new_backoff: Callable[[], Backoff],
+        stop: threading.Event,
+    ) -> None:
+        self._server = server
+        self._ledger = ledger
+        self._crew = crew
+        self._link = link
+        self._appetite = appetite
+        self._tally = tally
+        self._inline_max_bytes = inline_max_bytes
+        self._new_backoff = new_backoff
+        self._stop = stop
+
+    def done(self, task: Task, result: Result) -> None:
+        """Take what the executor made of a task. Returns at once; called from its thread."""
+        give_up = partial(self.give_up, ref_of(task))
+        do_guarded(partial(self._take, task, result), partial(self._crew.give, give_up))
+
+    def fail(self, ref: LeaseRef, kind: ErrorKind, message: str) -> None:
+        """End a job that could not be run."""
+        error = JobError(kind=kind, message=message)
+        self.end(Outcome(job=ref.job, lease=ref.lease, state=JobState.FAILED, error=error))
+
+    def end(self, outcome: Outcome) -> None:
+        """Let an outcome go to the server, if its lease still counts."""
+        if self._ledger.end(outcome):
+            self._tally.note(outcome)
+
+    def give_up(self, ref: LeaseRef) -> None:
+        """Hand back, after a pause, a job that met a bug of ours."""
+        self._stop.wait(BUG_PAUSE_S)
+        self._ledger.end(hand_back(ref))
+
+    def _take(self, task: Task, result: Result) -> None:
+        outcome = self._write_outcome(task, result)
+        if isinstance(result.output, bytes) and len(result.output) <= self._inline_max_bytes:
+            if outcome.state is JobState.FINISHED:
+                outcome.output = Content(raw=result.output)
+            self.end(outcome)
+        else:
+            self._crew.give(
+                partial(self._finish_large, outcome, result.output), partial(self.give_up, ref_of(outcome))
+            )
+
+    def _write_outcome(self, task: Task, result: Result) -> Outcome:
+        """Return the outcome without its output."""
+        ref = ref_of(task)
+        asked = self._ledger.stop_asked(ref)
+        killed = result.error is not None and result.error.kind is ErrorKind.WORKER
+        if result.cancelled or (asked and killed):
+            state = asked or JobState.ENQUEUED
+        else:
+            state = JobState.FAILED if result.error else JobState.FINISHED
+            if result.usage.wall_s is not None:
+                self._appetite.observe(result.usage.wall_s)
+        if state is JobState.ENQUEUED:
+            return hand_back(ref)
+        outcome = Outcome(
+            job=ref.job, lease=ref.lease, state=state, usage=result.usage, log_offset=result.log_offset
+        )
+        outcome.log = result.log or UNSET
+        outcome.error = result.error if state is JobState.FAILED else UNSET
+        return outcome
+
+    def _finish_large(self, outcome: Outcome, output: bytes | Path) -> None:
+        """Bring an output to the server, then let its outcome go; whatever happens, its file is removed."""
+        try:
+            if outcome.state is not JobState.FINISHED:
+                self.end(outcome)
+            elif self._fits_inline(output):
+                outcome.output = Content(raw=output.read_bytes() if isinstance(output, Path) else output)
+                self.end(outcome)
+            else:
+                self._upload(outcome, output)
+        except OSError as error:
+            self.fail(
+                ref_of(outcome), ErrorKind.WORKER, f"the output cannot be read on the worker: {error.strerror}"
+            )
+        finally:
+            if isinstance(output, Path):
+                output.unlink(missing_ok=True)
+
+    def _fits_inline(self, output: bytes | Path) -> bool:
+        size = output.stat().st_size if isinstance(output, Path) else len(output)
+        return size <= self._inline_max_bytes
+
+    def _upload(self, outcome: Outcome, output: bytes | Path) -> None:
+        """Upload until it works, the server refuses, or nobody wants the outcome any more."""
+        backoff = self._new_backoff()
+        ref = ref_of(outcome)
+        while self._ledger.is_open(ref) and not self._stop.is_set():
+            try:
+                outcome.output = str(int(self._server.upload(output).id))
+            except TooLarge as error:
+                self.fail(ref_of(outcome), ErrorKind.OUTPUT, f"the server refuses the output: {error.message}")
+                return
+            except ClientError as error:
+                if is_refusal(error):
+                    self.fail(
+                        ref_of(outcome), ErrorKind.WORKER, f"the server refuses the output: {describe(error)}"
+                    )
+                    return
+                self._link.failed(error)
+                self._stop.wait(backoff.next_s(error))
+            else:
+                self._link.answered()
+                self.end(outcome)
+                return

@@ -1,0 +1,84 @@
+"""Whether the server answers: one log line per change, and how long to wait before the next try."""
+
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+
+import structlog
+
+from piecework.client import ApiError, ClientError
+
+log = structlog.get_logger()
+
+Clock = Callable[[], float]
+"""Seconds that only ever rise; where they start does not matter."""
+TRANSIENT = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+class Backoff:
+    """Waits that grow with each failure in a row, each a random share of its bound (full jitter).
+
+    ``random`` returns numbers from 0 up to 1.
+    """
+
+    def __init__(self, random: Callable[[], float], base_s: float = 0.2, cap_s: float = 10.0) -> None:
+        self._random = random
+        self._base_s = base_s
+        self._cap_s = cap_s
+        self._bound_s = base_s
+
+    def next_s(self, error: Exception | None = None) -> float:
+        """Return how many seconds to wait now; not less than the server asked for in ``error``."""
+        wait_s = self._random() * self._bound_s
+        self._bound_s = min(self._cap_s, self._bound_s * 2)
+        asked_s = getattr(error, "retry_after_s", None)
+        return max(wait_s, min(asked_s, self._cap_s)) if asked_s else wait_s
+
+    def reset(self) -> None:
+        """Start from the shortest wait again."""
+        self._bound_s = self._base_s
+
+
+class Link:
+    """What all threads together know about the server."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._away_since: float | None = None
+        self._kind: tuple[object, ...] = ()
+
+    def failed(self, error: ClientError) -> None:
+        """Note that a request came to nothing; logged when that is news."""
+        kind = (type(error), getattr(error, "http_status", None))
+        with self._lock:
+            if self._away_since is not None and kind == self._kind:
+                return
+            first, self._kind = self._away_since is None, kind
+            if first:
+                self._away_since = self._clock()
+        log.warning("server away" if first else "server still away", reason=describe(error))
+
+    def answered(self) -> None:
+        """Note that the server did as asked; logged when it had been away."""
+        with self._lock:
+            if self._away_since is None:
+                return
+            away_s, self._away_since = self._clock() - self._away_since, None
+        log.info("server back", after_s=round(away_s, 1))
+
+
+def describe(error: ClientError) -> str:
+    """Say in a line what went wrong."""
+    if isinstance(error, ApiError):
+        return f"HTTP {error.http_status}, code {int(error.code)}: {error.message}"
+    return str(error)
+
+
+def is_refusal(error: ClientError) -> bool:
+    """Tell whether the server answered that the request itself is wrong, so that repeating it is of no use."""
+    return (
+        isinstance(error, ApiError)
+        and HTTPStatus.BAD_REQUEST <= error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR
+        and error.http_status not in TRANSIENT
+    )

@@ -1,0 +1,160 @@
+"""The agent's settings: defaults here, then PIECEWORK_… variables, then command-line options."""
+
+import hashlib
+import math
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from piecework.protocol.matching import RuntimeName
+from worker_agent.runtimes import RUNTIME_NAMES
+
+MIB = 1024 * 1024
+LOG_FORMATS = ("console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+SLOTS_MAX = 1024
+
+
+class SettingsError(ValueError):
+    """Some settings have values that cannot be used; ``args`` has one line for each."""
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one agent runs."""
+
+    server: str = "http://127.0.0.1:8000"
+    """URL of the control server."""
+    token: str | None = field(default=None, repr=False)
+    """Access token of scope ``worker``; None while the server is open."""
+    state: Path | None = None
+    """Directory of worker id and caches; None: one per server, in the user's state directory."""
+    slots: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Jobs that run at once."""
+    runtimes: tuple[str, ...] = RUNTIME_NAMES
+    """What this agent offers to run."""
+    tags: tuple[str, ...] = ()
+    """What jobs may ask for with ``+tag`` or avoid with ``-tag``."""
+    name: str = field(default_factory=socket.gethostname)
+    """For people; need not be unique."""
+    cache_bytes: int = 2048 * MIB
+    """Most that cached code and inputs may take on disk, bytes."""
+    drain_timeout_s: float = 30.0
+    """How long running jobs may go on after the first signal, seconds."""
+    prefetch: int = 48
+    """Most jobs per slot held ahead; how many it really are follows from how long jobs take."""
+    log_format: str = "console"
+    """``console`` for people, ``json`` for programs."""
+    log_level: str = "info"
+    """``debug``, ``info``, ``warning`` or ``error``."""
+    wait: bool = True
+    """At the start, wait for a server that does not answer."""
+    stall_exit_s: float = 300.0
+    """The agent leaves, for its supervisor to restart it, when its loop was dead for this long, seconds."""
+
+    def __post_init__(self) -> None:
+        problems = [*_check_names(self), *_check_numbers(self)]
+        if problems:
+            raise SettingsError(*problems)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> dict[str, Any]:
+        """Return the settings that ``environ`` has, ready for the constructor.
+
+        Raises SettingsError that names every variable whose value cannot be read.
+        """
+        found: dict[str, Any] = {}
+        problems: list[str] = []
+        for variable, (setting, read) in VARIABLES.items():
+            text = environ.get(variable, "").strip()
+            if not text:
+                continue
+            try:
+                found[setting] = read(text)
+            except ValueError:
+                problems.append(f"{variable}={text!r} cannot be read")
+        if problems:
+            raise SettingsError(*problems)
+        return found
+
+    @property
+    def state_path(self) -> Path:
+        """Where this agent keeps its state."""
+        if self.state is not None:
+            return self.state
+        host = re.sub(r"[^a-z0-9.]+", "-", urlsplit(self.server).netloc.rpartition("@")[2].lower())
+        digest = hashlib.sha256(self.server.encode()).hexdigest()[:8]
+        return platformdirs.user_state_path("piecework") / "agents" / f"{host}-{digest}"
+
+
+def _read_list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (item.strip() for item in text.split(","))))
+
+
+def _read_flag(text: str) -> bool:
+    flags = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in flags:
+        raise ValueError(text)
+    return flags[text.lower()]
+
+
+VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "PIECEWORK_URL": ("server", str),
+    "PIECEWORK_TOKEN": ("token", str),
+    "PIECEWORK_WORKER_STATE": ("state", Path),
+    "PIECEWORK_WORKER_SLOTS": ("slots", int),
+    "PIECEWORK_WORKER_RUNTIMES": ("runtimes", _read_list),
+    "PIECEWORK_WORKER_TAGS": ("tags", _read_list),
+    "PIECEWORK_WORKER_NAME": ("name", str),
+    "PIECEWORK_WORKER_CACHE_MB": ("cache_bytes", lambda text: int(text) * MIB),
+    "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": ("drain_timeout_s", float),
+    "PIECEWORK_WORKER_PREFETCH": ("prefetch", int),
+    "PIECEWORK_WORKER_LOG_FORMAT": ("log_format", str),
+    "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
+    "PIECEWORK_WORKER_WAIT": ("wait", _read_flag),
+    "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", float),
+}
+"""Environment variables, with the setting each one sets and how its text is read."""
+
+
+def _check_names(settings: Settings) -> list[str]:
+    problems = []
+    parts = urlsplit(settings.server)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        problems.append(f"server {settings.server!r} is not a URL like http://127.0.0.1:8000")
+    unknown = [name for name in settings.runtimes if RuntimeName.parse(name).base not in RUNTIME_NAMES]
+    if unknown or not settings.runtimes:
+        wrong = ", ".join(map(repr, unknown)) or "none"
+        problems.append(f"runtime {wrong}: this node can run {', '.join(RUNTIME_NAMES)}")
+    if settings.log_format not in LOG_FORMATS:
+        problems.append(f"log format {settings.log_format!r} is not one of {', '.join(LOG_FORMATS)}")
+    if settings.log_level not in LOG_LEVELS:
+        problems.append(f"log level {settings.log_level!r} is not one of {', '.join(LOG_LEVELS)}")
+    return problems
+
+
+def _check_numbers(settings: Settings) -> list[str]:
+    bounds = {
+        "slots": (1, SLOTS_MAX),
+        "prefetch": (0, 1000),
+        "cache_bytes": (MIB, math.inf),
+        "drain_timeout_s": (0, 86_400),
+        "stall_exit_s": (60, math.inf),
+    }
+    return [
+        f"{each.name} is {value}, it must be between {low} and {high}"
+        for each in fields(settings)
+        if each.name in bounds
+        for value, (low, high) in [(getattr(settings, each.name), bounds[each.name])]
+        if not low <= value <= high
+    ]
