@@ -4,6 +4,7 @@ from flask import Flask
 
 from server.api.endpoint import register_endpoints
 from server.api.errors import register_error_answers
+from server.api.metrics import register_metrics
 from server.api.paths import PlainPaths
 from server.services import Clock, open_services, system_clock
 from server.settings import Settings
@@ -15,11 +16,12 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> Flask:
     The caller starts the services (``services.start()``) in the process that answers, and closes them.
     Raises SchemaMismatch or DatabaseAway.
     """
-    from server.api import contracts, data, jobs, lambdas, system, workers  # noqa: F401, PLC0415  # they register
+    from server.api import contracts, data, docs, jobs, lambdas, system, workers  # noqa: F401, PLC0415  # they register
 
     app = Flask(__name__, static_folder=None)
     app.extensions["piecework"] = open_services(settings, clock)
     register_endpoints(app)
+    register_metrics(app)
     register_error_answers(app)
     app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -26,7 +26,6 @@ from server.errors import InvalidParameter
 from server.services import Services
 from server.store.jobs import JobFilter
 
-
 OutputForm = Literal["id", "inline"]
 """``inline`` adds the output's bytes when they are few."""
 

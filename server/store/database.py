@@ -36,6 +36,7 @@ class Database(Protocol):
     engine: Engine
     is_shared: bool
     """Whether other servers may write to it."""
+    tally: "Tally"
 
     def read(self) -> Any:
         """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
@@ -79,6 +80,26 @@ def translated_errors() -> Iterator[None]:
         raise
 
 
+class Tally:
+    """Counts writes and the commits that they shared, since the database was opened."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._writes = 0
+        self._commits = 0
+
+    def add_commit(self, writes: int) -> None:
+        """Count one commit of so many writes."""
+        with self._lock:
+            self._writes += writes
+            self._commits += 1
+
+    def read(self) -> tuple[int, int]:
+        """Return the numbers of writes and commits."""
+        with self._lock:
+            return self._writes, self._commits
+
+
 class _Unit(Generic[T]):
     """One request's share of a commit."""
 
@@ -109,6 +130,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
+        self.tally = Tally()
         path.parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_engine(
             f"sqlite:///{path}",
@@ -162,6 +184,7 @@ class SqliteDatabase:
                 execute("ROLLBACK TO unit")
             execute("RELEASE unit")
         execute("COMMIT")
+        self.tally.add_commit(len(units))
 
     def _drop_writer(self) -> None:
         """Give the writing connection up, and with it whatever its transaction held."""
@@ -196,6 +219,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url, pool_size=READERS, max_overflow=0, pool_pre_ping=True)
+        self.tally = Tally()
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
@@ -207,10 +231,13 @@ class PostgresDatabase:
         for attempt in range(SERIALIZATION_RETRIES + 1):
             try:
                 with translated_errors(), self.engine.begin() as connection:
-                    return work(connection)
+                    value = work(connection)
+                self.tally.add_commit(1)
             except DatabaseAway as error:
                 if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error.__cause__):
                     raise
+            else:
+                return value
         raise AssertionError("the loop returns or raises")
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ _expire_worker = (
     .values(lease_until=bindparam("until"))
 )
 _held = select(func.count()).where(jobs.c.worker_id == bindparam("worker"), _RUNNING)
-_held_by_all = select(jobs.c.worker_id, func.count()).where(_RUNNING).group_by(jobs.c.worker_id)
+_held_by_all = select(jobs.c.worker_id, func.count().label("held")).where(_RUNNING).group_by(jobs.c.worker_id)
 _overdue = union_all(
     *(
         select(select(*COLUMNS).where(*conditions).limit(OVERDUE_MAX).subquery())
@@ -185,7 +185,7 @@ def count_held(connection: Connection, worker_id: int) -> int:
 
 def count_held_by_all(connection: Connection) -> dict[int, int]:
     """Return how many leases each worker holds, by worker id."""
-    return dict(connection.execute(_held_by_all).tuples().all())
+    return {row.worker_id: row.held for row in connection.execute(_held_by_all)}
 
 
 def find_overdue(connection: Connection, now: int) -> list[Job]:

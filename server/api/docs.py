@@ -1,0 +1,79 @@
+"""The page at /docs: what the OpenAPI document says, for people."""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flask import Response, render_template
+from markupsafe import Markup, escape
+
+from piecework import __version__
+from piecework.protocol.codes import Code
+from server.api.endpoint import ENDPOINTS, Endpoint, endpoint
+from server.api.fielddocs import member_docs
+from server.api.openapi import openapi_document, resource_of, scopes_of, wire_path
+from server.services import Services
+
+STYLE = (Path(__file__).parent.parent / "templates" / "docs.css").read_text()
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing but the page's own style: no script, no picture, no font, nothing from elsewhere."""
+
+HEADINGS = {
+    "job": "Jobs",
+    "lambda": "Lambdas",
+    "data": "Data",
+    "worker": "Workers",
+    "server": "The server",
+}
+
+
+@endpoint("GET", "/docs", scope="open")
+def docs(_services: Services) -> Response:
+    """Describe this API for people."""
+    response = Response(_page(), content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@cache
+def _page() -> str:
+    document = openapi_document()
+    sections = {
+        name: [_row(each, document) for each in ENDPOINTS if resource_of(each) == name] for name in HEADINGS
+    }
+    return render_template(
+        "docs.html",
+        style=Markup(STYLE),  # noqa: S704  # our own file, which the policy knows by its hash
+        version=__version__,
+        headings=HEADINGS,
+        sections=sections,
+        schemas=document["components"]["schemas"],
+        codes=[(code, member_docs(Code).get(code.name, "")) for code in Code],
+        marked=marked,
+    )
+
+
+def _row(each: Endpoint, document: dict[str, Any]) -> dict[str, Any]:
+    path = wire_path(each.path)
+    operation: dict[str, Any] = document["paths"][path][each.method.lower()]
+    return operation | {
+        "method": each.method,
+        "path": path,
+        "scopes": scopes_of(each),
+        "body": operation.get("requestBody", {}).get("content", {}),
+        "reply": operation["responses"]["200"]["content"],
+    }
+
+
+def marked(text: str) -> Markup:
+    """Show what stands between backticks as code."""
+    return Markup(re.sub(r"(`+)(.+?)\1", r"<code>\2</code>", str(escape(text))))  # noqa: S704  # escaped before

@@ -1,0 +1,78 @@
+"""GET /metrics: figures for Prometheus, one registry per app."""
+
+import time
+from collections.abc import Iterator
+
+from flask import Flask, Response, current_app, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from server.api.endpoint import endpoint
+from server.services import Services, system
+
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+
+
+@endpoint("GET", "/metrics", scope="view")
+def metrics(_services: Services) -> Response:
+    """Give figures for Prometheus."""
+    registry: CollectorRegistry = current_app.extensions["piecework-metrics"]
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def register_metrics(app: Flask) -> None:
+    """Count and time every request of the app from now on."""
+    registry = CollectorRegistry()
+    app.extensions["piecework-metrics"] = registry
+    ProcessCollector(registry=registry)
+    registry.register(_Figures(app.extensions["piecework"]))
+    labels = ["method", "path"]
+    requests = Counter("piecework_requests", "Requests answered.", [*labels, "status"], registry=registry)
+    seconds = Histogram(
+        "piecework_request_seconds",
+        "Time to an answer, waiting included.",
+        labels,
+        buckets=BUCKETS_S,
+        registry=registry,
+    )
+
+    def note_start() -> None:
+        g.started = time.perf_counter()
+
+    def note_answer(response: Response) -> Response:
+        # What no endpoint matched shares one line: callers must not be able to add lines without end.
+        method, path = (request.method, request.url_rule.rule) if request.url_rule else ("other", "other")
+        requests.labels(method, path, response.status_code).inc()
+        seconds.labels(method, path).observe(time.perf_counter() - g.started)
+        return response
+
+    app.before_request(note_start)
+    app.after_request(note_answer)
+
+
+class _Figures(Collector):
+    """What is counted when someone asks, and not before."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        services = self._services
+        states = system.count_jobs(services.database)
+        yield _gauge("piecework_jobs", "Jobs that are not final.", {str(k): v for k, v in states.items()})
+        seen = system.count_workers(services.database, services.workers, services.clock())
+        yield _gauge("piecework_workers", "Workers heard of lately.", {str(k): v for k, v in seen.items()})
+        waiting = {"contract": len(services.waiters), "job": len(services.watch)}
+        yield _gauge("piecework_waiting_requests", "Requests that wait for something.", waiting, label="for")
+        writes, commits = services.database.tally.read()
+        yield CounterMetricFamily("piecework_writes", "Requests that wrote to the database.", writes)
+        yield CounterMetricFamily("piecework_commits", "Commits that they shared.", commits)
+
+
+def _gauge(name: str, text: str, values: dict[str, int], label: str = "state") -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family

@@ -1,0 +1,179 @@
+"""The OpenAPI 3.1 document, made from the endpoints and their messages."""
+
+import re
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+from flask import Response
+
+from piecework import __version__
+from piecework.protocol.bodies import BINARY, JSON, MSGPACK
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import ErrorReply
+from server.api.endpoint import ENDPOINTS, Endpoint, Query, endpoint
+from server.api.fielddocs import field_docs
+from server.api.paths import PREFIX
+from server.services import Services
+
+Document = dict[str, Any]
+SCHEMAS = "#/components/schemas/{name}"
+ID_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "A 64-bit number as decimal digits."}
+
+BINARY_SCHEMA: Document = {"type": "string", "format": "binary"}
+OTHER_BODIES: dict[tuple[str, str], Document] = {
+    ("POST", "/data"): {
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": {"file": BINARY_SCHEMA}, "required": ["file"]}
+        },
+        BINARY: {"schema": BINARY_SCHEMA},
+    },
+}
+"""Bodies that are not messages."""
+OTHER_REPLIES: dict[tuple[str, str], Document] = {
+    ("GET", "/data/<data>/blob"): {BINARY: {"schema": BINARY_SCHEMA}},
+    ("GET", "/metrics"): {"text/plain": {"schema": {"type": "string"}}},
+    ("GET", "/openapi.json"): {JSON: {"schema": {"type": "object"}}},
+    ("GET", "/docs"): {"text/html": {"schema": {"type": "string"}}},
+}
+"""Answers that are not messages."""
+
+
+@endpoint("GET", "/openapi.json", scope="open")
+def openapi(_services: Services) -> Response:
+    """Describe this API for programs, as OpenAPI 3.1."""
+    return Response(msgspec.json.encode(openapi_document()), content_type=JSON)
+
+
+@cache
+def openapi_document() -> Document:
+    """Return the document for the endpoints of this program."""
+    paths: dict[str, Document] = {}
+    for each in ENDPOINTS:
+        paths.setdefault(wire_path(each.path), {})[each.method.lower()] = _operation(each)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Piecework",
+            "version": __version__,
+            "summary": "A job queue whose jobs are WebAssembly functions, pulled by agents over plain HTTP.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}, {"url": PREFIX}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def wire_path(path: str) -> str:
+    """Write an endpoint's path with its ids in braces."""
+    return path.replace("<", "{").replace(">", "}")
+
+
+def resource_of(each: Endpoint) -> str:
+    """Return the heading under which an endpoint belongs."""
+    first = each.path.split("/")[1]
+    return first if first in {"data", "lambda", "worker", "job"} else "server"
+
+
+def scopes_of(each: Endpoint) -> list[str]:
+    """Return the scopes of which one is enough; empty when everyone may call the endpoint."""
+    scopes = [each.scope] if isinstance(each.scope, str) else list(each.scope)
+    return [scope for scope in scopes if scope != "open"]
+
+
+def _operation(each: Endpoint) -> Document:
+    key, scopes = (each.method, each.path), scopes_of(each)
+    needed = f"Needs a token that may {' or '.join(scopes)}, if the server has tokens." if scopes else ""
+    operation: Document = {
+        "operationId": re.sub(r"\W+", "_", f"{each.method.lower()}_{each.path}").strip("_"),
+        "summary": each.summary,
+        "description": needed,
+        "tags": [resource_of(each)],
+        "security": [{"token": []}, {}] if scopes else [{}],
+        "parameters": [*_path_parameters(each), *_query_parameters(each.query)],
+        "responses": {
+            "200": {"description": "Done.", "content": OTHER_REPLIES.get(key) or _messages(each.reply)},
+            "default": {
+                "description": "Refused, or failed: status 400 to 429 or 500 to 503, and a code.",
+                "content": _messages(ErrorReply),
+            },
+        },
+    }
+    body = OTHER_BODIES.get(key) or (_messages(each.body) if each.body else None)
+    if body:
+        operation["requestBody"] = {"content": body, "required": key in OTHER_BODIES}
+    return operation
+
+
+def _messages(type_: type | None) -> Document:
+    """Return the content of a message, which goes in two encodings."""
+    assert type_ is not None
+    schema = {"$ref": SCHEMAS.format(name=type_.__name__)}
+    return {JSON: {"schema": schema}, MSGPACK: {"schema": schema}}
+
+
+def _path_parameters(each: Endpoint) -> list[Document]:
+    return [{"name": name, "in": "path", "required": True, "schema": dict(ID_SCHEMA)} for name in each.names]
+
+
+def _query_parameters(query: type[Query] | None) -> list[Document]:
+    if query is None:
+        return []
+    docs, hints = field_docs(query), get_type_hints(query)
+    parameters = []
+    for field in msgspec.structs.fields(query):
+        (schema,), _ = msgspec.json.schema_components([hints[field.name]], schema_hook=_special_schema)
+        name = field.encode_name
+        parameters.append({"name": name, "in": "query", "schema": schema, "description": docs.get(name, "")})
+    return parameters
+
+
+def _schemas() -> Document:
+    """Return the schemas of all messages and what they contain, by name."""
+    types = {type_ for each in ENDPOINTS for type_ in (each.body, each.reply) if type_} | {ErrorReply}
+    ordered = sorted(types, key=lambda type_: type_.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, schema_hook=_special_schema, ref_template=SCHEMAS)
+    for name, type_ in _named_types(ordered).items():
+        for field, text in field_docs(type_).items():
+            schemas[name]["properties"][field]["description"] = text
+    return schemas
+
+
+def _named_types(types: list[type]) -> dict[str, type]:
+    """Return the structs that messages are made of, the messages too, by name."""
+    found: dict[str, type] = {}
+
+    def visit(info: Any) -> None:
+        if isinstance(info, msgspec.inspect.StructType):
+            if info.cls.__name__ in found:
+                return
+            found[info.cls.__name__] = info.cls
+        for value in _parts(info):
+            visit(value)
+
+    for type_ in types:
+        visit(msgspec.inspect.type_info(type_))
+    return found
+
+
+def _parts(info: Any) -> list[Any]:
+    """Return the types that a type is made of."""
+    if isinstance(info, msgspec.inspect.StructType):
+        return [field.type for field in info.fields]
+    if isinstance(info, msgspec.inspect.UnionType):
+        return list(info.types)
+    if isinstance(info, msgspec.inspect.DictType):
+        return [info.value_type]
+    if isinstance(info, msgspec.inspect.CollectionType):
+        return [info.item_type]
+    return []
+
+
+def _special_schema(type_: type) -> Document:
+    if type_ is Id:
+        return dict(ID_SCHEMA)
+    raise NotImplementedError

@@ -1,0 +1,162 @@
+"""Alive, ready, version, runtimes, figures, and the description of the API."""
+
+import re
+from pathlib import Path
+
+import pytest
+from house import House
+from openapi_spec_validator import validate
+
+from piecework.protocol.codes import Code
+from piecework.protocol.messages import JobList
+from server.api.docs import marked
+from server.api.endpoint import ENDPOINTS
+from server.api.fielddocs import field_docs, member_docs
+
+
+def test_ping_healthz_and_version_answer(house: House):
+    assert house.call("GET", "/ping") == {"code": 0, "status": "ok", "message": "pong"}
+    assert house.call("GET", "/healthz")["message"] == "alive"
+    assert house.call("GET", "/sys/version")["version"] == "0.1.0"
+
+
+def test_the_server_is_ready_while_database_and_blob_store_are_there(house: House):
+    assert house.call("GET", "/readyz")["message"] == "ready"
+
+
+def test_the_server_is_alive_but_not_ready_without_its_blob_store(house: House):
+    (house.data / "blobs" / "incoming").rmdir()
+    assert house.call("GET", "/readyz", status=503)["code"] == 8
+    house.call("GET", "/healthz")
+
+
+def test_the_server_is_alive_but_not_ready_without_its_database(house: House):
+    house.services.database.engine.dispose()
+    for path in house.data.glob("piecework.db*"):
+        path.unlink()
+    house.data.joinpath("piecework.db").mkdir()
+    assert house.call("GET", "/readyz", status=503)["code"] == 9
+    house.call("GET", "/healthz")
+
+
+def test_runtimes_are_counted_with_their_workers_and_jobs(house: House):
+    worker = house.new_worker("wasi", "python+numpy")
+    house.new_worker("wasi")
+    wasi, numpy = house.new_lambda(runtime="wasi"), house.new_lambda(runtime="python")
+    for _ in range(3):
+        house.submit(wasi)
+    house.submit(numpy, tags=["+gpu"])
+    house.submit(house.new_lambda(runtime="nobody-has-it"))
+    house.lease(worker)
+    assert house.call("GET", "/sys/runt/stat")["runtimes"] == {
+        "nobody-has-it": {"workers": 0, "enqueued": 1, "running": 0},
+        "python": {"workers": 1, "enqueued": 1, "running": 0},
+        "python+numpy": {"workers": 1, "enqueued": 0, "running": 0},
+        "wasi": {"workers": 2, "enqueued": 2, "running": 1},
+    }
+
+
+def test_a_worker_that_was_not_heard_of_for_a_minute_offers_nothing(house: House):
+    house.new_worker("wasi")
+    house.clock.forward(61)
+    assert house.call("GET", "/sys/runt/stat")["runtimes"] == {}
+
+
+def _figures(house: House) -> dict[str, float]:
+    text = house.client.get("/metrics").get_data(as_text=True)
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+def test_metrics_count_jobs_workers_and_requests(house: House):
+    worker = house.new_worker()
+    lambda_ = house.new_lambda()
+    for _ in range(3):
+        house.submit(lambda_)
+    house.submit(lambda_, delay_s=60)
+    house.lease(worker)
+    house.call("GET", "/job/7", status=404)
+    found = _figures(house)
+    assert found['piecework_jobs{state="Enqueued"}'] == 2
+    assert found['piecework_jobs{state="Running"}'] == 1
+    assert found['piecework_jobs{state="Waiting"}'] == 1
+    assert found['piecework_workers{state="busy"}'] == 1
+    assert found['piecework_requests_total{method="POST",path="/job",status="200"}'] == 4
+    assert found['piecework_requests_total{method="GET",path="/job/<job>",status="404"}'] == 1
+    assert found['piecework_request_seconds_count{method="POST",path="/job"}'] == 4
+    assert found['piecework_waiting_requests{for="contract"}'] == 0
+    assert found["piecework_writes_total"] >= found["piecework_commits_total"] >= 6
+
+
+def test_metrics_of_unknown_paths_and_methods_share_one_line(house: House):
+    for path in ("/a", "/b", "/c"):
+        house.client.get(path)
+    house.client.open("/job", method="BREW")
+    assert _figures(house)['piecework_request_seconds_count{method="other",path="other"}'] == 4
+
+
+def test_two_apps_count_apart(house: House, tmp_path: Path):
+    other = House(tmp_path / "other")
+    other.call("GET", "/ping")
+    other.close()
+    assert 'piecework_requests_total{method="GET",path="/ping",status="200"}' not in _figures(house)
+
+
+def test_the_openapi_document_is_valid_and_has_every_endpoint(house: House):
+    document = house.call("GET", "/openapi.json")
+    validate(document)
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert described == {(each.method, each.path.replace("<", "{").replace(">", "}")) for each in ENDPOINTS}
+
+
+def test_the_openapi_document_describes_ids_fields_and_both_encodings(house: House):
+    document = house.call("GET", "/openapi.json")
+    lambda_id = document["components"]["schemas"]["JobInfo"]["properties"]["lambda_id"]
+    assert (lambda_id["type"], lambda_id["pattern"]) == ("string", "^[0-9]{1,19}$")
+    next_page = document["components"]["schemas"]["JobList"]["properties"]["next"]
+    assert next_page["description"] == field_docs(JobList)["next"] != ""
+    reply = document["paths"]["/job/{job}"]["get"]["responses"]["200"]["content"]
+    assert set(reply) == {"application/json", "application/msgpack"}
+    parameters = {each["name"]: each for each in document["paths"]["/job/{job}"]["get"]["parameters"]}
+    assert parameters["except"]["in"] == "query"
+    assert parameters["job"]["in"] == "path"
+
+
+def test_every_operation_has_a_summary_and_a_name_of_its_own(house: House):
+    operations = [each for item in house.call("GET", "/openapi.json")["paths"].values() for each in item.values()]
+    assert all(len(each["summary"]) > 10 for each in operations)
+    names = [each["operationId"] for each in operations]
+    assert len(set(names)) == len(names)
+
+
+def test_the_docs_page_lists_every_endpoint_message_and_code(house: House):
+    page = house.client.get("/docs").get_data(as_text=True)
+    for each in ENDPOINTS:
+        path = each.path.replace("<", "{").replace(">", "}")
+        assert re.search(rf">{each.method}</b> <code>{re.escape(path)}</code>", page), each
+    for name in house.call("GET", "/openapi.json")["components"]["schemas"]:
+        assert f'id="{name}"' in page
+    for code in Code:
+        assert code.name in page
+
+
+def test_the_docs_page_loads_nothing_but_itself(house: House):
+    response = house.client.get("/docs")
+    page = response.get_data(as_text=True)
+    assert not re.search(r"(src|action)=|https?://|<script|@import|url\(", page)
+    assert response.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+    targets = re.findall(r'href="#([^"]+)"', page)
+    assert targets
+    assert all(f'id="{target}"' in page for target in targets)
+
+
+def test_every_code_is_explained():
+    assert set(member_docs(Code)) == {code.name for code in Code}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("say `a<b` twice", "say <code>a&lt;b</code> twice"), ("``x``", "<code>x</code>"), ("<b>", "&lt;b&gt;")],
+)
+def test_backticks_become_code_and_nothing_else_becomes_markup(text: str, shown: str):
+    assert str(marked(text)) == shown
