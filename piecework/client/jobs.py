@@ -53,7 +53,6 @@ class JobOptions(TypedDict, total=False):
     args: list[str]
     env: dict[str, str]
     key: str
-    retain_s: float
 
 
 class JobCalls(LambdaCalls):

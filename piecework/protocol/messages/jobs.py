@@ -17,8 +17,8 @@ from piecework.protocol.states import JobState
 Seconds = Annotated[float, Meta(ge=0, le=10 * 366 * 86_400)]
 """A duration in seconds: not negative, at most ten years."""
 
-LATER_OPTIONS = ("after", "on_failure", "group", "concurrency_key", "rate_key")
-"""Options that the protocol names and this server refuses: ignoring them would run jobs too early."""
+LATER_OPTIONS = ("after", "on_failure", "group", "concurrency_key", "rate_key", "retain_s")
+"""Options that the protocol names and this server refuses: ignoring them would break what they ask for."""
 
 
 class Backoff(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
@@ -68,13 +68,12 @@ class JobSpec(Message, kw_only=True):
     """Added to the lambda's environment."""
     key: Maybe[str | None] = UNSET
     """Idempotency key: the same key with the same content is the same job."""
-    retain_s: Maybe[Seconds | None] = UNSET
-    """How long the result is kept after the end, seconds."""
     after: Any = UNSET
     on_failure: Any = UNSET
     group: Any = UNSET
     concurrency_key: Any = UNSET
     rate_key: Any = UNSET
+    retain_s: Any = UNSET
 
     def lambda_id(self) -> Id | None:
         """Return the lambda under whichever name it was sent; None when it was not sent."""

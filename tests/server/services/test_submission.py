@@ -167,6 +167,7 @@ def test_inline_input_is_a_blob_of_its_own(house: House, content: dict, stored: 
         ({"status": "asleep"}, 422, "no job state"),
         ({"after": ["1"]}, 422, "after"),
         ({"group": "g"}, 422, "group"),
+        ({"retain_s": 5}, 422, "retain_s"),
         ({"args": ["x" * 300_000]}, 422, "262144"),
         ({"jobs": [{"lambda": "1"}] * 11}, 422, "at most 10"),
     ],
