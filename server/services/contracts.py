@@ -72,8 +72,9 @@ class Contracts:
     def contract(self, worker_id: int, request: ContractRequest) -> Contracted:
         """Record the request's outcomes, then lease jobs to the worker, waiting for one if it asks for that.
 
-        With outcomes to acknowledge it never waits. Raises WorkerNotFound, WorkerRetired, InvalidRequest, Busy or
-        Stopping; then nothing was recorded or leased.
+        With outcomes to acknowledge it never waits; with room for none it ends the worker's other waits, so that
+        an agent that stops need not sit out its poll. Raises WorkerNotFound, WorkerRetired, InvalidRequest, Busy
+        or Stopping; then nothing was recorded or leased.
         """
         room = 1 if request.max is UNSET else request.max
         if room > self._settings.contract_max:
@@ -83,6 +84,8 @@ class Contracts:
         reports = self._outcomes.prepare(request.outcomes)
         deadline = time.monotonic() + self._patience_s(request.timeout)
         turn = self._take_turn(worker_id, request, room, reports)
+        if not room:
+            self._bell.waiters.dismiss(worker_id)
         if turn.contracted.jobs or reports or not room or time.monotonic() >= deadline:
             return turn.contracted
         return self._wait_for_job(turn, request, room, deadline)
@@ -93,10 +96,11 @@ class Contracts:
 
     def _wait_for_job(self, turn: _Turn, request: ContractRequest, room: int, deadline: float) -> Contracted:
         tags = worker_tags(turn.worker.tags, request.all_tags())
+        fits = partial(admits, runtimes=turn.worker.runtimes, tags=tags)
         while not turn.contracted.drain or not request.is_extended:
-            with self._bell.waiters.park(partial(admits, runtimes=turn.worker.runtimes, tags=tags)) as waiter:
+            with self._bell.waiters.park(turn.worker.id, fits) as waiter:
                 turn = self._take_turn(turn.worker.id, request, room, [])
-                if turn.contracted.jobs or not waiter.wait(deadline - time.monotonic()):
+                if turn.contracted.jobs or not waiter.wait(deadline - time.monotonic()) or waiter.dismissed:
                     break
         return turn.contracted
 

@@ -20,12 +20,14 @@ Admits = Callable[[Lane], bool]
 class Waiter:
     """One waiting request. It sleeps at most once; waking it before it sleeps is not lost."""
 
-    __slots__ = ("_lock", "_woken")
+    __slots__ = ("_lock", "_woken", "dismissed")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
         self._woken = False
+        self.dismissed = False
+        """Woken because nobody wants its answer any more."""
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until woken. Returns False when ``timeout_s`` passed first."""
@@ -63,18 +65,18 @@ class Waiters(_Register):
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
-        self._parked: dict[Waiter, Admits] = {}
+        self._parked: dict[Waiter, tuple[int, Admits]] = {}
 
     @contextmanager
-    def park(self, admits: Admits) -> Iterator[Waiter]:
-        """Register a waiter for jobs in lanes that ``admits`` approves. Raises Busy or Stopping.
+    def park(self, worker_id: int, admits: Admits) -> Iterator[Waiter]:
+        """Register a worker's waiter for jobs in lanes that ``admits`` approves. Raises Busy or Stopping.
 
         Look for a job after parking and before sleeping: a job that comes in between wakes the waiter.
         """
         waiter = Waiter()
         with self._lock:
             self._enter()
-            self._parked[waiter] = admits
+            self._parked[waiter] = worker_id, admits
         try:
             yield waiter
         finally:
@@ -86,12 +88,20 @@ class Waiters(_Register):
         """Wake one waiter for each of ``jobs`` new jobs of a lane, those who wait longest first."""
         with self._lock:
             chosen: list[Waiter] = []
-            for waiter, admits in self._parked.items():
+            for waiter, (_, admits) in self._parked.items():
                 if len(chosen) == jobs:
                     break
                 if admits(lane):
                     chosen.append(waiter)
             for waiter in chosen:
+                del self._parked[waiter]
+                waiter.wake()
+
+    def dismiss(self, worker_id: int) -> None:
+        """End the waits of a worker without a job."""
+        with self._lock:
+            for waiter in [each for each, (owner, _) in self._parked.items() if owner == worker_id]:
+                waiter.dismissed = True
                 del self._parked[waiter]
                 waiter.wake()
 

@@ -20,7 +20,7 @@ class ContractRequest(Message, kw_only=True):
     timeout: float | None = None
     """Seconds to wait for a job; the server answers before."""
     max: Maybe[Annotated[int, Meta(ge=0)]] = UNSET
-    """Lease up to this many jobs; 0 hands in outcomes only."""
+    """Lease up to this many jobs; 0 hands in outcomes only, and ends the polls that the worker holds."""
     inline_max_bytes: Annotated[int, Meta(ge=0)] = 0
     """Inputs up to this size come inside the reply."""
     outcomes: list[Outcome] = []

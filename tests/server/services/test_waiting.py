@@ -56,16 +56,22 @@ def test_one_job_wakes_one_of_many_and_the_others_wait_on(house: House, pool):
     until(lambda: sum(future.done() for future in waiting) == 1)
     assert len(house.services.waiters) == 9
     house.services.release_waiters()
-    assert (
-        sorted(len(future.result(PATIENCE_S).jobs) for future in waiting if not future.exception(PATIENCE_S))[-1]
-        == 1
-    )
+    assert max(len(each.result(PATIENCE_S).jobs) for each in waiting if not each.exception(PATIENCE_S)) == 1
 
 
 def test_a_contract_is_not_woken_by_jobs_that_it_may_not_run(house: House, pool):
     waiting = start_contract(house, pool, house.new_worker("lua5.4"))
     house.submit(house.new_lambda())
     job = house.submit(house.new_lambda(runtime="lua5.4"))
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_a_contract_for_no_jobs_ends_the_polls_of_its_worker_and_no_others(house: House, pool):
+    stopping, working = house.new_worker(), house.new_worker()
+    ended, waiting = start_contract(house, pool, stopping), start_contract(house, pool, working)
+    house.contract(stopping, max=0)
+    assert not ended.result(PATIENCE_S).jobs
+    job = house.submit(house.new_lambda())
     assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
 
 
@@ -166,23 +172,23 @@ def test_stopping_answers_everyone_and_takes_nobody(house: House, pool):
 
 def test_more_waiters_than_the_cap_are_refused():
     waiters = Waiters(1)
-    with waiters.park(lambda _: True), pytest.raises(Busy), waiters.park(lambda _: True):
+    with waiters.park(1, lambda _: True), pytest.raises(Busy), waiters.park(1, lambda _: True):
         pass
-    with waiters.park(lambda _: True):
+    with waiters.park(1, lambda _: True):
         assert len(waiters) == 1
     assert len(waiters) == 0
 
 
 def test_a_waiter_that_is_woken_before_it_sleeps_does_not_sleep():
     waiters = Waiters(10)
-    with waiters.park(lambda _: True) as waiter:
+    with waiters.park(1, lambda _: True) as waiter:
         waiters.wake(LANE, 1)
         assert waiter.wait(0)
 
 
 def test_those_who_wait_longest_are_woken_first():
     waiters = Waiters(10)
-    with waiters.park(lambda _: True) as first, waiters.park(lambda _: True) as second:
+    with waiters.park(1, lambda _: True) as first, waiters.park(1, lambda _: True) as second:
         waiters.wake(LANE, 1)
         assert (first.wait(0), second.wait(0)) == (True, False)
 
