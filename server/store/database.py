@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, TimeoutError as PoolTimeout
 
 from server.errors import DatabaseAway, StorageFull
 
@@ -75,7 +75,8 @@ def translated_errors() -> Iterator[None]:
         cause = str(error.orig)
         if "disk is full" in cause or getattr(error.orig, "sqlstate", None) == "53100":
             raise StorageFull("the disk is full; nothing of this request was stored") from error
-        if isinstance(error, OperationalError) or error.connection_invalidated:
+        # A plain DatabaseError is what SQLite says of a file that is damaged, or is something else.
+        if isinstance(error, OperationalError) or type(error) is DatabaseError or error.connection_invalidated:
             raise DatabaseAway(f"the database does not answer: {cause.splitlines()[0]}") from error
         raise
 
