@@ -1,0 +1,74 @@
+"""Two control servers on one PostgreSQL database: what one does, the other's waiting requests learn."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from house import House, finished
+from places import migrate
+from postgres import Cluster
+
+from piecework.protocol.messages import ContractRequest
+from piecework.protocol.states import JobState
+
+pytestmark = pytest.mark.integration
+PATIENCE_S = 10.0
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> Iterator[tuple[House, House]]:
+    """Two servers with clocks, data directories and ids of their own."""
+    cluster = Cluster(tmp_path / "postgres")
+    url = cluster.create_database("two")
+    migrate(url)
+    pair = House(tmp_path / "a", database_url=url), House(tmp_path / "b", database_url=url)
+    for house in pair:
+        house.services.start()
+    yield pair
+    for house in pair:
+        house.close()
+    cluster.close()
+
+
+def test_a_submit_at_one_wakes_a_contract_at_the_other_and_its_end_wakes_a_reader(houses: tuple[House, House]):
+    here, there = houses
+    worker, lambda_ = there.new_worker(), here.new_lambda()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(there.services.contracts.contract, int(worker), ContractRequest(max=1, timeout=20.0))
+        job = here.submit(lambda_)
+        contracted = waiting.result(PATIENCE_S)
+        assert [found.id for found in contracted.jobs] == [int(job)]
+        reader = pool.submit(here.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0)
+        there.finish(worker, finished({"job": job, "lease": contracted.lease}, "done"))
+        assert reader.result(PATIENCE_S).state is JobState.FINISHED
+    assert here.call("GET", f"/job/{job}?output=inline")["output"]["text"] == "done"
+
+
+def test_contracts_at_both_never_lease_a_job_twice(houses: tuple[House, House]):
+    jobs = 200
+    lambda_ = houses[0].new_lambda()
+    body = {"jobs": [{"lambda": lambda_}] * jobs}
+    ids = houses[0].call("POST", "/job", body)["ids"]
+    leased: list[str] = []
+    lock = threading.Lock()
+
+    def work(house: House) -> None:
+        worker = house.new_worker()
+        request = ContractRequest(max=3, timeout=0)
+        while found := house.services.contracts.contract(int(worker), request).jobs:
+            with lock:
+                leased.extend(str(job.id) for job in found)
+
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(work, house) for house in houses for _ in range(4)]:
+            future.result(60)
+    assert sorted(leased) == sorted(ids)
+
+
+def test_both_give_ids_of_their_own(houses: tuple[House, House]):
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(house.new_worker) for house in houses * 50]
+        ids = [future.result(PATIENCE_S) for future in futures]
+    assert len(set(ids)) == 100
