@@ -62,7 +62,7 @@ static struct colour shade(double re, double im, int limit) {
         x = next_x;
     }
     double smooth_turns = turns - log2(log(x * x + y * y) / log(ESCAPE_SQUARED));
-    struct colour colour = gradient_at(0.48 * log(smooth_turns + 1) - 0.35);
+    struct colour colour = gradient_at(0.42 * log(smooth_turns + 1) - 1.42);
 
     /* z divided by its derivative points up the slope; the sun stands in the upper left. */
     double size = dx * dx + dy * dy, up_x = (x * dx + y * dy) / size, up_y = (y * dx - x * dy) / size;
