@@ -163,7 +163,13 @@ class Outcomes:
         assert isinstance(outcome.error, JobError)
         repeats = self._lambdas.get(job.lambda_id).options.deterministic
         return retries.end_failed(
-            job, _cut(outcome.error), usage=outcome.usage, now=now, repeats=repeats, random=self._chance
+            job,
+            _cut(outcome.error),
+            usage=outcome.usage,
+            now=now,
+            repeats=repeats,
+            vanished_max=self._settings.vanished_max,
+            random=self._chance,
         )
 
     def _store(

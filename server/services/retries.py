@@ -30,14 +30,17 @@ def end_handed_back(job: Job) -> LeaseEnd:
     return replace(_end(job, JobState.ENQUEUED), attempt=max(0, job.attempt - 1))
 
 
-def end_failed(job: Job, error: JobError, *, usage: Usage, now: int, repeats: bool, random: Random) -> LeaseEnd:
+def end_failed(
+    job: Job, error: JobError, *, usage: Usage, now: int, repeats: bool, vanished_max: int, random: Random
+) -> LeaseEnd:
     """The attempt failed: try again after a while, or give up.
 
-    ``repeats``: the lambda is deterministic, so that a trap would come again.
+    ``repeats``: the lambda is deterministic, so that a trap would come again. ``vanished_max``: attempts that the
+    worker, not the guest, is to blame for cost none of the job's own, but have that budget.
     """
     gone = job.vanished + (error.kind is ErrorKind.WORKER)
     end = replace(_end(job, JobState.FAILED), vanished=gone, error=error, usage=usage)
-    if not _is_worth_another(job, error, gone, repeats=repeats):
+    if gone > vanished_max or not _is_worth_another(job, error, gone, repeats=repeats):
         return replace(end, finished_at=now)
     wait_s = _backoff_s(job.options.backoff, max(1, job.attempt - gone), random)
     if wait_s <= 0:

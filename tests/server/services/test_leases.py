@@ -105,6 +105,14 @@ def test_a_vanished_worker_costs_no_attempt_but_has_a_budget(house: House):
     assert "4 workers vanished" in info["error"]["message"]
 
 
+def test_a_job_that_no_worker_can_run_fails_when_the_budget_for_workers_is_spent(house: House):
+    worker, job = house.new_worker(), house.submit(house.new_lambda(), backoff={"kind": "none"})
+    for _ in range(4):
+        house.finish(worker, failed(house.lease(worker), "worker", "the disk is full"))
+    info = house.call("GET", f"/job/{job}")
+    assert (info["state"], info["attempt"], info["error"]["kind"]) == ("Fail_Execution", 4, "worker")
+
+
 def test_the_timekeeper_rescues_without_any_contract(house: House):
     worker, job = house.new_worker(), house.submit(house.new_lambda())
     house.lease(worker)
