@@ -1,0 +1,91 @@
+# The two commands for a newcomer: `make demo` and `make test`. Both set up what they need in .venv.
+# Needs Python 3.11 or newer: `make PYTHON=python3.12 demo` chooses one.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+TIMEFORMAT := %1R s
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
+
+export TIMEFORMAT
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+# --- Set-up. The stamps make it a no-op until what is installed changes. ---
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Piecework needs Python 3.11 or newer, \
+	this is " + sys.version.split()[0] + ". Choose another: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-all: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing Piecework into $(VENV) ..."
+	@time $(INSTALL) --editable '.[all]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing Piecework and what its tests need into $(VENV) ..."
+	@time $(INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-all
+
+.PHONY: setup
+setup: $(VENV)/.installed-dev ## Install everything that development needs into .venv
+
+# --- Using it ---
+
+.PHONY: demo
+demo: $(VENV)/.installed-all ## Run a server, two agents and real jobs; check and show the results
+	@$(BIN)/python demo/run.py
+
+.PHONY: run
+run: $(VENV)/.installed-all ## Run a server on port 8000 and an agent on this machine until Ctrl-C
+	@$(BIN)/python demo/serve.py
+
+# --- Checking it ---
+
+.PHONY: test-fast
+test-fast: $(VENV)/.installed-dev ## Run the fast tests
+	@echo "Fast tests:"
+	@time $(BIN)/python -m pytest -m "not integration"
+
+.PHONY: test
+test: test-fast ## Run all tests: the fast ones, then those with real servers, agents and databases
+	@echo "Integration tests:"
+	@time $(BIN)/python -m pytest -m integration --durations=5
+
+.PHONY: coverage
+coverage: $(VENV)/.installed-dev ## Run all tests and show which lines none of them reaches
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+.PHONY: check
+check: $(VENV)/.installed-dev ## Check format, style, types and layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+# --- Now and then ---
+
+.PHONY: samples
+samples: $(VENV)/.installed-dev ## Build samples/*.wasm from their C sources
+	@$(BIN)/python samples/build.py
+
+.PHONY: constraints
+constraints: ## Write constraints.txt anew: the newest versions that pyproject.toml allows
+	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	@build/constraints/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --exclude-editable; } > build/new.txt
+	@mv build/new.txt constraints.txt
+	@rm -rf build/constraints
+
+.PHONY: clean
+clean: ## Remove .venv and everything that was built or cached here
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .coverage* htmlcov demo/picture.png
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
