@@ -120,12 +120,12 @@ class Contracts:
         now = self._clock()
         worker = hear_of(connection, require_worker(connection, worker_id), request.incarnation, now)
         recorded = self._outcomes.record(connection, worker_id, reports) if reports else Recorded()
-        overdue = move_overdue(connection, self._settings, now)
-        changes = Changes(overdue.enqueued + recorded.changes.enqueued, overdue.jobs | recorded.changes.jobs)
+        changes = recorded.changes
+        changes.add(move_overdue(connection, self._settings, now))
         contracted = Contracted(acks=recorded.acks, drain=worker.draining)
         if room and not worker.draining:
             contracted = self._claim(connection, worker, request, room, contracted.acks, now)
-        changes.jobs |= {job.id for job in contracted.jobs}
+        changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
         return _Turn(contracted, changes, worker)
 
     def _claim(
@@ -154,7 +154,8 @@ class Contracts:
         Raises WorkerNotFound or WorkerRetired. Safe to repeat.
         """
         reply = self._database.write(lambda connection: self._beat(connection, worker_id, request))
-        self._bell.ring(Changes(jobs={part.job for part in request.logs}))
+        logged = dict.fromkeys((int(part.job) for part in request.logs), JobState.RUNNING)
+        self._bell.ring(Changes(jobs=logged))
         return reply
 
     def _beat(self, connection: Connection, worker_id: int, request: HeartbeatRequest) -> HeartbeatReply:

@@ -1,7 +1,7 @@
 """Jobs: reading them, waiting for them, cancelling them."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from piecework.protocol.states import JobState
@@ -9,7 +9,7 @@ from server.errors import InvalidRequest, JobNotFound
 from server.services.claims import admits
 from server.services.data import Data
 from server.services.lambdas import Lambdas
-from server.services.waiting import Bell, Changes
+from server.services.waiting import Bell, Changes, Concerns
 from server.services.workers import GONE_MS
 from server.settings import Settings
 from server.store import blobs, events, jobs, lanes, leases, logs, workers
@@ -70,39 +70,39 @@ class Jobs:
         Raises JobNotFound, Busy or Stopping.
         """
 
-        def is_decided(found: Mapping[int, Job]) -> bool:
-            return found[id_].state is wanted or found[id_].state.is_final
-
-        return self._wait([id_], is_decided, timeout_s)[id_]
+        self._wait([id_], lambda _, state: state is wanted or state.is_final, timeout_s)
+        return self.get(id_)
 
     def wait_for_ends(self, ids: Sequence[int], timeout_s: float, *, need_all: bool) -> dict[int, Job]:
         """Return jobs by id once any, or all, of them are final, or the time is over. Raises like ``wait_for``."""
-        settled = all if need_all else any
-        return self._wait(ids, lambda found: settled(job.state.is_final for job in found.values()), timeout_s)
+        pending = set(ids)
+
+        def is_over(id_: int, state: JobState) -> bool:
+            if state.is_final:
+                pending.discard(id_)
+            return not pending if need_all else state.is_final
+
+        check_count(ids)
+        self._wait(ids, is_over, timeout_s)
+        return self.get_many(ids)
 
     def get_many(self, ids: Sequence[int]) -> dict[int, Job]:
         """Return jobs by id. Raises JobNotFound, and InvalidRequest when there are too many."""
-        if len(ids) > IDS_MAX:
-            raise InvalidRequest(f"{len(ids)} ids in one request; at most {IDS_MAX} are taken")
+        check_count(ids)
         with self._database.read() as connection:
             found = jobs.find_jobs(connection, ids)
-        missing = set(ids) - found.keys()
-        if missing:
-            raise JobNotFound(f"there is no job {min(missing)}")
+        _check_all_found(ids, found)
         return found
 
-    def _wait(
-        self, ids: Sequence[int], is_over: Callable[[Mapping[int, Job]], bool], timeout_s: float
-    ) -> dict[int, Job]:
-        found = self.get_many(ids)
-        deadline = time.monotonic() + min(timeout_s, self._settings.wait_max_s)
-        while not is_over(found) and time.monotonic() < deadline:
-            with self._bell.watch.park(ids) as waiter:
-                found = self.get_many(ids)
-                if is_over(found) or not waiter.wait(deadline - time.monotonic()):
-                    break
-            found = self.get_many(ids)
-        return found
+    def _wait(self, ids: Sequence[int], concerns: Concerns, timeout_s: float) -> None:
+        """Return when ``concerns`` approved of a job's present or next state, or the time is over."""
+        with self._bell.watch.park(ids, concerns) as waiter:
+            with self._database.read() as connection:
+                states = jobs.find_states(connection, ids)
+            _check_all_found(ids, states)
+            approved = [concerns(id_, state) for id_, state in states.items()]
+            if not any(approved):
+                waiter.wait(min(timeout_s, self._settings.wait_max_s))
 
     def list_page(self, which: JobFilter, *, before: int, limit: int) -> list[Job]:
         """Return jobs that fit, with ids below ``before``, newest first."""
@@ -133,7 +133,7 @@ class Jobs:
         """
         deadline = time.monotonic() + min(timeout_s, self._settings.wait_max_s)
         while True:
-            with self._bell.watch.park([id_]) as waiter:
+            with self._bell.watch.park([id_], lambda *_: True) as waiter:
                 with self._database.read() as connection:
                     job = require_job(connection, id_)
                     log = logs.find_log(connection, id_) or Log(0, b"", job.attempt)
@@ -155,7 +155,7 @@ class Jobs:
             return require_job(connection, id_)
 
         job = self._database.write(cancel)
-        self._bell.ring(Changes(jobs={id_}))
+        self._bell.ring(Changes(jobs={id_: job.state}))
         return job
 
     def advise(self, job: Job) -> str | None:
@@ -170,6 +170,18 @@ class Jobs:
         wanted = [f"+{tag}" for tag in sorted(lane.necessary)] + [f"-{tag}" for tag in sorted(lane.rejected)]
         tags = f" with tags {' '.join(wanted)}" if wanted else ""
         return f"no worker that was heard of lately offers the runtime {lane.runtime}{tags}"
+
+
+def check_count(ids: Sequence[int]) -> None:
+    """Raise InvalidRequest when a request names more jobs than one may."""
+    if len(ids) > IDS_MAX:
+        raise InvalidRequest(f"{len(ids)} ids in one request; at most {IDS_MAX} are taken")
+
+
+def _check_all_found(ids: Iterable[int], found: Iterable[int]) -> None:
+    missing = set(ids) - set(found)
+    if missing:
+        raise JobNotFound(f"there is no job {min(missing)}")
 
 
 def require_job(connection: Connection, id_: int) -> Job:

@@ -148,9 +148,7 @@ class Outcomes:
             detail = "handed back"
         event = Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail)
         recorded.trail.append(event)
-        recorded.changes.jobs.add(job.id)
-        if end.state is JobState.ENQUEUED:
-            recorded.changes.enqueued[job.lane_id] += 1
+        recorded.changes.note(job.id, job.lane_id, end.state)
 
     def _end(self, job: Job, report: Report, now: int) -> LeaseEnd:
         outcome = report.outcome

@@ -26,9 +26,7 @@ def move_overdue(connection: Connection, settings: Settings, now: int) -> Change
         if event is None:
             continue  # another request was quicker
         trail.append(event)
-        changes.jobs.add(job.id)
-        if event.state is JobState.ENQUEUED:
-            changes.enqueued[job.lane_id] += 1
+        changes.note(job.id, job.lane_id, event.state)
     events.add_events(connection, trail)
     return changes
 

@@ -97,9 +97,9 @@ class Timekeeper:
         if not watched and not len(self._bell.waiters):
             return
         with self._database.read() as connection:
-            final = [id_ for id_, state in jobs.find_states(connection, watched).items() if state.is_final]
+            states = jobs.find_states(connection, watched)
             waiting = lanes.lanes_with_jobs(connection)
-        changes = Changes(jobs=set(final))
+        changes = Changes(jobs=states)
         changes.enqueued.update({lane.id: ALL for lane in waiting})
         self._bell.ring(changes)
 

@@ -117,9 +117,8 @@ class Updates:
             return
         now = self._clock()
         moved = self._database.write(lambda connection: _move(connection, job.id, state, now))
-        changes = Changes(jobs={job.id})
-        if moved.state is JobState.ENQUEUED:
-            changes.enqueued[moved.lane_id] += 1
+        changes = Changes()
+        changes.note(moved.id, moved.lane_id, moved.state)
         self._bell.ring(changes)
 
 

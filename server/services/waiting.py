@@ -5,16 +5,19 @@ Each waiting request has a lock of its own, so that an event wakes exactly the r
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from piecework.protocol.states import JobState
 from server.errors import Busy, Stopping
 from server.store import lanes
 from server.store.database import Database
 from server.store.records import Lane
 
 Admits = Callable[[Lane], bool]
+Concerns = Callable[[int, JobState], bool]
+"""Whether it is what a reader waits for that a job is now in a state."""
 
 
 class Waiter:
@@ -115,15 +118,15 @@ class Waiters(_Register):
 
 
 class JobWatch(_Register):
-    """Readers that wait for a change of some jobs."""
+    """Readers that wait for something to happen to some jobs."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
-        self._watched: dict[int, list[Waiter]] = {}
+        self._watched: dict[int, dict[Waiter, Concerns]] = {}
 
     @contextmanager
-    def park(self, job_ids: Iterable[int]) -> Iterator[Waiter]:
-        """Register a waiter for a change of any of the jobs. Raises Busy or Stopping.
+    def park(self, job_ids: Iterable[int], concerns: Concerns) -> Iterator[Waiter]:
+        """Register a waiter for what ``concerns`` approves of. Raises Busy or Stopping.
 
         Read the jobs after parking and before sleeping: a change in between wakes the waiter.
         """
@@ -131,7 +134,7 @@ class JobWatch(_Register):
         with self._lock:
             self._enter()
             for id_ in ids:
-                self._watched.setdefault(id_, []).append(waiter)
+                self._watched.setdefault(id_, {})[waiter] = concerns
         try:
             yield waiter
         finally:
@@ -142,16 +145,17 @@ class JobWatch(_Register):
 
     def _forget(self, id_: int, waiter: Waiter) -> None:
         waiting = self._watched[id_]
-        waiting.remove(waiter)
+        del waiting[waiter]
         if not waiting:
             del self._watched[id_]
 
-    def wake(self, job_ids: Iterable[int]) -> None:
-        """Wake everyone who waits for one of these jobs."""
+    def wake(self, states: Mapping[int, JobState]) -> None:
+        """Wake those whom it concerns that these jobs are in these states now."""
         with self._lock:
-            for id_ in job_ids:
-                for waiter in self._watched.get(id_, ()):
-                    waiter.wake()
+            for id_, state in states.items():
+                for waiter, concerns in self._watched.get(id_, {}).items():
+                    if concerns(id_, state):
+                        waiter.wake()
 
     def watched(self) -> list[int]:
         """Return the jobs that somebody waits for."""
@@ -173,8 +177,19 @@ class Changes:
 
     enqueued: Counter[int] = field(default_factory=Counter)
     """Jobs that can now be contracted, by lane id."""
-    jobs: set[int] = field(default_factory=set)
-    """Jobs whose state changed."""
+    jobs: dict[int, JobState] = field(default_factory=dict)
+    """The new states of jobs that changed."""
+
+    def note(self, job_id: int, lane_id: int, state: JobState) -> None:
+        """Add a job that went to another state."""
+        self.jobs[job_id] = state
+        if state is JobState.ENQUEUED:
+            self.enqueued[lane_id] += 1
+
+    def add(self, later: "Changes") -> None:
+        """Add what happened after this."""
+        self.enqueued += later.enqueued
+        self.jobs |= later.jobs
 
 
 class Bell:

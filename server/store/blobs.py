@@ -52,7 +52,7 @@ def find_blobs(connection: Connection, ids: Iterable[int]) -> dict[int, Blob]:
     wanted = sorted(set(ids) - {0})
     if not wanted:
         return {}
-    return {row.id: Blob(*row) for row in connection.execute(_by_ids, {"ids": wanted})}
+    return {row.id: Blob(*row) for row in connection.execute(_by_ids, {"ids": wanted}).all()}
 
 
 def find_digests(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[bytes, int]]:
@@ -60,7 +60,7 @@ def find_digests(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[
     wanted = sorted(set(ids) - {0})
     if not wanted:
         return {}
-    return {row.id: (row.sha256, row.size) for row in connection.execute(_facts_by_ids, {"ids": wanted})}
+    return {row.id: (row.sha256, row.size) for row in connection.execute(_facts_by_ids, {"ids": wanted}).all()}
 
 
 def is_used(connection: Connection, id_: int) -> bool:

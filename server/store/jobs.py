@@ -112,17 +112,17 @@ def find_job(connection: Connection, id_: int) -> Job | None:
 
 def find_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id."""
-    return {row.id: to_job(row) for row in connection.execute(_by_ids, {"ids": sorted(set(ids))})}
+    return {row.id: to_job(row) for row in connection.execute(_by_ids, {"ids": sorted(set(ids))}).all()}
 
 
 def lock_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id; nobody else changes them until the transaction ends."""
-    return {row.id: to_job(row) for row in connection.execute(_lock_by_ids, {"ids": sorted(set(ids))})}
+    return {row.id: to_job(row) for row in connection.execute(_lock_by_ids, {"ids": sorted(set(ids))}).all()}
 
 
 def find_states(connection: Connection, ids: Iterable[int]) -> dict[int, JobState]:
     """Return the states of those of the jobs that exist, by id."""
-    return {row.id: JobState(row.state) for row in connection.execute(_states, {"ids": sorted(set(ids))})}
+    return {row.id: JobState(row.state) for row in connection.execute(_states, {"ids": sorted(set(ids))}).all()}
 
 
 def find_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[int, bytes]]:
@@ -130,7 +130,7 @@ def find_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, tuple
     wanted = sorted(set(keys))
     if not wanted:
         return {}
-    return {row.key: (row.id, row.key_digest) for row in connection.execute(_by_keys, {"keys": wanted})}
+    return {row.key: (row.id, row.key_digest) for row in connection.execute(_by_keys, {"keys": wanted}).all()}
 
 
 def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: int) -> list[Job]:
@@ -143,7 +143,7 @@ def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: i
     if which.tag is not None:
         quoted = msgspec.json.encode(which.tag).decode()
         statement = statement.where(jobs.c.tags.contains(quoted, autoescape=True))
-    return [to_job(row) for row in connection.execute(statement)]
+    return [to_job(row) for row in connection.execute(statement).all()]
 
 
 def cancel_job(connection: Connection, id_: int, now: int) -> bool:

@@ -40,12 +40,12 @@ def find_lambdas(connection: Connection, ids: set[int]) -> dict[int, Lambda]:
     """Return those of the lambdas that exist, by id."""
     if not ids:
         return {}
-    return {row.id: _to_lambda(row) for row in connection.execute(_by_ids, {"ids": sorted(ids)})}
+    return {row.id: _to_lambda(row) for row in connection.execute(_by_ids, {"ids": sorted(ids)}).all()}
 
 
 def list_lambdas(connection: Connection, *, before: int, limit: int) -> list[Lambda]:
     """Return lambdas with ids below ``before``, newest first."""
-    return [_to_lambda(row) for row in connection.execute(_page, {"before": before, "limit": limit})]
+    return [_to_lambda(row) for row in connection.execute(_page, {"before": before, "limit": limit}).all()]
 
 
 def _to_lambda(row: Row[*tuple[Any, ...]]) -> Lambda:

@@ -48,11 +48,11 @@ def ensure_lane(connection: Connection, runtime: str, tags: Iterable[str], new_i
 
 def lanes_with_jobs(connection: Connection) -> list[Lane]:
     """Return the lanes in which a job can be contracted now."""
-    return [_to_lane(row) for row in connection.execute(_with_jobs)]
+    return [_to_lane(row) for row in connection.execute(_with_jobs).all()]
 
 
 def find_lanes(connection: Connection, ids: Iterable[int]) -> list[Lane]:
-    return [_to_lane(row) for row in connection.execute(_by_ids, {"ids": sorted(ids)})]
+    return [_to_lane(row) for row in connection.execute(_by_ids, {"ids": sorted(ids)}).all()]
 
 
 def _to_lane(row: Row[*tuple[Any, ...]]) -> Lane:

@@ -109,7 +109,7 @@ def find_candidates(connection: Connection, lane_id: int, limit: int) -> list[Jo
 
     On PostgreSQL they are locked, and those that another server looks at are left out.
     """
-    return [to_job(row) for row in connection.execute(_candidates, {"lane": lane_id, "limit": limit})]
+    return [to_job(row) for row in connection.execute(_candidates, {"lane": lane_id, "limit": limit}).all()]
 
 
 def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
@@ -185,12 +185,12 @@ def count_held(connection: Connection, worker_id: int) -> int:
 
 def count_held_by_all(connection: Connection) -> dict[int, int]:
     """Return how many leases each worker holds, by worker id."""
-    return {row.worker_id: row.held for row in connection.execute(_held_by_all)}
+    return {row.worker_id: row.held for row in connection.execute(_held_by_all).all()}
 
 
 def find_overdue(connection: Connection, now: int) -> list[Job]:
     """Return jobs whose time has come: expired leases, jobs to cancel unstarted, jobs that are due."""
-    return [to_job(row) for row in connection.execute(_overdue, {"now": now})]
+    return [to_job(row) for row in connection.execute(_overdue, {"now": now}).all()]
 
 
 def find_next_time(connection: Connection) -> int | None:

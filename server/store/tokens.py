@@ -24,12 +24,12 @@ def add_token(connection: Connection, *, name: str, scope: str, sha256: bytes, n
 
 def list_tokens(connection: Connection) -> list[Token]:
     """Return all tokens, revoked ones too, oldest first."""
-    return [Token(*row) for row in connection.execute(_all)]
+    return [Token(*row) for row in connection.execute(_all).all()]
 
 
 def live_tokens(connection: Connection) -> dict[bytes, Token]:
     """Return the tokens that are not revoked, by the SHA-256 of their secret."""
-    return {row.sha256: Token(*row[1:]) for row in connection.execute(_live)}
+    return {row.sha256: Token(*row[1:]) for row in connection.execute(_live).all()}
 
 
 def any_token(connection: Connection) -> bool:

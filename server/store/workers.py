@@ -67,11 +67,11 @@ def find_worker(connection: Connection, id_: int) -> Worker | None:
 
 def list_workers(connection: Connection, *, before: int, limit: int) -> list[Worker]:
     """Return workers that are not retired, with ids below ``before``, newest first."""
-    return [_to_worker(row) for row in connection.execute(_page, {"before": before, "limit": limit})]
+    return [_to_worker(row) for row in connection.execute(_page, {"before": before, "limit": limit}).all()]
 
 
 def workers_seen_since(connection: Connection, since: int) -> list[Worker]:
-    return [_to_worker(row) for row in connection.execute(_seen_since, {"since": since})]
+    return [_to_worker(row) for row in connection.execute(_seen_since, {"since": since}).all()]
 
 
 def touch_worker(connection: Connection, id_: int, now: int) -> None:

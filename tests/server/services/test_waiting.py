@@ -19,6 +19,10 @@ LANE = Lane(1, "wasi", frozenset(), frozenset())
 PATIENCE_S = 10.0
 
 
+def anything(*_: object) -> bool:
+    return True
+
+
 def until(condition: Callable[[], bool]) -> None:
     """Wait until something that another thread does has happened."""
     pause = threading.Event()
@@ -166,7 +170,7 @@ def test_stopping_answers_everyone_and_takes_nobody(house: House, pool):
     house.services.release_waiters()
     with pytest.raises(Stopping):
         waiting.result(PATIENCE_S)
-    with pytest.raises(Stopping), house.services.watch.park([1]):
+    with pytest.raises(Stopping), house.services.watch.park([1], anything):
         pass
 
 
@@ -195,8 +199,8 @@ def test_those_who_wait_longest_are_woken_first():
 
 def test_a_watch_forgets_who_left():
     watch = JobWatch(10)
-    with watch.park([1, 2]) as one, watch.park([2, 3]) as other:
-        watch.wake([2])
+    with watch.park([1, 2], anything) as one, watch.park([2, 3], anything) as other:
+        watch.wake({2: JobState.RUNNING})
         assert one.wait(0)
         assert other.wait(0)
         assert sorted(watch.watched()) == [1, 2, 3]
