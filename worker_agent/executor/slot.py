@@ -92,7 +92,7 @@ class Slot:
         """Tell whether a task sent ahead would soon have its turn."""
         head = self._tasks[0] if self._tasks else None
         begun_at = None if head is None else head.begun_at
-        return self._ready and self._last_wall_s < QUICK_S and (begun_at is None or now - begun_at < QUICK_S)
+        return self._ready and self._last_wall_s < QUICK_S and (begun_at is None or now < begun_at + QUICK_S)
 
     def next_due_at(self, now: float) -> float:
         """Return when ``tend`` has something to do, unless something else happens before."""

@@ -30,7 +30,7 @@ class Workbench:
     def perform(self, turn: Turn) -> Done:
         """Run one task to its end. Whatever the guest does is in the report."""
         log = LogTail(turn.task.bounds.log_bytes)
-        output = OutputSpool(turn.task.bounds.output_bytes, Path(turn.task.spool))
+        output = OutputSpool(turn.task.bounds.output_bytes, turn.task.spool)
         outcome = self._run(turn, output, log)
         result: bytes | Path = b""
         if outcome.error is None:
@@ -69,14 +69,13 @@ class Workbench:
             return program.run(call)
 
     def _get_program(self, task: Assign) -> Program:
-        code = Code(Path(task.codex), task.checksum)
         build = Build.fitting(task.bounds, deterministic=task.seed is not None)
-        found = self._library.find(task.runtime, code, build)
+        found = self._library.find(task.runtime, task.checksum, build)
         if found is not None:
             return found
         # Compiling may take long, and the agent allows other times for it.
         self._send(Loading(task.key))
-        program = self._library.load(task.runtime, code, build)
+        program = self._library.load(task.runtime, Code(Path(task.codex), task.checksum), build)
         self._send(Loaded(task.key))
         return program
 

@@ -20,9 +20,9 @@ class Library:
         self._runtimes: dict[str, Runtime] = {}
         self._programs: OrderedDict[_Key, Program] = OrderedDict()
 
-    def find(self, runtime: str, code: Code, build: Build) -> Program | None:
+    def find(self, runtime: str, checksum: str, build: Build) -> Program | None:
         """Return a program that is loaded already; None when it is not."""
-        key = (runtime, code.checksum, build)
+        key = (runtime, checksum, build)
         if key in self._programs:
             self._programs.move_to_end(key)
         return self._programs.get(key)

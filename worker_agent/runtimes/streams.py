@@ -20,7 +20,8 @@ class ScratchError(Exception):
 class OutputSpool:
     """Collects an output: in memory while it is small, then in a scratch file."""
 
-    def __init__(self, limit_bytes: int, scratch: Path) -> None:
+    def __init__(self, limit_bytes: int, scratch: str) -> None:
+        """Take up to ``limit_bytes``; ``scratch`` is the path where the file goes, should there be one."""
         self.size = 0
         self._limit_bytes = limit_bytes
         self._scratch = scratch
@@ -48,20 +49,20 @@ class OutputSpool:
             self._file.close()
         except OSError as error:
             raise ScratchError(f"the output could not be stored: {error.strerror}") from error
-        return self._scratch
+        return Path(self._scratch)
 
     def discard(self) -> None:
         """Forget what was written, and remove the scratch file. Safe to repeat."""
         self._memory.clear()
         if self._file is not None:
-            self._scratch.unlink(missing_ok=True)
+            Path(self._scratch).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # what is not flushed is not wanted
                 self._file.close()
             self._file = None
 
     def _open_file(self) -> BufferedWriter:
         if self._file is None:
-            self._file = self._scratch.open("xb")
+            self._file = Path(self._scratch).open("xb")  # noqa: SIM115  # open until the output ends
             self._file.write(self._memory)
             self._memory.clear()
         return self._file

@@ -90,11 +90,11 @@ def _out_of_memory(error: JobError, call: Call) -> JobError:
 
 
 def _refused(failure: Exception, call: Call) -> JobError:
-    """Judge what wasmtime refused: to instantiate the module, mostly."""
+    """Judge what wasmtime refused: to instantiate the module, or to go on with it."""
     text = _cause(failure)
     if "memory minimum size" in text or "heap out of memory" in text:
         return _out_of_memory(JobError(kind=ErrorKind.MEMORY, message=text), call)
-    kind = ErrorKind.LOAD if "limit" in text else ErrorKind.TRAP
+    kind = ErrorKind.TRAP if "wasm backtrace" in str(failure) else ErrorKind.LOAD
     return JobError(kind=kind, message=text)
 
 

@@ -69,7 +69,7 @@ def fd_filestat_get(guest: Guest, fd: int, stat: int) -> Errno:
     return Errno.SUCCESS
 
 
-def fd_prestat_get(_guest: Guest, _fd: int, _prestat: int) -> Errno:
+def fd_prestat(_guest: Guest, _fd: int, *_place: int) -> Errno:
     """Answer that no directory was granted: a libc asks for 3, 4, … until it hears this."""
     return Errno.BADF
 
@@ -108,8 +108,8 @@ CALLS: Calls = {
     "fd_filestat_set_size": ("iI", not_a_regular_file),
     "fd_filestat_set_times": ("iIIi", not_supported),
     "fd_pread": ("iiiIi", not_seekable),
-    "fd_prestat_dir_name": ("iii", fd_prestat_get),
-    "fd_prestat_get": ("ii", fd_prestat_get),
+    "fd_prestat_dir_name": ("iii", fd_prestat),
+    "fd_prestat_get": ("ii", fd_prestat),
     "fd_pwrite": ("iiiIi", not_seekable),
     "fd_read": ("iiii", fd_read),
     "fd_readdir": ("iiiIi", not_a_directory),

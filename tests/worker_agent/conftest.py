@@ -1,0 +1,115 @@
+"""Guests to run, and a workbench of this process to run them on."""
+
+import functools
+import hashlib
+import itertools
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from worker_agent.executor.desk import Desk, Turn
+from worker_agent.executor.frames import Assign
+from worker_agent.executor.pulse import Pulse
+from worker_agent.executor.workbench import Workbench
+from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.runtimes.toolchain import Toolchain
+
+GUESTS = Path(__file__).parent / "guests"
+KEYS = itertools.count(1)
+
+
+@functools.cache
+def build(source):
+    return bytes(wasmtime.wat2wasm(source))
+
+
+@pytest.fixture(scope="session")
+def build_guest():
+    """Return a function: the wasm of ``guests/{name}.wat``."""
+    return lambda name: build((GUESTS / f"{name}.wat").read_text())
+
+
+@pytest.fixture(scope="session")
+def build_text():
+    """Return a function: the wasm of a module in the text format."""
+    return build
+
+
+@pytest.fixture(scope="session")
+def store_code(tmp_path_factory):
+    """Return a function that puts code into a file, and returns the file and its checksum."""
+    folder = tmp_path_factory.mktemp("code")
+
+    def store(code):
+        checksum = hashlib.sha256(code).hexdigest()
+        path = folder / checksum
+        path.write_bytes(code)
+        return path, checksum
+
+    return store
+
+
+@pytest.fixture(scope="session")
+def toolchain(tmp_path_factory):
+    return Toolchain(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session")
+def workbench(toolchain):
+    """Yield a workbench with a real pulse, and the list of the reports that it sends."""
+    near_end, far_end = socket.socketpair()
+    gone = threading.Event()
+    desk = Desk(far_end)
+    pulse = Pulse(desk, gone.set)
+    library = Library(toolchain)
+    reports = []
+    pulse.start()
+    bench = Workbench(library, pulse, reports.append)
+    bench.reports, bench.desk, bench.pulse = reports, desk, pulse
+    yield bench
+    near_end.close()
+    pulse.wake()
+    assert gone.wait(5)
+    far_end.close()
+    library.close()
+
+
+@pytest.fixture
+def make_assign(store_code, tmp_path):
+    """Return a function that makes an ``Assign`` frame for some code."""
+
+    def make(code, *, key=None, runtime="wasi", given=b"", args=(), env=None, seed=None, **bounds):
+        path, checksum = store_code(code)
+        number = next(KEYS) if key is None else key
+        return Assign(
+            key=number,
+            runtime=runtime,
+            codex=str(path),
+            checksum=checksum,
+            input=given if isinstance(given, bytes) else None,
+            input_path="" if isinstance(given, bytes) else str(given),
+            spool=str(tmp_path / f"{number}.out"),
+            bounds=Bounds(**{"timeout_s": 10.0, **bounds}),
+            args=args,
+            env=env or {},
+            seed=seed,
+        )
+
+    return make
+
+
+@pytest.fixture
+def run(workbench, make_assign):
+    """Return a function that runs code in this process and returns its ``Done`` frame, the output as bytes."""
+
+    def run_code(code, **fields):
+        task = make_assign(code, **fields)
+        workbench.pulse.wake()
+        return workbench.perform(Turn(task, StopSignal()))
+
+    return run_code

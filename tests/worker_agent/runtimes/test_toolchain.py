@@ -1,0 +1,76 @@
+"""From code to a module that can be instantiated."""
+
+import pytest
+import wasmtime
+
+from worker_agent.errors import BrokenBlobError
+from worker_agent.runtimes.base import Build, Code, LoadError
+from worker_agent.runtimes.toolchain import Toolchain, read_shape
+
+
+@pytest.fixture
+def code(store_code, build_guest):
+    return Code(*store_code(build_guest("wasi/echo")))
+
+
+@pytest.fixture
+def compiled_files(tmp_path):
+    return lambda: sorted(tmp_path.rglob("*.cwasm"))
+
+
+def test_module_is_compiled_once_and_loaded_from_disk_then(tmp_path, code, compiled_files):
+    Toolchain(tmp_path).load(code, Build()).close()
+    (path,) = compiled_files()
+    file_number = path.stat().st_ino
+    # Without its code it can be loaded only from disk.
+    start = tmp_path / "start"
+    start.write_bytes(code.read_start(8))
+    module = Toolchain(tmp_path).load(Code(start, code.checksum), Build())
+    assert "_start" in read_shape(module).exports
+    assert [found.stat().st_ino for found in compiled_files()] == [file_number]
+
+
+def test_each_build_has_machine_code_of_its_own(tmp_path, code, compiled_files):
+    toolchain = Toolchain(tmp_path)
+    builds = [Build(), Build(metered=True), Build(metered=True, deterministic=True)]
+    for build in builds:
+        toolchain.load(code, build).close()
+    assert len(compiled_files()) == 3
+    assert len({id(toolchain.engine(build)) for build in builds}) == 3
+    assert toolchain.engine(Build()) is toolchain.engine(Build())
+
+
+def test_file_that_wasmtime_does_not_take_is_made_again(tmp_path, code, compiled_files):
+    toolchain = Toolchain(tmp_path)
+    toolchain.load(code, Build()).close()
+    (path,) = compiled_files()
+    path.unlink()
+    toolchain._store.add(f"{code.checksum}-", b"machine code of another program")
+    assert "_start" in read_shape(toolchain.load(code, Build())).exports
+    (path,) = compiled_files()
+    assert path.stat().st_size > 1000
+
+
+def test_machine_code_of_another_build_is_not_taken(tmp_path, code):
+    toolchain = Toolchain(tmp_path)
+    foreign = wasmtime.Module(toolchain.engine(Build(metered=True)), code.read()).serialize()
+    toolchain._store.add(f"{code.checksum}-", bytes(foreign))
+    module = toolchain.load(code, Build())
+    assert bytes(module.serialize()) != bytes(foreign)
+
+
+def test_code_that_does_not_fit_its_checksum_is_not_compiled(tmp_path, store_code, build_guest):
+    path, _ = store_code(build_guest("wasi/echo"))
+    with pytest.raises(BrokenBlobError):
+        Toolchain(tmp_path).load(Code(path, "0" * 64), Build())
+
+
+def test_missing_code_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Toolchain(tmp_path).load(Code(tmp_path / "none", "0" * 64), Build())
+
+
+def test_second_memory_would_escape_the_limit_and_is_refused(tmp_path, store_code, build_text):
+    code = build_text('(module (memory 1) (memory 1) (func (export "_start")))')
+    with pytest.raises(LoadError, match="multiple memories"):
+        Toolchain(tmp_path).load(Code(*store_code(code)), Build())
