@@ -34,7 +34,8 @@ def test_an_id_that_is_not_a_number_is_400(house: House, path: str):
     ("method", "path", "code"),
     [
         ("GET", "/job/5", 901), ("DELETE", "/job/5", 901), ("POST", "/job/5", 901), ("GET", "/job/5/trace", 901),
-        ("GET", "/job/5/log", 901), ("GET", "/job?ids=5", 901), ("GET", "/lambda/5", 701), ("GET", "/worker/5", 801),
+        ("GET", "/job/5/log", 901), ("GET", "/job?ids=5", 901), ("GET", "/lambda/5", 701),
+        ("GET", "/worker/5", 801),
         ("DELETE", "/worker/5", 801), ("POST", "/worker/5/drain", 801), ("GET", "/data/5", 601),
         ("GET", "/data/5/blob", 601), ("DELETE", "/data/5", 601), ("GET", "/nowhere", 10),
     ],
