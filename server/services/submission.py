@@ -39,6 +39,8 @@ class _Draft:
 
     job: NewJob
     content: Blob | None
+    terms: bytes = b""
+    """What a job with an idempotency key asks for, all but its input."""
 
 
 class Submission:
@@ -109,13 +111,11 @@ class Submission:
             tags=_read_tags(spec, lambda_),
             options=None if options == _NO_OPTIONS else options,
         )
-        if job.key is not None:
-            job = replace(job, key_digest=_digest(job, blob, spec))
-        return _Draft(job, blob)
+        return _Draft(job, blob, b"" if job.key is None else _terms(job, spec))
 
     def _store(self, connection: Connection, drafts: Sequence[_Draft], now: int) -> tuple[list[int], Changes]:
-        ids, fresh = _recognize(connection, drafts)
-        self._check_inputs(connection, fresh)
+        inputs = _find_inputs(connection, drafts)
+        ids, fresh = _recognize(connection, [_identify(draft, inputs) for draft in drafts])
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
         places: dict[tuple[str, tuple[str, ...]], int] = {}
         lane_ids = []
@@ -131,11 +131,25 @@ class Submission:
         enqueued = Counter(lane_id for job, lane_id in ready if job.state is JobState.ENQUEUED)
         return ids, Changes(enqueued=enqueued)
 
-    def _check_inputs(self, connection: Connection, fresh: Sequence[_Draft]) -> None:
-        named = {draft.job.input_id for draft in fresh if draft.content is None} - {0}
-        missing = named - blobs.find_digests(connection, named).keys()
-        if missing:
-            raise BlobNotFound(f"the input {min(missing)} does not exist: BLOB data object is not exist")
+
+def _find_inputs(connection: Connection, drafts: Sequence[_Draft]) -> dict[int, bytes]:
+    """Return the SHA-256 of the inputs that are named by id. Raises BlobNotFound when one does not exist."""
+    named = {draft.job.input_id for draft in drafts if draft.content is None} - {0}
+    found = blobs.find_digests(connection, named)
+    if missing := named - found.keys():
+        raise BlobNotFound(f"the input {min(missing)} does not exist: BLOB data object is not exist")
+    return {id_: sha256 for id_, (sha256, _) in found.items()}
+
+
+def _identify(draft: _Draft, inputs: dict[int, bytes]) -> _Draft:
+    """Give a job with a key the digest of what makes two submissions the same job.
+
+    The input counts by its bytes: a file that was uploaded again has another id.
+    """
+    if draft.job.key is None:
+        return draft
+    source = draft.content.sha256 if draft.content else inputs.get(draft.job.input_id, b"")
+    return replace(draft, job=replace(draft.job, key_digest=hashlib.sha256(draft.terms + source).digest()))
 
 
 def _recognize(connection: Connection, drafts: Sequence[_Draft]) -> tuple[list[int], list[_Draft]]:
@@ -220,12 +234,10 @@ def _read_tags(spec: JobSpec, lambda_: Lambda) -> tuple[str, ...]:
     return tags
 
 
-def _digest(job: NewJob, blob: Blob | None, spec: JobSpec) -> bytes:
-    """Return a digest of what makes two submissions the same job."""
-    source = blob.sha256.hex() if blob else str(job.input_id)
+def _terms(job: NewJob, spec: JobSpec) -> bytes:
+    """Return what a job asks for, all but its input."""
     when = (_to_ms(spec.run_at), _given(spec.delay_s), job.expires_at)
-    content = (job.lambda_id, source, job.priority, job.tags, job.options, when)
-    return hashlib.sha256(msgspec.json.encode(content)).digest()
+    return msgspec.json.encode((job.lambda_id, job.priority, job.tags, job.options, when))
 
 
 def _to_ms(at: datetime | UnsetType | None) -> int | None:

@@ -34,6 +34,14 @@ def test_the_same_key_with_other_content_is_a_conflict(house: House):
         assert house.call("POST", "/job", body, status=409)["code"] == 903
 
 
+def test_an_input_that_is_uploaded_again_is_the_same_content(house: House):
+    lambda_ = house.new_lambda()
+    first, again = (house.services.data.receive([b"x"]).id for _ in range(2))
+    job = house.submit(lambda_, key="order-1", input=str(first))
+    assert house.submit(lambda_, key="order-1", input=str(again)) == job
+    assert house.submit(lambda_, key="order-1", input={"text": "x"}) == job
+
+
 def test_the_same_key_twice_in_one_bulk_is_one_job(house: House):
     job = {"lambda": house.new_lambda(), "key": "k"}
     ids = house.call("POST", "/job", {"jobs": [job, job]})["ids"]
