@@ -8,11 +8,13 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print a script that makes the SHELL complete this command.
+    """Print a script for a shell's completion.
 
-    For bash: add  eval "$(piecework completion bash)"  to ~/.bashrc; zsh likewise in ~/.zshrc.
-    For fish: piecework completion fish > ~/.config/fish/completions/piecework.fish
-    """
+    \b
+    bash: add  eval "$(piecework completion bash)"  to ~/.bashrc
+    zsh:  add  eval "$(piecework completion zsh)"   to ~/.zshrc
+    fish: piecework completion fish > ~/.config/fish/completions/piecework.fish
+    """  # noqa: D301  # click wants the character itself
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the three shells"
     root = context.find_root().command

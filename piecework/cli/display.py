@@ -7,14 +7,10 @@ from typing import Any
 import msgspec
 import rich_click as click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from piecework.protocol import bodies
 from piecework.protocol.states import JobState
-
-KEPT_WHOLE = frozenset({"id", "job", "lambda", "worker", "state"})
-"""Columns that are never folded, however narrow the terminal is."""
 
 STYLES = {
     JobState.FINISHED: "green",
@@ -39,36 +35,18 @@ class Display:
 
     def document(self, value: Any) -> None:
         """Print a value as one JSON document, easy to read on a terminal."""
-        text = msgspec.json.format(msgspec.json.encode(value), indent=2 if sys.stdout.isatty() else 0)
-        click.echo(text)
+        text = msgspec.json.encode(value).decode()
+        click.echo(msgspec.json.format(text, indent=2 if sys.stdout.isatty() else 0))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print rows under headings. Cells are data: nothing in them is read as markup or control."""
-        cells = [[_to_text(value) for value in row] for row in rows]
-        if not sys.stdout.isatty():
-            _print_plain([list(columns), *cells])
-            return
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for name, column in zip(columns, zip(*cells, strict=True) if cells else [()] * len(columns), strict=True):
-            keeps_whole = name in KEPT_WHOLE
-            width = max(map(len, (name, *column))) if keeps_whole else None
-            table.add_column(name, no_wrap=keeps_whole, overflow="fold", min_width=width)
-        for row in cells:
-            table.add_row(*(Text(text, style=STYLES.get(text, "")) for text in row))
-        Console(file=sys.stdout, highlight=False).print(table)
+        cells = [[_styled(_to_text(value)) for value in row] for row in rows]
+        _print_columns([[Text(name, "bold") for name in columns], *cells])
 
     def fields(self, values: Mapping[str, object]) -> None:
         """Print one thing's fields, one a line; those without a value are left out."""
-        rows = [[name, text] for name, value in values.items() if (text := _to_text(value))]
-        if not sys.stdout.isatty():
-            _print_plain(rows)
-            return
-        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, style="bold")
-        table.add_column(overflow="fold")
-        for name, text in rows:
-            table.add_row(name, Text(text, style=STYLES.get(text, "")))
-        Console(file=sys.stdout, highlight=False).print(table)
+        texts = {name: _to_text(value) for name, value in values.items()}
+        _print_columns([[Text(name, "bold"), _styled(text)] for name, text in texts.items() if text])
 
     def line(self, text: object) -> None:
         click.echo(str(text))
@@ -101,8 +79,25 @@ def _to_text(value: object) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in str(value)).strip()
 
 
-def _print_plain(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns of their own width, without colours: no cell is ever cut for a program."""
+def _styled(text: str) -> Text:
+    return Text(text, STYLES.get(text, ""))
+
+
+def _print_columns(rows: Sequence[Sequence[Text]]) -> None:
+    """Print rows in columns as wide as their widest cell.
+
+    Nothing is cut or folded, so that ids can be copied and programs can read every cell; a terminal that is
+    too narrow wraps the line by itself.
+    """
+    console = Console(file=sys.stdout, highlight=False)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+        line = Text("  ").join(_pad(cell, width) for cell, width in zip(row, widths, strict=True))
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+
+
+def _pad(cell: Text, width: int) -> Text:
+    padded = cell.copy()
+    padded.pad_right(width - len(cell))
+    return padded

@@ -19,9 +19,9 @@ def format_age(at: float | UnsetType, now: float) -> str:
 
 def format_duration(seconds: float) -> str:
     """Say how long something takes, in its largest fitting unit: ``12 ms``, ``3.2 s``, ``5 min``, ``2 h``."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     for unit, size in (("d", DAY_S), ("h", HOUR_S), ("min", MINUTE_S)):
         if seconds >= 2 * size:
@@ -41,7 +41,7 @@ def format_bytes(size: float | UnsetType | None) -> str:
     if size is None or isinstance(size, UnsetType):
         return ""
     unit = 0
-    while size >= 1000 and unit < len(_UNITS) - 1:
+    while size >= (999.95 if unit else 1000) and unit < len(_UNITS) - 1:
         size /= 1000
         unit += 1
     return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"

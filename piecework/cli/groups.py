@@ -1,13 +1,12 @@
 """How the command tree is put together: commands load when they are used, failures end in one line."""
 
 import importlib
-import os
 import sys
 from typing import Any, NoReturn
 
 import rich_click as click
 
-from piecework.cli.failures import FAILED, INTERRUPTED, describe_failure
+from piecework.cli.failures import INTERRUPTED, describe_failure
 
 
 class LazyCommand(click.RichCommand):
@@ -41,10 +40,6 @@ class RootGroup(click.RichGroup):
         options["standalone_mode"] = False
         try:
             outcome = super().main(*args, **options)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _discard_output()
-            sys.exit(FAILED)
         except (click.Abort, KeyboardInterrupt):
             click.echo("piecework: interrupted", err=True)
             sys.exit(INTERRUPTED)
@@ -55,8 +50,3 @@ class RootGroup(click.RichGroup):
             click.echo(f"piecework: {failure.message}", err=True)
             sys.exit(failure.exit_code)
         sys.exit(outcome if isinstance(outcome, int) else 0)
-
-
-def _discard_output() -> None:
-    """Point stdout at nothing, so that the interpreter's own flush at the end does not fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,8 @@ R = TypeVar("R")
 
 HASTY_ATTEMPTS = 4
 """Tries of a request while nobody is known to answer: about a second, then the command says so."""
+PATIENT_ATTEMPTS = 30
+"""Tries of a request while waiting for jobs: a server may be away for over a minute."""
 
 
 class Remote:
@@ -31,7 +33,7 @@ class Remote:
     @functools.cached_property
     def patient_client(self) -> Client:
         """A client for long waits: it bears with a server that restarts."""
-        return connect(self._url, self._token)
+        return connect(self._url, self._token, PATIENT_ATTEMPTS)
 
     def apply_to_all(self, ids: Iterable[Id], action: Callable[[Id], str], done: str) -> None:
         """Do something to each id and say what came of it; a refusal does not keep the others from their turn.
@@ -54,12 +56,12 @@ class Remote:
             raise Exit(FAILED)
 
 
-def connect(url: str, token: str | None, attempts: int | None = None) -> Client:
+def connect(url: str, token: str | None, attempts: int) -> Client:
     """Return a client; a URL that is none is a mistake on the command line."""
     # Without this, stamina writes each repeated request into the middle of our output.
     stamina.instrumentation.set_on_retry_hooks([])
     try:
-        return Client(url, token) if attempts is None else Client(url, token, attempts=attempts)
+        return Client(url, token, attempts=attempts)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
 

@@ -107,6 +107,7 @@ def test_completion_prints_a_script_for_the_shell(run, shell):
     assert "_PIECEWORK_COMPLETE" in run("completion", shell).out
 
 
+@pytest.mark.integration
 def test_completion_knows_the_commands_of_a_group(run, server_url):
     env = os.environ | {"_PIECEWORK_COMPLETE": "bash_complete", "COMP_WORDS": "piecework job s", "COMP_CWORD": "2"}
     code = "from piecework.cli.main import main; main(prog_name='piecework')"
@@ -260,6 +261,7 @@ def test_workers_are_drained_and_retired(run, client):
     assert "retired" in run("worker", "retire", two).out
 
 
+@pytest.mark.integration
 def test_the_module_is_the_command_too():
     ran = subprocess.run(
         [sys.executable, "-m", "piecework", "--version"], capture_output=True, text=True, check=True
@@ -267,6 +269,7 @@ def test_the_module_is_the_command_too():
     assert ran.stdout == f"piecework, version {__version__}\n"
 
 
+@pytest.mark.integration
 def test_a_reader_that_goes_away_is_no_error(server_url, client, lambda_id):
     client.submit_many(lambda_id, range(100), delay_s=60)
     command = [sys.executable, "-m", "piecework", "--url", server_url, "job", "list", "--limit", "100"]
@@ -276,6 +279,7 @@ def test_a_reader_that_goes_away_is_no_error(server_url, client, lambda_id):
     assert process.returncode == 1
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_with_130_and_without_a_traceback(script):
     hold = threading.Event()
     script.answer(JobLog(text="it runs\n", offset=0, next=8, state=JobState.RUNNING))

@@ -206,8 +206,9 @@ def test_wait_gives_the_jobs_in_the_order_asked_for(client, worker, lambda_id):
 
 def test_waiting_ends_with_the_jobs_that_still_run(client, worker, lambda_id):
     quick, slow = client.submit(lambda_id, "a"), client.submit(lambda_id, "b", delay_s=60)
+    client.wait([quick], 10)
     with pytest.raises(StillRunning, match="1 job has not ended") as caught:
-        client.wait([quick, slow], 0.5)
+        client.wait([quick, slow], 0.05)
     assert caught.value.unfinished == [slow]
     with pytest.raises(TimeoutError, match="2 jobs have not ended"):
         client.wait([slow, client.submit(lambda_id, delay_s=60)], 0)

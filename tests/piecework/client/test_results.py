@@ -1,0 +1,134 @@
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from piecework.client import Client, JobCancelled, JobFailed, StillRunning
+from piecework.client.jobs import POLL_S
+from piecework.client.results import (
+    BATCH_POLL_S,
+    CROWD_POLL_S,
+    FEW_JOBS,
+    IDS_PER_REQUEST,
+    SHORTEST_POLL_S,
+    Deadline,
+    choose_poll,
+    failure,
+)
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.ids import NO_ID, Id
+from piecework.protocol.messages import Content, JobError, JobInfo, JobLambda, JobList
+from piecework.protocol.states import JobState
+
+
+def info(job, state=JobState.FINISHED, **fields):
+    return JobInfo(
+        id=Id(job),
+        state=state,
+        input=Content(id=NO_ID),
+        lambda_=JobLambda(id=Id(1), runtime="test", codex=NO_ID),
+        tags=[],
+        job_status=state,
+        job_input_id=NO_ID,
+        job_output_id=None,
+        functio=Id(1),
+        runtime="test",
+        lambda_id=Id(1),
+        priority=0,
+        attempt=1,
+        max_attempts=3,
+        created_at=0.0,
+        **fields,
+    )
+
+
+@pytest.fixture
+def client(script):
+    with Client(script.url) as client:
+        yield client
+
+
+def queries(script):
+    return [{name: value for name, [value] in parse_qs(urlsplit(seen.path).query).items()} for seen in script.seen]
+
+
+@pytest.mark.parametrize(
+    ("asked", "others", "news", "poll"),
+    [
+        (1, False, True, ("any", POLL_S)),
+        (FEW_JOBS, False, False, ("any", POLL_S)),
+        (FEW_JOBS + 1, False, True, ("all", BATCH_POLL_S)),
+        (FEW_JOBS + 1, False, False, ("any", POLL_S)),
+        (IDS_PER_REQUEST, True, True, ("all", BATCH_POLL_S)),
+        (IDS_PER_REQUEST, True, False, ("any", CROWD_POLL_S)),
+    ],
+)
+def test_few_jobs_are_waited_for_one_by_one_and_many_in_batches(asked, others, news, poll):
+    assert choose_poll(asked, others=others, news=news) == poll
+
+
+def test_at_most_so_many_jobs_are_asked_for_at_once_and_the_rest_gets_its_turn(script, client):
+    ids = list(range(1, IDS_PER_REQUEST + 6))
+    script.answer(JobList(jobs=[info(job, JobState.RUNNING) for job in ids[:IDS_PER_REQUEST]]))
+    script.answer(JobList(jobs=[info(job) for job in [*ids[IDS_PER_REQUEST:], *ids[: IDS_PER_REQUEST - 5]]]))
+    script.answer(JobList(jobs=[info(job) for job in ids[IDS_PER_REQUEST - 5 : IDS_PER_REQUEST]]))
+    ended = [job.id for job in client.ended(ids)]
+    assert sorted(ended) == ids
+    asked = [query["ids"].split(",") for query in queries(script)]
+    assert [len(each) for each in asked] == [IDS_PER_REQUEST, IDS_PER_REQUEST, 5]
+    assert asked[1][:6] == [str(job) for job in [*ids[IDS_PER_REQUEST:], 1]]
+
+
+def test_only_results_ask_for_outputs(script, client):
+    script.answer(JobList(jobs=[info(1)]))
+    script.answer(JobList(jobs=[info(1, output=Content(text="out"))]))
+    client.wait([1])
+    assert client.result(1) == b"out"
+    first, second = queries(script)
+    assert "output" not in first
+    assert second["output"] == "inline"
+
+
+def test_a_poll_never_lasts_longer_than_the_time_that_is_left(script, client):
+    script.answer(JobList(jobs=[info(1, JobState.RUNNING)]))
+    script.answer(JobList(jobs=[info(1, JobState.RUNNING)]))
+    now = iter([100.0, 100.0, 100.0, 103.5, 103.5, 103.5, 103.5, 106.0, 106.0])
+    client.clock = lambda: next(now)
+    with pytest.raises(StillRunning):
+        client.wait([1], timeout_s=5)
+    assert [float(query["timeout"]) for query in queries(script)] == [5.0, 1.5]
+
+
+def test_a_server_that_answers_polls_at_once_is_not_flooded(script, client):
+    script.answer(JobList(jobs=[info(1, JobState.RUNNING)]))
+    script.answer(JobList(jobs=[info(1)]))
+    began = client.clock()
+    client.wait([1])
+    assert client.clock() - began >= SHORTEST_POLL_S
+
+
+def test_a_deadline_may_never_come():
+    deadline = Deadline(None, lambda: 0.0)
+    assert deadline.shorten(20) == 20
+    assert not deadline.is_over()
+
+
+def test_a_deadline_that_passed_leaves_no_time():
+    now = [10.0]
+    deadline = Deadline(5, lambda: now[0])
+    assert deadline.shorten(20) == 5
+    now[0] = 16.0
+    assert deadline.shorten(20) == 0
+    assert deadline.is_over()
+
+
+def test_a_failure_tells_kind_and_message():
+    error = failure(info(1, JobState.FAILED, error=JobError(kind=ErrorKind.TRAP, message="unreachable")))
+    assert (type(error), error.kind, error.message) == (JobFailed, "trap", "unreachable")
+
+
+def test_a_failure_without_a_reason_says_so():
+    assert str(failure(info(7, JobState.FAILED))) == "job 7 failed (guest): the worker gave no reason"
+
+
+def test_a_cancelled_job_is_its_own_kind_of_failure():
+    assert isinstance(failure(info(1, JobState.CANCELLED)), JobCancelled)
