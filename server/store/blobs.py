@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select
 
+from server.store.bulk import Bulk
 from server.store.records import Blob
 from server.store.tables import blobs, jobs, lambdas
 
-_insert = insert(blobs)
+_insert = Bulk(insert(blobs), "id", "sha256", "size", "content", "created_at")
 _columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at)
 _by_id = select(*_columns).where(blobs.c.id == bindparam("id"))
 _by_ids = select(*_columns).where(blobs.c.id.in_(bindparam("ids", expanding=True)))
@@ -26,20 +27,7 @@ _stored = select(exists().where(blobs.c.sha256 == bindparam("sha256"), blobs.c.c
 
 def add_blobs(connection: Connection, new: Sequence[Blob]) -> None:
     """Store blob rows. Large contents must be in the blob store already."""
-    if new:
-        connection.execute(
-            _insert,
-            [
-                {
-                    "id": b.id,
-                    "sha256": b.sha256,
-                    "size": b.size,
-                    "content": b.content,
-                    "created_at": b.created_at,
-                }
-                for b in new
-            ],
-        )
+    _insert.run(connection, [(b.id, b.sha256, b.size, b.content, b.created_at) for b in new])
 
 
 def find_blob(connection: Connection, id_: int) -> Blob | None:

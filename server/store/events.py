@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, insert, select
 
 from piecework.protocol.states import JobState
+from server.store.bulk import Bulk
 from server.store.records import Event
 from server.store.tables import events
 
-_insert = insert(events)
+_insert = Bulk(insert(events), "job_id", "at", "state", "worker_id", "attempt", "lease", "detail")
 _of_job = (
     select(
         events.c.job_id, events.c.at, events.c.state, events.c.worker_id, events.c.attempt, events.c.lease,
@@ -20,22 +21,8 @@ _of_job = (
 
 
 def add_events(connection: Connection, new: Sequence[Event]) -> None:
-    if new:
-        connection.execute(
-            _insert,
-            [
-                {
-                    "job_id": e.job_id,
-                    "at": e.at,
-                    "state": e.state.value,
-                    "worker_id": e.worker_id,
-                    "attempt": e.attempt,
-                    "lease": e.lease,
-                    "detail": e.detail,
-                }
-                for e in new
-            ],
-        )
+    rows = [(e.job_id, e.at, e.state.value, e.worker_id, e.attempt, e.lease, e.detail) for e in new]
+    _insert.run(connection, rows)
 
 
 def list_events(connection: Connection, job_id: int) -> list[Event]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal
 
 from piecework.protocol.messages import JobError, Usage
 from piecework.protocol.states import FINAL_STATES, JobState
+from server.store.bulk import Bulk
 from server.store.records import Job, JobOptions, NewJob
 from server.store.tables import jobs
 
@@ -28,7 +29,11 @@ _UNSTARTED = [
     JobState.PRE_ASSIGNED.value,
 ]
 
-_insert = insert(jobs)
+_insert = Bulk(
+    insert(jobs),
+    "id", "lambda_id", "lane_id", "state", "priority", "input_id", "attempt", "max_attempts", "vanished",
+    "due_at", "expires_at", "created_at", "key", "key_digest", "tags", "options",
+)  # fmt: skip
 _by_id = select(*COLUMNS).where(jobs.c.id == bindparam("id"))
 _by_ids = select(*COLUMNS).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
 _lock_by_ids = _by_ids.order_by(jobs.c.id).with_for_update()
@@ -81,28 +86,14 @@ class JobFilter:
 def add_jobs(connection: Connection, new: Sequence[NewJob], lane_ids: Sequence[int], now: int) -> None:
     """Store jobs, each in the lane beside it."""
     rows = [
-        {
-            "id": job.id,
-            "lambda_id": job.lambda_id,
-            "lane_id": lane_id,
-            "state": job.state.value,
-            "priority": job.priority,
-            "input_id": job.input_id,
-            "attempt": 0,
-            "max_attempts": job.max_attempts,
-            "vanished": 0,
-            "due_at": job.due_at,
-            "expires_at": job.expires_at,
-            "created_at": now,
-            "key": job.key,
-            "key_digest": job.key_digest,
-            "tags": to_json(job.tags or None),
-            "options": to_json(job.options),
-        }
+        (
+            job.id, job.lambda_id, lane_id, job.state.value, job.priority, job.input_id, 0, job.max_attempts, 0,
+            job.due_at, job.expires_at, now, job.key, job.key_digest, to_json(job.tags or None),
+            to_json(job.options),
+        )
         for job, lane_id in zip(new, lane_ids, strict=True)
-    ]
-    if rows:
-        connection.execute(_insert, rows)
+    ]  # fmt: skip
+    _insert.run(connection, rows)
 
 
 def find_job(connection: Connection, id_: int) -> Job | None:

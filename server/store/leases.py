@@ -6,9 +6,9 @@ a short ``first`` lease, which their next request about the job turns into a lon
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select, union_all, update
+from sqlalchemy import Connection, bindparam, func, literal_column, null, select, union_all, update
 
-from piecework.protocol.states import JobState
+from server.store.bulk import Bulk
 from server.store.jobs import COLUMNS, to_job, to_json
 from server.store.records import Job, LeaseEnd, LeaseGrant
 from server.store.tables import jobs
@@ -30,21 +30,22 @@ _candidates = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_grant = (
+_grant = Bulk(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), _ENQUEUED)
     .values(
-        state=JobState.RUNNING.value,
+        state=literal_column("'Running'"),
         lease=bindparam("token"),
         lease_kind=bindparam("kind"),
         lease_until=bindparam("until"),
         worker_id=bindparam("worker"),
         incarnation=bindparam("start"),
-        attempt=jobs.c.attempt + 1,
+        attempt=jobs.c.attempt + literal_column("1"),
         started_at=bindparam("now"),
-        error=None,
-    )
-)
+        error=null(),
+    ),
+    "job", "token", "kind", "until", "worker", "start", "now",
+)  # fmt: skip
 _renew = (
     update(jobs)
     .where(jobs.c.id == bindparam("job"), _RUNNING, jobs.c.lease == bindparam("token"))
@@ -63,11 +64,13 @@ _end = (
         due_at=bindparam("due"),
         finished_at=bindparam("end"),
         last_lease=bindparam("last"),
-        lease=None,
-        lease_kind=None,
-        lease_until=None,
+        lease=null(),
+        lease_kind=null(),
+        lease_until=null(),
     )
 )
+_END_NAMES = ("job", "token", "to", "tries", "gone", "last", "output", "why", "used", "due", "end")
+_end_many = Bulk(_end, *_END_NAMES)
 _confirm = (
     update(jobs)
     .where(_RUNNING, jobs.c.lease_kind == "first")
@@ -114,16 +117,8 @@ def find_candidates(connection: Connection, lane_id: int, limit: int) -> list[Jo
 
 def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
     """Lease candidates to a worker: they are Running, with one more attempt."""
-    if job_ids:
-        common = {
-            "token": grant.lease,
-            "kind": grant.kind,
-            "until": grant.until,
-            "worker": grant.worker_id,
-            "start": grant.incarnation,
-            "now": now,
-        }
-        connection.execute(_grant, [{"job": id_, **common} for id_ in job_ids])
+    common = (grant.lease, grant.kind, grant.until, grant.worker_id, grant.incarnation, now)
+    _grant.run(connection, [(id_, *common) for id_ in job_ids])
 
 
 def renew_lease(connection: Connection, job_id: int, lease: str, until: int) -> bool:
@@ -133,29 +128,20 @@ def renew_lease(connection: Connection, job_id: int, lease: str, until: int) -> 
 
 def end_lease(connection: Connection, end: LeaseEnd) -> bool:
     """End one lease. Returns False, and changes nothing, when it is not the job's current one."""
-    return connection.execute(_end, _end_values(end)).rowcount == 1
+    values = dict(zip(_END_NAMES, _end_row(end), strict=True))
+    return connection.execute(_end, values).rowcount == 1
 
 
 def end_leases(connection: Connection, ends: Sequence[LeaseEnd]) -> None:
     """End leases of jobs that this transaction has locked (``lock_jobs``) and found under these leases."""
-    if ends:
-        connection.execute(_end, [_end_values(end) for end in ends])
+    _end_many.run(connection, [_end_row(end) for end in ends])
 
 
-def _end_values(end: LeaseEnd) -> dict[str, object]:
-    return {
-        "job": end.job_id,
-        "token": end.lease,
-        "to": end.state.value,
-        "tries": end.attempt,
-        "gone": end.vanished,
-        "last": end.last_lease,
-        "output": end.output_id,
-        "why": to_json(end.error),
-        "used": to_json(end.usage),
-        "due": end.due_at,
-        "end": end.finished_at,
-    }
+def _end_row(end: LeaseEnd) -> tuple[object, ...]:
+    return (
+        end.job_id, end.lease, end.state.value, end.attempt, end.vanished, end.last_lease, end.output_id,
+        to_json(end.error), to_json(end.usage), end.due_at, end.finished_at,
+    )  # fmt: skip
 
 
 def confirm_by_job(connection: Connection, job_id: int, until: int) -> bool:
