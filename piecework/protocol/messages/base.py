@@ -30,12 +30,14 @@ class MessageReply(Reply, kw_only=True):
     """An answer that only says what happened."""
 
     message: str
+    """For people."""
 
 
 class ErrorReply(Reply, kw_only=True):
     """What every refused request gets, beside a fitting HTTP status."""
 
     message: str
+    """What is wrong, for people."""
     status: str = "error"
 
 
@@ -43,6 +45,7 @@ class VersionReply(Reply, kw_only=True):
     """The answer of ``GET /sys/version``."""
 
     version: str
+    """The server's version."""
 
 
 class RuntimeStats(msgspec.Struct, kw_only=True):
@@ -60,6 +63,7 @@ class RuntimeStatsReply(Reply, kw_only=True):
     """The answer of ``GET /sys/runt/stat``."""
 
     runtimes: dict[str, RuntimeStats]
+    """By runtime name."""
 
 
 def first_set(*values: Any) -> Any:

@@ -16,7 +16,9 @@ class ContractRequest(Message, kw_only=True):
     """The body of ``POST /worker/{id}/contract``. The worker is named by the path; its id here is ignored."""
 
     tags: list[str] | None = None
+    """Added to the worker's for this request; ``-name`` takes one away."""
     extra_tag: list[str] | None = None
+    """Old name of ``tags``; both count."""
     timeout: float | None = None
     """Seconds to wait for a job; the server answers before."""
     max: Maybe[Annotated[int, Meta(ge=0)]] = UNSET
@@ -41,32 +43,46 @@ class LeasedLambda(msgspec.Struct, kw_only=True, frozen=True):
     """The lambda of leased jobs: what the agent needs to load it."""
 
     id: Id
+    """The lambda."""
     runtime: str
+    """What it needs."""
     codex: Id
+    """The blob with the code; 0 for none."""
     codex_checksum: str = ""
     """SHA-256, hex; empty when there is no such blob."""
     codex_size: int = 0
+    """Size of the code, bytes."""
     grants: Grants = Grants()
+    """What it may touch, if the node's operator allows it too."""
     deterministic: bool = False
+    """Clock and random come from the job."""
     mode: str = "text"
+    """How a Capsule module is called."""
 
 
 class LeasedJob(msgspec.Struct, kw_only=True):
     """One leased job: all that the agent needs to run it."""
 
     job: Id
+    """The job."""
     lease: str
+    """The fencing token: sent back with heartbeats and the outcome."""
     lease_s: float
     """Seconds, from the answer on, until the lease ends unless it is renewed."""
     attempt: int
+    """Which attempt this is, from 1."""
     lambda_: Id = msgspec.field(name="lambda")
+    """Which of ``lambdas`` to run."""
     input: Content
     """The blob's id (0: no input), with the bytes when they are small."""
     input_checksum: str = ""
     """SHA-256, hex; empty when there is no input."""
     input_size: int = 0
+    """Bytes."""
     args: list[str] = []
+    """Command line, without the program's name."""
     env: dict[str, str] = {}
+    """Environment."""
     limits: Limits = Limits()
     """Complete: the job's, over the lambda's, over the server's."""
 
@@ -77,9 +93,13 @@ class ContractReply(Reply, kw_only=True):
     id: Id
     """The worker."""
     job: Maybe[Id] = UNSET
+    """The leased job; absent when there is none."""
     job_id: Maybe[Id] = UNSET
+    """The same again."""
     message: Maybe[str] = UNSET
+    """``no job`` when there is none."""
     jobs: Maybe[list[LeasedJob]] = UNSET
+    """The leased jobs; empty when there are none."""
     lambdas: Maybe[list[LeasedLambda]] = UNSET
     """Each lambda of ``jobs`` once."""
     acks: Maybe[list[OutcomeAck]] = UNSET
@@ -92,13 +112,16 @@ class FinishRequest(Message, kw_only=True):
     """The body of ``POST /worker/{id}/finish``."""
 
     outcomes: list[Outcome]
+    """Ends of leases."""
 
 
 class FinishReply(Reply, kw_only=True):
     """The answer of ``POST /worker/{id}/finish``. HTTP 409 and code 902 when every outcome was refused."""
 
     acks: list[OutcomeAck]
+    """One for each outcome, in order."""
     message: Maybe[str] = UNSET
+    """The reason, when every outcome was refused."""
 
 
 class LogPart(LeaseRef, kw_only=True, frozen=True):
@@ -116,7 +139,9 @@ class HeartbeatRequest(Message, kw_only=True):
     leases: list[LeaseRef]
     """Every lease that the agent holds, started or not."""
     logs: list[LogPart] = []
+    """What running jobs logged since the last heartbeat."""
     incarnation: Maybe[str] = UNSET
+    """As in a contract."""
 
 
 class RenewedLease(LeaseRef, kw_only=True, frozen=True):
@@ -130,8 +155,10 @@ class HeartbeatReply(Reply, kw_only=True):
     """The answer of ``POST /worker/{id}/heartbeat``."""
 
     leases: list[RenewedLease]
+    """Those that go on."""
     lost: list[Id]
     """Jobs whose lease was not the current one: stop them, their outcome would be refused."""
     cancel: list[Id]
     """Jobs that someone cancelled: stop them."""
     drain: bool
+    """True: an operator asks this worker to take no more jobs."""

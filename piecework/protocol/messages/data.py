@@ -10,6 +10,7 @@ class DataReply(Reply, kw_only=True):
     """The answer of ``POST /data`` and ``GET /data/{id}``."""
 
     id: Id
+    """The blob."""
     checksum: str
     """SHA-256, hex."""
     size: Maybe[int] = UNSET

@@ -27,6 +27,7 @@ class Backoff(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     kind: Literal["exponential", "fixed", "none"] = "exponential"
     """``exponential``: a random share of ``base_s`` times 2^(attempt - 1), at least half of it."""
     base_s: Seconds = 1.0
+    """The wait, or the first of the growing ones."""
     cap_s: Seconds = 300.0
     """No wait is longer."""
 
@@ -39,12 +40,17 @@ class JobSpec(Message, kw_only=True):
     """
 
     lambda_: Maybe[Id | None] = msgspec.field(default=UNSET, name="lambda")
+    """What to run. Required, under this name or the old one."""
     functio: Maybe[Id | None] = UNSET
+    """Old name of ``lambda``."""
     input: Maybe[BlobRef | None] = UNSET
     """A blob's id, or an object with the bytes: ``text``, ``base64``, ``json`` or ``bytes``."""
     input_id: Maybe[BlobRef | None] = UNSET
+    """Old name of ``input``."""
     tags: list[str] | None = None
+    """Added to the lambda's: ``name`` suggests, ``+name`` requires, ``-name`` rejects a worker."""
     extra_tag: list[str] | None = None
+    """Old name of ``tags``; both count."""
     status: Maybe[str | None] = UNSET
     """``paused`` creates the job unqueued."""
     priority: Annotated[int, Meta(ge=-100, le=100)] = 0
@@ -56,12 +62,15 @@ class JobSpec(Message, kw_only=True):
     expires_at: Maybe[datetime | None] = UNSET
     """Cancelled when it was not started by this time."""
     max_attempts: Maybe[int | None] = UNSET
+    """1 to 100. Attempts that the worker is to blame for do not count."""
     backoff: Backoff = Backoff()
+    """How long to wait before the next attempt."""
     retry_on: Maybe[list[ErrorKind] | None] = UNSET
     """Error kinds that are worth another attempt; default: all that can succeed."""
     timeout_s: Maybe[float | None] = UNSET
     """The same as ``limits.timeout_s``."""
     limits: Limits = Limits()
+    """Over the lambda's."""
     args: list[str] | None = None
     """Instead of the lambda's arguments."""
     env: dict[str, str] | None = None
@@ -69,11 +78,17 @@ class JobSpec(Message, kw_only=True):
     key: Maybe[str | None] = UNSET
     """Idempotency key: the same key with the same content is the same job."""
     after: Any = UNSET
+    """Refused: jobs cannot wait for others yet."""
     on_failure: Any = UNSET
+    """Refused, as ``after`` is."""
     group: Any = UNSET
+    """Refused: there are no groups yet."""
     concurrency_key: Any = UNSET
+    """Refused: there are no limits on how many jobs run at once yet."""
     rate_key: Any = UNSET
+    """Refused: there are no limits on how many jobs start in a time yet."""
     retain_s: Any = UNSET
+    """Refused: results do not expire yet."""
 
     def lambda_id(self) -> Id | None:
         """Return the lambda under whichever name it was sent; None when it was not sent."""
@@ -102,57 +117,82 @@ class JobSubmit(JobSpec, kw_only=True):
     """The body of ``POST /job``: one job, or many in ``jobs`` (all or none is created)."""
 
     jobs: Maybe[list[JobSpec]] = UNSET
+    """Many jobs instead of one; the other fields are ignored then."""
 
 
 class JobCreated(Reply, kw_only=True):
     """The answer of ``POST /job``: ``id`` for one job, ``ids`` in the order of ``jobs`` for many."""
 
     id: Maybe[Id] = UNSET
+    """The one job."""
     jid: Maybe[Id] = UNSET
     """The same id again, for clients that sent an old name."""
     ids: Maybe[list[Id]] = UNSET
+    """The many jobs."""
 
 
 class JobLambda(msgspec.Struct, kw_only=True):
     """The lambda inside a job's info."""
 
     id: Id
+    """The lambda."""
     runtime: str
+    """What a worker must offer."""
     codex: Id
+    """The blob with the code; 0 for none."""
 
 
 class JobInfo(Reply, kw_only=True):
     """One job, for readers of every generation: the fields after ``tags`` repeat it under older names."""
 
     id: Id
+    """The job."""
     state: JobState
+    """Where it stands."""
     input: Content
+    """The blob's id; 0 for none."""
     output: Maybe[Content] = UNSET
     """Absent until there is one."""
     lambda_: JobLambda = msgspec.field(name="lambda")
+    """What it runs."""
     tags: list[str]
+    """The lambda's and its own."""
     job_status: JobState
+    """The same as ``state``."""
     job_input_id: Id
+    """The input's id; 0 for none."""
     job_output_id: Id | None
+    """The output's id; null for none."""
     functio: Id
+    """The lambda's id."""
     runtime: str
+    """The lambda's runtime."""
     lambda_id: Id
+    """The lambda's id."""
     priority: int
+    """Higher goes first."""
     attempt: int
     """Attempts counted so far."""
     max_attempts: int
+    """Attempts that it may have."""
     created_at: float
     """Seconds since 1970, like every time below."""
     due_at: Maybe[float] = UNSET
+    """When it may start, while it waits for that."""
     started_at: Maybe[float] = UNSET
+    """When its last attempt started."""
     finished_at: Maybe[float] = UNSET
+    """When it came into a final state."""
     expires_at: Maybe[float] = UNSET
+    """When it is cancelled, unless it was started before."""
     worker: Maybe[Id] = UNSET
     """Who runs it, or ran it last."""
     error: Maybe[JobError] = UNSET
     """Of the last failed attempt."""
     usage: Maybe[Usage] = UNSET
+    """Of the last attempt that a worker reported."""
     key: Maybe[str] = UNSET
+    """Its idempotency key."""
     advice: Maybe[str] = UNSET
     """Why it does not start, when the server sees a reason: no worker offers its runtime, for example."""
 
@@ -161,6 +201,7 @@ class JobList(Reply, kw_only=True):
     """The answer of ``GET /job?ids=`` (in that order) and of ``GET /job`` (newest first)."""
 
     jobs: list[JobInfo]
+    """The jobs."""
     next: Maybe[str] = UNSET
     """The cursor of the next page; absent on the last."""
 
@@ -169,9 +210,13 @@ class JobUpdate(Message, kw_only=True):
     """The body of ``POST /job/{id}``, the v0.5 way to report and to steer."""
 
     status: Maybe[str | None] = UNSET
+    """The state to set, in any case: finished, failed, cancelled, running, paused, enqueued."""
     state: Maybe[str | None] = UNSET
+    """Another name of ``status``."""
     output: Maybe[BlobRef | None] = UNSET
+    """The output's blob, with finished; 0 for none."""
     input: Maybe[BlobRef | None] = UNSET
+    """Another input, for a job that has not started."""
 
     def state_name(self) -> str | None:
         """Return the state under whichever name it was sent; None when it was not sent."""
@@ -185,9 +230,13 @@ class TraceEvent(msgspec.Struct, kw_only=True):
     at: float
     """Seconds since 1970."""
     state: JobState
+    """The state that the job is in from then on."""
     worker: Maybe[Id] = UNSET
+    """Who did it."""
     attempt: int = 0
+    """Which attempt it belongs to."""
     lease: Maybe[str] = UNSET
+    """Under which lease it happened."""
     detail: str = ""
     """For people; ``refused: …`` marks an outcome that was not accepted."""
 
@@ -196,6 +245,7 @@ class TraceReply(Reply, kw_only=True):
     """The answer of ``GET /job/{id}/trace``: oldest first."""
 
     events: list[TraceEvent]
+    """The steps."""
 
 
 class JobLog(Reply, kw_only=True):
@@ -208,3 +258,4 @@ class JobLog(Reply, kw_only=True):
     next: int
     """Ask from here for what comes later."""
     state: JobState
+    """The job's state: when it is final and ``text`` is empty, there is no more to come."""

@@ -48,6 +48,7 @@ class LambdaCreate(Message, kw_only=True):
     codex: Maybe[Id | None] = UNSET
     """The blob with the code; 0 for none."""
     code_id: Maybe[Id | None] = UNSET
+    """Old name of ``codex``."""
     runtime: str
     """``Base[+Feature…]``."""
     name: Maybe[str | None] = UNSET
@@ -59,7 +60,9 @@ class LambdaCreate(Message, kw_only=True):
     env: dict[str, str] | None = None
     """Environment of its jobs."""
     limits: Limits = Limits()
+    """What an attempt may use, unless its job says otherwise."""
     grants: Grants = Grants()
+    """What it may touch outside of its sandbox."""
     deterministic: bool = False
     """Clock and random come from the job: the same input gives the same output."""
     mode: Literal["text", "json", "http"] = "text"
@@ -75,30 +78,46 @@ class LambdaCreated(Reply, kw_only=True):
     """The answer of ``POST /lambda``."""
 
     id: Id
+    """The new lambda."""
 
 
 class LambdaInfo(Reply, kw_only=True):
     """The answer of ``GET /lambda/{id}``. The fields from ``name`` on only with ``?view=full``."""
 
     id: Id
+    """The lambda."""
     codex: Id
+    """The blob with the code; 0 for none."""
     runtime: str
+    """What a worker must offer."""
     name: Maybe[str | None] = UNSET
+    """For people."""
     codex_checksum: Maybe[str] = UNSET
+    """SHA-256 of the code, hex; absent when there is no such blob."""
     codex_size: Maybe[int] = UNSET
+    """Size of the code, bytes."""
     created_at: Maybe[float] = UNSET
+    """Seconds since 1970."""
     tags: Maybe[list[str]] = UNSET
+    """Added to the tags of its jobs."""
     args: Maybe[list[str]] = UNSET
+    """Command line of its jobs."""
     env: Maybe[dict[str, str]] = UNSET
+    """Environment of its jobs."""
     limits: Maybe[Limits] = UNSET
+    """What an attempt may use."""
     grants: Maybe[Grants] = UNSET
+    """What it may touch."""
     deterministic: Maybe[bool] = UNSET
+    """Whether clock and random come from the job."""
     mode: Maybe[str] = UNSET
+    """How a Capsule module is called."""
 
 
 class LambdaList(Reply, kw_only=True):
     """The answer of ``GET /lambda``: newest first."""
 
     lambdas: list[LambdaInfo]
+    """The lambdas, with all fields."""
     next: Maybe[str] = UNSET
     """The cursor of the next page; absent on the last."""

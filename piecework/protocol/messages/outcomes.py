@@ -14,7 +14,9 @@ class JobError(msgspec.Struct, kw_only=True, frozen=True):
     """Why an attempt failed."""
 
     kind: ErrorKind
+    """What sort of failure."""
     message: str
+    """For people, in a sentence or two."""
     trace: Maybe[str] = UNSET
     """Where in the guest it happened, when that is known."""
 
@@ -23,8 +25,11 @@ class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """What an attempt used; fields that were not measured are left out."""
 
     wall_s: float | None = None
+    """Time from start to end, seconds."""
     cpu_s: float | None = None
+    """Time on a CPU, seconds."""
     fuel: int | None = None
+    """Units of fuel, when they were counted."""
     memory_bytes: int | None = None
     """The guest's linear memory at its largest."""
 
@@ -33,6 +38,7 @@ class LeaseRef(msgspec.Struct, kw_only=True, frozen=True):
     """One lease of one job."""
 
     job: Id
+    """The job."""
     lease: str
     """The fencing token that the contract gave."""
 
@@ -46,11 +52,17 @@ class Outcome(msgspec.Struct, kw_only=True):
     """
 
     job: Id
+    """The job."""
     lease: str
+    """The fencing token that the contract gave."""
     state: JobState
+    """How the lease ended."""
     output: BlobRef | None = None
+    """The result: a blob's id, or the bytes themselves."""
     error: Maybe[JobError | None] = UNSET
+    """Required with ``Fail_Execution``."""
     usage: Usage = Usage()
+    """What the attempt used."""
     log: Maybe[bytes] = UNSET
     """The kept end of the guest's log (base64 in JSON)."""
     log_offset: int = 0
@@ -61,7 +73,9 @@ class OutcomeAck(msgspec.Struct, kw_only=True):
     """What became of one outcome."""
 
     job: Id
+    """The job."""
     lease: str
+    """The outcome's lease."""
     code: int = 0
     """0: accepted, now or before; else why it was refused (902: the lease is not the current one)."""
     message: Maybe[str] = UNSET

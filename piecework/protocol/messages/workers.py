@@ -27,16 +27,23 @@ class WorkerRegister(Message, kw_only=True):
     """The body of ``POST /worker``. ``runtimes`` and ``execulator`` are old names of ``runtime``."""
 
     runtime: Maybe[list[str] | None] = UNSET
+    """What it can run, each as ``Base[+Feature…]``; ``default`` when left out."""
     runtimes: Maybe[list[str] | None] = UNSET
+    """Old name of ``runtime``."""
     execulator: Maybe[list[str] | None] = UNSET
+    """Old name of ``runtime``."""
     name: Maybe[str] = UNSET
+    """For people; need not be unique."""
     tags: list[str] | None = None
+    """What jobs may ask for or avoid."""
     slots: Maybe[int] = UNSET
     """Jobs that it runs at once."""
     incarnation: Maybe[str] = UNSET
     """A random name of this start of the process."""
     agent_version: Maybe[str] = UNSET
+    """For people."""
     hostname: Maybe[str] = UNSET
+    """For people."""
 
     def runtime_names(self) -> list[str]:
         """Return the runtimes under whichever name they were sent; ``["default"]`` when there are none."""
@@ -51,7 +58,9 @@ class WorkerRegistered(Reply, kw_only=True):
     """The answer of ``POST /worker``."""
 
     id: Id
+    """The new worker."""
     runtime: list[str]
+    """What it offers, as the server understood it."""
     wid: Maybe[Id] = UNSET
     """The same id again, for clients that sent an old name."""
 
@@ -60,22 +69,33 @@ class WorkerInfo(Reply, kw_only=True):
     """The answer of ``GET /worker/{id}``. The fields from ``name`` on only with ``?view=full``."""
 
     id: Id
+    """The worker."""
     runtime: list[str]
+    """What it offers."""
     name: Maybe[str] = UNSET
+    """For people."""
     hostname: Maybe[str] = UNSET
+    """Where it runs."""
     agent_version: Maybe[str] = UNSET
+    """Which version of the agent it is."""
     tags: Maybe[list[str]] = UNSET
+    """What jobs may ask for or avoid."""
     slots: Maybe[int] = UNSET
+    """Jobs that it runs at once."""
     state: Maybe[WorkerState] = UNSET
+    """How it stands."""
     running: Maybe[int] = UNSET
     """Jobs that it holds now."""
     registered_at: Maybe[float] = UNSET
+    """Seconds since 1970."""
     seen_at: Maybe[float] = UNSET
+    """When it was heard of last, to within 5 s."""
 
 
 class WorkerList(Reply, kw_only=True):
     """The answer of ``GET /worker``."""
 
     workers: list[WorkerInfo]
+    """The workers, with all fields."""
     next: Maybe[str] = UNSET
     """The cursor of the next page; absent on the last."""
