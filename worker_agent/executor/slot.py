@@ -229,10 +229,9 @@ class Slot:
             self._drop_process()
         else:
             task = self._tasks[0]
-            kind = ErrorKind.LOAD if task.loading else ErrorKind.TRAP
             doing = "loading the module" if task.loading else "running the guest"
             message = f"the process ended while {doing}: {end}"
-            result = task.cancel(now) if task.halted else task.fail(kind, message, now, trace=words)
+            result = task.cancel(now) if task.halted else task.fail(ErrorKind.TRAP, message, now, trace=words)
             self._lose_first(result, now)
 
     def _lose_first(self, result: Result, now: float) -> None:

@@ -175,10 +175,11 @@ def test_what_was_reported_before_death_counts(scene, two_tasks):
     assert (second, error.error.kind) == (2, ErrorKind.TRAP)
 
 
-def test_death_while_loading_is_a_load_error(scene, two_tasks):
+def test_death_while_loading_may_have_been_bad_luck_and_is_no_load_error(scene, two_tasks):
     scene.report(Loading(1))
     scene.die("SIGKILL")
-    assert scene.only_result().error.kind is ErrorKind.LOAD
+    assert scene.only_result().error.kind is ErrorKind.TRAP
+    assert "loading the module: SIGKILL" in scene.only_result().error.message
 
 
 def test_death_without_a_task_costs_nothing(scene):
