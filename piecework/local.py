@@ -38,6 +38,7 @@ class Program:
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
+        self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             # In a process group of its own Ctrl-C reaches only this process, which then stops it in order.
             self._process = subprocess.Popen(  # noqa: S603  # our own commands
@@ -59,8 +60,8 @@ class Program:
         return self._process.poll()
 
     def read_log(self) -> str:
-        """Return everything that it has printed, over all starts with this log file."""
-        return self.log.read_text(errors="replace")
+        """Return what it has printed since this start; the file also has what earlier ones printed."""
+        return self.log.read_bytes()[self._log_start :].decode(errors="replace")
 
     def wait_for_line(self, pattern: re.Pattern[str], timeout_s: float = START_TIMEOUT_S) -> re.Match[str]:
         """Wait until its log has ``pattern`` and return the last match. Raises ProgramError."""
@@ -117,9 +118,7 @@ class LocalServer(Program):
         """Start a server with its data and log in ``folder``; port 0: a free one. Raises ProgramError."""
         self.data = folder / "data"
         command = [sys.executable, "-m", "piecework", "server", "run", "--data", str(self.data)]
-        log = folder / "server.log"
-        log.unlink(missing_ok=True)
-        super().__init__("the server", [*command, "--port", str(port), *options], log, environ)
+        super().__init__("the server", [*command, "--port", str(port), *options], folder / "server.log", environ)
         try:
             self.port = int(self.wait_for_line(LISTENING)[1])
             self._wait_until_ready()
