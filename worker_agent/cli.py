@@ -19,7 +19,8 @@ from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.executor import Executor
 from worker_agent.logs import configure_logs
-from worker_agent.loop.agent import Agent, Surroundings
+from worker_agent.loop.agent import Agent
+from worker_agent.loop.parts import Surroundings
 from worker_agent.loop.state import StateDirectory
 from worker_agent.runtimes import RUNTIME_NAMES
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError

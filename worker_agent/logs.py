@@ -18,7 +18,11 @@ def configure_logs(form: str, level: str, stream: TextIO | None = None) -> None:
     if form == "json":
         renderer = structlog.processors.JSONRenderer(serializer=_write_json)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=24)
+        # Tracebacks with the values of variables would show tokens.
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), pad_event_to=24, exception_formatter=plain
+        )
     processors: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso" if form == "json" else "%H:%M:%S", utc=form == "json"),

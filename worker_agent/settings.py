@@ -93,7 +93,7 @@ class Settings:
         if self.state is not None:
             return self.state
         host = re.sub(r"[^a-z0-9.]+", "-", urlsplit(self.server).netloc.rpartition("@")[2].lower())
-        digest = hashlib.sha256(self.server.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(self.server.rstrip("/").encode()).hexdigest()[:8]
         return platformdirs.user_state_path("piecework") / "agents" / f"{host}-{digest}"
 
 

@@ -1,10 +1,7 @@
 """The contract loop: hand in what has ended, lease what there is room for, in one exchange."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import structlog
 
 from piecework.client import ClientError
 from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob
@@ -12,14 +9,10 @@ from worker_agent.loop.appetite import Appetite
 from worker_agent.loop.courier import Courier
 from worker_agent.loop.heartbeat import Heartbeat
 from worker_agent.loop.inputs import Intake
-from worker_agent.loop.ledger import Errand, Ledger
-from worker_agent.loop.link import Backoff
+from worker_agent.loop.ledger import Errand
 from worker_agent.loop.outbox import ref_of
-
-log = structlog.get_logger()
-
-IDLE_S = 1.0
-"""How often the loop shows that it lives while it has nothing to say."""
+from worker_agent.loop.shared import Shared
+from worker_agent.loop.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +31,25 @@ class Contracting:
 
     def __init__(
         self,
+        shared: Shared,
         courier: Courier,
-        ledger: Ledger,
         intake: Intake,
         heartbeat: Heartbeat,
         *,
         appetite: Appetite,
+        tally: Tally,
         terms: Terms,
-        backoff: Backoff,
-        stop: threading.Event,
         on_drain: Callable[[], None],
     ) -> None:
+        self._shared = shared
+        self._ledger = shared.ledger
+        self._backoff = shared.new_backoff()
         self._courier = courier
-        self._ledger = ledger
         self._intake = intake
         self._heartbeat = heartbeat
         self._appetite = appetite
+        self._tally = tally
         self._terms = terms
-        self._backoff = backoff
-        self._stop = stop
         self._on_drain = on_drain
         self.progress = 0
         """Rises with every step: an answer, a failure, or nothing to say."""
@@ -64,13 +57,13 @@ class Contracting:
     def step(self) -> None:
         """Do one exchange, if there is something to say."""
         self.progress += 1
-        errand = self._ledger.next_errand(self._appetite.wish(), IDLE_S)
+        errand = self._ledger.next_errand(self._appetite.wish(), self._shared.pace.idle_s)
         if errand is None:
             return
         try:
             self._exchange(errand)
         except ClientError as error:
-            self._stop.wait(self._backoff.next_s(error))
+            self._shared.stop.wait(self._backoff.next_s(error))
         else:
             self._backoff.reset()
         finally:
@@ -103,5 +96,5 @@ class Contracting:
             return []
         self._heartbeat.note_lease(min(job.lease_s for job in jobs))
         fresh = self._ledger.admit(map(ref_of, jobs))
-        log.info("contracted", jobs=len(jobs), first=jobs[0].job)
+        self._tally.note_contract(jobs)
         return [job for job in jobs if ref_of(job) in fresh]

@@ -16,11 +16,9 @@ from piecework.protocol.messages import (
     Outcome,
     OutcomeAck,
 )
-from worker_agent.loop.control import ControlServer
-from worker_agent.loop.ledger import Ledger
-from worker_agent.loop.link import Link
 from worker_agent.loop.membership import Membership, is_unknown_worker
 from worker_agent.loop.outbox import ref_of
+from worker_agent.loop.shared import Shared
 
 log = structlog.get_logger()
 R = TypeVar("R")
@@ -29,11 +27,11 @@ R = TypeVar("R")
 class Courier:
     """Takes outcomes to the server. Whatever a request comes to, none of them is lost or counted twice."""
 
-    def __init__(self, server: ControlServer, membership: Membership, ledger: Ledger, link: Link) -> None:
-        self._server = server
+    def __init__(self, shared: Shared, membership: Membership) -> None:
+        self._server = shared.server
+        self._ledger = shared.ledger
+        self._link = shared.link
         self._membership = membership
-        self._ledger = ledger
-        self._link = link
 
     def contract(self, request: ContractRequest) -> ContractReply:
         """Ask for jobs, with outcomes on board; the caller admits the jobs, then settles the acks.

@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +10,9 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError, BrokenBlobError
-from worker_agent.loop.control import ControlServer
-from worker_agent.loop.link import Backoff, Link, describe, is_refusal
+from worker_agent.loop.link import describe, is_refusal
+from worker_agent.loop.shared import Shared
 
-IsWanted = Callable[[LeaseRef], bool]
-"""Tells whether a lease is still worth working for."""
 TRIES_BROKEN = 3
 """So often a blob may arrive damaged before its job is given up."""
 
@@ -31,20 +28,9 @@ class RefusedError(AgentError):
 class BlobFetcher:
     """Gets blobs for leases. Its methods may be called from any thread."""
 
-    def __init__(
-        self,
-        server: ControlServer,
-        cache: BlobCache,
-        *,
-        link: Link,
-        new_backoff: Callable[[], Backoff],
-        stop: threading.Event,
-    ) -> None:
-        self._server = server
+    def __init__(self, shared: Shared, cache: BlobCache) -> None:
+        self._shared = shared
         self._cache = cache
-        self._link = link
-        self._new_backoff = new_backoff
-        self._stop = stop
         self._lock = threading.Lock()
         self._pins: defaultdict[LeaseRef, list[str]] = defaultdict(list)
         self._users: Counter[str] = Counter()
@@ -53,13 +39,13 @@ class BlobFetcher:
         """Tell whether a lease holds the blob now, so that ``get`` does not have to fetch it."""
         return self._users[checksum] > 0
 
-    def get(self, ref: LeaseRef, blob: Id, checksum: str, is_wanted: IsWanted) -> Path:
+    def get(self, ref: LeaseRef, blob: Id, checksum: str) -> Path:
         """Return the file with a blob; it stays until the lease is released. Waits while the server is away.
 
         Raises NotFound when there is no such blob, NotWantedError when the lease has ended meanwhile, and
         AgentError when the blob arrives broken, the server refuses it, or the disk fails.
         """
-        path = self._cache.acquire(checksum, partial(self._download, ref, blob, checksum, is_wanted))
+        path = self._cache.acquire(checksum, partial(self._download, ref, blob, checksum))
         with self._lock:
             self._pins[ref].append(checksum)
             self._users[checksum] += 1
@@ -76,12 +62,12 @@ class BlobFetcher:
         for checksum in checksums:
             self._cache.release(checksum)
 
-    def _download(self, ref: LeaseRef, blob: Id, checksum: str, is_wanted: IsWanted, part: Path) -> None:
-        backoff = self._new_backoff()
+    def _download(self, ref: LeaseRef, blob: Id, checksum: str, part: Path) -> None:
+        backoff = self._shared.new_backoff()
         broken = 0
-        while is_wanted(ref) and not self._stop.is_set():
+        while self._shared.ledger.is_open(ref) and not self._shared.stop.is_set():
             try:
-                self._server.download(blob, part, checksum=checksum)
+                self._shared.server.download(blob, part, checksum=checksum)
             except NotFound:
                 raise
             except ChecksumMismatch as error:
@@ -91,9 +77,9 @@ class BlobFetcher:
             except ClientError as error:
                 if is_refusal(error):
                     raise RefusedError(f"the server refuses blob {blob}: {describe(error)}") from error
-                self._link.failed(error)
-                self._stop.wait(backoff.next_s(error))
+                self._shared.link.failed(error)
+                self._shared.stop.wait(backoff.next_s(error))
             else:
-                self._link.answered()
+                self._shared.link.answered()
                 return
         raise NotWantedError

@@ -1,11 +1,8 @@
 """What happens when a job has run: its result becomes an outcome, its output goes to the server."""
 
-import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import structlog
 from msgspec import UNSET
 
 from piecework.client import ClientError, TooLarge
@@ -13,45 +10,27 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Content, JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
 from worker_agent.loop.appetite import Appetite
-from worker_agent.loop.control import ControlServer
 from worker_agent.loop.crew import Crew, do_guarded
-from worker_agent.loop.ledger import Ledger, hand_back
-from worker_agent.loop.link import Backoff, Link, describe, is_refusal
+from worker_agent.loop.ledger import hand_back
+from worker_agent.loop.link import describe, is_refusal
 from worker_agent.loop.outbox import ref_of
+from worker_agent.loop.shared import Shared
 from worker_agent.loop.tally import Tally
 from worker_agent.tasks import Result, Task
-
-log = structlog.get_logger()
-
-BUG_PAUSE_S = 5.0
-"""A job that a bug got hold of is handed back after this: the next try may well meet the same bug."""
 
 
 class Finisher:
     """Turns results into outcomes in the ledger. Small outputs travel inside, larger ones are uploaded."""
 
     def __init__(
-        self,
-        server: ControlServer,
-        ledger: Ledger,
-        crew: Crew,
-        *,
-        link: Link,
-        appetite: Appetite,
-        tally: Tally,
-        inline_max_bytes: int,
-        new_backoff: Callable[[], Backoff],
-        stop: threading.Event,
+        self, shared: Shared, crew: Crew, *, appetite: Appetite, tally: Tally, inline_max_bytes: int
     ) -> None:
-        self._server = server
-        self._ledger = ledger
+        self._shared = shared
+        self._ledger = shared.ledger
         self._crew = crew
-        self._link = link
         self._appetite = appetite
         self._tally = tally
         self._inline_max_bytes = inline_max_bytes
-        self._new_backoff = new_backoff
-        self._stop = stop
 
     def done(self, task: Task, result: Result) -> None:
         """Take what the executor made of a task. Returns at once; called from its thread."""
@@ -66,11 +45,11 @@ class Finisher:
     def end(self, outcome: Outcome) -> None:
         """Let an outcome go to the server, if its lease still counts."""
         if self._ledger.end(outcome):
-            self._tally.note(outcome)
+            self._tally.note_end(outcome)
 
     def give_up(self, ref: LeaseRef) -> None:
         """Hand back, after a pause, a job that met a bug of ours."""
-        self._stop.wait(BUG_PAUSE_S)
+        self._shared.stop.wait(self._shared.pace.bug_s)
         self._ledger.end(hand_back(ref))
 
     def _take(self, task: Task, result: Result) -> None:
@@ -128,11 +107,11 @@ class Finisher:
 
     def _upload(self, outcome: Outcome, output: bytes | Path) -> None:
         """Upload until it works, the server refuses, or nobody wants the outcome any more."""
-        backoff = self._new_backoff()
+        backoff = self._shared.new_backoff()
         ref = ref_of(outcome)
-        while self._ledger.is_open(ref) and not self._stop.is_set():
+        while self._ledger.is_open(ref) and not self._shared.stop.is_set():
             try:
-                outcome.output = str(int(self._server.upload(output).id))
+                outcome.output = str(int(self._shared.server.upload(output).id))
             except TooLarge as error:
                 self.fail(ref_of(outcome), ErrorKind.OUTPUT, f"the server refuses the output: {error.message}")
                 return
@@ -142,9 +121,9 @@ class Finisher:
                         ref_of(outcome), ErrorKind.WORKER, f"the server refuses the output: {describe(error)}"
                     )
                     return
-                self._link.failed(error)
-                self._stop.wait(backoff.next_s(error))
+                self._shared.link.failed(error)
+                self._shared.stop.wait(backoff.next_s(error))
             else:
-                self._link.answered()
+                self._shared.link.answered()
                 self.end(outcome)
                 return

@@ -13,16 +13,15 @@ from piecework.protocol.messages import (
     LogPart,
 )
 from worker_agent.loop.brakes import Brakes
-from worker_agent.loop.control import ControlServer, GuestExecutor
-from worker_agent.loop.ledger import Ledger
-from worker_agent.loop.link import Backoff, Clock, Link, is_refusal
+from worker_agent.loop.control import GuestExecutor
+from worker_agent.loop.link import is_refusal
 from worker_agent.loop.membership import Membership, is_unknown_worker
+from worker_agent.loop.shared import Shared
 
 log = structlog.get_logger()
 
 INTERVAL_MAX_S = 5.0
 """A cancelled guest runs on for no longer than about this."""
-TICK_MAX_S = 1.0
 UNSENT_LOG_BYTES = 1024 * 1024
 """Log kept for the next heartbeat after one that failed; the job's outcome has it all anyway."""
 
@@ -32,35 +31,32 @@ class Heartbeat:
 
     def __init__(
         self,
-        server: ControlServer,
+        shared: Shared,
         membership: Membership,
-        ledger: Ledger,
         executor: GuestExecutor,
         brakes: Brakes,
         *,
-        link: Link,
-        backoff: Backoff,
-        clock: Clock,
         on_drain: Callable[[], None],
     ) -> None:
-        self._server = server
+        self._server = shared.pulse_server
+        self._ledger = shared.ledger
+        self._link = shared.link
+        self._clock = shared.clock
+        self._pace = shared.pace
+        self._backoff = shared.new_backoff()
         self._membership = membership
-        self._ledger = ledger
         self._executor = executor
         self._brakes = brakes
-        self._link = link
-        self._backoff = backoff
-        self._clock = clock
         self._on_drain = on_drain
         self._interval_s = INTERVAL_MAX_S
         self._unsent: list[LogPart] = []
-        self._due_at = clock()
-        self._hold_until = clock()
+        self._due_at = shared.clock()
+        self._hold_until = shared.clock()
 
     @property
     def tick_s(self) -> float:
         """How long to wait between two calls of ``tick``."""
-        return min(TICK_MAX_S, self._interval_s)
+        return min(self._pace.idle_s, self._interval_s)
 
     def note_lease(self, lease_s: float) -> None:
         """Learn how long leases are: three heartbeats fit into one."""

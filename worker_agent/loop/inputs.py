@@ -1,11 +1,12 @@
 """From a leased job to a task: what it needs is fetched while other jobs run, then the executor gets it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-
-import structlog
+from typing import TypeVar
 
 from piecework.client import NotFound
 from piecework.protocol.codes import ErrorKind
@@ -20,7 +21,7 @@ from worker_agent.loop.ledger import Ledger, hand_back
 from worker_agent.loop.outbox import ref_of
 from worker_agent.tasks import Task
 
-log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class UnfitError(Exception):
@@ -35,7 +36,7 @@ class Intake:
     """Brings leased jobs to the executor."""
 
     def __init__(
-        self, fetcher: BlobFetcher, ledger: Ledger, executor: GuestExecutor, finisher: Finisher, crew: Crew
+        self, ledger: Ledger, fetcher: BlobFetcher, executor: GuestExecutor, finisher: Finisher, crew: Crew
     ) -> None:
         self._fetcher = fetcher
         self._ledger = ledger
@@ -46,47 +47,82 @@ class Intake:
     def accept(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
         """See to it that each job is run, or ends with the reason why not. Does not wait for downloads."""
         known = {each.id: each for each in lambdas}
+        by_lambda: defaultdict[Id, list[LeasedJob]] = defaultdict(list)
         for job in jobs:
-            work = partial(self._prepare, job, known.get(job.lambda_))
-            give_up = partial(self._finisher.give_up, ref_of(job))
-            if self._is_at_hand(job, known.get(job.lambda_)):
+            by_lambda[job.lambda_].append(job)
+        for id_, group in by_lambda.items():
+            self._accept_group(group, known.get(id_))
+
+    def _accept_group(self, jobs: Sequence[LeasedJob], lambda_: LeasedLambda | None) -> None:
+        """Deal with the jobs of one lambda."""
+        if lambda_ is None:
+            for job in jobs:
+                message = f"the contract does not describe lambda {job.lambda_}"
+                self._finisher.fail(ref_of(job), ErrorKind.WORKER, message)
+        elif self._fetcher.holds(lambda_.codex_checksum):
+            self._route(jobs, lambda_)
+        else:
+            give_up = partial(self._give_up, [ref_of(job) for job in jobs])
+            self._crew.give(partial(self._bring_code, jobs, lambda_), give_up)
+
+    def _bring_code(self, jobs: Sequence[LeasedJob], lambda_: LeasedLambda) -> None:
+        """Fetch the code of some jobs, then deal with them in their order."""
+        for number, job in enumerate(jobs):
+            with suppress(NotWantedError):
+                left = jobs[number:]
+                refs = [ref_of(each) for each in left]
+                if self._try(refs, partial(self._get_codex, ref_of(job), lambda_)) is not None:
+                    self._route(left, lambda_)
+                return
+
+    def _route(self, jobs: Sequence[LeasedJob], lambda_: LeasedLambda) -> None:
+        """Submit the jobs whose inputs are at hand, and have the inputs of the others fetched."""
+        for job in jobs:
+            work = partial(self._prepare, job, lambda_)
+            give_up = partial(self._give_up, [ref_of(job)])
+            if job.input.is_inline or not job.input.id or self._fetcher.holds(job.input_checksum):
                 do_guarded(work, partial(self._crew.give, give_up))
             else:
                 self._crew.give(work, give_up)
 
-    def _is_at_hand(self, job: LeasedJob, lambda_: LeasedLambda | None) -> bool:
-        return (
-            lambda_ is not None
-            and self._fetcher.holds(lambda_.codex_checksum)
-            and (job.input.is_inline or not job.input.id or self._fetcher.holds(job.input_checksum))
-        )
+    def _give_up(self, refs: Sequence[LeaseRef]) -> None:
+        for ref in refs:
+            self._finisher.give_up(ref)
 
-    def _prepare(self, job: LeasedJob, lambda_: LeasedLambda | None) -> None:
+    def _prepare(self, job: LeasedJob, lambda_: LeasedLambda) -> None:
         ref = ref_of(job)
+        with suppress(NotWantedError):
+            task = self._try([ref], partial(self._write_task, ref, job, lambda_))
+            if task is not None:
+                self._submit(ref, task)
+        # The ledger lets go of blobs when a lease ends; this one may have ended before its blobs were here.
+        if not self._ledger.is_open(ref):
+            self._fetcher.release(ref)
+
+    def _try(self, refs: Sequence[LeaseRef], get: Callable[[], T]) -> T | None:
+        """Get something that jobs need; None: that failed, and they have ended with the reason.
+
+        Raises NotWantedError.
+        """
         try:
-            if lambda_ is None:
-                raise UnfitError(ErrorKind.WORKER, f"the contract has no lambda {job.lambda_}")
-            codex = self._get_codex(ref, lambda_)
-            task = write_task(job, lambda_, codex, self._get_input(ref, job))
+            return get()
         except UnfitError as error:
-            self._finisher.fail(ref, error.kind, str(error))
-        except NotWantedError:
-            return
+            kind, message = error.kind, str(error)
         except (AgentError, OSError) as error:
-            self._finisher.fail(ref, ErrorKind.WORKER, f"the worker could not prepare the job: {error}")
-        else:
-            self._submit(ref, task)
-        finally:
-            # The ledger releases when a lease ends; this one may have ended before its blobs were here.
-            if not self._ledger.is_open(ref):
-                self._fetcher.release(ref)
+            kind, message = ErrorKind.WORKER, f"the worker could not prepare the job: {error}"
+        for ref in refs:
+            self._finisher.fail(ref, kind, message)
+        return None
+
+    def _write_task(self, ref: LeaseRef, job: LeasedJob, lambda_: LeasedLambda) -> Task:
+        return write_task(job, lambda_, self._get_codex(ref, lambda_), self._get_input(ref, job))
 
     def _get_codex(self, ref: LeaseRef, lambda_: LeasedLambda) -> Path:
         missing = UnfitError(ErrorKind.LOAD, f"the codex {lambda_.codex} of lambda {lambda_.id} does not exist")
         if not lambda_.codex_checksum:
             raise missing
         try:
-            return self._fetcher.get(ref, lambda_.codex, lambda_.codex_checksum, self._ledger.is_open)
+            return self._fetcher.get(ref, lambda_.codex, lambda_.codex_checksum)
         except NotFound:
             raise missing from None
 
@@ -103,7 +139,7 @@ class Intake:
         if not job.input_checksum:
             raise missing
         try:
-            return self._fetcher.get(ref, Id(blob), job.input_checksum, self._ledger.is_open)
+            return self._fetcher.get(ref, Id(blob), job.input_checksum)
         except NotFound:
             raise missing from None
 

@@ -54,9 +54,9 @@ class OpenLease:
 class Ledger:
     """All leases of this agent. Every method may be called from any thread."""
 
-    def __init__(self, on_close: Callable[[LeaseRef], None] = lambda _: None) -> None:
-        """``on_close`` is called for each lease whose job has ended, or is lost."""
-        self._on_close = on_close
+    def __init__(self) -> None:
+        self.on_close: Callable[[LeaseRef], None] = lambda _ref: None
+        """Called for each lease whose job has ended, or is lost."""
         self._lock = threading.Lock()
         self._errand_due = threading.Condition(self._lock)
         self._report_due = threading.Condition(self._lock)
@@ -102,7 +102,7 @@ class Ledger:
         with self._lock:
             ended = self._end(outcome)
         if ended:
-            self._on_close(ref_of(outcome))
+            self.on_close(ref_of(outcome))
         return ended
 
     def ask_to_stop(self, ref: LeaseRef, state: JobState) -> bool:
@@ -126,7 +126,7 @@ class Ledger:
             found = self._open.pop(ref, None) is not None
             self._tell()
         if found:
-            self._on_close(ref)
+            self.on_close(ref)
         return found
 
     def next_errand(self, wish: Wish, timeout_s: float) -> Errand | None:

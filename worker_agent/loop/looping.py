@@ -1,13 +1,11 @@
 """A loop on a thread of its own: one step after the other, until it is told to stop."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 log = structlog.get_logger()
-
-BUG_PAUSE_S = 1.0
 
 
 class Loop:
@@ -21,11 +19,14 @@ class Loop:
         name: str,
         step: Callable[[], None],
         stop: threading.Event,
+        *,
+        bug_pause_s: float,
         pause_s: Callable[[], float] | None = None,
     ) -> None:
         self._name = name
         self._step = step
         self._stop = stop
+        self._bug_pause_s = bug_pause_s
         self._pause_s = pause_s
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -44,12 +45,12 @@ class Loop:
                 self._step()
             except Exception:
                 log.exception("bug", loop=self._name)
-                self._stop.wait(BUG_PAUSE_S)
+                self._stop.wait(self._bug_pause_s)
             if self._pause_s is not None:
                 self._stop.wait(self._pause_s())
 
 
-def do_all(steps: dict[str, Callable[[], object]]) -> None:
+def do_all(steps: Mapping[str, Callable[[], object]]) -> None:
     """Do one step after the other; each survives the failure of the one before, which is logged."""
     for name, step in steps.items():
         try:

@@ -6,6 +6,7 @@ import structlog
 
 from worker_agent.loop.appetite import Appetite
 from worker_agent.loop.brakes import Brakes
+from worker_agent.loop.contracting import Contracting
 from worker_agent.loop.control import GuestExecutor
 from worker_agent.loop.ledger import Ledger
 from worker_agent.loop.link import Clock
@@ -19,12 +20,10 @@ PATIENCE_S = 2.0
 
 
 class StallWatch:
-    """Ends the process when a loop makes no progress, neither an answer nor a failure, for too long."""
+    """Leaves when the contract loop makes no progress, neither an answer nor a failure, for too long."""
 
-    def __init__(
-        self, progress: Callable[[], int], limit_s: float, clock: Clock, leave: Callable[[], None]
-    ) -> None:
-        self._progress = progress
+    def __init__(self, contracting: Contracting, limit_s: float, clock: Clock, leave: Callable[[], None]) -> None:
+        self._contracting = contracting
         self._limit_s = limit_s
         self._clock = clock
         self._leave = leave
@@ -34,7 +33,7 @@ class StallWatch:
 
     def tick(self) -> None:
         """Look once; called about every second."""
-        now, progress = self._clock(), self._progress()
+        now, progress = self._clock(), self._contracting.progress
         self._stalled_s += min(now - self._looked_at, TICK_MAX_S)
         self._looked_at = now
         if progress != self._seen:

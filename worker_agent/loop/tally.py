@@ -1,41 +1,51 @@
-"""The log lines about ended jobs: one each, until they become too many to read."""
+"""The log lines about jobs: one for each, until they become too many to read."""
 
 import threading
+from collections import Counter
+from collections.abc import Sequence
 
 import structlog
 
-from piecework.protocol.messages import Outcome
+from piecework.protocol.messages import LeasedJob, Outcome
 from piecework.protocol.states import JobState
 
 log = structlog.get_logger()
 
 LINES_MAX = 20
-"""Ended jobs that are logged one by one between two ticks (about a second)."""
+"""Lines between two ticks, about a second; what is more is counted."""
 
 
 class Tally:
-    """Logs how jobs end. Above LINES_MAX a second they are counted, and the sum is logged."""
+    """Logs what becomes of jobs. Above LINES_MAX lines a second they are counted, and the sums are logged."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lines = 0
-        self._more: dict[JobState, int] = {}
+        self._more: Counter[str] = Counter()
 
-    def note(self, outcome: Outcome) -> None:
-        """Log that a job ended, or count it."""
-        with self._lock:
-            self._lines += 1
-            if self._lines > LINES_MAX:
-                self._more[outcome.state] = self._more.get(outcome.state, 0) + 1
-                return
-        _log_end(outcome)
+    def note_contract(self, jobs: Sequence[LeasedJob]) -> None:
+        """Log which jobs came, or count them."""
+        if self._may_log("contracted", len(jobs)):
+            log.info("contracted", jobs=" ".join(str(int(job.job)) for job in jobs))
+
+    def note_end(self, outcome: Outcome) -> None:
+        """Log how a job ended, or count it."""
+        if self._may_log(outcome.state.value.lower(), 1):
+            _log_end(outcome)
 
     def tick(self) -> None:
         """Log what was only counted, and start anew; called about every second."""
         with self._lock:
-            more, self._more, self._lines = self._more, {}, 0
+            more, self._more, self._lines = self._more, Counter(), 0
         if more:
-            log.info("more jobs ended", **{state.value.lower(): count for state, count in more.items()})
+            log.info("more jobs", **more)
+
+    def _may_log(self, what: str, jobs: int) -> bool:
+        with self._lock:
+            self._lines += 1
+            if self._lines > LINES_MAX:
+                self._more[what] += jobs
+            return self._lines <= LINES_MAX
 
 
 def _log_end(outcome: Outcome) -> None:

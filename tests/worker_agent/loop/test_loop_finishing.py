@@ -1,0 +1,168 @@
+"""From results to outcomes, with large outputs uploaded first."""
+
+import threading
+
+import pytest
+from fake_control_server import not_a_server, unreachable
+
+from piecework.client import Busy, Refused, TooLarge
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import Content
+from piecework.protocol.states import JobState
+
+LARGE = b"y" * 40_000
+
+
+@pytest.fixture
+def executor(agent):
+    return agent.parts.executor
+
+
+@pytest.fixture
+def job(agent, executor, server):
+    """A job that runs."""
+    job = server.add_job(b"in")
+    agent.parts.contracting.step()
+    assert executor.wait_for(1)
+    return job
+
+
+def outcome_of(agent, server, job):
+    """Wait for the job's end and hand it in; return the accepted outcome."""
+    assert agent.ledger.wait_until_idle(5)
+    agent.parts.contracting.step()
+    return server.jobs[job].accepted[0]
+
+
+def scratch_file(tmp_path, data):
+    path = tmp_path / "output"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)), b"z" * 32768])
+def test_small_output_travels_inside_the_outcome(agent, executor, server, job, data):
+    executor.finish(job, data)
+    outcome = outcome_of(agent, server, job)
+    assert isinstance(outcome.output, Content)
+    assert outcome.output.read() == data
+    assert server.sent("upload") == []
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_large_output_is_uploaded_first(agent, executor, server, job, tmp_path, as_file):
+    path = scratch_file(tmp_path, LARGE)
+    executor.finish(job, path if as_file else LARGE)
+    outcome = outcome_of(agent, server, job)
+    assert server.blobs[int(outcome.output)] == LARGE
+    agent.parts.uploaders.stop(5)
+    assert path.exists() != as_file
+
+
+def test_file_with_a_small_output_travels_inside_too(agent, executor, server, job, tmp_path):
+    path = scratch_file(tmp_path, b"small")
+    executor.finish(job, path)
+    assert outcome_of(agent, server, job).output.read() == b"small"
+    agent.parts.uploaders.stop(5)
+    assert not path.exists()
+
+
+def test_upload_is_repeated_while_the_server_is_away(agent, executor, server, job):
+    for error in (unreachable(), not_a_server(), Busy(503, 8, "the disk is full")):
+        server.fail_once("upload", error)
+    executor.finish(job, LARGE)
+    assert server.output(outcome_of(agent, server, job).job) == LARGE
+    assert len(server.sent("upload")) == 4
+
+
+def test_output_too_large_for_the_server_fails_the_job_with_kind_output(agent, executor, server, job):
+    server.fail_once("upload", TooLarge(413, 6, "at most 1 MB"))
+    executor.finish(job, LARGE)
+    outcome = outcome_of(agent, server, job)
+    assert (outcome.state, outcome.error.kind) == (JobState.FAILED, ErrorKind.OUTPUT)
+    assert "at most 1 MB" in outcome.error.message
+
+
+def test_refused_upload_fails_the_attempt(agent, executor, server, job):
+    server.fail_once("upload", Refused(403, 5, "the token may not upload"))
+    executor.finish(job, LARGE)
+    assert outcome_of(agent, server, job).error.kind == ErrorKind.WORKER
+
+
+def test_output_file_that_cannot_be_read_fails_the_attempt(agent, executor, server, job, tmp_path):
+    executor.finish(job, tmp_path / "missing")
+    outcome = outcome_of(agent, server, job)
+    assert outcome.error.kind == ErrorKind.WORKER
+    assert "cannot be read" in outcome.error.message
+
+
+def test_guest_failure_is_data(agent, executor, server, job, log):
+    executor.fail(job, ErrorKind.TRAP, "unreachable executed")
+    outcome = outcome_of(agent, server, job)
+    assert (outcome.state, outcome.error.kind) == (JobState.FAILED, ErrorKind.TRAP)
+    assert outcome.error.message == "unreachable executed"
+    assert outcome.output is None
+    assert ("failed", "trap") in [(line["event"], line.get("kind")) for line in log]
+
+
+def test_output_of_a_failed_job_is_thrown_away(agent, executor, server, job, tmp_path):
+    path = scratch_file(tmp_path, LARGE)
+    from hand_executor import result
+
+    from piecework.protocol.messages import JobError
+
+    executor._end(executor._find(job), result(output=path, error=JobError(kind=ErrorKind.GUEST, message="exit 1")))
+    assert outcome_of(agent, server, job).output is None
+    agent.parts.uploaders.stop(5)
+    assert not path.exists()
+    assert server.sent("upload") == []
+
+
+def test_task_that_was_stopped_though_nobody_asked_is_handed_back(agent, executor, server, job):
+    executor.cancel(job, executor.tasks[0].lease)
+    outcome = outcome_of(agent, server, job)
+    assert (outcome.state, outcome.usage.wall_s) == (JobState.ENQUEUED, None)
+
+
+def test_bug_with_a_result_hands_the_job_back(agent, executor, server, job, log):
+    agent.parts.appetite.observe = lambda _: 1 / 0
+    executor.finish(job)
+    assert outcome_of(agent, server, job).state is JobState.ENQUEUED
+    assert "bug" in [line["event"] for line in log]
+
+
+def test_upload_of_a_lost_job_ends_and_its_file_is_removed(agent, executor, server, job, tmp_path):
+    path = scratch_file(tmp_path, LARGE)
+    uploading, go_on = threading.Event(), threading.Event()
+
+    def upload(_source):
+        uploading.set()
+        assert go_on.wait(5)
+        raise unreachable()
+
+    server.upload = upload
+    executor.finish(job, path)
+    assert uploading.wait(5)
+    agent.ledger.forget(agent.ledger.open_refs()[0])
+    go_on.set()
+    agent.parts.uploaders.stop(5)
+    assert not path.exists()
+    assert agent.ledger.refs() == []
+
+
+def test_job_lines_are_summed_up_when_there_are_many(agent, executor, server, log):
+    executor.instant = True
+    log.clear()
+    for _ in range(40):
+        server.add_job(b"in")
+        agent.parts.contracting.step()
+        assert agent.ledger.wait_until_idle(5)
+    agent.parts.contracting.step()
+    assert len(log) <= 20
+    agent.parts.tally.tick()
+    assert log[-1]["event"] == "more jobs"
+    lines = [line["event"] for line in log]
+    assert lines.count("finished") + log[-1]["finished"] == 40
+    assert lines.count("contracted") + log[-1]["contracted"] == 40
+    agent.parts.tally.tick()
+    assert len(log) <= 21, "a quiet second says nothing"

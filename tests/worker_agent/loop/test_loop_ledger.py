@@ -1,0 +1,367 @@
+import threading
+
+import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, LeaseRef, Outcome
+from piecework.protocol.states import JobState
+from worker_agent.loop.ledger import ROOM_MAX, Ledger, Wish
+from worker_agent.loop.outbox import BATCH_BYTES, BATCH_MAX, Outbox, ref_of
+
+
+def ref(number, lease="lease"):
+    return LeaseRef(job=Id(number), lease=lease)
+
+
+def outcome(held, state=JobState.FINISHED, **fields):
+    return Outcome(job=held.job, lease=held.lease, state=state, **fields)
+
+
+@pytest.fixture
+def ledger():
+    return Ledger()
+
+
+def errand(ledger, capacity=2, refill=1, linger_s=0.0, timeout_s=0.0):
+    return ledger.next_errand(Wish(capacity, refill, linger_s), timeout_s)
+
+
+def test_empty_ledger_asks_for_as_many_jobs_as_it_may_hold(ledger):
+    found = errand(ledger, capacity=3)
+    assert (found.outcomes, found.room, found.polls) == ([], 3, True)
+
+
+def test_no_errand_when_full_and_nothing_has_ended(ledger):
+    ledger.admit([ref(1), ref(2)])
+    assert errand(ledger) is None
+
+
+def test_one_contract_asks_for_a_bounded_number_of_jobs(ledger):
+    assert errand(ledger, capacity=10_000).room == ROOM_MAX
+
+
+def test_no_errand_until_there_is_room_for_the_refill(ledger):
+    ledger.admit([ref(1), ref(2), ref(3)])
+    assert errand(ledger, capacity=4, refill=2) is None
+    ledger.forget(ref(1))
+    assert errand(ledger, capacity=4, refill=2).room == 2
+
+
+def test_outcome_takes_the_next_errand_which_does_not_poll(ledger):
+    ledger.admit([ref(1), ref(2)])
+    ledger.end(outcome(ref(1)))
+    found = errand(ledger)
+    assert ([ref_of(o) for o in found.outcomes], found.room, found.polls) == ([ref(1)], 1, False)
+
+
+def test_jobs_of_one_contract_that_share_a_token_are_different_leases(ledger):
+    ledger.admit([ref(1), ref(2)])
+    ledger.end(outcome(ref(1)))
+    assert not ledger.is_open(ref(1))
+    assert ledger.is_open(ref(2))
+
+
+def test_lease_is_held_until_its_outcome_is_settled(ledger):
+    ledger.admit([ref(1)])
+    assert ledger.refs() == [ref(1)]
+    ledger.end(outcome(ref(1)))
+    assert ledger.refs() == [ref(1)]
+    errand(ledger)
+    assert ledger.refs() == [ref(1)]
+    ledger.settle([ref(1)])
+    assert ledger.refs() == []
+
+
+def test_job_ends_once(ledger):
+    ledger.admit([ref(1)])
+    assert ledger.end(outcome(ref(1)))
+    assert not ledger.end(outcome(ref(1), JobState.ENQUEUED))
+    assert [o.state for o in errand(ledger).outcomes] == [JobState.FINISHED]
+
+
+def test_lost_lease_is_forgotten_and_its_outcome_refused(ledger):
+    ledger.admit([ref(1)])
+    assert ledger.forget(ref(1))
+    assert not ledger.end(outcome(ref(1)))
+    assert ledger.refs() == []
+
+
+def test_outcome_that_is_underway_is_not_forgotten(ledger):
+    ledger.admit([ref(1)])
+    ledger.end(outcome(ref(1)))
+    assert not ledger.forget(ref(1))
+    assert ledger.refs() == [ref(1)]
+
+
+def test_lease_that_comes_twice_is_worked_on_once(ledger):
+    assert ledger.admit([ref(1)]) == {ref(1)}
+    assert ledger.admit([ref(1), ref(2)]) == {ref(2)}
+    ledger.end(outcome(ref(1)))
+    assert ledger.admit([ref(1)]) == set()
+
+
+def test_outcomes_that_did_not_arrive_go_first_and_in_order(ledger):
+    ledger.admit([ref(n) for n in range(1, 5)])
+    for number in (1, 2, 3):
+        ledger.end(outcome(ref(number)))
+    batch = errand(ledger, capacity=4).outcomes
+    ledger.end(outcome(ref(4)))
+    ledger.put_back(batch)
+    assert [o.job for o in errand(ledger, capacity=4).outcomes] == [1, 2, 3, 4]
+
+
+def test_reporter_takes_outcomes_only_during_a_poll(ledger):
+    ledger.admit([ref(1)])
+    ledger.end(outcome(ref(1)))
+    assert ledger.take_during_poll(0.0) == []
+    assert [o.job for o in errand(ledger).outcomes] == [1]
+    ledger.admit([ref(2)])
+    assert errand(ledger).polls
+    ledger.end(outcome(ref(2)))
+    assert [o.job for o in ledger.take_during_poll(0.0)] == [2]
+    ledger.end_poll()
+    ledger.admit([ref(3)])
+    ledger.end(outcome(ref(3)))
+    assert ledger.take_during_poll(0.0) == []
+
+
+def test_outcome_during_a_poll_wakes_the_reporter(ledger):
+    ledger.admit([ref(1)])
+    assert errand(ledger).polls
+    taken = []
+    thread = threading.Thread(target=lambda: taken.extend(ledger.take_during_poll(5.0)))
+    thread.start()
+    ledger.end(outcome(ref(1)))
+    thread.join(5)
+    assert [o.job for o in taken] == [1]
+
+
+def test_room_wakes_the_contract_loop(ledger):
+    ledger.admit([ref(1), ref(2)])
+    found = []
+    thread = threading.Thread(target=lambda: found.append(errand(ledger, timeout_s=5.0)))
+    thread.start()
+    ledger.forget(ref(2))
+    thread.join(5)
+    assert found[0].room == 1
+
+
+def test_outcome_lingers_until_a_refill_is_due_and_rides_on_it(ledger):
+    ledger.admit([ref(n) for n in range(4)])
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(errand(ledger, capacity=4, refill=2, linger_s=5.0, timeout_s=5.0))
+    )
+    thread.start()
+    ledger.end(outcome(ref(0)))
+    ledger.end(outcome(ref(1)))
+    thread.join(4)
+    assert ([o.job for o in found[0].outcomes], found[0].room) == ([0, 1], 2)
+
+
+def test_outcome_does_not_linger_for_ever(ledger):
+    ledger.admit([ref(n) for n in range(4)])
+    ledger.end(outcome(ref(0)))
+    found = errand(ledger, capacity=4, refill=2, linger_s=0.001)
+    assert ([o.job for o in found.outcomes], found.room) == ([0], 1)
+
+
+def test_job_that_was_asked_to_stop_is_not_started(ledger):
+    ledger.admit([ref(1)])
+    assert ledger.ask_to_stop(ref(1), JobState.CANCELLED)
+    assert not ledger.start(ref(1))
+    assert ledger.stop_asked(ref(1)) is JobState.CANCELLED
+
+
+def test_first_reason_to_stop_counts(ledger):
+    ledger.admit([ref(1)])
+    ledger.ask_to_stop(ref(1), JobState.CANCELLED)
+    ledger.ask_to_stop(ref(1), JobState.ENQUEUED)
+    assert ledger.stop_asked(ref(1)) is JobState.CANCELLED
+
+
+def test_what_is_not_open_cannot_be_stopped_or_started(ledger):
+    assert not ledger.ask_to_stop(ref(1), JobState.CANCELLED)
+    assert not ledger.start(ref(1))
+    assert ledger.stop_asked(ref(1)) is None
+
+
+def test_closing_hands_back_what_was_not_started_and_asks_for_nothing(ledger):
+    ledger.admit([ref(1), ref(2)])
+    ledger.start(ref(1))
+    ledger.close()
+    found = errand(ledger, capacity=9)
+    assert [(o.job, o.state) for o in found.outcomes] == [(2, JobState.ENQUEUED)]
+    assert found.room == 0
+    assert errand(ledger, capacity=9) is None
+    assert ledger.open_refs() == [ref(1)]
+
+
+def test_jobs_that_come_after_closing_are_handed_back(ledger):
+    ledger.close()
+    assert ledger.admit([ref(1)]) == set()
+    assert [o.state for o in errand(ledger).outcomes] == [JobState.ENQUEUED]
+
+
+def test_hand_back_open_ends_every_job(ledger):
+    ledger.admit([ref(1), ref(2)])
+    ledger.start(ref(1))
+    assert ledger.hand_back_open() == 2
+    assert ledger.wait_until_idle(0.0)
+
+
+def test_empty_means_no_lease_and_no_poll_that_could_bring_one(ledger):
+    assert errand(ledger).polls
+    assert not ledger.wait_until_empty(0.0)
+    ledger.end_poll()
+    assert ledger.wait_until_empty(0.0)
+    ledger.admit([ref(1)])
+    ledger.end(outcome(ref(1)))
+    assert ledger.wait_until_idle(0.0)
+    assert not ledger.wait_until_empty(0.0)
+
+
+def test_on_close_hears_once_of_each_lease_that_is_not_open_any_more(ledger):
+    closed = []
+    ledger.on_close = closed.append
+    ledger.admit([ref(n) for n in range(1, 5)])
+    ledger.end(outcome(ref(1)))
+    ledger.end(outcome(ref(1)))
+    ledger.forget(ref(2))
+    ledger.start(ref(3))
+    ledger.close()
+    ledger.hand_back_open()
+    assert sorted(held.job for held in closed) == [1, 2, 3, 4]
+
+
+def test_batch_is_bounded_in_number_and_bytes():
+    outbox = Outbox()
+    for number in range(BATCH_MAX + 1):
+        outbox.put(outcome(ref(number)))
+    assert len(outbox.take()) == BATCH_MAX
+    for number in range(4):
+        outbox.put(outcome(ref(1000 + number), output=Content(raw=bytes(BATCH_BYTES // 2)), log=b"log"))
+    assert [o.job for o in outbox.take()] == [BATCH_MAX, 1000, 1001]
+
+
+def test_outcome_larger_than_a_batch_goes_alone():
+    outbox = Outbox()
+    outbox.put(outcome(ref(1), log=bytes(2 * BATCH_BYTES)))
+    outbox.put(outcome(ref(2)))
+    assert [o.job for o in outbox.take()] == [1]
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Leases through their lives in any order, against a model of three sets."""
+
+    leases = Bundle("leases")
+    batches = Bundle("batches")
+
+    def __init__(self):
+        super().__init__()
+        self.ledger = Ledger()
+        self.open, self.waiting, self.sent = set(), set(), set()
+        self.delivered = []
+        self.numbers = iter(range(1, 10**6))
+
+    @rule(target=leases, count=st.integers(1, 4))
+    def contract(self, count):
+        refs = [ref(next(self.numbers)) for _ in range(count)]
+        assert self.ledger.admit(refs) == set(refs)
+        self.open |= set(refs)
+        return multiple(*refs)
+
+    @rule(held=leases)
+    def end(self, held):
+        assert self.ledger.end(outcome(held)) == (held in self.open)
+        if held in self.open:
+            self.open.remove(held)
+            self.waiting.add(held)
+
+    @rule(held=leases)
+    def lose(self, held):
+        assert self.ledger.forget(held) == (held in self.open)
+        self.open.discard(held)
+
+    def take(self, outcomes):
+        refs = {ref_of(o) for o in outcomes}
+        assert len(refs) == len(outcomes), "an outcome was handed out twice in one batch"
+        assert refs <= self.waiting, "an outcome was handed out that was not waiting"
+        self.waiting -= refs
+        self.sent |= refs
+        return outcomes
+
+    @rule(target=batches, capacity=st.integers(1, 9))
+    def exchange(self, capacity):
+        found = self.ledger.next_errand(Wish(capacity), 0.0)
+        if found is None:
+            assert not self.waiting
+            assert len(self.open) >= capacity
+            return []
+        assert found.room == max(0, capacity - len(self.open))
+        self.ledger.end_poll()
+        return self.take(found.outcomes)
+
+    @rule(batch=consumes(batches))
+    def answer(self, batch):
+        self.ledger.settle(map(ref_of, batch))
+        self.delivered += map(ref_of, batch)
+        self.sent -= set(map(ref_of, batch))
+
+    @rule(batch=consumes(batches))
+    def lose_answer(self, batch):
+        self.ledger.put_back(batch)
+        self.sent -= set(map(ref_of, batch))
+        self.waiting |= set(map(ref_of, batch))
+
+    @invariant()
+    def holds_exactly_what_is_not_settled(self):
+        assert set(self.ledger.refs()) == self.open | self.waiting | self.sent
+        assert len(self.ledger.refs()) == len(self.open) + len(self.waiting) + len(self.sent)
+        assert set(self.ledger.open_refs()) == self.open
+
+    @invariant()
+    def delivers_each_outcome_once(self):
+        assert len(set(self.delivered)) == len(self.delivered)
+
+
+LedgerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestLedger = LedgerMachine.TestCase
+
+
+def test_every_outcome_is_delivered_once_with_many_threads_at_work(ledger):
+    total = 400
+    delivered, lock, done = [], threading.Lock(), threading.Event()
+    ledger.admit([ref(n) for n in range(total)])
+
+    def finish(numbers):
+        for number in numbers:
+            assert ledger.end(outcome(ref(number)))
+
+    def deliver():
+        lose = False
+        while not done.is_set():
+            found = errand(ledger, capacity=1, timeout_s=0.01)
+            batch = found.outcomes if found else []
+            if found and found.polls:
+                batch = ledger.take_during_poll(0.0)
+                ledger.end_poll()
+            lose = not lose
+            if lose:
+                ledger.put_back(batch)
+                continue
+            with lock:
+                delivered.extend(o.job for o in batch)
+            ledger.settle(map(ref_of, batch))
+
+    workers = [threading.Thread(target=finish, args=(range(n, total, 4),)) for n in range(4)]
+    carriers = [threading.Thread(target=deliver) for _ in range(3)]
+    for thread in workers + carriers:
+        thread.start()
+    assert ledger.wait_until_empty(10)
+    done.set()
+    for thread in workers + carriers:
+        thread.join(5)
+    assert sorted(delivered) == list(range(total))

@@ -1,0 +1,135 @@
+import pytest
+from fake_control_server import not_a_server, unreachable
+
+from piecework.client import ApiError, Busy, NotFound, Refused, ServerUnreachable
+from worker_agent.loop.appetite import LONG_S, Appetite
+from worker_agent.loop.link import Backoff, Link, describe, is_refusal
+
+
+def test_waits_double_up_to_the_cap():
+    backoff = Backoff(lambda: 1.0, base_s=0.2, cap_s=1.0)
+    assert [backoff.next_s() for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_wait_is_a_random_share_of_its_bound():
+    shares = iter([0.0, 0.5, 0.25])
+    backoff = Backoff(lambda: next(shares), base_s=0.2, cap_s=10.0)
+    assert [backoff.next_s() for _ in range(3)] == [0.0, 0.2, 0.2]
+
+
+def test_backoff_starts_over_after_a_reset():
+    backoff = Backoff(lambda: 1.0)
+    backoff.next_s()
+    backoff.next_s()
+    backoff.reset()
+    assert backoff.next_s() == 0.2
+
+
+def test_server_that_asks_for_more_time_gets_it_up_to_the_cap():
+    backoff = Backoff(lambda: 0.0, cap_s=10.0)
+    assert backoff.next_s(Busy(503, 7, "busy", retry_after_s=3.0)) == 3.0
+    assert backoff.next_s(Busy(503, 7, "busy", retry_after_s=3600.0)) == 10.0
+    assert backoff.next_s(Busy(503, 7, "busy")) == 0.0
+
+
+def test_one_line_when_the_server_goes_and_one_when_it_comes_back(log, clock):
+    link = Link(clock)
+    for _ in range(5):
+        link.failed(unreachable())
+        clock.pass_s(2)
+    link.answered()
+    link.answered()
+    assert [(line["event"], line["log_level"]) for line in log] == [
+        ("server away", "warning"),
+        ("server back", "info"),
+    ]
+    assert "connection refused" in log[0]["reason"]
+    assert log[1]["after_s"] == 10.0
+
+
+def test_another_kind_of_trouble_is_news(log, clock):
+    link = Link(clock)
+    link.failed(unreachable())
+    link.failed(Busy(503, 9, "the database does not answer"))
+    link.failed(Busy(503, 9, "the database does not answer yet"))
+    link.failed(Refused(401, 4, "no token"))
+    link.answered()
+    assert [line["event"] for line in log] == [
+        "server away",
+        "server still away",
+        "server still away",
+        "server back",
+    ]
+
+
+def test_nothing_is_said_while_all_is_well(log, clock):
+    Link(clock).answered()
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [
+        (unreachable(), False),
+        (not_a_server(), False),
+        (Busy(503, 9, "away"), False),
+        (Busy(429, 7, "busy"), False),
+        (ApiError(408, 1, "slow"), False),
+        (ApiError(500, 12, "bug"), False),
+        (ApiError(502, 1, "proxy"), False),
+        (Refused(401, 4, "no token"), True),
+        (NotFound(404, 601, "no blob"), True),
+        (ApiError(418, 1, "teapot"), True),
+    ],
+)
+def test_only_what_the_server_will_refuse_again_is_a_refusal(error, refusal):
+    assert is_refusal(error) is refusal
+
+
+def test_refusals_are_described_with_status_and_code():
+    assert describe(Refused(401, 4, "no valid token")) == "HTTP 401, code 4: no valid token"
+    assert describe(ServerUnreachable("http://x", "timed out")) == "no answer from http://x: timed out"
+
+
+def test_nothing_is_held_ahead_before_the_first_job_has_ended():
+    assert Appetite(slots=4, prefetch=8).wish().capacity == 4
+
+
+def test_short_jobs_are_held_ahead_up_to_the_prefetch():
+    appetite = Appetite(slots=2, prefetch=8)
+    appetite.observe(0.0005)
+    wish = appetite.wish()
+    assert (wish.capacity, wish.refill) == (2 + 2 * 8, 8)
+
+
+def test_as_many_are_held_ahead_as_fill_a_few_round_trips():
+    appetite = Appetite(slots=2, prefetch=48)
+    appetite.observe(0.010)
+    assert appetite.wish().capacity == 2 + 2 * 5
+    appetite.observe(0.010)
+    assert appetite.wish().capacity == 2 + 2 * 5
+
+
+def test_one_is_held_ahead_of_jobs_of_a_second_and_none_of_long_ones():
+    appetite = Appetite(slots=3, prefetch=48)
+    appetite.observe(1.0)
+    assert appetite.wish().capacity == 6
+    appetite = Appetite(slots=3, prefetch=48)
+    appetite.observe(LONG_S + 0.1)
+    assert (appetite.wish().capacity, appetite.wish().refill) == (3, 1)
+
+
+def test_no_prefetch_means_none():
+    appetite = Appetite(slots=3, prefetch=0)
+    appetite.observe(0.001)
+    assert appetite.wish().capacity == 3
+
+
+def test_jobs_that_got_stuck_end_holding_ahead_until_jobs_are_short_again():
+    appetite = Appetite(slots=1, prefetch=8)
+    appetite.observe(0.001)
+    appetite.lose()
+    assert appetite.wish().capacity == 1
+    for _ in range(10):
+        appetite.observe(0.001)
+    assert appetite.wish().capacity > 1

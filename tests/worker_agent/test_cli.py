@@ -1,0 +1,131 @@
+import signal
+import socket
+import threading
+
+import pytest
+import structlog
+from click.testing import CliRunner
+
+from piecework import __version__
+from worker_agent import cli
+from worker_agent.loop.state import StateDirectory
+
+
+@pytest.fixture(autouse=True)
+def untouched_process():
+    """Put signal handlers and logging back as they were."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def nowhere():
+    """The URL of a port where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def run(*args, **environ):
+    return CliRunner(env={"PIECEWORK_URL": None, "PIECEWORK_TOKEN": None, **environ}).invoke(
+        cli.worker_commands, args
+    )
+
+
+def test_version():
+    assert __version__ in run("--version").output
+
+
+def test_unknown_runtime_ends_with_code_2_and_the_list_of_known_ones():
+    result = run("run", "--runtime", "cobol")
+    assert result.exit_code == 2
+    assert "runtime 'cobol': this node can run default, wasi" in result.output
+
+
+def test_all_wrong_settings_are_named_at_once():
+    result = run("run", "--slots", "0", "--server", "queue", "--prefetch", "-1")
+    assert result.exit_code == 2
+    assert all(word in result.output for word in ("slots is 0", "'queue' is not a URL", "prefetch is -1"))
+
+
+def test_variables_that_cannot_be_read_are_named():
+    result = run("run", PIECEWORK_WORKER_SLOTS="many")
+    assert result.exit_code == 2
+    assert "PIECEWORK_WORKER_SLOTS='many'" in result.output
+
+
+def test_options_override_the_environment(monkeypatch):
+    monkeypatch.setattr(cli.os, "environ", {"PIECEWORK_URL": "http://a.test", "PIECEWORK_WORKER_SLOTS": "3"})
+    settings = cli.read_settings({"server": "http://b.test"})
+    assert (settings.server, settings.slots) == ("http://b.test", 3)
+
+
+def test_server_that_does_not_answer_ends_no_wait_with_code_1_and_one_line(nowhere, tmp_path):
+    result = run("run", "--no-wait", "--server", nowhere, "--state", str(tmp_path), "--cache-size", "5")
+    assert result.exit_code == 1
+    assert result.output == f"Error: no answer from {nowhere}: connection refused\n"
+
+
+def test_state_directory_in_use_ends_with_code_1_and_one_line(nowhere, tmp_path):
+    with StateDirectory(tmp_path):
+        result = run("run", "--no-wait", "--server", nowhere, "--state", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "another agent" in result.output
+
+
+def test_state_directory_that_cannot_be_used_ends_with_one_line(nowhere, tmp_path):
+    (tmp_path / "blobs").touch()
+    result = run("run", "--no-wait", "--server", nowhere, "--state", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the cache")
+
+
+class Stopwatch:
+    """Notes what an agent is told."""
+
+    def __init__(self):
+        self.told = []
+        self.changed = threading.Condition()
+
+    def ask_to_stop(self, reason):
+        self._note(reason)
+
+    def leave_now(self, code):
+        self._note(code)
+
+    def _note(self, what):
+        with self.changed:
+            self.told.append(what)
+            self.changed.notify_all()
+
+    def wait_for(self, count):
+        with self.changed:
+            return self.changed.wait_for(lambda: len(self.told) == count, 5)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_first_signal_drains_and_the_second_leaves_at_once(number, code):
+    agent = Stopwatch()
+    cli.listen_to_signals(agent)
+    signal.raise_signal(number)
+    assert agent.wait_for(1)
+    signal.raise_signal(number)
+    assert agent.wait_for(2)
+    assert agent.told == [number.name, code]
+
+
+def test_agent_is_put_together_from_its_settings(tmp_path):
+    settings = cli.read_settings({"state": tmp_path, "slots": 3, "tags": ("gpu",), "name": "n", "token": "secret"})
+    with StateDirectory(settings.state_path) as state:
+        agent = cli.assemble(settings, state)
+    registration = agent.membership._registration
+    assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
+    assert (registration.runtime, registration.agent_version) == (["default", "wasi"], __version__)
+    assert len(registration.incarnation) == 16
+    assert agent.shared.server.transport._patience.attempts == 1
+    assert agent.shared.pulse_server.transport._patience.read_s == cli.HEARTBEAT_TIMEOUT_S
+    agent.parts.executor.stop(0)

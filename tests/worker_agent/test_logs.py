@@ -1,0 +1,53 @@
+import io
+import json
+
+import pytest
+import structlog
+
+from piecework.protocol.ids import Id
+from worker_agent.logs import configure_logs
+
+
+@pytest.fixture(autouse=True)
+def untouched_logging():
+    yield
+    structlog.reset_defaults()
+
+
+def write(form, level="info"):
+    stream = io.StringIO()
+    configure_logs(form, level, stream)
+    log = structlog.get_logger()
+    log.debug("quiet")
+    log.info("finished", job=Id(2**62), wall_s=0.5)
+    token = "sec" + "ret"
+    try:
+        raise ZeroDivisionError("why" if token else "")
+    except ZeroDivisionError:
+        log.exception("bug")
+    return stream.getvalue()
+
+
+def test_json_lines_have_level_time_and_ids_as_they_travel():
+    first, second = map(json.loads, write("json").splitlines())
+    assert first.pop("timestamp").endswith("Z")
+    assert first == {"event": "finished", "level": "info", "job": str(2**62), "wall_s": 0.5}
+    assert "ZeroDivisionError: why" in second["exception"]
+
+
+def test_console_lines_are_for_people():
+    text = write("console")
+    assert f"job={2**62}" in text
+    assert "finished" in text
+    assert "ZeroDivisionError: why" in text
+    assert "\x1b" not in text, "no colours where no terminal is"
+
+
+def test_level_bounds_what_is_written():
+    assert " quiet " in write("console", "debug")
+    assert " finished " not in write("console", "error")
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_tracebacks_do_not_show_the_values_of_variables(form):
+    assert "secret" not in write(form)

@@ -1,0 +1,100 @@
+import pytest
+
+from worker_agent.settings import MIB, VARIABLES, Settings, SettingsError
+
+
+def test_environment_gives_only_what_is_set():
+    assert Settings.from_env({}) == {}
+    assert Settings.from_env({"PIECEWORK_WORKER_SLOTS": "3", "PIECEWORK_URL": "", "HOME": "/x"}) == {"slots": 3}
+
+
+def test_every_variable_is_read():
+    environ = {
+        "PIECEWORK_URL": "https://queue.test",
+        "PIECEWORK_TOKEN": "secret",
+        "PIECEWORK_WORKER_STATE": "/var/lib/agent",
+        "PIECEWORK_WORKER_SLOTS": "3",
+        "PIECEWORK_WORKER_RUNTIMES": "wasi, default",
+        "PIECEWORK_WORKER_TAGS": "gpu,,big",
+        "PIECEWORK_WORKER_NAME": "node-7",
+        "PIECEWORK_WORKER_CACHE_MB": "10",
+        "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": "1.5",
+        "PIECEWORK_WORKER_PREFETCH": "0",
+        "PIECEWORK_WORKER_LOG_FORMAT": "json",
+        "PIECEWORK_WORKER_LOG_LEVEL": "debug",
+        "PIECEWORK_WORKER_WAIT": "no",
+        "PIECEWORK_WORKER_STALL_EXIT_S": "600",
+    }
+    assert set(environ) == set(VARIABLES)
+    settings = Settings(**Settings.from_env(environ))
+    assert settings.server == "https://queue.test"
+    assert settings.token == "secret"
+    assert settings.state_path.as_posix() == "/var/lib/agent"
+    assert settings.runtimes == ("wasi", "default")
+    assert settings.tags == ("gpu", "big")
+    assert settings.cache_bytes == 10 * MIB
+    assert (settings.slots, settings.prefetch, settings.drain_timeout_s) == (3, 0, 1.5)
+    assert (settings.log_format, settings.log_level, settings.wait) == ("json", "debug", False)
+    assert (settings.name, settings.stall_exit_s) == ("node-7", 600)
+
+
+def test_all_variables_that_cannot_be_read_are_named_at_once():
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(
+            {"PIECEWORK_WORKER_SLOTS": "two", "PIECEWORK_WORKER_WAIT": "perhaps", "PIECEWORK_WORKER_PREFETCH": "1"}
+        )
+    assert len(caught.value.args) == 2
+    assert "PIECEWORK_WORKER_SLOTS='two'" in str(caught.value)
+    assert "PIECEWORK_WORKER_WAIT='perhaps'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"server": "ftp://queue.test"}, "not a URL"),
+        ({"server": "queue.test:8000"}, "not a URL"),
+        ({"runtimes": ("cobol",)}, "'cobol': this node can run default, wasi"),
+        ({"runtimes": ()}, "this node can run"),
+        ({"slots": 0}, "slots is 0"),
+        ({"slots": 5000}, "slots is 5000"),
+        ({"prefetch": -1}, "prefetch is -1"),
+        ({"cache_bytes": 10}, "cache_bytes is 10"),
+        ({"drain_timeout_s": -0.1}, "drain_timeout_s is -0.1"),
+        ({"drain_timeout_s": float("nan")}, "drain_timeout_s is nan"),
+        ({"stall_exit_s": 1}, "stall_exit_s is 1"),
+        ({"log_format": "xml"}, "log format 'xml'"),
+        ({"log_level": "loud"}, "log level 'loud'"),
+    ],
+)
+def test_value_that_cannot_be_used_is_named(wrong, message):
+    with pytest.raises(SettingsError) as caught:
+        Settings(**wrong)
+    assert message in str(caught.value)
+
+
+def test_all_values_that_cannot_be_used_are_named_at_once():
+    with pytest.raises(SettingsError) as caught:
+        Settings(server="x", slots=0, runtimes=("cobol",))
+    assert len(caught.value.args) == 3
+
+
+def test_runtime_with_a_feature_is_offered_when_its_base_is():
+    assert Settings(runtimes=("wasi+big",)).runtimes == ("wasi+big",)
+
+
+def test_token_is_not_shown():
+    assert "secret" not in repr(Settings(token="secret"))
+
+
+def test_each_server_has_a_state_directory_of_its_own():
+    paths = {
+        Settings(server=url).state_path
+        for url in ("http://a.test", "http://b.test", "http://a.test:81", "https://user:pw@a.test/x")
+    }
+    assert len(paths) == 4
+    assert not any("pw" in str(path) for path in paths)
+    assert all(path.parent.name == "agents" for path in paths)
+
+
+def test_slash_at_the_end_of_the_url_makes_no_difference():
+    assert Settings(server="http://a.test/").state_path == Settings(server="http://a.test").state_path

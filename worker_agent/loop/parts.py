@@ -1,0 +1,150 @@
+"""The parts of one agent, put together."""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from worker_agent.cache import BlobCache
+from worker_agent.loop.appetite import Appetite
+from worker_agent.loop.brakes import Brakes
+from worker_agent.loop.contracting import Contracting, Terms
+from worker_agent.loop.control import ControlServer, ExecutorMaker
+from worker_agent.loop.courier import Courier
+from worker_agent.loop.crew import Crew
+from worker_agent.loop.fetching import BlobFetcher
+from worker_agent.loop.finishing import Finisher
+from worker_agent.loop.heartbeat import Heartbeat
+from worker_agent.loop.inputs import Intake
+from worker_agent.loop.ledger import Ledger
+from worker_agent.loop.link import Backoff, Clock, Link
+from worker_agent.loop.looping import Loop, do_all
+from worker_agent.loop.membership import Membership
+from worker_agent.loop.pulse import HoardWatch, StallWatch
+from worker_agent.loop.reporting import Reporter
+from worker_agent.loop.shared import Pace, Shared
+from worker_agent.loop.tally import Tally
+from worker_agent.settings import Settings
+
+FETCHERS = 4
+"""Blobs that are fetched at once."""
+UPLOADERS = 2
+"""Outputs that are uploaded at once."""
+END_S = 0.5
+"""How long a thread may take to end. One that is inside a request takes longer, and need not end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What the agent touches outside of itself. Tests put their own in place."""
+
+    server: ControlServer
+    pulse_server: ControlServer
+    """The same server, with short timeouts: a heartbeat that hangs costs the leases."""
+    make_executor: ExecutorMaker
+    pace: Pace = Pace()  # noqa: RUF009  # it is frozen
+    clock: Clock = time.monotonic
+    random: Callable[[], float] = random.random
+    leave: Callable[[int], object] = os._exit
+    """Ends the process at once."""
+
+    def share(self) -> Shared:
+        """Return what the parts of a new agent have in common."""
+        return Shared(
+            server=self.server,
+            pulse_server=self.pulse_server,
+            ledger=Ledger(),
+            link=Link(self.clock),
+            new_backoff=partial(Backoff, self.random),
+            clock=self.clock,
+            pace=self.pace,
+            stop=threading.Event(),
+        )
+
+
+class Parts:
+    """Everything that works while an agent runs.
+
+    ``on_drain`` is called when an operator asks the agent to take no more, ``on_stall`` when its loop is dead.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shared: Shared,
+        membership: Membership,
+        cache: BlobCache,
+        make_executor: ExecutorMaker,
+        *,
+        on_drain: Callable[[], None],
+        on_stall: Callable[[], None],
+    ) -> None:
+        self.terms = Terms(membership.incarnation)
+        self.appetite = Appetite(settings.slots, settings.prefetch)
+        self.tally = Tally()
+        self.fetchers = Crew("fetcher", FETCHERS)
+        self.uploaders = Crew("uploader", UPLOADERS)
+        finisher = Finisher(
+            shared,
+            self.uploaders,
+            appetite=self.appetite,
+            tally=self.tally,
+            inline_max_bytes=self.terms.inline_max_bytes,
+        )
+        self.fetcher = BlobFetcher(shared, cache)
+        shared.ledger.on_close = self.fetcher.release
+        courier = Courier(shared, membership)
+        self.executor = make_executor(finisher.done)
+        self.brakes = Brakes(shared.ledger, self.executor)
+        self.heartbeat = Heartbeat(shared, membership, self.executor, self.brakes, on_drain=on_drain)
+        self.reporter = Reporter(shared, courier)
+        self.contracting = Contracting(
+            shared,
+            courier,
+            Intake(shared.ledger, self.fetcher, self.executor, finisher, self.fetchers),
+            self.heartbeat,
+            appetite=self.appetite,
+            tally=self.tally,
+            terms=self.terms,
+            on_drain=on_drain,
+        )
+        hoard = HoardWatch(shared.ledger, self.executor, self.brakes, self.appetite, shared.clock)
+        stall = StallWatch(self.contracting, settings.stall_exit_s, shared.clock, on_stall)
+        self.watches = {
+            "heartbeat": self.heartbeat.tick,
+            "watch for stuck jobs": hoard.tick,
+            "watch the contract loop": stall.tick,
+            "log sums": self.tally.tick,
+        }
+        new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s)
+        self.loops = (
+            new_loop("contract", self.contracting.step),
+            new_loop("report", self.reporter.step),
+            new_loop("pulse", self.pulse, pause_s=lambda: self.heartbeat.tick_s),
+        )
+
+    def pulse(self) -> None:
+        """Look after leases and loops; called about every second."""
+        do_all(self.watches)
+
+    def start_crews(self) -> None:
+        """Start fetching and uploading."""
+        self.fetchers.start()
+        self.uploaders.start()
+
+    def start(self) -> None:
+        """Start the executor and all threads. Raises OSError when the executor's folders cannot be used."""
+        self.executor.start()
+        self.start_crews()
+        for loop in self.loops:
+            loop.start()
+
+    def end(self) -> None:
+        """Wait for the threads to end, which were told to, but not for those inside a request."""
+        for crew in (self.fetchers, self.uploaders):
+            crew.stop(END_S)
+        for loop in self.loops:
+            loop.join(END_S)
