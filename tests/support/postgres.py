@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import signal
 import socket
 import subprocess
 import threading
@@ -15,6 +14,9 @@ from psycopg import sql
 START_TIMEOUT_S = 30.0
 # Nothing of these databases has to survive anything.
 OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_connections=200")
+
+# Stops the server when our end of its standard input closes, which a killed test run does, too.
+STOP_WITH_PARENT = ["sh", "-c", '"$@" & server=$!; cat >/dev/null; kill -INT $server; wait $server', "sh"]
 
 
 def _program(name: str) -> list[str]:
@@ -40,7 +42,9 @@ class Cluster:
         settings = [word for option in OPTIONS for word in ("-c", option)]
         command = [*_program("postgres"), "-D", str(data), "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
         self._log = (directory / "log").open("wb")
-        self._process = subprocess.Popen([*command, *settings], stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            [*STOP_WITH_PARENT, *command, *settings], stdin=subprocess.PIPE, stdout=self._log, stderr=self._log
+        )
         self._admin = self._connect()
 
     def _connect(self) -> psycopg.Connection:
@@ -63,6 +67,7 @@ class Cluster:
 
     def close(self) -> None:
         self._admin.close()
-        self._process.send_signal(signal.SIGINT)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process.wait(timeout=30)
         self._log.close()
