@@ -125,21 +125,25 @@ class JobCalls(LambdaCalls):
         request = Request("GET", f"/job/{path_id(job_id)}/trace", repeatable=True)
         return self.transport.call(request, TraceReply).events
 
-    def log(self, job_id: AnyId, offset: int = 0, timeout_s: float = 0.0) -> JobLog:
-        """Return a job's log from byte ``offset`` on; waits up to ``timeout_s`` for more of it."""
-        query: Query = {"offset": offset, "timeout": timeout_s}
+    def log(self, job_id: AnyId, offset: int = 0, timeout_s: float = 0.0, attempt: int | None = None) -> JobLog:
+        """Return a job's log from byte ``offset`` on; waits up to ``timeout_s`` for more of it.
+
+        ``attempt`` says whose log the offset belongs to: a later attempt's log is read from its start.
+        """
+        query: Query = {"offset": offset, "attempt": attempt, "timeout": timeout_s}
         request = Request("GET", f"/job/{path_id(job_id)}/log", query, repeatable=True, poll_s=timeout_s)
         return self.transport.call(request, JobLog)
 
     def follow_log(self, job_id: AnyId, offset: int = 0) -> Iterator[str]:
         """Go through a job's log as it grows, until the job has ended and all of its log was read."""
+        attempt = None
         while True:
-            part = self.log(job_id, offset, POLL_S)
+            part = self.log(job_id, offset, POLL_S, attempt)
             if part.text:
                 yield part.text
             elif part.state.is_final:
                 return
-            offset = part.next
+            offset, attempt = part.next, part.attempt
 
     def _post_jobs(self, submit: JobSubmit) -> JobCreated:
         """Send a submission; safe to repeat because every job in it has a key."""

@@ -62,6 +62,8 @@ class LogQuery(Query):
 
     offset: int = 0
     """Start at this byte."""
+    attempt: int | None = None
+    """Whose log the offset belongs to; the log of a later attempt is read from its start."""
     timeout: float = 0.0
     """Hold the answer until there is more, or the job is final, for that many seconds at most."""
 
@@ -105,6 +107,8 @@ def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
     """Read one job; with `except=STATE&timeout=S` once it is in that state."""
     if (wanted := _state(query.except_)) is not None:
         job = services.jobs.wait_for(id_, wanted, _seconds(query.timeout))
+    elif query.view == "full":  # no v0.5 worker asks for this
+        job = services.jobs.get(id_)
     else:
         job = services.jobs.get_for_worker(id_)
     [row] = services.jobs.show([job], with_output=query.output == "inline")
@@ -149,10 +153,9 @@ def log(services: Services, id_: Id, query: LogQuery) -> Response:
     """Read what the job's latest attempt logged, from a byte on."""
     if query.offset < 0:
         raise InvalidParameter(f"offset is {query.offset}, but cannot be negative")
-    job, kept = services.jobs.log(id_, query.offset, _seconds(query.timeout))
-    offset = min(max(query.offset, kept.start), kept.end)
+    job, kept, offset = services.jobs.log(id_, query.offset, query.attempt, _seconds(query.timeout))
     text = kept.content[offset - kept.start :].decode(errors="replace")
-    return message_response(JobLog(text=text, offset=offset, next=kept.end, state=job.state))
+    return message_response(JobLog(text=text, offset=offset, next=kept.end, attempt=kept.attempt, state=job.state))
 
 
 def _seconds(timeout: float) -> float:

@@ -126,9 +126,10 @@ class Jobs:
             raise JobNotFound(f"there is no job {id_}")
         return trail
 
-    def log(self, id_: int, offset: int, timeout_s: float) -> tuple[Job, Log]:
-        """Return a job and its latest attempt's log, once there is more than ``offset`` bytes or the job is final.
+    def log(self, id_: int, offset: int, attempt: int | None, timeout_s: float) -> tuple[Job, Log, int]:
+        """Return a job, its latest log and where to read on in it, once there is more or the job is final.
 
+        ``offset`` is where a reader of ``attempt`` is (None: of whichever is the latest).
         Raises JobNotFound, Busy or Stopping.
         """
         deadline = time.monotonic() + min(timeout_s, self._settings.wait_max_s)
@@ -137,8 +138,9 @@ class Jobs:
                 with self._database.read() as connection:
                     job = require_job(connection, id_)
                     log = logs.find_log(connection, id_) or Log(0, b"", job.attempt)
-                if log.end > offset or job.state.is_final or not waiter.wait(deadline - time.monotonic()):
-                    return job, log
+                start = offset if attempt in {None, log.attempt} else 0
+                if log.end > start or job.state.is_final or not waiter.wait(deadline - time.monotonic()):
+                    return job, log, min(max(start, log.start), log.end)
 
     def cancel(self, id_: int) -> Job:
         """Cancel a job. The agent that runs it stops the guest after its next heartbeat.

@@ -249,7 +249,7 @@ class TraceReply(Reply, kw_only=True):
 
 
 class JobLog(Reply, kw_only=True):
-    """The answer of ``GET /job/{id}/log?offset=N&timeout=S``: the log from byte ``offset`` on."""
+    """The answer of ``GET /job/{id}/log?offset=N&attempt=A&timeout=S``: the log from byte ``offset`` on."""
 
     text: str
     """Bytes that are not UTF-8 are shown as replacement characters."""
@@ -257,5 +257,7 @@ class JobLog(Reply, kw_only=True):
     """Where ``text`` starts; later than asked for when the older part was dropped."""
     next: int
     """Ask from here for what comes later."""
+    attempt: int
+    """Whose log this is: the latest attempt that logged anything. Another attempt's log starts at 0 again."""
     state: JobState
     """The job's state: when it is final and ``text`` is empty, there is no more to come."""

@@ -282,8 +282,8 @@ def test_a_reader_that_goes_away_is_no_error(server_url, client, lambda_id):
 @pytest.mark.integration
 def test_ctrl_c_ends_with_130_and_without_a_traceback(script):
     hold = threading.Event()
-    script.answer(JobLog(text="it runs\n", offset=0, next=8, state=JobState.RUNNING))
-    script.answer(JobLog(text="", offset=8, next=8, state=JobState.RUNNING), hold=hold)
+    script.answer(JobLog(text="it runs\n", offset=0, next=8, attempt=1, state=JobState.RUNNING))
+    script.answer(JobLog(text="", offset=8, next=8, attempt=1, state=JobState.RUNNING), hold=hold)
     command = [sys.executable, "-m", "piecework", "--url", script.url, "job", "log", "-f", "7"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"it runs\n"

@@ -247,6 +247,8 @@ def test_logs_arrive_while_the_job_runs_and_are_replaced_at_its_end(house: House
         house.call("POST", f"/worker/{worker}/heartbeat", {"leases": [lease], "logs": [{**lease, **part}]})
     assert house.call("GET", f"/job/{job}/log")["text"] == "abcde"
     assert house.call("GET", f"/job/{job}/log?offset=3")["text"] == "de"
+    assert house.call("GET", f"/job/{job}/log?offset=3&attempt=1")["text"] == "de"
+    assert house.call("GET", f"/job/{job}/log?offset=3&attempt=0")["text"] == "abcde"
     house.finish(worker, {**finished(lease), "log": "ZW5k", "log_offset": 7})
     log = house.call("GET", f"/job/{job}/log")
     assert (log["text"], log["offset"], log["next"], log["state"]) == ("end", 7, 10, "Finished")

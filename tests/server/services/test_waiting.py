@@ -158,7 +158,7 @@ def test_a_reader_gets_the_present_state_when_the_time_is_over(house: House):
 def test_a_log_is_followed_until_the_job_ends(house: House, pool):
     worker, job = house.new_worker(), house.submit(house.new_lambda())
     lease = house.lease(worker)
-    wait = pool.submit(house.services.jobs.log, int(job), 0, 20.0)
+    wait = pool.submit(house.services.jobs.log, int(job), 0, None, 20.0)
     until(lambda: len(house.services.watch) == 1)
     part = {**lease, "log": "YWJj", "offset": 0}
     house.call("POST", f"/worker/{worker}/heartbeat", {"leases": [lease], "logs": [part]})
