@@ -44,7 +44,9 @@ def grant(lease: str = "L", **fields: Any) -> LeaseGrant:
 
 
 def end(job_id: int, lease: str = "L", **fields: Any) -> LeaseEnd:
-    defaults = {"state": JobState.FINISHED, "attempt": 1, "vanished": 0, "finished_at": NOW + 50}
+    defaults = {
+        "state": JobState.FINISHED, "attempt": 1, "vanished": 0, "last_lease": lease, "finished_at": NOW + 50,
+    }  # fmt: skip
     return LeaseEnd(**{"job_id": job_id, "lease": lease} | defaults | fields)
 
 
