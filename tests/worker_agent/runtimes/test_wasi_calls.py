@@ -283,6 +283,15 @@ def test_too_much_output_ends_the_guest(make_probe):
         probe.call("fd_write", 1, 0, 1, 64)
 
 
+def test_one_transfer_moves_only_so_much(probe, monkeypatch):
+    monkeypatch.setattr("worker_agent.runtimes.wasi.file_calls.MAX_TRANSFER_BYTES", 5)
+    probe.put_vectors(0, (100, 2), (100, 2), (100, 2))
+    assert probe.call("fd_write", 1, 0, 3, 64) == Errno.SUCCESS
+    assert (probe.get_u32(64), probe.output.size) == (4, 4)
+    assert probe.call("fd_read", 0, 0, 3, 64) == Errno.SUCCESS
+    assert probe.get_u32(64) == 4
+
+
 @pytest.mark.parametrize("name", ["fd_read", "fd_write"])
 def test_too_many_buffers_are_invalid(probe, name):
     assert probe.call(name, 0, 0, 1025, 64) == Errno.INVAL

@@ -9,18 +9,22 @@ FILE_TYPE_UNKNOWN = 0
 """Neither a file nor a terminal: a libc then writes whole buffers, not lines."""
 
 
+MAX_TRANSFER_BYTES = 0x7FFF_FFFF
+"""One read or write moves at most this much, as on Linux: buffers may overlap and add up to more than there is."""
+
+
 def fd_read(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno:
     """Fill the guest's buffers as far as the input goes."""
     file, memory, total = guest.file(fd), guest.memory, 0
     for pointer, size in memory.read_vectors(vectors, count):
-        for place, length in memory.pieces(pointer, size):
-            guest.stop.check()
-            data = file.read(length)
-            memory.write(place, data)
-            total += len(data)
-            if len(data) < length:
-                memory.write_u32(done, total)
-                return Errno.SUCCESS
+        guest.stop.check()
+        if total + size > MAX_TRANSFER_BYTES:
+            break
+        data = file.read(size)
+        memory.write(pointer, data)
+        total += len(data)
+        if len(data) < size:
+            break
     memory.write_u32(done, total)
     return Errno.SUCCESS
 
@@ -29,10 +33,11 @@ def fd_write(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errn
     """Take all that the guest's buffers hold; what is too much ends the guest."""
     file, memory, total = guest.file(fd), guest.memory, 0
     for pointer, size in memory.read_vectors(vectors, count):
-        for place, length in memory.pieces(pointer, size):
-            guest.stop.check()
-            file.write(memory.read(place, length))
-            total += length
+        guest.stop.check()
+        if total + size > MAX_TRANSFER_BYTES:
+            break
+        file.write(memory.read(pointer, size))
+        total += size
     memory.write_u32(done, total)
     return Errno.SUCCESS
 

@@ -9,6 +9,7 @@ from wasmtime import Memory, Store
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 _U32 = 0xFFFF_FFFF
+_VECTOR = struct.Struct("<II")
 CHUNK_BYTES = 1024 * 1024
 """The host copies at most this much at a time."""
 MAX_VECTORS = 1024
@@ -30,10 +31,12 @@ class GuestMemory:
         self._size = 0
 
     def refresh(self) -> None:
-        """Find out where the memory is now."""
+        """Find out where the memory is now. It moves only when it grows."""
         if self.memory is not None:
-            self._size = self.memory.data_len(self._store)
-            self._base = addressof(self.memory.data_ptr(self._store).contents) if self._size else 0
+            size = self.memory.data_len(self._store)
+            if size != self._size:
+                self._size = size
+                self._base = addressof(self.memory.data_ptr(self._store).contents)
 
     def read(self, pointer: int, size: int) -> bytes:
         """Return a copy of ``size`` bytes."""
@@ -49,18 +52,20 @@ class GuestMemory:
     def write_u64(self, pointer: int, value: int) -> None:
         self.write(pointer, struct.pack("<Q", value & 0xFFFF_FFFF_FFFF_FFFF))
 
-    def pieces(self, pointer: int, size: int) -> Iterator[tuple[int, int]]:
-        """Cut a range into pieces, pointer and size, that may be copied at once; none when it is empty."""
+    def cut(self, pointer: int, size: int) -> list[tuple[int, int]]:
+        """Cut a buffer into pieces, place and size, that the host may copy at once; none when it is empty."""
         pointer, size = pointer & _U32, size & _U32
         self._locate(pointer, size)
-        for offset in range(0, size, CHUNK_BYTES):
-            yield pointer + offset, min(CHUNK_BYTES, size - offset)
+        if 0 < size <= CHUNK_BYTES:
+            return [(pointer, size)]
+        return [(pointer + offset, min(CHUNK_BYTES, size - offset)) for offset in range(0, size, CHUNK_BYTES)]
 
-    def read_vectors(self, pointer: int, count: int) -> list[tuple[int, int]]:
-        """Return the buffers, pointer and size, of a scattered read or write. Raises WasiError (INVAL)."""
+    def read_vectors(self, pointer: int, count: int) -> Iterator[tuple[int, int]]:
+        """Return the buffers of a scattered read or write, cut into pieces. Raises WasiError (INVAL)."""
         if not 0 <= count <= MAX_VECTORS:
             raise WasiError(Errno.INVAL)
-        return list(struct.iter_unpack("<II", self.read(pointer, 8 * count)))
+        for buffer in _VECTOR.iter_unpack(self.read(pointer, _VECTOR.size * count)):
+            yield from self.cut(*buffer)
 
     def _locate(self, pointer: int, size: int) -> int:
         pointer &= _U32

@@ -47,7 +47,7 @@ def clock_time_get(guest: Guest, clock: int, _precision: int, now: int) -> Errno
 
 
 def random_get(guest: Guest, buffer: int, size: int) -> Errno:
-    for pointer, length in guest.memory.pieces(buffer, size):
+    for pointer, length in guest.memory.cut(buffer, size):
         guest.stop.check()
         guest.memory.write(pointer, guest.random(length))
     return Errno.SUCCESS
