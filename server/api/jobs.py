@@ -34,6 +34,7 @@ class JobQuery(Query):
     """How to read one job."""
 
     output: OutputForm = "id"
+    """``inline`` adds the output's bytes, when they are few."""
     except_: str | None = msgspec.field(default=None, name="except")
     """Hold the answer until the job is in this state, or can no longer reach it."""
     timeout: float = 0.0
@@ -46,6 +47,7 @@ class JobListQuery(PageQuery):
     """Which jobs to read: some by id, or a page of those that fit."""
 
     output: OutputForm = "id"
+    """``inline`` adds the outputs' bytes, where they are few."""
     ids: str | None = None
     """Job ids with commas between them; the parameters of a page are ignored then."""
     until: Literal["any", "all"] | None = None
@@ -53,8 +55,11 @@ class JobListQuery(PageQuery):
     timeout: float = 0.0
     """For that many seconds at most."""
     state: str | None = None
+    """Only jobs in this state."""
     lambda_: Id | None = msgspec.field(default=None, name="lambda")
+    """Only jobs of this lambda."""
     tag: str | None = None
+    """Only jobs with this tag, spelled as it was submitted."""
 
 
 class LogQuery(Query):
