@@ -1,0 +1,25 @@
+"""The drills of benchmarks/drills, in sizes that fit into a test run."""
+
+from pathlib import Path
+
+import big_blob
+import idle_polls
+import pytest
+import server_kills
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_server_that_is_killed_again_and_again_loses_no_job_and_takes_no_outcome_twice(tmp_path: Path):
+    figures = server_kills.drill(tmp_path, jobs=300, kills=2, agents=4)
+    assert figures["jobs acknowledged"] == 300
+
+
+def test_a_blob_passes_through_server_and_agent_without_filling_their_memory(tmp_path: Path):
+    figures = big_blob.drill(tmp_path, mebibytes=64)
+    assert figures["bit for bit the same in the guest and back here"] == "yes"
+
+
+def test_idle_polls_are_held_without_holding_up_others_nor_the_stop(tmp_path: Path):
+    figures = idle_polls.drill(tmp_path, polls=100, requests=200)
+    assert figures["polls held at once"] == 100
