@@ -1,0 +1,61 @@
+"""What an operator looks at: scopes of tokens, figures, sample guests."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+import server.settings
+from server import create_app
+from server.services.access import GRANTS
+from tables.markdown import as_code, write_table
+
+SAMPLES = Path(__file__).parent.parent.parent / "samples"
+
+
+def write_scopes() -> str:
+    """Every scope of a token, with what it may do."""
+    every = sorted(set().union(*GRANTS.values()), key=list(GRANTS).index)
+    rows = [
+        (as_code(scope), *("yes" if what in grants else "" for what in every)) for scope, grants in GRANTS.items()
+    ]
+    return write_table(["token", *every], rows)
+
+
+def write_metrics() -> str:
+    """Every metric that the server gives of itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = create_app(server.settings.Settings(data=Path(folder), synchronous="OFF"))
+        client = app.test_client()
+        client.get("/ping")
+        text = client.get("/metrics").get_data(as_text=True)
+        app.extensions["piecework"].close()
+    families = [
+        each
+        for each in text_string_to_metric_families(text)
+        if each.name.startswith("piecework_") and not each.name.endswith("_created")
+    ]
+    rows = [(as_code(_exposed_name(each)), each.type, _label_names(each), each.documentation) for each in families]
+    return write_table(["metric", "type", "labels", "meaning"], rows)
+
+
+def _exposed_name(family: Any) -> str:
+    return f"{family.name}_total" if family.type == "counter" else str(family.name)
+
+
+def _label_names(family: Any) -> str:
+    names = dict.fromkeys(name for sample in family.samples for name in sample.labels if name != "le")
+    return ", ".join(map(as_code, names))
+
+
+def write_samples() -> str:
+    """Every sample guest, with the first sentence of its source."""
+    rows = []
+    for source in sorted(SAMPLES.glob("*.c")):
+        comment = source.read_text().split("*/")[0]
+        text = " ".join(line.strip(" /*") for line in comment.splitlines()).strip()
+        name, _, meaning = text.partition(": ")
+        rows.append((as_code(f"samples/{name}.wasm"), re.split(r"(?<=\.) ", meaning)[0]))
+    return write_table(["guest", "what it does"], rows)
