@@ -66,7 +66,7 @@ def worker_commands() -> None:
     type=float,
     help="How long running jobs may go on after the first signal.  [30]",
 )
-@click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [48]")
+@click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [200]")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="[console]")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[info]")
 @click.option("--wait/--no-wait", default=None, help="Wait for a server that does not answer yet.  [wait]")

@@ -51,7 +51,7 @@ class Settings:
     """Most that cached code and inputs may take on disk, bytes."""
     drain_timeout_s: float = 30.0
     """How long running jobs may go on after the first signal, seconds."""
-    prefetch: int = 48
+    prefetch: int = 200
     """Most jobs per slot held ahead; how many it really are follows from how long jobs take."""
     log_format: str = "console"
     """``console`` for people, ``json`` for programs."""

@@ -122,6 +122,7 @@ class Agent:
                 "hand back the rest": self.ledger.hand_back_open,
                 "deliver outcomes": self._deliver,
                 "tell the threads": self.shared.stop.set,
+                "wake the threads": self.ledger.end_waits,
                 "end the threads": self.parts.end,
             }
         )

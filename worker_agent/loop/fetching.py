@@ -1,7 +1,8 @@
 """Blobs from the server to the cache, where they stay while a lease needs them."""
 
 import threading
-from collections import Counter, defaultdict
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from worker_agent.errors import AgentError, BrokenBlobError
 from worker_agent.loop.link import describe, is_refusal
 from worker_agent.loop.shared import Shared
 
+UNUSED_MAX = 8
+"""Blobs that are held though no lease needs them now."""
 TRIES_BROKEN = 3
 """So often a blob may arrive damaged before its job is given up."""
 
@@ -25,19 +28,33 @@ class RefusedError(AgentError):
     """The server does not give the blob to this agent."""
 
 
+@dataclass(slots=True)
+class Held:
+    """A blob that the fetcher holds in the cache."""
+
+    path: Path
+    users: int = 0
+    """Leases that need it."""
+
+
 class BlobFetcher:
-    """Gets blobs for leases. Its methods may be called from any thread."""
+    """Gets blobs for leases. Its methods may be called from any thread.
+
+    The last few blobs that nobody needs any more are still held: the next job of a lambda needs its code again.
+    """
 
     def __init__(self, shared: Shared, cache: BlobCache) -> None:
         self._shared = shared
         self._cache = cache
         self._lock = threading.Lock()
-        self._pins: defaultdict[LeaseRef, list[str]] = defaultdict(list)
-        self._users: Counter[str] = Counter()
+        self._held: dict[str, Held] = {}
+        self._unused: OrderedDict[str, None] = OrderedDict()
+        """Those of ``_held`` without users, the one that was used longest ago first."""
+        self._needs: defaultdict[LeaseRef, list[str]] = defaultdict(list)
 
     def holds(self, checksum: str) -> bool:
-        """Tell whether a lease holds the blob now, so that ``get`` does not have to fetch it."""
-        return self._users[checksum] > 0
+        """Tell whether the blob is at hand now, so that ``get`` does not have to fetch it."""
+        return checksum in self._held
 
     def get(self, ref: LeaseRef, blob: Id, checksum: str) -> Path:
         """Return the file with a blob; it stays until the lease is released. Waits while the server is away.
@@ -45,22 +62,40 @@ class BlobFetcher:
         Raises NotFound when there is no such blob, NotWantedError when the lease has ended meanwhile, and
         AgentError when the blob arrives broken, the server refuses it, or the disk fails.
         """
+        with self._lock:
+            if checksum in self._held:
+                return self._use(ref, checksum)
         path = self._cache.acquire(checksum, partial(self._download, ref, blob, checksum))
         with self._lock:
-            self._pins[ref].append(checksum)
-            self._users[checksum] += 1
+            twice = checksum in self._held
+            self._held.setdefault(checksum, Held(path))
+            self._use(ref, checksum)
+        if twice:
+            self._cache.release(checksum)
         return path
 
     def release(self, ref: LeaseRef) -> None:
         """Let go of the blobs of a lease. Safe to repeat."""
+        dropped = []
         with self._lock:
-            checksums = self._pins.pop(ref, [])
-            self._users.subtract(checksums)
-            for checksum in checksums:
-                if self._users[checksum] <= 0:
-                    del self._users[checksum]
-        for checksum in checksums:
+            for checksum in self._needs.pop(ref, ()):
+                held = self._held[checksum]
+                held.users -= 1
+                if not held.users:
+                    self._unused[checksum] = None
+            while len(self._unused) > UNUSED_MAX:
+                checksum, _ = self._unused.popitem(last=False)
+                del self._held[checksum]
+                dropped.append(checksum)
+        for checksum in dropped:
             self._cache.release(checksum)
+
+    def _use(self, ref: LeaseRef, checksum: str) -> Path:
+        held = self._held[checksum]
+        held.users += 1
+        self._unused.pop(checksum, None)
+        self._needs[ref].append(checksum)
+        return held.path
 
     def _download(self, ref: LeaseRef, blob: Id, checksum: str, part: Path) -> None:
         backoff = self._shared.new_backoff()

@@ -12,7 +12,7 @@ from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
 from worker_agent.loop.outbox import Outbox, ref_of
 
-ROOM_MAX = 200
+ROOM_MAX = 400
 """Jobs in one contract."""
 
 
@@ -64,6 +64,7 @@ class Ledger:
         self._open: dict[LeaseRef, OpenLease] = {}
         self._outbox = Outbox()
         self._closed = False
+        self._over = False
         self._polling = False
         self._refill_at = -1
         self.ends = 0
@@ -137,7 +138,7 @@ class Ledger:
         """
         with self._lock:
             self._refill_at = wish.capacity - wish.refill
-            self._errand_due.wait_for(lambda: self._outbox.waiting or self._has_room(), timeout_s)
+            self._errand_due.wait_for(self._has_errand, timeout_s)
             if self._outbox.waiting and not self._closed:
                 self._errand_due.wait_for(self._has_room, wish.linger_s)
             has_room, self._refill_at = self._has_room(), -1
@@ -158,7 +159,7 @@ class Ledger:
     def take_during_poll(self, timeout_s: float) -> list[Outcome]:
         """Wait until an outcome has no contract to ride on, and take what is to be sent; may be empty."""
         with self._lock:
-            self._report_due.wait_for(lambda: self._polling and self._outbox.waiting, timeout_s)
+            self._report_due.wait_for(self._has_report, timeout_s)
             return self._outbox.take() if self._polling else []
 
     def put_back(self, batch: Iterable[Outcome]) -> None:
@@ -182,6 +183,13 @@ class Ledger:
             self._tell()
         for ref in refs:
             self.end(hand_back(ref))
+
+    def end_waits(self) -> None:
+        """Let the loops go that wait for something to say; from now on they do not wait any more."""
+        with self._lock:
+            self._over = True
+            self._errand_due.notify_all()
+            self._report_due.notify_all()
 
     def hand_back_open(self) -> int:
         """Hand back every job that has not ended; return how many they were."""
@@ -220,6 +228,12 @@ class Ledger:
     def _wait(self, reached: Callable[[], bool], timeout_s: float) -> bool:
         with self._lock:
             return self._less_held.wait_for(reached, timeout_s)
+
+    def _has_errand(self) -> bool:
+        return self._over or bool(self._outbox.waiting) or self._has_room()
+
+    def _has_report(self) -> bool:
+        return self._over or (self._polling and bool(self._outbox.waiting))
 
     def _has_room(self) -> bool:
         return not self._closed and len(self._open) <= self._refill_at

@@ -7,7 +7,7 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeaseRef, Outcome, OutcomeAck
 from worker_agent.tasks import Task
 
-BATCH_MAX = 100
+BATCH_MAX = 200
 """Outcomes in one request."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Outcomes of about this size fill one request, however few they are."""

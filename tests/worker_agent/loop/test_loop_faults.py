@@ -122,4 +122,4 @@ def test_every_job_ends_once_whatever_goes_wrong(agent, server, clock, seed):
             assert len(final) == 1
             assert server.output(job) == b"%d" % number
     assert agent.parts.executor.tasks == []
-    assert not agent.parts.fetcher._pins
+    assert not agent.parts.fetcher._needs
