@@ -31,16 +31,14 @@ class Assignment:
     """It was asked back too late."""
     halted: bool = False
     """Someone cancelled it."""
+    bounds: Bounds = field(init=False)
     log: LogTail = field(init=False)
     """What it logged so far, as far as it was passed on."""
     _log_read: int = 0
 
     def __post_init__(self) -> None:
+        self.bounds = Bounds.of(self.task.limits)
         self.log = LogTail(self.bounds.log_bytes)
-
-    @property
-    def bounds(self) -> Bounds:
-        return Bounds.of(self.task.limits)
 
     def is_for(self, job: int, lease: str) -> bool:
         return (self.task.job, self.task.lease) == (job, lease)

@@ -13,10 +13,11 @@ from worker_agent.executor.frames import Frame, FrameError, FromGuests, pack, re
 
 _RECEIVE_BYTES = 262_144
 _LAST_WORDS_BYTES = 4000
+_PROGRAM = (sys.executable, "-P", "-m", "worker_agent.executor.child")
 _SOURCE = Path(worker_agent.__file__).parent.parent
 _END_BY_ITSELF_S = 0.2
-_END_WITHIN_S = 30.0
-"""A process that got SIGKILL and is still there after this hangs in the kernel: nothing more can be done."""
+_END_WITHIN_S = 10.0
+"""How long to wait for a process that closed its link, and for one that was killed."""
 
 
 class GuestProcess:
@@ -27,24 +28,17 @@ class GuestProcess:
 
     def __init__(self, *, compiled: Path, last_words: Path) -> None:
         """Start it. Raises OSError when that is not possible."""
-        self.link, far_end = socket.socketpair()
+        self._last_words = last_words
         self._reader = read_reports()
         self._outbox = bytearray()
-        self._last_words = last_words
-        command = [sys.executable, "-P", "-m", "worker_agent.executor.child"]
-        with far_end, last_words.open("wb") as stderr:
-            self._process = subprocess.Popen(  # noqa: S603  # our own program, in our own interpreter
-                [*command, str(far_end.fileno()), str(os.getpid()), str(compiled)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=[far_end.fileno()],
-                # Nothing of the agent's environment: it may hold tokens.
-                env={"PYTHONPATH": str(_SOURCE), "PATH": os.defpath, "LANG": "C.UTF-8"},
-                # A Ctrl-C in the agent's terminal is for the agent.
-                start_new_session=True,
-            )
+        self.link, far_end = socket.socketpair()
         self.link.setblocking(False)
+        with far_end:
+            try:
+                self._process = self._launch(far_end.fileno(), compiled)
+            except OSError:
+                self.link.close()
+                raise
 
     @property
     def pid(self) -> int:
@@ -90,7 +84,12 @@ class GuestProcess:
     def kill(self) -> str:
         """End the process at once, and tell how it ended. Waits the moment that this takes."""
         self._process.kill()
-        return self._wait(_END_WITHIN_S)
+        try:
+            return self._wait(_END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            # It hangs in the kernel, where nobody can help it.
+            self.link.close()
+            return f"no end within {_END_WITHIN_S:g} s of SIGKILL"
 
     def bury(self) -> str:
         """Wait for a process that closed its link, and tell how it ended: ``SIGSEGV``, or ``exit code 1``."""
@@ -99,10 +98,24 @@ class GuestProcess:
         except subprocess.TimeoutExpired:
             return self.kill()
 
+    def _launch(self, link_fd: int, compiled: Path) -> "subprocess.Popen[bytes]":
+        with self._last_words.open("wb") as stderr:
+            return subprocess.Popen(  # noqa: S603  # our own program, in our own interpreter
+                [*_PROGRAM, str(link_fd), str(os.getpid()), str(compiled)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                pass_fds=[link_fd],
+                # Nothing of the agent's environment: it may hold tokens.
+                env={"PYTHONPATH": str(_SOURCE), "PATH": os.defpath, "LANG": "C.UTF-8"},
+                # A Ctrl-C in the agent's terminal is for the agent.
+                start_new_session=True,
+            )
+
     def _wait(self, seconds: float) -> str:
         code = self._process.wait(seconds)
         self.link.close()
-        return _describe(code)
+        return describe_end(code)
 
     def read_last_words(self) -> str:
         """Return the end of what it wrote to its standard error."""
@@ -112,7 +125,8 @@ class GuestProcess:
             return ""
 
 
-def _describe(code: int) -> str:
+def describe_end(code: int) -> str:
+    """Tell how a process ended, from its return code: by itself, or by which signal."""
     if code >= 0:
         return f"exit code {code}"
     try:

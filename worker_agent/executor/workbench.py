@@ -49,7 +49,8 @@ class Workbench:
             usage=outcome.usage,
             log=tail,
             log_offset=offset,
-            halted=turn.stop.reason is StopReason.CANCELLED,
+            # A guest that ended well before it heard of the stop is done, not cancelled.
+            halted=outcome.error is not None and turn.stop.reason is StopReason.CANCELLED,
         )
 
     def _run(self, turn: Turn, output: OutputSpool, log: LogTail) -> Outcome:

@@ -3,11 +3,12 @@
 import os
 import select
 import signal
+from pathlib import Path
 
 import pytest
 
 from worker_agent.executor.frames import Done, Ready
-from worker_agent.executor.process import GuestProcess
+from worker_agent.executor.process import GuestProcess, describe_end
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def test_process_runs_a_task_whose_frame_does_not_fit_into_the_link(process, mak
 
 def test_environment_of_the_agent_stays_with_the_agent(process):
     hear_until(process, Ready)
-    with open(f"/proc/{process.pid}/environ", "rb") as file:  # noqa: PTH123
-        names = {item.partition(b"=")[0] for item in file.read().split(b"\0") if item}
+    environ = Path(f"/proc/{process.pid}/environ").read_bytes()
+    names = {item.partition(b"=")[0] for item in environ.split(b"\0") if item}
     assert names <= {b"PYTHONPATH", b"PATH", b"LANG", b"LC_CTYPE"}
 
 
@@ -72,3 +73,17 @@ def test_process_ends_when_its_link_is_closed(process):
     hear_until(process, Ready)
     process.link.close()
     assert process._process.wait(10) == 0
+
+
+def test_failure_to_start_is_an_os_error_and_leaves_nothing_open(tmp_path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(FileNotFoundError):
+        GuestProcess(compiled=tmp_path, last_words=tmp_path / "no" / "folder")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(0, "exit code 0"), (1, "exit code 1"), (-9, "SIGKILL"), (-99, "signal 99")]
+)
+def test_end_of_a_process_in_words(code, words):
+    assert describe_end(code) == words
