@@ -78,7 +78,7 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     A new database, and an older one on SQLite, gets the program's schema. Raises SchemaMismatch when the database
     is newer than the program, or is an older PostgreSQL one that ``piecework server migrate`` must upgrade first.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = open_database(settings.url, synchronous=settings.synchronous)
     prepare_schema(database)
     number = _ServerNumber(database, clock)

@@ -1,5 +1,6 @@
 """Blobs: taking bytes in, giving them out."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -49,6 +50,12 @@ class Data:
                 incoming.write(chunk)
             received = incoming.finish()
         return Blob(self._ids.next(), received.sha256, received.size, received.content, self._clock())
+
+    def prepare_bytes(self, content: bytes, now: int) -> Blob:
+        """Do what ``prepare`` does, for bytes that are here already."""
+        if len(content) > self._settings.inline_max_bytes:
+            return self.prepare([content])
+        return Blob(self._ids.next(), hashlib.sha256(content).digest(), len(content), content, now)
 
     def get(self, id_: int) -> Blob:
         """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""

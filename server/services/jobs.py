@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from piecework.protocol.states import JobState
 from server.errors import InvalidRequest, JobNotFound
@@ -61,7 +61,7 @@ class Jobs:
             return job
         until = self._clock() + round(self._settings.legacy_lease_s * 1000)
         if self._database.write(lambda connection: leases.confirm_by_job(connection, id_, until)):
-            return replace(job, lease_kind="legacy", lease_until=until)
+            return job._replace(lease_kind="legacy", lease_until=until)
         return self.get(id_)
 
     def wait_for(self, id_: int, wanted: JobState, timeout_s: float) -> Job:
@@ -69,7 +69,6 @@ class Jobs:
 
         Raises JobNotFound, Busy or Stopping.
         """
-
         self._wait([id_], lambda _, state: state is wanted or state.is_final, timeout_s)
         return self.get(id_)
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
@@ -82,9 +82,10 @@ class Outcomes:
 
         Raises InvalidRequest when one makes no sense.
         """
-        return [self._prepare_one(outcome) for outcome in outcomes]
+        now = self._clock()
+        return [self._prepare_one(outcome, now) for outcome in outcomes]
 
-    def _prepare_one(self, outcome: Outcome) -> Report:
+    def _prepare_one(self, outcome: Outcome, now: int) -> Report:
         if outcome.state not in REPORTED:
             raise InvalidRequest(f"an outcome cannot report {outcome.state}")
         if outcome.state is JobState.FAILED and not isinstance(outcome.error, JobError):
@@ -95,7 +96,7 @@ class Outcomes:
             raise InvalidRequest(f"the output of job {outcome.job} is wrong: {error}") from error
         if content is None:
             return Report(outcome, None, output_id)
-        blob = self._data.prepare([content])
+        blob = self._data.prepare_bytes(content, now)
         return Report(outcome, blob, blob.id)
 
     def record(self, connection: Connection, worker_id: int, reports: Sequence[Report]) -> Recorded:
@@ -121,7 +122,7 @@ class Outcomes:
                 self._accept(recorded, job, report, now)
                 accepted.append(report)
                 # A second outcome of the same lease in this request is a repetition.
-                found[job.id] = replace(job, lease=None, last_lease=job.lease)
+                found[job.id] = job._replace(lease=None, last_lease=job.lease)
         self._store(connection, recorded, accepted, found)
         return recorded
 

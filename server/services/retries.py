@@ -1,7 +1,6 @@
 """What becomes of a job when a lease of it ends. Pure decisions; the source is docs/queue.md."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff, JobError, Usage
@@ -17,17 +16,17 @@ HOPELESS = frozenset({ErrorKind.LOAD})
 
 def end_finished(job: Job, *, output_id: int | None, usage: Usage, now: int) -> LeaseEnd:
     """The lease's outcome is a result: the job is done."""
-    return replace(_end(job, JobState.FINISHED), output_id=output_id, usage=usage, finished_at=now)
+    return _end(job, JobState.FINISHED)._replace(output_id=output_id, usage=usage, finished_at=now)
 
 
 def end_cancelled(job: Job, *, now: int) -> LeaseEnd:
     """The worker stopped the job because somebody asked for it."""
-    return replace(_end(job, JobState.CANCELLED), finished_at=now)
+    return _end(job, JobState.CANCELLED)._replace(finished_at=now)
 
 
 def end_handed_back(job: Job) -> LeaseEnd:
     """The worker gives the job back without having run it: the attempt does not count."""
-    return replace(_end(job, JobState.ENQUEUED), attempt=max(0, job.attempt - 1))
+    return _end(job, JobState.ENQUEUED)._replace(attempt=max(0, job.attempt - 1))
 
 
 def end_failed(
@@ -39,28 +38,28 @@ def end_failed(
     worker, not the guest, is to blame for cost none of the job's own, but have that budget.
     """
     gone = job.vanished + (error.kind is ErrorKind.WORKER)
-    end = replace(_end(job, JobState.FAILED), vanished=gone, error=error, usage=usage)
+    end = _end(job, JobState.FAILED)._replace(vanished=gone, error=error, usage=usage)
     if gone > vanished_max or not _is_worth_another(job, error, gone, repeats=repeats):
-        return replace(end, finished_at=now)
+        return end._replace(finished_at=now)
     wait_s = _backoff_s(job.options.backoff, max(1, job.attempt - gone), random)
     if wait_s <= 0:
-        return replace(end, state=JobState.ENQUEUED)
-    return replace(end, state=JobState.WAITING, due_at=now + round(wait_s * 1000))
+        return end._replace(state=JobState.ENQUEUED)
+    return end._replace(state=JobState.WAITING, due_at=now + round(wait_s * 1000))
 
 
 def end_vanished(job: Job, *, vanished_max: int, now: int) -> LeaseEnd:
     """The lease ran out. Vanished workers have a budget of their own, beside the job's attempts."""
     # No outcome was accepted under this lease: one that still comes is too late, not a repetition.
-    end = replace(_end(job, JobState.ENQUEUED), last_lease=job.last_lease)
+    end = _end(job, JobState.ENQUEUED)._replace(last_lease=job.last_lease)
     if job.lease_kind == "first":
         # A v0.5 contract whose answer nobody read: the job was never seen, let alone started.
-        return replace(end, attempt=max(0, job.attempt - 1))
-    end = replace(end, vanished=job.vanished + 1)
+        return end._replace(attempt=max(0, job.attempt - 1))
+    end = end._replace(vanished=job.vanished + 1)
     if end.vanished <= vanished_max:
         return end
     why = f"{end.vanished} workers vanished while they ran it, the limit is {vanished_max}"
     error = JobError(kind=ErrorKind.WORKER, message=why)
-    return replace(end, state=JobState.FAILED, error=error, finished_at=now)
+    return end._replace(state=JobState.FAILED, error=error, finished_at=now)
 
 
 def _end(job: Job, state: JobState) -> LeaseEnd:

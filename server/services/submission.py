@@ -91,7 +91,7 @@ class Submission:
             content, named = inline_bytes(ref), blob_id(ref)
         except ValueError as error:
             raise InvalidRequest(f"the input is wrong: {error}") from error
-        blob = None if content is None else self._data.prepare([content])
+        blob = None if content is None else self._data.prepare_bytes(content, now)
         state, due_at = _first_state(spec, now)
         options = _read_options(spec)
         max_attempts = options.max_attempts or self._settings.max_attempts
@@ -149,7 +149,7 @@ def _identify(draft: _Draft, inputs: dict[int, bytes]) -> _Draft:
     if draft.job.key is None:
         return draft
     source = draft.content.sha256 if draft.content else inputs.get(draft.job.input_id, b"")
-    return replace(draft, job=replace(draft.job, key_digest=hashlib.sha256(draft.terms + source).digest()))
+    return replace(draft, job=draft.job._replace(key_digest=hashlib.sha256(draft.terms + source).digest()))
 
 
 def _recognize(connection: Connection, drafts: Sequence[_Draft]) -> tuple[list[int], list[_Draft]]:

@@ -27,7 +27,7 @@ _stored = select(exists().where(blobs.c.sha256 == bindparam("sha256"), blobs.c.c
 
 def add_blobs(connection: Connection, new: Sequence[Blob]) -> None:
     """Store blob rows. Large contents must be in the blob store already."""
-    _insert.run(connection, [(b.id, b.sha256, b.size, b.content, b.created_at) for b in new])
+    _insert.run(connection, new)
 
 
 def find_blob(connection: Connection, id_: int) -> Blob | None:

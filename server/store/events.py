@@ -21,8 +21,7 @@ _of_job = (
 
 
 def add_events(connection: Connection, new: Sequence[Event]) -> None:
-    rows = [(e.job_id, e.at, e.state.value, e.worker_id, e.attempt, e.lease, e.detail) for e in new]
-    _insert.run(connection, rows)
+    _insert.run(connection, [(e[0], e[1], e[2].value, *e[3:]) for e in new])
 
 
 def list_events(connection: Connection, job_id: int) -> list[Event]:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal_column, select, union_all, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, literal_column, select, union_all, update
 
-from piecework.protocol.messages import JobError, Usage
 from piecework.protocol.states import FINAL_STATES, JobState
 from server.store.bulk import Bulk
-from server.store.records import Job, JobOptions, NewJob
+from server.store.records import Job, NewJob
 from server.store.tables import jobs
 
 COLUMNS = (
@@ -20,7 +19,6 @@ COLUMNS = (
     jobs.c.expires_at, jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at, jobs.c.key,
     jobs.c.key_digest, jobs.c.tags, jobs.c.options, jobs.c.error, jobs.c.usage,
 )  # fmt: skip
-_DEFAULT_OPTIONS = JobOptions()
 _FINAL = [state.value for state in FINAL_STATES]
 _UNSTARTED = [
     JobState.PAUSED.value,
@@ -98,17 +96,17 @@ def add_jobs(connection: Connection, new: Sequence[NewJob], lane_ids: Sequence[i
 
 def find_job(connection: Connection, id_: int) -> Job | None:
     row = connection.execute(_by_id, {"id": id_}).first()
-    return to_job(row) if row else None
+    return Job._make(row) if row else None
 
 
 def find_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id."""
-    return {row.id: to_job(row) for row in connection.execute(_by_ids, {"ids": sorted(set(ids))}).all()}
+    return {row.id: Job._make(row) for row in connection.execute(_by_ids, {"ids": sorted(set(ids))}).all()}
 
 
 def lock_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id; nobody else changes them until the transaction ends."""
-    return {row.id: to_job(row) for row in connection.execute(_lock_by_ids, {"ids": sorted(set(ids))}).all()}
+    return {row.id: Job._make(row) for row in connection.execute(_lock_by_ids, {"ids": sorted(set(ids))}).all()}
 
 
 def find_states(connection: Connection, ids: Iterable[int]) -> dict[int, JobState]:
@@ -134,7 +132,7 @@ def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: i
     if which.tag is not None:
         quoted = msgspec.json.encode(which.tag).decode()
         statement = statement.where(jobs.c.tags.contains(quoted, autoescape=True))
-    return [to_job(row) for row in connection.execute(statement).all()]
+    return [Job._make(row) for row in connection.execute(statement).all()]
 
 
 def cancel_job(connection: Connection, id_: int, now: int) -> bool:
@@ -174,17 +172,3 @@ def count_waiting(connection: Connection) -> int:
 def to_json(value: object) -> str | None:
     """Write a value for a text column; None stays NULL."""
     return None if value is None else msgspec.json.encode(value).decode()
-
-
-def to_job(row: Row[*tuple[Any, ...]]) -> Job:
-    """Read a row of COLUMNS."""
-    values: list[Any] = list(row)
-    tags, options, error, usage = values[-4:]
-    values[3] = JobState(values[3])
-    values[-4:] = [
-        tuple(msgspec.json.decode(tags)) if tags else (),
-        msgspec.json.decode(options, type=JobOptions) if options else _DEFAULT_OPTIONS,
-        msgspec.json.decode(error, type=JobError) if error else None,
-        msgspec.json.decode(usage, type=Usage) if usage else None,
-    ]
-    return Job(*values)

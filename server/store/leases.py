@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, bindparam, func, literal_column, null, select, union_all, update
 
 from server.store.bulk import Bulk
-from server.store.jobs import COLUMNS, to_job, to_json
+from server.store.jobs import COLUMNS, to_json
 from server.store.records import Job, LeaseEnd, LeaseGrant
 from server.store.tables import jobs
 
@@ -112,7 +112,7 @@ def find_candidates(connection: Connection, lane_id: int, limit: int) -> list[Jo
 
     On PostgreSQL they are locked, and those that another server looks at are left out.
     """
-    return [to_job(row) for row in connection.execute(_candidates, {"lane": lane_id, "limit": limit}).all()]
+    return [Job._make(row) for row in connection.execute(_candidates, {"lane": lane_id, "limit": limit}).all()]
 
 
 def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
@@ -176,7 +176,7 @@ def count_held_by_all(connection: Connection) -> dict[int, int]:
 
 def find_overdue(connection: Connection, now: int) -> list[Job]:
     """Return jobs whose time has come: expired leases, jobs to cancel unstarted, jobs that are due."""
-    return [to_job(row) for row in connection.execute(_overdue, {"now": now}).all()]
+    return [Job._make(row) for row in connection.execute(_overdue, {"now": now}).all()]
 
 
 def find_next_time(connection: Connection) -> int | None:

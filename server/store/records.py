@@ -1,6 +1,8 @@
 """What the store gives back: frozen records, no rows, no sessions. Times are milliseconds since 1970."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -9,8 +11,7 @@ from piecework.protocol.messages import Backoff, Grants, JobError, Limits, Usage
 from piecework.protocol.states import JobState
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """Immutable bytes."""
 
     id: int
@@ -78,14 +79,21 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Only when the submitter asked for a number of attempts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One job as it stands."""
+DEFAULT_OPTIONS = JobOptions()
+
+
+@lru_cache(maxsize=1000)
+def _read_options(text: str) -> JobOptions:
+    return msgspec.json.decode(text, type=JobOptions)
+
+
+class Job(NamedTuple):
+    """One job as it stands. What is kept as JSON is read when it is asked for: most callers never do."""
 
     id: int
     lambda_id: int
     lane_id: int
-    state: JobState
+    state_name: str
     priority: int
     input_id: int
     output_id: int | None
@@ -105,14 +113,35 @@ class Job:
     finished_at: int | None
     key: str | None
     key_digest: bytes | None
-    tags: tuple[str, ...]
-    options: JobOptions
-    error: JobError | None
-    usage: Usage | None
+    tags_json: str | None
+    options_json: str | None
+    error_json: str | None
+    usage_json: str | None
+
+    @property
+    def state(self) -> JobState:
+        return JobState(self.state_name)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(msgspec.json.decode(self.tags_json)) if self.tags_json else ()
+
+    @property
+    def options(self) -> JobOptions:
+        return _read_options(self.options_json) if self.options_json else DEFAULT_OPTIONS
+
+    @property
+    def error(self) -> JobError | None:
+        """Why the last failed attempt failed."""
+        return msgspec.json.decode(self.error_json, type=JobError) if self.error_json else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the last attempt with an accepted outcome used."""
+        return msgspec.json.decode(self.usage_json, type=Usage) if self.usage_json else None
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(NamedTuple):
     """A job about to be stored."""
 
     id: int
@@ -142,8 +171,7 @@ class LeaseGrant:
     incarnation: str
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseEnd:
+class LeaseEnd(NamedTuple):
     """How a lease ended, and where that leaves its job."""
 
     job_id: int
@@ -170,8 +198,7 @@ class Lane:
     rejected: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One step in a job's life."""
 
     job_id: int

@@ -1,0 +1,161 @@
+"""Everything that a server on SQLite stores, in one file, and back.
+
+A backup is a tar file: the large blobs, each under its digest, and after them the database that names them.
+"""
+
+import hashlib
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.blobs import DirectoryStore
+from server.errors import BlobNotFound
+from server.settings import BLOBS_NAME, DATABASE_NAME, Settings
+from server.store import blobs
+from server.store.database import open_database
+from server.store.schema import check_schema, current_revision
+from server.store.snapshots import copy_database, find_problem, forget_blobs, stored_digests
+
+BLOB = re.compile(rf"{BLOBS_NAME}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
+CHUNK_BYTES = 1 << 20
+
+
+class BackupError(Exception):
+    """A backup could not be written or read; the message says why. Nothing is left behind."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a backup has."""
+
+    database_bytes: int
+    blobs: int
+    blob_bytes: int
+
+
+def write_backup(settings: Settings, file: Path, *, overwrite: bool = False) -> Contents:
+    """Back the server's data up into ``file``, also while a server works. The file appears whole or not at all.
+
+    Raises BackupError, or DatabaseAway when the database cannot be read.
+    """
+    if settings.database_url:
+        raise BackupError("on PostgreSQL use pg_dump, and after it copy the folder blobs of the data directory")
+    if not settings.database_file.exists():
+        raise BackupError(f"there is no server's data in {settings.data}")
+    if file.exists() and not overwrite:
+        raise BackupError(f"{file} exists already")
+    with _room_beside(file) as room:
+        copy_database(settings.database_file, room / DATABASE_NAME)
+        (room / "tar").touch(mode=0o600)
+        with (room / "tar").open("wb") as output:
+            with tarfile.open(fileobj=output, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                contents = _add_all(tar, settings, room / DATABASE_NAME)
+            output.flush()
+            os.fsync(output.fileno())
+        (room / "tar").replace(file)
+    return contents
+
+
+def restore_backup(file: Path, data: Path) -> Contents:
+    """Fill a new data directory from a backup. The directory appears whole and checked or not at all.
+
+    Raises BackupError, or SchemaMismatch when a newer program wrote the backup.
+    """
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise BackupError(f"{data} is not empty; restore into a new directory")
+    with _room_beside(data) as room:
+        draft = room / "data"
+        (draft / BLOBS_NAME).mkdir(parents=True)
+        try:
+            with tarfile.open(file, "r:") as tar:
+                for member in tar:
+                    _extract(tar, member, draft)
+        except tarfile.TarError as error:
+            raise BackupError(f"{file} is not a whole backup: {error}") from error
+        contents = _check(file, draft)
+        draft.replace(data)
+    return contents
+
+
+@contextmanager
+def _room_beside(place: Path) -> Iterator[Path]:
+    """Give a directory beside a place, from which a rename can put something there; it is gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".piecework-", dir=place.absolute().parent) as room:
+            yield Path(room)
+    except OSError as error:
+        raise BackupError(f"{place}: {error.strerror or error}") from error
+
+
+def _add_all(tar: tarfile.TarFile, settings: Settings, snapshot: Path) -> Contents:
+    """Add the blobs that the snapshot names, and then the snapshot."""
+    store = DirectoryStore(settings.data / BLOBS_NAME, settings.blob_max_bytes)
+    sizes: list[int] = []
+    gone: list[bytes] = []
+    for digest in stored_digests(snapshot):
+        name = digest.hex()
+        try:
+            path = store.path(digest)
+            tar.add(path, f"{BLOBS_NAME}/{name[:2]}/{name}", recursive=False)
+            sizes.append(tar.getmembers()[-1].size)
+        except (BlobNotFound, FileNotFoundError):
+            gone.append(digest)
+    _check_deleted(settings, gone)
+    forget_blobs(snapshot, gone)
+    tar.add(snapshot, DATABASE_NAME)
+    return Contents(snapshot.stat().st_size, len(sizes), sum(sizes))
+
+
+def _check_deleted(settings: Settings, digests: list[bytes]) -> None:
+    """Raise BackupError unless the blobs were deleted since the snapshot: else the data directory is damaged."""
+    database = open_database(settings.url)
+    try:
+        with database.read() as connection:
+            missing = [digest.hex() for digest in digests if blobs.is_stored(connection, digest)]
+    finally:
+        database.close()
+    if missing:
+        raise BackupError(f"the data directory is damaged: blobs without their file: {', '.join(missing[:3])}")
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> None:
+    """Extract one of the two kinds of file that a backup has. Raises BackupError for anything else."""
+    found = BLOB.fullmatch(member.name)
+    content = tar.extractfile(member) if member.isfile() else None
+    if content is None or not (found or member.name == DATABASE_NAME):
+        raise BackupError(f"{member.name!r} does not belong into a backup")
+    target = draft / member.name
+    target.parent.mkdir(exist_ok=True)
+    digest = hashlib.sha256()
+    with content, target.open("xb") as output:
+        while chunk := content.read(CHUNK_BYTES):
+            digest.update(chunk)
+            output.write(chunk)
+    if found and digest.hexdigest() != found[2]:
+        raise BackupError(f"the backup is damaged: blob {found[2]} has other bytes")
+
+
+def _check(file: Path, draft: Path) -> Contents:
+    """Check that the restored database is sound, and has the file of each blob that it names."""
+    path = draft / DATABASE_NAME
+    problem = find_problem(path) if path.exists() else "it has no database"
+    if problem:
+        raise BackupError(f"{file} is not a whole backup: {problem}")
+    database = open_database(f"sqlite:///{path}")
+    try:
+        check_schema(database.engine)
+        if current_revision(database.engine) is None:
+            raise BackupError(f"{file} is not a backup of a server")
+    finally:
+        database.close()
+    store = DirectoryStore(draft / BLOBS_NAME, 0)
+    try:
+        sizes = [store.path(digest).stat().st_size for digest in stored_digests(path)]
+    except BlobNotFound as error:
+        raise BackupError(f"{file} is not a whole backup: a blob is missing") from error
+    return Contents(path.stat().st_size, len(sizes), sum(sizes))
