@@ -1,0 +1,172 @@
+"""The agent as a process: starting, draining, leaving, coming back."""
+
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from evidence import process_tree
+from guests import guest
+
+from piecework import Client
+from piecework.local import LocalAgent, LocalServer
+from piecework.protocol.states import JobState
+
+pytestmark = pytest.mark.integration
+
+STARTED = re.compile("agent started")
+REST_MIB = 80
+
+
+@pytest.fixture
+def slow(client):
+    """Return a function that submits a job that takes some seconds and logs ten times a second."""
+
+    def submit(seconds):
+        lambda_id = client.create_lambda(guest("count_slowly"), args=[str(seconds), "100"])
+        job = client.submit(lambda_id)
+        assert "tick 1 of" in next(client.follow_log(job))
+        return job
+
+    return submit
+
+
+@pytest.fixture
+def start(server, tmp_path):
+    """Return a function that starts an agent of this test's own and waits until it works."""
+    agents = []
+
+    def run(*options, name="own", **more):
+        agent = LocalAgent(server.url, tmp_path, name, "--slots", "1", *options, **more)
+        agents.append(agent)
+        agent.wait_for_line(STARTED)
+        return agent
+
+    yield run
+    for agent in agents:
+        if agent.exit_code is None:
+            agent.kill()
+
+
+def test_idle_agent_ends_at_once_with_code_0(start):
+    agent = start()
+    time_s = time.monotonic()
+    agent.signal(signal.SIGTERM)
+    assert agent.wait() == 0
+    assert time.monotonic() - time_s < 5
+
+
+def test_running_job_is_finished_before_the_agent_ends(start, slow, client):
+    agent = start()
+    job = slow(1)
+    agent.signal(signal.SIGINT)
+    assert agent.wait() == 0
+    assert client.result(job, timeout_s=5) == b"10\n"
+    assert client.job(job).attempt == 1
+
+
+def test_job_that_outlasts_the_drain_is_handed_back_uncounted(start, slow, client):
+    agent = start("--drain-timeout", "0.5")
+    job = slow(3)
+    agent.signal(signal.SIGTERM)
+    assert agent.wait() == 0
+    info = client.job(job)
+    assert (info.state, info.attempt) == (JobState.ENQUEUED, 0)
+    start(name="another")
+    assert client.result(job, timeout_s=30) == b"30\n"
+    assert [event.detail for event in client.trace(job) if event.state is JobState.ENQUEUED][-1] == "handed back"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_second_signal_ends_agent_and_guests_at_once(start, slow, client, number, code):
+    agent = start()
+    job = slow(60)
+    family = process_tree(agent.pid)
+    agent.signal(number)
+    agent.wait_for_line(re.compile("draining"))
+    agent.signal(number)
+    assert agent.wait() == code
+    assert not any(Path(f"/proc/{pid}").exists() for pid in family)
+    client.cancel(job)
+
+
+def test_drained_worker_ends_with_code_0_and_works_again_after_its_next_start(start, client, server):
+    agent = start()
+    [worker] = [each for each in client.workers() if each.name == "own"]
+    client.drain_worker(worker.id)
+    assert agent.wait() == 0
+    again = start()
+    assert f"worker={worker.id}" in again.read_log()
+    lambda_id = client.create_lambda(guest("echo"))
+    assert client.result(client.submit(lambda_id, b"back"), timeout_s=10) == b"back"
+
+
+def test_cancelled_guest_is_stopped_within_seconds(start, slow, client):
+    agent = start()
+    job = slow(60)
+    client.cancel(job)
+    agent.wait_for_line(re.compile(r"stopped\b.*reported=Cancelled"), timeout_s=10)
+    lambda_id = client.create_lambda(guest("echo"))
+    assert client.result(client.submit(lambda_id, b"next"), timeout_s=10) == b"next"
+
+
+def test_large_input_and_output_pass_through_files(start, client):
+    start()
+    data = bytes(range(256)) * 20_000
+    lambda_id = client.create_lambda(guest("echo"))
+    assert client.result(client.submit(lambda_id, data), timeout_s=30) == data
+
+
+def test_missing_codex_and_input_end_their_jobs_with_the_reason(start, client):
+    start()
+    lambda_id = client.create_lambda(guest("echo"))
+    blob = client.upload(b"z" * 50_000).id
+    client.delete_data(blob)
+    kinds = {
+        client.job(job).error.kind
+        for job in (client.submit(lambda_id, blob, max_attempts=1),)
+        if client.wait([job], timeout_s=20)
+    }
+    assert kinds == {"input"}
+
+
+def test_server_killed_in_the_middle_of_a_job_gets_its_result_all_the_same(tmp_path):
+    with LocalServer(tmp_path) as server, Client(server.url) as client:
+        lambda_id = client.create_lambda(guest("count_slowly"), args=["3", "100"])
+        with LocalAgent(server.url, tmp_path, "own", "--slots", "1") as agent:
+            job = client.submit(lambda_id)
+            assert "tick 1 of" in next(client.follow_log(job))
+            server.kill()
+            agent.wait_for_line(re.compile("server away"))
+            with LocalServer(tmp_path, port=server.port):
+                assert client.result(job, timeout_s=30) == b"30\n"
+                agent.wait_for_line(re.compile("server back"))
+                assert client.job(job).attempt == 1
+
+
+def test_agent_started_before_its_server_works_when_it_comes(tmp_path):
+    with LocalServer(tmp_path) as server:
+        port = server.port
+    with LocalAgent(f"http://127.0.0.1:{port}", tmp_path, "own") as agent:
+        agent.wait_for_line(re.compile("server away"))
+        assert agent.read_log().count("\n") == 1
+        with LocalServer(tmp_path, port=port) as server, Client(server.url) as client:
+            lambda_id = client.create_lambda(guest("echo"))
+            assert client.result(client.submit(lambda_id, b"early"), timeout_s=30) == b"early"
+
+
+def test_second_agent_in_the_same_state_directory_ends_with_one_line(start, server, tmp_path):
+    start()
+    second = LocalAgent(server.url, tmp_path, "own")
+    assert second.wait() == 1
+    assert "another agent" in second.read_log().splitlines()[-1]
+
+
+def test_agent_at_rest_is_small(start):
+    agent = start()
+    threading.Event().wait(1.0)
+    status = Path(f"/proc/{agent.pid}/status").read_text()
+    resident_kib = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
+    assert resident_kib < REST_MIB * 1024
