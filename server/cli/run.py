@@ -52,7 +52,7 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
     What must stay as it is while the server runs is entered into ``held``. Raises Refusal when it cannot start.
     """
     with one_line_failures():
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not settings.database_url:
             held.enter_context(DirectoryLock(settings.data))
         with opened_database(settings, locked=True) as database:
