@@ -1,0 +1,100 @@
+"""A guest that makes exactly the calls that a test tells it to make."""
+
+import io
+import struct
+
+import pytest
+import wasmtime
+
+from worker_agent.runtimes.base import Bounds, Build, Call
+from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.runtimes.streams import LogTail, OutputSpool
+from worker_agent.runtimes.wasi.guest import Guest
+from worker_agent.runtimes.wasi.host import CALLS, INTERFACE, WITHOUT_ANSWER, WasiHost
+from worker_agent.runtimes.wasi.memory import GuestMemory
+
+TYPES = {"i": "i32", "I": "i64"}
+
+
+def make_probe_text():
+    """Return a module that imports all of preview 1 and exports it again."""
+    lines = []
+    for name, (parameters, _) in CALLS.items():
+        kinds = " ".join(TYPES[letter] for letter in parameters)
+        result = "" if name in WITHOUT_ANSWER else "(result i32)"
+        lines.append(f'(import "{INTERFACE}" "{name}" (func ${name} (param {kinds}) {result}))')
+        lines.append(f'(export "{name}" (func ${name}))')
+    imports = "\n".join(line for line in lines if line.startswith("(import"))
+    exports = "\n".join(line for line in lines if line.startswith("(export"))
+    return f'(module {imports}\n(memory (export "memory") 64)\n{exports})'
+
+
+class Probe:
+    """A guest that calls what the test tells it to call."""
+
+    def __init__(self, host, module, call):
+        self.stop, self.output, self.log = call.stop, call.output, call.log
+        self.store = wasmtime.Store(host.linker.engine)
+        self.store.set_epoch_deadline(1)
+        self.exports = host.linker.instantiate(self.store, module).exports(self.store)
+        memory = GuestMemory(self.store)
+        memory.memory = self.exports["memory"]
+        self.guest = Guest.start(call, memory)
+        self.host = host
+
+    def call(self, name, *arguments):
+        with self.host.serving(self.guest):
+            return self.exports[name](self.store, *arguments)
+
+    def put(self, place, data):
+        self.exports["memory"].write(self.store, data, place)
+
+    def get(self, place, size):
+        return bytes(self.exports["memory"].read(self.store, place, place + size))
+
+    def get_u32(self, place):
+        return struct.unpack("<I", self.get(place, 4))[0]
+
+    def get_u64(self, place):
+        return struct.unpack("<Q", self.get(place, 8))[0]
+
+    def put_vectors(self, place, *vectors):
+        self.put(place, b"".join(struct.pack("<II", *vector) for vector in vectors))
+
+
+@pytest.fixture(scope="session")
+def host(toolchain):
+    return WasiHost(toolchain.engine(Build()))
+
+
+@pytest.fixture(scope="session")
+def probe_module(toolchain):
+    return wasmtime.Module(toolchain.engine(Build()), make_probe_text())
+
+
+@pytest.fixture
+def make_probe(host, probe_module, tmp_path):
+    probes = []
+
+    def make(given=b"", *, args=(), env=None, seed=None, output_bytes=10**7):
+        call = Call(
+            input=io.BytesIO(given),
+            output=OutputSpool(output_bytes, str(tmp_path / "out")),
+            log=LogTail(1000),
+            stop=StopSignal(),
+            bounds=Bounds(),
+            args=args,
+            env=env,
+            seed=seed,
+        )
+        probes.append(Probe(host, probe_module, call))
+        return probes[-1]
+
+    yield make
+    for probe in probes:
+        probe.store.close()
+
+
+@pytest.fixture
+def probe(make_probe):
+    return make_probe(b"0123456789")
