@@ -10,6 +10,8 @@ from piecework.protocol.messages import Limits
 
 PREFIX = "PIECEWORK_"
 MIB = 1024 * 1024
+DATABASE_NAME = "piecework.db"
+BLOBS_NAME = "blobs"
 
 
 def is_loopback_host(host: str) -> bool:
@@ -116,7 +118,12 @@ class Settings:
     @property
     def url(self) -> str:
         """The database's URL, with the SQLite file's path when none was given."""
-        return self.database_url or f"sqlite:///{self.data.absolute() / 'piecework.db'}"
+        return self.database_url or f"sqlite:///{self.database_file}"
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite file, which is used when there is no ``database_url``."""
+        return self.data.absolute() / DATABASE_NAME
 
     @property
     def is_loopback(self) -> bool:

@@ -1,5 +1,6 @@
 """What must hold before a server starts: its port is free, and its data directory is its own."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -17,17 +18,28 @@ class CannotStart(Exception):
     """The server cannot start here; the message says why in one line."""
 
 
-def choose_port(host: str, port: int) -> int:
-    """Return the port to listen on: ``port``, or a free one for 0. Raises CannotStart when it is in use."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+def choose_port(host: str, port: int, wait_s: float = 1.0) -> int:
+    """Return the port to listen on: ``port``, or a free one for 0.
+
+    Waits ``wait_s`` for a server that is just ending, then raises CannotStart.
+    """
+    until, pause = time.monotonic() + wait_s, threading.Event()
+    while True:
+        try:
+            return _try_port(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= until:
+                raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        pause.wait(RETRY_S)
+
+
+def _try_port(host: str, port: int) -> int:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen(1)
+        return int(probe.getsockname()[1])
 
 
 class DirectoryLock:

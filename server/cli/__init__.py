@@ -7,6 +7,8 @@ from piecework.cli.groups import LazyCommand
 COMMANDS = {
     "run": ("server.cli.run:run", "Run the control server."),
     "migrate": ("server.cli.storage:migrate", "Bring the database to this program's schema."),
+    "backup": ("server.cli.storage:backup", "Write all that the server stores into one file."),
+    "restore": ("server.cli.storage:restore", "Fill a new data directory from a backup."),
     "token": ("server.cli.tokens:token", "Make, list and revoke access tokens."),
 }
 """Commands in the order of the help page; their modules are imported when they are used."""

@@ -10,6 +10,7 @@ import rich_click as click
 
 from server.errors import ServerError
 from server.services import prepare_schema
+from server.services.backups import BackupError
 from server.settings import Settings, SettingsError
 from server.startup import CannotStart, DirectoryLock
 from server.store.database import Database, open_database
@@ -33,7 +34,7 @@ def one_line_failures() -> Iterator[None]:
     """Turn expected failures into one line on stderr and exit code 1."""
     try:
         yield
-    except (ServerError, SettingsError, CannotStart) as error:
+    except (ServerError, SettingsError, CannotStart, BackupError) as error:
         raise Refusal(str(error)) from error
 
 

@@ -54,7 +54,8 @@ class House:
     def __post_init__(self) -> None:
         if not self.database_url:
             self.data.mkdir(parents=True, exist_ok=True)
-            (self.data / "piecework.db").write_bytes(migrated_file())
+            if not (self.data / "piecework.db").exists():
+                (self.data / "piecework.db").write_bytes(migrated_file())
         plain = {"data": self.data, "database_url": self.database_url, "synchronous": "OFF"}
         self.app = create_app(Settings(**plain | self.settings), self.clock)
         self.services: Services = self.app.extensions["piecework"]
