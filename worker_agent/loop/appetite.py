@@ -34,6 +34,10 @@ class Appetite:
         """Hold none ahead until the jobs have been short for a while: some got stuck behind long ones."""
         self._mean_s = max(self._mean_s or 0.0, 2 * LONG_S)
 
+    def wait_s(self, waiting: int) -> float:
+        """Return how long the last of ``waiting`` jobs will have to wait, if they are like those before."""
+        return waiting * (self._mean_s or 0.0) / self._slots
+
     def wish(self) -> Wish:
         """Return how many jobs to hold now, and at which room to ask for more."""
         ahead = self._slots * self._ahead_per_slot()

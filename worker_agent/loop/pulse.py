@@ -16,7 +16,7 @@ log = structlog.get_logger()
 TICK_MAX_S = 2.0
 """A tick counts for no longer than this: the whole process may have been stopped for a while."""
 PATIENCE_S = 2.0
-"""Jobs that wait while none has ended for this long are handed back."""
+"""Jobs that wait while none has ended for this long, or that would have to wait longer, are handed back."""
 
 
 class StallWatch:
@@ -44,7 +44,10 @@ class StallWatch:
 
 
 class HoardWatch:
-    """Hands back jobs that got stuck behind long ones: another agent may be idle."""
+    """Hands back jobs that would have to wait long: another agent may be idle.
+
+    They were leased when jobs were shorter, or they are stuck behind long ones.
+    """
 
     def __init__(
         self, ledger: Ledger, executor: GuestExecutor, brakes: Brakes, appetite: Appetite, clock: Clock
@@ -59,9 +62,14 @@ class HoardWatch:
 
     def tick(self) -> None:
         """Look once; called about every second."""
-        now, ends = self._clock(), self._ledger.ends
-        if ends != self._ends or not self._executor.waiting:
+        now, ends, waiting = self._clock(), self._ledger.ends, self._executor.waiting
+        if ends != self._ends or not waiting:
             self._ends, self._moved_at = ends, now
-        elif now - self._moved_at >= PATIENCE_S:
+        if now - self._moved_at >= PATIENCE_S:
             self._appetite.lose()
-            log.info("handed back jobs that had to wait", jobs=self._brakes.hand_back_waiting())
+            self._hand_back()
+        elif self._appetite.wait_s(waiting) > PATIENCE_S:
+            self._hand_back()
+
+    def _hand_back(self) -> None:
+        log.info("handed back jobs that had to wait", jobs=self._brakes.hand_back_waiting())

@@ -252,6 +252,16 @@ def test_jobs_stuck_behind_long_ones_are_handed_back(agent, executor, server, cl
     assert executor.jobs == jobs[:2], "they are not leased again at once"
 
 
+def test_jobs_that_turn_out_to_be_long_are_not_hoarded(agent, executor, server, clock):
+    agent.parts.appetite.observe(0.001)
+    jobs = contract(agent, server, 6)
+    executor.finish(executor.jobs[0], wall_s=30.0)
+    agent.parts.pulse()
+    assert executor.jobs == jobs[1:3]
+    agent.parts.contracting.step()
+    assert server.states().count(JobState.ENQUEUED) == 3
+
+
 def test_jobs_that_move_on_are_kept(agent, executor, server, clock):
     agent.parts.appetite.observe(0.001)
     jobs = contract(agent, server, 4)
