@@ -69,7 +69,7 @@ def opened_database(settings: Settings, *, locked: bool = False) -> Iterator[Dat
     ``locked`` says that the caller has the directory.
     """
     with one_line_failures():
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = open_database(settings.url, synchronous=settings.synchronous)
         try:
             if not check_schema(database.engine):

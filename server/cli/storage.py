@@ -21,7 +21,7 @@ def migrate(data: Path | None, database_url: str | None) -> None:
     """Bring the database to this program's schema. Stop the servers that use it first; safe to repeat."""
     settings = load_settings(data=data, database_url=database_url)
     with one_line_failures():
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         with DirectoryLock(settings.data):
             database = open_database(settings.url)
             try:

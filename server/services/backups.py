@@ -70,7 +70,8 @@ def restore_backup(file: Path, data: Path) -> Contents:
         raise BackupError(f"{data} is not empty; restore into a new directory")
     with _room_beside(data) as room:
         draft = room / "data"
-        (draft / BLOBS_NAME).mkdir(parents=True)
+        draft.mkdir(mode=0o700)
+        (draft / BLOBS_NAME).mkdir()
         try:
             with tarfile.open(file, "r:") as tar:
                 for member in tar:

@@ -47,6 +47,7 @@ def test_a_restored_server_has_everything(stored, tmp_path: Path):
     contents = _backup(house, tmp_path / "b.tar")
     assert (contents.blobs, contents.blob_bytes) == (1, len(LARGE))
     assert restore_backup(tmp_path / "b.tar", tmp_path / "new").blobs == 1
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     again = House(tmp_path / "new")
     assert again.fetch(f"/data/{large}/blob").data == LARGE
     assert again.fetch(f"/data/{small}/blob").data == SMALL
