@@ -90,6 +90,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.integration
 def test_process_ends_when_its_parent_is_killed():
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -100,12 +101,14 @@ def test_process_ends_when_its_parent_is_killed():
         assert parent.stdout.read() == b""
 
 
+@pytest.mark.integration
 def test_process_of_a_parent_that_is_gone_ends_at_once():
     program = "from worker_agent.executor.child import end_with_parent; end_with_parent(1 << 30); print('on')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
 
 
+@pytest.mark.integration
 def test_process_leaves_no_core_and_goes_first():
     program = (
         "import resource; from worker_agent.executor.child import lower_own_value; lower_own_value();"

@@ -13,6 +13,8 @@ from piecework.protocol.codes import ErrorKind
 from worker_agent.errors import ExecutorStoppedError
 from worker_agent.executor import Executor
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 20
 
 

@@ -10,6 +10,8 @@ import pytest
 from worker_agent.executor.frames import Done, Ready
 from worker_agent.executor.process import GuestProcess, describe_end
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def process(tmp_path):
