@@ -1,0 +1,180 @@
+"""The server's commands, but `run`, which tests/integration starts for real."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from postgres import Cluster
+
+from piecework.cli.main import main
+from server.services.access import digest
+from server.startup import CannotStart, DirectoryLock, choose_port
+from server.store import tokens
+from server.store.database import open_database
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `piecework server …` on a data directory of the test."""
+    for name in ("HOST", "PORT", "DATABASE_URL"):
+        monkeypatch.delenv(f"PIECEWORK_{name}", raising=False)
+    monkeypatch.setenv("PIECEWORK_DATA", str(tmp_path / "data"))
+    return lambda *words: CliRunner().invoke(main, ["server", *map(str, words)])
+
+
+def _succeed(result: Result) -> str:
+    assert result.exit_code == 0, result.stderr
+    return result.stdout.strip()
+
+
+def _one_line(result: Result, exit_code: int = 1) -> str:
+    assert result.exit_code == exit_code, result.output
+    assert result.stdout == ""
+    [line] = result.stderr.splitlines()
+    assert line.startswith("piecework: ")
+    return line
+
+
+def test_a_token_is_made_listed_and_revoked(run: Run, tmp_path: Path):
+    secret = _succeed(run("token", "create", "alice", "--scope", "submit"))
+    assert secret.startswith("pw_")
+    listed = _succeed(run("token", "list", "--json"))
+    assert secret not in listed
+    [alice] = json.loads(listed)
+    assert (alice["name"], alice["scope"], alice["revoked_at"]) == ("alice", "submit", None)
+    database = open_database(f"sqlite:///{tmp_path / 'data' / 'piecework.db'}")
+    with database.read() as connection:
+        assert digest(secret) in tokens.live_tokens(connection)
+    database.close()
+    _succeed(run("token", "revoke", "alice"))
+    table = _succeed(run("token", "list"))
+    assert [word in table for word in ("alice", "submit", "revoked")] == [True] * 3
+
+
+def test_a_token_name_that_is_taken_is_refused_in_one_line(run: Run):
+    _succeed(run("token", "create", "alice", "--scope", "view"))
+    assert "a token named alice already" in _one_line(run("token", "create", "alice", "--scope", "view"))
+    assert "no live token named bob" in _one_line(run("token", "revoke", "bob"))
+
+
+def test_an_unknown_scope_is_a_wrong_command_line(run: Run):
+    assert "'root'" in _one_line(run("token", "create", "alice", "--scope", "root"), 2)
+
+
+def test_the_data_option_goes_before_the_variable(run: Run, tmp_path: Path):
+    _succeed(run("token", "create", "alice", "--scope", "view", "--data", tmp_path / "other"))
+    assert (tmp_path / "other" / "piecework.db").exists()
+    assert not (tmp_path / "data").exists()
+
+
+def test_migrate_says_what_it_did_and_is_safe_to_repeat(run: Run):
+    assert _succeed(run("migrate")).startswith("schema version none -> 0")
+    assert _succeed(run("migrate")).endswith("as before")
+
+
+def test_migrate_works_on_postgresql(run: Run, postgres: Cluster):
+    url = postgres.create_database("to_migrate")
+    assert _succeed(run("migrate", "--database-url", url)).startswith("schema version none -> 0")
+    assert _succeed(run("migrate", "--database-url", url)).endswith("as before")
+
+
+def test_a_newer_database_is_left_alone(run: Run, tmp_path: Path):
+    _succeed(run("migrate"))
+    database = open_database(f"sqlite:///{tmp_path / 'data' / 'piecework.db'}")
+    database.write(lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    for command in (["migrate"], ["token", "list"], ["run", "--port", "0"]):
+        assert "schema version 9999, which this program does not know" in _one_line(run(*command))
+
+
+def test_a_directory_in_use_is_not_migrated(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.startup.WAIT_S", 0.05)
+    (tmp_path / "data").mkdir()
+    with DirectoryLock(tmp_path / "data"):
+        assert "another server or command works on" in _one_line(run("migrate"))
+        assert "another server or command works on" in _one_line(run("run", "--port", "0"))
+    _succeed(run("migrate"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
+def test_listening_beyond_this_machine_needs_a_token(run: Run, host: str):
+    line = _one_line(run("run", "--host", host, "--port", "0"), 2)
+    assert "piecework server token create NAME --scope admin" in line
+
+
+def test_the_hint_names_the_data_directory(run: Run, tmp_path: Path):
+    line = _one_line(run("run", "--host", "0.0.0.0", "--data", tmp_path / "d"), 2)
+    assert line.endswith(f"--scope admin --data {tmp_path / 'd'}")
+
+
+def test_a_port_in_use_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.startup.WAIT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in _one_line(
+            run("run", "--port", port)
+        )
+
+
+def test_a_host_that_is_not_ours_is_one_clear_line():
+    with pytest.raises(CannotStart, match=r"cannot listen on 192\.0\.2\.1 port 0"):
+        choose_port("192.0.2.1", 0)
+
+
+def test_a_free_port_is_found_for_port_0():
+    assert 1024 < choose_port("127.0.0.1", 0) < 65536
+    assert 1024 < choose_port("::1", 0) < 65536
+
+
+def test_a_data_path_that_is_no_directory_is_one_clear_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PIECEWORK_DATA", str(tmp_path / "file"))
+    assert "file: File exists" in _one_line(run("run", "--port", "0"))
+
+
+def test_all_wrong_variables_are_named_at_once(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PIECEWORK_PORT", "http")
+    monkeypatch.setenv("PIECEWORK_LEASE_S", "long")
+    line = _one_line(run("run"))
+    assert "PIECEWORK_PORT='http' is not a int" in line
+    assert "PIECEWORK_LEASE_S='long'" in line
+
+
+def test_a_database_that_does_not_answer_is_one_clear_line(run: Run):
+    url = "postgresql://user:hush@127.0.0.1:1/nothing"
+    line = _one_line(run("token", "list", "--database-url", url))
+    assert "does not answer" in line
+    assert "hush" not in line
+
+
+def test_backup_and_restore(run: Run, tmp_path: Path):
+    secret = _succeed(run("token", "create", "alice", "--scope", "view"))
+    assert secret
+    file = tmp_path / "b.tar"
+    assert "0 large blobs" in _succeed(run("backup", file))
+    assert "exists already" in _one_line(run("backup", file))
+    _succeed(run("backup", file, "--force"))
+    _succeed(run("restore", file, "--data", tmp_path / "new"))
+    assert "not empty" in _one_line(run("restore", file, "--data", tmp_path / "new"))
+    assert json.loads(_succeed(run("token", "list", "--json", "--data", tmp_path / "new")))[0]["name"] == "alice"
+
+
+def test_a_lock_ends_with_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.startup.WAIT_S", 0)
+    with DirectoryLock(tmp_path), pytest.raises(CannotStart):
+        DirectoryLock(tmp_path)
+    DirectoryLock(tmp_path).close()
+
+
+def test_a_directory_that_is_given_up_in_time_is_waited_for(tmp_path: Path):
+    first = DirectoryLock(tmp_path)
+    threading.Timer(0.1, first.close).start()
+    DirectoryLock(tmp_path).close()
