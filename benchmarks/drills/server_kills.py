@@ -46,48 +46,71 @@ class Submitter(threading.Thread):
             self.failure = error
 
 
+class FragileServer:
+    """A server that is killed and started again on the same port, over the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._now = LocalServer(folder)
+        self.url = self._now.url
+        self.away_s: list[float] = []
+
+    def kill_and_start_again(self) -> None:
+        """Kill it with -9, and wait until it is ready again."""
+        self._now.kill()
+        killed_at = time.monotonic()
+        self._now = LocalServer(self._folder, port=self._now.port)
+        self.away_s.append(time.monotonic() - killed_at)
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        self._now.stop()
+
+
 def drill(folder: Path, *, jobs: int, kills: int, agents: int, seed: int = 1) -> Figures:
     """Kill a server ``kills`` times while ``jobs`` jobs run through ``agents`` agents. Raises DrillError."""
-    moments = random.Random(seed)
     began = time.monotonic()
     with ExitStack() as stack:
-        server = LocalServer(folder)
-        stack.callback(lambda: server.stop())  # noqa: PLW0108  # the one that runs then, not this one
+        server = FragileServer(folder)
+        stack.callback(server.stop)
         crew = [LocalAgent(server.url, folder, f"agent-{n}", "--slots", "1") for n in range(1, agents + 1)]
         stack.callback(stop_together, crew)
         client = stack.enter_context(Client(server.url, attempts=ATTEMPTS))
-        lambda_id = client.create_lambda(guest("uppercase"))
-        acknowledged: dict[Id, bytes] = {}
-        away_s = []
-        for wave in _waves(jobs, kills + 1):
-            submitter = Submitter(client, lambda_id, wave)
-            submitter.start()
-            if len(away_s) < kills:
-                submitter.join(moments.uniform(0.02, 0.6))
-                server.kill()
-                killed_at = time.monotonic()
-                server = LocalServer(folder, port=server.port)
-                away_s.append(time.monotonic() - killed_at)
-            submitter.join()
-            expect(submitter.failure is None, f"a submission failed: {submitter.failure!r}")
-            acknowledged |= submitter.acknowledged
+        acknowledged = _submit_under_kills(client, server, _waves(jobs, kills + 1), random.Random(seed))
         per_worker = _check_results(client, acknowledged)
         took_s = time.monotonic() - began
         expect(all(agent.exit_code is None for agent in crew), "every agent still runs, without a restart")
-    _check_database(folder / "data" / "piecework.db", acknowledged)
-    expect(
-        not trouble_in(folder / "server.log"),
-        f"the server's log is clean: {trouble_in(folder / 'server.log')[:5]}",
-    )
+    database = folder / "data" / "piecework.db"
+    _check_database(database, acknowledged)
+    trouble = trouble_in(folder / "server.log")
+    expect(not trouble, f"the server's log is clean: {trouble[:5]}")
     return {
         "jobs acknowledged": len(acknowledged),
-        "of these Finished, each with one accepted outcome and the right output": len(acknowledged),
-        "kills with -9": kills,
-        "longest time without a server, s": max(away_s, default=0.0),
+        "of these Finished, each with one accepted outcome and the right output": per_worker.total(),
+        "kills with -9": len(server.away_s),
+        "longest time without a server, s": max(server.away_s, default=0.0),
         "jobs by agent": ", ".join(map(str, sorted(per_worker.values()))),
-        "outcomes refused as late": _count_refused(folder / "data" / "piecework.db"),
+        "outcomes refused as late": _count_refused(database),
         "whole drill, s": took_s,
     }
+
+
+def _submit_under_kills(
+    client: Client, server: FragileServer, waves: list[list[bytes]], moments: random.Random
+) -> dict[Id, bytes]:
+    """Submit wave after wave, killing the server somewhere in each but the last; return the acknowledged jobs."""
+    lambda_id = client.create_lambda(guest("uppercase"))
+    acknowledged: dict[Id, bytes] = {}
+    for wave in waves:
+        submitter = Submitter(client, lambda_id, wave)
+        submitter.start()
+        if wave is not waves[-1]:
+            submitter.join(moments.uniform(0.02, 0.6))
+            server.kill_and_start_again()
+        submitter.join()
+        expect(submitter.failure is None, f"no submission failed: {submitter.failure!r}")
+        acknowledged |= submitter.acknowledged
+    return acknowledged
 
 
 def _waves(jobs: int, count: int) -> list[list[bytes]]:
