@@ -7,7 +7,7 @@ revision = "0001"
 down_revision = None
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-TABLES = ("blobs", "events", "lambdas", "lanes", "logs", "servers", "tokens", "workers", "jobs")
+TABLES = ("blobs", "events", "lambdas", "lanes", "logs", "servers", "submissions", "tokens", "workers", "jobs")
 
 
 def upgrade() -> None:
@@ -17,6 +17,7 @@ def upgrade() -> None:
     create_lanes()
     create_logs()
     create_servers()
+    create_submissions()
     create_tokens()
     create_workers()
     create_jobs()
@@ -101,6 +102,18 @@ def create_servers() -> None:
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_servers")),
     )
+
+
+def create_submissions() -> None:
+    op.create_table(
+        "submissions",
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("job_ids", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_submissions")),
+    )
+    op.create_index("ix_submissions_created_at", "submissions", ["created_at"], unique=False)
 
 
 def create_tokens() -> None:

@@ -74,21 +74,23 @@ class JobCalls(LambdaCalls):
     def submit_many(self, lambda_id: AnyId, inputs: Iterable[Input], **options: Unpack[JobOptions]) -> list[Id]:
         """Submit one job for each input and return their ids in that order.
 
-        Sends as many requests as the sizes need; each creates all of its jobs or none. A ``key`` is made
+        Sends as many requests as the sizes need; each creates all of its jobs or none, and is repeated when its
+        answer is lost. A ``key`` is made
         unique for each job by its position: ``key-0``, ``key-1`` and so on.
         """
-        prefix = options.pop("key", None) or secrets.token_urlsafe(16)
+        prefix = options.pop("key", None)
         lambda_id = path_id(lambda_id)
 
         def specs() -> Iterator[JobSpec]:
             for number, value in enumerate(inputs):
                 content = input_content(value, self.upload)
-                options["key"] = f"{prefix}-{number}"
+                if prefix is not None:
+                    options["key"] = f"{prefix}-{number}"
                 yield JobSpec(lambda_=lambda_id, input=content, **options)
 
         ids: list[Id] = []
         for batch in _batches(specs()):
-            created = self._post_jobs(JobSubmit(jobs=batch)).ids
+            created = self._post_jobs(JobSubmit(jobs=batch, key=secrets.token_urlsafe(16))).ids
             ids += created or []
         return ids
 
@@ -146,7 +148,7 @@ class JobCalls(LambdaCalls):
             offset, attempt = part.next, part.attempt
 
     def _post_jobs(self, submit: JobSubmit) -> JobCreated:
-        """Send a submission; safe to repeat because every job in it has a key."""
+        """Send a submission; safe to repeat because it has a key."""
         return self.transport.call(Request("POST", "/job", body=submit, repeatable=True), JobCreated)
 
 

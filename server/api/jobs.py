@@ -77,7 +77,8 @@ class LogQuery(Query):
 def submit(services: Services, body: JobSubmit) -> JobCreated:
     """Submit one job, or many in `jobs`: all are stored, or none is."""
     if body.jobs is not UNSET:
-        return JobCreated(ids=[Id(id_) for id_ in services.submission.submit(body.jobs)])
+        key = body.key if isinstance(body.key, str) else None
+        return JobCreated(ids=[Id(id_) for id_ in services.submission.submit_many(body.jobs, key)])
     [id_] = services.submission.submit([body])
     return JobCreated(id=Id(id_), jid=Id(id_) if body.speaks_old_names else UNSET)
 

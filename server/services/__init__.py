@@ -92,7 +92,12 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     lambdas = Lambdas(database, data, ids, clock)
     outcomes = Outcomes(database, data, lambdas, bell, clock, settings)
     jobs = Jobs(database, data, lambdas, bell, clock, settings)
-    chores = [Chore("keep the server's number", 30, number.keep), Chore("sweep blobs", 3600, data.sweep)]
+    submission = Submission(database, data, lambdas, ids, bell, clock, settings)
+    chores = [
+        Chore("keep the server's number", 30, number.keep),
+        Chore("sweep blobs", 3600, data.sweep),
+        Chore("forget old keys", 3600, submission.forget_old_keys),
+    ]
     return Services(
         settings=settings,
         clock=clock,
@@ -101,7 +106,7 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
         data=data,
         lambdas=lambdas,
         workers=Workers(database, ids, clock, settings),
-        submission=Submission(database, data, lambdas, ids, bell, clock, settings),
+        submission=submission,
         jobs=jobs,
         updates=Updates(database, jobs, outcomes, bell, clock, settings),
         contracts=Contracts(database, outcomes, bell, clock, settings),

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from piecework.protocol.bodies import MSGPACK, encode
 from piecework.protocol.messages import JobSpec, blob_id, inline_bytes
 from piecework.protocol.states import JobState, parse_state
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
@@ -17,7 +19,7 @@ from server.services.data import Data
 from server.services.lambdas import Lambdas, check_limits
 from server.services.waiting import Bell, Changes
 from server.settings import Settings
-from server.store import blobs, events, jobs, lanes
+from server.store import blobs, events, jobs, lanes, submissions
 from server.store.database import Connection, Database
 from server.store.ids import IdSource
 from server.store.records import Blob, Event, JobOptions, Lambda, NewJob
@@ -28,6 +30,8 @@ ATTEMPTS_MAX = 100
 TAGS_MAX = 50
 TAG_LENGTH = 100
 KEY_LENGTH = 255
+SUBMISSION_KEYS_MS = 24 * 3600 * 1000
+"""How long the key of a bulk submission is known."""
 TEXT_MAX_BYTES = 256 * 1024
 """Arguments and environment of one job together."""
 _NO_OPTIONS = JobOptions()
@@ -41,6 +45,14 @@ class _Draft:
     content: Blob | None
     terms: bytes = b""
     """What a job with an idempotency key asks for, all but its input."""
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """What tells a repeated submission of many jobs."""
+
+    key: str
+    digest: bytes
 
 
 class Submission:
@@ -64,11 +76,23 @@ class Submission:
         self._clock = clock
         self._settings = settings
 
-    def submit(self, specs: Sequence[JobSpec]) -> list[int]:
+    def submit_many(self, specs: Sequence[JobSpec], key: str | None) -> list[int]:
+        """Do what ``submit`` does; with a key, repeating the whole submission gives the same jobs again."""
+        if key is None:
+            return self.submit(specs)
+        return self.submit(specs, _Whole(check_key(key), hashlib.sha256(encode(specs, MSGPACK)).digest()))
+
+    def forget_old_keys(self) -> int:
+        """Forget the keys of bulk submissions that nobody repeats any more. Returns how many there were."""
+        before = self._clock() - SUBMISSION_KEYS_MS
+        return self._database.write(partial(submissions.forget_submissions, before=before))
+
+    def submit(self, specs: Sequence[JobSpec], whole: "_Whole | None" = None) -> list[int]:
         """Store jobs, all or none, and return their ids in order. They are on disk when this returns.
 
-        A job whose idempotency key is known is not stored again: the earlier job's id is returned. Raises
-        InvalidRequest, LambdaNotFound, BlobNotFound or KeyConflict; then nothing is stored.
+        A job whose idempotency key is known is not stored again: the earlier job's id is returned. A repeated
+        ``whole`` submission stores nothing and returns the ids of the first. Raises InvalidRequest,
+        LambdaNotFound, BlobNotFound or KeyConflict; then nothing is stored.
         """
         if len(specs) > self._settings.bulk_max:
             raise InvalidRequest(f"{len(specs)} jobs in one request; at most {self._settings.bulk_max} are taken")
@@ -78,7 +102,7 @@ class Submission:
         drafts = [
             self._draft(spec, known[_lambda_id(spec)], id_, now) for spec, id_ in zip(specs, new_ids, strict=True)
         ]
-        ids, changes = self._database.write(lambda connection: self._store(connection, drafts, now))
+        ids, changes = self._database.write(lambda connection: self._store(connection, drafts, now, whole))
         self._bell.ring(changes)
         return ids
 
@@ -113,7 +137,13 @@ class Submission:
         )
         return _Draft(job, blob, b"" if job.key is None else _terms(job, spec))
 
-    def _store(self, connection: Connection, drafts: Sequence[_Draft], now: int) -> tuple[list[int], Changes]:
+    def _store(
+        self, connection: Connection, drafts: Sequence[_Draft], now: int, whole: "_Whole | None"
+    ) -> tuple[list[int], Changes]:
+        if whole and (earlier := submissions.find_submission(connection, whole.key)):
+            if earlier[0] != whole.digest:
+                raise KeyConflict(f"an earlier submission has the key {whole.key!r} and other content")
+            return earlier[1], Changes()
         inputs = _find_inputs(connection, drafts)
         ids, fresh = _recognize(connection, [_identify(draft, inputs) for draft in drafts])
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
@@ -127,6 +157,8 @@ class Submission:
         new = [draft.job for draft in fresh]
         jobs.add_jobs(connection, new, lane_ids, now)
         events.add_events(connection, [Event(job.id, now, job.state) for job in new])
+        if whole:
+            submissions.add_submission(connection, whole.key, whole.digest, ids, now)
         ready = zip(new, lane_ids, strict=True)
         enqueued = Counter(lane_id for job, lane_id in ready if job.state is JobState.ENQUEUED)
         return ids, Changes(enqueued=enqueued)
@@ -221,7 +253,12 @@ def _read_options(spec: JobSpec) -> JobOptions:
 
 def _read_key(spec: JobSpec) -> str | None:
     key = _given(spec.key)
-    if key is not None and not 0 < len(key) <= KEY_LENGTH:
+    return None if key is None else check_key(key)
+
+
+def check_key(key: str) -> str:
+    """Return an idempotency key. Raises InvalidRequest when it is empty or too long."""
+    if not 0 < len(key) <= KEY_LENGTH:
         raise InvalidRequest(f"a key has 1 to {KEY_LENGTH} characters, this one has {len(key)}")
     return key
 

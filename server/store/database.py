@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError, TimeoutError as PoolTimeout
 
 from server.errors import DatabaseAway, StorageFull
 
@@ -234,8 +234,8 @@ class PostgresDatabase:
                 with translated_errors(), self.engine.begin() as connection:
                     value = work(connection)
                 self.tally.add_commit(1)
-            except DatabaseAway as error:
-                if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error.__cause__):
+            except (DatabaseAway, IntegrityError) as error:
+                if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error):
                     raise
             else:
                 return value
@@ -245,6 +245,10 @@ class PostgresDatabase:
         self.engine.dispose()
 
 
-def _lost_a_race(error: BaseException | None) -> bool:
-    """Tell whether the database rolled the transaction back in favour of another (deadlock, serialization)."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in {"40001", "40P01"}
+def _lost_a_race(error: Exception) -> bool:
+    """Tell whether the database rolled the transaction back in favour of another one.
+
+    That is a deadlock, a failed serialization, or a key that was free when the transaction looked for it.
+    """
+    cause = error if isinstance(error, IntegrityError) else error.__cause__
+    return getattr(getattr(cause, "orig", None), "sqlstate", None) in {"40001", "40P01", "23505"}

@@ -153,6 +153,16 @@ _partial(
 _partial("ix_jobs_input", jobs.c.input_id, where="finished_at IS NULL")
 _partial("uq_jobs_key", jobs.c.key, where="key IS NOT NULL", unique=True)
 
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False),  # of what was submitted
+    Column("job_ids", LargeBinary, nullable=False),  # 8 bytes each, big-endian, in order
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_submissions_created_at", "created_at"),
+)
+
 events = Table(
     "events",
     metadata,

@@ -114,7 +114,11 @@ class JobSpec(Message, kw_only=True):
 
 
 class JobSubmit(JobSpec, kw_only=True):
-    """The body of ``POST /job``: one job, or many in ``jobs`` (all or none is created)."""
+    """The body of ``POST /job``: one job, or many in ``jobs`` (all or none is created).
+
+    Beside ``jobs``, only ``key`` counts: it is the key of the submission as a whole, known for a day. The same
+    key with the same jobs answers the same ids.
+    """
 
     jobs: Maybe[list[JobSpec]] = UNSET
     """Many jobs instead of one; the other fields are ignored then."""

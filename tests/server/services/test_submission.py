@@ -48,6 +48,19 @@ def test_the_same_key_twice_in_one_bulk_is_one_job(house: House):
     assert ids[0] == ids[1]
 
 
+def test_a_whole_submission_is_repeated_by_its_key(house: House):
+    lambda_ = house.new_lambda()
+    body = {"key": "batch-1", "jobs": [{"lambda": lambda_, "input": {"text": str(n)}} for n in range(3)]}
+    ids = house.call("POST", "/job", body)["ids"]
+    assert house.call("POST", "/job", body)["ids"] == ids
+    assert len(house.call("GET", "/job")["jobs"]) == 3
+    body["jobs"].pop()
+    assert house.call("POST", "/job", body, status=409)["code"] == 903
+    house.clock.forward(25 * 3600)
+    assert house.services.submission.forget_old_keys() == 1
+    assert house.call("POST", "/job", body)["ids"] != ids[:2]
+
+
 def test_higher_priority_goes_first_then_age(house: House):
     lambda_, worker = house.new_lambda(), house.new_worker()
     low, high, low2 = (house.submit(lambda_, priority=p) for p in (-5, 5, -5))
