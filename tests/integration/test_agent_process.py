@@ -12,6 +12,8 @@ from guests import guest
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import LambdaCreate
 from piecework.protocol.states import JobState
 
 pytestmark = pytest.mark.integration
@@ -46,8 +48,11 @@ def start(server, tmp_path):
 
     yield run
     for agent in agents:
-        if agent.exit_code is None:
-            agent.kill()
+        agent.stop()
+
+
+def worker_id(agent):
+    return agent.wait_for_line(re.compile(r"agent started.*worker=(\d+)"))[1]
 
 
 def test_idle_agent_ends_at_once_with_code_0(start):
@@ -92,15 +97,20 @@ def test_second_signal_ends_agent_and_guests_at_once(start, slow, client, number
     client.cancel(job)
 
 
-def test_drained_worker_ends_with_code_0_and_works_again_after_its_next_start(start, client, server):
-    agent = start()
-    [worker] = [each for each in client.workers() if each.name == "own"]
-    client.drain_worker(worker.id)
-    assert agent.wait() == 0
-    again = start()
-    assert f"worker={worker.id}" in again.read_log()
-    lambda_id = client.create_lambda(guest("echo"))
-    assert client.result(client.submit(lambda_id, b"back"), timeout_s=10) == b"back"
+def test_drained_worker_ends_with_code_0_and_works_again_after_its_next_start(tmp_path):
+    # An idle agent learns of the drain when its poll ends.
+    with (
+        LocalServer(tmp_path, environ={"PIECEWORK_POLL_MAX_S": "3"}) as server,
+        Client(server.url) as client,
+    ):
+        agent = LocalAgent(server.url, tmp_path, "own")
+        worker = worker_id(agent)
+        client.drain_worker(worker)
+        assert agent.wait() == 0
+        with LocalAgent(server.url, tmp_path, "own") as again:
+            assert worker_id(again) == worker
+            lambda_id = client.create_lambda(guest("echo"))
+            assert client.result(client.submit(lambda_id, b"back"), timeout_s=10) == b"back"
 
 
 def test_cancelled_guest_is_stopped_within_seconds(start, slow, client):
@@ -119,17 +129,15 @@ def test_large_input_and_output_pass_through_files(start, client):
     assert client.result(client.submit(lambda_id, data), timeout_s=30) == data
 
 
-def test_missing_codex_and_input_end_their_jobs_with_the_reason(start, client):
+def test_missing_codex_ends_its_job_with_the_reason(start, client):
     start()
-    lambda_id = client.create_lambda(guest("echo"))
-    blob = client.upload(b"z" * 50_000).id
-    client.delete_data(blob)
-    kinds = {
-        client.job(job).error.kind
-        for job in (client.submit(lambda_id, blob, max_attempts=1),)
-        if client.wait([job], timeout_s=20)
-    }
-    assert kinds == {"input"}
+    lambda_id = client.create_lambda(LambdaCreate(codex=Id(12_345), runtime="wasi"))
+    [info] = client.wait([client.submit(lambda_id)], timeout_s=20)
+    assert (info.state, info.attempt) == (JobState.FAILED, 1)
+    assert (info.error.kind, info.error.message) == (
+        "load",
+        f"the codex 12345 of lambda {lambda_id} does not exist",
+    )
 
 
 def test_server_killed_in_the_middle_of_a_job_gets_its_result_all_the_same(tmp_path):

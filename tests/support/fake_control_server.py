@@ -242,7 +242,7 @@ class FakeControlServer:
         )
 
     def _finish(self, worker_id, message):
-        self._hear_of(worker_id, None)
+        self._rescue()
         return FinishReply(acks=[self._judge(worker_id, outcome) for outcome in message.outcomes])
 
     def _upload(self, data):

@@ -3,7 +3,8 @@
 import pytest
 from fake_control_server import not_a_server, unreachable
 
-from piecework.client import Busy, Invalid, Refused, TooLarge
+from piecework.client import Busy, Invalid, NotFound, Refused, TooLarge
+from piecework.protocol.codes import Code
 from piecework.protocol.messages import ContractReply
 from piecework.protocol.states import JobState
 
@@ -190,6 +191,7 @@ def test_forgotten_worker_registers_again_and_goes_on(agent, executor, server, w
     assert executor.wait_for(1)
     if way == "finish":
         poll_open(agent)
+        server.fail_once("finish", NotFound(404, Code.WORKER_NOT_FOUND if forget else Code.WORKER_RETIRED, "who?"))
     executor.finish(job)
     if forget:
         server.forget_workers()
