@@ -13,7 +13,7 @@ from piecework.cli.display import to_document
 from piecework.cli.endings import ENDING_COLUMNS, ending, reason, took
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
-from piecework.cli.options import ID
+from piecework.cli.options import ID, STATE
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.submit import submit
@@ -33,7 +33,7 @@ job.add_command(submit)
 
 
 @job.command("list")
-@click.option("--state", type=click.Choice(JobState, case_sensitive=False), help="Only jobs in this state.")
+@click.option("--state", type=STATE, help="Only jobs in this state, such as enqueued or Fail_Execution.")
 @click.option("--lambda", "lambda_id", type=ID, help="Only jobs of this lambda.")
 @click.option("--tag", help="Only jobs with this tag.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many at most.")

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
+from click.shell_completion import CompletionItem
 
 from piecework.protocol.ids import Id
+from piecework.protocol.states import JobState, parse_state
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +44,22 @@ class FileOrId(click.ParamType):  # type: ignore[type-arg]  # generic since clic
             self.fail(f"there is no file {value!r}, and it is not an id.", param, ctx)
 
 
+class StateType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """A job's state, as it is printed or under any other name that requests may use, in any case."""
+
+    name = "state"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> JobState:
+        try:
+            return parse_state(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        del ctx, param
+        return [CompletionItem(state) for state in JobState if state.lower().startswith(incomplete.lower())]
+
+
 class Assignment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """``KEY=VALUE``."""
 
@@ -57,6 +75,7 @@ class Assignment(click.ParamType):  # type: ignore[type-arg]  # generic since cl
 
 
 ID = IdType()
+STATE = StateType()
 FILE_OR_ID = FileOrId()
 FILE_OR_STDIN = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 STDIN = Path("-")

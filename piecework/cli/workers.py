@@ -14,8 +14,12 @@ from piecework.protocol.messages import WorkerInfo
 
 
 @click.group
-def worker() -> None:
+@click.pass_context
+def worker(context: click.Context) -> None:
     """Run an agent, look at workers, drain and retire them."""
+    # The agent's own options have other names: what was said of the server before the command holds for it, too.
+    given = context.find_root().params
+    context.default_map = {"run": {"server": given["url"], "token": given["token"]}}
 
 
 worker.add_command(LazyCommand("run", "worker_agent.cli:run", "Run an agent on this node."))

@@ -244,6 +244,10 @@ def test_lambdas_are_listed_newest_first(run, client):
     assert run("lambda", "show", created, "--json").document["codex"] == "0"
 
 
+def test_the_server_named_before_the_command_is_the_agents_too(run):
+    assert "server 'nowhere' is not a URL" in run("--url", "nowhere", "worker", "run", exit_code=2).err
+
+
 def test_workers_are_listed_and_shown(run, client, worker):
     rows = {row[0]: row for row in run("worker", "list").rows}
     assert rows[str(worker.id)][1:2] == ["shouter"]

@@ -180,7 +180,9 @@ def test_list_can_be_narrowed(run, lambda_id, finished, client):
     ]
     assert [row[0] for row in run("job", "list", "--lambda", lambda_id, "--tag", "here").rows] == [str(finished)]
     assert len(run("job", "list", "--lambda", lambda_id, "--limit", 1).rows) == 1
-    assert "is not one of" in run("job", "list", "--state", "happy", exit_code=2).err
+    failed = run("job", "list", "--lambda", lambda_id, "--state", "Fail_Execution")
+    assert failed.rows == run("job", "list", "--lambda", lambda_id, "--state", "failed").rows == []
+    assert "there is no job state 'happy'" in run("job", "list", "--state", "happy", exit_code=2).err
 
 
 def test_list_as_json_is_an_array_without_fields_for_old_clients(run, lambda_id, finished):
