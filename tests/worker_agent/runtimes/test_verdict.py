@@ -101,7 +101,7 @@ def test_allocator_that_says_so_is_believed(run, build_text, words, kind):
     assert run(build_text(LOGGING.format(words=words))).error.kind is kind
 
 
-@pytest.mark.parametrize(("pages", "kind"), [(15, ErrorKind.TRAP), (120, ErrorKind.MEMORY)])
+@pytest.mark.parametrize(("pages", "kind"), [(15, ErrorKind.TRAP), (100, ErrorKind.TRAP), (120, ErrorKind.MEMORY)])
 def test_trap_is_blamed_on_memory_only_close_to_the_limit(run, build_text, pages, kind):
     body = f"(drop (memory.grow (i32.const {pages}))) unreachable"
     assert run(build_text(command(body)), memory_bytes=8 * MIB).error.kind is kind
