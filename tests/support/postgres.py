@@ -34,17 +34,21 @@ class Cluster:
     """A running PostgreSQL server on a free port of 127.0.0.1."""
 
     def __init__(self, directory: Path) -> None:
-        data = directory / "cluster"
+        self._directory = directory
         flags = ["-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", "-U", "postgres"]
-        subprocess.run([*_program("initdb"), "-D", str(data), *flags], check=True, capture_output=True)
+        command = [*_program("initdb"), "-D", str(directory / "cluster"), *flags]
+        subprocess.run(command, check=True, capture_output=True)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, for the first time or after ``close``, on the same port."""
+        place = ["-D", str(self._directory / "cluster"), "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
         settings = [word for option in OPTIONS for word in ("-c", option)]
-        command = [*_program("postgres"), "-D", str(data), "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
-        self._log = (directory / "log").open("wb")
-        self._process = subprocess.Popen(
-            [*STOP_WITH_PARENT, *command, *settings], stdin=subprocess.PIPE, stdout=self._log, stderr=self._log
-        )
+        command = [*STOP_WITH_PARENT, *_program("postgres"), *place, *settings]
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         self._admin = self._connect()
 
     def _connect(self) -> psycopg.Connection:
@@ -66,8 +70,8 @@ class Cluster:
         return self.url(name)
 
     def close(self) -> None:
+        """Stop the server and break its connections. Safe to repeat."""
         self._admin.close()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(timeout=30)
-        self._log.close()

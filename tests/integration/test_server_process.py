@@ -1,0 +1,224 @@
+"""The server as a process: starting, stopping, being killed, and who gets in."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import requests
+from postgres import Cluster
+
+from piecework.local import LocalServer, Program
+
+pytestmark = pytest.mark.integration
+POLLS = 1000
+PATIENCE_S = 20.0
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _wait_until(condition, what: str) -> None:
+    until, pause = time.monotonic() + PATIENCE_S, threading.Event()
+    while not condition():
+        assert time.monotonic() < until, what
+        pause.wait(0.02)
+
+
+def _figure(server: LocalServer, name: str) -> float:
+    text = requests.get(f"{server.url}/metrics", timeout=PATIENCE_S).text
+    return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)[1])
+
+
+def _waiting(server: LocalServer) -> float:
+    return _figure(server, 'piecework_waiting_requests{for="contract"}')
+
+
+def _run(*words: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "piecework", "server", *map(str, words)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=os.environ | environ, check=False
+    )
+
+
+@pytest.fixture
+def parked(server: LocalServer) -> Iterator[list[socket.socket]]:
+    """Contracts that wait, each over a connection of its own."""
+    worker = requests.post(f"{server.url}/worker", json={"runtime": ["wasi"]}, timeout=PATIENCE_S).json()["id"]
+    body = b'{"timeout": 25}'
+    request = f"POST /worker/{worker}/contract HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(POLLS)]
+        for each in sockets:
+            each.settimeout(PATIENCE_S)
+            each.sendall(request.encode() + body)
+        _wait_until(lambda: _waiting(server) == POLLS, "not all polls were parked")
+        yield sockets
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LocalServer]:
+    with LocalServer(tmp_path) as server:
+        yield server
+
+
+def test_short_requests_are_quick_while_a_thousand_polls_wait(server: LocalServer, parked: list[socket.socket]):
+    times = []
+    with requests.Session() as session:
+        for _ in range(100):
+            start = time.perf_counter()
+            assert session.get(f"{server.url}/sys/runt/stat", timeout=PATIENCE_S).ok
+            times.append(time.perf_counter() - start)
+    assert sorted(times)[50] < 0.1
+    assert _waiting(server) == POLLS
+
+
+def test_a_stop_answers_a_thousand_waiting_polls_at_once(server: LocalServer, parked: list[socket.socket]):
+    start = time.monotonic()
+    server.signal(signal.SIGTERM)
+    assert server.wait(PATIENCE_S) == 0
+    took_s = time.monotonic() - start
+    answers = [each.recv(65536) for each in parked]
+    assert all(answer.startswith(b"HTTP/1.1 503 ") and b'"code":13' in answer for answer in answers)
+    assert took_s < 5.0, "a poll that nobody ends waits for 24 s"
+    assert "Traceback" not in server.read_log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_lets_a_request_under_way_end(server: LocalServer, number: signal.Signals):
+    def body() -> Iterator[bytes]:
+        yield b"first half, "
+        started.set()
+        assert stopping.wait(PATIENCE_S)
+        yield b"second half"
+
+    started, stopping = threading.Event(), threading.Event()
+    headers = {"Content-Type": "application/octet-stream"}
+    with ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(requests.post, f"{server.url}/data", data=body(), headers=headers, timeout=PATIENCE_S)
+        assert started.wait(PATIENCE_S)
+        assert requests.get(f"{server.url}/ping", timeout=PATIENCE_S).ok
+        server.signal(number)
+        server.wait_for_line(re.compile("stopping"))
+        stopping.set()
+        assert upload.result(PATIENCE_S).json()["code"] == 0
+    assert server.wait(PATIENCE_S) == 0
+
+
+def test_a_killed_server_leaves_no_process_and_starts_again_on_its_port(tmp_path: Path):
+    server = LocalServer(tmp_path)
+    worker = requests.post(f"{server.url}/worker", json={"runtime": ["wasi"]}, timeout=PATIENCE_S).json()["id"]
+    [child] = _children(server.pid)
+    server.kill()
+    with LocalServer(tmp_path, port=server.port) as again:
+        assert not _is_running(child)
+        assert requests.get(f"{again.url}/worker/{worker}", timeout=PATIENCE_S).json()["runtime"] == ["wasi"]
+
+
+def test_a_server_whose_inner_process_dies_ends_with_an_error(server: LocalServer):
+    [child] = _children(server.pid)
+    os.kill(child, signal.SIGKILL)
+    assert server.wait(PATIENCE_S) == 1
+
+
+def test_a_second_server_on_the_same_data_is_refused(server: LocalServer):
+    result = _run("run", "--data", server.data, "--port", "0")
+    assert result.returncode == 1
+    assert re.fullmatch(r"piecework: another server or command works on \S+\n", result.stderr)
+
+
+def test_a_second_server_on_the_same_port_is_refused(server: LocalServer, tmp_path: Path):
+    result = _run("run", "--data", tmp_path / "other", "--port", server.port)
+    assert result.returncode == 1
+    assert re.fullmatch(rf"piecework: cannot listen on 127\.0\.0\.1 port {server.port}: .*\n", result.stderr)
+
+
+def test_a_stop_while_starting_is_quick(tmp_path: Path):
+    command = [sys.executable, "-m", "piecework", "server", "run", "--data", str(tmp_path / "data"), "--port", "0"]
+    program = Program("the server", command, tmp_path / "log")
+    _wait_until(lambda: _children(program.pid), "no inner process")
+    program.signal(signal.SIGTERM)
+    assert program.wait(5.0) == 0
+
+
+def test_the_log_can_be_read_by_programs(tmp_path: Path):
+    with LocalServer(tmp_path, "--log-format", "json") as server:
+        requests.get(f"{server.url}/ping", timeout=PATIENCE_S)
+    lines = [json.loads(line) for line in server.read_log().splitlines()]
+    assert [line["event"].split(" http")[0] for line in lines] == ["listening on", "stopping"]
+    assert lines[0]["database"] == "sqlite"
+
+
+def test_beyond_this_machine_a_token_opens_what_its_scope_covers(tmp_path: Path):
+    data = tmp_path / "data"
+    secret = _run("token", "create", "node", "--scope", "worker", "--data", data).stdout.strip()
+    bearer = {"Authorization": f"Bearer {secret}"}
+    command = [sys.executable, "-m", "piecework", "server", "run", "--data", str(data), "--host", "0.0.0.0"]
+    with Program("the server", [*command, "--port", "0"], tmp_path / "log") as server:
+        port = server.wait_for_line(re.compile(r"listening on http://0\.0\.0\.0:(\d+)"))[1]
+
+        def status(method: str, path: str, headers: dict[str, str]) -> int:
+            url = f"http://127.0.0.1:{port}{path}"
+            return requests.request(method, url, headers=headers, json={}, timeout=PATIENCE_S).status_code
+
+        assert status("GET", "/ping", {}) == 200
+        assert status("GET", "/worker", {}) == 401
+        assert status("POST", "/worker", bearer) == 200
+        assert status("GET", "/worker", bearer) == 403
+        _run("token", "revoke", "node", "--data", data)
+        _wait_until(lambda: status("POST", "/worker", bearer) == 401, "the revoked token still works")
+        assert secret not in server.read_log()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.close()
+
+
+def test_the_database_url_is_taken_from_the_environment_and_shown_to_nobody(cluster: Cluster, tmp_path: Path):
+    url = cluster.create_database("piecework").replace("postgres@", "postgres:hush@")
+    with LocalServer(tmp_path, environ={"PIECEWORK_DATABASE_URL": url}) as server:
+        assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).ok
+        for pid in (server.pid, *_children(server.pid)):
+            assert b"hush" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert "database=postgresql" in server.read_log()
+        assert "hush" not in server.read_log()
+
+
+def test_servers_that_start_on_an_empty_database_at_once_all_find_the_schema(cluster: Cluster):
+    url = cluster.create_database("race")
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _: _run("token", "list", PIECEWORK_DATABASE_URL=url), range(3)))
+    assert [result.returncode for result in results] == [0, 0, 0], [result.stderr for result in results]
+
+
+def test_a_server_outlives_its_database_being_away(cluster: Cluster, tmp_path: Path):
+    url = cluster.create_database("piecework")
+    with LocalServer(tmp_path / "server", environ={"PIECEWORK_DATABASE_URL": url}) as server:
+        cluster.close()
+        assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 503
+        assert requests.post(f"{server.url}/worker", json={}, timeout=PATIENCE_S).json()["code"] == 9
+        assert requests.get(f"{server.url}/healthz", timeout=PATIENCE_S).ok
+        cluster.start()
+        _wait_until(lambda: requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).ok, "it never came back")
+        assert requests.post(f"{server.url}/worker", json={}, timeout=PATIENCE_S).ok
