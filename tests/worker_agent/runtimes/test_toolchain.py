@@ -65,6 +65,14 @@ def test_code_that_does_not_fit_its_checksum_is_not_compiled(tmp_path, store_cod
         Toolchain(tmp_path).load(Code(path, "0" * 64), Build())
 
 
+@pytest.mark.parametrize("content", [b"", b"\0asm", b"#!/bin/sh"])
+def test_damaged_code_is_not_blamed_on_its_author(tmp_path, content):
+    path = tmp_path / "code"
+    path.write_bytes(content)
+    with pytest.raises(BrokenBlobError):
+        Toolchain(tmp_path).load(Code(path, "0" * 64), Build())
+
+
 def test_missing_code_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         Toolchain(tmp_path).load(Code(tmp_path / "none", "0" * 64), Build())
