@@ -1,5 +1,7 @@
 """Contracts, heartbeats and outcomes: ``/worker/{id}/…``."""
 
+from typing import NamedTuple
+
 from flask import Response
 from msgspec import UNSET
 
@@ -15,6 +17,7 @@ from piecework.protocol.messages import (
     HeartbeatRequest,
     LeasedJob,
     LeasedLambda,
+    Limits,
 )
 from server.api.endpoint import endpoint, message_response, wants_msgpack
 from server.services import Services
@@ -55,7 +58,8 @@ def heartbeat(services: Services, id_: Id, body: HeartbeatRequest) -> HeartbeatR
 def _extended_reply(services: Services, id_: Id, body: ContractRequest, contracted: Contracted) -> ContractReply:
     known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
     codices = services.data.find_digests(each.codex for each in known.values())
-    jobs = [_leased_job(services, job, known[job.lambda_id], body, contracted) for job in contracted.jobs]
+    terms = _Terms(services.settings.default_limits)
+    jobs = [_leased_job(job, terms.of(job, known[job.lambda_id]), body, contracted) for job in contracted.jobs]
     return ContractReply(
         code=int(Code.OK if jobs else Code.NO_JOB),
         id=id_,
@@ -81,23 +85,46 @@ def _leased_lambda(found: Lambda, codex: tuple[bytes, int] | None) -> LeasedLamb
     )
 
 
-def _leased_job(
-    services: Services, job: Job, lambda_: Lambda, body: ContractRequest, contracted: Contracted
-) -> LeasedJob:
+class _Terms:
+    """What jobs run with: their own options over their lambda's over the server's. Many are alike."""
+
+    def __init__(self, defaults: Limits) -> None:
+        self._defaults = defaults
+        self._known: dict[tuple[int, str | None], _Run] = {}
+
+    def of(self, job: Job, lambda_: Lambda) -> "_Run":
+        key = (job.lambda_id, job.options_json)
+        if key not in self._known:
+            mine, theirs = job.options, lambda_.options
+            args = list(theirs.args if mine.args is None else mine.args)
+            limits = mine.limits.over(theirs.limits).over(self._defaults)
+            self._known[key] = _Run(Id(job.lambda_id), args, {**theirs.env, **mine.env}, limits)
+        return self._known[key]
+
+
+class _Run(NamedTuple):
+    """The part of leased jobs that is alike for many."""
+
+    lambda_: Id
+    args: list[str]
+    env: dict[str, str]
+    limits: Limits
+
+
+def _leased_job(job: Job, run: _Run, body: ContractRequest, contracted: Contracted) -> LeasedJob:
     blob = contracted.inputs.get(job.input_id)
-    options = job.options
     return LeasedJob(
         job=Id(job.id),
         lease=contracted.lease,
         lease_s=contracted.lease_s,
         attempt=job.attempt + 1,
-        lambda_=Id(job.lambda_id),
+        lambda_=run.lambda_,
         input=_input(job, blob, body.inline_max_bytes),
         input_checksum=blob.sha256.hex() if blob else "",
         input_size=blob.size if blob else 0,
-        args=list(lambda_.options.args if options.args is None else options.args),
-        env={**lambda_.options.env, **options.env},
-        limits=options.limits.over(lambda_.options.limits).over(services.settings.default_limits),
+        args=run.args,
+        env=run.env,
+        limits=run.limits,
     )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import cache
 
 from flask import Flask, Response, current_app, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -38,14 +39,19 @@ def register_metrics(app: Flask) -> None:
         registry=registry,
     )
 
+    @cache
+    def lines_of(method: str, path: str, status: int) -> tuple[Counter, Histogram]:
+        return requests.labels(method, path, status), seconds.labels(method, path)
+
     def note_start() -> None:
         g.started = time.perf_counter()
 
     def note_answer(response: Response) -> Response:
         # What no endpoint matched shares one line: callers must not be able to add lines without end.
         method, path = (request.method, request.url_rule.rule) if request.url_rule else ("other", "other")
-        requests.labels(method, path, response.status_code).inc()
-        seconds.labels(method, path).observe(time.perf_counter() - g.started)
+        count, duration = lines_of(method, path, response.status_code)
+        count.inc()
+        duration.observe(time.perf_counter() - g.started)
         return response
 
     app.before_request(note_start)

@@ -128,8 +128,15 @@ def _query_parameters(query: type[Query] | None) -> list[Document]:
     for field in msgspec.structs.fields(query):
         (schema,), _ = msgspec.json.schema_components([hints[field.name]], schema_hook=_special_schema)
         name = field.encode_name
-        parameters.append({"name": name, "in": "query", "schema": schema, "description": docs.get(name, "")})
+        text = docs.get(name, "")
+        parameters.append({"name": name, "in": "query", "schema": _without_null(schema), "description": text})
     return parameters
+
+
+def _without_null(schema: Document) -> Document:
+    """Return the schema of what can stand in a query, where nothing is null: it is left out instead."""
+    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    return kinds[0] if len(kinds) == 1 else schema
 
 
 def _schemas() -> Document:

@@ -45,4 +45,4 @@ def _best(candidates: Iterable[Job], tags: frozenset[str]) -> list[Job]:
 
 
 def _fit(job: Job, tags: frozenset[str]) -> int:
-    return sum(tag in tags for tag in job.tags)
+    return sum(tag in tags for tag in job.tags) if job.tags_json else 0

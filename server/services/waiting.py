@@ -152,9 +152,9 @@ class JobWatch(_Register):
     def wake(self, states: Mapping[int, JobState]) -> None:
         """Wake those whom it concerns that these jobs are in these states now."""
         with self._lock:
-            for id_, state in states.items():
-                for waiter, concerns in self._watched.get(id_, {}).items():
-                    if concerns(id_, state):
+            for id_ in self._watched.keys() & states.keys():
+                for waiter, concerns in self._watched[id_].items():
+                    if concerns(id_, states[id_]):
                         waiter.wake()
 
     def watched(self) -> list[int]:

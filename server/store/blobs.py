@@ -4,17 +4,15 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select
 
-from server.store.bulk import Bulk
+from server.store.bulk import Bulk, ManyById
 from server.store.records import Blob
 from server.store.tables import blobs, jobs, lambdas
 
 _insert = Bulk(insert(blobs), "id", "sha256", "size", "content", "created_at")
 _columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at)
 _by_id = select(*_columns).where(blobs.c.id == bindparam("id"))
-_by_ids = select(*_columns).where(blobs.c.id.in_(bindparam("ids", expanding=True)))
-_facts_by_ids = select(blobs.c.id, blobs.c.sha256, blobs.c.size).where(
-    blobs.c.id.in_(bindparam("ids", expanding=True))
-)
+_by_ids = ManyById(select(*_columns), blobs.c.id)
+_facts_by_ids = ManyById(select(blobs.c.id, blobs.c.sha256, blobs.c.size), blobs.c.id)
 _used = select(
     or_(
         exists().where(lambdas.c.codex == bindparam("id")),
@@ -37,18 +35,12 @@ def find_blob(connection: Connection, id_: int) -> Blob | None:
 
 def find_blobs(connection: Connection, ids: Iterable[int]) -> dict[int, Blob]:
     """Return those of the blobs that exist, with their contents, by id."""
-    wanted = sorted(set(ids) - {0})
-    if not wanted:
-        return {}
-    return {row.id: Blob(*row) for row in connection.execute(_by_ids, {"ids": wanted}).all()}
+    return {row[0]: Blob._make(row) for row in _by_ids.rows(connection, ids)}
 
 
 def find_digests(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[bytes, int]]:
     """Return (SHA-256, size) of those of the blobs that exist, by id."""
-    wanted = sorted(set(ids) - {0})
-    if not wanted:
-        return {}
-    return {row.id: (row.sha256, row.size) for row in connection.execute(_facts_by_ids, {"ids": wanted}).all()}
+    return {row.id: (row.sha256, row.size) for row in _facts_by_ids.rows(connection, ids)}
 
 
 def is_used(connection: Connection, id_: int) -> bool:

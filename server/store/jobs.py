@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, insert, literal_column, select, union_all, update
 
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.bulk import Bulk
+from server.store.bulk import Bulk, ManyById
 from server.store.records import Job, NewJob
 from server.store.tables import jobs
 
@@ -33,12 +33,12 @@ _insert = Bulk(
     "due_at", "expires_at", "created_at", "key", "key_digest", "tags", "options",
 )  # fmt: skip
 _by_id = select(*COLUMNS).where(jobs.c.id == bindparam("id"))
-_by_ids = select(*COLUMNS).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
-_lock_by_ids = _by_ids.order_by(jobs.c.id).with_for_update()
+_by_ids = ManyById(select(*COLUMNS), jobs.c.id)
+_lock_by_ids = ManyById(select(*COLUMNS).order_by(jobs.c.id).with_for_update(), jobs.c.id)
 _by_keys = select(jobs.c.key, jobs.c.id, jobs.c.key_digest).where(
     jobs.c.key.in_(bindparam("keys", expanding=True))
 )
-_states = select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+_states = ManyById(select(jobs.c.id, jobs.c.state), jobs.c.id)
 _no_lease = {"lease": None, "lease_kind": None, "lease_until": None}
 _cancel = (
     update(jobs)
@@ -101,17 +101,17 @@ def find_job(connection: Connection, id_: int) -> Job | None:
 
 def find_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id."""
-    return {row.id: Job._make(row) for row in connection.execute(_by_ids, {"ids": sorted(set(ids))}).all()}
+    return {row[0]: Job._make(row) for row in _by_ids.rows(connection, ids)}
 
 
 def lock_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id; nobody else changes them until the transaction ends."""
-    return {row.id: Job._make(row) for row in connection.execute(_lock_by_ids, {"ids": sorted(set(ids))}).all()}
+    return {row[0]: Job._make(row) for row in _lock_by_ids.rows(connection, ids)}
 
 
 def find_states(connection: Connection, ids: Iterable[int]) -> dict[int, JobState]:
     """Return the states of those of the jobs that exist, by id."""
-    return {row.id: JobState(row.state) for row in connection.execute(_states, {"ids": sorted(set(ids))}).all()}
+    return {row.id: JobState(row.state) for row in _states.rows(connection, ids)}
 
 
 def find_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[int, bytes]]:
