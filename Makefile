@@ -72,6 +72,10 @@ check: $(VENV)/.installed-dev ## Check format, style, types and layers
 
 # --- Now and then ---
 
+.PHONY: docs
+docs: $(VENV)/.installed-dev ## Rewrite the generated parts of the documents
+	@$(BIN)/python docs/build_tables.py
+
 .PHONY: samples
 samples: $(VENV)/.installed-dev ## Build samples/*.wasm from their C sources
 	@$(BIN)/python samples/build.py

@@ -1,6 +1,6 @@
 """Write the generated parts of the documents from the code that they describe.
 
-``python docs/build_tables.py`` rewrites them in place; a test fails when they are out of date. A generated part
+``make docs`` rewrites them in place; a test fails when they are out of date. A generated part
 stands between ``<!-- generated: NAME ARGUMENT -->`` and ``<!-- /generated -->``. What writes it is in PARTS.
 """  # noqa: INP001  # a script, not a package
 
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "codes": endpoints.write_codes,
     "error-kinds": endpoints.write_error_kinds,
     "states": endpoints.write_states,
+    "worker-states": endpoints.write_worker_states,
     "message": messages.write_message,
     "wire": messages.write_wire,
     "cli": commands.write_cli,

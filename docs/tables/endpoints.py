@@ -3,12 +3,14 @@
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
 import server.settings
 from piecework.protocol.codes import Code, ErrorKind
+from piecework.protocol.messages import WorkerState
 from piecework.protocol.states import JobState
 from server import create_app
 from server.api.endpoint import ENDPOINTS, Endpoint
@@ -40,6 +42,7 @@ def list_endpoints() -> list[Endpoint]:
     return sorted(ENDPOINTS, key=place)
 
 
+@cache
 def _load_app_modules() -> None:
     """Have every endpoint registered, as it is when the server starts."""
     with tempfile.TemporaryDirectory() as folder:
@@ -102,3 +105,9 @@ def write_states() -> str:
     """Every state of a job."""
     docs = member_docs(JobState)
     return write_table(["state", "meaning"], [(as_code(state.value), docs[state.name]) for state in JobState])
+
+
+def write_worker_states() -> str:
+    """Every state of a worker."""
+    docs = member_docs(WorkerState)
+    return write_table(["state", "meaning"], [(as_code(state.value), docs[state.name]) for state in WorkerState])

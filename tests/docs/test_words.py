@@ -1,0 +1,57 @@
+"""The documents keep to the glossary, and say nothing of the machine they were written on."""
+
+import re
+
+import pytest
+
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`|\]\([^)]*\)", re.DOTALL | re.MULTILINE)
+
+
+def prose(text):
+    """Return a document without its code and the targets of its links."""
+    return CODE.sub(" ", text)
+
+
+@pytest.fixture(scope="session")
+def banned(documents):
+    """The words that the glossary lists as not used."""
+    cells = [line.strip("|").split("|") for line in documents["docs/glossary.md"].splitlines() if line[:1] == "|"]
+    words = [word.strip() for row in cells if len(row) == 3 for word in row[2].split(",")]
+    return sorted({word for word in words if word and word != "not" and set(word) != {"-"}})
+
+
+def test_no_document_uses_a_word_that_the_glossary_replaces(documents, banned):
+    assert {"task", "requeue", "artifact"} <= set(banned)
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, banned))})s?\b", re.IGNORECASE)
+    found = [
+        (name, match[0])
+        for name, text in documents.items()
+        if name != "docs/glossary.md"
+        for match in pattern.finditer(prose(text))
+    ]
+    assert not found
+
+
+def test_no_document_names_a_place_of_this_machine_or_a_registrys_host(documents, root):
+    texts = documents | {path.name: path.read_text() for path in root.glob("deploy/*")}
+    pattern = re.compile(
+        r"(?<![\w.])/(?:work|root|home/\w+|tmp)\b|\b(?:pypi|npmjs|crates|golang)\.(?:org|com|io)\b"
+    )
+    assert not [(name, match[0]) for name, text in texts.items() for match in pattern.finditer(text)]
+
+
+def test_no_document_has_pictograms_banners_or_things_left_to_do(documents):
+    pattern = re.compile(r"[\U0001F000-\U0001FAFF\u2600-\u27BF]|={5}|\*{5}|#{5}|\b(?:TODO|FIXME|TBD)\b")
+    found = [(name, match[0]) for name, text in documents.items() for match in pattern.finditer(text)]
+    assert found == [("CONTRIBUTING.md", "TODO")]  # the rule itself
+
+
+def test_lines_of_prose_fit_into_a_window(documents):
+    for name, text in documents.items():
+        written = re.sub(r"<!-- generated: .*?<!-- /generated -->", "", text, flags=re.DOTALL)
+        long = [line for line in written.splitlines() if len(line) > 125 and line[:1] != "|"]
+        assert not long, name
+
+
+def test_the_readme_stays_short(documents):
+    assert len(documents["README.md"].splitlines()) <= 200
