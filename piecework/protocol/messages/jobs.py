@@ -121,7 +121,7 @@ class JobSubmit(JobSpec, kw_only=True):
     """
 
     jobs: Maybe[list[JobSpec]] = UNSET
-    """Many jobs instead of one; the other fields are ignored then."""
+    """Many jobs instead of one; of the fields beside it only ``key`` counts then."""
 
 
 class JobCreated(Reply, kw_only=True):
