@@ -36,9 +36,9 @@ class Settings:
     server: str = "http://127.0.0.1:8000"
     """URL of the control server."""
     token: str | None = field(default=None, repr=False)
-    """Access token of scope ``worker``; None while the server is open."""
+    """Access token of scope ``worker``; an open server needs none."""
     state: Path | None = None
-    """Directory of worker id and caches; None: one per server, in the user's state directory."""
+    """Directory of worker id and caches; unless given, one for each server in the user's state directory."""
     slots: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Jobs that run at once."""
     runtimes: tuple[str, ...] = RUNTIME_NAMES
