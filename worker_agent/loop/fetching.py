@@ -62,16 +62,11 @@ class BlobFetcher:
         Raises NotFound when there is no such blob, NotWantedError when the lease has ended meanwhile, and
         AgentError when the blob arrives broken, the server refuses it, or the disk fails.
         """
-        with self._lock:
-            if checksum in self._held:
-                return self._use(ref, checksum)
-        path = self._cache.acquire(checksum, partial(self._download, ref, blob, checksum))
-        with self._lock:
-            twice = checksum in self._held
-            self._held.setdefault(checksum, Held(path))
-            self._use(ref, checksum)
-        if twice:
-            self._cache.release(checksum)
+        path = self._find(ref, checksum) or self._fetch(ref, blob, checksum)
+        # Blobs are released when a lease ends; this one may have ended before its blob was here.
+        if not self._shared.ledger.is_open(ref):
+            self.release(ref)
+            raise NotWantedError
         return path
 
     def release(self, ref: LeaseRef) -> None:
@@ -89,6 +84,20 @@ class BlobFetcher:
                 dropped.append(checksum)
         for checksum in dropped:
             self._cache.release(checksum)
+
+    def _find(self, ref: LeaseRef, checksum: str) -> Path | None:
+        with self._lock:
+            return self._use(ref, checksum) if checksum in self._held else None
+
+    def _fetch(self, ref: LeaseRef, blob: Id, checksum: str) -> Path:
+        path = self._cache.acquire(checksum, partial(self._download, ref, blob, checksum))
+        with self._lock:
+            twice = checksum in self._held
+            self._held.setdefault(checksum, Held(path))
+            self._use(ref, checksum)
+        if twice:
+            self._cache.release(checksum)
+        return path
 
     def _use(self, ref: LeaseRef, checksum: str) -> Path:
         held = self._held[checksum]

@@ -1,5 +1,6 @@
 """What happens when a job has run: its result becomes an outcome, its output goes to the server."""
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Finisher:
 
     def done(self, task: Task, result: Result) -> None:
         """Take what the executor made of a task. Returns at once; called from its thread."""
-        give_up = partial(self.give_up, ref_of(task))
+        give_up = partial(self.give_up, [ref_of(task)])
         do_guarded(partial(self._take, task, result), partial(self._crew.give, give_up))
 
     def fail(self, ref: LeaseRef, kind: ErrorKind, message: str) -> None:
@@ -47,10 +48,11 @@ class Finisher:
         if self._ledger.end(outcome):
             self._tally.note_end(outcome)
 
-    def give_up(self, ref: LeaseRef) -> None:
-        """Hand back, after a pause, a job that met a bug of ours."""
+    def give_up(self, refs: Iterable[LeaseRef]) -> None:
+        """Hand back, after a pause, jobs that met a bug of ours."""
         self._shared.stop.wait(self._shared.pace.bug_s)
-        self._ledger.end(hand_back(ref))
+        for ref in refs:
+            self._ledger.end(hand_back(ref))
 
     def _take(self, task: Task, result: Result) -> None:
         outcome = self._write_outcome(task, result)
@@ -60,7 +62,7 @@ class Finisher:
             self.end(outcome)
         else:
             self._crew.give(
-                partial(self._finish_large, outcome, result.output), partial(self.give_up, ref_of(outcome))
+                partial(self._finish_large, outcome, result.output), partial(self.give_up, [ref_of(outcome)])
             )
 
     def _write_outcome(self, task: Task, result: Result) -> Outcome:

@@ -62,7 +62,7 @@ class Intake:
         elif self._fetcher.holds(lambda_.codex_checksum):
             self._route(jobs, lambda_)
         else:
-            give_up = partial(self._give_up, [ref_of(job) for job in jobs])
+            give_up = partial(self._finisher.give_up, [ref_of(job) for job in jobs])
             self._crew.give(partial(self._bring_code, jobs, lambda_), give_up)
 
     def _bring_code(self, jobs: Sequence[LeasedJob], lambda_: LeasedLambda) -> None:
@@ -79,15 +79,11 @@ class Intake:
         """Submit the jobs whose inputs are at hand, and have the inputs of the others fetched."""
         for job in jobs:
             work = partial(self._prepare, job, lambda_)
-            give_up = partial(self._give_up, [ref_of(job)])
+            give_up = partial(self._finisher.give_up, [ref_of(job)])
             if job.input.is_inline or not job.input.id or self._fetcher.holds(job.input_checksum):
                 do_guarded(work, partial(self._crew.give, give_up))
             else:
                 self._crew.give(work, give_up)
-
-    def _give_up(self, refs: Sequence[LeaseRef]) -> None:
-        for ref in refs:
-            self._finisher.give_up(ref)
 
     def _prepare(self, job: LeasedJob, lambda_: LeasedLambda) -> None:
         ref = ref_of(job)
@@ -95,9 +91,6 @@ class Intake:
             task = self._try([ref], partial(self._write_task, ref, job, lambda_))
             if task is not None:
                 self._submit(ref, task)
-        # The ledger lets go of blobs when a lease ends; this one may have ended before its blobs were here.
-        if not self._ledger.is_open(ref):
-            self._fetcher.release(ref)
 
     def _try(self, refs: Sequence[LeaseRef], get: Callable[[], T]) -> T | None:
         """Get something that jobs need; None: that failed, and they have ended with the reason.

@@ -71,6 +71,8 @@ def test_log_goes_with_the_next_tick(agent, executor, server, clock):
     clock.pass_s(0.5)
     agent.parts.pulse()
     assert server.jobs[job].log == b"half way\n"
+    beat(agent, clock)
+    assert server.jobs[job].log == b"half way\n", "it is sent once"
 
 
 def test_log_of_a_failed_heartbeat_goes_with_the_next(agent, executor, server, clock):

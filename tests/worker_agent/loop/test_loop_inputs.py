@@ -254,6 +254,27 @@ def test_job_cancelled_while_it_is_fetched_is_not_run(agent, executor, server):
     agent.parts.fetchers.stop(5)
     assert executor.tasks == []
     assert agent.ledger.open_refs() == []
+    assert not agent.parts.fetcher._needs, "its blobs are let go"
+
+
+@pytest.mark.parametrize("reason", ["lost", "cancelled"])
+def test_job_that_is_stopped_just_when_it_is_submitted_does_not_run_on(agent, executor, server, reason):
+    server.add_job(b"in")
+    real = executor.submit
+
+    def submit(task):
+        (ref,) = agent.ledger.open_refs()
+        if reason == "lost":
+            agent.parts.brakes.drop(ref)
+        else:
+            agent.parts.brakes.cancel(ref)
+        real(task)
+
+    executor.submit = submit
+    step(agent)
+    agent.parts.fetchers.stop(5)
+    assert executor.tasks == []
+    assert agent.ledger.open_refs() == []
 
 
 def test_job_lost_while_the_server_is_away_is_not_fetched_any_more(agent, server, executor):

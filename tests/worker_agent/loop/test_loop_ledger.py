@@ -148,6 +148,42 @@ def test_room_wakes_the_contract_loop(ledger):
     assert found[0].room == 1
 
 
+def wait_for_errand(ledger, **wish):
+    """Start a thread that waits for an errand; return what it found, and the thread."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(errand(ledger, timeout_s=5.0, **wish)))
+    thread.start()
+    return found, thread
+
+
+def test_outcome_wakes_the_contract_loop_though_there_is_no_room(ledger):
+    ledger.admit([ref(n) for n in range(4)])
+    found, thread = wait_for_errand(ledger, capacity=4, refill=4)
+    ledger.end(outcome(ref(1)))
+    thread.join(2)
+    assert [o.job for o in found[0].outcomes] == [1]
+
+
+def test_outcomes_that_come_back_wake_the_contract_loop(ledger):
+    ledger.admit([ref(n) for n in range(4)])
+    for number in (0, 1):
+        ledger.end(outcome(ref(number)))
+    batch = errand(ledger, capacity=2).outcomes
+    found, thread = wait_for_errand(ledger, capacity=2)
+    ledger.put_back(batch)
+    thread.join(2)
+    assert [o.job for o in found[0].outcomes] == [0, 1]
+
+
+def test_waits_end_when_the_agent_does(ledger):
+    ledger.admit([ref(1)])
+    found, thread = wait_for_errand(ledger, capacity=1)
+    ledger.end_waits()
+    thread.join(2)
+    assert found == [None]
+    assert ledger.take_during_poll(5.0) == []
+
+
 def test_outcome_lingers_until_a_refill_is_due_and_rides_on_it(ledger):
     ledger.admit([ref(n) for n in range(4)])
     found = []
@@ -327,7 +363,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert len(set(self.delivered)) == len(self.delivered)
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestLedger = LedgerMachine.TestCase
 
 
