@@ -105,7 +105,7 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
         access=Access(database, clock, open_without_tokens=settings.is_loopback),
         data=data,
         lambdas=lambdas,
-        workers=Workers(database, ids, clock, settings),
+        workers=Workers(database, ids, waiters, clock, settings),
         submission=submission,
         jobs=jobs,
         updates=Updates(database, jobs, outcomes, bell, clock, settings),

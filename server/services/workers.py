@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from piecework.protocol.messages import WorkerRegister, WorkerState
 from server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
+from server.services.waiting import Waiters
 from server.settings import Settings
 from server.store import leases, workers
 from server.store.database import Connection, Database
@@ -30,9 +31,12 @@ NAMES_MAX = 100
 class Workers:
     """The workers of this server."""
 
-    def __init__(self, database: Database, ids: IdSource, clock: Callable[[], int], settings: Settings) -> None:
+    def __init__(
+        self, database: Database, ids: IdSource, waiters: Waiters, clock: Callable[[], int], settings: Settings
+    ) -> None:
         self._database = database
         self._ids = ids
+        self._waiters = waiters
         self._clock = clock
         self._settings = settings
 
@@ -79,9 +83,10 @@ class Workers:
         return [replace(worker, running=held.get(worker.id, 0)) for worker in page]
 
     def drain(self, id_: int) -> None:
-        """Ask a worker to take no more jobs. Raises WorkerNotFound."""
+        """Ask a worker to take no more jobs: its poll ends, and the next tells it so. Raises WorkerNotFound."""
         if not self._database.write(partial(workers.set_draining, id_=id_, draining=True)):
             raise WorkerNotFound(f"there is no worker {id_}")
+        self._waiters.dismiss(id_)
 
     def retire(self, id_: int) -> None:
         """Remove a worker from service; its jobs become available at once. Raises WorkerNotFound."""
@@ -93,6 +98,7 @@ class Workers:
 
         if not self._database.write(remove):
             raise WorkerNotFound(f"there is no worker {id_}")
+        self._waiters.dismiss(id_)
 
     def state_of(self, worker: Worker) -> WorkerState:
         """Say how a worker stands now."""

@@ -79,6 +79,14 @@ def test_a_contract_for_no_jobs_ends_the_polls_of_its_worker_and_no_others(house
     assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/drain"), ("DELETE", "")], ids=["drain", "retire"])
+def test_a_worker_that_is_to_stop_need_not_sit_out_its_poll(house: House, pool, method: str, path: str):
+    worker = house.new_worker()
+    ended = start_contract(house, pool, worker)
+    house.call(method, f"/worker/{worker}{path}")
+    assert not ended.result(PATIENCE_S).jobs
+
+
 def test_a_job_that_comes_due_wakes_a_contract(house: House, pool):
     waiting = start_contract(house, pool, house.new_worker())
     job = house.submit(house.new_lambda(), delay_s=5)
