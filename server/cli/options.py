@@ -62,18 +62,31 @@ def load_settings(**given: Any) -> Settings:
 
 
 @contextmanager
-def opened_database(settings: Settings, *, locked: bool = False) -> Iterator[Database]:
+def own_database(settings: Settings) -> Iterator[None]:
+    """Keep servers and other commands away from the SQLite file; a PostgreSQL database is for many.
+
+    Raises CannotStart when someone works with the file.
+    """
+    if settings.database_url:
+        yield
+        return
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with DirectoryLock(settings.data):
+        yield
+
+
+@contextmanager
+def opened_database(settings: Settings, *, owned: bool = False) -> Iterator[Database]:
     """Open the database, with the program's schema; failures end in one line.
 
-    A schema that must be made or upgraded first is not touched while a server works with the SQLite file, unless
-    ``locked`` says that the caller has the directory.
+    A schema that must be made or upgraded first is not touched while someone else works with a SQLite file;
+    ``owned`` says that the caller has it already.
     """
     with one_line_failures():
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = open_database(settings.url, synchronous=settings.synchronous)
         try:
             if not check_schema(database.engine):
-                with nullcontext() if locked else DirectoryLock(settings.data):
+                with nullcontext() if owned else own_database(settings):
                     prepare_schema(database)
             yield database
         finally:

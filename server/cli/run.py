@@ -6,12 +6,19 @@ from typing import Any
 
 import rich_click as click
 
-from server.cli.options import Misuse, load_settings, one_line_failures, opened_database, store_options
+from server.cli.options import (
+    Misuse,
+    load_settings,
+    one_line_failures,
+    opened_database,
+    own_database,
+    store_options,
+)
 from server.journal import FORMATS, open_journal
 from server.services import access
 from server.serving import serve
 from server.settings import MIB, Settings
-from server.startup import DirectoryLock, choose_port
+from server.startup import choose_port
 
 
 @click.command
@@ -53,9 +60,8 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
     """
     with one_line_failures():
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not settings.database_url:
-            held.enter_context(DirectoryLock(settings.data))
-        with opened_database(settings, locked=True) as database:
+        held.enter_context(own_database(settings))
+        with opened_database(settings, owned=True) as database:
             if not settings.is_loopback and not access.has_tokens(database):
                 raise Misuse(_no_token_line(settings))
         return replace(settings, port=choose_port(settings.host, settings.port))

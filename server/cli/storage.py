@@ -5,10 +5,9 @@ from pathlib import Path
 import rich_click as click
 
 from piecework.cli.figures import format_bytes
-from server.cli.options import load_settings, one_line_failures, store_options
+from server.cli.options import load_settings, one_line_failures, own_database, store_options
 from server.services.backups import Contents, restore_backup, write_backup
 from server.settings import Settings
-from server.startup import DirectoryLock
 from server.store.database import open_database
 from server.store.schema import upgrade_schema
 
@@ -20,14 +19,12 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 def migrate(data: Path | None, database_url: str | None) -> None:
     """Bring the database to this program's schema. Stop the servers that use it first; safe to repeat."""
     settings = load_settings(data=data, database_url=database_url)
-    with one_line_failures():
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with DirectoryLock(settings.data):
-            database = open_database(settings.url)
-            try:
-                before, after = upgrade_schema(database.engine)
-            finally:
-                database.close()
+    with one_line_failures(), own_database(settings):
+        database = open_database(settings.url)
+        try:
+            before, after = upgrade_schema(database.engine)
+        finally:
+            database.close()
     unchanged = f"schema version {after}, as before"
     click.echo(unchanged if before == after else f"schema version {before or 'none'} -> {after}")
 

@@ -132,7 +132,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
         self.tally = Tally()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_engine(
             f"sqlite:///{path}",
             pool_size=READERS,

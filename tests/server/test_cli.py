@@ -67,6 +67,12 @@ def test_an_unknown_scope_is_a_wrong_command_line(run: Run):
     assert "'root'" in _one_line(run("token", "create", "alice", "--scope", "root"), 2)
 
 
+@pytest.mark.parametrize("command", [["migrate"], ["token", "list"]])
+def test_a_new_data_directory_is_kept_from_other_users(run: Run, tmp_path: Path, command: list[str]):
+    _succeed(run(*command))
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
 def test_the_data_option_goes_before_the_variable(run: Run, tmp_path: Path):
     _succeed(run("token", "create", "alice", "--scope", "view", "--data", tmp_path / "other"))
     assert (tmp_path / "other" / "piecework.db").exists()
@@ -78,10 +84,12 @@ def test_migrate_says_what_it_did_and_is_safe_to_repeat(run: Run):
     assert _succeed(run("migrate")).endswith("as before")
 
 
-def test_migrate_works_on_postgresql(run: Run, postgres: Cluster):
+def test_commands_work_on_postgresql_without_a_data_directory(run: Run, postgres: Cluster, tmp_path: Path):
     url = postgres.create_database("to_migrate")
     assert _succeed(run("migrate", "--database-url", url)).startswith("schema version none -> 0")
     assert _succeed(run("migrate", "--database-url", url)).endswith("as before")
+    _succeed(run("token", "create", "alice", "--scope", "view", "--database-url", url))
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_newer_database_is_left_alone(run: Run, tmp_path: Path):
