@@ -70,6 +70,25 @@ check: $(VENV)/.installed-dev ## Check format, style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# --- Measuring it ---
+
+BENCH := build/bench-venv/bin/python
+
+build/bench-venv/.installed: $(BIN)/python pyproject.toml constraints.txt benchmarks/requirements.txt
+	@echo "Installing Piecework and the queues that it is compared with into build/bench-venv ..."
+	@$(PYTHON) -m venv build/bench-venv
+	@time $(BENCH) -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --requirement benchmarks/requirements.txt --editable '.[all]'
+	@touch $@
+
+.PHONY: bench
+bench: build/bench-venv/.installed ## Compare Piecework with other queues, side by side (about 12 minutes)
+	@$(BENCH) benchmarks/compare.py $(BENCH_OPTIONS)
+
+.PHONY: bench-smoke
+bench-smoke: build/bench-venv/.installed ## Measure the few figures that matter, beside those of the last full run
+	@$(BENCH) benchmarks/smoke.py $(BENCH_OPTIONS)
+
 # --- Now and then ---
 
 .PHONY: docs
