@@ -117,8 +117,8 @@ def _release_on_signal(reader: socket.socket, services: Services) -> None:
     """Answer all who wait as soon as the server is told to stop: granian waits for every request to end."""
     while number := reader.recv(1):
         if number[0] in {signal.SIGINT, signal.SIGTERM}:
-            log.info("stopping")
             services.release_waiters()
+            log.info("stopping")
 
 
 def _announce(settings: Settings) -> None:
