@@ -5,14 +5,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Unpack
 
 import msgspec
 from msgspec import UNSET
 
 from piecework.client.calls import AnyId, path_id
 from piecework.client.errors import JobCancelled, JobFailed, StillRunning
-from piecework.client.jobs import POLL_S, JobCalls
+from piecework.client.inputs import Input
+from piecework.client.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import Query, Request
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobList, blob_id
@@ -99,6 +100,25 @@ class ResultCalls(JobCalls):
         Raises JobFailed or JobCancelled when it has none, StillRunning after ``timeout_s`` (None: never).
         """
         return next(self.results([job_id], timeout_s))[1].read()
+
+    def run(
+        self,
+        lambda_id: AnyId,
+        input: Input = None,  # noqa: A002  # its name on the wire
+        wait_s: float | None = None,
+        **options: Unpack[JobOptions],
+    ) -> bytes:
+        """Submit one job, wait until it has ended and return its output, in one request when it is quick.
+
+        Options are those of ``submit``. Raises JobFailed or JobCancelled when the job has no output,
+        StillRunning after ``wait_s`` seconds (None: never).
+        """
+        deadline = Deadline(wait_s, self.clock)
+        poll_s = deadline.shorten(POLL_S)
+        info = self.submit_and_wait(lambda_id, input, poll_s, **options)
+        if not info.state.is_final:
+            return self.result(info.id, None if wait_s is None else deadline.shorten(wait_s))
+        return JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"").read()
 
     def results(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[tuple[Id, JobResult]]:
         """Go through the results of jobs as they end: pairs of the job's id and how it ended.

@@ -73,14 +73,28 @@ class LogQuery(Query):
     """Hold the answer until there is more, or the job is final, for that many seconds at most."""
 
 
-@endpoint("POST", "/job", scope="submit", body=JobSubmit, reply=JobCreated)
-def submit(services: Services, body: JobSubmit) -> JobCreated:
-    """Submit one job, or many in `jobs`: all are stored, or none is."""
+class SubmitQuery(Query):
+    """Whether to wait for the end of the job."""
+
+    wait: float | None = None
+    """Hold the answer until the one job that is submitted is final, for that many seconds at most."""
+    output: OutputForm = "id"
+    """How the output is shown when ``wait`` is given."""
+
+
+@endpoint("POST", "/job", scope="submit", query=SubmitQuery, body=JobSubmit, reply=JobCreated)
+def submit(services: Services, query: SubmitQuery, body: JobSubmit) -> JobCreated:
+    """Submit one job, or many in `jobs`: all are stored, or none is. With `wait` the answer has the job's end."""
     if body.jobs is not UNSET:
         key = body.key if isinstance(body.key, str) else None
         return JobCreated(ids=[Id(id_) for id_ in services.submission.submit_many(body.jobs, key)])
     [id_] = services.submission.submit([body])
-    return JobCreated(id=Id(id_), jid=Id(id_) if body.speaks_old_names else UNSET)
+    created = JobCreated(id=Id(id_), jid=Id(id_) if body.speaks_old_names else UNSET)
+    if query.wait is not None:
+        found = services.jobs.wait_for_ends([id_], _seconds(query.wait), need_all=True)
+        [row] = services.jobs.show(list(found.values()), with_output=query.output == "inline")
+        created.job = job_info(services, row, inline=query.output == "inline")
+    return created
 
 
 @endpoint("GET", "/job", scope="view", query=JobListQuery, reply=JobList)

@@ -124,17 +124,6 @@ class JobSubmit(JobSpec, kw_only=True):
     """Many jobs instead of one; of the fields beside it only ``key`` counts then."""
 
 
-class JobCreated(Reply, kw_only=True):
-    """The answer of ``POST /job``: ``id`` for one job, ``ids`` in the order of ``jobs`` for many."""
-
-    id: Maybe[Id] = UNSET
-    """The one job."""
-    jid: Maybe[Id] = UNSET
-    """The same id again, for clients that sent an old name."""
-    ids: Maybe[list[Id]] = UNSET
-    """The many jobs."""
-
-
 class JobLambda(msgspec.Struct, kw_only=True):
     """The lambda inside a job's info."""
 
@@ -199,6 +188,19 @@ class JobInfo(Reply, kw_only=True):
     """Its idempotency key."""
     advice: Maybe[str] = UNSET
     """Why it does not start, when the server sees a reason: no worker offers its runtime, for example."""
+
+
+class JobCreated(Reply, kw_only=True):
+    """The answer of ``POST /job``: ``id`` for one job, ``ids`` in the order of ``jobs`` for many."""
+
+    id: Maybe[Id] = UNSET
+    """The one job."""
+    jid: Maybe[Id] = UNSET
+    """The same id again, for clients that sent an old name."""
+    ids: Maybe[list[Id]] = UNSET
+    """The many jobs."""
+    job: Maybe[JobInfo] = UNSET
+    """The one job as it ended, or as it stood when the time was over; only with ``?wait=``."""
 
 
 class JobList(Reply, kw_only=True):

@@ -16,7 +16,7 @@ from piecework.client.results import (
 )
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
-from piecework.protocol.messages import Content, JobError, JobInfo, JobLambda, JobList
+from piecework.protocol.messages import Content, JobCreated, JobError, JobInfo, JobLambda, JobList
 from piecework.protocol.states import JobState
 
 
@@ -86,6 +86,26 @@ def test_only_results_ask_for_outputs(script, client):
     first, second = queries(script)
     assert "output" not in first
     assert second["output"] == "inline"
+
+
+def test_a_quick_job_is_run_in_one_request(script, client):
+    script.answer(JobCreated(id=Id(1), job=info(1, output=Content(text="out"))))
+    assert client.run(7, b"in", wait_s=5, priority=3) == b"out"
+    [query] = queries(script)
+    assert (query["output"], float(query["wait"])) == ("inline", pytest.approx(5, abs=0.1))
+
+
+def test_a_slow_job_is_waited_for_after_its_submission(script, client):
+    script.answer(JobCreated(id=Id(1), job=info(1, JobState.RUNNING)))
+    script.answer(JobList(jobs=[info(1, output=Content(text="late"))]))
+    assert client.run(7) == b"late"
+
+
+def test_a_job_that_fails_while_it_is_waited_for_is_an_error(script, client):
+    error = JobError(kind=ErrorKind.TRAP, message="unreachable")
+    script.answer(JobCreated(id=Id(1), job=info(1, JobState.FAILED, error=error)))
+    with pytest.raises(JobFailed, match="unreachable"):
+        client.run(7)
 
 
 def test_a_poll_never_lasts_longer_than_the_time_that_is_left(script, client):

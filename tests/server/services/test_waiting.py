@@ -137,6 +137,24 @@ def test_a_reader_waits_until_the_job_is_in_the_state(house: House, pool):
     assert wait.result(PATIENCE_S).state is JobState.FINISHED
 
 
+def test_a_submission_that_waits_is_answered_with_the_jobs_end(house: House, pool):
+    worker, lambda_ = house.new_worker(), house.new_lambda()
+    body = {"lambda": lambda_, "key": "k", "input": {"text": "x"}}
+    client = house.app.test_client()
+    waiting = pool.submit(client.post, "/job?wait=20&output=inline", json=body)
+    until(lambda: len(house.services.watch) == 1)
+    house.finish(worker, finished(house.lease(worker), "done"))
+    reply = waiting.result(PATIENCE_S).get_json()
+    assert (reply["job"]["state"], reply["job"]["output"]["text"]) == ("Finished", "done")
+    again = house.call("POST", "/job?wait=20", body)
+    assert (again["id"], again["job"]["state"]) == (reply["id"], "Finished")
+
+
+def test_a_submission_waits_no_longer_than_it_asked_for(house: House):
+    reply = house.call("POST", "/job?wait=0.01", {"lambda": house.new_lambda()})
+    assert reply["job"]["state"] == "Enqueued"
+
+
 def test_a_reader_is_answered_when_the_state_can_no_longer_be_reached(house: House, pool):
     job = house.submit(house.new_lambda())
     wait = pool.submit(house.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0)
