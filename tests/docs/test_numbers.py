@@ -1,0 +1,97 @@
+"""Numbers that the prose repeats are those of the code."""
+
+import inspect
+
+import pytest
+
+from piecework.protocol.messages import Backoff
+from server.api.paging import DEFAULT_LIMIT
+from server.services.claims import LOOK_AHEAD
+from server.services.contracts import MARGIN_S
+from server.services.jobs import IDS_MAX
+from server.services.submission import ATTEMPTS_MAX, KEY_LENGTH, TAGS_MAX, TEXT_MAX_BYTES
+from server.services.workers import GONE_MS, TOUCH_MS
+from server.serving import CONNECTIONS_PER_WAITER, FILES_MAX, STOP_TIMEOUT_S
+from server.settings import Settings
+from server.store.database import READERS
+from worker_agent.executor import COMPILED_BYTES, Executor
+from worker_agent.loop.appetite import LONG_S, WORK_AHEAD_S
+from worker_agent.loop.heartbeat import INTERVAL_MAX_S
+from worker_agent.loop.link import Backoff as AgentBackoff
+from worker_agent.loop.pulse import PATIENCE_S
+from worker_agent.loop.tally import LINES_MAX
+from worker_agent.runtimes.sandbox import TABLE_ELEMENTS, TABLES
+from worker_agent.settings import Settings as AgentSettings
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+SERVER = Settings()
+AGENT = AgentSettings()
+LIMITS = f"{SERVER.memory_bytes // MIB} MiB, {SERVER.output_bytes // MIB} MiB, {SERVER.log_bytes // KIB} KiB"
+
+
+def default_of(function, name):
+    return inspect.signature(function).parameters[name].default
+
+
+SENTENCES = {
+    "docs/queue.md": [
+        f"It ends {SERVER.lease_s:g} seconds after the last heartbeat",
+        f"The budget for workers** (`PIECEWORK_VANISHED_MAX`, {SERVER.vanished_max})",
+        f"`PIECEWORK_WORKER_DRAIN_TIMEOUT_S` ({AGENT.drain_timeout_s:g} s)",
+        f"only, {LOOK_AHEAD} more than are wanted",
+        f"| 1 to {ATTEMPTS_MAX} | {SERVER.max_attempts} |",
+        f"| wall time of an attempt | {SERVER.timeout_s:g} s |",
+        f"| {LIMITS}, not counted |",
+        f"| {Backoff().kind}, {Backoff().base_s:g} s, {Backoff().cap_s:g} s |",
+        f"work for about {WORK_AHEAD_S * 1000:g} ms",
+        f"none for jobs of more than {LONG_S:g} s",
+        f"wait in an agent for more than {PATIENCE_S:g} s",
+        f"growing pauses, {default_of(AgentBackoff, 'cap_s'):g} s at most",
+    ],
+    "docs/protocol.md": [
+        f"at most {SERVER.body_max_bytes // MIB} MiB and a blob at most {SERVER.blob_max_bytes // GIB} GiB",
+        f"keeps in its database ({SERVER.inline_max_bytes // KIB} KiB)",
+        f'"Few" is {SERVER.answer_inline_max_bytes // MIB} MiB',
+        f"At most {SERVER.bulk_max:,} jobs fit into one request, {TAGS_MAX} tags on a job",
+        f"{KEY_LENGTH} characters into a key",
+        f"{TEXT_MAX_BYTES // KIB} KiB of text",
+        f"reads those jobs, {IDS_MAX} at most",
+        f"({DEFAULT_LIMIT} unless given, at most {SERVER.page_max})",
+        f"`max` is at most {SERVER.contract_max}",
+        f"`timeout` less {MARGIN_S:g} s (less a quarter, when it is short)",
+        f"and {SERVER.poll_max_s - MARGIN_S:g} s |",
+        f"`timeout`, and {SERVER.wait_max_s:g} s",
+        f"Above {SERVER.waiters_max} held requests",
+        f"holds `lease_s` seconds, {SERVER.lease_s:g} unless",
+        f"holds {SERVER.lease_s:g} s only",
+        f"one of {SERVER.legacy_lease_s:g} s",
+    ],
+    "docs/operations.md": [
+        f"{SERVER.waiters_max} at most (`PIECEWORK_WAITERS_MAX`)",
+        f"{SERVER.request_threads} threads (`PIECEWORK_REQUEST_THREADS`)",
+        f"its own limit to {FILES_MAX:,} if it may",
+        f"uses at most {READERS} connections",
+        f"above {LINES_MAX} a second they are only counted",
+        f"others get {STOP_TIMEOUT_S} s",
+        f"up to {COMPILED_BYTES // GIB} GiB",
+        f"blobs up to {SERVER.inline_max_bytes // KIB} KiB",
+    ],
+    "docs/guests.md": [
+        f"If it does not stop within {default_of(Executor, 'grace_s'):g} s",
+        f"more than {TABLE_ELEMENTS:,} elements, more than {TABLES} tables",
+    ],
+}
+
+
+@pytest.mark.parametrize("document", SENTENCES)
+def test_numbers_in_the_prose_are_those_of_the_code(documents, document):
+    text = " ".join(documents[document].split())
+    assert [sentence for sentence in SENTENCES[document] if sentence not in text] == []
+
+
+def test_numbers_that_the_prose_writes_as_words_are_those_of_the_code():
+    assert INTERVAL_MAX_S == 5  # "every five seconds at most", "within five seconds"
+    assert CONNECTIONS_PER_WAITER == 4  # "four for each agent"
+    assert (GONE_MS, TOUCH_MS) == (60_000, 5_000)  # "not heard of for a minute", "to within 5 s"
+    assert default_of(Executor, "load_s") == 120  # "more than two minutes to compile"
+    assert AGENT.stall_exit_s == 300  # "dead for five minutes"
