@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from piecework.client.transport import check_url
 from piecework.protocol.matching import RuntimeName
 from worker_agent.runtimes import RUNTIME_NAMES
 
@@ -129,9 +130,10 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 def _check_names(settings: Settings) -> list[str]:
     problems = []
-    parts = urlsplit(settings.server)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        problems.append(f"server {settings.server!r} is not a URL like http://127.0.0.1:8000")
+    try:
+        _ = urlsplit(check_url(settings.server)).port  # raises for a number that is no port
+    except ValueError as error:
+        problems.append(f"server: {error}")
     unknown = [name for name in settings.runtimes if RuntimeName.parse(name).base not in RUNTIME_NAMES]
     if unknown or not settings.runtimes:
         wrong = ", ".join(map(repr, unknown)) or "none"

@@ -48,7 +48,7 @@ def test_unknown_runtime_ends_with_code_2_and_the_list_of_known_ones():
 def test_all_wrong_settings_are_named_at_once():
     result = run("run", "--slots", "0", "--server", "queue", "--prefetch", "-1")
     assert result.exit_code == 2
-    assert all(word in result.output for word in ("slots is 0", "'queue' is not a URL", "prefetch is -1"))
+    assert all(word in result.output for word in ("slots is 0", "'queue' is not the URL", "prefetch is -1"))
 
 
 def test_variables_that_cannot_be_read_are_named():

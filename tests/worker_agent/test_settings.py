@@ -51,8 +51,10 @@ def test_all_variables_that_cannot_be_read_are_named_at_once():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"server": "ftp://queue.test"}, "not a URL"),
-        ({"server": "queue.test:8000"}, "not a URL"),
+        ({"server": "ftp://queue.test"}, "'ftp://queue.test' is not the URL of a server"),
+        ({"server": "queue.test:8000"}, "not the URL"),
+        ({"server": "http://queue.test:80000"}, "server"),
+        ({"server": "http://queue.test?x=1"}, "not the URL"),
         ({"runtimes": ("cobol",)}, "'cobol': this node can run default, wasi"),
         ({"runtimes": ()}, "this node can run"),
         ({"slots": 0}, "slots is 0"),

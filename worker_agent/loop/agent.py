@@ -64,8 +64,8 @@ class Agent:
     def run(self) -> None:
         """Work until somebody asks to stop, then end in good order.
 
-        Raises ServerRefusedError, ServerAwayError when the agent was told not to wait, or OSError when the
-        executor's folders cannot be used.
+        Raises ServerRefusedError, ServerAwayError when the agent was told not to wait, or AgentError when the
+        executor cannot start.
         """
         if not self.join():
             return
@@ -92,8 +92,11 @@ class Agent:
         return False
 
     def start(self) -> None:
-        """Start the executor and all threads. Raises OSError when the executor's folders cannot be used."""
-        self.parts.start()
+        """Start the executor and all threads. Raises AgentError when the executor cannot start."""
+        try:
+            self.parts.start()
+        except OSError as error:
+            raise AgentError(f"cannot start running guests: {error}") from error
         log.info(
             "agent started",
             worker=self.membership.worker_id,

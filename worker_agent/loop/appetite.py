@@ -6,6 +6,8 @@ from worker_agent.loop.ledger import Wish
 
 WORK_AHEAD_S = 0.05
 """Each slot should have this much work waiting: several round trips to the server."""
+BYTES_AHEAD = 8 * 1024 * 1024
+"""Inputs that wait for one slot should not take more than this, but for the next one."""
 LONG_S = 2.0
 """Jobs that take longer are not held ahead: another agent may be idle."""
 NEWEST_SHARE = 0.3
@@ -24,11 +26,16 @@ class Appetite:
         self._slots = slots
         self._prefetch = prefetch
         self._mean_s: float | None = None
+        self._mean_bytes = 0.0
 
     def observe(self, wall_s: float) -> None:
         """Note how long a job took."""
         mean_s = wall_s if self._mean_s is None else self._mean_s
         self._mean_s = mean_s + NEWEST_SHARE * (wall_s - mean_s)
+
+    def observe_input(self, size_bytes: int) -> None:
+        """Note how large a job's input is."""
+        self._mean_bytes += NEWEST_SHARE * (size_bytes - self._mean_bytes)
 
     def lose(self) -> None:
         """Hold none ahead until the jobs have been short for a while: some got stuck behind long ones."""
@@ -47,4 +54,5 @@ class Appetite:
         if self._mean_s is None or self._mean_s > LONG_S:
             return 0
         needed = math.ceil(WORK_AHEAD_S / max(self._mean_s, 1e-6))
-        return min(self._prefetch, needed)
+        fitting = max(1, int(BYTES_AHEAD / max(self._mean_bytes, 1.0)))
+        return min(self._prefetch, needed, fitting)

@@ -96,5 +96,7 @@ class Contracting:
             return []
         self._heartbeat.note_lease(min(job.lease_s for job in jobs))
         fresh = self._ledger.admit(map(ref_of, jobs))
+        for job in jobs:
+            self._appetite.observe_input(job.input_size)
         self._tally.note_contract(jobs)
         return [job for job in jobs if ref_of(job) in fresh]

@@ -7,6 +7,7 @@ from fake_control_server import not_a_server, unreachable
 
 from piecework.client import Refused
 from piecework.protocol.states import JobState
+from worker_agent.errors import AgentError
 from worker_agent.loop.agent import ServerAwayError, ServerRefusedError
 
 
@@ -173,6 +174,17 @@ def test_agent_that_is_refused_does_not_wait(make_agent, server):
     server.fail_once("register", Refused(401, 4, "no valid token came with the request"))
     with pytest.raises(ServerRefusedError, match="HTTP 401, code 4: no valid token"):
         make_agent().join()
+
+
+def test_agent_whose_executor_cannot_start_says_why(make_agent):
+    agent = make_agent()
+
+    def start():
+        raise PermissionError(13, "Permission denied", "/scratch")
+
+    agent.parts.executor.start = start
+    with pytest.raises(AgentError, match=r"cannot start running guests: .*Permission denied"):
+        agent.run()
 
 
 def test_leaving_at_once_ends_the_guests_and_reports_nothing(running, server):

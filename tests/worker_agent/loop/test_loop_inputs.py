@@ -8,10 +8,8 @@ from fake_control_server import digest, not_a_server, unreachable
 from piecework.client import Busy, Refused
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, Grants, LeasedJob, LeasedLambda, LeaseRef
+from piecework.protocol.messages import Content, Grants, LeasedJob, LeasedLambda
 from piecework.protocol.states import JobState
-from worker_agent.cache import BlobCache
-from worker_agent.loop.fetching import UNUSED_MAX, BlobFetcher
 from worker_agent.loop.inputs import find_seed, write_task
 
 LARGE = b"x" * 40_000
@@ -301,72 +299,6 @@ def test_job_that_reaches_a_stopped_executor_is_handed_back(agent, server, execu
     executor.stop(0)
     outcome = run_to_end(agent, server, job)
     assert outcome.state is JobState.ENQUEUED
-
-
-def test_blobs_are_let_go_when_no_lease_needs_them_but_for_the_last_few(agent, server, executor):
-    inputs = [LARGE + bytes([number]) for number in range(2 * UNUSED_MAX)]
-    for data in inputs:
-        job = server.add_job(data)
-        step(agent)
-        assert executor.wait_for(1)
-        assert agent.parts.fetcher.holds(digest(data))
-        executor.finish(job)
-    held = [data for data in inputs if agent.parts.fetcher.holds(digest(data))]
-    assert held == inputs[-UNUSED_MAX + 1 :]
-    assert agent.parts.fetcher.holds(digest(b"code")), "each job needed it"
-
-
-def test_blob_that_two_leases_need_stays_until_both_have_ended(make_fetcher, server):
-    fetcher, cache = make_fetcher()
-    blob = server.add_blob(b"shared")
-    first, second = LeaseRef(job=Id(1), lease="l"), LeaseRef(job=Id(2), lease="l")
-    for ref in (first, second):
-        assert fetcher.get(ref, blob, digest(b"shared")).read_bytes() == b"shared"
-    fetcher.release(first)
-    fetcher.release(first)
-    fill(fetcher, server)
-    assert fetcher.holds(digest(b"shared"))
-    fetcher.release(second)
-    fill(fetcher, server)
-    assert not fetcher.holds(digest(b"shared"))
-    assert not cache._pins[digest(b"shared")]
-
-
-def test_blob_that_two_threads_get_at_once_is_fetched_once_and_let_go(make_fetcher, server):
-    fetcher, cache = make_fetcher()
-    blob = server.add_blob(b"shared")
-    refs = [LeaseRef(job=Id(number), lease="l") for number in range(8)]
-    threads = [threading.Thread(target=fetcher.get, args=(ref, blob, digest(b"shared"))) for ref in refs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(5)
-    assert len(server.sent("download")) == 1
-    for ref in refs:
-        fetcher.release(ref)
-    fill(fetcher, server)
-    assert not fetcher.holds(digest(b"shared"))
-    assert not cache._pins[digest(b"shared")]
-
-
-def fill(fetcher, server):
-    """Get and let go of so many blobs that none before is held without need."""
-    for number in range(UNUSED_MAX):
-        ref, data = LeaseRef(job=Id(1000), lease="l"), b"other %d" % number
-        fetcher.get(ref, server.add_blob(data), digest(data))
-        fetcher.release(ref)
-
-
-@pytest.fixture
-def make_fetcher(agent, tmp_path):
-    """Return a function that makes a fetcher for which every lease counts, and its cache."""
-
-    def make():
-        agent.shared.ledger.is_open = lambda _: True
-        cache = BlobCache(tmp_path / "cache", capacity_bytes=10**6)
-        return BlobFetcher(agent.shared, cache), cache
-
-    return make
 
 
 def leased(**fields):
