@@ -245,7 +245,7 @@ def test_lambdas_are_listed_newest_first(run, client):
 
 
 def test_the_server_named_before_the_command_is_the_agents_too(run):
-    assert "server 'nowhere' is not a URL" in run("--url", "nowhere", "worker", "run", exit_code=2).err
+    assert "'nowhere' is not" in run("--url", "nowhere", "worker", "run", exit_code=2).err
 
 
 def test_workers_are_listed_and_shown(run, client, worker):
