@@ -13,7 +13,7 @@ from rows import blob
 
 from server.errors import DatabaseAway, StorageFull
 from server.store import blobs
-from server.store.database import Connection, Database, open_database
+from server.store.database import Connection, Database, _Unit, open_database
 from server.store.schema import current_revision
 
 TIMEOUT_S = 10
@@ -127,11 +127,16 @@ def test_a_failed_write_takes_nothing_with_it_from_its_group(sqlite: Database):
     assert _stored(sqlite) == {1, 2, 3}
 
 
-def test_more_writers_than_a_group_holds_all_get_their_answer(sqlite: Database, monkeypatch: pytest.MonkeyPatch):
+def test_a_writer_behind_more_than_a_group_of_others_gets_its_answer(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("server.store.database.GROUP_MAX", 4)
-    with _in_one_group(sqlite, [_store(id_) for id_ in range(1, 31)]) as futures:
-        assert [future.result(TIMEOUT_S) for future in futures] == list(range(1, 31))
-    assert _stored(sqlite) == set(range(1, 31))
+    others = [_Unit(_store(id_)) for id_ in range(1, 10)]
+    sqlite._waiting.extend(others)
+    assert sqlite.write(_store(20)) == 20
+    assert all(unit.done for unit in others)
+    assert _stored(sqlite) == {*range(1, 10), 20}
+    assert sqlite.tally.read() == (10, 3)
 
 
 def test_a_full_disk_stores_nothing_and_says_so(sqlite: Database):
