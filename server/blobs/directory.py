@@ -128,12 +128,13 @@ class Incoming:
                 place.parent.mkdir(exist_ok=True)
                 self._path.replace(place)
                 _sync_directory(place.parent)
+                _sync_directory(place.parent.parent)  # the directory itself may be new
             self._path = None
         return Received(sha256, self._size, None)
 
 
 def _sync_directory(path: Path) -> None:
-    """Make a rename in the directory survive a power cut."""
+    """Make what was just put into the directory survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
