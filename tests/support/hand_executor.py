@@ -60,8 +60,12 @@ class HandExecutor:
             self._end(task, result(error=JobError(kind=ErrorKind.WORKER, message="the worker was shut down")))
 
     @property
+    def busy(self):
+        return min(self.slots, len(self.tasks))
+
+    @property
     def waiting(self):
-        return max(0, len(self.tasks) - self.slots)
+        return len(self.tasks) - self.busy
 
     # What tests do
 

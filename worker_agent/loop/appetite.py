@@ -27,15 +27,21 @@ class Appetite:
         self._prefetch = prefetch
         self._mean_s: float | None = None
         self._mean_bytes = 0.0
+        self._sick = False
 
     def observe(self, wall_s: float) -> None:
         """Note how long a job took."""
+        self._sick = False
         mean_s = wall_s if self._mean_s is None else self._mean_s
         self._mean_s = mean_s + NEWEST_SHARE * (wall_s - mean_s)
 
     def observe_input(self, size_bytes: int) -> None:
         """Note how large a job's input is."""
         self._mean_bytes += NEWEST_SHARE * (size_bytes - self._mean_bytes)
+
+    def sicken(self) -> None:
+        """Hold one job at a time until one has run: this node could not run the last one."""
+        self._sick = True
 
     def lose(self) -> None:
         """Hold none ahead until the jobs have been short for a while: some got stuck behind long ones."""
@@ -47,6 +53,8 @@ class Appetite:
 
     def wish(self) -> Wish:
         """Return how many jobs to hold now, and at which room to ask for more."""
+        if self._sick:
+            return Wish(capacity=1)
         ahead = self._slots * self._ahead_per_slot()
         return Wish(self._slots + ahead, refill=max(1, ahead // 2), linger_s=LINGER_S)
 

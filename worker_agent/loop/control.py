@@ -53,6 +53,10 @@ class GuestExecutor(Protocol):
     def stop(self, timeout_s: float) -> None: ...
 
     @property
+    def busy(self) -> int:
+        """Tasks that run."""
+
+    @property
     def waiting(self) -> int:
         """Tasks that were not started."""
 

@@ -74,7 +74,9 @@ class Finisher:
             state = asked or JobState.ENQUEUED
         else:
             state = JobState.FAILED if result.error else JobState.FINISHED
-            if result.usage.wall_s is not None:
+            if killed:
+                self._appetite.sicken()
+            elif result.usage.wall_s is not None:
                 self._appetite.observe(result.usage.wall_s)
         if state is JobState.ENQUEUED:
             return hand_back(ref)

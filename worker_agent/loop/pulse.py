@@ -63,13 +63,15 @@ class HoardWatch:
     def tick(self) -> None:
         """Look once; called about every second."""
         now, ends, waiting = self._clock(), self._ledger.ends, self._executor.waiting
-        if ends != self._ends or not waiting:
+        if ends != self._ends or not waiting or not self._executor.busy:
+            # Without a running job the others wait for a guest process to start, not for each other.
             self._ends, self._moved_at = ends, now
         if now - self._moved_at >= PATIENCE_S:
             self._appetite.lose()
-            self._hand_back()
-        elif self._appetite.wait_s(waiting) > PATIENCE_S:
-            self._hand_back()
+            self._hand_back(now)
+        elif self._executor.busy and self._appetite.wait_s(waiting) > PATIENCE_S:
+            self._hand_back(now)
 
-    def _hand_back(self) -> None:
+    def _hand_back(self, now: float) -> None:
+        self._moved_at = now
         log.info("handed back jobs that had to wait", jobs=self._brakes.hand_back_waiting())

@@ -124,6 +124,18 @@ def test_task_that_was_stopped_though_nobody_asked_is_handed_back(agent, executo
     assert (outcome.state, outcome.usage.wall_s) == (JobState.ENQUEUED, None)
 
 
+def test_node_that_cannot_run_guests_holds_one_job_at_a_time_until_one_has_run(agent, executor, server, job):
+    executor.fail(job, ErrorKind.WORKER, "the worker cannot start a guest process")
+    for _ in range(3):
+        server.add_job(b"in")
+    agent.parts.contracting.step()
+    assert server.sent("contract")[-1].max == 1
+    assert executor.wait_for(1)
+    executor.finish(executor.jobs[0])
+    agent.parts.contracting.step()
+    assert server.sent("contract")[-1].max >= 2
+
+
 def test_bug_with_a_result_hands_the_job_back(agent, executor, server, job, log):
     agent.parts.appetite.observe = lambda _: 1 / 0
     executor.finish(job)

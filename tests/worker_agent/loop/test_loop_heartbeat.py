@@ -264,6 +264,15 @@ def test_jobs_that_turn_out_to_be_long_are_not_hoarded(agent, executor, server, 
     assert server.states().count(JobState.ENQUEUED) == 3
 
 
+def test_jobs_that_wait_for_a_guest_process_to_start_are_kept(agent, executor, server, clock):
+    executor.slots = 0
+    jobs = contract(agent, server, 2)
+    for _ in range(3):
+        clock.pass_s(PATIENCE_S)
+        agent.parts.pulse()
+    assert executor.jobs == jobs
+
+
 def test_jobs_that_move_on_are_kept(agent, executor, server, clock):
     agent.parts.appetite.observe(0.001)
     jobs = contract(agent, server, 4)
