@@ -12,6 +12,7 @@ import wasmtime
 
 from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Assign
+from worker_agent.executor.marker import Marker
 from worker_agent.executor.pulse import Pulse
 from worker_agent.executor.workbench import Workbench
 from worker_agent.runtimes.base import Bounds
@@ -66,7 +67,7 @@ def workbench(toolchain):
     """Yield a workbench with a real pulse, and the list of the reports that it sends."""
     near_end, far_end = socket.socketpair()
     gone = threading.Event()
-    desk = Desk(far_end)
+    desk = Desk(far_end, Marker())
     pulse = Pulse(desk, gone.set)
     library = Library(toolchain)
     reports = []

@@ -6,11 +6,9 @@ Each task that is submitted ends in exactly one of two ways: ``on_done`` hears o
 import itertools
 import math
 import secrets
-import select
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
@@ -20,11 +18,12 @@ from worker_agent.errors import ExecutorStoppedError
 from worker_agent.executor.assignment import Assignment
 from worker_agent.executor.pool import Pool
 from worker_agent.executor.process import GuestProcess
-from worker_agent.executor.slot import News, Patience, Slot
+from worker_agent.executor.slot import QUICK_S, News, Patience, Slot
+from worker_agent.executor.switchboard import Switchboard
 from worker_agent.tasks import LogUpdate, Result, Task
 
-MAX_POLL_S = 1.0
-"""The executor's thread looks up at least this often."""
+MAX_WAIT_S = 1.0
+"""The executor's thread looks up at least this often, and every ``QUICK_S`` while tasks run."""
 TAKE_BACK_WITHIN_S = 0.5
 """A guest process that does not answer within this keeps what it was sent ahead."""
 COMPILED_BYTES = 2 * 1024**3
@@ -45,7 +44,7 @@ class Executor:
         on_done: Callable[[Task, Result], None],
         grace_s: float = 2.0,
         load_s: float = 120.0,
-        depth: int = 2,
+        depth: int = 64,
     ) -> None:
         """Set up an executor with ``slots`` guest processes; ``start`` starts them.
 
@@ -53,7 +52,7 @@ class Executor:
         node. ``on_done`` is called once for each task, from the executor's thread, and must be quick.
         ``grace_s`` is how much longer than its time limit a guest may take to answer before its process is
         killed, ``load_s`` how long its code may take to compile. ``depth`` is how many tasks a process holds at
-        a time, while they are quick; one of them runs.
+        most, while they are very quick; one of them runs.
         """
         self._scratch = scratch
         self._compiled = compiled
@@ -64,15 +63,14 @@ class Executor:
         self._pool = Pool(
             [Slot(self._launcher(number), news, patience) for number in range(slots)], news, depth=depth
         )
+        self._switchboard = Switchboard(self._pool.slots)
         self._lock = threading.Condition()
         """Held around everything that touches the pool."""
         self._thread = threading.Thread(target=self._supervise, name="executor")
         self._stopping = False
         self._closing = False
         self._keys = itertools.count(1)
-        self._poll_until = -math.inf
-        self._bell, self._bell_rope = socket.socketpair()
-        self._bell_rope.setblocking(False)
+        self._wait_until = -math.inf
 
     @property
     def busy(self) -> int:
@@ -108,8 +106,9 @@ class Executor:
                 raise ExecutorStoppedError
             key = next(self._keys)
             spool = self._scratch / f"{self._run_name}-{key}.out"
-            self._pool.add(Assignment(key, task, spool), time.monotonic())
-            self._ring_if_due()
+            now = time.monotonic()
+            self._pool.add(Assignment(key, task, spool), now)
+            self._ring_if_due(now)
 
     def cancel(self, job: int, lease: str) -> bool:
         """Stop a task, running or not. Returns False when it is not here, or done.
@@ -117,8 +116,9 @@ class Executor:
         ``on_done`` hears of it within about a second: as cancelled, or as done when it ended just then.
         """
         with self._lock:
-            found = self._pool.cancel(job, lease, time.monotonic())
-            self._ring_if_due()
+            now = time.monotonic()
+            found = self._pool.cancel(job, lease, now)
+            self._ring_if_due(now)
             return found
 
     def take_back(self) -> list[Task]:
@@ -126,7 +126,7 @@ class Executor:
         with self._lock:
             self._pool.holding = True
             self._pool.recall()
-            self._ring_if_due()
+            self._ring_if_due(time.monotonic())
             self._lock.wait_for(lambda: not self._pool.is_recalling, TAKE_BACK_WITHIN_S)
             self._pool.holding = self._stopping
             return self._pool.take_queue()
@@ -145,11 +145,11 @@ class Executor:
         with self._lock:
             self._stopping = self._pool.holding = True
             self._pool.recall()
-            self._ring()
+            self._switchboard.ring()
             if self._thread.is_alive():
                 self._lock.wait_for(lambda: not self._pool.busy, timeout_s)
             self._closing = True
-            self._ring()
+            self._switchboard.ring()
         if self._thread.is_alive():
             self._thread.join()
         self._close()
@@ -161,14 +161,16 @@ class Executor:
     def _supervise(self) -> None:
         try:
             while not self._closing:
-                self._await_events()
+                heard = self._switchboard.wait(self._prepare_wait())
+                now = time.monotonic()
                 with self._lock:
-                    self._pool.work(time.monotonic())
+                    self._pool.work(now, heard)
                     if self._stopping:
-                        self._pool.refuse(time.monotonic())
+                        self._pool.refuse(now)
                     self._lock.notify_all()
                     compiled = self._pool.take_compiled()
-                self._report()
+                    finished = self._pool.take_finished()
+                self._report(finished)
                 if compiled:
                     trim_folder(self._compiled, COMPILED_BYTES)
         finally:
@@ -180,40 +182,26 @@ class Executor:
             self._stopping = self._closing = True
             self._pool.shut_down(time.monotonic())
             self._lock.notify_all()
-        self._report()
-        self._bell.close()
-        self._bell_rope.close()
-
-    def _await_events(self) -> None:
-        """Wait until a guest process says something, the bell rings, or something is due."""
-        poll = select.poll()
-        poll.register(self._bell, select.POLLIN)
-        with self._lock:
-            now = time.monotonic()
-            self._poll_until = min(self._pool.next_due_at(now), now + MAX_POLL_S)
-            for slot in self._pool.slots:
-                if slot.process is not None:
-                    poll.register(slot.process.link, slot.process.awaited_events())
-        events = poll.poll(max(0.0, self._poll_until - now) * 1000)
-        if any(fd == self._bell.fileno() for fd, _ in events):
-            self._bell.recv(4096)
-
-    def _ring_if_due(self) -> None:
-        """Ring when the executor's thread would look up too late."""
-        if self._pool.has_mail or self._pool.next_due_at(time.monotonic()) < self._poll_until:
-            self._ring()
-
-    def _ring(self) -> None:
-        try:
-            self._bell_rope.send(b"!")
-        except BlockingIOError:
-            """It rings already."""
-        except OSError:
-            """Nobody listens any more."""
-
-    def _report(self) -> None:
-        with self._lock:
             finished = self._pool.take_finished()
+        self._report(finished)
+        self._switchboard.close()
+
+    def _prepare_wait(self) -> float:
+        """Return for how many seconds to wait, unless a guest process says something or the bell rings."""
+        with self._lock:
+            self._switchboard.plug()
+            now = time.monotonic()
+            # A task that turns out to be slow is due soon after its start; nobody rings for that.
+            at_most = QUICK_S if self._pool.busy else MAX_WAIT_S
+            self._wait_until = min(self._pool.next_due_at(now), now + at_most)
+            return self._wait_until - now
+
+    def _ring_if_due(self, now: float) -> None:
+        """Ring when the executor's thread would look up too late."""
+        if self._pool.has_mail or self._pool.next_due_at(now) < self._wait_until:
+            self._switchboard.ring()
+
+    def _report(self, finished: Iterable[tuple[Task, Result]]) -> None:
         for task, result in finished:
             try:
                 self._on_done(task, result)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from worker_agent.executor.desk import Desk
 from worker_agent.executor.frames import Ready
+from worker_agent.executor.marker import Marker
 from worker_agent.executor.pulse import Pulse
 from worker_agent.executor.workbench import Workbench
 from worker_agent.runtimes.library import Library
@@ -22,12 +23,12 @@ _PR_SET_PDEATHSIG = 1
 """``prctl(2)``: the signal that this process gets when its parent dies."""
 
 
-def serve(link: socket.socket, compiled: Path, gone: Callable[[], object]) -> None:
+def serve(link: socket.socket, marker: Marker, compiled: Path, gone: Callable[[], object]) -> None:
     """Run the tasks that come over the link until the agent closes it.
 
     ``gone`` is called, in another thread, when that happens while a guest runs.
     """
-    desk = Desk(link)
+    desk = Desk(link, marker)
     pulse = Pulse(desk, gone)
     library = Library(Toolchain(compiled))
     workbench = Workbench(library, pulse, desk.send)
@@ -58,14 +59,14 @@ def lower_own_value() -> None:
 
 
 def main() -> None:
-    """Run as ``python -m worker_agent.executor.child LINK_FD PARENT_PID COMPILED``."""
-    link_fd, parent, compiled = sys.argv[1:]
+    """Run as ``python -m worker_agent.executor.child LINK_FD MARKER_FD PARENT_PID COMPILED``."""
+    link_fd, marker_fd, parent, compiled = sys.argv[1:]
     end_with_parent(int(parent))
     lower_own_value()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     with socket.socket(fileno=int(link_fd)) as link:
-        serve(link, Path(compiled), gone=lambda: os._exit(0))
+        serve(link, Marker(int(marker_fd)), Path(compiled), gone=lambda: os._exit(0))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,29 @@
 
 import socket
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
-from worker_agent.executor.frames import Assign, Frame, Halt, Kept, Recall, Returned, ToGuests, pack, read_commands
+from worker_agent.executor.frames import (
+    Assign,
+    Frame,
+    Halt,
+    Kept,
+    Recall,
+    Returned,
+    ToGuests,
+    pack_into,
+    read_commands,
+)
+from worker_agent.executor.marker import Marker
 from worker_agent.runtimes.stopping import StopReason, StopSignal
 
+SYNC_S = 0.001
+"""Between tasks the link is looked at so often: until then, reports wait for others to travel with them."""
+OUTBOX_BYTES = 65_536
+"""More than this is sent at once."""
 _RECEIVE_BYTES = 65_536
 
 
@@ -24,10 +41,14 @@ class Desk:
     Every method raises OSError when the link is broken.
     """
 
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, marker: Marker, clock: Callable[[], float] = time.monotonic) -> None:
         self._link = link
+        self._marker = marker
+        self._clock = clock
         self._reader = read_commands()
         self._waiting: OrderedDict[int, Assign] = OrderedDict()
+        self._outbox = bytearray()
+        self._sync_at = 0.0
         self._turn: Turn | None = None
         self._closed = False
         self._inbox_lock = threading.Lock()
@@ -40,24 +61,34 @@ class Desk:
 
     def take(self) -> Turn | None:
         """Wait for the next task; None when the agent closed the link."""
+        is_due = self._clock() >= self._sync_at
+        if is_due or not self._waiting:
+            self._flush()
         with self._inbox_lock:
-            self._receive(wait=False)
+            if is_due and self._waiting:
+                self._receive(wait=False)
             while not self._waiting and not self._closed:
                 self._receive(wait=True)
             if self._closed:
                 return None
-            _, task = self._waiting.popitem(last=False)
+            key, task = self._waiting.popitem(last=False)
+            self._marker.set(key)
+            if is_due:
+                self._sync_at = self._clock() + SYNC_S
             self._turn = Turn(task, StopSignal())
             return self._turn
 
     def done(self, report: Frame) -> None:
-        """Report how the task ended that was taken last."""
+        """Report how the task ended that was taken last. The report goes out with the next ones, and soon."""
         with self._inbox_lock:
             self._turn = None
-        self.send(report)
+        self._write(report)
+        if len(self._outbox) > OUTBOX_BYTES:
+            self._flush()
 
     def poll(self) -> bool:
         """Obey the commands that came meanwhile. Returns False when the agent closed the link."""
+        self._flush()
         # The lock is taken when the other thread receives: then nothing is left to do here.
         if self._inbox_lock.acquire(blocking=False):
             try:
@@ -67,10 +98,19 @@ class Desk:
         return not self._closed
 
     def send(self, report: Frame) -> None:
-        """Send a report; waits until the agent takes it. Any thread may call it."""
-        data = pack(report)
+        """Send a report, after those that wait; waits until the agent takes it. Any thread may call it."""
+        self._write(report)
+        self._flush()
+
+    def _write(self, report: Frame) -> None:
         with self._send_lock:
-            self._link.sendall(data)
+            pack_into(self._outbox, report)
+
+    def _flush(self) -> None:
+        with self._send_lock:
+            if self._outbox:
+                data, self._outbox = self._outbox, bytearray()
+                self._link.sendall(data)
 
     def _receive(self, *, wait: bool) -> None:
         try:

@@ -104,8 +104,18 @@ class FrameError(Exception):
 
 def pack(frame: Frame) -> bytes:
     """Write a frame."""
-    body = _encoder.encode(frame)
-    return _LENGTH.pack(len(body)) + body
+    data = bytearray()
+    pack_into(data, frame)
+    return bytes(data)
+
+
+def pack_into(outbox: bytearray, frame: Frame) -> None:
+    """Write a frame after those that are there."""
+    start = len(outbox)
+    outbox += bytes(_LENGTH.size)
+    body = len(outbox)
+    _encoder.encode_into(frame, outbox, body)
+    _LENGTH.pack_into(outbox, start, len(outbox) - body)
 
 
 class FrameReader(Generic[T]):
@@ -117,16 +127,18 @@ class FrameReader(Generic[T]):
 
     def feed(self, data: bytes) -> Iterator[T]:
         """Add bytes, and return the frames that are complete now. Raises FrameError."""
-        self._buffer += data
-        while len(self._buffer) >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._buffer)
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(buffer)
             if size > MAX_FRAME_BYTES:
                 raise FrameError(f"a frame of {size} bytes")
             end = _LENGTH.size + size
-            if len(self._buffer) < end:
+            if len(buffer) < end:
                 return
-            body = bytes(self._buffer[_LENGTH.size : end])
-            del self._buffer[:end]
+            body = buffer[_LENGTH.size : end]
+            # Cheap: a bytearray moves its start, not its bytes.
+            del buffer[:end]
             try:
                 yield self._decoder.decode(body)
             except msgspec.DecodeError as error:

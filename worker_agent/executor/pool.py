@@ -14,6 +14,9 @@ from worker_agent.tasks import LogUpdate, Result, Task
 BROKEN_AFTER = 3
 """After so many processes in a row that did not start, each further one costs a waiting task."""
 
+ADD_AHEAD = 2
+"""A task that comes is handed out at once to a process that has fewer; else it waits for others to go along."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -31,12 +34,12 @@ class Pool:
     @property
     def busy(self) -> int:
         """How many tasks run."""
-        return sum(1 for slot in self.slots if slot.tasks)
+        return sum(1 for slot in self.slots if slot.load)
 
     @property
     def waiting(self) -> int:
         """How many tasks do not run yet."""
-        return len(self._queue) + sum(len(slot.tasks[1:]) for slot in self.slots)
+        return len(self._queue) + sum(slot.load - 1 for slot in self.slots if slot.load)
 
     @property
     def is_recalling(self) -> bool:
@@ -57,7 +60,7 @@ class Pool:
     def add(self, task: Assignment, now: float) -> None:
         """Queue a task; it may begin at once."""
         self._queue.append(task)
-        self._hand_out(now)
+        self._hand_out(now, min(ADD_AHEAD, self._depth))
 
     def cancel(self, job: int, lease: str, now: float) -> bool:
         """Stop a task wherever it stands. Returns False when it is not here."""
@@ -100,15 +103,16 @@ class Pool:
         running = [task for slot in self.slots for task in slot.tasks[:1]]
         return [update for task in running if (update := task.read_log()) is not None]
 
-    def work(self, now: float) -> None:
-        """Deal with all that happened, and hand out tasks."""
-        for slot in self.slots:
+    def work(self, now: float, heard: Iterable[Slot] | None = None) -> None:
+        """Deal with all that happened, and hand out tasks. ``heard``: only these slots have something to say."""
+        for slot in self.slots if heard is None else heard:
             slot.read(now)
+        for slot in self.slots:
             slot.tend(now)
         self._queue.extendleft(reversed(self._news.returned))
         self._news.returned.clear()
         self._note_failed_starts(now)
-        self._hand_out(now)
+        self._hand_out(now, self._depth)
 
     def refuse(self, now: float) -> None:
         """Fail the tasks that no slot has: the worker is shut down."""
@@ -121,18 +125,20 @@ class Pool:
             slot.shut_down(now)
         self.refuse(now)
 
-    def _hand_out(self, now: float) -> None:
+    def _hand_out(self, now: float, depth: int) -> None:
+        """Share the queue among the slots, up to so many tasks for each; those with the fewest come first."""
         if self.holding:
             return
-        for slot in self.slots:
-            if self._queue and slot.is_idle:
-                slot.give(self._queue.popleft(), now)
-        for slot in self.slots:
-            while self._queue and len(slot.tasks) < self._depth and slot.is_quick(now):
-                slot.give(self._queue.popleft(), now)
-        if not self._queue and any(slot.is_idle for slot in self.slots):
+        ready = sorted((slot for slot in self.slots if slot.is_ready), key=lambda slot: slot.load)
+        if self._queue and ready and ready[0].load < depth:
+            fair = math.ceil((len(self._queue) + sum(slot.load for slot in ready)) / len(ready))
+            for slot in ready:
+                room = min(fair, slot.find_depth(now, depth)) - slot.load
+                if self._queue and room > 0:
+                    slot.give([self._queue.popleft() for _ in range(min(room, len(self._queue)))], now)
+        if not self._queue and any(not slot.load for slot in ready):
             # A task that was sent ahead waits behind one that takes long, and this slot has nothing to do.
-            for slot in self.slots:
+            for slot in ready:
                 if not slot.is_quick(now):
                     slot.recall()
 

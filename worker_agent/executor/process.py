@@ -1,15 +1,17 @@
 """A guest process as the agent sees it: starting it, talking to it, ending it."""
 
 import os
-import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import worker_agent
-from worker_agent.executor.frames import Frame, FrameError, FromGuests, pack, read_reports
+from worker_agent.executor.frames import Frame, FrameError, FromGuests, pack_into, read_reports
+from worker_agent.executor.marker import MARKER_BYTES, Marker
 
 _RECEIVE_BYTES = 262_144
 _LAST_WORDS_BYTES = 4000
@@ -35,7 +37,7 @@ class GuestProcess:
         self.link.setblocking(False)
         with far_end:
             try:
-                self._process = self._launch(far_end.fileno(), compiled)
+                self._process, self._marker = self._launch(far_end.fileno(), compiled)
             except OSError:
                 self.link.close()
                 raise
@@ -45,17 +47,23 @@ class GuestProcess:
         return self._process.pid
 
     @property
+    def working_on(self) -> int:
+        """The key of the task that it began last, also when it is dead; 0: it began none."""
+        return self._marker.get()
+
+    @property
     def has_mail(self) -> bool:
         """There are bytes that the process did not take yet."""
         return bool(self._outbox)
 
     def awaited_events(self) -> int:
-        """Return the events of ``select.poll`` on ``link`` that matter now."""
-        return select.POLLIN | (select.POLLOUT if self._outbox else 0)
+        """Return the events of ``selectors`` on ``link`` that matter now."""
+        return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
 
-    def send(self, frame: Frame) -> None:
-        """Send a frame, as far as the process takes it now; ``flush`` sends the rest."""
-        self._outbox += pack(frame)
+    def send(self, *frames: Frame) -> None:
+        """Send frames, as far as the process takes them now; ``flush`` sends the rest."""
+        for frame in frames:
+            pack_into(self._outbox, frame)
         self.flush()
 
     def flush(self) -> None:
@@ -75,6 +83,8 @@ class GuestProcess:
         try:
             while data := self.link.recv(_RECEIVE_BYTES):
                 frames += self._reader.feed(data)
+                if len(data) < _RECEIVE_BYTES:
+                    return frames, True
         except BlockingIOError:
             return frames, True
         except (OSError, FrameError):
@@ -98,19 +108,22 @@ class GuestProcess:
         except subprocess.TimeoutExpired:
             return self.kill()
 
-    def _launch(self, link_fd: int, compiled: Path) -> "subprocess.Popen[bytes]":
-        with self._last_words.open("wb") as stderr:
-            return subprocess.Popen(  # noqa: S603  # our own program, in our own interpreter
-                [*_PROGRAM, str(link_fd), str(os.getpid()), str(compiled)],
+    def _launch(self, link_fd: int, compiled: Path) -> "tuple[subprocess.Popen[bytes], Marker]":
+        with self._last_words.open("wb") as stderr, tempfile.TemporaryFile() as memory:
+            memory.truncate(MARKER_BYTES)
+            marker = Marker(memory.fileno())
+            process = subprocess.Popen(  # noqa: S603  # our own program, in our own interpreter
+                [*_PROGRAM, str(link_fd), str(memory.fileno()), str(os.getpid()), str(compiled)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                pass_fds=[link_fd],
+                pass_fds=[link_fd, memory.fileno()],
                 # Nothing of the agent's environment: it may hold tokens.
                 env={"PYTHONPATH": str(_SOURCE), "PATH": os.defpath, "LANG": "C.UTF-8"},
                 # A Ctrl-C in the agent's terminal is for the agent.
                 start_new_session=True,
             )
+            return process, marker
 
     def _wait(self, seconds: float) -> str:
         code = self._process.wait(seconds)

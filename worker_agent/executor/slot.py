@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from piecework.protocol.codes import ErrorKind
@@ -28,6 +28,8 @@ HALT_WITHIN_S = 1.0
 """So soon a cancelled guest has ended, or its process is killed."""
 QUICK_S = 0.05
 """A task is sent ahead of its turn only to a process whose tasks are quicker than this."""
+AHEAD_S = 0.005
+"""A quick process has about so much work at hand, so that it does not wait for the next task."""
 MAX_RESTART_DELAY_S = 30.0
 
 
@@ -71,7 +73,8 @@ class Slot:
         self._start_at = -math.inf
         """When to start the next process; while one starts: when to give it up."""
         self._failed_starts = 0
-        self._last_wall_s = math.inf
+        self._usual_wall_s = math.inf
+        """How long its tasks took, wall time; the last counts an eighth."""
 
     @property
     def is_ready(self) -> bool:
@@ -84,6 +87,11 @@ class Slot:
         return self._ready and not self._tasks
 
     @property
+    def load(self) -> int:
+        """How many tasks it has; one of them runs."""
+        return len(self._tasks)
+
+    @property
     def tasks(self) -> tuple[Assignment, ...]:
         """Its tasks; the first of them runs."""
         return tuple(self._tasks)
@@ -92,7 +100,13 @@ class Slot:
         """Tell whether a task sent ahead would soon have its turn."""
         head = self._tasks[0] if self._tasks else None
         begun_at = None if head is None else head.begun_at
-        return self._ready and self._last_wall_s < QUICK_S and (begun_at is None or now < begun_at + QUICK_S)
+        return self._ready and self._usual_wall_s < QUICK_S and (begun_at is None or now < begun_at + QUICK_S)
+
+    def find_depth(self, now: float, limit: int) -> int:
+        """Return how many tasks it should have, the running one included; 1 unless it is quick."""
+        if not self.is_quick(now):
+            return 1
+        return max(2, min(limit, round(AHEAD_S / max(self._usual_wall_s, AHEAD_S / limit))))
 
     def next_due_at(self, now: float) -> float:
         """Return when ``tend`` has something to do, unless something else happens before."""
@@ -105,21 +119,22 @@ class Slot:
             due = min(due, begun_at + QUICK_S)
         return due
 
-    def give(self, task: Assignment, now: float) -> None:
-        """Assign one more task to the process, which must be ready."""
+    def give(self, tasks: Sequence[Assignment], now: float) -> None:
+        """Assign more tasks to the process, which must be ready."""
         assert self.process is not None
-        task.reset()
-        self._tasks.append(task)
-        self.process.send(task.frame())
-        if len(self._tasks) == 1:
-            self._begin_first(now)
+        for task in tasks:
+            task.reset()
+        self._tasks.extend(tasks)
+        self.process.send(*[task.frame() for task in tasks])
+        self._begin_first(now)
 
     def recall(self) -> None:
         """Ask for the tasks that did not begin. They come back as news, or begin."""
-        for task in list(self._tasks)[1:]:
-            if self.process is not None and not (task.recall or task.kept or task.halted):
+        ahead = [task for task in self.tasks[1:] if not (task.recall or task.kept or task.halted)]
+        if self.process is not None and ahead:
+            for task in ahead:
                 task.recall = True
-                self.process.send(Recall(task.key))
+            self.process.send(*[Recall(task.key) for task in ahead])
 
     def halt(self, task: Assignment, now: float) -> None:
         """Stop a task of this slot, wherever it stands. Safe to repeat."""
@@ -175,12 +190,12 @@ class Slot:
         if isinstance(frame, Ready):
             self._ready, self._failed_starts = True, 0
             return
-        task = next((task for task in self._tasks if task.key == frame.key), None)
+        task = self._find(frame.key)
         if task is None:
             return
         match frame:
             case Done():
-                self._last_wall_s = now - (task.begun_at or now)
+                self._note_wall(frame.usage.wall_s, task, now)
                 self._remove(task, now)
                 self._finish(task, task.complete(frame))
             case Logged():
@@ -196,19 +211,37 @@ class Slot:
             case Kept():
                 task.recall, task.kept = False, True
 
+    def _find(self, key: int) -> Assignment | None:
+        # Most reports are about the first, and many about the others would be slow to find.
+        if self._tasks and self._tasks[0].key == key:
+            return self._tasks[0]
+        return next((task for task in self._tasks if task.key == key), None)
+
+    def _note_wall(self, wall_s: float | None, task: Assignment, now: float) -> None:
+        if wall_s is None:
+            wall_s = now - (task.begun_at or now)
+        known = self._usual_wall_s if self._usual_wall_s < math.inf else wall_s
+        self._usual_wall_s = known + (wall_s - known) / 8
+
     def _remove(self, task: Assignment, now: float) -> None:
-        self._tasks.remove(task)
+        if task is self._tasks[0]:
+            self._tasks.popleft()
+        else:
+            self._tasks.remove(task)
         self._begin_first(now)
 
     def _begin_first(self, now: float) -> None:
         if self._tasks and self._tasks[0].begun_at is None:
-            self._tasks[0].begin(now, self._patience.grace_s)
+            first = self._tasks[0]
+            first.begin(now, self._patience.grace_s)
+            if first.halted:
+                first.deadline_at = min(first.deadline_at, now + HALT_WITHIN_S)
 
     def _end_overdue(self, now: float) -> None:
-        """Kill the process because its first task is overdue."""
+        """Kill the process because its task is overdue."""
         assert self.process is not None
         self.process.kill()
-        task = self._tasks[0]
+        task = self._find_culprit()
         if task.halted:
             result = task.cancel(now)
         elif task.loading:
@@ -217,7 +250,7 @@ class Slot:
         else:
             message = f"it ran longer than its limit of {task.bounds.timeout_s:g} s, and could only be killed"
             result = task.fail(ErrorKind.TIMEOUT, message, now)
-        self._lose_first(result, now)
+        self._lose(task, result, now)
 
     def _mourn(self, now: float) -> None:
         """Deal with a process that ended by itself: only the task that it worked on can have done that."""
@@ -228,15 +261,21 @@ class Slot:
         elif not self._tasks:
             self._drop_process()
         else:
-            task = self._tasks[0]
+            task = self._find_culprit()
             doing = "loading the module" if task.loading else "running the guest"
             message = f"the process ended while {doing}: {end}"
             result = task.cancel(now) if task.halted else task.fail(ErrorKind.TRAP, message, now, trace=words)
-            self._lose_first(result, now)
+            self._lose(task, result, now)
 
-    def _lose_first(self, result: Result, now: float) -> None:
-        """Finish the first task, whose process is gone; the others did not begin."""
-        self._finish(self._tasks.popleft(), result)
+    def _find_culprit(self) -> Assignment:
+        """Return the task that the process worked on. It may have ended others before, and not said so."""
+        assert self.process is not None
+        return self._find(self.process.working_on) or self._tasks[0]
+
+    def _lose(self, task: Assignment, result: Result, now: float) -> None:
+        """Finish the task that the process worked on, which is gone; the others have no results."""
+        self._tasks.remove(task)
+        self._finish(task, result)
         self._drop_process()
         others = list(self._tasks)
         self._tasks.clear()
@@ -256,7 +295,7 @@ class Slot:
     def _drop_process(self) -> None:
         self.process, self._ready = None, False
         self._start_at = -math.inf
-        self._last_wall_s = math.inf
+        self._usual_wall_s = math.inf
 
     def _note_failed_start(self, reason: str, now: float) -> None:
         self._drop_process()

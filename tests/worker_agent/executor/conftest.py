@@ -24,9 +24,10 @@ class ScriptedProcess:
         self.end = "exit code 0"
         self.last_words = ""
         self.has_mail = False
+        self.working_on = 0
 
-    def send(self, frame):
-        self.sent.append(frame)
+    def send(self, *frames):
+        self.sent.extend(frames)
 
     def flush(self):
         pass

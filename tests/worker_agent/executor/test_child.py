@@ -9,6 +9,7 @@ import pytest
 
 from worker_agent.executor.child import serve
 from worker_agent.executor.frames import Done, Halt, Loaded, Loading, Logged, Ready, pack, read_reports
+from worker_agent.executor.marker import Marker
 
 
 class Session:
@@ -20,7 +21,7 @@ class Session:
         near, self.far = link
         self.near = near
         self.near.settimeout(10)
-        self.thread = threading.Thread(target=serve, args=(self.far, compiled, self.gone.set))
+        self.thread = threading.Thread(target=serve, args=(self.far, Marker(), compiled, self.gone.set))
         self.thread.start()
 
     def send(self, *frames):

@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from worker_agent.executor.desk import Desk
-from worker_agent.executor.frames import Done, Halt, Kept, Ready, Recall, Returned, pack, read_reports
+from worker_agent.executor.desk import OUTBOX_BYTES, SYNC_S, Desk
+from worker_agent.executor.frames import Done, Halt, Kept, Logged, Ready, Recall, Returned, pack, read_reports
+from worker_agent.executor.marker import Marker
 from worker_agent.runtimes.stopping import StopReason
 
 
@@ -32,7 +33,7 @@ class Agent:
 def pair():
     near, far = socket.socketpair()
     with near, far:
-        yield Agent(near), Desk(far)
+        yield Agent(near), Desk(far, Marker(), clock=lambda: 1000.0)
 
 
 @pytest.fixture
@@ -55,7 +56,60 @@ def test_desk_is_busy_from_take_to_done(pair, make_assigns):
     assert desk.busy
     desk.done(Ready(7))
     assert not desk.busy
+    assert desk.poll()
     assert agent.hear() == [Ready(7)]
+
+
+def test_reports_travel_together_and_none_waits_when_there_is_nothing_to_do(pair, make_assigns):
+    agent, desk = pair
+    agent.send(*make_assigns(3))
+    for key in (1, 2):
+        desk.take()
+        desk.done(Ready(key))
+    desk.take()
+    agent.link.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        agent.link.recv(1)
+    desk.done(Ready(3))
+    agent.link.settimeout(5)
+    thread = threading.Thread(target=desk.take)
+    thread.start()
+    assert agent.hear() == [Ready(1), Ready(2), Ready(3)]
+    agent.send(*make_assigns(1))
+    thread.join(5)
+
+
+def test_report_does_not_wait_for_the_end_of_a_task_that_begins_later(make_assigns):
+    near, far = socket.socketpair()
+    now = 1000.0
+    with near, far:
+        agent, desk = Agent(near), Desk(far, Marker(), clock=lambda: now)
+        agent.send(*make_assigns(2))
+        desk.take()
+        now += SYNC_S
+        desk.done(Ready(1))
+        desk.take()
+        assert agent.hear() == [Ready(1)]
+
+
+def test_long_report_is_sent_at_once(pair, make_assigns):
+    agent, desk = pair
+    agent.send(*make_assigns(2))
+    desk.take()
+    desk.done(Logged(1, b"x" * OUTBOX_BYTES, 0))
+    assert len(agent.hear()) == 1
+
+
+def test_marker_tells_the_task_in_work(make_assigns):
+    near, far = socket.socketpair()
+    with near, far:
+        marker = Marker()
+        agent, desk = Agent(near), Desk(far, marker)
+        agent.send(*make_assigns(2))
+        assert marker.get() == 0
+        for key in (1, 2):
+            assert desk.take().task.key == marker.get() == key
+            desk.done(Ready(key))
 
 
 def test_take_waits_for_a_task(pair, make_assigns):

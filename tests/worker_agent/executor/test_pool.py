@@ -69,6 +69,26 @@ def test_quick_slots_get_tasks_ahead_of_their_turn(make_scene, make_assignments)
     assert (scene.pool.busy, scene.pool.waiting) == (1, 4)
 
 
+def test_tasks_that_come_one_by_one_go_ahead_together(make_scene, make_assignments):
+    scene = make_scene(slots=1, depth=8)
+    scene.add(*make_assignments(1))
+    scene.finish(scene.processes[0], 1)
+    scene.add(*make_assignments(6))
+    assert scene.assigned() == [[1, 2, 3]]
+    scene.finish(scene.processes[0], 2)
+    assert scene.assigned() == [[1, 2, 3, 4, 5, 6, 7]]
+
+
+def test_quick_slots_share_the_queue(make_scene, make_assignments):
+    scene = make_scene(slots=2, depth=64)
+    scene.add(*make_assignments(2))
+    scene.finish(scene.processes[0], 1)
+    scene.finish(scene.processes[1], 2)
+    scene.add(*make_assignments(20))
+    scene.work()
+    assert [len(keys) for keys in scene.assigned()] == [11, 11]
+
+
 def test_slow_slots_get_no_task_ahead(make_scene, make_assignments):
     scene = make_scene(slots=1)
     scene.add(*make_assignments(4))
@@ -98,6 +118,7 @@ def test_tasks_of_a_dead_process_come_first_again(make_scene, make_assignments):
     scene.finish(scene.processes[0], 1)
     tasks = make_assignments(4)
     scene.add(*tasks)
+    scene.work()
     assert scene.assigned() == [[1, 2, 3, 4]]
     scene.pool.take_finished()
     scene.processes[0].alive = False

@@ -1,7 +1,7 @@
 """Real guest processes: how they start, talk and end."""
 
 import os
-import select
+import selectors
 import signal
 from pathlib import Path
 
@@ -23,9 +23,9 @@ def process(tmp_path):
 def hear_until(process, kind):
     heard, alive = [], True
     while alive and not any(isinstance(frame, kind) for frame in heard):
-        poll = select.poll()
-        poll.register(process.link, process.awaited_events())
-        assert poll.poll(10_000)
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.link, process.awaited_events())
+            assert selector.select(10)
         process.flush()
         frames, alive = process.receive()
         heard += frames

@@ -7,6 +7,7 @@ import pytest
 
 from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Logged, pack, read_reports
+from worker_agent.executor.marker import Marker
 from worker_agent.executor.pulse import LOG_EVERY_S, LOG_PART_BYTES, TICK_S, Pulse
 from worker_agent.runtimes.stopping import StopReason, StopSignal
 from worker_agent.runtimes.streams import LogTail
@@ -17,7 +18,7 @@ class Scene:
 
     def __init__(self, near, far, task):
         self.now, self.near, self.gone = 100.0, near, threading.Event()
-        self.desk = Desk(far)
+        self.desk = Desk(far, Marker())
         self.pulse = Pulse(self.desk, self.gone.set, clock=lambda: self.now)
         self.turn = Turn(task, StopSignal())
         self.log = LogTail(task.bounds.log_bytes)

@@ -55,8 +55,7 @@ class Scene:
         self.slot.read(self.now)
 
     def give(self, *assignments):
-        for assignment in assignments:
-            self.slot.give(assignment, self.now)
+        self.slot.give(assignments, self.now)
 
     def results(self):
         return [(assignment.key, result) for assignment, result in self.news.finished]
@@ -167,6 +166,13 @@ def test_death_costs_the_first_task_only(scene, two_tasks):
     assert two_tasks[1].begun_at is None
 
 
+def test_death_is_blamed_on_the_task_that_the_process_worked_on(scene, two_tasks):
+    scene.process.working_on = 2
+    scene.die("SIGSEGV")
+    assert [(key, result.error.kind) for key, result in scene.results()] == [(2, ErrorKind.TRAP)]
+    assert [task.key for task in scene.news.returned] == [1]
+
+
 def test_what_was_reported_before_death_counts(scene, two_tasks):
     scene.process.reports.append(done(1, b"one"))
     scene.die()
@@ -267,6 +273,26 @@ def test_slot_is_quick_only_after_quick_tasks(scene, two_tasks):
     scene.now += 1
     scene.report(done(2))
     assert not scene.slot.is_quick(scene.now)
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "depth"), [(0.0, 64), (0.0001, 50), (0.001, 5), (0.004, 2), (QUICK_S / 2, 2), (QUICK_S, 1)]
+)
+def test_slot_takes_about_5_ms_of_work(scene, make_assignment, wall_s, depth):
+    assert scene.slot.find_depth(scene.now, 64) == 1
+    scene.give(make_assignment())
+    scene.report(Done(1, b"", False, None, Usage(wall_s=wall_s), b"", 0))
+    assert scene.slot.find_depth(scene.now, 64) == depth
+
+
+def test_one_slow_task_ends_the_sending_ahead_for_a_while(scene, make_assignment):
+    scene.give(*[make_assignment() for _ in range(20)])
+    depths = []
+    for key in range(1, 21):
+        scene.report(Done(key, b"", False, None, Usage(wall_s=1.0 if key == 2 else 0.001), b"", 0))
+        depths.append(scene.slot.find_depth(scene.now, 64))
+    assert depths[:3] == [5, 1, 1]
+    assert depths[-1] == 2
 
 
 def test_process_that_never_gets_ready_is_given_up(make_process):
