@@ -111,20 +111,25 @@ class Parts:
             terms=self.terms,
             on_drain=on_drain,
         )
-        hoard = HoardWatch(shared.ledger, self.executor, self.brakes, self.appetite, shared.clock)
-        stall = StallWatch(self.contracting, settings.stall_exit_s, shared.clock, on_stall)
-        self.watches = {
-            "heartbeat": self.heartbeat.tick,
-            "watch for stuck jobs": hoard.tick,
-            "watch the contract loop": stall.tick,
-            "log sums": self.tally.tick,
-        }
+        self.watches = self._make_watches(settings, shared, on_stall)
         new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s)
         self.loops = (
             new_loop("contract", self.contracting.step),
             new_loop("report", self.reporter.step),
             new_loop("pulse", self.pulse, pause_s=lambda: self.heartbeat.tick_s),
         )
+
+    def _make_watches(
+        self, settings: Settings, shared: Shared, on_stall: Callable[[], None]
+    ) -> dict[str, Callable[[], None]]:
+        hoard = HoardWatch(shared.ledger, self.executor, self.brakes, self.appetite, shared.clock)
+        stall = StallWatch(self.contracting, settings.stall_exit_s, shared.clock, on_stall)
+        return {
+            "heartbeat": self.heartbeat.tick,
+            "watch for stuck jobs": hoard.tick,
+            "watch the contract loop": stall.tick,
+            "log sums": self.tally.tick,
+        }
 
     def pulse(self) -> None:
         """Look after leases and loops; called about every second."""
