@@ -52,7 +52,7 @@ run: $(VENV)/.installed-all ## Run a server on port 8000 and an agent on this ma
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## Run the fast tests
 	@echo "Fast tests:"
-	@time $(BIN)/python -m pytest -m "not integration"
+	@time $(BIN)/python -m pytest -m "not integration" --numprocesses auto
 
 .PHONY: test
 test: test-fast ## Run all tests: the fast ones, then those with real servers, agents and databases

@@ -6,7 +6,7 @@ from server.api.endpoint import register_endpoints
 from server.api.errors import register_error_answers
 from server.api.metrics import register_metrics
 from server.api.paths import PlainPaths
-from server.services import Clock, open_services, system_clock
+from server.services import Clock, Services, open_services, system_clock
 from server.settings import Settings
 
 
@@ -16,10 +16,15 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> Flask:
     The caller starts the services (``services.start()``) in the process that answers, and closes them.
     Raises SchemaMismatch or DatabaseAway.
     """
+    return wire_app(open_services(settings, clock))
+
+
+def wire_app(services: Services) -> Flask:
+    """Return an app that answers with these services."""
     from server.api import contracts, data, docs, jobs, lambdas, system, workers  # noqa: F401, PLC0415  # they register
 
     app = Flask(__name__, static_folder=None)
-    app.extensions["piecework"] = open_services(settings, clock)
+    app.extensions["piecework"] = services
     register_endpoints(app)
     register_metrics(app)
     register_error_answers(app)

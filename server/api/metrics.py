@@ -28,7 +28,7 @@ def register_metrics(app: Flask) -> None:
     registry = CollectorRegistry()
     app.extensions["piecework-metrics"] = registry
     ProcessCollector(registry=registry)
-    registry.register(_Figures(app.extensions["piecework"]))
+    registry.register(_Figures(app))
     labels = ["method", "path"]
     requests = Counter("piecework_requests", "Requests answered.", [*labels, "status"], registry=registry)
     seconds = Histogram(
@@ -61,11 +61,11 @@ def register_metrics(app: Flask) -> None:
 class _Figures(Collector):
     """What is counted when someone asks, and not before."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, app: Flask) -> None:
+        self._app = app
 
     def collect(self) -> Iterator[Metric]:
-        services = self._services
+        services: Services = self._app.extensions["piecework"]
         states = system.count_jobs(services.database)
         yield _gauge("piecework_jobs", "Jobs that are not final.", {str(k): v for k, v in states.items()})
         seen = system.count_workers(services.database, services.workers, services.clock())

@@ -52,7 +52,7 @@ def postgres_place(tmp_path: Path, postgres_url: str) -> Iterator[Place]:
         connection.execute(EMPTY_ALL)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
 def place(request: pytest.FixtureRequest) -> Place:
     """A fresh place on each database in turn."""
     found: Place = request.getfixturevalue(f"{request.param}_place")

@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 PROGRAM = """
 import logging, sys, structlog
 from server.journal import open_journal

@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from server import create_app
-from server.services import Services, prepare_schema
+from server import wire_app
+from server.services import open_services, prepare_schema
 from server.settings import Settings
 from server.store.database import open_database
 
@@ -42,6 +43,10 @@ class HandClock:
         self.now_ms += round(seconds * 1000)
 
 
+_free_apps: list[Flask] = []
+"""Apps of houses that were closed: wiring one takes longer than opening its services."""
+
+
 @dataclass
 class House:
     """A control server without a network: requests go straight into the Flask app."""
@@ -50,6 +55,8 @@ class House:
     database_url: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     clock: HandClock = field(default_factory=HandClock)
+    fresh: bool = False
+    """Use an app that has counted no request yet."""
 
     def __post_init__(self) -> None:
         if not self.database_url:
@@ -57,13 +64,16 @@ class House:
             if not (self.data / "piecework.db").exists():
                 (self.data / "piecework.db").write_bytes(migrated_file())
         plain = {"data": self.data, "database_url": self.database_url, "synchronous": "OFF"}
-        self.app = create_app(Settings(**plain | self.settings), self.clock)
-        self.services: Services = self.app.extensions["piecework"]
+        self.services = open_services(Settings(**plain | self.settings), self.clock)
+        reused = _free_apps and not self.fresh
+        self.app = _free_apps.pop() if reused else wire_app(self.services)
+        self.app.extensions["piecework"] = self.services
         self.client: FlaskClient = self.app.test_client()
         self._names = itertools.count()
 
     def close(self) -> None:
         self.services.close()
+        _free_apps.append(self.app)
 
     def call(self, method: str, path: str, body: Any = None, *, status: int | None = 200, **more: Any) -> Any:
         """Send a request and return the decoded answer; the status must be the expected one (None: any)."""

@@ -1,6 +1,7 @@
 """Alive, ready, version, runtimes, figures, and the description of the API."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ from piecework.protocol.messages import JobList
 from server.api.docs import marked
 from server.api.endpoint import ENDPOINTS
 from server.api.fielddocs import field_docs, member_docs
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """A server whose app has counted nothing yet."""
+    house = House(tmp_path / "data", fresh=True)
+    yield house
+    house.close()
 
 
 def test_ping_healthz_and_version_answer(house: House):
@@ -96,7 +105,7 @@ def test_metrics_of_unknown_paths_and_methods_share_one_line(house: House):
 
 
 def test_two_apps_count_apart(house: House, tmp_path: Path):
-    other = House(tmp_path / "other")
+    other = House(tmp_path / "other", fresh=True)
     other.call("GET", "/ping")
     other.close()
     assert 'piecework_requests_total{method="GET",path="/ping",status="200"}' not in _figures(house)
