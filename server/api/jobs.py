@@ -3,7 +3,7 @@
 from typing import Literal
 
 import msgspec
-from flask import Response
+from flask import Response, request
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
@@ -140,7 +140,9 @@ def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
 
 @endpoint("POST", "/job/<job>", scope=("submit", "worker"), body=JobUpdate, reply=MessageReply)
 def update(services: Services, id_: Id, body: JobUpdate) -> MessageReply:
-    """Report a result, cancel, pause or resume, the v0.5 way."""
+    """Report a result, or, with scope submit, cancel, pause or resume, the v0.5 way."""
+    if services.updates.is_steering(id_, body):
+        services.access.check("submit", request.headers)
     return MessageReply(message=services.updates.update(id_, body))
 
 

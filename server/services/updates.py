@@ -47,13 +47,9 @@ class Updates:
         """
         job = self._jobs.get(id_)
         self._set_input(job, request)
-        name = request.state_name()
-        if name is None:
+        state = _read_state(request)
+        if state is None:
             return "updated"
-        try:
-            state = parse_state(name)
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from error
         if state is JobState.CANCELLED:
             self._jobs.cancel(id_)
         elif state in {JobState.FINISHED, JobState.FAILED}:
@@ -65,6 +61,17 @@ class Updates:
         else:
             raise BadTransition(f"nobody can set a job to {state}")
         return f"job {id_} is {self._jobs.get(id_).state}"
+
+    def is_steering(self, id_: int, request: JobUpdate) -> bool:
+        """Tell whether an update is a requester's: a worker reports on the job that it runs, and no more.
+
+        Raises JobNotFound or InvalidRequest.
+        """
+        job = self._jobs.get(id_)
+        if job.state is JobState.RUNNING and job.lease_kind != "fenced":
+            return False
+        steers = _read_state(request) in {JobState.CANCELLED, JobState.PAUSED, JobState.ENQUEUED}
+        return steers or _read_id(first_set(request.input)) not in {None, job.input_id}
 
     def _set_input(self, job: Job, request: JobUpdate) -> None:
         """Give a job that has not started another input. Workers repeat the input it has: that changes nothing."""
@@ -136,6 +143,14 @@ def _move(connection: Connection, id_: int, wanted: JobState, now: int) -> Job:
         raise BadTransition(f"job {id_} is {job.state}: it cannot become {wanted}")
     events.add_events(connection, [Event(id_, now, to, attempt=job.attempt)])
     return require_job(connection, id_)
+
+
+def _read_state(request: JobUpdate) -> JobState | None:
+    name = request.state_name()
+    try:
+        return None if name is None else parse_state(name)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def _read_id(ref: object) -> int | None:

@@ -5,6 +5,8 @@ import io
 import pytest
 from house import House
 
+from server.services.access import create_token
+
 
 def v05_contract(house: House, worker: str, **fields):
     return house.call("POST", f"/worker/{worker}/contract", {"id": worker, "tags": [], "timeout": 0} | fields)
@@ -217,3 +219,18 @@ def test_a_final_job_cannot_be_resumed(house: House):
     job = house.submit(house.new_lambda())
     house.call("DELETE", f"/job/{job}")
     assert house.call("POST", f"/job/{job}", {"status": "enqueued"}, status=409)["code"] == 904
+
+
+def test_a_nodes_token_reports_on_jobs_but_does_not_steer_them(house: House):
+    worker, running, waiting = (
+        house.new_worker(),
+        house.submit(house.new_lambda()),
+        house.submit(house.new_lambda()),
+    )
+    v05_contract(house, worker)
+    secret = create_token(house.services.database, "node", "worker", house.clock())
+    house.clock.forward(2)
+    token = {"Authorization": f"Bearer {secret}"}
+    for body in ({"status": "cancelled"}, {"status": "paused"}, {"input": "5"}):
+        assert house.call("POST", f"/job/{waiting}", body, status=403, headers=token)["code"] == 5
+    house.call("POST", f"/job/{running}", {"status": "finished", "output": "0"}, headers=token)
