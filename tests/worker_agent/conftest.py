@@ -17,6 +17,8 @@ from worker_agent.executor.pulse import Pulse
 from worker_agent.executor.workbench import Workbench
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.linkage.direct import DirectLinkage
+from worker_agent.runtimes.linkage.public import PublicLinkage
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.toolchain import Toolchain
 
@@ -57,9 +59,9 @@ def store_code(tmp_path_factory):
     return store
 
 
-@pytest.fixture(scope="session")
-def toolchain(tmp_path_factory):
-    return Toolchain(tmp_path_factory.mktemp("compiled"))
+@pytest.fixture(scope="session", params=[DirectLinkage, PublicLinkage], ids=["direct", "public"])
+def toolchain(request, tmp_path_factory):
+    return Toolchain(tmp_path_factory.mktemp("compiled"), request.param)
 
 
 @pytest.fixture(scope="session")

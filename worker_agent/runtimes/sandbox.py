@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from wasmtime import Engine, Memory, Store, Trap, WasmtimeError
+from wasmtime import Engine, Trap, WasmtimeError
 
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.runtimes.base import Build, Call, Outcome
+from worker_agent.runtimes.linkage import Allowance, Prepared
 from worker_agent.runtimes.stopping import StoppedError
 from worker_agent.runtimes.streams import OutputFullError, ScratchError
 from worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, judge
@@ -22,35 +23,19 @@ ALL_FUEL = 2**63 - 1
 class Sandbox:
     """A store that holds one guest to its bounds. Must be closed; use it with ``with``."""
 
-    def __init__(self, engine: Engine, build: Build, call: Call) -> None:
-        self.store = Store(engine)
+    def __init__(self, engine: Engine, prepared: Prepared, build: Build, call: Call) -> None:
         self._engine = engine
         self._call = call
         self._fuel: int | None = None
-        self._memory: Memory | None = None
-        self._memory_at_start = 0
-        self.store.set_limits(
-            memory_size=call.bounds.memory_bytes,
-            table_elements=TABLE_ELEMENTS,
-            instances=1,
-            tables=TABLES,
-            memories=1,
-        )
-        self.store.set_epoch_deadline(1)
         if build.metered:
             self._fuel = ALL_FUEL if call.bounds.fuel is None else call.bounds.fuel
-            self.store.set_fuel(self._fuel)
+        self.vessel = prepared.open(Allowance(call.bounds.memory_bytes, TABLES, TABLE_ELEMENTS, self._fuel))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.store.close()
-
-    def watch_memory(self, memory: Memory | None) -> None:
-        """Note which memory is the guest's, before it runs; None when it has none."""
-        self._memory = memory
-        self._memory_at_start = self._memory_bytes()
+        self.vessel.close()
 
     def run(self, guest: Callable[[], None]) -> Outcome:
         """Run guest code, whatever it does, and return how it ended."""
@@ -60,16 +45,16 @@ class Sandbox:
             with self._call.stop.interrupting(self._engine.increment_epoch):
                 guest()
         except (Trap, WasmtimeError, GuestFailedError, StoppedError, OutputFullError, ScratchError) as failure:
-            error = judge(failure, self._call, MemoryUse(self._memory_at_start, self._memory_bytes()))
+            error = judge(failure, self._call, MemoryUse(self.vessel.memory_at_start, self._memory_bytes()))
         return Outcome(
             error,
             Usage(
                 wall_s=time.perf_counter() - wall_started,
                 cpu_s=time.thread_time() - cpu_started,
-                fuel=None if self._fuel is None else self._fuel - self.store.get_fuel(),
+                fuel=None if self._fuel is None else self._fuel - self.vessel.read_fuel(),
                 memory_bytes=self._memory_bytes(),
             ),
         )
 
     def _memory_bytes(self) -> int:
-        return 0 if self._memory is None else self._memory.data_len(self.store)
+        return self.vessel.locate_memory()[1]

@@ -10,6 +10,8 @@ import wasmtime
 
 from worker_agent.runtimes.base import Build, Code, LoadError, Shape
 from worker_agent.runtimes.compiled import CompiledStore
+from worker_agent.runtimes.linkage import Linkage, LinkageMaker
+from worker_agent.runtimes.linkage.choice import choose_linkage
 
 MODULE_HEADER = b"\0asm\x01\0\0\0"
 COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
@@ -25,8 +27,10 @@ class Toolchain:
     Belongs to one process: nothing here survives a fork after a module was compiled.
     """
 
-    def __init__(self, compiled: Path) -> None:
+    def __init__(self, compiled: Path, make_linkage: LinkageMaker | None = None) -> None:
+        """Keep machine code in the folder ``compiled``. ``make_linkage`` None: the fastest that works here."""
         self._folder = compiled
+        self._make_linkage = make_linkage
         self._engines: dict[Build, wasmtime.Engine] = {}
 
     def engine(self, build: Build) -> wasmtime.Engine:
@@ -34,6 +38,12 @@ class Toolchain:
         if build not in self._engines:
             self._engines[build] = _make_engine(build)
         return self._engines[build]
+
+    def make_linkage(self, build: Build) -> Linkage:
+        """Return a new linkage, without any function, for a build's engine."""
+        if self._make_linkage is None:
+            self._make_linkage = choose_linkage()
+        return self._make_linkage(self.engine(build))
 
     def load(self, code: Code, build: Build) -> wasmtime.Module:
         """Return a module ready to be instantiated, compiled at most once per node.

@@ -1,5 +1,6 @@
 """A guest that makes exactly the calls that a test tells it to make."""
 
+import ctypes
 import io
 import struct
 
@@ -7,6 +8,7 @@ import pytest
 import wasmtime
 
 from worker_agent.runtimes.base import Bounds, Build, Call
+from worker_agent.runtimes.linkage import Allowance
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
 from worker_agent.runtimes.wasi.guest import Guest
@@ -32,25 +34,22 @@ def make_probe_text():
 class Probe:
     """A guest that calls what the test tells it to call."""
 
-    def __init__(self, host, module, call):
+    def __init__(self, host, prepared, call):
         self.stop, self.output, self.log = call.stop, call.output, call.log
-        self.store = wasmtime.Store(host.linker.engine)
-        self.store.set_epoch_deadline(1)
-        self.exports = host.linker.instantiate(self.store, module).exports(self.store)
-        memory = GuestMemory(self.store)
-        memory.memory = self.exports["memory"]
-        self.guest = Guest.start(call, memory)
+        self.vessel = prepared.open(Allowance(memory_bytes=2**32, tables=1, table_elements=1))
+        self.vessel.instantiate()
+        self.guest = Guest.start(call, GuestMemory(self.vessel))
         self.host = host
 
     def call(self, name, *arguments):
         with self.host.serving(self.guest):
-            return self.exports[name](self.store, *arguments)
+            return self.vessel.call(name, *arguments)
 
     def put(self, place, data):
-        self.exports["memory"].write(self.store, data, place)
+        ctypes.memmove(self.vessel.locate_memory()[0] + place, data, len(data))
 
     def get(self, place, size):
-        return bytes(self.exports["memory"].read(self.store, place, place + size))
+        return ctypes.string_at(self.vessel.locate_memory()[0] + place, size)
 
     def get_u32(self, place):
         return struct.unpack("<I", self.get(place, 4))[0]
@@ -64,7 +63,7 @@ class Probe:
 
 @pytest.fixture(scope="session")
 def host(toolchain):
-    return WasiHost(toolchain.engine(Build()))
+    return WasiHost(toolchain.make_linkage(Build()))
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +73,7 @@ def probe_module(toolchain):
 
 @pytest.fixture
 def make_probe(host, probe_module, tmp_path):
-    probes = []
+    probes, prepared = [], host.linkage.prepare(probe_module)
 
     def make(given=b"", *, args=(), env=None, seed=None, output_bytes=10**7):
         call = Call(
@@ -87,12 +86,13 @@ def make_probe(host, probe_module, tmp_path):
             env=env,
             seed=seed,
         )
-        probes.append(Probe(host, probe_module, call))
+        probes.append(Probe(host, prepared, call))
         return probes[-1]
 
     yield make
     for probe in probes:
-        probe.store.close()
+        probe.vessel.close()
+    prepared.close()
 
 
 @pytest.fixture

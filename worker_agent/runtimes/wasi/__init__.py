@@ -1,8 +1,9 @@
 """The runtime ``wasi``: a WASI preview 1 command. Standard input to standard output; standard error is the log."""
 
-from wasmtime import Func, FuncType, InstancePre, Memory, Module, WasmtimeError
+from wasmtime import FuncType, Module, WasmtimeError
 
 from worker_agent.runtimes.base import Build, Call, Code, LoadError, Outcome, Shape
+from worker_agent.runtimes.linkage import Prepared, Vessel
 from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.toolchain import Toolchain, read_shape
 from worker_agent.runtimes.verdict import GuestFailedError
@@ -28,10 +29,10 @@ class WasiRuntime:
         _check_imports(read_shape(module))
         _check_entry(module)
         if build not in self._hosts:
-            self._hosts[build] = WasiHost(self._toolchain.engine(build))
+            self._hosts[build] = WasiHost(self._toolchain.make_linkage(build))
         host = self._hosts[build]
         try:
-            prepared = host.linker.instantiate_pre(module)
+            prepared = host.linkage.prepare(module)
         except WasmtimeError as error:
             raise LoadError(f"the module cannot be linked: {' '.join(str(error).split())}") from error
         return WasiProgram(module, prepared, host, build)
@@ -40,34 +41,30 @@ class WasiRuntime:
 class WasiProgram:
     """One command, linked with its host."""
 
-    def __init__(self, module: Module, prepared: InstancePre, host: WasiHost, build: Build) -> None:
+    def __init__(self, module: Module, prepared: Prepared, host: WasiHost, build: Build) -> None:
         self._module = module
         self._prepared = prepared
         self._host = host
         self._build = build
 
     def run(self, call: Call) -> Outcome:
-        with Sandbox(self._host.linker.engine, self._build, call) as sandbox:
-            guest = Guest.start(call, GuestMemory(sandbox.store))
-            with self._host.serving(guest):
-                return sandbox.run(lambda: self._enter(sandbox, guest))
+        with Sandbox(self._host.linkage.engine, self._prepared, self._build, call) as sandbox:
+            vessel = sandbox.vessel
+            with self._host.serving(Guest.start(call, GuestMemory(vessel))):
+                return sandbox.run(lambda: _enter(vessel))
 
     def close(self) -> None:
         self._prepared.close()
         self._module.close()
 
-    def _enter(self, sandbox: Sandbox, guest: Guest) -> None:
-        try:
-            exports = self._prepared.instantiate(sandbox.store).exports(sandbox.store)
-            entry, memory = exports[ENTRY], exports.get("memory")
-            assert isinstance(entry, Func)
-            if isinstance(memory, Memory):
-                guest.memory.memory = memory
-                sandbox.watch_memory(memory)
-            entry(sandbox.store)
-        except GuestExitError as end:
-            if end.code != 0:
-                raise GuestFailedError(str(end)) from None
+
+def _enter(vessel: Vessel) -> None:
+    try:
+        vessel.instantiate()
+        vessel.call(ENTRY)
+    except GuestExitError as end:
+        if end.code != 0:
+            raise GuestFailedError(str(end)) from None
 
 
 def _check_imports(shape: Shape) -> None:

@@ -3,11 +3,10 @@
 Source: the witx files of WASI snapshot preview 1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from wasmtime import Caller, Engine, FuncType, Linker, Memory, ValType
-
+from worker_agent.runtimes.linkage import HostFunction, Linkage
 from worker_agent.runtimes.wasi import file_calls, poll_calls, process_calls
 from worker_agent.runtimes.wasi.errno import WasiError
 from worker_agent.runtimes.wasi.guest import Guest, HostCall
@@ -20,14 +19,11 @@ WITHOUT_ANSWER = frozenset({"proc_exit"})
 class WasiHost:
     """Gives the guests of one engine their imports. Serves one guest at a time, in one thread."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.linker = Linker(engine)
+    def __init__(self, linkage: Linkage) -> None:
+        self.linkage = linkage
         self._guest: Guest | None = None
         for name, (parameters, call) in CALLS.items():
-            kinds = [ValType.i32() if letter == "i" else ValType.i64() for letter in parameters]
-            results = [] if name in WITHOUT_ANSWER else [ValType.i32()]
-            function = self._serve(call)
-            self.linker.define_func(INTERFACE, name, FuncType(kinds, results), function, access_caller=True)
+            linkage.define(INTERFACE, name, parameters, self._serve(call), answers=name not in WITHOUT_ANSWER)
 
     @contextmanager
     def serving(self, guest: Guest) -> Iterator[None]:
@@ -38,14 +34,10 @@ class WasiHost:
         finally:
             self._guest = None
 
-    def _serve(self, call: HostCall) -> Callable[..., int | None]:
-        def serve(caller: Caller, *arguments: int) -> int | None:
+    def _serve(self, call: HostCall) -> HostFunction:
+        def serve(*arguments: int) -> int | None:
             guest = self._guest
             assert guest is not None
-            if guest.memory.memory is None:
-                # A start function of the module calls before the host has seen the instance.
-                found = caller.get("memory")
-                guest.memory.memory = found if isinstance(found, Memory) else None
             guest.memory.refresh()
             try:
                 return call(guest, *arguments)

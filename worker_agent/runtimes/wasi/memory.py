@@ -2,10 +2,9 @@
 
 import struct
 from collections.abc import Iterator
-from ctypes import addressof, memmove, string_at
+from ctypes import memmove, string_at
 
-from wasmtime import Memory, Store
-
+from worker_agent.runtimes.linkage import Vessel
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 _U32 = 0xFFFF_FFFF
@@ -23,20 +22,14 @@ class GuestMemory:
     may have moved it. Every method raises WasiError (FAULT) for a place outside of it.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.memory: Memory | None = None
-        """None: the guest has none, or is not instantiated yet."""
-        self._store = store
+    def __init__(self, vessel: Vessel) -> None:
+        self._vessel = vessel
         self._base = 0
         self._size = 0
 
     def refresh(self) -> None:
-        """Find out where the memory is now. It moves only when it grows."""
-        if self.memory is not None:
-            size = self.memory.data_len(self._store)
-            if size != self._size:
-                self._size = size
-                self._base = addressof(self.memory.data_ptr(self._store).contents)
+        """Find out where the memory is now."""
+        self._base, self._size = self._vessel.locate_memory()
 
     def read(self, pointer: int, size: int) -> bytes:
         """Return a copy of ``size`` bytes."""

@@ -1,0 +1,107 @@
+"""CPU time per job inside a guest process, from the frame that assigns it to the report that is ready to send.
+
+No server, no agent, no link: only what running a sandboxed guest costs. The linkages are measured in turns, in one
+process, and the medians are printed. ``python benchmarks/micro/run_path.py [ROUNDS]``
+"""
+
+import hashlib
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+from worker_agent.executor.desk import Desk, Turn
+from worker_agent.executor.frames import Assign, pack
+from worker_agent.executor.marker import Marker
+from worker_agent.executor.pulse import Pulse
+from worker_agent.executor.workbench import Workbench
+from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.linkage.direct import DirectLinkage
+from worker_agent.runtimes.linkage.public import PublicLinkage
+from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.runtimes.toolchain import Toolchain
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+LINKAGES = {"public": PublicLinkage, "direct": DirectLinkage}
+MIB = 1024 * 1024
+
+
+class Case(NamedTuple):
+    """One kind of job, and how many make a round."""
+
+    name: str
+    sample: str
+    given: bytes
+    runs: int
+    output_bytes: int = 16 * MIB
+
+
+CASES = (
+    Case("64 B echo", "echo", b"x" * 64, 1000),
+    Case("1 MB echo", "echo", b"x" * MIB, 40),
+    Case("1 MB printed line by line", "print_forever", b"", 1, MIB),
+)
+
+
+class Bench:
+    """A workbench without an agent."""
+
+    def __init__(self, folder: Path, linkage: str) -> None:
+        self._folder = folder
+        self._near, far = socket.socketpair()
+        pulse = Pulse(Desk(far, Marker()), lambda: None)
+        self._workbench = Workbench(Library(Toolchain(folder, LINKAGES[linkage])), pulse, lambda _report: None)
+
+    def measure(self, case: Case) -> float:
+        """Return the CPU time of one run, seconds: the mean of a round."""
+        task = self._write_task(case)
+        self._run(task)
+        started = time.process_time()
+        for _ in range(case.runs):
+            self._run(task)
+        return (time.process_time() - started) / case.runs
+
+    def _run(self, task: Assign) -> None:
+        report = self._workbench.perform(Turn(task, StopSignal()))
+        assert report.error is None or report.error.kind == "output", report.error
+        pack(report)
+
+    def _write_task(self, case: Case) -> Assign:
+        code = SAMPLES / f"{case.sample}.wasm"
+        return Assign(
+            key=1,
+            runtime="wasi",
+            codex=str(code),
+            checksum=hashlib.sha256(code.read_bytes()).hexdigest(),
+            input=case.given,
+            input_path="",
+            spool=str(self._folder / "spool"),
+            bounds=Bounds(output_bytes=case.output_bytes),
+            args=(),
+            env={},
+            seed=None,
+        )
+
+
+def main(rounds: int) -> None:
+    """Measure every case under every linkage."""
+    seen: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        benches = {name: Bench(Path(folder), name) for name in LINKAGES}
+        for _ in range(rounds):
+            for case in CASES:
+                for name, bench in benches.items():
+                    seen[case.name, name].append(bench.measure(case))
+    print(f"{'CPU µs per job':28}" + "".join(f"{name:>10}" for name in LINKAGES))
+    for case in CASES:
+        medians = [statistics.median(seen[case.name, name]) * 1e6 for name in LINKAGES]
+        print(f"{case.name:28}" + "".join(f"{median:10.0f}" for median in medians))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -1,0 +1,127 @@
+"""What both linkages do alike, beyond what running guests shows, and which one is chosen."""
+
+import pytest
+import structlog.testing
+import wasmtime
+
+from worker_agent.runtimes.base import Build
+from worker_agent.runtimes.linkage import Allowance, capi, choice
+from worker_agent.runtimes.linkage.direct import DirectLinkage
+from worker_agent.runtimes.linkage.public import PublicLinkage
+
+ALLOWANCE = Allowance(memory_bytes=1 << 20, tables=1, table_elements=10)
+SOURCE = """
+(module
+  (import "host" "mix" (func $mix (param i64 i32 i64) (result i32)))
+  (import "host" "quiet" (func $quiet))
+  (memory (export "memory") 1)
+  (table (export "table") 1 funcref)
+  (func (export "mix") (param i64 i32 i64) (result i32)
+    (call $mix (local.get 0) (local.get 1) (local.get 2)))
+  (func (export "quiet") (call $quiet))
+  (func (export "spin") (loop $again (br $again)))
+  (func (export "odd") (param i64) (result i64) (local.get 0)))
+"""
+
+
+@pytest.fixture(params=[DirectLinkage, PublicLinkage], ids=["direct", "public"])
+def make_vessel(request, toolchain):
+    engine = toolchain.engine(Build())
+    module = wasmtime.Module(engine, SOURCE)
+    opened = []
+
+    def make(mix=max, quiet=lambda: None):
+        linkage = request.param(engine)
+        linkage.define("host", "mix", "IiI", mix, answers=True)
+        linkage.define("host", "quiet", "", quiet, answers=False)
+        prepared = linkage.prepare(module)
+        vessel = prepared.open(ALLOWANCE)
+        opened.extend([vessel, prepared])
+        vessel.instantiate()
+        return vessel
+
+    yield make
+    for each in opened:
+        each.close()
+        each.close()
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 0), (-1, -2, -3), (2**63 - 1, 2**31 - 1, -(2**63)), (1 << 32, 1, 5)])
+def test_numbers_arrive_as_they_were_passed(make_vessel, numbers):
+    heard = []
+
+    def mix(*given):
+        heard.append(given)
+        return given[1]
+
+    assert make_vessel(mix).call("mix", *numbers) == numbers[1]
+    assert heard == [numbers]
+
+
+def test_call_without_an_answer_returns_none(make_vessel):
+    assert make_vessel().call("quiet") is None
+
+
+def test_wrong_number_of_arguments_is_an_error(make_vessel):
+    with pytest.raises((TypeError, wasmtime.WasmtimeError)):
+        make_vessel().call("mix", 1)
+
+
+def test_what_a_host_function_raises_ends_the_guest_and_the_next_call_works(make_vessel):
+    answers = iter([ValueError("no"), KeyboardInterrupt(), None])
+
+    def quiet():
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+
+    vessel = make_vessel(quiet=quiet)
+    with pytest.raises(ValueError, match="no"):
+        vessel.call("quiet")
+    with pytest.raises(KeyboardInterrupt):
+        vessel.call("quiet")
+    assert vessel.call("quiet") is None
+
+
+def test_guests_side_by_side_have_memories_of_their_own(make_vessel):
+    outer, inner = make_vessel(), make_vessel()
+    assert outer.locate_memory()[0] != inner.locate_memory()[0]
+    assert outer.memory_at_start == inner.memory_at_start == 65_536
+
+
+def test_closing_is_safe_to_repeat_and_costs_other_guests_nothing(make_vessel):
+    vessel = make_vessel()
+    vessel.close()
+    vessel.close()
+    assert make_vessel().call("mix", 1, 2, 3) == 3
+
+
+def test_direct_linkage_is_chosen():
+    assert choice.choose_linkage() is DirectLinkage
+
+
+@pytest.mark.parametrize("linkage", [DirectLinkage, PublicLinkage])
+def test_linkages_pass_their_check(linkage):
+    choice.check_linkage(linkage)
+
+
+def test_other_version_gets_the_public_linkage(monkeypatch):
+    monkeypatch.setattr(capi, "WRITTEN_FOR", "1.2.3")
+    with structlog.testing.capture_logs() as logs:
+        assert choice.choose_linkage() is PublicLinkage
+    assert "written for wasmtime 1.2.3" in logs[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [("memory_size", lambda *_: 0), ("define", lambda *_: None), ("make_trap", lambda _: ValueError("nonsense"))],
+)
+def test_linkage_that_does_not_do_what_it_should_is_not_chosen(monkeypatch, name, broken):
+    monkeypatch.setattr(capi, name, broken)
+    with structlog.testing.capture_logs() as logs:
+        assert choice.choose_linkage() is PublicLinkage
+    assert len(logs) == 1
+
+
+def test_installed_wasmtime_is_the_one_that_the_direct_linkage_is_for():
+    choice.check_version(capi.WRITTEN_FOR)

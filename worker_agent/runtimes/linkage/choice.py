@@ -1,0 +1,101 @@
+"""Which linkage a process uses: the direct one where it fits the installed wasmtime, else the public one."""
+
+from importlib import import_module
+from importlib.metadata import version
+
+import structlog
+from wasmtime import Config, Engine, Module, Trap, TrapCode
+
+from worker_agent.runtimes.linkage import Allowance, LinkageMaker, Vessel
+from worker_agent.runtimes.linkage.public import PublicLinkage
+
+_PAGE_BYTES = 65_536
+_PROBE = """
+(module
+  (import "host" "add" (func $add (param i32 i64) (result i32)))
+  (import "host" "fail" (func $fail))
+  (memory (export "memory") 2)
+  (func (export "add") (param i32) (result i32) (call $add (local.get 0) (i64.const -5000000000)))
+  (func (export "fail") (call $fail))
+  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+  (func (export "trap") unreachable))
+"""
+_ALLOWANCE = Allowance(memory_bytes=3 * _PAGE_BYTES, tables=1, table_elements=1)
+
+_log = structlog.get_logger(__name__)
+
+
+class UnfitLinkageError(Exception):
+    """The linkage does not do what it should."""
+
+
+class _HostError(Exception):
+    """What the probe's host raises."""
+
+
+def choose_linkage() -> LinkageMaker:
+    """Return the fastest linkage that works here."""
+    try:
+        # It may not even load, beside another wasmtime.
+        direct = import_module("worker_agent.runtimes.linkage.direct")
+        check_version(direct.capi.WRITTEN_FOR)
+        check_linkage(direct.DirectLinkage)
+    except Exception as error:  # noqa: BLE001  # whatever does not fit: the other linkage does
+        _log.warning("guests are called the slow way", reason=f"{type(error).__name__}: {error}")
+        return PublicLinkage
+    chosen: LinkageMaker = direct.DirectLinkage
+    return chosen
+
+
+def check_version(wanted: str) -> None:
+    """Raise UnfitLinkageError when another wasmtime is installed than the one with this version."""
+    found = version("wasmtime")
+    if found != wanted:
+        raise UnfitLinkageError(f"it is written for wasmtime {wanted}, not {found}")
+
+
+def check_linkage(make: LinkageMaker) -> None:
+    """Run a small guest under a linkage. Raises UnfitLinkageError, or anything else, when that goes wrong."""
+    config = Config()
+    config.epoch_interruption = True
+    engine = Engine(config)
+    linkage = make(engine)
+    linkage.define("host", "add", "iI", lambda left, right: left + right // 1_000_000, answers=True)
+    linkage.define("host", "fail", "", _fail, answers=False)
+    with Module(engine, _PROBE) as module:
+        prepared = linkage.prepare(module)
+        vessel = prepared.open(_ALLOWANCE)
+        try:
+            _check_vessel(vessel)
+        finally:
+            vessel.close()
+            prepared.close()
+
+
+def _check_vessel(vessel: Vessel) -> None:
+    vessel.instantiate()
+    seen = (
+        vessel.call("add", -7),
+        vessel.memory_at_start // _PAGE_BYTES,
+        vessel.call("grow", 1),
+        vessel.locate_memory()[1] // _PAGE_BYTES,
+        vessel.call("grow", 1),
+        _find_end(vessel, "trap"),
+        _find_end(vessel, "fail"),
+    )
+    if seen != (-5007, 2, 2, 3, -1, TrapCode.UNREACHABLE, _HostError):
+        raise UnfitLinkageError(f"its probe ended with {seen}")
+
+
+def _fail() -> None:
+    raise _HostError
+
+
+def _find_end(vessel: Vessel, name: str) -> object:
+    try:
+        vessel.call(name)
+    except Trap as trap:
+        return trap.trap_code
+    except _HostError:
+        return _HostError
+    return None

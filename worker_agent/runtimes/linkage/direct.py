@@ -1,0 +1,225 @@
+"""The linkage that calls wasmtime's C API, without the wrappers. ``choice`` decides whether it may be used."""
+
+from ctypes import addressof, c_int32, c_int64
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol
+
+from wasmtime import Engine, FuncType, InstancePre, Linker, Module, ValType
+
+from worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction, capi
+
+
+class _Export(NamedTuple):
+    """An exported function."""
+
+    place: int
+    """Among all exports."""
+    values: Any
+    """Array for its parameters and results."""
+    values_at: int
+    size: int
+    """Of values: as many as it has parameters or results."""
+    parameters: int
+    answers: bool
+
+
+class _Values(Protocol):
+    """A pointer to an array of values, as a host function gets it."""
+
+    def __getitem__(self, index: int) -> int: ...
+
+    def __setitem__(self, index: int, value: int) -> None: ...
+
+
+class DirectLinkage:
+    """See ``Linkage``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.engine_at = capi.find_address(engine)
+        self.vessel: DirectVessel | None = None
+        """Whose guest runs."""
+        self.failure: BaseException | None = None
+        """What a host function raised."""
+        self._linker = Linker(engine)
+        self._callbacks: list[Any] = []
+        """wasmtime has only their addresses: here they are kept alive."""
+
+    def define(self, module: str, name: str, parameters: str, call: HostFunction, *, answers: bool) -> None:
+        kinds = [ValType.i32() if letter == "i" else ValType.i64() for letter in parameters]
+        kind = FuncType(kinds, [ValType.i32()] if answers else [])
+        callback = capi.Callback(self._serve(parameters, call, answers=answers))
+        self._callbacks.append(callback)
+        capi.define(self._linker, module, name, kind, callback)
+
+    def prepare(self, module: Module) -> "DirectPrepared":
+        return DirectPrepared(self, self._linker.instantiate_pre(module), module)
+
+    def _serve(self, parameters: str, call: HostFunction, *, answers: bool) -> Any:
+        """Return what wasmtime calls: it must not raise."""
+        read = _make_reader(parameters)
+
+        def serve(_data: int, caller: int, values: _Values, _count: int) -> int | None:
+            try:
+                vessel = self.vessel
+                if vessel is not None and not vessel.memory_at:
+                    # A start function of the module calls before the host has seen the instance.
+                    vessel.find_memory_of(caller)
+                answer = call(*read(values))
+                if answers and answer is not None:
+                    values[0] = answer
+            except BaseException as failure:  # noqa: BLE001  # raised again when the guest has ended
+                self.failure = failure
+                trap: int = capi.trap_new(b"host function failed", 20)
+                return trap
+            return None
+
+        return serve
+
+
+class DirectPrepared:
+    """See ``Prepared``."""
+
+    def __init__(self, linkage: DirectLinkage, instance: InstancePre, module: Module) -> None:
+        self.linkage = linkage
+        self.at = capi.find_address(instance)
+        self.exports = _list_functions(module)
+        names = [export.name for export in module.exports]
+        self.memory_index = names.index(MEMORY) if MEMORY in names else None
+        self._instance = instance
+
+    def open(self, allowance: Allowance) -> "DirectVessel":
+        return DirectVessel(self, allowance)
+
+    def close(self) -> None:
+        self._instance.close()
+
+
+class DirectVessel:
+    """See ``Vessel``."""
+
+    __slots__ = (
+        "_context",
+        "_linkage",
+        "_located",
+        "_prepared",
+        "_room",
+        "_room_at",
+        "_store",
+        "memory_at",
+        "memory_at_start",
+    )
+
+    def __init__(self, prepared: DirectPrepared, allowance: Allowance) -> None:
+        self.memory_at = 0
+        """Where the description of its memory is; 0: it has none."""
+        self.memory_at_start = 0
+        self._located = (0, 0)
+        self._prepared = prepared
+        self._linkage = prepared.linkage
+        self._room = capi.Room()
+        self._room_at = addressof(self._room)
+        self._store: int | None = capi.store_new(prepared.linkage.engine_at, None, None)
+        self._context: int = capi.store_context(self._store)
+        capi.store_limiter(self._store, allowance.memory_bytes, allowance.table_elements, 1, allowance.tables, 1)
+        capi.set_epoch_deadline(self._context, 1)
+        if allowance.fuel is not None:
+            capi.raise_error(capi.set_fuel(self._context, allowance.fuel))
+
+    def instantiate(self) -> None:
+        linkage, room_at = self._linkage, self._room_at
+        linkage.vessel = self
+        error = capi.instantiate(self._prepared.at, self._context, room_at, room_at + capi.TRAP)
+        if error or self._room.trap:
+            self._raise(error)
+        self.memory_at = 0
+        index = self._prepared.memory_index
+        if index is not None:
+            self._fetch(index, capi.MEMORY)
+            self._note_memory()
+            _, self.memory_at_start = self.locate_memory()
+
+    def call(self, name: str, *arguments: int) -> int | None:
+        export, room_at = self._prepared.exports[name], self._room_at
+        if len(arguments) != export.parameters:
+            raise TypeError(f"{name} takes {export.parameters} arguments")
+        for place, argument in enumerate(arguments):
+            export.values[2 * place] = argument
+        self._linkage.vessel = self
+        self._fetch(export.place, capi.FUNCTION)
+        function_at = room_at + capi.FUNCTION + capi.OF
+        error = capi.call(self._context, function_at, export.values_at, export.size, room_at + capi.TRAP)
+        if error or self._room.trap:
+            self._raise(error)
+        return c_int32(export.values[0]).value if export.answers else None
+
+    def locate_memory(self) -> tuple[int, int]:
+        if not self.memory_at:
+            return 0, 0
+        size = capi.memory_size(self._context, self.memory_at)
+        if size != self._located[1]:
+            # It moves only when it grows.
+            self._located = capi.memory_data(self._context, self.memory_at), size
+        return self._located
+
+    def read_fuel(self) -> int:
+        capi.raise_error(capi.get_fuel(self._context, self._room_at + capi.FUEL))
+        return int(self._room.fuel)
+
+    def find_memory_of(self, caller: int) -> None:
+        """Note the memory of the instance that calls the host."""
+        if capi.get_export_of_caller(caller, MEMORY.encode(), len(MEMORY), self._room_at + capi.MEMORY):
+            self._note_memory()
+
+    def close(self) -> None:
+        if self._store is not None:
+            capi.store_delete(self._store)
+            self._store = None
+            self.memory_at = 0
+
+    def _fetch(self, index: int, offset: int) -> None:
+        at = self._room_at
+        capi.get_export(self._context, at, index, at + capi.NAME, at + capi.NAME_SIZE, at + offset)
+
+    def _note_memory(self) -> None:
+        if self._room.memory.kind == capi.MEMORY_KIND:
+            self.memory_at = self._room_at + capi.MEMORY + capi.OF
+
+    def _raise(self, error: int | None) -> None:
+        """Raise what ended the guest: an exception of a host function, an error, or a trap."""
+        trap, self._room.trap = self._room.trap, None
+        failure, self._linkage.failure = self._linkage.failure, None
+        if failure is not None:
+            if trap:
+                capi.trap_delete(trap)
+            if error:
+                capi.error_delete(error)
+            raise failure
+        capi.raise_error(error)
+        raise capi.make_trap(trap)
+
+
+def _list_functions(module: Module) -> dict[str, _Export]:
+    found = {}
+    for index, export in enumerate(module.exports):
+        if isinstance(kind := export.type, FuncType):
+            parameters, results = len(kind.params), len(kind.results)
+            count = max(parameters, results)
+            values = (c_int64 * (2 * max(1, count)))()
+            found[export.name] = _Export(index, values, addressof(values), count, parameters, bool(results))
+    return found
+
+
+def _make_reader(parameters: str) -> Any:
+    """Return a function that reads arguments of these types from an array of values."""
+    places = [capi.VALUE_WORDS * place for place in range(len(parameters))]
+    if "I" not in parameters and len(places) > 1:
+        return itemgetter(*places)
+
+    def read(values: _Values) -> list[int]:
+        return [
+            values[place] if letter == "i" else (values[place] & 0xFFFF_FFFF) | (values[place + 1] << 32)
+            for place, letter in zip(places, parameters, strict=True)
+        ]
+
+    return read
