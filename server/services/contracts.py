@@ -55,6 +55,8 @@ class _Turn:
     contracted: Contracted
     changes: Changes
     worker: Worker
+    restarted: bool
+    """The worker's process was started anew since it was last heard of."""
 
 
 class Contracts:
@@ -105,8 +107,17 @@ class Contracts:
         return turn.contracted
 
     def _take_turn(self, worker_id: int, request: ContractRequest, room: int, reports: Sequence[Report]) -> _Turn:
-        turn = self._database.write(lambda connection: self._turn(connection, worker_id, request, room, reports))
+        # A lease that a power cut undoes costs one more execution. An outcome, or the end of a job whose workers
+        # vanished, must not be undone.
+        durable = bool(reports) or self._is_overdue()
+        turn = self._database.write(
+            lambda connection: self._turn(connection, worker_id, request, room, reports, look=durable),
+            durable=durable,
+        )
         self._bell.ring(turn.changes)
+        if turn.restarted and not durable:
+            # The leases of the worker's process before this one have just ended: their jobs are overdue now.
+            return self._take_turn(worker_id, request, room, reports)
         return turn
 
     def _turn(
@@ -116,17 +127,21 @@ class Contracts:
         request: ContractRequest,
         room: int,
         reports: Sequence[Report],
+        *,
+        look: bool,
     ) -> _Turn:
         now = self._clock()
-        worker = hear_of(connection, require_worker(connection, worker_id), request.incarnation, now)
+        known = require_worker(connection, worker_id)
+        worker = hear_of(connection, known, request.incarnation, now)
         recorded = self._outcomes.record(connection, worker_id, reports) if reports else Recorded()
         changes = recorded.changes
-        changes.add(move_overdue(connection, self._settings, now))
+        if look:
+            changes.add(move_overdue(connection, self._settings, now))
         contracted = Contracted(acks=recorded.acks, drain=worker.draining)
         if room and not worker.draining:
             contracted = self._claim(connection, worker, request, room, contracted.acks, now)
         changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
-        return _Turn(contracted, changes, worker)
+        return _Turn(contracted, changes, worker, restarted=worker.incarnation != known.incarnation)
 
     def _claim(
         self,
@@ -148,12 +163,18 @@ class Contracts:
         inputs = blobs.find_blobs(connection, (job.input_id for job in chosen)) if request.is_extended else {}
         return Contracted(chosen, grant.lease, lease_s, inputs, acks)
 
+    def _is_overdue(self) -> bool:
+        """Tell whether the time of a job has come."""
+        with self._database.read() as connection:
+            next_time = leases.find_next_time(connection)
+        return next_time is not None and next_time <= self._clock()
+
     def heartbeat(self, worker_id: int, request: HeartbeatRequest) -> HeartbeatReply:
         """Renew a worker's leases and keep what its running jobs logged.
 
         Raises WorkerNotFound or WorkerRetired. Safe to repeat.
         """
-        reply = self._database.write(lambda connection: self._beat(connection, worker_id, request))
+        reply = self._database.write(lambda connection: self._beat(connection, worker_id, request), durable=False)
         logged = dict.fromkeys((int(part.job) for part in request.logs), JobState.RUNNING)
         self._bell.ring(Changes(jobs=logged))
         return reply

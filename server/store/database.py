@@ -41,11 +41,13 @@ class Database(Protocol):
     def read(self) -> Any:
         """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run ``work`` in a transaction and return its value once that is committed.
 
-        When ``work`` raises, nothing of it is stored and the error goes on. ``work`` may run more than once
-        before it is committed, so it must have no effect but on the connection it is given.
+        What is not ``durable`` survives the end of the server, but a power cut may undo it: that is right for what
+        nobody was promised, such as a lease, and saves the wait for the disk. When ``work`` raises, nothing of it
+        is stored and the error goes on. ``work`` may run more than once before it is committed, so it must have
+        no effect but on the connection it is given.
         Raises StorageFull or DatabaseAway when the database cannot take it.
         """
 
@@ -104,10 +106,11 @@ class Tally:
 class _Unit(Generic[T]):
     """One request's share of a commit."""
 
-    __slots__ = ("done", "error", "value", "work")
+    __slots__ = ("done", "durable", "error", "value", "work")
 
-    def __init__(self, work: Work[T]) -> None:
+    def __init__(self, work: Work[T], durable: bool = True) -> None:
         self.work = work
+        self.durable = durable
         self.done = False
         self.value: T
         self.error: BaseException | None = None
@@ -141,7 +144,9 @@ class SqliteDatabase:
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         )
         event.listen(self.engine, "connect", _set_pragmas(synchronous))
+        self._synchronous = synchronous.upper()
         self._writer: Connection | None = None
+        self._writer_synchronous = self._synchronous
         self._turn = threading.Lock()
         self._waiting: deque[_Unit[Any]] = deque()
 
@@ -150,8 +155,8 @@ class SqliteDatabase:
         with translated_errors(), self.engine.connect() as connection:
             yield connection
 
-    def write(self, work: Work[T]) -> T:
-        unit = _Unit(work)
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
+        unit = _Unit(work, durable)
         self._waiting.append(unit)
         # Whoever gets the turn commits for all who wait; the others find their work done. When more wait than
         # share a commit, the first commit may be one without the caller's own work.
@@ -176,7 +181,9 @@ class SqliteDatabase:
     def _run_group(self, units: list[_Unit[Any]]) -> None:
         if self._writer is None:
             self._writer = self.engine.connect()
+            self._writer_synchronous = self._synchronous
         execute = self._writer.exec_driver_sql
+        self._set_synchronous(self._writer, durable=any(unit.durable for unit in units))
         execute("BEGIN IMMEDIATE")
         for unit in units:
             execute("SAVEPOINT unit")
@@ -186,6 +193,13 @@ class SqliteDatabase:
             execute("RELEASE unit")
         execute("COMMIT")
         self.tally.add_commit(len(units))
+
+    def _set_synchronous(self, writer: Connection, *, durable: bool) -> None:
+        """Have the next commit wait for the disk, or not. In WAL mode NORMAL keeps the file sound all the same."""
+        wanted = self._synchronous if durable or self._synchronous == "OFF" else "NORMAL"
+        if wanted != self._writer_synchronous:
+            writer.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+            self._writer_synchronous = wanted
 
     def _drop_writer(self) -> None:
         """Give the writing connection up, and with it whatever its transaction held."""
@@ -228,10 +242,12 @@ class PostgresDatabase:
         with translated_errors(), self._reading.connect() as connection:
             yield connection
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
         for attempt in range(SERIALIZATION_RETRIES + 1):
             try:
                 with translated_errors(), self.engine.begin() as connection:
+                    if not durable:
+                        connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
                     value = work(connection)
                 self.tally.add_commit(1)
             except (DatabaseAway, IntegrityError) as error:

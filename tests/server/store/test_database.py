@@ -234,3 +234,28 @@ def test_sqlite_flushes_each_commit_to_disk_unless_told_otherwise(tmp_path: Path
         ]
     assert found == ["wal", 2, 1]
     database.close()
+
+
+def test_only_durable_commits_wait_for_the_disk(tmp_path: Path):
+    database = open_database(f"sqlite:///{tmp_path / 'a.db'}", synchronous="FULL")
+
+    def read_setting(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA synchronous").scalar() or 0)
+
+    normal, full = 1, 2
+    assert database.write(read_setting) == full
+    assert database.write(read_setting, durable=False) == normal
+    assert database.write(read_setting) == full
+    database.close()
+
+
+@pytest.mark.integration
+def test_on_postgresql_only_durable_commits_wait_for_the_disk(postgres_place: Place):
+    database = open_database(f"{postgres_place.database_url}?options=-csynchronous_commit%3Don")
+
+    def read_setting(connection: Connection) -> str:
+        return str(connection.exec_driver_sql("SHOW synchronous_commit").scalar())
+
+    assert database.write(read_setting, durable=False) == "off"
+    assert database.write(read_setting) == "on"
+    database.close()
