@@ -10,16 +10,15 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from harness.contestant import BIN, Contestant
 from harness.field import FIELD
 from harness.machine import describe
-from harness.tables import Table, number
+from harness.profiles import choose, read_shares, table
 from harness.usage import CpuMeter
 from harness.work import NOOP, make_payloads
 
@@ -27,20 +26,7 @@ HERE = Path(__file__).parent
 FLAMES = HERE.parent / "build" / "flame"
 RATE_PER_S = 100
 BATCH = 1000
-SHOWN = 18
-OURS = ("server/", "worker_agent/", "piecework/")
 SCENARIOS = {"batch": "piecework", "single": "piecework", "v05": "piecework-v05"}
-
-
-@dataclass(frozen=True)
-class Share:
-    """One function's part of the time of a process."""
-
-    function: str
-    own: float
-    """Share of the samples in which it was running itself, 0 to 1."""
-    total: float
-    """Share of the samples in which it or something that it called was running."""
 
 
 class Load(threading.Thread):
@@ -76,7 +62,7 @@ def main() -> None:
         results = profile(contestant, options.scenario, options.seconds, 1 if single else BATCH)
     about = describe(FLAMES)
     for part, found in results.items():
-        table_of(part, found["cpu_us_per_job"], [Share(**share) for share in found["shares"]]).show()
+        table(part, found).show()
     path = HERE / "results" / f"flame-{options.scenario}.json"
     path.write_text(json.dumps({"about": about, "parts": results}, indent=1) + "\n")
     print(f"Flame graphs: {FLAMES}/{options.scenario}-*.svg")
@@ -134,45 +120,6 @@ def record(pid: int, form: str, output: Path, seconds: int) -> None:
     options = ["--pid", str(pid), "--subprocesses", "--nonblocking", "--rate", str(RATE_PER_S)]
     options += ["--duration", str(seconds), "--format", form, "--output", str(output)]
     subprocess.run([str(BIN / "py-spy"), "record", *options], check=True, capture_output=True)
-
-
-def read_shares(stacks: Path) -> Iterator[Share]:
-    """Go through the functions of a file of collapsed stacks: ``frame;frame;frame count`` in each line.
-
-    Samples without a Python function are left out: threads of the HTTP server that wait outside of Python.
-    """
-    own: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    for line in stacks.read_text().splitlines():
-        frames, _, count = line.rpartition(" ")
-        names = [function_name(frame) for frame in frames.split(";") if not frame.startswith("process ")]
-        if not names:
-            continue
-        own[names[-1]] += int(count)
-        total.update(dict.fromkeys(names, int(count)))
-    samples = max(1, own.total())
-    for name, count in total.items():
-        yield Share(name, own[name] / samples, count / samples)
-
-
-def function_name(frame: str) -> str:
-    """Return a frame without its line number: ``name (file.py:12)`` becomes ``name (file.py)``."""
-    return frame.rpartition(":")[0] + ")" if frame.endswith(")") and ":" in frame else frame
-
-
-def choose(shares: list[Share]) -> list[Share]:
-    """Return the functions to show: those with most time of their own, and ours with most time in all."""
-    ours = [share for share in shares if any(folder in share.function for folder in OURS)]
-    chosen = dict.fromkeys(shares[:SHOWN])
-    chosen |= dict.fromkeys(sorted(ours, key=lambda share: -share.total)[:SHOWN])
-    return sorted(chosen, key=lambda share: -share.total)
-
-
-def table_of(part: str, cpu_us: float, shares: list[Share]) -> Table:
-    """Show functions with their time for one job."""
-    columns = ["function", "own µs/job", "with callees µs/job"]
-    rows = [[share.function, number(share.own * cpu_us), number(share.total * cpu_us)] for share in shares]
-    return Table(f"{part}: {number(cpu_us)} µs of CPU time for a job", columns, rows)
 
 
 if __name__ == "__main__":

@@ -13,21 +13,14 @@ from typing import Any
 
 from harness.machine import describe
 from harness.plots import draw_lines
-from harness.tables import Table, describe_machine
-from scaling import blobs, depth, pollers, slots, starts
+from harness.tables import describe_machine
+from scaling import TABLES, blobs, depth, pollers, slots, starts
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 KB, MB = 1_000, 1_000_000
 
 Rows = list[dict[str, Any]]
 
-TABLES: dict[str, Callable[[Rows], Table]] = {
-    "depth": depth.table,
-    "agents": pollers.table,
-    "slots": slots.table,
-    "blobs": blobs.table,
-    "starts": starts.table,
-}
 QUICK: dict[str, Callable[[Path], Rows]] = {
     "depth": lambda folder: depth.measure(folder, [1_000, 10_000]),
     "agents": lambda folder: pollers.measure(folder, [1, 50], jobs=300, singles=20),

@@ -1,1 +1,17 @@
 """How figures grow with depth, agents, slots and sizes: one module for each, with ``measure`` and ``table``."""
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.tables import Table
+
+from scaling import blobs, depth, pollers, slots, starts
+
+TABLES: dict[str, Callable[[list[dict[str, Any]]], Table]] = {
+    "depth": depth.table,
+    "agents": pollers.table,
+    "slots": slots.table,
+    "blobs": blobs.table,
+    "starts": starts.table,
+}
+"""What writes the table of each part."""
