@@ -28,6 +28,8 @@ GROUP_MAX = 256
 """Requests that share a commit at most, so that the first of them does not wait for long."""
 SERIALIZATION_RETRIES = 5
 BUSY_TIMEOUT_S = 30
+LOG_BYTES = 4_400_000
+"""A little more than SQLite's write-ahead log grows to between two checkpoints (1000 pages)."""
 
 
 class Database(Protocol):
@@ -182,6 +184,8 @@ class SqliteDatabase:
         if self._writer is None:
             self._writer = self.engine.connect()
             self._writer_synchronous = self._synchronous
+            if self._synchronous != "OFF":
+                _stretch_log(self._writer)
         execute = self._writer.exec_driver_sql
         self._set_synchronous(self._writer, durable=any(unit.durable for unit in units))
         execute("BEGIN IMMEDIATE")
@@ -214,6 +218,20 @@ class SqliteDatabase:
                 self._writer.close()
                 self._writer = None
             self.engine.dispose()
+
+
+def _stretch_log(connection: Connection) -> None:
+    """Let the write-ahead log have its usual size from the start.
+
+    To sync a log that grows takes the file system's own journal, several times as long as to sync one that is
+    written over. SQLite writes from the log's start again after each checkpoint.
+    """
+    execute = connection.exec_driver_sql
+    execute("DROP TABLE IF EXISTS stretch")  # of a start that was cut off
+    execute("CREATE TABLE stretch (content)")
+    execute("INSERT INTO stretch VALUES (zeroblob(?))", (LOG_BYTES,))
+    execute("DROP TABLE stretch")
+    execute("PRAGMA wal_checkpoint(RESTART)")
 
 
 def _set_pragmas(synchronous: str) -> Callable[[Any, Any], None]:
