@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Logged
@@ -20,15 +19,24 @@ IDLE_TICKS = 50
 
 
 class _Watch:
-    """One running guest."""
+    """One running guest, watched within a block."""
 
-    def __init__(self, turn: Turn, log: LogTail, now: float) -> None:
+    __slots__ = ("_pulse", "deadline_at", "log", "log_at", "logged", "turn")
+
+    def __init__(self, pulse: "Pulse", turn: Turn, log: LogTail, now: float) -> None:
+        self._pulse = pulse
         self.turn = turn
         self.log = log
         self.deadline_at = now + turn.task.bounds.timeout_s
         self.log_at = now + LOG_EVERY_S
         self.logged = 0
         """Bytes of the log that were passed on, or given up."""
+
+    def __enter__(self) -> None:
+        self._pulse.watched = self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._pulse.watched = None
 
 
 class Pulse:
@@ -40,7 +48,7 @@ class Pulse:
         self._desk = desk
         self._gone = gone
         self._clock = clock
-        self._watch: _Watch | None = None
+        self.watched: _Watch | None = None
         self._awake = threading.Event()
 
     def start(self) -> None:
@@ -52,19 +60,14 @@ class Pulse:
         if not self._awake.is_set():
             self._awake.set()
 
-    @contextmanager
-    def watching(self, turn: Turn, log: LogTail) -> Iterator[None]:
-        """Hold the guest that runs in this block to its time, and pass on its log."""
-        self._watch = _Watch(turn, log, self._clock())
-        try:
-            yield
-        finally:
-            self._watch = None
+    def watching(self, turn: Turn, log: LogTail) -> _Watch:
+        """Hold the guest that runs in the block to its time, and pass on its log: ``with`` this."""
+        return _Watch(self, turn, log, self._clock())
 
     def tick(self) -> bool:
         """Look once. Returns False when the agent is gone."""
         try:
-            watch, now = self._watch, self._clock()
+            watch, now = self.watched, self._clock()
             if watch is not None and now >= watch.deadline_at:
                 watch.turn.stop.stop(StopReason.TIMEOUT)
             if watch is not None and now >= watch.log_at:

@@ -1,8 +1,7 @@
 """Stopping a guest from another thread, wherever it is: in its own code or in a call to the host."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import Enum
 
 
@@ -25,7 +24,8 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
-        self._event = threading.Event()
+        self._event: threading.Event | None = None
+        """There is none until a guest waits: few do."""
         self._lock = threading.Lock()
         self._interrupt: Callable[[], object] | None = None
 
@@ -34,24 +34,24 @@ class StopSignal:
         with self._lock:
             if self.reason is None:
                 self.reason = reason
-                self._event.set()
+                if self._event is not None:
+                    self._event.set()
                 if self._interrupt is not None:
                     self._interrupt()
 
-    @contextmanager
-    def interrupting(self, interrupt: Callable[[], object]) -> Iterator[None]:
-        """Have ``interrupt`` called on a stop within this block, and never after it.
+    def interrupting(self, interrupt: Callable[[], object]) -> "_Interrupting":
+        """Have ``interrupt`` called on a stop within the block, and never after it: ``with`` this.
 
-        Raises StoppedError when the stop came before.
+        Entering it raises StoppedError when the stop came before.
         """
+        return _Interrupting(self, interrupt)
+
+    def set_interrupt(self, interrupt: Callable[[], object] | None) -> None:
+        """Have this called on a stop from now on. Raises StoppedError when it is too late for that."""
         with self._lock:
-            self.check()
+            if interrupt is not None:
+                self.check()
             self._interrupt = interrupt
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._interrupt = None
 
     def check(self) -> None:
         """Raise StoppedError when the guest must stop."""
@@ -60,5 +60,24 @@ class StopSignal:
 
     def wait(self, seconds: float) -> None:
         """Wait that long, for a guest that sleeps. Raises StoppedError as soon as it must stop."""
+        with self._lock:
+            self.check()
+            self._event = self._event or threading.Event()
         self._event.wait(seconds)
         self.check()
+
+
+class _Interrupting:
+    """A block within which guest code can be interrupted."""
+
+    __slots__ = ("_interrupt", "_signal")
+
+    def __init__(self, signal: StopSignal, interrupt: Callable[[], object]) -> None:
+        self._signal = signal
+        self._interrupt = interrupt
+
+    def __enter__(self) -> None:
+        self._signal.set_interrupt(self._interrupt)
+
+    def __exit__(self, *_exception: object) -> None:
+        self._signal.set_interrupt(None)

@@ -95,6 +95,8 @@ class LogTail:
 
     def read(self, since: int = 0, at_most: int | None = None) -> tuple[int, bytes]:
         """Return the newest bytes that came at or after offset ``since``, and the offset where they start."""
+        if not self.total:
+            return 0, b""
         with self._lock:
             limit = self._limit_bytes if at_most is None else min(at_most, self._limit_bytes)
             size = min(limit, len(self._kept), max(0, self.total - since))

@@ -9,7 +9,7 @@ from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Logged, pack, read_reports
 from worker_agent.executor.marker import Marker
 from worker_agent.executor.pulse import LOG_EVERY_S, LOG_PART_BYTES, TICK_S, Pulse
-from worker_agent.runtimes.stopping import StopReason, StopSignal
+from worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
 from worker_agent.runtimes.streams import LogTail
 
 
@@ -101,6 +101,7 @@ def test_pulse_rests_when_idle_and_wakes_for_a_task(scene, make_assign, monkeypa
     scene.pulse.wake()
     with scene.pulse.watching(turn, scene.log):
         scene.now += 1
-        assert turn.stop._event.wait(5)
+        with pytest.raises(StoppedError):
+            turn.stop.wait(5)
     scene.near.close()
     assert scene.gone.wait(5)

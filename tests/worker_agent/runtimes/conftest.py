@@ -42,8 +42,8 @@ class Probe:
         self.host = host
 
     def call(self, name, *arguments):
-        with self.host.serving(self.guest):
-            return self.vessel.call(name, *arguments)
+        self.host.guest = self.guest
+        return self.vessel.call(name, *arguments)
 
     def put(self, place, data):
         ctypes.memmove(self.vessel.locate_memory()[0] + place, data, len(data))

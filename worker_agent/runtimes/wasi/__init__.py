@@ -50,8 +50,11 @@ class WasiProgram:
     def run(self, call: Call) -> Outcome:
         with Sandbox(self._host.linkage.engine, self._prepared, self._build, call) as sandbox:
             vessel = sandbox.vessel
-            with self._host.serving(Guest.start(call, GuestMemory(vessel))):
+            self._host.guest = Guest.start(call, GuestMemory(vessel))
+            try:
                 return sandbox.run(lambda: _enter(vessel))
+            finally:
+                self._host.guest = None
 
     def close(self) -> None:
         self._prepared.close()

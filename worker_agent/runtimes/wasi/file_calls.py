@@ -1,6 +1,7 @@
 """Calls on file descriptors. The three that exist are streams: no positions, no directories, no sockets."""
 
 import struct
+from ctypes import memmove, string_at
 
 from worker_agent.runtimes.wasi.errno import Errno
 from worker_agent.runtimes.wasi.guest import Calls, Guest, HostCall
@@ -16,12 +17,12 @@ MAX_TRANSFER_BYTES = 0x7FFF_FFFF
 def fd_read(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno:
     """Fill the guest's buffers as far as the input goes."""
     file, memory, total = guest.file(fd), guest.memory, 0
-    for pointer, size in memory.read_vectors(vectors, count):
+    for at, size in memory.read_vectors(vectors, count):
         guest.stop.check()
         if total + size > MAX_TRANSFER_BYTES:
             break
         data = file.read(size)
-        memory.write(pointer, data)
+        memmove(at, data, len(data))
         total += len(data)
         if len(data) < size:
             break
@@ -32,11 +33,11 @@ def fd_read(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno
 def fd_write(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno:
     """Take all that the guest's buffers hold; what is too much ends the guest."""
     file, memory, total = guest.file(fd), guest.memory, 0
-    for pointer, size in memory.read_vectors(vectors, count):
+    for at, size in memory.read_vectors(vectors, count):
         guest.stop.check()
         if total + size > MAX_TRANSFER_BYTES:
             break
-        file.write(memory.read(pointer, size))
+        file.write(string_at(at, size))
         total += size
     memory.write_u32(done, total)
     return Errno.SUCCESS

@@ -48,8 +48,8 @@ class Guest:
         return cls(
             memory=memory,
             files={0: InputFile(call.input), 1: OutputFile(call.output.write), 2: OutputFile(call.log.write)},
-            args=(PROGRAM_NAME, *(arg.encode() for arg in call.args)),
-            env=tuple(f"{name}={value}".encode() for name, value in (call.env or {}).items()),
+            args=(PROGRAM_NAME, *[arg.encode() for arg in call.args]),
+            env=tuple([f"{name}={value}".encode() for name, value in call.env.items()]) if call.env else (),
             clock=SystemClock(call.stop) if call.seed is None else SeededClock(call.seed, call.stop),
             random=system_random if call.seed is None else seeded_random(call.seed),
             stop=call.stop,

@@ -3,9 +3,6 @@
 Source: the witx files of WASI snapshot preview 1.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from worker_agent.runtimes.linkage import HostFunction, Linkage
 from worker_agent.runtimes.wasi import file_calls, poll_calls, process_calls
 from worker_agent.runtimes.wasi.errno import WasiError
@@ -21,22 +18,14 @@ class WasiHost:
 
     def __init__(self, linkage: Linkage) -> None:
         self.linkage = linkage
-        self._guest: Guest | None = None
+        self.guest: Guest | None = None
+        """Whose calls are answered now."""
         for name, (parameters, call) in CALLS.items():
             linkage.define(INTERFACE, name, parameters, self._serve(call), answers=name not in WITHOUT_ANSWER)
 
-    @contextmanager
-    def serving(self, guest: Guest) -> Iterator[None]:
-        """Answer the calls of this guest within the block."""
-        self._guest = guest
-        try:
-            yield
-        finally:
-            self._guest = None
-
     def _serve(self, call: HostCall) -> HostFunction:
         def serve(*arguments: int) -> int | None:
-            guest = self._guest
+            guest = self.guest
             assert guest is not None
             guest.memory.refresh()
             try:

@@ -9,6 +9,7 @@ from worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 _U32 = 0xFFFF_FFFF
 _VECTOR = struct.Struct("<II")
+_U32_FORMAT = struct.Struct("<I")
 CHUNK_BYTES = 1024 * 1024
 """The host copies at most this much at a time."""
 MAX_VECTORS = 1024
@@ -40,24 +41,25 @@ class GuestMemory:
         memmove(self._locate(pointer, len(data)), data, len(data))
 
     def write_u32(self, pointer: int, value: int) -> None:
-        self.write(pointer, struct.pack("<I", value))
+        memmove(self._locate(pointer, 4), _U32_FORMAT.pack(value), 4)
 
     def write_u64(self, pointer: int, value: int) -> None:
         self.write(pointer, struct.pack("<Q", value & 0xFFFF_FFFF_FFFF_FFFF))
 
     def cut(self, pointer: int, size: int) -> list[tuple[int, int]]:
-        """Cut a buffer into pieces, place and size, that the host may copy at once; none when it is empty."""
-        pointer, size = pointer & _U32, size & _U32
-        self._locate(pointer, size)
+        """Cut a buffer into pieces that the host may copy at once: addresses in the host, and sizes."""
+        size &= _U32
+        at = self._locate(pointer, size)
         if 0 < size <= CHUNK_BYTES:
-            return [(pointer, size)]
-        return [(pointer + offset, min(CHUNK_BYTES, size - offset)) for offset in range(0, size, CHUNK_BYTES)]
+            return [(at, size)]
+        return [(at + offset, min(CHUNK_BYTES, size - offset)) for offset in range(0, size, CHUNK_BYTES)]
 
     def read_vectors(self, pointer: int, count: int) -> Iterator[tuple[int, int]]:
         """Return the buffers of a scattered read or write, cut into pieces. Raises WasiError (INVAL)."""
         if not 0 <= count <= MAX_VECTORS:
             raise WasiError(Errno.INVAL)
         for buffer in _VECTOR.iter_unpack(self.read(pointer, _VECTOR.size * count)):
+            # Not all at once: a few buffers may name the whole memory a thousand times.
             yield from self.cut(*buffer)
 
     def _locate(self, pointer: int, size: int) -> int:

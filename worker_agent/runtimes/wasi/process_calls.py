@@ -1,5 +1,7 @@
 """Calls about the process: arguments, environment, clocks, random numbers, the end."""
 
+from ctypes import memmove
+
 from worker_agent.runtimes.wasi.clocks import parse_clock
 from worker_agent.runtimes.wasi.errno import Errno
 from worker_agent.runtimes.wasi.guest import Calls, Guest, GuestExitError
@@ -47,9 +49,9 @@ def clock_time_get(guest: Guest, clock: int, _precision: int, now: int) -> Errno
 
 
 def random_get(guest: Guest, buffer: int, size: int) -> Errno:
-    for pointer, length in guest.memory.cut(buffer, size):
+    for at, length in guest.memory.cut(buffer, size):
         guest.stop.check()
-        guest.memory.write(pointer, guest.random(length))
+        memmove(at, guest.random(length), length)
     return Errno.SUCCESS
 
 
