@@ -1,7 +1,8 @@
 """CPU time per job inside a guest process, from the frame that assigns it to the report that is ready to send.
 
 No server, no agent, no link: only what running a sandboxed guest costs. The linkages are measured in turns, in one
-process; the medians are printed, and the least, which suffer least from what else the machine does. ``python benchmarks/micro/run_path.py [ROUNDS]``
+process. The medians are printed, and the least, which tell most when the machine does other things meanwhile.
+``python benchmarks/micro/run_path.py [ROUNDS]``
 """
 
 import hashlib

@@ -57,8 +57,8 @@ class Executor:
         self._scratch = scratch
         self._compiled = compiled
         self._on_done = on_done
-        self._run_name = secrets.token_hex(4)
-        """Part of the names of scratch files."""
+        self._spool = str(scratch / secrets.token_hex(4))
+        """How the names of scratch files begin."""
         news, patience = News(), Patience(grace_s, load_s)
         self._pool = Pool(
             [Slot(self._launcher(number), news, patience) for number in range(slots)], news, depth=depth
@@ -105,10 +105,9 @@ class Executor:
             if self._stopping:
                 raise ExecutorStoppedError
             key = next(self._keys)
-            spool = self._scratch / f"{self._run_name}-{key}.out"
             now = time.monotonic()
-            self._pool.add(Assignment(key, task, spool), now)
-            self._ring_if_due(now)
+            if self._pool.add(Assignment(key, task, f"{self._spool}-{key}.out"), now):
+                self._ring_if_due(now)
 
     def cancel(self, job: int, lease: str) -> bool:
         """Stop a task, running or not. Returns False when it is not here, or done.
@@ -155,7 +154,7 @@ class Executor:
         self._close()
 
     def _launcher(self, number: int) -> Callable[[], GuestProcess]:
-        last_words = self._scratch / f"{self._run_name}-{number}.stderr"
+        last_words = Path(f"{self._spool}-{number}.stderr")
         return lambda: GuestProcess(compiled=self._compiled, last_words=last_words)
 
     def _supervise(self) -> None:

@@ -18,8 +18,8 @@ class Assignment:
 
     key: int
     task: Task
-    spool: Path
-    """Where its output goes when it is large."""
+    spool: str
+    """The file where its output goes when it is large."""
     begun_at: float | None = None
     """When it became the task that its guest process works on; None before."""
     deadline_at: float = math.inf
@@ -32,13 +32,12 @@ class Assignment:
     halted: bool = False
     """Someone cancelled it."""
     bounds: Bounds = field(init=False)
-    log: LogTail = field(init=False)
-    """What it logged so far, as far as it was passed on."""
+    _log: LogTail | None = None
+    """What it logged so far, as far as it was passed on; None: nothing."""
     _log_read: int = 0
 
     def __post_init__(self) -> None:
         self.bounds = Bounds.of(self.task.limits)
-        self.log = LogTail(self.bounds.log_bytes)
 
     def is_for(self, job: int, lease: str) -> bool:
         return (self.task.job, self.task.lease) == (job, lease)
@@ -54,7 +53,7 @@ class Assignment:
             checksum=task.codex_checksum,
             input=task.input if isinstance(task.input, bytes) else None,
             input_path="" if inline else str(task.input),
-            spool=str(self.spool),
+            spool=self.spool,
             bounds=self.bounds,
             args=task.args,
             env=task.env,
@@ -72,19 +71,23 @@ class Assignment:
         self.loading = self.recall = self.kept = False
 
     def add_log(self, part: Logged) -> None:
-        self.log.skip_to(part.offset)
-        self.log.write(part.log)
+        if self._log is None:
+            self._log = LogTail(self.bounds.log_bytes)
+        self._log.skip_to(part.offset)
+        self._log.write(part.log)
 
     def read_log(self) -> LogUpdate | None:
         """Return what was logged since the last time; None when that is nothing."""
-        offset, part = self.log.read(self._log_read)
+        if self._log is None:
+            return None
+        offset, part = self._log.read(self._log_read)
         self._log_read = offset + len(part)
         return LogUpdate(self.task.job, self.task.lease, part, offset) if part else None
 
     def complete(self, done: Done) -> Result:
         """Return the result that its guest process reported."""
         return Result(
-            output=self.spool if done.spooled else done.output,
+            output=Path(self.spool) if done.spooled else done.output,
             error=done.error,
             usage=done.usage,
             log=done.log,
@@ -96,8 +99,8 @@ class Assignment:
         self, kind: ErrorKind, message: str, now: float, *, trace: str = "", cancelled: bool = False
     ) -> Result:
         """Return a result for a task whose guest process did not report one. Its output is gone."""
-        self.spool.unlink(missing_ok=True)
-        offset, tail = self.log.read()
+        Path(self.spool).unlink(missing_ok=True)
+        offset, tail = (0, b"") if self._log is None else self._log.read()
         return Result(
             output=b"",
             error=JobError(kind=kind, message=message, trace=trace)

@@ -57,10 +57,14 @@ class Pool:
             return -math.inf
         return min((slot.next_due_at(now) for slot in self.slots), default=math.inf)
 
-    def add(self, task: Assignment, now: float) -> None:
-        """Queue a task; it may begin at once."""
+    def add(self, task: Assignment, now: float) -> bool:
+        """Queue a task. Returns whether it may begin at once: else nothing changed for the slots."""
         self._queue.append(task)
-        self._hand_out(now, min(ADD_AHEAD, self._depth))
+        ahead = min(ADD_AHEAD, self._depth)
+        if all(slot.load >= ahead for slot in self.slots):
+            return False
+        self._hand_out(now, ahead)
+        return True
 
     def cancel(self, job: int, lease: str, now: float) -> bool:
         """Stop a task wherever it stands. Returns False when it is not here."""

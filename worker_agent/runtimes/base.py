@@ -32,8 +32,14 @@ class Bounds(NamedTuple):
     @classmethod
     def of(cls, limits: Limits) -> "Bounds":
         """Return a task's limits. Where one is not set, the default of this class holds."""
-        given = {name: getattr(limits, name) for name in cls._fields}
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        usual = cls._field_defaults
+        return cls(
+            usual["timeout_s"] if limits.timeout_s is None else limits.timeout_s,
+            usual["memory_bytes"] if limits.memory_bytes is None else limits.memory_bytes,
+            usual["output_bytes"] if limits.output_bytes is None else limits.output_bytes,
+            usual["log_bytes"] if limits.log_bytes is None else limits.log_bytes,
+            limits.fuel,
+        )
 
 
 class Build(NamedTuple):

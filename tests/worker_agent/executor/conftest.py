@@ -83,6 +83,6 @@ def make_assignment(make_task, tmp_path):
 
     def make(**fields):
         key = next(keys)
-        return Assignment(key, make_task(**fields), tmp_path / f"{key}.out")
+        return Assignment(key, make_task(**fields), str(tmp_path / f"{key}.out"))
 
     return make

@@ -1,6 +1,7 @@
 """A slot's side of the conversation with its guest process, on a clock that the test moves."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_results_come_back_one_by_one(scene, two_tasks):
 
 def test_large_output_is_the_scratch_file(scene, two_tasks):
     scene.report(Done(1, b"", spooled=True, error=None, usage=Usage(), log=b"", log_offset=0))
-    assert scene.only_result().output == two_tasks[0].spool
+    assert scene.only_result().output == Path(two_tasks[0].spool)
 
 
 def test_process_that_does_not_answer_is_killed_after_limit_and_grace(scene, two_tasks):
@@ -155,13 +156,13 @@ def test_time_of_the_guest_begins_after_loading(scene, two_tasks):
 
 
 def test_death_costs_the_first_task_only(scene, two_tasks):
-    two_tasks[0].spool.write_bytes(b"half an output")
+    Path(two_tasks[0].spool).write_bytes(b"half an output")
     scene.die("SIGSEGV", words="Fatal Python error")
     result = scene.only_result()
     assert result.error.kind is ErrorKind.TRAP
     assert "SIGSEGV" in result.error.message
     assert result.error.trace == "Fatal Python error"
-    assert not two_tasks[0].spool.exists()
+    assert not Path(two_tasks[0].spool).exists()
     assert [task.key for task in scene.news.returned] == [2]
     assert two_tasks[1].begun_at is None
 
