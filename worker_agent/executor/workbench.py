@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
@@ -11,7 +10,7 @@ from worker_agent.errors import BrokenBlobError
 from worker_agent.executor.desk import Turn
 from worker_agent.executor.frames import Assign, Done, Frame, Loaded, Loading
 from worker_agent.executor.pulse import Pulse
-from worker_agent.runtimes.base import Build, Call, Code, LoadError, Outcome, Program
+from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.stopping import StopReason
 from worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
@@ -81,7 +80,7 @@ class Workbench:
         return program
 
 
-def _open_input(task: Assign) -> BinaryIO:
+def _open_input(task: Assign) -> InputStream:
     if task.input is not None:
         return BytesIO(task.input)
     # Unbuffered: the guest chooses how much it reads at a time.

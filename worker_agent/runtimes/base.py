@@ -2,13 +2,17 @@
 
 import hashlib
 from dataclasses import dataclass
+from io import BytesIO, FileIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from piecework.protocol.messages import JobError, Limits, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
+
+InputStream = BytesIO | FileIO
+"""Where an input comes from. It gives less than it is asked for only at its end."""
 
 
 class LoadError(Exception):
@@ -88,7 +92,7 @@ class Code:
 class Call:
     """One run of a program: what goes in, where things come out, what holds it back."""
 
-    input: BinaryIO
+    input: InputStream
     output: OutputSpool
     log: LogTail
     stop: StopSignal

@@ -5,6 +5,8 @@ import threading
 from io import BufferedWriter
 from pathlib import Path
 
+Bytes = bytes | memoryview
+"""What can be written; it is copied at once."""
 IN_MEMORY_BYTES = 1024 * 1024
 """An output above this size goes to a scratch file."""
 
@@ -28,7 +30,7 @@ class OutputSpool:
         self._memory = bytearray()
         self._file: BufferedWriter | None = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Bytes) -> None:
         """Append. Raises OutputFullError when that would be too much, ScratchError when the disk fails."""
         if self.size + len(data) > self._limit_bytes:
             raise OutputFullError
@@ -78,7 +80,7 @@ class LogTail:
         self._kept = bytearray()
         self._lock = threading.Lock()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Bytes) -> None:
         """Append; the oldest bytes give way."""
         with self._lock:
             self.total += len(data)

@@ -106,6 +106,7 @@ def test_yield_lets_a_stop_through(probe):
     ("name", "arguments"),
     [
         ("args_get", (OUTSIDE, 0)),
+        ("args_get", (0, -1)),
         ("args_sizes_get", (0, OUTSIDE)),
         ("clock_res_get", (0, OUTSIDE)),
         ("clock_time_get", (0, 1, OUTSIDE)),
@@ -165,7 +166,7 @@ def test_large_buffers_are_moved_whole(make_probe):
 
 def test_broken_input_is_an_io_error(make_probe):
     class Broken(io.BytesIO):
-        def read(self, _size):
+        def readinto(self, _buffer):
             raise OSError(5, "broken")
 
     probe = make_probe()

@@ -1,7 +1,6 @@
 """Calls on file descriptors. The three that exist are streams: no positions, no directories, no sockets."""
 
 import struct
-from ctypes import memmove, string_at
 
 from worker_agent.runtimes.wasi.errno import Errno
 from worker_agent.runtimes.wasi.guest import Calls, Guest, HostCall
@@ -17,14 +16,13 @@ MAX_TRANSFER_BYTES = 0x7FFF_FFFF
 def fd_read(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno:
     """Fill the guest's buffers as far as the input goes."""
     file, memory, total = guest.file(fd), guest.memory, 0
-    for at, size in memory.read_vectors(vectors, count):
+    for piece in memory.read_vectors(vectors, count):
         guest.stop.check()
-        if total + size > MAX_TRANSFER_BYTES:
+        if total + len(piece) > MAX_TRANSFER_BYTES:
             break
-        data = file.read(size)
-        memmove(at, data, len(data))
-        total += len(data)
-        if len(data) < size:
+        size = file.read_into(piece)
+        total += size
+        if size < len(piece):
             break
     memory.write_u32(done, total)
     return Errno.SUCCESS
@@ -33,12 +31,12 @@ def fd_read(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno
 def fd_write(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno:
     """Take all that the guest's buffers hold; what is too much ends the guest."""
     file, memory, total = guest.file(fd), guest.memory, 0
-    for at, size in memory.read_vectors(vectors, count):
+    for piece in memory.read_vectors(vectors, count):
         guest.stop.check()
-        if total + size > MAX_TRANSFER_BYTES:
+        if total + len(piece) > MAX_TRANSFER_BYTES:
             break
-        file.write(string_at(at, size))
-        total += size
+        file.write(piece)
+        total += len(piece)
     memory.write_u32(done, total)
     return Errno.SUCCESS
 

@@ -3,8 +3,9 @@
 import io
 from collections.abc import Callable
 from enum import IntFlag
-from typing import BinaryIO
 
+from worker_agent.runtimes.base import InputStream
+from worker_agent.runtimes.streams import Bytes
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 
@@ -26,18 +27,18 @@ class InputFile:
 
     rights = Rights.FD_READ | _ANY
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: InputStream) -> None:
         self._stream = stream
         self.flags = 0
 
-    def read(self, size: int) -> bytes:
-        """Return up to ``size`` bytes; fewer only at the end. Raises WasiError (IO)."""
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill a buffer and return how many bytes there were; fewer only at the end. Raises WasiError (IO)."""
         try:
-            return self._stream.read(size)
+            return self._stream.readinto(buffer) or 0
         except OSError as error:
             raise WasiError(Errno.IO) from error
 
-    def write(self, _data: bytes) -> None:
+    def write(self, _data: Bytes) -> None:
         raise WasiError(Errno.BADF)
 
     def available(self) -> int:
@@ -53,11 +54,11 @@ class OutputFile:
 
     rights = Rights.FD_WRITE | _ANY
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[Bytes], None]) -> None:
         self.write = write
         self.flags = 0
 
-    def read(self, _size: int) -> bytes:
+    def read_into(self, _buffer: memoryview) -> int:
         raise WasiError(Errno.BADF)
 
     def available(self) -> int:

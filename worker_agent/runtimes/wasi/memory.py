@@ -2,14 +2,16 @@
 
 import struct
 from collections.abc import Iterator
-from ctypes import memmove, string_at
+from ctypes import c_ubyte
 
 from worker_agent.runtimes.linkage import Vessel
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 _U32 = 0xFFFF_FFFF
+_U64 = 0xFFFF_FFFF_FFFF_FFFF
 _VECTOR = struct.Struct("<II")
 _U32_FORMAT = struct.Struct("<I")
+_U64_FORMAT = struct.Struct("<Q")
 CHUNK_BYTES = 1024 * 1024
 """The host copies at most this much at a time."""
 MAX_VECTORS = 1024
@@ -25,45 +27,52 @@ class GuestMemory:
 
     def __init__(self, vessel: Vessel) -> None:
         self._vessel = vessel
-        self._base = 0
+        self._place = 0, 0
         self._size = 0
+        self._view = memoryview(b"")
 
     def refresh(self) -> None:
         """Find out where the memory is now."""
-        self._base, self._size = self._vessel.locate_memory()
+        place = self._vessel.locate_memory()
+        if place != self._place:
+            self._place = place
+            base, self._size = place
+            self._view = memoryview((c_ubyte * self._size).from_address(base)).cast("B")
 
     def read(self, pointer: int, size: int) -> bytes:
         """Return a copy of ``size`` bytes."""
-        return string_at(self._locate(pointer, size & _U32), size & _U32)
+        return bytes(self._cut_one(pointer, size))
 
     def write(self, pointer: int, data: bytes) -> None:
         """Copy bytes into the memory."""
-        memmove(self._locate(pointer, len(data)), data, len(data))
+        self._cut_one(pointer, len(data))[:] = data
 
     def write_u32(self, pointer: int, value: int) -> None:
-        memmove(self._locate(pointer, 4), _U32_FORMAT.pack(value), 4)
+        _U32_FORMAT.pack_into(self._cut_one(pointer, 4), 0, value & _U32)
 
     def write_u64(self, pointer: int, value: int) -> None:
-        self.write(pointer, struct.pack("<Q", value & 0xFFFF_FFFF_FFFF_FFFF))
+        _U64_FORMAT.pack_into(self._cut_one(pointer, 8), 0, value & _U64)
 
-    def cut(self, pointer: int, size: int) -> list[tuple[int, int]]:
-        """Cut a buffer into pieces that the host may copy at once: addresses in the host, and sizes."""
-        size &= _U32
-        at = self._locate(pointer, size)
-        if 0 < size <= CHUNK_BYTES:
-            return [(at, size)]
-        return [(at + offset, min(CHUNK_BYTES, size - offset)) for offset in range(0, size, CHUNK_BYTES)]
+    def cut(self, pointer: int, size: int) -> Iterator[memoryview]:
+        """Cut a buffer into pieces that the host may copy at once; none when it is empty."""
+        buffer = self._cut_one(pointer, size)
+        for offset in range(0, len(buffer), CHUNK_BYTES):
+            yield buffer[offset : offset + CHUNK_BYTES]
 
-    def read_vectors(self, pointer: int, count: int) -> Iterator[tuple[int, int]]:
+    def read_vectors(self, pointer: int, count: int) -> Iterator[memoryview]:
         """Return the buffers of a scattered read or write, cut into pieces. Raises WasiError (INVAL)."""
         if not 0 <= count <= MAX_VECTORS:
             raise WasiError(Errno.INVAL)
-        for buffer in _VECTOR.iter_unpack(self.read(pointer, _VECTOR.size * count)):
-            # Not all at once: a few buffers may name the whole memory a thousand times.
-            yield from self.cut(*buffer)
+        vectors = self._cut_one(pointer, _VECTOR.size * count)
+        for place, size in _VECTOR.iter_unpack(vectors) if count else ():
+            if 0 < size <= CHUNK_BYTES:
+                yield self._cut_one(place, size)
+            else:
+                yield from self.cut(place, size)
 
-    def _locate(self, pointer: int, size: int) -> int:
+    def _cut_one(self, pointer: int, size: int) -> memoryview:
         pointer &= _U32
-        if pointer + size > self._size:
+        end = pointer + (size & _U32)
+        if end > self._size:
             raise WasiError(Errno.FAULT)
-        return self._base + pointer
+        return self._view[pointer:end]

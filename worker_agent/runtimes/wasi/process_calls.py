@@ -1,7 +1,5 @@
 """Calls about the process: arguments, environment, clocks, random numbers, the end."""
 
-from ctypes import memmove
-
 from worker_agent.runtimes.wasi.clocks import parse_clock
 from worker_agent.runtimes.wasi.errno import Errno
 from worker_agent.runtimes.wasi.guest import Calls, Guest, GuestExitError
@@ -49,9 +47,9 @@ def clock_time_get(guest: Guest, clock: int, _precision: int, now: int) -> Errno
 
 
 def random_get(guest: Guest, buffer: int, size: int) -> Errno:
-    for at, length in guest.memory.cut(buffer, size):
+    for piece in guest.memory.cut(buffer, size):
         guest.stop.check()
-        memmove(at, guest.random(length), length)
+        piece[:] = guest.random(len(piece))
     return Errno.SUCCESS
 
 
