@@ -84,6 +84,7 @@ def test_migrate_says_what_it_did_and_is_safe_to_repeat(run: Run):
     assert _succeed(run("migrate")).endswith("as before")
 
 
+@pytest.mark.integration
 def test_commands_work_on_postgresql_without_a_data_directory(run: Run, postgres: Cluster, tmp_path: Path):
     url = postgres.create_database("to_migrate")
     assert _succeed(run("migrate", "--database-url", url)).startswith("schema version none -> 0")

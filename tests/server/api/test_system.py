@@ -111,6 +111,7 @@ def test_two_apps_count_apart(house: House, tmp_path: Path):
     assert 'piecework_requests_total{method="GET",path="/ping",status="200"}' not in _figures(house)
 
 
+@pytest.mark.integration
 def test_the_openapi_document_is_valid_and_has_every_endpoint(house: House):
     document = house.call("GET", "/openapi.json")
     validate(document)

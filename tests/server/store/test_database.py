@@ -180,6 +180,7 @@ def test_writes_survive_that_the_database_is_closed_and_opened(place: Place):
     second.close()
 
 
+@pytest.mark.integration
 def test_a_deadlock_between_two_servers_is_solved_by_trying_again(postgres_place: Place):
     database = postgres_place.open()
     database.write(lambda c: blobs.add_blobs(c, [blob(1), blob(2)]))

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from places import Place
 from rows import blob
 
@@ -46,6 +47,7 @@ def test_releasing_a_number_that_another_server_has_changes_nothing(database: Da
     assert _claim(database, "b", 0) == 1
 
 
+@pytest.mark.integration
 def test_servers_that_start_at_once_do_not_share_a_number(postgres_place: Place):
     places = [postgres_place.open() for _ in range(4)]
     both = threading.Barrier(4)
