@@ -167,6 +167,23 @@ def test_crash_of_a_process_costs_its_own_job_only(make_owner, number):
     assert pid not in owner.executor.pids
 
 
+def test_crash_among_many_quick_jobs_costs_one_at_most(make_owner):
+    owner = make_owner()
+    owner.wait_for(owner.submit_one("echo", b""))
+    tasks = [owner.make("echo", given=b"%d" % number) for number in range(600)]
+    owner.submit(*tasks)
+    kills = (100, 250, 400)
+    for number in kills:
+        owner.wait_for(tasks[number])
+        os.kill(owner.executor.pids[0], signal.SIGKILL)
+    results = owner.wait_for(*tasks)
+    failed = [result for result in results if result.error is not None]
+    assert len(failed) <= len(kills)
+    assert all(result.error.kind is ErrorKind.TRAP for result in failed)
+    assert all(result.error or result.output == task.input for task, result in zip(tasks, results, strict=True))
+    assert sorted(owner.reports[1:]) == [task.job for task in tasks]
+
+
 def test_process_that_hangs_is_killed_when_limit_and_grace_are_over(make_owner):
     owner = make_owner(slots=1, grace_s=0.5)
     # Once, so that its code is loaded: loading has another limit.
