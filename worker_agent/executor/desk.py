@@ -21,7 +21,7 @@ from worker_agent.executor.frames import (
 from worker_agent.executor.marker import Marker
 from worker_agent.runtimes.stopping import StopReason, StopSignal
 
-SYNC_S = 0.001
+SYNC_S = 0.002
 """Between tasks the link is looked at so often: until then, reports wait for others to travel with them."""
 OUTBOX_BYTES = 65_536
 """More than this is sent at once."""
