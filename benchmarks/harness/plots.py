@@ -29,7 +29,7 @@ def draw_comparison(results: dict[str, Any], path: Path) -> None:
         axes[2], summaries, [each.cpu for each in summaries], "jobs of 10 ms of computing per second", "{:.0f}"
     )
     axes[2].axvline(results["about"]["cores"] / CPU_S, color=MARK_COLOUR, linestyle="--", label="ideal")
-    axes[2].legend(loc="lower right", frameon=False)
+    axes[2].legend(loc="upper left", frameon=False)
     _save(figure, path)
 
 

@@ -20,11 +20,11 @@ class Table:
     """Columns with text beside the first."""
 
     def show(self) -> None:
-        """Print it. Lines are as long as they must be, whatever the terminal: a cut figure is none."""
+        """Print it. Lines are as wide as figures need, whatever the terminal: a cut figure is none."""
         shown = RichTable(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
         for number, column in enumerate(self.columns):
             text = number == 0 or column in self.words
-            shown.add_column(column, justify="left" if text else "right", no_wrap=True)
+            shown.add_column(column, justify="left" if text else "right", no_wrap=not text)
         for row in self.rows:
             shown.add_row(*row)
         Console(width=250, highlight=False).print(shown)
