@@ -12,6 +12,10 @@ LONG_S = 2.0
 """Jobs that take longer are not held ahead: another agent may be idle."""
 NEWEST_SHARE = 0.3
 """Weight of the newest job in the running mean."""
+QUICK_S = 0.01
+"""The outcomes of jobs that take no longer are worth waiting for: they ride on the next contract."""
+HOP_S = 0.005
+"""What the way to a guest process and back may take."""
 LINGER_S = 0.02
 """How long an outcome may wait for a contract to ride on while there is no room for jobs."""
 
@@ -56,7 +60,15 @@ class Appetite:
         if self._sick:
             return Wish(capacity=1)
         ahead = self._slots * self._ahead_per_slot()
-        return Wish(self._slots + ahead, refill=max(1, ahead // 2), linger_s=LINGER_S)
+        return Wish(
+            self._slots + ahead, refill=max(1, ahead // 2), linger_s=LINGER_S, patience_s=self._patience_s()
+        )
+
+    def _patience_s(self) -> float:
+        """Return how long to wait for an outcome of a job that runs, before the server is polled for another."""
+        if self._mean_s is None or self._mean_s > QUICK_S:
+            return 0.0
+        return HOP_S + 2 * self._mean_s
 
     def _ahead_per_slot(self) -> int:
         if self._mean_s is None or self._mean_s > LONG_S:

@@ -25,6 +25,8 @@ class Wish:
     """Ask only when at least this much of it is free."""
     linger_s: float = 0.0
     """How long an outcome may wait for such a request to ride on."""
+    patience_s: float = 0.0
+    """How long a poll may wait for the outcome of a job that runs, to be an exchange instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ class Ledger:
         with self._lock:
             self._refill_at = wish.capacity - wish.refill
             self._errand_due.wait_for(self._has_errand, timeout_s)
+            if self._open and not self._closed:
+                self._errand_due.wait_for(lambda: self._outbox.waiting or self._closed, wish.patience_s)
             if self._outbox.waiting and not self._closed:
                 self._errand_due.wait_for(self._has_room, wish.linger_s)
             has_room, self._refill_at = self._has_room(), -1

@@ -195,6 +195,24 @@ def test_outcome_lingers_until_a_refill_is_due_and_rides_on_it(ledger):
     assert ([o.job for o in found[0].outcomes], found[0].room) == ([0, 1], 2)
 
 
+def test_a_poll_waits_for_the_outcome_of_a_quick_job_and_carries_it(ledger):
+    ledger.admit([ref(1)])
+    found = []
+    waiter = threading.Thread(
+        target=lambda: found.append(ledger.next_errand(Wish(4, patience_s=5.0), timeout_s=5.0))
+    )
+    waiter.start()
+    ledger.end(outcome(ref(1)))
+    waiter.join(5)
+    assert [sent.job for sent in found[0].outcomes] == [1]
+    assert not found[0].polls
+
+
+def test_a_poll_does_not_wait_for_ever_for_a_job_that_takes_longer(ledger):
+    ledger.admit([ref(1)])
+    assert ledger.next_errand(Wish(4, patience_s=0.001), timeout_s=0.0).polls
+
+
 def test_outcome_does_not_linger_for_ever(ledger):
     ledger.admit([ref(n) for n in range(4)])
     ledger.end(outcome(ref(0)))
