@@ -8,7 +8,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -16,14 +16,14 @@ import structlog
 from worker_agent.cache import trim_folder
 from worker_agent.errors import ExecutorStoppedError
 from worker_agent.executor.assignment import Assignment
-from worker_agent.executor.pool import Pool
+from worker_agent.executor.pool import TICK_S, Pool
 from worker_agent.executor.process import GuestProcess
-from worker_agent.executor.slot import QUICK_S, News, Patience, Slot
+from worker_agent.executor.slot import News, Patience, Slot
 from worker_agent.executor.switchboard import Switchboard
 from worker_agent.tasks import LogUpdate, Result, Task
 
 MAX_WAIT_S = 1.0
-"""The executor's thread looks up at least this often, and every ``QUICK_S`` while tasks run."""
+"""The executor's thread looks up at least this often, and every ``TICK_S`` while tasks run."""
 TAKE_BACK_WITHIN_S = 0.5
 """A guest process that does not answer within this keeps what it was sent ahead."""
 COMPILED_BYTES = 2 * 1024**3
@@ -63,7 +63,9 @@ class Executor:
         self._pool = Pool(
             [Slot(self._launcher(number), news, patience) for number in range(slots)], news, depth=depth
         )
-        self._switchboard = Switchboard(self._pool.slots)
+        self._switchboard = Switchboard()
+        self._changed: Sequence[Slot] = self._pool.slots
+        """The slots that the switchboard has to be told about."""
         self._lock = threading.Condition()
         """Held around everything that touches the pool."""
         self._thread = threading.Thread(target=self._supervise, name="executor")
@@ -106,8 +108,8 @@ class Executor:
                 raise ExecutorStoppedError
             key = next(self._keys)
             now = time.monotonic()
-            if self._pool.add(Assignment(key, task, f"{self._spool}-{key}.out"), now):
-                self._ring_if_due(now)
+            changed = self._pool.add(Assignment(key, task, f"{self._spool}-{key}.out"), now)
+            self._ring_if_due(changed, now)
 
     def cancel(self, job: int, lease: str) -> bool:
         """Stop a task, running or not. Returns False when it is not here, or done.
@@ -117,7 +119,7 @@ class Executor:
         with self._lock:
             now = time.monotonic()
             found = self._pool.cancel(job, lease, now)
-            self._ring_if_due(now)
+            self._ring_if_due(self._pool.slots, now)
             return found
 
     def take_back(self) -> list[Task]:
@@ -125,7 +127,7 @@ class Executor:
         with self._lock:
             self._pool.holding = True
             self._pool.recall()
-            self._ring_if_due(time.monotonic())
+            self._ring_if_due(self._pool.slots, time.monotonic())
             self._lock.wait_for(lambda: not self._pool.is_recalling, TAKE_BACK_WITHIN_S)
             self._pool.holding = self._stopping
             return self._pool.take_queue()
@@ -163,7 +165,7 @@ class Executor:
                 heard = self._switchboard.wait(self._prepare_wait())
                 now = time.monotonic()
                 with self._lock:
-                    self._pool.work(now, heard)
+                    self._changed = self._pool.work(now, heard)
                     if self._stopping:
                         self._pool.refuse(now)
                     self._lock.notify_all()
@@ -188,16 +190,17 @@ class Executor:
     def _prepare_wait(self) -> float:
         """Return for how many seconds to wait, unless a guest process says something or the bell rings."""
         with self._lock:
-            self._switchboard.plug()
+            self._switchboard.plug(self._changed)
             now = time.monotonic()
-            # A task that turns out to be slow is due soon after its start; nobody rings for that.
-            at_most = QUICK_S if self._pool.busy else MAX_WAIT_S
-            self._wait_until = min(self._pool.next_due_at(now), now + at_most)
+            # While tasks run, no time matters that is nearer than a tick.
+            due_at = now + TICK_S if self._pool.is_busy else self._pool.next_due_at(now)
+            self._wait_until = min(due_at, now + MAX_WAIT_S)
             return self._wait_until - now
 
-    def _ring_if_due(self, now: float) -> None:
-        """Ring when the executor's thread would look up too late."""
-        if self._pool.has_mail or self._pool.next_due_at(now) < self._wait_until:
+    def _ring_if_due(self, changed: Iterable[Slot], now: float) -> None:
+        """Ring when the executor's thread would look up too late for what changed."""
+        late_at = self._wait_until
+        if self._pool.has_finished or any(slot.has_mail or slot.next_due_at(now) < late_at for slot in changed):
             self._switchboard.ring()
 
     def _report(self, finished: Iterable[tuple[Task, Result]]) -> None:

@@ -2,7 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import structlog
 
@@ -14,6 +15,8 @@ from worker_agent.tasks import LogUpdate, Result, Task
 BROKEN_AFTER = 3
 """After so many processes in a row that did not start, each further one costs a waiting task."""
 
+TICK_S = 0.025
+"""So often all slots are looked at, whoever has something to say."""
 ADD_AHEAD = 2
 """A task that comes is handed out at once to a process that has fewer; else it waits for others to go along."""
 
@@ -30,6 +33,8 @@ class Pool:
         self._queue: deque[Assignment] = deque()
         self._news = news
         self._depth = depth
+        self._look_at = -math.inf
+        """When to look at all slots again."""
 
     @property
     def busy(self) -> int:
@@ -47,9 +52,14 @@ class Pool:
         return any(task.recall for slot in self.slots for task in slot.tasks)
 
     @property
-    def has_mail(self) -> bool:
-        """A guest process did not take all that was sent to it."""
-        return any(slot.process is not None and slot.process.has_mail for slot in self.slots)
+    def is_busy(self) -> bool:
+        """A task runs."""
+        return any(slot.load for slot in self.slots)
+
+    @property
+    def has_finished(self) -> bool:
+        """Tasks are done, and ``take_finished`` was not called since."""
+        return bool(self._news.finished)
 
     def next_due_at(self, now: float) -> float:
         """Return when ``work`` has something to do, unless something else happens before."""
@@ -57,14 +67,11 @@ class Pool:
             return -math.inf
         return min((slot.next_due_at(now) for slot in self.slots), default=math.inf)
 
-    def add(self, task: Assignment, now: float) -> bool:
-        """Queue a task. Returns whether it may begin at once: else nothing changed for the slots."""
+    def add(self, task: Assignment, now: float) -> Sequence[Slot]:
+        """Queue a task; it may begin at once. Returns the slots for which something changed."""
         self._queue.append(task)
         ahead = min(ADD_AHEAD, self._depth)
-        if all(slot.load >= ahead for slot in self.slots):
-            return False
-        self._hand_out(now, ahead)
-        return True
+        return self._hand_out([slot for slot in self.slots if slot.load < ahead], now, ahead)
 
     def cancel(self, job: int, lease: str, now: float) -> bool:
         """Stop a task wherever it stands. Returns False when it is not here."""
@@ -107,16 +114,26 @@ class Pool:
         running = [task for slot in self.slots for task in slot.tasks[:1]]
         return [update for task in running if (update := task.read_log()) is not None]
 
-    def work(self, now: float, heard: Iterable[Slot] | None = None) -> None:
-        """Deal with all that happened, and hand out tasks. ``heard``: only these slots have something to say."""
-        for slot in self.slots if heard is None else heard:
+    def work(self, now: float, heard: Sequence[Slot] = ()) -> Sequence[Slot]:
+        """Deal with what happened, and hand out tasks. Returns the slots for which something may have changed.
+
+        Only the processes of the slots ``heard`` have something to say; none: nobody knows.
+        """
+        due = not heard or now >= self._look_at
+        slots = self.slots if due else heard
+        if due:
+            self._look_at = now + TICK_S
+        for slot in slots:
             slot.read(now)
-        for slot in self.slots:
             slot.tend(now)
-        self._queue.extendleft(reversed(self._news.returned))
-        self._news.returned.clear()
+        if self._news.returned:
+            slots = self.slots
+            self._queue.extendleft(reversed(self._news.returned))
+            self._news.returned.clear()
         self._note_failed_starts(now)
-        self._hand_out(now, self._depth)
+        self._hand_out(slots, now, self._depth)
+        self._share(now)
+        return slots
 
     def refuse(self, now: float) -> None:
         """Fail the tasks that no slot has: the worker is shut down."""
@@ -129,21 +146,26 @@ class Pool:
             slot.shut_down(now)
         self.refuse(now)
 
-    def _hand_out(self, now: float, depth: int) -> None:
-        """Share the queue among the slots, up to so many tasks for each; those with the fewest come first."""
-        if self.holding:
-            return
-        ready = sorted((slot for slot in self.slots if slot.is_ready), key=lambda slot: slot.load)
-        if self._queue and ready and ready[0].load < depth:
-            fair = math.ceil((len(self._queue) + sum(slot.load for slot in ready)) / len(ready))
-            for slot in ready:
-                room = min(fair, slot.find_depth(now, depth)) - slot.load
-                if self._queue and room > 0:
-                    slot.give([self._queue.popleft() for _ in range(min(room, len(self._queue)))], now)
-        if not self._queue and any(not slot.load for slot in ready):
-            # A task that was sent ahead waits behind one that takes long, and this slot has nothing to do.
-            for slot in ready:
-                if not slot.is_quick(now):
+    def _hand_out(self, slots: Sequence[Slot], now: float, depth: int) -> list[Slot]:
+        """Give these slots their fair share of the queue, up to so many tasks for each. Returns who got some."""
+        given: list[Slot] = []
+        if self.holding or not self._queue or not slots:
+            return given
+        ready = [slot for slot in self.slots if slot.is_ready]
+        fair = math.ceil((len(self._queue) + sum([slot.load for slot in ready])) / max(1, len(ready)))
+        # Those with the fewest come first.
+        for slot in sorted(slots, key=attrgetter("load")):
+            room = min(fair, slot.find_depth(now, depth)) - slot.load if slot.is_ready else 0
+            if self._queue and room > 0:
+                slot.give([self._queue.popleft() for _ in range(min(room, len(self._queue)))], now)
+                given.append(slot)
+        return given
+
+    def _share(self, now: float) -> None:
+        """Ask back what waits behind tasks that take long, when other slots have nothing to do."""
+        if not self._queue and not self.holding and any(slot.is_idle for slot in self.slots):
+            for slot in self.slots:
+                if slot.load > 1 and not slot.is_quick(now):
                     slot.recall()
 
     def _note_failed_starts(self, now: float) -> None:

@@ -92,6 +92,11 @@ class Slot:
         return len(self._tasks)
 
     @property
+    def has_mail(self) -> bool:
+        """Its process did not take all that was sent to it."""
+        return self.process is not None and self.process.has_mail
+
+    @property
     def tasks(self) -> tuple[Assignment, ...]:
         """Its tasks; the first of them runs."""
         return tuple(self._tasks)

@@ -13,18 +13,17 @@ _Line = tuple[socket.socket, int]
 class Switchboard:
     """Listens to the guest processes of some slots, and to a bell. For one thread, but for ``ring``."""
 
-    def __init__(self, slots: Iterable[Slot]) -> None:
-        self._slots = tuple(slots)
+    def __init__(self) -> None:
         self._lines: dict[Slot, _Line] = {}
         self._selector = selectors.DefaultSelector()
         self._bell, self._bell_rope = socket.socketpair()
         self._bell_rope.setblocking(False)
         self._selector.register(self._bell, selectors.EVENT_READ, None)
 
-    def plug(self) -> None:
-        """Take note of the slots' processes as they are now."""
+    def plug(self, slots: Iterable[Slot]) -> None:
+        """Take note of these slots' processes as they are now."""
         changed = []
-        for slot in self._slots:
+        for slot in slots:
             process = slot.process
             wanted = None if process is None else (process.link, process.awaited_events())
             if wanted != self._lines.get(slot):
@@ -38,13 +37,14 @@ class Switchboard:
                 self._lines[slot] = wanted
 
     def wait(self, timeout_s: float) -> list[Slot]:
-        """Return the slots whose processes have something to say, or take mail again; none after the bell."""
-        slots = []
-        for key, _ in self._selector.select(max(0.0, timeout_s)):
-            if key.data is None:
-                self._bell.recv(4096)
-            else:
-                slots.append(key.data)
+        """Return the slots whose processes have something to say, or take mail again.
+
+        None after the bell, or when the time is over: then all slots are worth a look.
+        """
+        slots = [key.data for key, _ in self._selector.select(max(0.0, timeout_s))]
+        if None in slots:
+            self._bell.recv(4096)
+            return []
         return slots
 
     def ring(self) -> None:

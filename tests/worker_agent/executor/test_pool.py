@@ -5,7 +5,7 @@ import pytest
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Usage
 from worker_agent.executor.frames import Assign, Done, Halt, Logged, Ready, Recall, Returned
-from worker_agent.executor.pool import BROKEN_AFTER, Pool
+from worker_agent.executor.pool import BROKEN_AFTER, TICK_S, Pool
 from worker_agent.executor.slot import QUICK_S, News, Patience, Slot
 
 
@@ -87,6 +87,19 @@ def test_quick_slots_share_the_queue(make_scene, make_assignments):
     scene.add(*make_assignments(20))
     scene.work()
     assert [len(keys) for keys in scene.assigned()] == [11, 11]
+
+
+def test_only_slots_that_were_heard_are_looked_at_between_ticks(make_scene, make_assignments):
+    scene = make_scene(slots=2)
+    scene.add(*make_assignments(2))
+    scene.work()
+    for process, key in zip(scene.processes, (1, 2), strict=True):
+        process.reports.append(Done(key, b"", False, None, Usage(), b"", 0))
+    first, second = scene.pool.slots
+    assert scene.pool.work(scene.now, [first]) == [first]
+    assert (first.load, second.load) == (0, 1)
+    scene.pool.work(scene.now + TICK_S, [first])
+    assert second.load == 0
 
 
 def test_slow_slots_get_no_task_ahead(make_scene, make_assignments):
