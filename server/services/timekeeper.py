@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from server.errors import DatabaseAway
 from server.services.overdue import move_overdue
 from server.services.waiting import Bell, Changes
 from server.settings import Settings
@@ -22,7 +23,8 @@ TICK_S = 1.0
 """The longest sleep."""
 SHARED_TICK_S = 0.25
 """The longest sleep when other servers may change the database."""
-ALL = 1_000_000
+WOKEN_MAX = 64
+"""Contracts that one look around wakes for one lane; if that is too few, the next look wakes more."""
 
 
 @dataclass
@@ -47,26 +49,32 @@ class Timekeeper:
         self._settings = settings
         self._chores = chores
         self._poke = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="timekeeper", daemon=True)
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name="timekeeper", daemon=True),
+            threading.Thread(target=self._listen, name="listener", daemon=True),
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to look at the clock, and to hear of what other servers do."""
+        for thread in self._threads:
+            thread.start()
 
     def poke(self) -> None:
         """Tell it that a time was set which may be nearer than the one it sleeps for."""
         self._poke.set()
 
     def stop(self) -> None:
-        """End the thread. Safe to repeat, and before it was started."""
-        self._stopping = True
+        """End the threads. Safe to repeat, and before they were started."""
+        self._stopping.set()
         self._poke.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5)
 
     def _run(self) -> None:
         sleep_s = 0.0
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._poke.wait(sleep_s)
             self._poke.clear()
             try:
@@ -76,9 +84,19 @@ class Timekeeper:
                 log.exception("the timekeeper failed; it goes on")
                 sleep_s = TICK_S
 
+    def _listen(self) -> None:
+        """Look around as soon as another server announces a change."""
+        while not self._stopping.is_set():
+            try:
+                self._database.listen(self.poke, self._stopping)
+            except DatabaseAway:
+                self._stopping.wait(TICK_S)  # until it is back, the ticks must do
+            else:
+                return
+
     def move_on(self) -> float:
         """Do what is due now. Returns the seconds until something is due next, at most one tick."""
-        if self._stopping:
+        if self._stopping.is_set():
             return 0.0
         tick_s = SHARED_TICK_S if self._database.is_shared else TICK_S
         with self._database.read() as connection:
@@ -100,8 +118,8 @@ class Timekeeper:
             states = jobs.find_states(connection, watched)
             waiting = lanes.lanes_with_jobs(connection)
         changes = Changes(jobs=states)
-        changes.enqueued.update({lane.id: ALL for lane in waiting})
-        self._bell.ring(changes)
+        changes.enqueued.update({lane.id: WOKEN_MAX for lane in waiting})
+        self._bell.wake(changes)
 
     def _do_chores(self) -> None:
         for chore in self._chores:

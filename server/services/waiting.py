@@ -202,6 +202,12 @@ class Bell:
 
     def ring(self, changes: Changes) -> None:
         """Wake contracts for jobs that can now be leased, and readers of jobs that changed."""
+        if self._database.is_shared and (changes.enqueued or changes.jobs):
+            self._database.announce()
+        self.wake(changes)
+
+    def wake(self, changes: Changes) -> None:
+        """Do what ``ring`` does, for this server alone."""
         self.watch.wake(changes.jobs)
         if changes.enqueued and len(self.waiters):
             with self._database.read() as connection:

@@ -28,6 +28,9 @@ GROUP_MAX = 256
 """Requests that share a commit at most, so that the first of them does not wait for long."""
 SERIALIZATION_RETRIES = 5
 BUSY_TIMEOUT_S = 30
+CHANNEL = "piecework"
+LISTEN_S = 0.5
+"""How often a listener looks whether it should stop."""
 LOG_BYTES = 4_400_000
 """A little more than SQLite's write-ahead log grows to between two checkpoints (1000 pages)."""
 
@@ -51,6 +54,15 @@ class Database(Protocol):
         is stored and the error goes on. ``work`` may run more than once before it is committed, so it must have
         no effect but on the connection it is given.
         Raises StorageFull or DatabaseAway when the database cannot take it.
+        """
+
+    def announce(self) -> None:
+        """Tell the servers that share the database that something changed. A hint: it may get lost."""
+
+    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+        """Call ``hear`` when a server announced a change, until ``stop``; at once where there is no other server.
+
+        Raises DatabaseAway when the connection breaks.
         """
 
     def close(self) -> None:
@@ -212,6 +224,12 @@ class SqliteDatabase:
             self._writer.close()
             self._writer = None
 
+    def announce(self) -> None:
+        """Nobody shares a SQLite file."""
+
+    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+        """Nobody shares a SQLite file."""
+
     def close(self) -> None:
         with self._turn:
             if self._writer is not None:
@@ -274,6 +292,21 @@ class PostgresDatabase:
             else:
                 return value
         raise AssertionError("the loop returns or raises")
+
+    def announce(self) -> None:
+        with self.read() as connection:
+            connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+
+    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+        with self.read() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute(f"LISTEN {CHANNEL}")
+            try:
+                while not stop.is_set():
+                    for _ in driver.notifies(timeout=LISTEN_S, stop_after=1):
+                        hear()
+            finally:
+                connection.invalidate()  # a connection that listens must not serve anyone else
 
     def close(self) -> None:
         self.engine.dispose()

@@ -1,7 +1,8 @@
 """Two control servers on one PostgreSQL database: what one does, the other's waiting requests learn."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,6 +45,29 @@ def test_a_submit_at_one_wakes_a_contract_at_the_other_and_its_end_wakes_a_reade
         there.finish(worker, finished({"job": job, "lease": contracted.lease}, "done"))
         assert reader.result(PATIENCE_S).state is JobState.FINISHED
     assert here.call("GET", f"/job/{job}?output=inline")["output"]["text"] == "done"
+
+
+def test_a_change_is_heard_of_at_once_and_not_at_the_next_look(houses, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.services.timekeeper.SHARED_TICK_S", 60.0)
+    here, there = houses
+    worker, lambda_ = there.new_worker(), here.new_lambda()
+    with ThreadPoolExecutor() as pool:
+        for _ in range(3):
+            waiting = pool.submit(
+                there.services.contracts.contract, int(worker), ContractRequest(max=1, timeout=20.0)
+            )
+            until(lambda: len(there.services.waiters) == 1)
+            job = here.submit(lambda_)
+            assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until something that another thread does has happened."""
+    pause = threading.Event()
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        pause.wait(0.001)
 
 
 def test_contracts_at_both_never_lease_a_job_twice(houses: tuple[House, House]):
