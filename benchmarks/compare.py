@@ -20,6 +20,7 @@ from harness.rounds import Run, Sizes, run_rounds, save
 from harness.tables import describe_machine, number
 
 RESULTS = Path(__file__).parent / "results"
+UNFINISHED = Path(__file__).parent.parent / "build" / "compare.json"
 
 
 def main() -> int:
@@ -40,7 +41,9 @@ def main() -> int:
         for run in run_rounds(options.only, sizes, about["cpu_rounds"], Path(folder)):
             runs.append(run)
             print(tell(run), flush=True)
-            save(options.out.with_suffix(".json"), about, sizes, runs)
+            # What an interrupted comparison measured is not lost, but no result either.
+            save(UNFINISHED, about, sizes, runs)
+    save(options.out.with_suffix(".json"), about, sizes, runs)
     results = {"about": about, "sizes": vars(sizes), "runs": runs}
     for table in (speed_table(results), cost_table(results), setup_table(results)):
         table.show()

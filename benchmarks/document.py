@@ -5,6 +5,7 @@ A part with figures stands between ``<!-- figures: NAME -->`` and ``<!-- /figure
 
 import json
 import re
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from scaling import TABLES
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+LINE = 115
 PART = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 
@@ -58,7 +60,7 @@ def write_profile(scenario: str, part: str) -> str:
 
 def write_machine(about: dict[str, Any]) -> str:
     """Write what figures were measured on."""
-    return f"Measured on {describe_machine(about)}."
+    return textwrap.fill(f"Measured on {describe_machine(about)}.", LINE)
 
 
 PROFILES = (
