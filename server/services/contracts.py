@@ -84,27 +84,30 @@ class Contracts:
         if request.timeout is not None and not request.timeout >= 0:
             raise InvalidRequest(f"timeout is {request.timeout}, but cannot be negative")
         reports = self._outcomes.prepare(request.outcomes)
-        deadline = time.monotonic() + self._patience_s(request.timeout)
+        patience_s = self._patience_s(request.timeout)
+        if room and not reports and patience_s > 0:
+            return self._wait_for_job(worker_id, request, room, time.monotonic() + patience_s)
         turn = self._take_turn(worker_id, request, room, reports)
         if not room:
             self._bell.waiters.dismiss(worker_id)
-        if turn.contracted.jobs or reports or not room or time.monotonic() >= deadline:
-            return turn.contracted
-        return self._wait_for_job(turn, request, room, deadline)
+        return turn.contracted
 
     def _patience_s(self, timeout_s: float | None) -> float:
         wanted = timeout_s or 0.0
         return min(wanted - min(MARGIN_S, wanted / 4), self._settings.poll_max_s - MARGIN_S)
 
-    def _wait_for_job(self, turn: _Turn, request: ContractRequest, room: int, deadline: float) -> Contracted:
-        tags = worker_tags(turn.worker.tags, request.all_tags())
-        fits = partial(admits, runtimes=turn.worker.runtimes, tags=tags)
-        while not turn.contracted.drain or not request.is_extended:
-            with self._bell.waiters.park(turn.worker.id, fits) as waiter:
-                turn = self._take_turn(turn.worker.id, request, room, [])
-                if turn.contracted.jobs or not waiter.wait(deadline - time.monotonic()) or waiter.dismissed:
-                    break
-        return turn.contracted
+    def _wait_for_job(self, worker_id: int, request: ContractRequest, room: int, deadline: float) -> Contracted:
+        with self._database.read() as connection:
+            worker = require_worker(connection, worker_id)
+        tags = worker_tags(worker.tags, request.all_tags())
+        fits = partial(admits, runtimes=worker.runtimes, tags=tags)
+        while True:
+            with self._bell.waiters.park(worker_id, fits) as waiter:
+                contracted = self._take_turn(worker_id, request, room, []).contracted
+                if contracted.jobs or (contracted.drain and request.is_extended):
+                    return contracted
+                if not waiter.wait(deadline - time.monotonic()) or waiter.dismissed:
+                    return contracted
 
     def _take_turn(self, worker_id: int, request: ContractRequest, room: int, reports: Sequence[Report]) -> _Turn:
         # A lease that a power cut undoes costs one more execution. An outcome, or the end of a job whose workers
@@ -115,7 +118,7 @@ class Contracts:
             durable=durable,
         )
         self._bell.ring(turn.changes)
-        if turn.restarted and not durable:
+        if turn.restarted and not durable and not turn.contracted.jobs:
             # The leases of the worker's process before this one have just ended: their jobs are overdue now.
             return self._take_turn(worker_id, request, room, reports)
         return turn

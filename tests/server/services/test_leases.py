@@ -130,6 +130,12 @@ def test_a_new_start_of_a_worker_gives_its_old_jobs_back_at_once(house: House):
     assert house.finish(worker, finished(old), status=409)["code"] == 902
 
 
+def test_a_new_start_of_a_worker_is_given_what_waits(house: House):
+    worker = house.new_worker(incarnation="one")
+    job = house.submit(house.new_lambda())
+    assert house.lease(worker, incarnation="two")["job"] == job
+
+
 def test_a_retired_workers_jobs_are_available_at_once(house: House):
     worker, job = house.new_worker(), house.submit(house.new_lambda())
     house.lease(worker)
