@@ -41,6 +41,7 @@ FILES_MAX = 65_536
 STOP_TIMEOUT_S = 10
 """Requests that are under way get this long to end when the server stops."""
 ANNOUNCE_TIMEOUT_S = 30.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(settings: Settings, log_format: str) -> None:
@@ -49,7 +50,7 @@ def serve(settings: Settings, log_format: str) -> None:
     Exits the process with 1 when the app cannot be made or dies.
     """
     _allow_many_connections()
-    server = Server(
+    server = _Server(
         "server",
         address=settings.host,
         port=settings.port,
@@ -65,6 +66,19 @@ def serve(settings: Settings, log_format: str) -> None:
     server.serve(target_loader=partial(_load_app, settings, log_format), wrap_loader=False)
 
 
+class _Server(Server):  # type: ignore[misc, valid-type]  # which of its kinds is chosen when granian is imported
+    """Granian, with a worker process that misses no signal."""
+
+    def _spawn_workers(self, *args: Any, **kwargs: Any) -> None:
+        # The worker is forked with the handlers of this process, which would swallow a stop: it has to wait until
+        # the worker has its own (see _load_app).
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            super()._spawn_workers(*args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
 def _allow_many_connections() -> None:
     """Raise the limit of open files, which many systems set too low for a server."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -75,8 +89,9 @@ def _allow_many_connections() -> None:
 
 def _load_app(settings: Settings, log_format: str) -> "WSGIApplication":
     """Make the app in the process that answers requests."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: os._exit(0))  # until granian takes them over, nothing is lost by leaving
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _start_thread("parent", _die_with_parent)
     open_journal(log_format)
     try:
@@ -116,7 +131,7 @@ def _signal_numbers() -> socket.socket:
 def _release_on_signal(reader: socket.socket, services: Services) -> None:
     """Answer all who wait as soon as the server is told to stop: granian waits for every request to end."""
     while number := reader.recv(1):
-        if number[0] in {signal.SIGINT, signal.SIGTERM}:
+        if number[0] in STOP_SIGNALS:
             services.release_waiters()
             log.info("stopping")
 

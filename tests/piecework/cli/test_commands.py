@@ -291,6 +291,9 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(script):
     command = [sys.executable, "-m", "piecework", "--url", script.url, "job", "log", "-f", "7"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"it runs\n"
+        pause = threading.Event()
+        while len(script.seen) < 2:  # it waits for more of the log
+            pause.wait(0.01)
         process.send_signal(signal.SIGINT)
         assert process.stderr.read().strip() == b"piecework: interrupted"
         hold.set()
