@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -289,7 +290,14 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(script):
     script.answer(JobLog(text="it runs\n", offset=0, next=8, attempt=1, state=JobState.RUNNING))
     script.answer(JobLog(text="", offset=8, next=8, attempt=1, state=JobState.RUNNING), hold=hold)
     command = [sys.executable, "-m", "piecework", "--url", script.url, "job", "log", "-f", "7"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A shell starts what runs in the background with Ctrl-C ignored, and its children inherit that.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed,  # noqa: PLW1509  # it only sets a signal
+    ) as process:
         assert process.stdout.readline() == b"it runs\n"
         pause = threading.Event()
         while len(script.seen) < 2:  # it waits for more of the log
