@@ -1,16 +1,17 @@
 """What passes between the agent's loop and its executor: a task in, a result out."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
+from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, JobError, Limits, Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One leased job with everything at hand that is needed to run it."""
 
-    job: int
+    job: Id
     lease: str
     """The fencing token under which it runs."""
     attempt: int
@@ -26,16 +27,15 @@ class Task:
     """``timeout_s``, ``memory_bytes``, ``output_bytes`` and ``log_bytes`` are always set."""
     args: tuple[str, ...] = ()
     """Command line, without the program's name."""
-    env: dict[str, str] = field(default_factory=dict)
-    grants: Grants = field(default_factory=Grants)
+    env: dict[str, str] = {}
+    grants: Grants = Grants()
     deterministic: bool = False
     seed: bytes = b""
     """Where a deterministic run takes clock and random from."""
     mode: str = "text"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What running a task produced. ``error`` None: it finished."""
 
     output: bytes | Path
@@ -50,11 +50,10 @@ class Result:
     """It was stopped because someone asked for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogUpdate:
+class LogUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """What a running task logged since the last time anyone asked."""
 
-    job: int
+    job: Id
     lease: str
     log: bytes
     offset: int

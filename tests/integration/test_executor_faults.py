@@ -38,10 +38,10 @@ class Owner:
         )
         self.executor.start()
 
-    def _on_done(self, task, result):
+    def _on_done(self, ended):
         with self._changed:
-            self.results[task.job] = result
-            self.reports.append(task.job)
+            self.results.update({task.job: result for task, result in ended})
+            self.reports += [task.job for task, _ in ended]
             self._changed.notify_all()
 
     def submit(self, *tasks):

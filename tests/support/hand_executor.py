@@ -27,14 +27,15 @@ class HandExecutor:
     def start(self):
         pass
 
-    def submit(self, task):
+    def submit(self, *tasks):
         with self._changed:
             if self.stopped:
                 raise ExecutorStoppedError
-            self.tasks.append(task)
+            self.tasks.extend(tasks)
             self._changed.notify_all()
         if self.instant:
-            self.finish(task.job, task.input)
+            for task in tasks:
+                self.finish(task.job, task.input)
 
     def cancel(self, job, lease):
         with self._changed:
@@ -97,7 +98,7 @@ class HandExecutor:
         with self._changed:
             self.tasks.remove(task)
             self._changed.notify_all()
-        self.on_done(task, ended)
+        self.on_done([(task, ended)])
 
 
 def result(output=b"", error=None, wall_s=0.5, log=b"", log_offset=0, *, cancelled=False):

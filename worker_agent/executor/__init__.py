@@ -41,7 +41,7 @@ class Executor:
         slots: int,
         scratch: Path,
         compiled: Path,
-        on_done: Callable[[Task, Result], None],
+        on_done: Callable[[Sequence[tuple[Task, Result]]], None],
         grace_s: float = 2.0,
         load_s: float = 120.0,
         depth: int = 64,
@@ -49,7 +49,7 @@ class Executor:
         """Set up an executor with ``slots`` guest processes; ``start`` starts them.
 
         ``scratch`` is its own folder: what is in there is removed. ``compiled`` is shared by the executors of a
-        node. ``on_done`` is called once for each task, from the executor's thread, and must be quick.
+        node. ``on_done`` hears once of each task, from the executor's thread, and must be quick.
         ``grace_s`` is how much longer than its time limit a guest may take to answer before its process is
         killed, ``load_s`` how long its code may take to compile. ``depth`` is how many tasks a process holds at
         most, while they are very quick; one of them runs.
@@ -101,15 +101,15 @@ class Executor:
         trim_folder(self._compiled, COMPILED_BYTES)
         self._thread.start()
 
-    def submit(self, task: Task) -> None:
-        """Queue a task. Raises ExecutorStoppedError after ``stop``."""
+    def submit(self, *tasks: Task) -> None:
+        """Queue tasks, all or none. Raises ExecutorStoppedError after ``stop``."""
+        keyed = zip(tasks, self._keys, strict=False)
+        assigned = [Assignment(key, task, f"{self._spool}-{key}.out") for task, key in keyed]
         with self._lock:
             if self._stopping:
                 raise ExecutorStoppedError
-            key = next(self._keys)
             now = time.monotonic()
-            changed = self._pool.add(Assignment(key, task, f"{self._spool}-{key}.out"), now)
-            self._ring_if_due(changed, now)
+            self._ring_if_due(self._pool.add(assigned, now), now)
 
     def cancel(self, job: int, lease: str) -> bool:
         """Stop a task, running or not. Returns False when it is not here, or done.
@@ -203,9 +203,10 @@ class Executor:
         if self._pool.has_finished or any(slot.has_mail or slot.next_due_at(now) < late_at for slot in changed):
             self._switchboard.ring()
 
-    def _report(self, finished: Iterable[tuple[Task, Result]]) -> None:
-        for task, result in finished:
-            try:
-                self._on_done(task, result)
-            except Exception:  # noqa: BLE001  # the outermost net: one result must not cost the others theirs
-                _log.exception("a result could not be reported", job=task.job)
+    def _report(self, finished: Sequence[tuple[Task, Result]]) -> None:
+        if not finished:
+            return
+        try:
+            self._on_done(finished)
+        except Exception:  # noqa: BLE001  # the outermost net: what the owner does must not end the executor
+            _log.exception("results could not be reported", jobs=[task.job for task, _ in finished])

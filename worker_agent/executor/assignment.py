@@ -82,7 +82,7 @@ class Assignment:
             return None
         offset, part = self._log.read(self._log_read)
         self._log_read = offset + len(part)
-        return LogUpdate(self.task.job, self.task.lease, part, offset) if part else None
+        return LogUpdate(job=self.task.job, lease=self.task.lease, log=part, offset=offset) if part else None
 
     def complete(self, done: Done) -> Result:
         """Return the result that its guest process reported."""

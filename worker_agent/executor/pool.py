@@ -18,7 +18,7 @@ BROKEN_AFTER = 3
 TICK_S = 0.025
 """So often all slots are looked at, whoever has something to say."""
 ADD_AHEAD = 2
-"""A task that comes is handed out at once to a process that has fewer; else it waits for others to go along."""
+"""Tasks that come are handed out at once to a process that has fewer; else they wait for others to go along."""
 
 _log = structlog.get_logger(__name__)
 
@@ -67,11 +67,10 @@ class Pool:
             return -math.inf
         return min((slot.next_due_at(now) for slot in self.slots), default=math.inf)
 
-    def add(self, task: Assignment, now: float) -> Sequence[Slot]:
-        """Queue a task; it may begin at once. Returns the slots for which something changed."""
-        self._queue.append(task)
-        ahead = min(ADD_AHEAD, self._depth)
-        return self._hand_out([slot for slot in self.slots if slot.load < ahead], now, ahead)
+    def add(self, tasks: Iterable[Assignment], now: float) -> Sequence[Slot]:
+        """Queue tasks; some may begin at once. Returns the slots for which something changed."""
+        self._queue.extend(tasks)
+        return self._hand_out([slot for slot in self.slots if slot.load < ADD_AHEAD], now)
 
     def cancel(self, job: int, lease: str, now: float) -> bool:
         """Stop a task wherever it stands. Returns False when it is not here."""
@@ -131,7 +130,7 @@ class Pool:
             self._queue.extendleft(reversed(self._news.returned))
             self._news.returned.clear()
         self._note_failed_starts(now)
-        self._hand_out(slots, now, self._depth)
+        self._hand_out(slots, now)
         self._share(now)
         return slots
 
@@ -146,8 +145,8 @@ class Pool:
             slot.shut_down(now)
         self.refuse(now)
 
-    def _hand_out(self, slots: Sequence[Slot], now: float, depth: int) -> list[Slot]:
-        """Give these slots their fair share of the queue, up to so many tasks for each. Returns who got some."""
+    def _hand_out(self, slots: Sequence[Slot], now: float) -> list[Slot]:
+        """Give these slots their fair share of the queue, as deep as they may be. Returns who got some."""
         given: list[Slot] = []
         if self.holding or not self._queue or not slots:
             return given
@@ -155,7 +154,7 @@ class Pool:
         fair = math.ceil((len(self._queue) + sum([slot.load for slot in ready])) / max(1, len(ready)))
         # Those with the fewest come first.
         for slot in sorted(slots, key=attrgetter("load")):
-            room = min(fair, slot.find_depth(now, depth)) - slot.load if slot.is_ready else 0
+            room = min(fair, slot.find_depth(now, self._depth)) - slot.load if slot.is_ready else 0
             if self._queue and room > 0:
                 slot.give([self._queue.popleft() for _ in range(min(room, len(self._queue)))], now)
                 given.append(slot)

@@ -1,6 +1,6 @@
 """What the loop needs from a control server, and from the executor. Tests put their own in place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -36,11 +36,11 @@ class ControlServer(Protocol):
 
 
 class GuestExecutor(Protocol):
-    """Runs tasks; calls ``on_done`` once for each submitted task that it was not told to give back."""
+    """Runs tasks; tells ``on_done`` once of each submitted task that it was not told to give back."""
 
     def start(self) -> None: ...
 
-    def submit(self, task: Task) -> None: ...
+    def submit(self, *tasks: Task) -> None: ...
 
     def cancel(self, job: int, lease: str) -> bool:
         """Stop a task; False when there is none under this lease."""
@@ -61,5 +61,7 @@ class GuestExecutor(Protocol):
         """Tasks that were not started."""
 
 
-ExecutorMaker = Callable[[Callable[[Task, Result], None]], GuestExecutor]
-"""Makes the executor, given what it calls when a task is done."""
+Ended = Sequence[tuple[Task, Result]]
+"""Tasks that are done, and what they produced."""
+ExecutorMaker = Callable[[Callable[[Ended], None]], GuestExecutor]
+"""Makes the executor, given what it calls when tasks are done."""

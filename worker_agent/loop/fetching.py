@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,28 +57,31 @@ class BlobFetcher:
         """Tell whether the blob is at hand now, so that ``get`` does not have to fetch it."""
         return checksum in self._held
 
-    def get(self, ref: LeaseRef, blob: Id, checksum: str) -> Path:
-        """Return the file with a blob; it stays until the lease is released. Waits while the server is away.
+    def get(self, refs: Sequence[LeaseRef], blob: Id, checksum: str) -> Path:
+        """Return the file with a blob; it stays until these leases are released. Waits while the server is away.
 
-        Raises NotFound when there is no such blob, NotWantedError when the lease has ended meanwhile, and
+        Raises NotFound when there is no such blob, NotWantedError when all the leases have ended meanwhile, and
         AgentError when the blob arrives broken, the server refuses it, or the disk fails.
         """
-        path = self._find(ref, checksum) or self._fetch(ref, blob, checksum)
-        # Blobs are released when a lease ends; this one may have ended before its blob was here.
-        if not self._shared.ledger.is_open(ref):
-            self.release(ref)
+        path = self._find(refs, checksum) or self._fetch(refs, blob, checksum)
+        # Blobs are released when a lease ends; some may have ended before their blob was here.
+        ended = [ref for ref in refs if not self._shared.ledger.is_open(ref)]
+        if ended:
+            self.release(ended)
+        if len(ended) == len(refs):
             raise NotWantedError
         return path
 
-    def release(self, ref: LeaseRef) -> None:
-        """Let go of the blobs of a lease. Safe to repeat."""
+    def release(self, refs: Iterable[LeaseRef]) -> None:
+        """Let go of the blobs of leases. Safe to repeat."""
         dropped = []
         with self._lock:
-            for checksum in self._needs.pop(ref, ()):
-                held = self._held[checksum]
-                held.users -= 1
-                if not held.users:
-                    self._unused[checksum] = None
+            for ref in refs:
+                for checksum in self._needs.pop(ref, ()):
+                    held = self._held[checksum]
+                    held.users -= 1
+                    if not held.users:
+                        self._unused[checksum] = None
             while len(self._unused) > UNUSED_MAX:
                 checksum, _ = self._unused.popitem(last=False)
                 del self._held[checksum]
@@ -85,31 +89,32 @@ class BlobFetcher:
         for checksum in dropped:
             self._cache.release(checksum)
 
-    def _find(self, ref: LeaseRef, checksum: str) -> Path | None:
+    def _find(self, refs: Sequence[LeaseRef], checksum: str) -> Path | None:
         with self._lock:
-            return self._use(ref, checksum) if checksum in self._held else None
+            return self._use(refs, checksum) if checksum in self._held else None
 
-    def _fetch(self, ref: LeaseRef, blob: Id, checksum: str) -> Path:
-        path = self._cache.acquire(checksum, partial(self._download, ref, blob, checksum))
+    def _fetch(self, refs: Sequence[LeaseRef], blob: Id, checksum: str) -> Path:
+        path = self._cache.acquire(checksum, partial(self._download, refs, blob, checksum))
         with self._lock:
             twice = checksum in self._held
             self._held.setdefault(checksum, Held(path))
-            self._use(ref, checksum)
+            self._use(refs, checksum)
         if twice:
             self._cache.release(checksum)
         return path
 
-    def _use(self, ref: LeaseRef, checksum: str) -> Path:
+    def _use(self, refs: Sequence[LeaseRef], checksum: str) -> Path:
         held = self._held[checksum]
-        held.users += 1
+        held.users += len(refs)
         self._unused.pop(checksum, None)
-        self._needs[ref].append(checksum)
+        for ref in refs:
+            self._needs[ref].append(checksum)
         return held.path
 
-    def _download(self, ref: LeaseRef, blob: Id, checksum: str, part: Path) -> None:
+    def _download(self, refs: Sequence[LeaseRef], blob: Id, checksum: str, part: Path) -> None:
         backoff = self._shared.new_backoff()
         broken = 0
-        while self._shared.ledger.is_open(ref) and not self._shared.stop.is_set():
+        while any(map(self._shared.ledger.is_open, refs)) and not self._shared.stop.is_set():
             try:
                 self._shared.server.download(blob, part, checksum=checksum)
             except NotFound:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+import structlog
 from msgspec import UNSET
 
 from piecework.client import ClientError, TooLarge
@@ -11,13 +12,16 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Content, JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
 from worker_agent.loop.appetite import Appetite
-from worker_agent.loop.crew import Crew, do_guarded
+from worker_agent.loop.control import Ended
+from worker_agent.loop.crew import Crew
 from worker_agent.loop.ledger import hand_back
 from worker_agent.loop.link import describe, is_refusal
 from worker_agent.loop.outbox import ref_of
 from worker_agent.loop.shared import Shared
 from worker_agent.loop.tally import Tally
 from worker_agent.tasks import Result, Task
+
+log = structlog.get_logger()
 
 
 class Finisher:
@@ -33,37 +37,42 @@ class Finisher:
         self._tally = tally
         self._inline_max_bytes = inline_max_bytes
 
-    def done(self, task: Task, result: Result) -> None:
-        """Take what the executor made of a task. Returns at once; called from its thread."""
-        give_up = partial(self.give_up, [ref_of(task)])
-        do_guarded(partial(self._take, task, result), partial(self._crew.give, give_up))
+    def done(self, ended: Ended) -> None:
+        """Take what the executor made of some tasks. Returns at once; called from its thread."""
+        outcomes: list[Outcome] = []
+        for task, result in ended:
+            try:
+                outcomes += self._take(task, result)
+            except Exception:
+                log.exception("bug", job=task.job)
+                self._crew.give(partial(self.give_up, [ref_of(task)]))
+        self.end(*outcomes)
 
     def fail(self, ref: LeaseRef, kind: ErrorKind, message: str) -> None:
         """End a job that could not be run."""
         error = JobError(kind=kind, message=message)
         self.end(Outcome(job=ref.job, lease=ref.lease, state=JobState.FAILED, error=error))
 
-    def end(self, outcome: Outcome) -> None:
-        """Let an outcome go to the server, if its lease still counts."""
-        if self._ledger.end(outcome):
-            self._tally.note_end(outcome)
+    def end(self, *outcomes: Outcome) -> None:
+        """Let outcomes go to the server, those whose leases still count."""
+        self._tally.note_ends(self._ledger.end(*outcomes))
 
     def give_up(self, refs: Iterable[LeaseRef]) -> None:
         """Hand back, after a pause, jobs that met a bug of ours."""
         self._shared.stop.wait(self._shared.pace.bug_s)
-        for ref in refs:
-            self._ledger.end(hand_back(ref))
+        self._ledger.end(*map(hand_back, refs))
 
-    def _take(self, task: Task, result: Result) -> None:
+    def _take(self, task: Task, result: Result) -> list[Outcome]:
+        """Return the outcome; none when its output has yet to be uploaded."""
         outcome = self._write_outcome(task, result)
         if isinstance(result.output, bytes) and len(result.output) <= self._inline_max_bytes:
             if outcome.state is JobState.FINISHED:
                 outcome.output = Content(raw=result.output)
-            self.end(outcome)
-        else:
-            self._crew.give(
-                partial(self._finish_large, outcome, result.output), partial(self.give_up, [ref_of(outcome)])
-            )
+            return [outcome]
+        self._crew.give(
+            partial(self._finish_large, outcome, result.output), partial(self.give_up, [ref_of(outcome)])
+        )
+        return []
 
     def _write_outcome(self, task: Task, result: Result) -> Outcome:
         """Return the outcome without its output."""

@@ -3,7 +3,6 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +21,7 @@ from worker_agent.loop.outbox import ref_of
 from worker_agent.tasks import Task
 
 T = TypeVar("T")
+Jobs = dict[LeaseRef, LeasedJob]
 
 
 class UnfitError(Exception):
@@ -47,58 +47,68 @@ class Intake:
     def accept(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
         """See to it that each job is run, or ends with the reason why not. Does not wait for downloads."""
         known = {each.id: each for each in lambdas}
-        by_lambda: defaultdict[Id, list[LeasedJob]] = defaultdict(list)
+        by_lambda: defaultdict[Id, Jobs] = defaultdict(dict)
         for job in jobs:
-            by_lambda[job.lambda_].append(job)
+            by_lambda[job.lambda_][ref_of(job)] = job
         for id_, group in by_lambda.items():
-            self._accept_group(group, known.get(id_))
-
-    def _accept_group(self, jobs: Sequence[LeasedJob], lambda_: LeasedLambda | None) -> None:
-        """Deal with the jobs of one lambda."""
-        if lambda_ is None:
-            for job in jobs:
-                message = f"the contract does not describe lambda {job.lambda_}"
-                self._finisher.fail(ref_of(job), ErrorKind.WORKER, message)
-        elif self._fetcher.holds(lambda_.codex_checksum):
-            self._route(jobs, lambda_)
-        else:
-            give_up = partial(self._finisher.give_up, [ref_of(job) for job in jobs])
-            self._crew.give(partial(self._bring_code, jobs, lambda_), give_up)
-
-    def _bring_code(self, jobs: Sequence[LeasedJob], lambda_: LeasedLambda) -> None:
-        """Fetch the code of some jobs, then deal with them in their order."""
-        for number, job in enumerate(jobs):
-            with suppress(NotWantedError):
-                left = jobs[number:]
-                refs = [ref_of(each) for each in left]
-                if self._try(refs, partial(self._get_codex, ref_of(job), lambda_)) is not None:
-                    self._route(left, lambda_)
-                return
-
-    def _route(self, jobs: Sequence[LeasedJob], lambda_: LeasedLambda) -> None:
-        """Submit the jobs whose inputs are at hand, and have the inputs of the others fetched."""
-        for job in jobs:
-            work = partial(self._prepare, job, lambda_)
-            give_up = partial(self._finisher.give_up, [ref_of(job)])
-            if job.input.is_inline or not job.input.id or self._fetcher.holds(job.input_checksum):
-                do_guarded(work, partial(self._crew.give, give_up))
+            lambda_ = known.get(id_)
+            if lambda_ is None:
+                for ref in group:
+                    message = f"the contract does not describe lambda {id_}"
+                    self._finisher.fail(ref, ErrorKind.WORKER, message)
             else:
-                self._crew.give(work, give_up)
+                self._take_up(group, lambda_, at_once=self._fetcher.holds(lambda_.codex_checksum))
 
-    def _prepare(self, job: LeasedJob, lambda_: LeasedLambda) -> None:
-        ref = ref_of(job)
-        with suppress(NotWantedError):
-            task = self._try([ref], partial(self._write_task, ref, job, lambda_))
-            if task is not None:
-                self._submit(ref, task)
+    def _take_up(self, jobs: Jobs, lambda_: LeasedLambda, *, at_once: bool) -> None:
+        """Prepare the jobs of one lambda, now or when it is their turn."""
+        work, on_bug = partial(self._prepare, jobs, lambda_), partial(self._recover, jobs, lambda_)
+        if at_once:
+            do_guarded(work, on_bug)
+        else:
+            self._crew.give(work, on_bug)
+
+    def _recover(self, jobs: Jobs, lambda_: LeasedLambda) -> None:
+        """Try each job alone after a bug, which then costs no other; give it up when it was alone."""
+        if len(jobs) == 1:
+            self._crew.give(partial(self._finisher.give_up, list(jobs)))
+            return
+        for ref, job in jobs.items():
+            self._take_up({ref: job}, lambda_, at_once=False)
+
+    def _prepare(self, jobs: Jobs, lambda_: LeasedLambda) -> None:
+        """Get the code, then the inputs: those at hand together, each of the others alone."""
+        codex = self._try(list(jobs), partial(self._get_codex, list(jobs), lambda_))
+        if codex is None:
+            return
+        near: Jobs = {}
+        for ref, job in jobs.items():
+            if self._is_at_hand(job):
+                near[ref] = job
+            else:
+                one = {ref: job}
+                self._crew.give(
+                    partial(self._get_inputs, one, lambda_, codex), partial(self._recover, one, lambda_)
+                )
+        self._get_inputs(near, lambda_, codex)
+
+    def _is_at_hand(self, job: LeasedJob) -> bool:
+        return job.input.is_inline or not job.input.id or self._fetcher.holds(job.input_checksum)
+
+    def _get_inputs(self, jobs: Jobs, lambda_: LeasedLambda, codex: Path) -> None:
+        """Get the inputs of some jobs, and give the executor all of them at once."""
+        tasks = {}
+        for ref, job in jobs.items():
+            data = self._try([ref], partial(self._get_input, ref, job))
+            if data is not None:
+                tasks[ref] = write_task(job, lambda_, codex, data)
+        self._submit(tasks)
 
     def _try(self, refs: Sequence[LeaseRef], get: Callable[[], T]) -> T | None:
-        """Get something that jobs need; None: that failed, and they have ended with the reason.
-
-        Raises NotWantedError.
-        """
+        """Get something that jobs need; None: that failed, and they have ended, with the reason if it is ours."""
         try:
             return get()
+        except NotWantedError:
+            return None
         except UnfitError as error:
             kind, message = error.kind, str(error)
         except (AgentError, OSError) as error:
@@ -107,15 +117,12 @@ class Intake:
             self._finisher.fail(ref, kind, message)
         return None
 
-    def _write_task(self, ref: LeaseRef, job: LeasedJob, lambda_: LeasedLambda) -> Task:
-        return write_task(job, lambda_, self._get_codex(ref, lambda_), self._get_input(ref, job))
-
-    def _get_codex(self, ref: LeaseRef, lambda_: LeasedLambda) -> Path:
+    def _get_codex(self, refs: Sequence[LeaseRef], lambda_: LeasedLambda) -> Path:
         missing = UnfitError(ErrorKind.LOAD, f"the codex {lambda_.codex} of lambda {lambda_.id} does not exist")
         if not lambda_.codex_checksum:
             raise missing
         try:
-            return self._fetcher.get(ref, lambda_.codex, lambda_.codex_checksum)
+            return self._fetcher.get(refs, lambda_.codex, lambda_.codex_checksum)
         except NotFound:
             raise missing from None
 
@@ -132,21 +139,21 @@ class Intake:
         if not job.input_checksum:
             raise missing
         try:
-            return self._fetcher.get(ref, Id(blob), job.input_checksum)
+            return self._fetcher.get([ref], Id(blob), job.input_checksum)
         except NotFound:
             raise missing from None
 
-    def _submit(self, ref: LeaseRef, task: Task) -> None:
-        if not self._ledger.start(ref):
-            return
+    def _submit(self, tasks: dict[LeaseRef, Task]) -> None:
+        started = self._ledger.start(*tasks)
         try:
-            self._executor.submit(task)
+            self._executor.submit(*[tasks[ref] for ref in started])
         except ExecutorStoppedError:
-            self._ledger.end(hand_back(ref))
+            self._ledger.end(*map(hand_back, started))
             return
         # Whoever stops a job tells the ledger first and the executor then: one of us sees the other.
-        if not self._ledger.is_open(ref) or self._ledger.stop_asked(ref):
-            self._executor.cancel(task.job, task.lease)
+        for ref in started:
+            if not self._ledger.is_open(ref) or self._ledger.stop_asked(ref):
+                self._executor.cancel(ref.job, ref.lease)
 
 
 def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, data: bytes | Path) -> Task:

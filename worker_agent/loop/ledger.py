@@ -5,7 +5,7 @@ answered for it. One lock guards both, so a lease is never outside of the ledger
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from piecework.protocol.messages import LeaseRef, Outcome
@@ -57,8 +57,8 @@ class Ledger:
     """All leases of this agent. Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        self.on_close: Callable[[LeaseRef], None] = lambda _ref: None
-        """Called for each lease whose job has ended, or is lost."""
+        self.on_close: Callable[[Sequence[LeaseRef]], None] = lambda _refs: None
+        """Hears of each lease whose job has ended, or is lost."""
         self._lock = threading.Lock()
         self._errand_due = threading.Condition(self._lock)
         self._report_due = threading.Condition(self._lock)
@@ -91,21 +91,33 @@ class Ledger:
             self._tell()
         return fresh
 
-    def start(self, ref: LeaseRef) -> bool:
-        """Note that the executor gets the job now; False: it must not be run any more."""
+    def start(self, *refs: LeaseRef) -> list[LeaseRef]:
+        """Note that the executor gets these jobs now; return those that may be run still."""
+        started = []
         with self._lock:
-            held = self._open.get(ref)
-            if held is None or held.stop_as:
-                return False
-            held.started = True
-            return True
+            for ref in refs:
+                held = self._open.get(ref)
+                if held is not None and not held.stop_as:
+                    held.started = True
+                    started.append(ref)
+        return started
 
-    def end(self, outcome: Outcome) -> bool:
-        """Note a job's outcome; False: nobody waits for it, the lease is lost or has ended before."""
+    def end(self, *outcomes: Outcome) -> list[Outcome]:
+        """Note how jobs ended. Returns those that count: of the others the lease is lost, or has ended before."""
+        refs, ended = [], []
         with self._lock:
-            ended = self._end(outcome)
-        if ended:
-            self.on_close(ref_of(outcome))
+            is_first = not self._outbox.waiting
+            for outcome in outcomes:
+                ref = ref_of(outcome)
+                if self._open.pop(ref, None) is not None:
+                    refs.append(ref)
+                    ended.append(outcome)
+                    self._outbox.put(outcome)
+            self.ends += len(ended)
+            if is_first and ended:
+                self._errand_due.notify()
+            self._tell()
+        self.on_close(refs)
         return ended
 
     def ask_to_stop(self, ref: LeaseRef, state: JobState) -> bool:
@@ -119,9 +131,8 @@ class Ledger:
 
     def stop_asked(self, ref: LeaseRef) -> JobState | None:
         """Return what to report when the job is stopped; None: nobody asked for that."""
-        with self._lock:
-            held = self._open.get(ref)
-            return held.stop_as if held else None
+        held = self._open.get(ref)
+        return held.stop_as if held else None
 
     def forget(self, ref: LeaseRef) -> bool:
         """Drop a lease that is lost; False: it is not open. An outcome that is underway awaits its ack."""
@@ -129,7 +140,7 @@ class Ledger:
             found = self._open.pop(ref, None) is not None
             self._tell()
         if found:
-            self.on_close(ref)
+            self.on_close([ref])
         return found
 
     def next_errand(self, wish: Wish, timeout_s: float) -> Errand | None:
@@ -185,8 +196,7 @@ class Ledger:
             self._closed = True
             refs = [ref for ref, held in self._open.items() if not held.started]
             self._tell()
-        for ref in refs:
-            self.end(hand_back(ref))
+        self.end(*map(hand_back, refs))
 
     def end_waits(self) -> None:
         """Let the loops go that wait for something to say; from now on they do not wait any more."""
@@ -197,7 +207,7 @@ class Ledger:
 
     def hand_back_open(self) -> int:
         """Hand back every job that has not ended; return how many they were."""
-        return sum(self.end(hand_back(ref)) for ref in self.open_refs())
+        return len(self.end(*map(hand_back, self.open_refs())))
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Wait until no job is open; False: that took too long."""
@@ -241,14 +251,6 @@ class Ledger:
 
     def _has_room(self) -> bool:
         return not self._closed and len(self._open) <= self._refill_at
-
-    def _end(self, outcome: Outcome) -> bool:
-        if self._open.pop(ref_of(outcome), None) is None:
-            return False
-        self.ends += 1
-        self._outbox.put(outcome)
-        self._tell()
-        return True
 
     def _tell(self) -> None:
         """Wake who waits for what is the case now; nobody else, for jobs can end by the thousand."""

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeaseRef, Outcome, OutcomeAck
 from worker_agent.tasks import Task
 
@@ -73,4 +72,4 @@ def measure_outcome(outcome: Outcome) -> int:
 
 def ref_of(whose: Outcome | OutcomeAck | LeasedJob | Task) -> LeaseRef:
     """Return the lease that something belongs to. The jobs of one contract may share their token."""
-    return LeaseRef(job=Id(whose.job), lease=whose.lease)
+    return LeaseRef(job=whose.job, lease=whose.lease)

@@ -25,12 +25,20 @@ class Tally:
 
     def note_contract(self, jobs: Sequence[LeasedJob]) -> None:
         """Log which jobs came, or count them."""
-        if self._may_log("contracted", len(jobs)):
-            log.info("contracted", jobs=" ".join(str(int(job.job)) for job in jobs))
+        with self._lock:
+            self._lines += 1
+            if self._lines > LINES_MAX:
+                self._more["contracted"] += len(jobs)
+                return
+        log.info("contracted", jobs=" ".join(str(int(job.job)) for job in jobs))
 
-    def note_end(self, outcome: Outcome) -> None:
-        """Log how a job ended, or count it."""
-        if self._may_log(outcome.state.value.lower(), 1):
+    def note_ends(self, outcomes: Sequence[Outcome]) -> None:
+        """Log how jobs ended, or count them."""
+        with self._lock:
+            lines = max(0, LINES_MAX - self._lines)
+            self._lines += len(outcomes)
+            self._more.update([outcome.state.value.lower() for outcome in outcomes[lines:]])
+        for outcome in outcomes[:lines]:
             _log_end(outcome)
 
     def tick(self) -> None:
@@ -39,13 +47,6 @@ class Tally:
             more, self._more, self._lines = self._more, Counter(), 0
         if more:
             log.info("more jobs", **more)
-
-    def _may_log(self, what: str, jobs: int) -> bool:
-        with self._lock:
-            self._lines += 1
-            if self._lines > LINES_MAX:
-                self._more[what] += jobs
-            return self._lines <= LINES_MAX
 
 
 def _log_end(outcome: Outcome) -> None:

@@ -33,10 +33,10 @@ class Owner:
             **options,
         )
 
-    def _on_done(self, task, result):
+    def _on_done(self, ended):
         with self._changed:
-            self._results[task.job] = result
-            self.reports += 1
+            self._results.update({task.job: result for task, result in ended})
+            self.reports += len(ended)
             self._changed.notify_all()
 
     def wait_for(self, *tasks):
@@ -45,8 +45,7 @@ class Owner:
             return [self._results[task.job] for task in tasks]
 
     def run(self, *tasks):
-        for task in tasks:
-            self.executor.submit(task)
+        self.executor.submit(*tasks)
         return self.wait_for(*tasks)
 
     def wait_until(self, condition):
@@ -164,10 +163,10 @@ def test_result_that_cannot_be_reported_costs_no_other(owner, make_guest, monkey
     reported = owner.executor._on_done
     failures = itertools.count()
 
-    def fail_once(task, result):
+    def fail_once(ended):
         if next(failures) == 0:
             raise RuntimeError("a bug")
-        reported(task, result)
+        reported(ended)
 
     monkeypatch.setattr(owner.executor, "_on_done", fail_once)
     owner.executor.submit(make_guest("echo"))

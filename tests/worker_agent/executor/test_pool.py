@@ -31,7 +31,7 @@ class Scene:
 
     def add(self, *assignments):
         for assignment in assignments:
-            self.pool.add(assignment, self.now)
+            self.pool.add([assignment], self.now)
 
     def finish(self, process, key):
         process.reports.append(Done(key, b"", spooled=False, error=None, usage=Usage(), log=b"", log_offset=0))
@@ -77,6 +77,17 @@ def test_tasks_that_come_one_by_one_go_ahead_together(make_scene, make_assignmen
     assert scene.assigned() == [[1, 2, 3]]
     scene.finish(scene.processes[0], 2)
     assert scene.assigned() == [[1, 2, 3, 4, 5, 6, 7]]
+
+
+def test_tasks_that_come_together_go_ahead_together(make_scene, make_assignments):
+    scene = make_scene(slots=2, depth=8)
+    first = make_assignments(2)
+    scene.add(*first)
+    scene.finish(scene.processes[0], 1)
+    scene.finish(scene.processes[1], 2)
+    assert len(scene.pool.add(make_assignments(20), scene.now)) == 2
+    assert [len(keys) for keys in scene.assigned()] == [9, 9]
+    assert scene.pool.waiting == 18
 
 
 def test_quick_slots_share_the_queue(make_scene, make_assignments):
@@ -213,8 +224,8 @@ def test_task_fails_when_no_process_starts(make_assignments):
 
     pool = Pool([Slot(start, news, Patience(1.0, 10.0))], news, depth=2)
     first, second = make_assignments(2)
-    pool.add(first, 0.0)
-    pool.add(second, 0.0)
+    pool.add([first], 0.0)
+    pool.add([second], 0.0)
     now = 0.0
     for _ in range(BROKEN_AFTER):
         assert pool.take_finished() == []

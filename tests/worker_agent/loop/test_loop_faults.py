@@ -23,9 +23,9 @@ class Storm:
         self.started = set()
 
     def remember(self, on_done):
-        def done(task, result):
-            self.started.add(task.job)
-            on_done(task, result)
+        def done(ended):
+            self.started.update(task.job for task, _ in ended)
+            on_done(ended)
 
         return done
 

@@ -8,7 +8,7 @@ from fake_control_server import digest
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
-from worker_agent.loop.fetching import UNUSED_MAX, BlobFetcher
+from worker_agent.loop.fetching import UNUSED_MAX, BlobFetcher, NotWantedError
 
 LARGE = b"x" * 40_000
 
@@ -31,17 +31,18 @@ def test_blobs_are_let_go_when_no_lease_needs_them_but_for_the_last_few(agent, s
     assert agent.parts.fetcher.holds(digest(b"code")), "each job needed it"
 
 
-def test_blob_that_two_leases_need_stays_until_both_have_ended(make_fetcher, server):
+@pytest.mark.parametrize("together", [True, False])
+def test_blob_that_two_leases_need_stays_until_both_have_ended(make_fetcher, server, together):
     fetcher, cache = make_fetcher()
     blob = server.add_blob(b"shared")
     first, second = LeaseRef(job=Id(1), lease="l"), LeaseRef(job=Id(2), lease="l")
-    for ref in (first, second):
-        assert fetcher.get(ref, blob, digest(b"shared")).read_bytes() == b"shared"
-    fetcher.release(first)
-    fetcher.release(first)
+    for refs in [[first, second]] if together else [[first], [second]]:
+        assert fetcher.get(refs, blob, digest(b"shared")).read_bytes() == b"shared"
+    fetcher.release([first])
+    fetcher.release([first])
     fill(fetcher, server)
     assert fetcher.holds(digest(b"shared"))
-    fetcher.release(second)
+    fetcher.release([second])
     fill(fetcher, server)
     assert not fetcher.holds(digest(b"shared"))
     assert not cache._pins[digest(b"shared")]
@@ -51,16 +52,31 @@ def test_blob_that_two_threads_get_at_once_is_fetched_once_and_let_go(make_fetch
     fetcher, cache = make_fetcher()
     blob = server.add_blob(b"shared")
     refs = [LeaseRef(job=Id(number), lease="l") for number in range(8)]
-    threads = [threading.Thread(target=fetcher.get, args=(ref, blob, digest(b"shared"))) for ref in refs]
+    threads = [threading.Thread(target=fetcher.get, args=([ref], blob, digest(b"shared"))) for ref in refs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(5)
     assert len(server.sent("download")) == 1
     for ref in refs:
-        fetcher.release(ref)
+        fetcher.release([ref])
     fill(fetcher, server)
     assert not fetcher.holds(digest(b"shared"))
+    assert not cache._pins[digest(b"shared")]
+
+
+def test_blob_for_several_leases_is_held_for_those_that_did_not_end_meanwhile(agent, tmp_path, server):
+    cache = BlobCache(tmp_path / "cache", capacity_bytes=10**6)
+    fetcher, blob = BlobFetcher(agent.shared, cache), server.add_blob(b"shared")
+    ended, going = LeaseRef(job=Id(1), lease="l"), LeaseRef(job=Id(2), lease="l")
+    agent.ledger.admit([going])
+    assert fetcher.get([ended, going], blob, digest(b"shared")).read_bytes() == b"shared"
+    with pytest.raises(NotWantedError):
+        fetcher.get([ended], blob, digest(b"shared"))
+    agent.ledger.forget(going)
+    fetcher.release([going])
+    fetcher._shared.ledger.is_open = lambda _: True
+    fill(fetcher, server)
     assert not cache._pins[digest(b"shared")]
 
 
@@ -68,8 +84,8 @@ def fill(fetcher, server):
     """Get and let go of so many blobs that none before is held without need."""
     for number in range(UNUSED_MAX):
         ref, data = LeaseRef(job=Id(1000), lease="l"), b"other %d" % number
-        fetcher.get(ref, server.add_blob(data), digest(data))
-        fetcher.release(ref)
+        fetcher.get([ref], server.add_blob(data), digest(data))
+        fetcher.release([ref])
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ def test_unreadable_inline_input_ends_the_job(agent, server):
 
 def test_bug_while_preparing_hands_the_job_back_and_the_others_run(agent, executor, server, log):
     broken, sound = server.add_job(b"a"), server.add_job(b"b")
-    real, executor.submit = executor.submit, lambda task: real(task) if task.job == sound else 1 / 0
+    real, executor.submit = executor.submit, lambda *tasks: real(*tasks) if tasks[0].job == sound else 1 / 0
     step(agent)
     assert executor.wait_for(1)
     executor.finish(sound)

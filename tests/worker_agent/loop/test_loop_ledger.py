@@ -277,7 +277,7 @@ def test_empty_means_no_lease_and_no_poll_that_could_bring_one(ledger):
 
 def test_on_close_hears_once_of_each_lease_that_is_not_open_any_more(ledger):
     closed = []
-    ledger.on_close = closed.append
+    ledger.on_close = closed.extend
     ledger.admit([ref(n) for n in range(1, 5)])
     ledger.end(outcome(ref(1)))
     ledger.end(outcome(ref(1)))

@@ -57,7 +57,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(held=leases)
     def end(self, held):
-        assert self.ledger.end(outcome(held)) == (held in self.open)
+        assert bool(self.ledger.end(outcome(held))) == (held in self.open)
         if held in self.open:
             self.open.remove(held)
             self.waiting.add(held)
