@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from piecework.protocol.matching import TagSet, offers_runtime
-from piecework.protocol.states import JobState
-from server.store import events, lanes, leases
+from server.store import lanes, leases
 from server.store.database import Connection
-from server.store.records import Event, Job, Lane, LeaseGrant
+from server.store.records import Job, Lane, LeaseGrant
 
 LOOK_AHEAD = 16
 """Candidates beyond those needed, among which suggested tags choose."""
@@ -33,10 +32,6 @@ def claim_jobs(
             candidates += leases.find_candidates(connection, lane.id, room + LOOK_AHEAD)
     chosen = _best(candidates, tags)[:room]
     leases.grant_leases(connection, [job.id for job in chosen], grant, now)
-    events.add_events(
-        connection,
-        [Event(job.id, now, JobState.RUNNING, grant.worker_id, job.attempt + 1, grant.lease) for job in chosen],
-    )
     return chosen
 
 

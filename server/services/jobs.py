@@ -9,6 +9,7 @@ from server.errors import InvalidRequest, JobNotFound
 from server.services.claims import admits
 from server.services.data import Data
 from server.services.lambdas import Lambdas
+from server.services.trails import tell_trail
 from server.services.waiting import Bell, Changes, Concerns
 from server.services.workers import GONE_MS
 from server.settings import Settings
@@ -120,10 +121,7 @@ class Jobs:
     def trace(self, id_: int) -> list[Event]:
         """Return what happened to a job, oldest first. Raises JobNotFound."""
         with self._database.read() as connection:
-            trail = events.list_events(connection, id_)
-        if not trail:
-            raise JobNotFound(f"there is no job {id_}")
-        return trail
+            return tell_trail(require_job(connection, id_), events.list_events(connection, id_))
 
     def log(self, id_: int, offset: int, attempt: int | None, timeout_s: float) -> tuple[Job, Log, int]:
         """Return a job, its latest log and where to read on in it, once there is more or the job is final.
@@ -151,7 +149,10 @@ class Jobs:
         def cancel(connection: Connection) -> Job:
             job = jobs.lock_jobs(connection, [id_]).get(id_) or require_job(connection, id_)
             if jobs.cancel_job(connection, id_, now):
-                event = Event(id_, now, JobState.CANCELLED, job.worker_id, job.attempt, detail="cancelled")
+                since = job.started_at if job.lease else None
+                event = Event(
+                    id_, now, JobState.CANCELLED, job.worker_id, job.attempt, job.lease, "cancelled", since
+                )
                 events.add_events(connection, [event])
             return require_job(connection, id_)
 

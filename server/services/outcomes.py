@@ -147,7 +147,7 @@ class Outcomes:
         detail = end.error.message if end.error else ""
         if report.outcome.state is JobState.ENQUEUED:
             detail = "handed back"
-        event = Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail)
+        event = Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, since=job.started_at)
         recorded.trail.append(event)
         recorded.changes.note(job.id, job.lane_id, end.state)
 

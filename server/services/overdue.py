@@ -36,7 +36,7 @@ def _rescue(connection: Connection, job: Job, settings: Settings, now: int) -> E
     if not leases.end_lease(connection, end):
         return None
     detail = end.error.message if end.error else "the lease ran out"
-    return Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail)
+    return Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, since=job.started_at)
 
 
 def _expire(connection: Connection, job: Job, now: int) -> Event | None:

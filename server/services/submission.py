@@ -17,12 +17,13 @@ from piecework.protocol.states import JobState, parse_state
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.data import Data
 from server.services.lambdas import Lambdas, check_limits
+from server.services.trails import first_events
 from server.services.waiting import Bell, Changes
 from server.settings import Settings
 from server.store import blobs, events, jobs, lanes, submissions
 from server.store.database import Connection, Database
 from server.store.ids import IdSource
-from server.store.records import Blob, Event, JobOptions, Lambda, NewJob
+from server.store.records import Blob, JobOptions, Lambda, NewJob
 
 T = TypeVar("T")
 
@@ -156,7 +157,7 @@ class Submission:
             lane_ids.append(places[content])
         new = [draft.job for draft in fresh]
         jobs.add_jobs(connection, new, lane_ids, now)
-        events.add_events(connection, [Event(job.id, now, job.state) for job in new])
+        events.add_events(connection, [event for job in new for event in first_events(job.id, job.state, now)])
         if whole:
             submissions.add_submission(connection, whole.key, whole.digest, ids, now)
         ready = zip(new, lane_ids, strict=True)

@@ -4,32 +4,37 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select
 
-from server.store.bulk import Bulk, ManyById
 from server.store.records import Blob
+from server.store.statements import ByList, Statement
 from server.store.tables import blobs, jobs, lambdas
 
-_insert = Bulk(insert(blobs), "id", "sha256", "size", "content", "created_at")
+_insert = Statement(insert(blobs), "id", "sha256", "size", "content", "created_at")
 _columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at)
-_by_id = select(*_columns).where(blobs.c.id == bindparam("id"))
-_by_ids = ManyById(select(*_columns), blobs.c.id)
-_facts_by_ids = ManyById(select(blobs.c.id, blobs.c.sha256, blobs.c.size), blobs.c.id)
-_used = select(
-    or_(
-        exists().where(lambdas.c.codex == bindparam("id")),
-        exists().where(jobs.c.input_id == bindparam("id"), jobs.c.finished_at.is_(None)),
-    )
+_by_id = Statement(select(*_columns).where(blobs.c.id == bindparam("blob")), "blob")
+_by_ids = ByList(select(*_columns), blobs.c.id)
+_facts_by_ids = ByList(select(blobs.c.id, blobs.c.sha256, blobs.c.size), blobs.c.id)
+_used = Statement(
+    select(
+        or_(
+            exists().where(lambdas.c.codex == bindparam("blob")),
+            exists().where(jobs.c.input_id == bindparam("blob"), jobs.c.finished_at.is_(None)),
+        )
+    ),
+    "blob",
 )
-_delete = delete(blobs).where(blobs.c.id == bindparam("blob"))
-_stored = select(exists().where(blobs.c.sha256 == bindparam("sha256"), blobs.c.content.is_(None)))
+_delete = Statement(delete(blobs).where(blobs.c.id == bindparam("blob")), "blob")
+_stored = Statement(
+    select(exists().where(blobs.c.sha256 == bindparam("digest"), blobs.c.content.is_(None))), "digest"
+)
 
 
 def add_blobs(connection: Connection, new: Sequence[Blob]) -> None:
     """Store blob rows. Large contents must be in the blob store already."""
-    _insert.run(connection, new)
+    _insert.run_many(connection, new)
 
 
 def find_blob(connection: Connection, id_: int) -> Blob | None:
-    row = connection.execute(_by_id, {"id": id_}).first()
+    row = _by_id.row(connection, id_)
     return Blob(*row) if row else None
 
 
@@ -40,19 +45,19 @@ def find_blobs(connection: Connection, ids: Iterable[int]) -> dict[int, Blob]:
 
 def find_digests(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[bytes, int]]:
     """Return (SHA-256, size) of those of the blobs that exist, by id."""
-    return {row.id: (row.sha256, row.size) for row in _facts_by_ids.rows(connection, ids)}
+    return {id_: (sha256, size) for id_, sha256, size in _facts_by_ids.rows(connection, ids)}
 
 
 def is_used(connection: Connection, id_: int) -> bool:
     """Tell whether a lambda or an unfinished job needs the blob."""
-    return bool(connection.execute(_used, {"id": id_}).scalar())
+    return bool(_used.value(connection, id_))
 
 
 def delete_blob(connection: Connection, id_: int) -> bool:
     """Remove a blob row. Returns False when there was none."""
-    return connection.execute(_delete, {"blob": id_}).rowcount == 1
+    return _delete.run(connection, id_) == 1
 
 
 def is_stored(connection: Connection, sha256: bytes) -> bool:
     """Tell whether any row needs the blob store's copy of these bytes."""
-    return bool(connection.execute(_stored, {"sha256": sha256}).scalar())
+    return bool(_stored.value(connection, sha256))

@@ -5,6 +5,7 @@ that ``synchronous=FULL`` costs a disk flush per commit and not per request. On 
 transaction of its own.
 """
 
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -87,13 +88,15 @@ def translated_errors() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise DatabaseAway("every database connection is taken; try again") from error
-    except DBAPIError as error:
-        cause = str(error.orig)
-        if "disk is full" in cause or getattr(error.orig, "sqlstate", None) == "53100":
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == "53100":
             raise StorageFull("the disk is full; nothing of this request was stored") from error
         # A plain DatabaseError is what SQLite says of a file that is damaged, or is something else.
-        if isinstance(error, OperationalError) or type(error) is DatabaseError or error.connection_invalidated:
-            raise DatabaseAway(f"the database does not answer: {cause.splitlines()[0]}") from error
+        is_away = isinstance(error, OperationalError | sqlite3.OperationalError)
+        is_broken = type(error) in {DatabaseError, sqlite3.DatabaseError}
+        if is_away or is_broken or getattr(error, "connection_invalidated", False):
+            raise DatabaseAway(f"the database does not answer: {str(cause).splitlines()[0]}") from error
         raise
 
 
@@ -198,23 +201,23 @@ class SqliteDatabase:
             self._writer_synchronous = self._synchronous
             if self._synchronous != "OFF":
                 _stretch_log(self._writer)
-        execute = self._writer.exec_driver_sql
-        self._set_synchronous(self._writer, durable=any(unit.durable for unit in units))
-        execute("BEGIN IMMEDIATE")
+        driver: Any = self._writer.connection.driver_connection
+        self._set_synchronous(driver, durable=any(unit.durable for unit in units))
+        driver.execute("BEGIN IMMEDIATE")
         for unit in units:
-            execute("SAVEPOINT unit")
+            driver.execute("SAVEPOINT unit")
             unit.run(self._writer)
             if unit.error is not None:
-                execute("ROLLBACK TO unit")
-            execute("RELEASE unit")
-        execute("COMMIT")
+                driver.execute("ROLLBACK TO unit")
+            driver.execute("RELEASE unit")
+        driver.execute("COMMIT")
         self.tally.add_commit(len(units))
 
-    def _set_synchronous(self, writer: Connection, *, durable: bool) -> None:
+    def _set_synchronous(self, driver: Any, *, durable: bool) -> None:
         """Have the next commit wait for the disk, or not. In WAL mode NORMAL keeps the file sound all the same."""
         wanted = self._synchronous if durable or self._synchronous == "OFF" else "NORMAL"
         if wanted != self._writer_synchronous:
-            writer.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+            driver.execute(f"PRAGMA synchronous={wanted}")
             self._writer_synchronous = wanted
 
     def _drop_writer(self) -> None:

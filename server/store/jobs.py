@@ -5,11 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, insert, literal_column, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.bulk import Bulk, ManyById
 from server.store.records import Job, NewJob
+from server.store.statements import ByList, Statement, to_json
 from server.store.tables import jobs
 
 COLUMNS = (
@@ -19,57 +30,59 @@ COLUMNS = (
     jobs.c.expires_at, jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at, jobs.c.key,
     jobs.c.key_digest, jobs.c.tags, jobs.c.options, jobs.c.error, jobs.c.usage,
 )  # fmt: skip
-_FINAL = [state.value for state in FINAL_STATES]
-_UNSTARTED = [
-    JobState.PAUSED.value,
-    JobState.WAITING.value,
-    JobState.ENQUEUED.value,
-    JobState.PRE_ASSIGNED.value,
+# States are spelled out, not bound: only then can the database use the partial indexes.
+_FINAL: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in FINAL_STATES]
+_UNSTARTED: list[ColumnElement[str]] = [
+    literal_column(f"'{state.value}'")
+    for state in (JobState.PAUSED, JobState.WAITING, JobState.ENQUEUED, JobState.PRE_ASSIGNED)
 ]
 
-_insert = Bulk(
+_insert = Statement(
     insert(jobs),
     "id", "lambda_id", "lane_id", "state", "priority", "input_id", "attempt", "max_attempts", "vanished",
     "due_at", "expires_at", "created_at", "key", "key_digest", "tags", "options",
 )  # fmt: skip
-_by_id = select(*COLUMNS).where(jobs.c.id == bindparam("id"))
-_by_ids = ManyById(select(*COLUMNS), jobs.c.id)
-_lock_by_ids = ManyById(select(*COLUMNS).order_by(jobs.c.id).with_for_update(), jobs.c.id)
-_by_keys = select(jobs.c.key, jobs.c.id, jobs.c.key_digest).where(
-    jobs.c.key.in_(bindparam("keys", expanding=True))
-)
-_states = ManyById(select(jobs.c.id, jobs.c.state), jobs.c.id)
+_by_id = Statement(select(*COLUMNS).where(jobs.c.id == bindparam("job")), "job")
+_by_ids = ByList(select(*COLUMNS), jobs.c.id)
+_lock_by_ids = ByList(select(*COLUMNS).order_by(jobs.c.id).with_for_update(), jobs.c.id)
+_by_keys = ByList(select(jobs.c.key, jobs.c.id, jobs.c.key_digest), jobs.c.key, str)
+_states = ByList(select(jobs.c.id, jobs.c.state), jobs.c.id)
 _no_lease = {"lease": None, "lease_kind": None, "lease_until": None}
-_cancel = (
+_cancel = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.state.not_in(_FINAL))
-    .values(state=JobState.CANCELLED.value, finished_at=bindparam("at"), due_at=None, **_no_lease)
-)
-_cancel_unstarted = (
+    .values(state=JobState.CANCELLED.value, finished_at=bindparam("at"), due_at=None, **_no_lease),
+    "job", "at",
+)  # fmt: skip
+_cancel_unstarted = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.state.in_(_UNSTARTED))
-    .values(state=JobState.CANCELLED.value, finished_at=bindparam("at"), due_at=None)
-)
-_move = (
+    .values(state=JobState.CANCELLED.value, finished_at=bindparam("at"), due_at=None),
+    "job", "at",
+)  # fmt: skip
+_move = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.state == bindparam("was"))
-    .values(state=bindparam("to"), due_at=bindparam("due"))
-)
-_set_input = (
+    .values(state=bindparam("to"), due_at=bindparam("due")),
+    "job", "was", "to", "due",
+)  # fmt: skip
+_set_input = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.state.in_(_UNSTARTED))
-    .values(input_id=bindparam("input"))
-)
-# States are spelled out, not bound: only then can the database use the partial indexes.
-_counts = union_all(
-    *(
-        select(jobs.c.lane_id, literal_column(f"'{state.value}'"), func.count())
-        .where(jobs.c.state == literal_column(f"'{state.value}'"))
-        .group_by(jobs.c.lane_id)
-        for state in (JobState.ENQUEUED, JobState.RUNNING)
+    .values(input_id=bindparam("input")),
+    "job", "input",
+)  # fmt: skip
+_counts = Statement(
+    union_all(
+        *(
+            select(jobs.c.lane_id, literal_column(f"'{state.value}'"), func.count())
+            .where(jobs.c.state == literal_column(f"'{state.value}'"))
+            .group_by(jobs.c.lane_id)
+            for state in (JobState.ENQUEUED, JobState.RUNNING)
+        )
     )
 )
-_waiting_count = select(func.count()).where(jobs.c.state == literal_column("'Waiting'"))
+_waiting_count = Statement(select(func.count()).where(jobs.c.state == literal_column("'Waiting'")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +104,11 @@ def add_jobs(connection: Connection, new: Sequence[NewJob], lane_ids: Sequence[i
         )
         for job, lane_id in zip(new, lane_ids, strict=True)
     ]  # fmt: skip
-    _insert.run(connection, rows)
+    _insert.run_many(connection, rows)
 
 
 def find_job(connection: Connection, id_: int) -> Job | None:
-    row = connection.execute(_by_id, {"id": id_}).first()
+    row = _by_id.row(connection, id_)
     return Job._make(row) if row else None
 
 
@@ -111,15 +124,12 @@ def lock_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
 
 def find_states(connection: Connection, ids: Iterable[int]) -> dict[int, JobState]:
     """Return the states of those of the jobs that exist, by id."""
-    return {row.id: JobState(row.state) for row in _states.rows(connection, ids)}
+    return {id_: JobState(state) for id_, state in _states.rows(connection, ids)}
 
 
 def find_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[int, bytes]]:
     """Return (job id, digest of its content) for those of the idempotency keys that are taken."""
-    wanted = sorted(set(keys))
-    if not wanted:
-        return {}
-    return {row.key: (row.id, row.key_digest) for row in connection.execute(_by_keys, {"keys": wanted}).all()}
+    return {key: (id_, digest) for key, id_, digest in _by_keys.rows(connection, keys)}
 
 
 def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: int) -> list[Job]:
@@ -137,38 +147,32 @@ def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: i
 
 def cancel_job(connection: Connection, id_: int, now: int) -> bool:
     """Cancel a job that is not final. Returns False when it was, or does not exist."""
-    return connection.execute(_cancel, {"job": id_, "at": now}).rowcount == 1
+    return _cancel.run(connection, id_, now) == 1
 
 
 def cancel_unstarted(connection: Connection, id_: int, now: int) -> bool:
     """Cancel a job that nobody runs yet. Returns False when somebody does, or it is final."""
-    return connection.execute(_cancel_unstarted, {"job": id_, "at": now}).rowcount == 1
+    return _cancel_unstarted.run(connection, id_, now) == 1
 
 
 def move_job(connection: Connection, id_: int, was: JobState, to: JobState, due_at: int | None) -> bool:
     """Move a job that has no lease to another state without one. Returns False when it is not in ``was``."""
-    values = {"job": id_, "was": was.value, "to": to.value, "due": due_at}
-    return connection.execute(_move, values).rowcount == 1
+    return _move.run(connection, id_, was.value, to.value, due_at) == 1
 
 
 def set_input(connection: Connection, id_: int, input_id: int) -> bool:
     """Give a job that has not started another input. Returns False when it has."""
-    return connection.execute(_set_input, {"job": id_, "input": input_id}).rowcount == 1
+    return _set_input.run(connection, id_, input_id) == 1
 
 
 def count_by_lane(connection: Connection) -> dict[int, dict[JobState, int]]:
     """Return how many jobs are enqueued and running, by lane id."""
     counts: dict[int, dict[JobState, int]] = {}
-    for lane_id, state, count in connection.execute(_counts):
+    for lane_id, state, count in _counts.rows(connection):
         counts.setdefault(lane_id, {})[JobState(state)] = count
     return counts
 
 
 def count_waiting(connection: Connection) -> int:
     """Return how many jobs wait for their time."""
-    return int(connection.execute(_waiting_count).scalar() or 0)
-
-
-def to_json(value: object) -> str | None:
-    """Write a value for a text column; None stays NULL."""
-    return None if value is None else msgspec.json.encode(value).decode()
+    return int(_waiting_count.value(connection))

@@ -1,60 +1,63 @@
 """Lanes: a claim looks only into those that its worker matches."""
 
 from collections.abc import Iterable
-from typing import Any
+from functools import lru_cache
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, exists, insert, literal_column, select
+from sqlalchemy import Connection, bindparam, exists, insert, literal_column, select
 
 from piecework.protocol.matching import TagSet
 from server.store.records import Lane
+from server.store.statements import ByList, Statement, to_json
 from server.store.tables import jobs, lanes
 
-_insert = insert(lanes)
-_by_content = select(lanes.c.id).where(
-    lanes.c.runtime == bindparam("runtime"),
-    lanes.c.necessary == bindparam("necessary"),
-    lanes.c.rejected == bindparam("rejected"),
-)
 _columns = (lanes.c.id, lanes.c.runtime, lanes.c.necessary, lanes.c.rejected)
+_insert = Statement(insert(lanes), *(column.name for column in _columns))
+_by_content = Statement(
+    select(lanes.c.id).where(
+        lanes.c.runtime == bindparam("name"),
+        lanes.c.necessary == bindparam("needs"),
+        lanes.c.rejected == bindparam("rejects"),
+    ),
+    "name", "needs", "rejects",
+)  # fmt: skip
 # The state is spelled out, not bound: only then can the database use the index of the enqueued jobs alone.
-_with_jobs = select(*_columns).where(
-    exists().where(jobs.c.lane_id == lanes.c.id, jobs.c.state == literal_column("'Enqueued'"))
+_with_jobs = Statement(
+    select(*_columns).where(
+        exists().where(jobs.c.lane_id == lanes.c.id, jobs.c.state == literal_column("'Enqueued'"))
+    )
 )
-_by_ids = select(*_columns).where(lanes.c.id.in_(bindparam("ids", expanding=True)))
+_by_ids = ByList(select(*_columns), lanes.c.id)
 
 
 def ensure_lane(connection: Connection, runtime: str, tags: Iterable[str], new_id: int) -> int:
     """Return the id of the lane of jobs with this runtime and these tags; make it under ``new_id`` if need be."""
-    sorted_tags = TagSet.parse(tags)
-    content = {
-        "runtime": runtime,
-        "necessary": msgspec.json.encode(sorted(sorted_tags.necessary)).decode(),
-        "rejected": msgspec.json.encode(sorted(sorted_tags.rejected)).decode(),
-    }
-    found = connection.execute(_by_content, content).scalar()
+    parsed = TagSet.parse(tags)
+    content = (runtime, to_json(sorted(parsed.necessary)), to_json(sorted(parsed.rejected)))
+    found = _by_content.value(connection, *content)
     if found is None and connection.dialect.name == "postgresql":
         # Another server may make the same lane now: whoever comes second takes the first one's.
         from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # SQLite servers do not need it
 
-        connection.execute(postgresql.insert(lanes).on_conflict_do_nothing(), {"id": new_id, **content})
-        found = connection.execute(_by_content, content).scalar()
+        row = dict(zip(("id", "runtime", "necessary", "rejected"), (new_id, *content), strict=True))
+        connection.execute(postgresql.insert(lanes).on_conflict_do_nothing(), row)
+        found = _by_content.value(connection, *content)
     elif found is None:
-        connection.execute(_insert, {"id": new_id, **content})
+        _insert.run(connection, new_id, *content)
         found = new_id
-    assert found is not None
+    assert isinstance(found, int)
     return found
 
 
 def lanes_with_jobs(connection: Connection) -> list[Lane]:
     """Return the lanes in which a job can be contracted now."""
-    return [_to_lane(row) for row in connection.execute(_with_jobs).all()]
+    return [_to_lane(*row) for row in _with_jobs.rows(connection)]
 
 
 def find_lanes(connection: Connection, ids: Iterable[int]) -> list[Lane]:
-    return [_to_lane(row) for row in connection.execute(_by_ids, {"ids": sorted(ids)}).all()]
+    return [_to_lane(*row) for row in _by_ids.rows(connection, ids)]
 
 
-def _to_lane(row: Row[*tuple[Any, ...]]) -> Lane:
-    necessary, rejected = msgspec.json.decode(row.necessary), msgspec.json.decode(row.rejected)
-    return Lane(row.id, row.runtime, frozenset(necessary), frozenset(rejected))
+@lru_cache(maxsize=10_000)
+def _to_lane(id_: int, runtime: str, necessary: str, rejected: str) -> Lane:
+    return Lane(id_, runtime, frozenset(msgspec.json.decode(necessary)), frozenset(msgspec.json.decode(rejected)))

@@ -4,13 +4,13 @@ A lease is ``fenced`` when its worker sends the token back. Clients of v0.5 know
 a short ``first`` lease, which their next request about the job turns into a longer ``legacy`` one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, func, literal_column, null, select, union_all, update
 
-from server.store.bulk import Bulk
-from server.store.jobs import COLUMNS, to_json
+from server.store.jobs import COLUMNS
 from server.store.records import Job, LeaseEnd, LeaseGrant
+from server.store.statements import Statement, to_json
 from server.store.tables import jobs
 
 OVERDUE_MAX = 500
@@ -23,14 +23,15 @@ _EXPIRING = jobs.c.expires_at.is_not(None) & jobs.c.state.in_(
     [literal_column("'Paused'"), literal_column("'Waiting'"), literal_column("'Enqueued'")]
 )
 
-_candidates = (
+_candidates = Statement(
     select(*COLUMNS)
     .where(jobs.c.lane_id == bindparam("lane"), _ENQUEUED)
     .order_by(jobs.c.priority.desc(), jobs.c.id)
     .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
-)
-_grant = Bulk(
+    .with_for_update(skip_locked=True),
+    "lane", "limit",
+)  # fmt: skip
+_grant = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), _ENQUEUED)
     .values(
@@ -46,12 +47,13 @@ _grant = Bulk(
     ),
     "job", "token", "kind", "until", "worker", "start", "now",
 )  # fmt: skip
-_renew = (
+_renew = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), _RUNNING, jobs.c.lease == bindparam("token"))
-    .values(lease_until=bindparam("until"))
-)
-_end = (
+    .values(lease_until=bindparam("until")),
+    "job", "token", "until",
+)  # fmt: skip
+_end = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), _RUNNING, jobs.c.lease == bindparam("token"))
     .values(
@@ -67,43 +69,51 @@ _end = (
         lease=null(),
         lease_kind=null(),
         lease_until=null(),
-    )
-)
-_END_NAMES = ("job", "token", "to", "tries", "gone", "last", "output", "why", "used", "due", "end")
-_end_many = Bulk(_end, *_END_NAMES)
+    ),
+    "job", "token", "to", "tries", "gone", "last", "output", "why", "used", "due", "end",
+)  # fmt: skip
 _confirm = (
     update(jobs)
     .where(_RUNNING, jobs.c.lease_kind == "first")
     .values(lease_kind="legacy", lease_until=bindparam("until"))
 )
-_confirm_job = _confirm.where(jobs.c.id == bindparam("job"))
-_confirm_input = _confirm.where(jobs.c.input_id == bindparam("input"), jobs.c.finished_at.is_(None))
-_first_by_input = (
+_confirm_job = Statement(_confirm.where(jobs.c.id == bindparam("job")), "job", "until")
+_confirm_input = Statement(
+    _confirm.where(jobs.c.input_id == bindparam("input"), jobs.c.finished_at.is_(None)), "input", "until"
+)
+_first_by_input = Statement(
     select(jobs.c.id)
     .where(jobs.c.input_id == bindparam("input"), jobs.c.finished_at.is_(None), jobs.c.lease_kind == "first")
-    .limit(1)
+    .limit(1),
+    "input",
 )
-_expire_worker = (
+_expire_worker = Statement(
     update(jobs)
     .where(jobs.c.worker_id == bindparam("worker"), _RUNNING, jobs.c.incarnation != bindparam("start"))
-    .values(lease_until=bindparam("until"))
-)
-_held = select(func.count()).where(jobs.c.worker_id == bindparam("worker"), _RUNNING)
-_held_by_all = select(jobs.c.worker_id, func.count().label("held")).where(_RUNNING).group_by(jobs.c.worker_id)
-_overdue = union_all(
-    *(
-        select(select(*COLUMNS).where(*conditions).limit(OVERDUE_MAX).subquery())
-        for conditions in (
-            (_RUNNING, jobs.c.lease_until <= bindparam("now")),
-            (_EXPIRING, jobs.c.expires_at <= bindparam("now")),
-            (_WAITING, jobs.c.due_at <= bindparam("now")),
+    .values(lease_until=bindparam("until")),
+    "worker", "start", "until",
+)  # fmt: skip
+_held = Statement(select(func.count()).where(jobs.c.worker_id == bindparam("worker"), _RUNNING), "worker")
+_held_by_all = Statement(select(jobs.c.worker_id, func.count()).where(_RUNNING).group_by(jobs.c.worker_id))
+_overdue = Statement(
+    union_all(
+        *(
+            select(select(*COLUMNS).where(*conditions).limit(OVERDUE_MAX).subquery())
+            for conditions in (
+                (_RUNNING, jobs.c.lease_until <= bindparam("now")),
+                (_EXPIRING, jobs.c.expires_at <= bindparam("now")),
+                (_WAITING, jobs.c.due_at <= bindparam("now")),
+            )
         )
-    )
+    ),
+    "now",
 )
-_next_times = select(
-    select(func.min(jobs.c.lease_until)).where(_RUNNING).scalar_subquery(),
-    select(func.min(jobs.c.due_at)).where(_WAITING).scalar_subquery(),
-    select(func.min(jobs.c.expires_at)).where(_EXPIRING).scalar_subquery(),
+_next_times = Statement(
+    select(
+        select(func.min(jobs.c.lease_until)).where(_RUNNING).scalar_subquery(),
+        select(func.min(jobs.c.due_at)).where(_WAITING).scalar_subquery(),
+        select(func.min(jobs.c.expires_at)).where(_EXPIRING).scalar_subquery(),
+    )
 )
 
 
@@ -112,29 +122,28 @@ def find_candidates(connection: Connection, lane_id: int, limit: int) -> list[Jo
 
     On PostgreSQL they are locked, and those that another server looks at are left out.
     """
-    return [Job._make(row) for row in connection.execute(_candidates, {"lane": lane_id, "limit": limit}).all()]
+    return [Job._make(row) for row in _candidates.rows(connection, lane_id, limit)]
 
 
 def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
     """Lease candidates to a worker: they are Running, with one more attempt."""
     common = (grant.lease, grant.kind, grant.until, grant.worker_id, grant.incarnation, now)
-    _grant.run(connection, [(id_, *common) for id_ in job_ids])
+    _grant.run_many(connection, [(id_, *common) for id_ in job_ids])
 
 
 def renew_lease(connection: Connection, job_id: int, lease: str, until: int) -> bool:
     """Extend a lease. Returns False when it is not the job's current one."""
-    return connection.execute(_renew, {"job": job_id, "token": lease, "until": until}).rowcount == 1
+    return _renew.run(connection, job_id, lease, until) == 1
 
 
 def end_lease(connection: Connection, end: LeaseEnd) -> bool:
     """End one lease. Returns False, and changes nothing, when it is not the job's current one."""
-    values = dict(zip(_END_NAMES, _end_row(end), strict=True))
-    return connection.execute(_end, values).rowcount == 1
+    return _end.run(connection, *_end_row(end)) == 1
 
 
 def end_leases(connection: Connection, ends: Sequence[LeaseEnd]) -> None:
     """End leases of jobs that this transaction has locked (``lock_jobs``) and found under these leases."""
-    _end_many.run(connection, [_end_row(end) for end in ends])
+    _end.run_many(connection, [_end_row(end) for end in ends])
 
 
 def _end_row(end: LeaseEnd) -> tuple[object, ...]:
@@ -146,40 +155,40 @@ def _end_row(end: LeaseEnd) -> tuple[object, ...]:
 
 def confirm_by_job(connection: Connection, job_id: int, until: int) -> bool:
     """Turn a job's first lease into a legacy one. Returns False when it has no first lease."""
-    return connection.execute(_confirm_job, {"job": job_id, "until": until}).rowcount == 1
+    return _confirm_job.run(connection, job_id, until) == 1
 
 
 def confirm_by_input(connection: Connection, input_id: int, until: int) -> bool:
     """Turn the first leases of jobs with this input into legacy ones. Returns False when there are none."""
-    return connection.execute(_confirm_input, {"input": input_id, "until": until}).rowcount > 0
+    return _confirm_input.run(connection, input_id, until) > 0
 
 
 def has_first_lease(connection: Connection, input_id: int) -> bool:
     """Tell whether a job with this input runs under a first lease."""
-    return connection.execute(_first_by_input, {"input": input_id}).first() is not None
+    return _first_by_input.row(connection, input_id) is not None
 
 
 def expire_leases(connection: Connection, worker_id: int, incarnation: str, now: int) -> int:
     """End the time of a worker's leases that other starts of its process hold. Returns how many there were."""
-    return connection.execute(_expire_worker, {"worker": worker_id, "start": incarnation, "until": now}).rowcount
+    return _expire_worker.run(connection, worker_id, incarnation, now)
 
 
 def count_held(connection: Connection, worker_id: int) -> int:
     """Return how many leases a worker holds."""
-    return int(connection.execute(_held, {"worker": worker_id}).scalar() or 0)
+    return int(_held.value(connection, worker_id))
 
 
 def count_held_by_all(connection: Connection) -> dict[int, int]:
     """Return how many leases each worker holds, by worker id."""
-    return {row.worker_id: row.held for row in connection.execute(_held_by_all).all()}
+    return dict(_held_by_all.rows(connection))
 
 
 def find_overdue(connection: Connection, now: int) -> list[Job]:
     """Return jobs whose time has come: expired leases, jobs to cancel unstarted, jobs that are due."""
-    return [Job._make(row) for row in connection.execute(_overdue, {"now": now}).all()]
+    return [Job._make(row) for row in _overdue.rows(connection, now)]
 
 
 def find_next_time(connection: Connection) -> int | None:
     """Return when the next job's time comes; None when none waits for a time."""
-    times: Iterable[int | None] = connection.execute(_next_times).one()
+    [times] = _next_times.rows(connection)
     return min((time for time in times if time is not None), default=None)

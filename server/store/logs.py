@@ -3,32 +3,36 @@
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from server.store.records import Log
+from server.store.statements import Statement
 from server.store.tables import logs
 
 _key = (logs.c.job_id == bindparam("job"), logs.c.attempt == bindparam("try"))
-_one = select(logs.c.start, logs.c.content, logs.c.attempt).where(*_key)
-_latest = (
+_one = Statement(select(logs.c.start, logs.c.content, logs.c.attempt).where(*_key), "job", "try")
+_latest = Statement(
     select(logs.c.start, logs.c.content, logs.c.attempt)
     .where(logs.c.job_id == bindparam("job"))
     .order_by(logs.c.attempt.desc())
-    .limit(1)
+    .limit(1),
+    "job",
 )
-_insert = insert(logs)
-_update = update(logs).where(*_key)
+_insert = Statement(insert(logs), "job_id", "attempt", "start", "content")
+_update = Statement(
+    update(logs).where(*_key).values(start=bindparam("from"), content=bindparam("bytes")),
+    "job", "try", "from", "bytes",
+)  # fmt: skip
 
 
 def find_log(connection: Connection, job_id: int) -> Log | None:
     """Return the log of the job's latest attempt that logged anything."""
-    row = connection.execute(_latest, {"job": job_id}).first()
+    row = _latest.row(connection, job_id)
     return Log(*row) if row else None
 
 
 def put_log(connection: Connection, job_id: int, log: Log) -> None:
     """Store an attempt's log, in place of what was kept of it."""
-    key = {"job": job_id, "try": log.attempt}
-    values = {"start": log.start, "content": log.content}
-    if connection.execute(_update, key | values).rowcount == 0:
-        connection.execute(_insert, {"job_id": job_id, "attempt": log.attempt, **values})
+    values = (job_id, log.attempt, log.start, log.content)
+    if _update.run(connection, *values) == 0:
+        _insert.run(connection, *values)
 
 
 def append_log(connection: Connection, job_id: int, part: Log, limit_bytes: int) -> None:
@@ -37,7 +41,7 @@ def append_log(connection: Connection, job_id: int, part: Log, limit_bytes: int)
     ``part.start`` says where the part belongs: what is there already is not added twice, and a gap (a part that
     got lost on its way) drops what came before it.
     """
-    row = connection.execute(_one, {"job": job_id, "try": part.attempt}).first()
+    row = _one.row(connection, job_id, part.attempt)
     old = Log(*row) if row else Log(part.start, b"", part.attempt)
     if part.end <= old.end and row:
         return

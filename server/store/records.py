@@ -208,6 +208,8 @@ class Event(NamedTuple):
     attempt: int = 0
     lease: str | None = None
     detail: str = ""
+    since: int | None = None
+    """When the lease began that this ended; its beginning has no event of its own in the store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,24 +5,30 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
+from server.store.statements import Statement
 from server.store.tables import submissions
 
-_insert = insert(submissions)
-_by_key = select(submissions.c.digest, submissions.c.job_ids).where(submissions.c.key == bindparam("which"))
-_forget = delete(submissions).where(submissions.c.created_at < bindparam("before"))
+_insert = Statement(insert(submissions), "key", "digest", "job_ids", "created_at")
+_by_key = Statement(
+    select(submissions.c.digest, submissions.c.job_ids).where(submissions.c.key == bindparam("which")), "which"
+)
+_forget = Statement(delete(submissions).where(submissions.c.created_at < bindparam("before")), "before")
 
 
 def add_submission(connection: Connection, key: str, digest: bytes, job_ids: Sequence[int], now: int) -> None:
     packed = struct.pack(f">{len(job_ids)}q", *job_ids)
-    connection.execute(_insert, {"key": key, "digest": digest, "job_ids": packed, "created_at": now})
+    _insert.run(connection, key, digest, packed, now)
 
 
 def find_submission(connection: Connection, key: str) -> tuple[bytes, list[int]] | None:
     """Return (digest of what was submitted, ids of its jobs in order); None when the key is new."""
-    row = connection.execute(_by_key, {"which": key}).first()
-    return (row.digest, list(struct.unpack(f">{len(row.job_ids) // 8}q", row.job_ids))) if row else None
+    row = _by_key.row(connection, key)
+    if row is None:
+        return None
+    digest, packed = row
+    return digest, list(struct.unpack(f">{len(packed) // 8}q", packed))
 
 
 def forget_submissions(connection: Connection, before: int) -> int:
     """Forget keys of submissions that are older than ``before``. Returns how many there were."""
-    return connection.execute(_forget, {"before": before}).rowcount
+    return _forget.run(connection, before)

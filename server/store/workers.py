@@ -1,11 +1,10 @@
 """Worker rows."""
 
-from typing import Any
-
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from server.store.records import Worker
+from server.store.statements import Row, Statement, to_json
 from server.store.tables import workers
 
 _columns = (
@@ -13,89 +12,84 @@ _columns = (
     workers.c.runtimes, workers.c.tags, workers.c.slots, workers.c.draining, workers.c.registered_at,
     workers.c.seen_at, workers.c.retired_at,
 )  # fmt: skip
-_insert = insert(workers)
-_by_id = select(*_columns).where(workers.c.id == bindparam("id"))
-_page = (
+_insert = Statement(insert(workers), *(column.name for column in _columns))
+_by_id = Statement(select(*_columns).where(workers.c.id == bindparam("worker")), "worker")
+_page = Statement(
     select(*_columns)
     .where(workers.c.id < bindparam("before"), workers.c.retired_at.is_(None))
     .order_by(workers.c.id.desc())
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
+    "before", "limit",
+)  # fmt: skip
+_seen_since = Statement(
+    select(*_columns).where(workers.c.seen_at >= bindparam("since"), workers.c.retired_at.is_(None)), "since"
 )
-_seen_since = select(*_columns).where(workers.c.seen_at >= bindparam("since"), workers.c.retired_at.is_(None))
-_touch = update(workers).where(workers.c.id == bindparam("worker")).values(seen_at=bindparam("at"))
-_start = (
+_touch = Statement(
+    update(workers).where(workers.c.id == bindparam("worker")).values(seen_at=bindparam("at")), "worker", "at"
+)
+_start = Statement(
     update(workers)
     .where(workers.c.id == bindparam("worker"))
-    .values(incarnation=bindparam("start"), seen_at=bindparam("at"), draining=False)
-)
-_drain = (
+    .values(incarnation=bindparam("start"), seen_at=bindparam("at"), draining=False),
+    "worker", "start", "at",
+)  # fmt: skip
+_drain = Statement(
     update(workers)
     .where(workers.c.id == bindparam("worker"), workers.c.retired_at.is_(None))
-    .values(draining=bindparam("drain"))
-)
-_retire = (
+    .values(draining=bindparam("drain")),
+    "worker", "drain",
+)  # fmt: skip
+_retire = Statement(
     update(workers)
     .where(workers.c.id == bindparam("worker"), workers.c.retired_at.is_(None))
-    .values(retired_at=bindparam("at"))
-)
+    .values(retired_at=bindparam("at")),
+    "worker", "at",
+)  # fmt: skip
 
 
 def add_worker(connection: Connection, new: Worker) -> None:
-    connection.execute(
-        _insert,
-        {
-            "id": new.id,
-            "name": new.name,
-            "hostname": new.hostname,
-            "agent_version": new.agent_version,
-            "incarnation": new.incarnation,
-            "runtimes": msgspec.json.encode(new.runtimes).decode(),
-            "tags": msgspec.json.encode(new.tags).decode(),
-            "slots": new.slots,
-            "draining": new.draining,
-            "registered_at": new.registered_at,
-            "seen_at": new.seen_at,
-        },
-    )
+    _insert.run(
+        connection, new.id, new.name, new.hostname, new.agent_version, new.incarnation, to_json(new.runtimes),
+        to_json(new.tags), new.slots, new.draining, new.registered_at, new.seen_at, new.retired_at,
+    )  # fmt: skip
 
 
 def find_worker(connection: Connection, id_: int) -> Worker | None:
     """Return the worker, also when it was retired."""
-    row = connection.execute(_by_id, {"id": id_}).first()
+    row = _by_id.row(connection, id_)
     return _to_worker(row) if row else None
 
 
 def list_workers(connection: Connection, *, before: int, limit: int) -> list[Worker]:
     """Return workers that are not retired, with ids below ``before``, newest first."""
-    return [_to_worker(row) for row in connection.execute(_page, {"before": before, "limit": limit}).all()]
+    return [_to_worker(row) for row in _page.rows(connection, before, limit)]
 
 
 def workers_seen_since(connection: Connection, since: int) -> list[Worker]:
-    return [_to_worker(row) for row in connection.execute(_seen_since, {"since": since}).all()]
+    return [_to_worker(row) for row in _seen_since.rows(connection, since)]
 
 
 def touch_worker(connection: Connection, id_: int, now: int) -> None:
     """Note that the worker was heard of."""
-    connection.execute(_touch, {"worker": id_, "at": now})
+    _touch.run(connection, id_, now)
 
 
 def note_start(connection: Connection, id_: int, incarnation: str, now: int) -> None:
     """Note that the worker's process was started anew; it is no longer draining."""
-    connection.execute(_start, {"worker": id_, "start": incarnation, "at": now})
+    _start.run(connection, id_, incarnation, now)
 
 
 def set_draining(connection: Connection, id_: int, *, draining: bool) -> bool:
     """Ask the worker to take no more jobs, or to go on. Returns False when there is none with this id."""
-    return connection.execute(_drain, {"worker": id_, "drain": draining}).rowcount == 1
+    return _drain.run(connection, id_, draining) == 1
 
 
 def retire_worker(connection: Connection, id_: int, now: int) -> bool:
     """Remove the worker from service. Returns False when there is none with this id."""
-    return connection.execute(_retire, {"worker": id_, "at": now}).rowcount == 1
+    return _retire.run(connection, id_, now) == 1
 
 
-def _to_worker(row: Row[*tuple[Any, ...]]) -> Worker:
-    values = row._asdict()
-    values["runtimes"] = tuple(msgspec.json.decode(row.runtimes))
-    values["tags"] = tuple(msgspec.json.decode(row.tags))
-    return Worker(**values)
+def _to_worker(row: Row) -> Worker:
+    id_, name, hostname, version, incarnation, runtimes, tags, slots, draining, *times = row
+    offered, tagged = tuple(msgspec.json.decode(runtimes)), tuple(msgspec.json.decode(tags))
+    return Worker(id_, name, hostname, version, incarnation, offered, tagged, slots, bool(draining), *times)

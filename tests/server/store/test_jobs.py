@@ -1,5 +1,7 @@
 """Job rows and the state changes that need no lease."""
 
+import sqlite3
+
 import pytest
 from rows import LAMBDA, LANE, NOW, new_job, read_job, run_job, store_jobs
 from sqlalchemy.exc import IntegrityError
@@ -12,6 +14,7 @@ from server.store.jobs import JobFilter
 from server.store.records import JobOptions
 
 ALL = JobFilter()
+INTEGRITY_ERRORS = (IntegrityError, sqlite3.IntegrityError)
 
 
 def test_a_job_comes_back_as_it_was_stored(database: Database):
@@ -54,7 +57,7 @@ def test_a_key_is_taken_once(database: Database):
     with database.read() as connection:
         assert jobs.find_by_keys(connection, ["k", "other"]) == {"k": (1, b"d" * 32)}
         assert jobs.find_by_keys(connection, []) == {}
-    with pytest.raises(IntegrityError):
+    with pytest.raises(INTEGRITY_ERRORS):
         store_jobs(database, new_job(4, key="k", key_digest=b"e" * 32))
 
 
@@ -146,14 +149,14 @@ IMPOSSIBLE = {
 def test_an_impossible_row_cannot_be_stored(database: Database, what: str):
     store_jobs(database, new_job(1))
     change, constraint = IMPOSSIBLE[what]
-    with pytest.raises(IntegrityError, match=constraint):
+    with pytest.raises(INTEGRITY_ERRORS, match=constraint):
         database.write(lambda c: c.exec_driver_sql(f"UPDATE jobs SET {change} WHERE id = 1"))
     assert read_job(database, 1).state == JobState.ENQUEUED
 
 
 def test_a_job_of_an_unknown_lambda_or_lane_cannot_be_stored(database: Database):
     store_jobs(database, new_job(1))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(INTEGRITY_ERRORS):
         store_jobs(database, new_job(2, lambda_id=999))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(INTEGRITY_ERRORS):
         database.write(lambda c: jobs.add_jobs(c, [new_job(2)], [999], NOW))

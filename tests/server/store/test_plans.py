@@ -26,7 +26,7 @@ HOT = {
 
 @pytest.mark.parametrize("name", HOT)
 def test_a_hot_statement_never_reads_the_whole_table(sqlite_place: Place, name: str):
-    compiled = HOT[name].compile(dialect=sqlite.dialect())
+    compiled = HOT[name].statement.compile(dialect=sqlite.dialect())
     values = tuple(1 for _ in compiled.positiontup)
     database = sqlite_place.open()
     with database.read() as connection:

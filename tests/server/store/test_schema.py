@@ -6,11 +6,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from places import migrate
 from rows import blob
 
 from server.errors import SchemaMismatch
-from server.store import blobs, schema
-from server.store.database import Database, open_database
+from server.services.trails import tell_trail
+from server.store import blobs, events, jobs, schema
+from server.store.database import Connection, Database, open_database
+from server.store.records import Job
 from server.store.schema import check_schema, current_revision, upgrade_schema
 from server.store.tables import metadata
 
@@ -51,6 +54,75 @@ def test_a_new_database_is_empty_until_upgraded(tmp_path: Path):
     assert upgrade_schema(database.engine)[0] is None
     assert check_schema(database.engine)
     database.close()
+
+
+def test_an_older_database_is_upgraded_with_what_is_in_it(empty_url: str):
+    old = open_database(empty_url, synchronous="OFF")
+    with old.engine.connect() as connection:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.commit()
+    old.write(lambda c: [c.exec_driver_sql(statement) for statement in OLD_ROWS])
+    old.close()
+    migrate(empty_url)
+    database = open_database(empty_url, synchronous="OFF")
+    with database.read() as connection:
+        assert [(e.state, e.detail) for e in events.list_events(connection, 5)] == [("Enqueued", "submitted")]
+        ended = events.list_events(connection, 6)
+        assert [e.state for e in tell_trail(_read(connection, 6), ended)] == ["Waiting", "Running", "Finished"]
+        trail = tell_trail(_read(connection, 5), events.list_events(connection, 5))
+        assert [(e.state, e.at, e.lease) for e in trail] == [("Enqueued", 1, None), ("Running", 2, "L")]
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    database.close()
+
+
+def test_an_upgrade_of_sqlite_leaves_the_indexes_as_a_new_database_has_them(tmp_path: Path):
+    urls = [f"sqlite:///{tmp_path / name}" for name in ("old.db", "new.db")]
+    old, new = (open_database(url, synchronous="OFF") for url in urls)
+    with old.engine.connect() as connection:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    before = _indexes(old)
+    upgrade_schema(old.engine)
+    upgrade_schema(new.engine)
+    assert _indexes(old) == _indexes(new) == before
+    old.close()
+    new.close()
+
+
+OLD_ROWS = (
+    "INSERT INTO lambdas (id, codex, runtime, options, created_at) VALUES (1, 0, 'wasi', '{}', 1)",
+    "INSERT INTO lanes (id, runtime, necessary, rejected) VALUES (2, 'wasi', '[]', '[]')",
+    *(
+        "INSERT INTO jobs (id, lambda_id, lane_id, state, priority, input_id, attempt, max_attempts, vanished,"
+        f" created_at, started_at, lease, lease_kind, lease_until, worker_id, finished_at) VALUES ({values})"
+        for values in (
+            "5, 1, 2, 'Running', 0, 0, 1, 3, 0, 1, 2, 'L', 'fenced', 99, 9, NULL",
+            "6, 1, 2, 'Finished', 0, 0, 1, 3, 0, 1, 2, NULL, NULL, NULL, 9, 4",
+        )
+    ),
+    *(
+        f"INSERT INTO events (job_id, at, state, worker_id, attempt, lease, detail) VALUES ({values}, '')"
+        for values in (
+            "6, 1, 'Waiting', NULL, 0, NULL", "5, 1, 'Enqueued', NULL, 0, NULL", "5, 2, 'Running', 9, 1, 'L'",
+            "6, 2, 'Running', 9, 1, 'M'", "6, 4, 'Finished', 9, 1, 'M'",
+        )
+    ),
+)  # fmt: skip
+
+
+def _read(connection: Connection, id_: int) -> Job:
+    job = jobs.find_job(connection, id_)
+    assert job is not None
+    return job
+
+
+def _indexes(database: Database) -> dict[str, str]:
+    with database.read() as connection:
+        return dict(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'index'").all())
 
 
 def test_a_newer_database_is_refused_and_left_alone(database: Database):
