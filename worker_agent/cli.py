@@ -14,6 +14,7 @@ import structlog
 
 from piecework import __version__
 from piecework.client import Client
+from piecework.client.transport import Patience
 from piecework.protocol.messages import WorkerRegister
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
@@ -100,7 +101,7 @@ def read_settings(given: dict[str, Any]) -> Settings:
 
 
 def assemble(settings: Settings, state: StateDirectory) -> Agent:
-    """Put together an agent from its settings. Raises AgentError when its folders cannot be used."""
+    """Put together an agent from its settings. Raises AgentError when its folders or URL cannot be used."""
     return Agent(
         settings,
         state,
@@ -115,14 +116,8 @@ def assemble(settings: Settings, state: StateDirectory) -> Agent:
             hostname=socket.gethostname(),
         ),
         Surroundings(
-            server=Client(settings.server, settings.token, attempts=1),
-            pulse_server=Client(
-                settings.server,
-                settings.token,
-                attempts=1,
-                connect_timeout_s=HEARTBEAT_TIMEOUT_S,
-                read_timeout_s=HEARTBEAT_TIMEOUT_S,
-            ),
+            server=connect(settings),
+            pulse_server=connect(settings, connect_s=HEARTBEAT_TIMEOUT_S, read_s=HEARTBEAT_TIMEOUT_S),
             make_executor=lambda on_done: Executor(
                 slots=settings.slots,
                 scratch=state.path / "scratch",
@@ -131,6 +126,16 @@ def assemble(settings: Settings, state: StateDirectory) -> Agent:
             ),
         ),
     )
+
+
+def connect(settings: Settings, connect_s: float = Patience.connect_s, read_s: float = Patience.read_s) -> Client:
+    """Return a client that repeats nothing. Raises AgentError for a bad token, proxy or certificate file."""
+    try:
+        return Client(
+            settings.server, settings.token, attempts=1, connect_timeout_s=connect_s, read_timeout_s=read_s
+        )
+    except ValueError as error:
+        raise AgentError(str(error)) from error
 
 
 def listen_to_signals(agent: Agent) -> None:

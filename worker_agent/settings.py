@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from piecework.client.transport import check_url
+from piecework.client.routes import check_url
 from piecework.protocol.matching import RuntimeName
 from worker_agent.runtimes import RUNTIME_NAMES
 

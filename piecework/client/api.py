@@ -1,9 +1,6 @@
 """The client: one method for each thing that a server can do."""
 
-from collections.abc import Callable
 from typing import Self
-
-import requests
 
 from piecework.client.results import ResultCalls
 from piecework.client.transport import Patience, Request, Transport
@@ -13,7 +10,7 @@ from piecework.protocol.messages import MessageReply, VersionReply
 
 
 class Client(ResultCalls, WorkerCalls):
-    """A server, as a program sees it. Threads may share one client: each gets its own connection.
+    """A server, as a program sees it. Threads may share one client: no two requests use a connection at once.
 
     Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the
     server is busy; ``attempts=1`` switches that off. Every method may raise ``ServerUnreachable``,
@@ -29,11 +26,14 @@ class Client(ResultCalls, WorkerCalls):
         connect_timeout_s: float = Patience.connect_s,
         read_timeout_s: float = Patience.read_s,
         media_type: str = bodies.MSGPACK,
-        new_session: Callable[[], requests.Session] = requests.Session,
     ) -> None:
-        """Prepare for talking to ``url``; nothing is sent yet. Raises ValueError when it is not a URL."""
+        """Prepare for talking to ``url``; nothing is sent yet.
+
+        Raises ValueError for what is no URL or no token, and when the environment names a proxy or certificates
+        that cannot be used.
+        """
         patience = Patience(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
-        self.transport = Transport(url, token, patience=patience, media_type=media_type, new_session=new_session)
+        self.transport = Transport(url, token, patience=patience, media_type=media_type)
 
     def ping(self) -> str:
         """Return what the server says when it is alive."""
@@ -49,7 +49,7 @@ class Client(ResultCalls, WorkerCalls):
         return self.transport.url
 
     def close(self) -> None:
-        """Close all connections. Using the client again opens new ones."""
+        """Close the connections that are idle. Using the client again opens new ones."""
         self.transport.close()
 
     def __enter__(self) -> Self:

@@ -3,16 +3,15 @@
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-import requests
-
 from piecework.client.calls import AnyId, Calls, path_id
 from piecework.client.errors import ChecksumMismatch, NotFound
-from piecework.client.replies import read_message
-from piecework.client.transport import Request
-from piecework.client.uploads import CHUNK_BYTES, MultipartFile, Source
+from piecework.client.replies import Reply, read_message
+from piecework.client.transport import Request, Stream
+from piecework.client.uploads import MultipartFile, Source
 from piecework.protocol.messages import DataReply
 
 SHA256_HEX_CHARS = 64
@@ -30,7 +29,7 @@ class BlobCalls(Calls):
         request = Request("POST", "/data", repeatable=True)
         with MultipartFile(source) as body:
 
-            def send() -> requests.Response:
+            def send() -> Reply:
                 return self.transport.send_stream(request, body, body.content_type)
 
             reply = read_message(self.transport.repeat(send), DataReply)
@@ -47,9 +46,9 @@ class BlobCalls(Calls):
         """Return a blob's bytes, checked; for blobs that fit into memory. Raises NotFound."""
 
         def fetch() -> bytes:
-            with self._open_blob(blob_id) as response:
-                content = b"".join(self._pieces(response))
-                announced = _announced_checksum(response)
+            with self._open_blob(blob_id) as stream:
+                content = stream.read().content
+            announced = _announced_checksum(stream)
             if announced:
                 _compare(blob_id, announced, hashlib.sha256(content).hexdigest())
             return content
@@ -62,11 +61,11 @@ class BlobCalls(Calls):
         Raises NotFound, and ChecksumMismatch after the last piece.
         """
         digest = hashlib.sha256()
-        with self._open_blob(blob_id) as response:
-            for chunk in self._pieces(response):
-                digest.update(chunk)
-                yield chunk
-            _compare(blob_id, _announced_checksum(response) or digest.hexdigest(), digest.hexdigest())
+        with self._open_blob(blob_id) as stream:
+            for piece in stream:
+                digest.update(piece)
+                yield piece
+        _compare(blob_id, _announced_checksum(stream) or digest.hexdigest(), digest.hexdigest())
 
     def download(
         self,
@@ -103,14 +102,8 @@ class BlobCalls(Calls):
         """
         return self._steer(Request("DELETE", f"/data/{path_id(blob_id)}", repeatable=True))
 
-    def _open_blob(self, blob_id: AnyId) -> requests.Response:
+    def _open_blob(self, blob_id: AnyId) -> AbstractContextManager[Stream]:
         return self.transport.open_stream(Request("GET", f"/data/{path_id(blob_id)}/blob"))
-
-    def _pieces(self, response: requests.Response) -> Iterator[bytes]:
-        try:
-            yield from response.iter_content(CHUNK_BYTES)
-        except requests.RequestException as error:
-            raise self.transport.unreachable(error) from error
 
     def _copy_blob(
         self, blob_id: AnyId, file: BinaryIO, on_bytes: Callable[[int], object]
@@ -119,12 +112,12 @@ class BlobCalls(Calls):
         file.seek(0)
         file.truncate()
         digest = hashlib.sha256()
-        with self._open_blob(blob_id) as response:
-            for chunk in self._pieces(response):
-                digest.update(chunk)
-                file.write(chunk)
+        with self._open_blob(blob_id) as stream:
+            for piece in stream:
+                digest.update(piece)
+                file.write(piece)
                 on_bytes(file.tell())
-            return file.tell(), _announced_checksum(response), digest.hexdigest()
+        return file.tell(), _announced_checksum(stream), digest.hexdigest()
 
     def _known_checksum(self, blob_id: AnyId) -> str | None:
         """Ask for a blob's checksum; None for a lambda's id, which serves code but has no data entry."""
@@ -134,9 +127,9 @@ class BlobCalls(Calls):
             return None
 
 
-def _announced_checksum(response: requests.Response) -> str:
+def _announced_checksum(stream: Stream) -> str:
     """Return the SHA-256 that the reply carries as its ETag; "" when that is something else."""
-    tag = response.headers.get("ETag", "").removeprefix("W/").strip('"').lower()
+    tag = stream.headers.get("etag", "").removeprefix("W/").strip('"').lower()
     return tag if len(tag) == SHA256_HEX_CHARS else ""
 
 

@@ -1,19 +1,19 @@
 """Requests and replies over HTTP: connections, timeouts, the token, and repeating what is safe to repeat."""
 
-import threading
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode
 
-import requests
 import stamina
-from requests.auth import AuthBase
 
 from piecework import __version__
-from piecework.client.errors import ApiError, BadReply, ServerUnreachable
-from piecework.client.replies import find_reason, read_message, read_refusal
+from piecework.client.answers import Answer, Broken, NotHttp
+from piecework.client.connections import Body, Connection, NotSent, Pieces, Pool
+from piecework.client.errors import ApiError, BadReply, ClientError, ServerUnreachable
+from piecework.client.replies import Reply, read_message, read_refusal
+from piecework.client.routes import check_url, find_route
 from piecework.protocol import bodies
 
 T = TypeVar("T")
@@ -21,6 +21,8 @@ Query = Mapping[str, str | int | float | None]
 
 REPEATED_STATUSES = frozenset({429, 503})
 """Answers that say: nothing was done, try again later."""
+REFUSAL_BYTES = 1024 * 1024
+"""No more than about this is read of a refusal; it may come from another program."""
 LONGEST_PAUSE_S = 30.0
 """The client pauses no longer than this, whatever ``Retry-After`` says."""
 
@@ -45,6 +47,10 @@ class Patience:
     jitter_s: float = 0.5
     """Up to this much is added to each pause at random, so that clients do not return in step."""
 
+    def read_timeout_s(self, poll_s: float) -> float:
+        """Return how long to wait for the next bytes of an answer that the server may hold for ``poll_s``."""
+        return poll_s + self.poll_margin_s if poll_s else self.read_s
+
 
 @dataclass(frozen=True)
 class Request:
@@ -61,20 +67,38 @@ class Request:
     """How long the server may hold the answer on purpose."""
 
 
-class BearerToken(AuthBase):
-    """Adds the token to each request; keeps it out of reprs, and ``.netrc`` from replacing it."""
+class Stream:
+    """A reply whose body has yet to be read."""
 
-    def __init__(self, token: str | None) -> None:
-        self._token = token
+    def __init__(self, url: str, connection: Connection, answer: Answer) -> None:
+        self.url = url
+        self.headers = answer.headers
+        """By names in lower case."""
+        self._connection = connection
+        self._answer = answer
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+    def __iter__(self) -> Iterator[bytes]:
+        """Go through the body piece by piece as it comes."""
+        while True:
+            if piece := self._answer.take():
+                yield piece
+            if self._answer.complete:
+                return
+            self._connection.receive(self._answer)
+
+    def read(self, most_bytes: int | None = None) -> Reply:
+        """Return the reply with its whole body, or with about ``most_bytes`` of a longer one."""
+        answer = self._answer
+        while not answer.complete and (most_bytes is None or answer.waiting_bytes < most_bytes):
+            self._connection.receive(answer)
+        return Reply(self.url, answer.status, answer.reason, answer.headers, answer.take())
 
 
 class Transport:
-    """Sends requests to one server. Safe to share between threads: each has its own connection."""
+    """Sends requests to one server. Safe to share between threads: no two requests use a connection at once.
+
+    Redirects are not followed, so the token goes to no other host.
+    """
 
     def __init__(
         self,
@@ -83,15 +107,22 @@ class Transport:
         *,
         patience: Patience | None = None,
         media_type: str = bodies.MSGPACK,
-        new_session: Callable[[], requests.Session] = requests.Session,
     ) -> None:
+        """Find the way to a server; nothing is sent yet.
+
+        Raises ValueError for a bad URL or token, and when the environment names a proxy or certificates that
+        cannot be used.
+        """
         self.url = check_url(url)
         self.media_type = media_type
         self._patience = patience or Patience()
-        self._auth = BearerToken(token)
-        self._new_session = new_session
-        self._local = threading.local()
-        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
+        route = find_route(self.url)
+        self._pool = Pool(route)
+        self._target = route.target
+        self._headers = (
+            f"Host: {route.authority}\r\nUser-Agent: piecework/{__version__}\r\nAccept-Encoding: identity\r\n"
+            f"{_authorization(token)}{route.proxy_header}"
+        )
 
     def call(self, request: Request, reply: type[T], *, also: Iterable[int] = ()) -> T:
         """Send a request and read the reply.
@@ -100,36 +131,36 @@ class Transport:
         Raises ApiError, ServerUnreachable or BadReply.
         """
         body = None if request.body is None else bodies.encode(request.body, self.media_type)
-        headers = {"Accept": self.media_type}
-        if body is not None:
-            headers["Content-Type"] = self.media_type
 
-        def send() -> requests.Response:
-            return self._send(request, headers, body, also=also)
+        def send() -> Reply:
+            return self._send(request, body, self.media_type, also=also)
 
-        response = self.repeat(send) if request.repeatable else send()
+        found = self.repeat(send) if request.repeatable else send()
         try:
-            return read_message(response, reply)
+            return read_message(found, reply)
         except BadReply:
-            if response.status_code in also:
-                raise read_refusal(response) from None
+            if found.status in also:
+                raise read_refusal(found) from None
             raise
 
-    def send_stream(self, request: Request, body: Iterable[bytes], content_type: str) -> requests.Response:
-        """Send a request whose body is streamed; once, the caller repeats it."""
-        headers = {"Accept": self.media_type, "Content-Type": content_type}
-        return self._send(request, headers, body)
+    def send_stream(self, request: Request, body: Pieces, content_type: str) -> Reply:
+        """Send a request whose body is made while it is sent; once, the caller repeats it."""
+        return self._send(request, body, content_type)
 
-    def open_stream(self, request: Request) -> requests.Response:
-        """Send a request whose reply is read bit by bit by the caller, who also closes it; once."""
-        headers = {"Accept": bodies.BINARY, "Accept-Encoding": "identity"}
-        return self._send(request, headers, None, stream=True)
+    def open_stream(self, request: Request) -> AbstractContextManager[Stream]:
+        """Send a request whose reply is read piece by piece in a ``with`` block; once."""
+        return self._open(request, self._head(request, bodies.BINARY))
 
     def repeat(self, action: Callable[[], T]) -> T:
         """Do what is safe to repeat, again after a broken connection and when the server is busy."""
         patience = self._patience
         if patience.attempts <= 1:
             return action()
+        # Nearly always the first try succeeds: stamina, which costs more than a request, begins with its failure.
+        try:
+            return action()
+        except (ApiError, ServerUnreachable) as error:
+            failed: ClientError | None = error
         for attempt in stamina.retry_context(
             on=_pause_before_repeat,
             attempts=patience.attempts,
@@ -139,75 +170,71 @@ class Transport:
             wait_jitter=patience.jitter_s,
         ):
             with attempt:
+                if failed is not None:
+                    failure, failed = failed, None
+                    raise failure
                 return action()
         raise AssertionError("a retry loop ends with a result or an error")
 
-    def unreachable(self, error: Exception) -> ServerUnreachable:
-        """Return the error to raise for a connection that failed."""
-        return ServerUnreachable(self.url, find_reason(error))
-
     def close(self) -> None:
-        """Close the connections of all threads. The transport can be used again afterwards."""
-        for session in list(self._sessions):
-            session.close()
+        """Close the idle connections. The transport can be used again afterwards."""
+        self._pool.close()
 
-    def _send(
-        self,
-        request: Request,
-        headers: Mapping[str, str],
-        body: bytes | Iterable[bytes] | None,
-        *,
-        stream: bool = False,
-        also: Iterable[int] = (),
-    ) -> requests.Response:
-        patience = self._patience
-        read_s = request.poll_s + patience.poll_margin_s if request.poll_s else patience.read_s
+    def _send(self, request: Request, body: Body, content_type: str, *, also: Iterable[int] = ()) -> Reply:
+        head = self._head(request, self.media_type, body, content_type)
+        with self._open(request, head, body, also=also) as stream:
+            return stream.read()
+
+    def _head(self, request: Request, accept: str, body: Body = None, content_type: str = "") -> bytes:
+        """Return a request's first line and headers."""
+        target = self._target + quote(request.path)
+        query = {name: value for name, value in request.query.items() if value is not None}
+        if query:
+            target = f"{target}?{urlencode(query)}"
+        described = ""
+        if body is not None:
+            described = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+        elif request.method == "POST":
+            described = "Content-Length: 0\r\n"
+        return f"{request.method} {target} HTTP/1.1\r\n{self._headers}Accept: {accept}\r\n{described}\r\n".encode()
+
+    @contextmanager
+    def _open(
+        self, request: Request, head: bytes, body: Body = None, *, also: Iterable[int] = ()
+    ) -> Iterator[Stream]:
+        """Send a request and give its reply, whose body can be read in the ``with`` block."""
+        url = self.url + request.path
         try:
-            response = self._session().request(
-                request.method,
-                self.url + request.path,
-                params={name: str(value) for name, value in request.query.items() if value is not None},
-                headers=dict(headers),
-                data=body,
-                auth=self._auth,
-                timeout=(patience.connect_s, read_s),
-                allow_redirects=False,
-                stream=stream,
-            )
-            if (response.ok and not response.is_redirect) or response.status_code in also:
-                return response
-            with response:
-                raise read_refusal(response)
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-        ) as error:
-            raise self.unreachable(error) from error
+            connection, answer = self._exchange(head, body, self._patience.read_timeout_s(request.poll_s))
+            try:
+                stream = Stream(url, connection, answer)
+                if not 200 <= answer.status < 300 and answer.status not in also:
+                    raise read_refusal(stream.read(REFUSAL_BYTES))
+                yield stream
+            finally:
+                self._pool.give_back(connection, answer)
+        except Broken as error:
+            raise ServerUnreachable(self.url, str(error)) from error
+        except NotHttp as error:
+            raise BadReply(f"{url} did not answer like a Piecework server: {error}") from error
 
-    def _session(self) -> requests.Session:
-        """Return this thread's session; proxies and certificates of the environment are read once, here."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._new_session()
-            found = session.merge_environment_settings(self.url, {}, None, None, None)
-            session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
-            session.headers["User-Agent"] = f"piecework/{__version__}"
-            self._local.session = session
-            self._sessions.add(session)
-        return session
+    def _exchange(self, head: bytes, body: Body, timeout_s: float) -> tuple[Connection, Answer]:
+        """Send a request over an idle connection or a new one; return that and the head of the answer."""
+        connection = self._pool.take()
+        if connection is not None:
+            with suppress(NotSent):  # the server closed it at this moment, and has not seen the request
+                return connection, connection.exchange(head, body, timeout_s)
+        connection = self._pool.open(self._patience.connect_s)
+        return connection, connection.exchange(head, body, timeout_s)
 
 
-def check_url(url: str) -> str:
-    """Return the server's base URL without a slash at its end.
-
-    Raises ValueError when it is not an http or https URL with a host.
-    """
-    text = url.strip().rstrip("/")
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not the URL of a server; one looks like http://127.0.0.1:8000")
-    return text
+def _authorization(token: str | None) -> str:
+    """Return the header line that shows the token; "" without one. Raises ValueError."""
+    if not token:
+        return ""
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("the token has a space, a line break or another character that is in no token")
+    return f"Authorization: Bearer {token}\r\n"
 
 
 def _pause_before_repeat(error: Exception) -> bool | float:

@@ -64,6 +64,7 @@ class ScriptedServer:
     def __init__(self):
         self.answers = []
         self.seen = []
+        self._arrivals = threading.Semaphore(0)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -71,6 +72,10 @@ class ScriptedServer:
 
     def answer(self, message=None, **options):
         self.answers.append(Answer(message, **options))
+
+    def wait_for_requests(self, count):
+        """Wait until so many more requests have come."""
+        assert all(self._arrivals.acquire(timeout=10) for _ in range(count))
 
     def close(self):
         self._server.shutdown()
@@ -87,6 +92,7 @@ class ScriptedServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 headers = dict(self.headers.items())
                 script.seen.append(Seen(self.command, self.path, headers, body, self.client_address))
+                script._arrivals.release()
                 self.give(script.answers.pop(0))
 
             do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # http.server calls them so

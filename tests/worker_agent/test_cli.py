@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from piecework import __version__
 from worker_agent import cli
+from worker_agent.errors import AgentError
 from worker_agent.loop.state import StateDirectory
 
 
@@ -129,3 +130,8 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
     assert agent.shared.server.transport._patience.attempts == 1
     assert agent.shared.pulse_server.transport._patience.read_s == cli.HEARTBEAT_TIMEOUT_S
     agent.parts.executor.stop(0)
+
+
+def test_a_token_that_is_none_ends_the_agent_with_a_reason(tmp_path):
+    with pytest.raises(AgentError, match="the token has"):
+        cli.connect(cli.read_settings({"state": tmp_path, "token": "two words"}))

@@ -17,7 +17,7 @@ def test_the_client_is_at_the_top_of_the_package():
 @pytest.mark.integration
 def test_the_client_is_imported_only_when_it_is_asked_for():
     code = (
-        "import sys, piecework; loaded = lambda: print('requests' in sys.modules);"
+        "import sys, piecework; loaded = lambda: print('httptools' in sys.modules);"
         "loaded(); piecework.Client; loaded()"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

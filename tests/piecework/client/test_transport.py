@@ -1,8 +1,8 @@
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import requests
 
 from piecework.client import (
     ApiError,
@@ -17,7 +17,8 @@ from piecework.client import (
     TooLarge,
 )
 from piecework.client.errors import ClientError
-from piecework.client.transport import check_url
+from piecework.client.routes import check_url
+from piecework.client.transport import Patience
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
@@ -61,10 +62,36 @@ def test_the_base_url_may_have_a_path_and_a_slash_at_its_end(script, end):
     assert script.seen[0].path == end.rstrip("/") + "/ping"
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://x/?a=1", "http://x/#top"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:8000",
+        "ftp://x",
+        "http://",
+        "http://x/?a=1",
+        "http://x/#top",
+        "http://x:x",
+        "http://a..b",
+        "http://[::1",
+    ],
+)
 def test_what_is_not_the_url_of_a_server_is_refused(url):
     with pytest.raises(ValueError, match="is not the URL of a server"):
         check_url(url)
+
+
+def test_a_password_in_the_url_is_refused_and_not_repeated():
+    with pytest.raises(ValueError, match="no password; give a token") as caught:
+        check_url("http://someone:s3cret@127.0.0.1")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["s3cret\n", "s3cret\r\nHost: x", "s3cret s3cret", "s3crét"])
+def test_a_token_that_is_none_is_refused_and_not_repeated(token):
+    with pytest.raises(ValueError, match="is in no token") as caught:
+        Client("http://127.0.0.1", token)
+    assert "cr" not in str(caught.value).replace("character", "")
 
 
 def test_messages_travel_as_message_pack_and_are_read_as_the_reply_says(script, client):
@@ -112,13 +139,15 @@ def test_requests_of_one_thread_share_a_connection(script, client):
     assert len({seen.connection for seen in script.seen}) == 1
 
 
-def test_each_thread_has_its_own_connection(script, client):
-    script.answer(PONG)
-    script.answer(PONG)
-    client.ping()
-    thread = threading.Thread(target=client.ping)
-    thread.start()
-    thread.join()
+def test_requests_at_the_same_time_have_connections_of_their_own(script, client):
+    hold = threading.Event()
+    for _ in range(2):
+        script.answer(PONG, hold=hold)
+    with ThreadPoolExecutor(2) as pool:
+        pings = [pool.submit(client.ping) for _ in range(2)]
+        script.wait_for_requests(2)
+        hold.set()
+        assert [ping.result() for ping in pings] == ["pong", "pong"]
     assert len({seen.connection for seen in script.seen}) == 2
 
 
@@ -280,32 +309,22 @@ def test_an_answer_that_does_not_come_in_time_is_given_up(script):
         hold.set()
 
 
-def test_a_long_poll_is_given_more_time_than_the_server_holds_it(script):
-    timeouts = []
-
-    class Watched(requests.Session):
-        def request(self, *args, **options):
-            timeouts.append(options["timeout"])
-            return super().request(*args, **options)
-
-    script.answer(ContractReply(code=1299, message="no job", id=Id(3)))
-    script.answer(PONG)
-    with Client(script.url, new_session=Watched) as client:
-        client.contract(3, ContractRequest(timeout=55))
-        client.ping()
-    assert timeouts == [(5.0, 65.0), (5.0, 30.0)]
+def test_a_long_poll_is_given_more_time_than_the_server_holds_it():
+    patience = Patience(read_s=30, poll_margin_s=10)
+    assert (patience.read_timeout_s(55), patience.read_timeout_s(0)) == (65, 30)
 
 
-def test_a_fault_before_the_request_leaves_is_told_like_any_other():
-    class Broken(requests.Session):
-        def request(self, *args, **options):
-            raise requests.ConnectionError("pulled out")
-
-    with (
-        Client("http://127.0.0.1:1", attempts=2, new_session=Broken) as client,
-        pytest.raises(ServerUnreachable, match="the connection broke off"),
-    ):
-        client.ping()
+def test_a_poll_outlives_the_time_that_other_answers_have(script):
+    hold = threading.Event()
+    script.answer(ContractReply(code=1299, message="no job", id=Id(3)), hold=hold)
+    script.answer(PONG, hold=hold)
+    with Client(script.url, attempts=1, read_timeout_s=0.05) as client, ThreadPoolExecutor(1) as pool:
+        contract = pool.submit(client.contract, 3, ContractRequest(timeout=1))
+        script.wait_for_requests(1)
+        with pytest.raises(ServerUnreachable, match="it took too long"):
+            client.ping()
+        hold.set()
+        assert contract.result().message == "no job"
 
 
 def test_every_error_of_the_client_has_one_root():
