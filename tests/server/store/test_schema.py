@@ -1,5 +1,6 @@
 """The schema and its migrations."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,10 @@ def test_an_upgrade_of_sqlite_leaves_the_indexes_as_a_new_database_has_them(tmp_
     upgrade_schema(old.engine)
     upgrade_schema(new.engine)
     assert _indexes(old) == _indexes(new) == before
+    with new.read() as connection:
+        text = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'jobs'").scalar_one()
+    assert sorted(re.findall(r"CONSTRAINT (ck_\w+)", text)) == sorted(_check_names())
+    assert " IN (" not in text
     old.close()
     new.close()
 
