@@ -6,13 +6,15 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from piecework.protocol.ids import Id
+from piecework.protocol.ids import ID_MAX, Id
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 BINARY = "application/octet-stream"
 
 T = TypeVar("T")
+ID_DIGITS = len(str(ID_MAX))
+"""A shorter number is not too large."""
 _Decoder = msgspec.json.Decoder[T] | msgspec.msgpack.Decoder[T]
 
 
@@ -25,13 +27,16 @@ class MessageError(ValueError):
 
 
 def _encode_special(value: object) -> object:
-    if isinstance(value, Id):
-        return str(int(value))
+    if type(value) is Id:
+        return int.__repr__(value)
     raise TypeError(f"cannot send a {type(value).__name__}")
 
 
 def _decode_special(type_: type, value: object) -> object:
     if type_ is Id:
+        # Most ids come like this; whatever else comes is looked at in Id.parse.
+        if type(value) is str and len(value) < ID_DIGITS and value.isascii() and value.isdecimal():
+            return Id(value)
         return Id.parse(value)
     raise TypeError(f"cannot read a {type_.__name__}")
 

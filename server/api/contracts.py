@@ -1,12 +1,13 @@
 """Contracts, heartbeats and outcomes: ``/worker/{id}/…``."""
 
+from functools import partial
 from typing import NamedTuple
 
 from flask import Response
 from msgspec import UNSET
 
 from piecework.protocol.codes import Code
-from piecework.protocol.ids import NO_ID, Id
+from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     Content,
     ContractReply,
@@ -22,7 +23,7 @@ from piecework.protocol.messages import (
 from server.api.endpoint import endpoint, message_response, wants_msgpack
 from server.services import Services
 from server.services.contracts import Contracted
-from server.store.records import Blob, Job, Lambda
+from server.store.records import Job, Lambda
 
 
 @endpoint("POST", "/worker/<worker>/contract", scope="worker", body=ContractRequest, reply=ContractReply)
@@ -59,7 +60,10 @@ def _extended_reply(services: Services, id_: Id, body: ContractRequest, contract
     known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
     codices = services.data.find_digests(each.codex for each in known.values())
     terms = _Terms(services.settings.default_limits)
-    jobs = [_leased_job(job, terms.of(job, known[job.lambda_id]), body, contracted) for job in contracted.jobs]
+    write = partial(
+        _leased_job, contracted=contracted, inline_max_bytes=body.inline_max_bytes, packed=wants_msgpack()
+    )
+    jobs = [write(job, terms.of(job, known[job.lambda_id])) for job in contracted.jobs]
     return ContractReply(
         code=int(Code.OK if jobs else Code.NO_JOB),
         id=id_,
@@ -111,25 +115,21 @@ class _Run(NamedTuple):
     limits: Limits
 
 
-def _leased_job(job: Job, run: _Run, body: ContractRequest, contracted: Contracted) -> LeasedJob:
+def _leased_job(job: Job, run: _Run, *, contracted: Contracted, inline_max_bytes: int, packed: bool) -> LeasedJob:
     blob = contracted.inputs.get(job.input_id)
+    input_ = Content(id=Id(job.input_id))
+    if blob is not None and blob.content is not None and blob.size <= inline_max_bytes:
+        input_ = Content.of(blob.content, packed=packed, blob=Id(blob.id))
     return LeasedJob(
         job=Id(job.id),
         lease=contracted.lease,
         lease_s=contracted.lease_s,
         attempt=job.attempt + 1,
         lambda_=run.lambda_,
-        input=_input(job, blob, body.inline_max_bytes),
+        input=input_,
         input_checksum=blob.sha256.hex() if blob else "",
         input_size=blob.size if blob else 0,
         args=run.args,
         env=run.env,
         limits=run.limits,
     )
-
-
-def _input(job: Job, blob: Blob | None, inline_max_bytes: int) -> Content:
-    blob_id = Id(job.input_id) if job.input_id else NO_ID
-    if blob is None or blob.content is None or blob.size > inline_max_bytes:
-        return Content(id=blob_id)
-    return Content.of(blob.content, packed=wants_msgpack(), blob=blob_id)

@@ -1,31 +1,51 @@
 """A job as readers of every generation expect it."""
 
+from collections.abc import Sequence
+
 from msgspec import UNSET
 
-from piecework.protocol.ids import NO_ID, Id
+from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobLambda, Maybe
 from server.api.endpoint import wants_msgpack
 from server.services import Services
 from server.services.jobs import JobView
 
 
+def job_infos(services: Services, views: Sequence[JobView], *, inline: bool) -> list[JobInfo]:
+    """Write the infos of jobs; with ``inline``, the outputs' bytes too where they are few."""
+    packed = wants_msgpack()
+    lambdas = {
+        view.lambda_.id: JobLambda(
+            id=Id(view.lambda_.id), runtime=view.lambda_.runtime, codex=Id(view.lambda_.codex)
+        )
+        for view in views
+    }
+    infos = []
+    for view in views:
+        output = _output(services, view, inline=inline, packed=packed)
+        info = _job_info(view, lambdas[view.lambda_.id], output)
+        if not packed:
+            _add_old_names(info)
+        infos.append(info)
+    return infos
+
+
 def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:
-    """Write a job's info; with ``inline``, the output's bytes too when they are few."""
-    job, lambda_ = view.job, view.lambda_
-    lambda_id, input_id = Id(lambda_.id), Id(job.input_id)
+    """Write one job's info as ``job_infos`` does."""
+    [info] = job_infos(services, [view], inline=inline)
+    return info
+
+
+def _job_info(view: JobView, lambda_: JobLambda, output: Maybe[Content]) -> JobInfo:
+    job = view.job
+    state = job.state
     return JobInfo(
         id=Id(job.id),
-        state=job.state,
-        input=Content(id=input_id or NO_ID),
-        output=_output(services, view, inline=inline),
-        lambda_=JobLambda(id=lambda_id, runtime=lambda_.runtime, codex=Id(lambda_.codex)),
+        state=state,
+        input=Content(id=Id(job.input_id)),
+        output=output,
+        lambda_=lambda_,
         tags=list(job.tags),
-        job_status=job.state,
-        job_input_id=input_id,
-        job_output_id=Id(job.output_id) if job.output_id else None,
-        functio=lambda_id,
-        runtime=lambda_.runtime,
-        lambda_id=lambda_id,
         priority=job.priority,
         attempt=job.attempt,
         max_attempts=job.max_attempts,
@@ -41,14 +61,24 @@ def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:
     )
 
 
-def _output(services: Services, view: JobView, *, inline: bool) -> Maybe[Content]:
+def _add_old_names(info: JobInfo) -> None:
+    """Repeat what v0.5 clients read under other names. They all speak JSON."""
+    output_id = info.output.id if isinstance(info.output, Content) else UNSET
+    info.job_status = info.state
+    info.job_input_id = info.input.id
+    info.job_output_id = output_id or None
+    info.functio = info.lambda_id = info.lambda_.id
+    info.runtime = info.lambda_.runtime
+
+
+def _output(services: Services, view: JobView, *, inline: bool, packed: bool) -> Maybe[Content]:
     if not view.job.output_id:
         return UNSET
     id_ = Id(view.job.output_id)
     if inline and view.output is not None:
         data = services.data.read(view.output, services.settings.answer_inline_max_bytes)
         if data is not None:
-            return Content.of(data, packed=wants_msgpack(), blob=id_)
+            return Content.of(data, packed=packed, blob=id_)
     return Content(id=id_)
 
 

@@ -20,7 +20,7 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.states import JobState, parse_state
 from server.api.endpoint import Query, endpoint, message_response
-from server.api.jobinfo import job_info
+from server.api.jobinfo import job_info, job_infos
 from server.api.paging import PageQuery, next_cursor
 from server.errors import InvalidParameter
 from server.services import Services
@@ -87,7 +87,7 @@ def submit(services: Services, query: SubmitQuery, body: JobSubmit) -> JobCreate
     """Submit one job, or many in `jobs`: all are stored, or none is. With `wait` the answer has the job's end."""
     if body.jobs is not UNSET:
         key = body.key if isinstance(body.key, str) else None
-        return JobCreated(ids=[Id(id_) for id_ in services.submission.submit_many(body.jobs, key)])
+        return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key))))
     [id_] = services.submission.submit([body])
     created = JobCreated(id=Id(id_), jid=Id(id_) if body.speaks_old_names else UNSET)
     if query.wait is not None:
@@ -105,7 +105,7 @@ def list_all(services: Services, query: JobListQuery) -> JobList:
     which = JobFilter(_state(query.state), query.lambda_, query.tag)
     page, more = query.read(lambda **at: services.jobs.list_page(which, **at), services.settings.page_max)
     rows = services.jobs.show(page, with_output=query.output == "inline")
-    infos = [job_info(services, row, inline=query.output == "inline") for row in rows]
+    infos = job_infos(services, rows, inline=query.output == "inline")
     return JobList(jobs=infos, next=next_cursor([job.id for job in page], more))
 
 
@@ -119,7 +119,7 @@ def _read_many(services: Services, query: JobListQuery) -> JobList:
     else:
         found = services.jobs.wait_for_ends(ids, _seconds(query.timeout), need_all=query.until == "all")
     rows = services.jobs.show([found[id_] for id_ in ids], with_output=query.output == "inline")
-    return JobList(jobs=[job_info(services, row, inline=query.output == "inline") for row in rows])
+    return JobList(jobs=job_infos(services, rows, inline=query.output == "inline"))
 
 
 @endpoint("GET", "/job/<job>", scope=("view", "worker"), query=JobQuery, reply=JobInfo)

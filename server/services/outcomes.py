@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from msgspec import UNSET
 
 from piecework.protocol.codes import Code
-from piecework.protocol.messages import JobError, Outcome, OutcomeAck, blob_id, inline_bytes
+from piecework.protocol.messages import JobError, Outcome, OutcomeAck, read_ref
 from piecework.protocol.states import JobState
 from server.errors import InvalidRequest
 from server.services import retries
@@ -91,7 +91,7 @@ class Outcomes:
         if outcome.state is JobState.FAILED and not isinstance(outcome.error, JobError):
             raise InvalidRequest(f"the failed outcome of job {outcome.job} has no `error`")
         try:
-            content, output_id = inline_bytes(outcome.output), blob_id(outcome.output)
+            content, output_id = read_ref(outcome.output)
         except ValueError as error:
             raise InvalidRequest(f"the output of job {outcome.job} is wrong: {error}") from error
         if content is None:
@@ -109,6 +109,7 @@ class Outcomes:
         named = (report.output_id for report in reports if report.output is None and report.output_id)
         existing = blobs.find_digests(connection, named).keys()
         accepted: list[Report] = []
+        ended: set[int] = set()
         for report in reports:
             job = found.get(report.outcome.job)
             code, message = self._judge(job, worker_id, report, existing)
@@ -118,11 +119,10 @@ class Outcomes:
                 ack.message = message
                 if job is not None:
                     recorded.trail.append(_refusal(job, worker_id, report.outcome, now, message))
-            elif job is not None and job.lease == report.outcome.lease:
+            elif job is not None and job.lease == report.outcome.lease and job.id not in ended:
                 self._accept(recorded, job, report, now)
                 accepted.append(report)
-                # A second outcome of the same lease in this request is a repetition.
-                found[job.id] = job._replace(lease=None, last_lease=job.lease)
+                ended.add(job.id)  # a second outcome of the same lease in this request is a repetition
         self._store(connection, recorded, accepted, found)
         return recorded
 

@@ -16,12 +16,12 @@ HOPELESS = frozenset({ErrorKind.LOAD})
 
 def end_finished(job: Job, *, output_id: int | None, usage: Usage, now: int) -> LeaseEnd:
     """The lease's outcome is a result: the job is done."""
-    return _end(job, JobState.FINISHED)._replace(output_id=output_id, usage=usage, finished_at=now)
+    return _end(job, JobState.FINISHED, output_id=output_id, usage=usage, finished_at=now)
 
 
 def end_cancelled(job: Job, *, now: int) -> LeaseEnd:
     """The worker stopped the job because somebody asked for it."""
-    return _end(job, JobState.CANCELLED)._replace(finished_at=now)
+    return _end(job, JobState.CANCELLED, finished_at=now)
 
 
 def end_handed_back(job: Job) -> LeaseEnd:
@@ -62,9 +62,19 @@ def end_vanished(job: Job, *, vanished_max: int, now: int) -> LeaseEnd:
     return end._replace(state=JobState.FAILED, error=error, finished_at=now)
 
 
-def _end(job: Job, state: JobState) -> LeaseEnd:
-    assert job.lease is not None
-    return LeaseEnd(job.id, job.lease, state, job.attempt, job.vanished, last_lease=job.lease)
+def _end(
+    job: Job,
+    state: JobState,
+    *,
+    output_id: int | None = None,
+    usage: Usage | None = None,
+    finished_at: int | None = None,
+) -> LeaseEnd:
+    lease = job.lease
+    assert lease is not None
+    return LeaseEnd(
+        job.id, lease, state, job.attempt, job.vanished, lease, output_id, None, usage, None, finished_at
+    )
 
 
 def _is_worth_another(job: Job, error: JobError, gone: int, *, repeats: bool) -> bool:

@@ -3,16 +3,16 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from piecework.protocol.bodies import MSGPACK, encode
-from piecework.protocol.messages import JobSpec, blob_id, inline_bytes
+from piecework.protocol.messages import JobSpec, read_ref
 from piecework.protocol.states import JobState, parse_state
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.data import Data
@@ -38,14 +38,21 @@ TEXT_MAX_BYTES = 256 * 1024
 _NO_OPTIONS = JobOptions()
 
 
-@dataclass(frozen=True)
-class _Draft:
+class _Terms(NamedTuple):
+    """What a job asks for, all but its input and its key."""
+
+    job: NewJob
+    """Without id, input and key."""
+    text: bytes
+    """The same terms have the same text."""
+
+
+class _Draft(NamedTuple):
     """A job that was checked, and its input's bytes when they came along."""
 
     job: NewJob
     content: Blob | None
-    terms: bytes = b""
-    """What a job with an idempotency key asks for, all but its input."""
+    terms: _Terms
 
 
 @dataclass(frozen=True)
@@ -100,43 +107,43 @@ class Submission:
         now = self._clock()
         known = self._lambdas.get_many({_lambda_id(spec) for spec in specs})
         new_ids = self._ids.take(len(specs))
-        drafts = [
-            self._draft(spec, known[_lambda_id(spec)], id_, now) for spec, id_ in zip(specs, new_ids, strict=True)
-        ]
+        drafts: list[_Draft] = []
+        asked: JobSpec | None = None
+        for spec, id_ in zip(specs, new_ids, strict=True):
+            # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
+            alike = msgspec.structs.replace(spec, input=UNSET, input_id=UNSET, key=UNSET)
+            if alike != asked:
+                asked, terms = alike, self._read_terms(alike, known[_lambda_id(alike)], now)
+            drafts.append(self._draft(spec, terms, id_, now))
         ids, changes = self._database.write(lambda connection: self._store(connection, drafts, now, whole))
         self._bell.ring(changes)
         return ids
 
-    def _draft(self, spec: JobSpec, lambda_: Lambda, id_: int, now: int) -> _Draft:
-        """Check one job. Raises InvalidRequest that says what is wrong with it."""
+    def _read_terms(self, spec: JobSpec, lambda_: Lambda, now: int) -> _Terms:
+        """Check what a job asks for, all but its input and key. Raises InvalidRequest that says what is wrong."""
         if refused := spec.refused_options():
             raise InvalidRequest(f"this server does not know {', '.join(refused)} yet, and will not ignore it")
-        ref = spec.input_ref()
-        try:
-            content, named = inline_bytes(ref), blob_id(ref)
-        except ValueError as error:
-            raise InvalidRequest(f"the input is wrong: {error}") from error
-        blob = None if content is None else self._data.prepare_bytes(content, now)
         state, due_at = _first_state(spec, now)
         options = _read_options(spec)
         max_attempts = options.max_attempts or self._settings.max_attempts
-        expires_at = _to_ms(spec.expires_at)
-        job = NewJob(
-            id=id_,
-            lambda_id=lambda_.id,
-            runtime=lambda_.runtime,
-            state=state,
-            priority=spec.priority,
-            input_id=blob.id if blob else named or 0,
-            max_attempts=max_attempts,
-            due_at=due_at,
-            expires_at=expires_at,
-            key=_read_key(spec),
-            key_digest=None,
-            tags=_read_tags(spec, lambda_),
-            options=None if options == _NO_OPTIONS else options,
-        )
-        return _Draft(job, blob, b"" if job.key is None else _terms(job, spec))
+        tags, expires_at = _read_tags(spec, lambda_), _to_ms(spec.expires_at)
+        kept = None if options == _NO_OPTIONS else options
+        when = (_to_ms(spec.run_at), _given(spec.delay_s), expires_at)
+        common = NewJob(
+            0, lambda_.id, lambda_.runtime, state, spec.priority, 0, max_attempts, due_at, expires_at, None, None,
+            tags, kept,
+        )  # fmt: skip
+        return _Terms(common, msgspec.json.encode((lambda_.id, spec.priority, tags, kept, when)))
+
+    def _draft(self, spec: JobSpec, terms: _Terms, id_: int, now: int) -> _Draft:
+        """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
+        try:
+            content, named = read_ref(spec.input_ref())
+        except ValueError as error:
+            raise InvalidRequest(f"the input is wrong: {error}") from error
+        blob = None if content is None else self._data.prepare_bytes(content, now)
+        job = terms.job._replace(id=id_, input_id=blob.id if blob else named or 0, key=_read_key(spec))
+        return _Draft(job, blob, terms)
 
     def _store(
         self, connection: Connection, drafts: Sequence[_Draft], now: int, whole: "_Whole | None"
@@ -182,7 +189,8 @@ def _identify(draft: _Draft, inputs: dict[int, bytes]) -> _Draft:
     if draft.job.key is None:
         return draft
     source = draft.content.sha256 if draft.content else inputs.get(draft.job.input_id, b"")
-    return replace(draft, job=draft.job._replace(key_digest=hashlib.sha256(draft.terms + source).digest()))
+    digest = hashlib.sha256(draft.terms.text + source).digest()
+    return draft._replace(job=draft.job._replace(key_digest=digest))
 
 
 def _recognize(connection: Connection, drafts: Sequence[_Draft]) -> tuple[list[int], list[_Draft]]:
@@ -270,12 +278,6 @@ def _read_tags(spec: JobSpec, lambda_: Lambda) -> tuple[str, ...]:
     if len(tags) > TAGS_MAX or any(not 0 < len(tag) <= TAG_LENGTH for tag in tags):
         raise InvalidRequest(f"a job has at most {TAGS_MAX} tags, each of 1 to {TAG_LENGTH} characters")
     return tags
-
-
-def _terms(job: NewJob, spec: JobSpec) -> bytes:
-    """Return what a job asks for, all but its input."""
-    when = (_to_ms(spec.run_at), _given(spec.delay_s), job.expires_at)
-    return msgspec.json.encode((job.lambda_id, job.priority, job.tags, job.options, when))
 
 
 def _to_ms(at: datetime | UnsetType | None) -> int | None:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.records import Job, NewJob
+from server.store.records import Job, NewJob, read_job
 from server.store.statements import ByList, Statement, to_json
 from server.store.tables import jobs
 
@@ -109,17 +109,17 @@ def add_jobs(connection: Connection, new: Sequence[NewJob], lane_ids: Sequence[i
 
 def find_job(connection: Connection, id_: int) -> Job | None:
     row = _by_id.row(connection, id_)
-    return Job._make(row) if row else None
+    return read_job(row) if row else None
 
 
 def find_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id."""
-    return {row[0]: Job._make(row) for row in _by_ids.rows(connection, ids)}
+    return {row[0]: read_job(row) for row in _by_ids.rows(connection, ids)}
 
 
 def lock_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id; nobody else changes them until the transaction ends."""
-    return {row[0]: Job._make(row) for row in _lock_by_ids.rows(connection, ids)}
+    return {row[0]: read_job(row) for row in _lock_by_ids.rows(connection, ids)}
 
 
 def find_states(connection: Connection, ids: Iterable[int]) -> dict[int, JobState]:
@@ -142,7 +142,7 @@ def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: i
     if which.tag is not None:
         quoted = msgspec.json.encode(which.tag).decode()
         statement = statement.where(jobs.c.tags.contains(quoted, autoescape=True))
-    return [Job._make(row) for row in connection.execute(statement).all()]
+    return list(map(read_job, connection.execute(statement).all()))
 
 
 def cancel_job(connection: Connection, id_: int, now: int) -> bool:

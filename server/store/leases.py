@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, func, literal_column, null, select, union_all, update
 
 from server.store.jobs import COLUMNS
-from server.store.records import Job, LeaseEnd, LeaseGrant
+from server.store.records import Job, LeaseEnd, LeaseGrant, read_job
 from server.store.statements import Statement, to_json
 from server.store.tables import jobs
 
@@ -122,7 +122,7 @@ def find_candidates(connection: Connection, lane_id: int, limit: int) -> list[Jo
 
     On PostgreSQL they are locked, and those that another server looks at are left out.
     """
-    return [Job._make(row) for row in _candidates.rows(connection, lane_id, limit)]
+    return list(map(read_job, _candidates.rows(connection, lane_id, limit)))
 
 
 def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
@@ -185,7 +185,7 @@ def count_held_by_all(connection: Connection) -> dict[int, int]:
 
 def find_overdue(connection: Connection, now: int) -> list[Job]:
     """Return jobs whose time has come: expired leases, jobs to cancel unstarted, jobs that are due."""
-    return [Job._make(row) for row in _overdue.rows(connection, now)]
+    return list(map(read_job, _overdue.rows(connection, now)))
 
 
 def find_next_time(connection: Connection) -> int | None:

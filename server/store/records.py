@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -139,6 +139,11 @@ class Job(NamedTuple):
     def usage(self) -> Usage | None:
         """What the last attempt with an accepted outcome used."""
         return msgspec.json.decode(self.usage_json, type=Usage) if self.usage_json else None
+
+
+def read_job(row: tuple[Any, ...]) -> Job:
+    """Return the job of a row with all columns. ``Job._make`` does the same, and looks at each row's length."""
+    return tuple.__new__(Job, row)
 
 
 class NewJob(NamedTuple):

@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, blob_id, inline_bytes
+from piecework.protocol.messages import Content, blob_id, read_ref
 
 MEDIA_TYPES = (bodies.JSON, bodies.MSGPACK)
 
@@ -77,12 +77,16 @@ def test_a_reference_that_is_no_number_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("ref", "found"), [(None, None), ("17", None), (Content(id=Id(17)), None), (Content(raw=b"hi"), b"hi")]
-)
-def test_a_reference_holds_bytes_or_none(ref, found):
-    assert inline_bytes(ref) == found
+    ("ref", "found"),
+    [
+        (None, (None, None)), ("17", (None, 17)), (Content(id=Id(17)), (None, 17)),
+        (Content(id=Id(0)), (None, None)), (Content(raw=b"hi"), (b"hi", None)), (Content(id=Id(17), text="hi"), (b"hi", None)),
+    ],
+)  # fmt: skip
+def test_a_reference_holds_bytes_or_names_a_blob_or_neither(ref, found):
+    assert read_ref(ref) == found
 
 
 def test_a_reference_with_neither_bytes_nor_blob_is_refused():
     with pytest.raises(ValueError, match="exactly one of"):
-        inline_bytes(Content(id=UNSET))
+        read_ref(Content(id=UNSET))

@@ -24,8 +24,7 @@ from piecework.protocol.messages import (
     RenewedLease,
     WorkerRegister,
     WorkerRegistered,
-    blob_id,
-    inline_bytes,
+    read_ref,
 )
 from piecework.protocol.states import JobState
 
@@ -297,7 +296,8 @@ class FakeControlServer:
     def output(self, id_):
         """Return the output of the job's last accepted outcome."""
         output = self.jobs[id_].accepted[-1].output
-        return inline_bytes(output) if isinstance(output, Content) else self.blobs[blob_id(output)]
+        content, id_ = read_ref(output)
+        return self.blobs[id_] if content is None else content
 
 
 def unreachable():

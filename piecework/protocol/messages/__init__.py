@@ -11,7 +11,7 @@ from piecework.protocol.messages.base import (
     VersionReply,
     first_set,
 )
-from piecework.protocol.messages.content import BlobRef, Content, blob_id, inline_bytes
+from piecework.protocol.messages.content import BlobRef, Content, blob_id, read_ref
 from piecework.protocol.messages.contracts import (
     ContractReply,
     ContractRequest,
@@ -106,5 +106,5 @@ __all__ = [
     "WorkerState",
     "blob_id",
     "first_set",
-    "inline_bytes",
+    "read_ref",
 ]

@@ -71,4 +71,7 @@ def first_set(*values: Any) -> Any:
 
     Clients of several generations send the same field under several names.
     """
-    return next((value for value in values if value is not UNSET and value is not None), None)
+    for value in values:
+        if value is not UNSET and value is not None:
+            return value
+    return None

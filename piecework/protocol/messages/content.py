@@ -29,12 +29,12 @@ class Content(msgspec.Struct, kw_only=True):
 
     @property
     def is_inline(self) -> bool:
-        return any(value is not UNSET for value in (self.text, self.base64_, self.json_, self.raw))
+        return not (self.raw is UNSET and self.text is UNSET and self.base64_ is UNSET and self.json_ is UNSET)
 
     def read(self) -> bytes:
         """Return the bytes. Raises ValueError unless exactly one spelling is there and it is sound."""
-        given = [value for value in (self.text, self.base64_, self.json_, self.raw) if value is not UNSET]
-        if len(given) != 1:
+        spellings = (self.raw, self.text, self.base64_, self.json_)
+        if spellings.count(UNSET) != len(spellings) - 1:
             raise ValueError("inline content has exactly one of: text, base64, json, bytes")
         if isinstance(self.raw, bytes):
             return self.raw
@@ -62,6 +62,16 @@ BlobRef = str | int | Content
 """How a request names a blob: by id, or by an object with the bytes themselves."""
 
 
+def read_ref(ref: BlobRef | None) -> tuple[bytes | None, Id | None]:
+    """Return the bytes that a reference holds, or else the id that it names, or two times None.
+
+    Raises ValueError when the content is not sound, or the id is not a number.
+    """
+    if isinstance(ref, Content) and (ref.is_inline or ref.id is UNSET):
+        return ref.read(), None
+    return None, blob_id(ref)
+
+
 def blob_id(ref: BlobRef | None) -> Id | None:
     """Return the id that a reference names; None when it holds bytes, or names none (id 0).
 
@@ -74,13 +84,3 @@ def blob_id(ref: BlobRef | None) -> Id | None:
     else:
         number = Id.parse(ref)
     return number or None
-
-
-def inline_bytes(ref: BlobRef | None) -> bytes | None:
-    """Return the bytes that a reference holds; None when it names a blob instead.
-
-    Raises ValueError when the content is not sound.
-    """
-    if isinstance(ref, Content) and (ref.is_inline or ref.id is UNSET):
-        return ref.read()
-    return None

@@ -136,7 +136,7 @@ class JobLambda(msgspec.Struct, kw_only=True):
 
 
 class JobInfo(Reply, kw_only=True):
-    """One job, for readers of every generation: the fields after ``tags`` repeat it under older names."""
+    """One job. In JSON, the fields at the end repeat it for readers of older generations."""
 
     id: Id
     """The job."""
@@ -150,18 +150,6 @@ class JobInfo(Reply, kw_only=True):
     """What it runs."""
     tags: list[str]
     """The lambda's and its own."""
-    job_status: JobState
-    """The same as ``state``."""
-    job_input_id: Id
-    """The input's id; 0 for none."""
-    job_output_id: Id | None
-    """The output's id; null for none."""
-    functio: Id
-    """The lambda's id."""
-    runtime: str
-    """The lambda's runtime."""
-    lambda_id: Id
-    """The lambda's id."""
     priority: int
     """Higher goes first."""
     attempt: int
@@ -188,6 +176,18 @@ class JobInfo(Reply, kw_only=True):
     """Its idempotency key."""
     advice: Maybe[str] = UNSET
     """Why it does not start, when the server sees a reason: no worker offers its runtime, for example."""
+    job_status: Maybe[JobState] = UNSET
+    """The same as ``state``. This and what follows are older names, which only JSON has."""
+    job_input_id: Maybe[Id] = UNSET
+    """The input's id; 0 for none."""
+    job_output_id: Maybe[Id | None] = UNSET
+    """The output's id; null for none."""
+    functio: Maybe[Id] = UNSET
+    """The lambda's id."""
+    runtime: Maybe[str] = UNSET
+    """The lambda's runtime."""
+    lambda_id: Maybe[Id] = UNSET
+    """The lambda's id."""
 
 
 class JobCreated(Reply, kw_only=True):
