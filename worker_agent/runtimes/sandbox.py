@@ -8,14 +8,11 @@ from wasmtime import Engine, Trap, WasmtimeError
 
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.runtimes.base import Build, Call, Outcome
-from worker_agent.runtimes.linkage import Allowance, Prepared
+from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, Prepared
 from worker_agent.runtimes.stopping import StoppedError
 from worker_agent.runtimes.streams import OutputFullError, ScratchError
 from worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, judge
 
-TABLES = 16
-TABLE_ELEMENTS = 200_000
-"""Tables live outside of the memory limit: at 8 bytes an element, all of them take 25 MB at most."""
 ALL_FUEL = 2**63 - 1
 """Fuel of a metered call that may use as much as it wants."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,14 +11,14 @@ import wasmtime
 from worker_agent.runtimes.base import Build, Code, LoadError, Shape
 from worker_agent.runtimes.compiled import CompiledStore
 from worker_agent.runtimes.linkage import Linkage, LinkageMaker
-from worker_agent.runtimes.linkage.choice import choose_linkage
+from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
 
 MODULE_HEADER = b"\0asm\x01\0\0\0"
 COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
 """Core specification 5.5.16 and the component model's binary format: magic, version, layer."""
 
 ENGINE_REVISION = 1
-"""Raised whenever the settings in ``_make_engine`` change: machine code compiled before does not fit them."""
+"""Raised whenever the settings in ``_configure`` change: machine code compiled before does not fit them."""
 
 
 class Toolchain:
@@ -36,7 +36,7 @@ class Toolchain:
     def engine(self, build: Build) -> wasmtime.Engine:
         """Return the engine for a build, always the same."""
         if build not in self._engines:
-            self._engines[build] = _make_engine(build)
+            self._engines[build] = make_engine(partial(_configure, build))
         return self._engines[build]
 
     def make_linkage(self, build: Build) -> Linkage:
@@ -83,7 +83,7 @@ def read_shape(module: wasmtime.Module) -> Shape:
     )
 
 
-def _make_engine(build: Build) -> wasmtime.Engine:
+def _configure(build: Build) -> wasmtime.Config:
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.consume_fuel = build.metered
@@ -93,7 +93,7 @@ def _make_engine(build: Build) -> wasmtime.Engine:
     if build.deterministic:
         config.cranelift_nan_canonicalization = True
         config.wasm_relaxed_simd_deterministic = True
-    return wasmtime.Engine(config)
+    return config
 
 
 def _check_header(code: Code) -> None:

@@ -1,10 +1,13 @@
 """From code to a module that can be instantiated."""
 
 import pytest
+import structlog.testing
 import wasmtime
 
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.base import Build, Code, LoadError
+from worker_agent.runtimes.linkage import capi, choice
+from worker_agent.runtimes.linkage.choice import GUESTS_AT_ONCE
 from worker_agent.runtimes.toolchain import Toolchain, read_shape
 
 
@@ -82,3 +85,58 @@ def test_second_memory_would_escape_the_limit_and_is_refused(tmp_path, store_cod
     code = build_text('(module (memory 1) (memory 1) (func (export "_start")))')
     with pytest.raises(LoadError, match="multiple memories"):
         Toolchain(tmp_path).load(Code(*store_code(code)), Build())
+
+
+COUNTING = """
+(module
+  (memory (export "memory") 1)
+  (global $runs (mut i32) (i32.const 0))
+  (table $places 1 funcref)
+  (elem declare func $count)
+  (func $count (export "count") (result i32)
+    (i32.store (i32.const 40000) (i32.add (i32.load (i32.const 40000)) (i32.const 1)))
+    (global.set $runs (i32.add (global.get $runs) (i32.const 1)))
+    (if (ref.is_null (table.get $places (i32.const 0)))
+      (then (table.set $places (i32.const 0) (ref.func $count)))
+      (else (unreachable)))
+    (i32.add (i32.load (i32.const 40000)) (global.get $runs))))
+"""
+
+
+def run_counting(engine):
+    """Return what a guest finds that counts its runs everywhere where it can leave something."""
+    store = wasmtime.Store(engine)
+    store.set_epoch_deadline(1)
+    with wasmtime.Module(engine, COUNTING) as module:
+        instance = wasmtime.Instance(store, module, [])
+    return instance.exports(store)["count"](store), store
+
+
+def test_guest_finds_nothing_that_another_left(tmp_path):
+    engine = Toolchain(tmp_path).engine(Build())
+    for _ in range(3 * GUESTS_AT_ONCE):
+        found, store = run_counting(engine)
+        store.close()
+        assert found == 2
+
+
+def test_engine_has_places_for_several_guests_at_once(tmp_path):
+    engine = Toolchain(tmp_path).engine(Build())
+    stores = [run_counting(engine)[1] for _ in range(GUESTS_AT_ONCE)]
+    with pytest.raises(wasmtime.WasmtimeError, match="concurrent"):
+        run_counting(engine)
+    stores.pop().close()
+    assert run_counting(engine)[0] == 2
+
+
+@pytest.mark.parametrize("cause", ["version", "addresses"])
+def test_without_a_pool_guests_run_too(tmp_path, monkeypatch, cause):
+    if cause == "version":
+        monkeypatch.setattr(capi, "WRITTEN_FOR", "0.0")
+    else:
+        monkeypatch.setattr(choice, "GUESTS_AT_ONCE", 2**17)
+    with structlog.testing.capture_logs() as logs:
+        engine = Toolchain(tmp_path).engine(Build())
+    assert [line["event"] for line in logs] == ["guests get their memory the slow way"]
+    stores = [run_counting(engine)[1] for _ in range(2 * GUESTS_AT_ONCE)]
+    assert len(stores) == 2 * GUESTS_AT_ONCE

@@ -12,6 +12,10 @@ from wasmtime import Engine, Module
 MEMORY = "memory"
 """The export that is a guest's memory, by convention."""
 
+TABLES = 16
+TABLE_ELEMENTS = 200_000
+"""Of one guest. They live outside of the memory limit: at 8 bytes an element, all of them take 25 MB at most."""
+
 HostFunction = Callable[..., int | None]
 """Takes the integers that the guest passed, which may be signed or not, and returns its answer.
 

@@ -1,8 +1,8 @@
 """wasmtime's C API as plain functions, and all that this project uses of wasmtime's private parts.
 
 The functions are described in wasmtime's C headers (``store.h``, ``func.h``, ``instance.h``, ``linker.h``,
-``memory.h``, ``trap.h``); ``wasmtime._bindings`` is generated from them. Pointers are plain integers here, and
-None is null: that is what makes calls quick.
+``memory.h``, ``trap.h``, ``config.h``); ``wasmtime._bindings`` is generated from them. Pointers are plain integers
+here, and None is null: that is what makes calls quick.
 """
 
 from ctypes import (
@@ -16,6 +16,7 @@ from ctypes import (
     c_int32,
     c_int64,
     c_size_t,
+    c_uint32,
     c_uint64,
     c_void_p,
     cast,
@@ -95,6 +96,21 @@ MEMORY: int = Room.memory.offset
 OF: int = bindings.wasmtime_extern_t.of.offset
 """Within an export: the description of the function or memory that it is."""
 MEMORY_KIND: int = ffi.WASMTIME_EXTERN_MEMORY.value
+
+
+_new_pool = _find(_BRIEF, "wasmtime_pooling_allocation_config_new", _AT)
+_delete_pool = _find(_BRIEF, "wasmtime_pooling_allocation_config_delete", None, _AT)
+_use_pool = _find(_BRIEF, "wasmtime_pooling_allocation_strategy_set", None, _AT, _AT)
+
+
+def use_pool(config: Any, counts: dict[str, int], sizes: dict[str, int]) -> None:
+    """Have an engine take what its guests need from a pool; ``config.h`` says which counts and sizes it has."""
+    pool = _new_pool()
+    for limits, kind in ((counts, c_uint32), (sizes, c_size_t)):
+        for name, limit in limits.items():
+            _find(_BRIEF, f"wasmtime_pooling_allocation_config_{name}_set", None, _AT, kind)(pool, limit)
+    _use_pool(find_address(config), pool)
+    _delete_pool(pool)
 
 
 def define(linker: Any, module: str, name: str, kind: Any, callback: Any) -> None:

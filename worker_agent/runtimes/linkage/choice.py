@@ -1,12 +1,17 @@
-"""Which linkage a process uses: the direct one where it fits the installed wasmtime, else the public one."""
+"""Which linkage a process uses: the direct one where it fits the installed wasmtime, else the public one.
 
+Likewise where the memory of guests comes from: from a pool, else from the system anew for each.
+"""
+
+import mmap
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 
 import structlog
 from wasmtime import Config, Engine, Module, Trap, TrapCode
 
-from worker_agent.runtimes.linkage import Allowance, LinkageMaker, Vessel
+from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, LinkageMaker, Vessel
 from worker_agent.runtimes.linkage.public import PublicLinkage
 
 _PAGE_BYTES = 65_536
@@ -21,6 +26,15 @@ _PROBE = """
   (func (export "trap") unreachable))
 """
 _ALLOWANCE = Allowance(memory_bytes=3 * _PAGE_BYTES, tables=1, table_elements=1)
+
+GUESTS_AT_ONCE = 8
+"""More guests of one engine cannot run side by side when their memory is pooled. It costs only addresses."""
+_ADDRESSES_BYTES = 5 * 1024**3
+"""One guest has 4 GiB for its memory and some around it, where nothing is."""
+_NO_ACCESS = 0
+"""``PROT_NONE``, see ``mmap(2)``."""
+_INSTANCE_BYTES = 64 * 1024 * 1024
+"""What wasmtime may need to know of one guest: a few bytes for each function."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +59,42 @@ def choose_linkage() -> LinkageMaker:
         return PublicLinkage
     chosen: LinkageMaker = direct.DirectLinkage
     return chosen
+
+
+def make_engine(new_config: Callable[[], Config]) -> Engine:
+    """Return an engine with this configuration, whose guests get their memory from a pool where that is possible.
+
+    What a guest left is wiped before the next one has it. Both kinds of engines run the same machine code.
+    """
+    try:
+        config = new_config()
+        pool_guests(config)
+        return Engine(config)
+    except (ImportError, AttributeError, OSError, UnfitLinkageError) as error:
+        # Another wasmtime, or an operator who gives processes few addresses.
+        _log.warning("guests get their memory the slow way", reason=f"{type(error).__name__}: {error}")
+        return Engine(new_config())
+
+
+def pool_guests(config: Config) -> None:
+    """Have an engine keep places for its guests. Raises what shows that the installed wasmtime does not fit."""
+    capi = import_module("worker_agent.runtimes.linkage.capi")
+    check_version(capi.WRITTEN_FOR)
+    # wasmtime ends the process when there are not enough.
+    mmap.mmap(
+        -1, GUESTS_AT_ONCE * _ADDRESSES_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=_NO_ACCESS
+    ).close()
+    capi.use_pool(
+        config,
+        counts={
+            "total_core_instances": GUESTS_AT_ONCE,
+            "total_memories": GUESTS_AT_ONCE,
+            "total_tables": GUESTS_AT_ONCE * TABLES,
+            "total_gc_heaps": GUESTS_AT_ONCE,
+            "max_tables_per_module": TABLES,
+        },
+        sizes={"table_elements": TABLE_ELEMENTS, "max_core_instance_size": _INSTANCE_BYTES},
+    )
 
 
 def check_version(wanted: str) -> None:
