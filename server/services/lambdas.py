@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from piecework.modules import ModuleError, check_wasi_command, inspect_module
+from piecework.modules import CHECKS, ModuleError, check_code
 from piecework.protocol.ids import ID_MAX, NO_ID
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import LambdaCreate, Limits
@@ -59,7 +59,8 @@ class Lambdas:
 
     def _check_codex(self, new: Lambda) -> None:
         """Refuse code that no node could run. Raises ModuleInvalid."""
-        if RuntimeName.parse(new.runtime).base != "wasi" or new.codex == NO_ID:
+        runtime = RuntimeName.parse(new.runtime).base
+        if runtime not in CHECKS or new.codex == NO_ID:
             return
         try:
             blob = self._data.get(new.codex)
@@ -68,7 +69,7 @@ class Lambdas:
         if blob.size > CODEX_MAX_BYTES:
             raise ModuleInvalid(f"the codex has {blob.size} bytes; a module has at most {CODEX_MAX_BYTES}")
         try:
-            check_wasi_command(inspect_module(self._data.read(blob, CODEX_MAX_BYTES) or b""))
+            check_code(runtime, self._data.read(blob, CODEX_MAX_BYTES) or b"")
         except ModuleError as error:
             raise ModuleInvalid(f"codex {new.codex} cannot run under {new.runtime}: {error}") from error
 

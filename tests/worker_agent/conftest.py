@@ -14,7 +14,7 @@ from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Assign
 from worker_agent.executor.marker import Marker
 from worker_agent.executor.pulse import Pulse
-from worker_agent.executor.workbench import Workbench
+from worker_agent.executor.workbench import NO_RULES, Workbench
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.linkage.direct import DirectLinkage
@@ -26,6 +26,14 @@ GUESTS = Path(__file__).parent / "guests"
 KEYS = itertools.count(1)
 
 
+def read_guest(path):
+    text, common = path.read_text(), path.with_name("common.wat")
+    if not common.exists():
+        return text
+    # At the end of the module: imports come first.
+    return f"{text.rstrip().removesuffix(')')}\n{common.read_text()})"
+
+
 @functools.cache
 def build(source):
     return bytes(wasmtime.wat2wasm(source))
@@ -33,8 +41,8 @@ def build(source):
 
 @pytest.fixture(scope="session")
 def build_guest():
-    """Return a function: the wasm of ``guests/{name}.wat``."""
-    return lambda name: build((GUESTS / f"{name}.wat").read_text())
+    """Return a function: the wasm of ``guests/{name}.wat``, with what all guests of its folder have."""
+    return lambda name: build(read_guest(GUESTS / f"{name}.wat"))
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +96,19 @@ def workbench(toolchain):
 def make_assign(store_code, tmp_path):
     """Return a function that makes an ``Assign`` frame for some code."""
 
-    def make(code, *, key=None, runtime="wasi", given=b"", args=(), env=None, seed=None, **bounds):
+    def make(
+        code,
+        *,
+        key=None,
+        runtime="wasi",
+        given=b"",
+        args=(),
+        env=None,
+        seed=None,
+        mode="text",
+        grants=None,
+        **bounds,
+    ):
         path, checksum = store_code(code)
         number = next(KEYS) if key is None else key
         return Assign(
@@ -103,6 +123,8 @@ def make_assign(store_code, tmp_path):
             args=args,
             env=env or {},
             seed=seed,
+            mode=mode,
+            grants=grants,
         )
 
     return make
@@ -112,9 +134,15 @@ def make_assign(store_code, tmp_path):
 def run(workbench, make_assign):
     """Return a function that runs code in this process and returns its ``Done`` frame, the output as bytes."""
 
-    def run_code(code, **fields):
-        task = make_assign(code, **fields)
+    def run_code(code, rules=NO_RULES, **fields):
+        workbench._rules = rules
+        turn = Turn(make_assign(code, **fields), StopSignal())
+        # As the desk does it: the pulse must not go to rest while a guest runs.
+        workbench.desk._turn = turn
         workbench.pulse.wake()
-        return workbench.perform(Turn(task, StopSignal()))
+        try:
+            return workbench.perform(turn)
+        finally:
+            workbench.desk._turn = None
 
     return run_code

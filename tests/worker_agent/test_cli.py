@@ -43,7 +43,7 @@ def test_version():
 def test_unknown_runtime_ends_with_code_2_and_the_list_of_known_ones():
     result = run("run", "--runtime", "cobol")
     assert result.exit_code == 2
-    assert "runtime 'cobol': this node can run default, wasi" in result.output
+    assert "runtime 'cobol': this node can run default, capsule, funless, wasi" in result.output
 
 
 def test_all_wrong_settings_are_named_at_once():
@@ -125,7 +125,7 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
         agent = cli.assemble(settings, state)
     registration = agent.membership._registration
     assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
-    assert (registration.runtime, registration.agent_version) == (["default", "wasi"], __version__)
+    assert (registration.runtime, registration.agent_version) == (["default", "capsule", "funless", "wasi"], __version__)
     assert len(registration.incarnation) == 16
     assert agent.shared.server.transport._patience.attempts == 1
     assert agent.shared.pulse_server.transport._patience.read_s == cli.HEARTBEAT_TIMEOUT_S

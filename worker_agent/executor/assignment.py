@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import JobError, Usage
+from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.executor.frames import Assign, Done, Logged
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.streams import LogTail
 from worker_agent.tasks import LogUpdate, Result, Task
+
+NO_GRANTS = Grants()
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +60,8 @@ class Assignment:
             args=task.args,
             env=task.env,
             seed=task.seed if task.deterministic else None,
+            mode=task.mode,
+            grants=None if task.grants == NO_GRANTS else task.grants,
         )
 
     def begin(self, now: float, grace_s: float) -> None:

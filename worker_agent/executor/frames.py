@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from piecework.protocol.messages import JobError, Usage
+from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.runtimes.base import Bounds
 
 MAX_FRAME_BYTES = 1024 * 1024 * 1024
@@ -39,6 +39,9 @@ class Assign(Frame, frozen=True):
     env: dict[str, str]
     seed: bytes | None
     """Not None: run deterministically, from this seed."""
+    mode: str = "text"
+    grants: Grants | None = None
+    """None: nothing, as for most."""
 
 
 class Recall(Frame, frozen=True):

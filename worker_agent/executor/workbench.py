@@ -5,26 +5,31 @@ from io import BytesIO
 from pathlib import Path
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import JobError, Usage
+from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.executor.desk import Turn
 from worker_agent.executor.frames import Assign, Done, Frame, Loaded, Loading
 from worker_agent.executor.pulse import Pulse
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
 from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.services.access import Access, NodeRules
 from worker_agent.runtimes.stopping import StopReason
 from worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
 
 NOTHING_USED = Usage()
+NO_RULES = NodeRules()
 
 
 class Workbench:
     """Loads the code of tasks, runs it, and tells what came out."""
 
-    def __init__(self, library: Library, pulse: Pulse, send: Callable[[Frame], None]) -> None:
+    def __init__(
+        self, library: Library, pulse: Pulse, send: Callable[[Frame], None], rules: NodeRules = NO_RULES
+    ) -> None:
         self._library = library
         self._pulse = pulse
         self._send = send
+        self._rules = rules
 
     def perform(self, turn: Turn) -> Done:
         """Run one task to its end. Whatever the guest does is in the report."""
@@ -64,9 +69,16 @@ class Workbench:
             stream = _open_input(task)
         except OSError as error:
             return _fail(ErrorKind.INPUT, f"the input could not be opened: {error.strerror}")
-        call = Call(stream, output, log, turn.stop, task.bounds, task.args, task.env, task.seed)
+        call = Call(stream, output, log, turn.stop, task.bounds, task.args, task.env, task.seed, task.mode)
+        if task.grants is not None:
+            self._give_access(call, task, task.grants)
         with stream, self._pulse.watching(turn, log):
             return program.run(call)
+
+    def _give_access(self, call: Call, task: Assign, grants: Grants) -> None:
+        """Let a call reach what its lambda may, where this node's operator allows it."""
+        call.access = Access.of(grants, self._rules, task.checksum, sealed=task.seed is not None)
+        call.env = call.access.pick_env() | (call.env or {})
 
     def _get_program(self, task: Assign) -> Program:
         build = Build.fitting(task.bounds, deterministic=task.seed is not None)

@@ -8,6 +8,8 @@ DEFAULT = "default"
 """Look at the code and choose."""
 
 RUNTIMES = {
+    "capsule": "worker_agent.runtimes.capsule:CapsuleRuntime",
+    "funless": "worker_agent.runtimes.funless:FunlessRuntime",
     "wasi": "worker_agent.runtimes.wasi:WasiRuntime",
 }
 """Each runtime's class by its name. ``default`` asks them in this order whether they recognise the code."""

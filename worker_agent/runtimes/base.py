@@ -6,13 +6,19 @@ from io import BytesIO, FileIO
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from piecework.modules import ModuleFacts
 from piecework.protocol.messages import JobError, Limits, Usage
 from worker_agent.errors import BrokenBlobError
+from worker_agent.runtimes.services.access import Access
+from worker_agent.runtimes.services.store import MemoryStore
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
 
 InputStream = BytesIO | FileIO
 """Where an input comes from. It gives less than it is asked for only at its end."""
+
+
+NO_ACCESS = Access()
 
 
 class LoadError(Exception):
@@ -60,14 +66,6 @@ class Build(NamedTuple):
         return cls(metered=deterministic or bounds.fuel is not None, deterministic=deterministic)
 
 
-class Shape(NamedTuple):
-    """What can be seen of a wasm module without running it."""
-
-    imports: frozenset[tuple[str, str]]
-    """Module and name."""
-    exports: frozenset[str]
-
-
 @dataclass(frozen=True, slots=True)
 class Code:
     """The code of a lambda: a file and the SHA-256 (hex) of its bytes."""
@@ -102,6 +100,14 @@ class Call:
     env: dict[str, str] | None = None
     seed: bytes | None = None
     """Not None: clock and random derive from it, and the build is deterministic."""
+    mode: str = "text"
+    """How a Capsule module is called: ``text``, ``json`` or ``http``."""
+    http_port: int | None = None
+    """Where requests come in that it answers; None: it is a job."""
+    access: Access = NO_ACCESS
+    """What it may reach outside of its sandbox."""
+    store: MemoryStore | None = None
+    """Keys and values that it shares with other calls; None: its own."""
 
 
 class Outcome(NamedTuple):
@@ -124,8 +130,8 @@ class Program(Protocol):
 class Runtime(Protocol):
     """A named way to execute code."""
 
-    def recognises(self, shape: Shape) -> bool:
-        """Tell whether code of this shape is meant for this runtime: how ``default`` chooses."""
+    def recognises(self, facts: ModuleFacts) -> bool:
+        """Tell whether a module like this is meant for this runtime: how ``default`` chooses."""
 
     def load(self, code: Code, build: Build) -> Program:
         """Prepare code for running.

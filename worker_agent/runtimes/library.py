@@ -6,7 +6,7 @@ from collections import OrderedDict
 from piecework.protocol.matching import RuntimeName
 from worker_agent.runtimes import DEFAULT, RUNTIME_NAMES, RUNTIMES
 from worker_agent.runtimes.base import Build, Code, LoadError, Program, Runtime
-from worker_agent.runtimes.toolchain import Toolchain, read_shape
+from worker_agent.runtimes.toolchain import Toolchain, read_facts
 
 _Key = tuple[str, str, Build]
 
@@ -49,13 +49,13 @@ class Library:
 
     def _recognise(self, code: Code, build: Build) -> str:
         with self._toolchain.load(code, build) as module:
-            shape = read_shape(module)
+            facts = read_facts(module)
         for name in RUNTIMES:
-            if self._get_runtime(name).recognises(shape):
+            if self._get_runtime(name).recognises(facts):
                 return name
         raise LoadError(
             "no runtime of this worker recognises the module: "
-            f"it exports {', '.join(sorted(shape.exports)[:10]) or 'nothing'}"
+            f"it exports {', '.join(sorted(facts.exports)[:10]) or 'nothing'}"
         )
 
     def _get_runtime(self, name: str) -> Runtime:

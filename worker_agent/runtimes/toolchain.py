@@ -8,14 +8,24 @@ from pathlib import Path
 
 import wasmtime
 
-from worker_agent.runtimes.base import Build, Code, LoadError, Shape
+from piecework.modules import CHECKS, ModuleError, ModuleFacts
+from worker_agent.runtimes.base import Build, Code, LoadError
 from worker_agent.runtimes.compiled import CompiledStore
-from worker_agent.runtimes.linkage import Linkage, LinkageMaker
+from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
 from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
 
 MODULE_HEADER = b"\0asm\x01\0\0\0"
 COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
 """Core specification 5.5.16 and the component model's binary format: magic, version, layer."""
+
+_LETTERS = {"i32": "i", "i64": "I", "f32": "f", "f64": "F", "v128": "v"}
+_KINDS = {
+    wasmtime.MemoryType: "memory",
+    wasmtime.TableType: "table",
+    wasmtime.GlobalType: "global",
+    wasmtime.TagType: "tag",
+}
+"""How ``ModuleFacts`` has types."""
 
 ENGINE_REVISION = 1
 """Raised whenever the settings in ``_configure`` change: machine code compiled before does not fit them."""
@@ -75,12 +85,38 @@ class Toolchain:
         return CompiledStore(self._folder / _fingerprint())
 
 
-def read_shape(module: wasmtime.Module) -> Shape:
+def read_facts(module: wasmtime.Module) -> ModuleFacts:
     """Return what a module imports and exports."""
-    return Shape(
-        imports=frozenset((item.module, item.name or "") for item in module.imports),
-        exports=frozenset(item.name for item in module.exports),
+    return ModuleFacts(
+        imports={(item.module, item.name or ""): _describe(item.type) for item in module.imports},
+        exports={item.name: _describe(item.type) for item in module.exports},
     )
+
+
+def check_module(runtime: str, module: wasmtime.Module) -> ModuleFacts:
+    """Return what a module imports and exports. Raises LoadError when the runtime of this name cannot run it."""
+    facts = read_facts(module)
+    try:
+        CHECKS[runtime](facts)
+    except ModuleError as error:
+        raise LoadError(str(error)) from None
+    return facts
+
+
+def link(linkage: Linkage, module: wasmtime.Module) -> Prepared:
+    """Link a module with the functions of its host. Raises LoadError."""
+    try:
+        return linkage.prepare(module)
+    except wasmtime.WasmtimeError as error:
+        raise LoadError(f"the module cannot be linked: {' '.join(str(error).split())}") from error
+
+
+def _describe(kind: object) -> str:
+    if isinstance(kind, wasmtime.FuncType):
+        return ">".join(
+            "".join(_LETTERS.get(str(value), "r") for value in side) for side in (kind.params, kind.results)
+        )
+    return next(word for known, word in _KINDS.items() if isinstance(kind, known))
 
 
 def _configure(build: Build) -> wasmtime.Config:

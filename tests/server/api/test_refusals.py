@@ -103,7 +103,7 @@ def test_a_list_that_makes_no_sense_says_why(house: House, query: str, says: str
         (b"\0asm", "unknown version"),
         (b"\0asm\x0d\0\x01\0", "component"),
         (wat2wasm("(module)"), "_start"),
-        (wat2wasm('(module (import "env" "fly" (func)) (func (export "_start")))'), "env.fly"),
+        (wat2wasm('(module (import "env" "fly" (func)) (func (export "_start")))'), "'fly' from 'env'"),
         (wat2wasm('(module (import "wasi_snapshot_preview1" "fly" (func)) (func (export "_start")))'), "fly"),
         (wat2wasm('(module (func (export "_start")))')[:-3], "cut off"),
     ],

@@ -44,8 +44,8 @@ def test_exit_code_0_is_success(run, build_text):
 @pytest.mark.parametrize(
     ("source", "hint"),
     [
-        ('(module (func (export "_start") (param i32)))', "parameters or results"),
-        ('(module (memory (export "_start") 1))', "does not export a function"),
+        ('(module (func (export "_start") (param i32)))', "must be a function () -> nothing"),
+        ('(module (memory (export "_start") 1))', "as a memory"),
         ('(module (import "wasi_snapshot_preview1" "fd_dance" (func)) (func (export "_start")))', "'fd_dance'"),
         ('(module (import "env" "memory" (memory 1)) (func (export "_start")))', "'memory'"),
         (

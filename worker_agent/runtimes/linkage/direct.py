@@ -20,7 +20,8 @@ class _Export(NamedTuple):
     size: int
     """Of values: as many as it has parameters or results."""
     parameters: int
-    answers: bool
+    answer: type[c_int32 | c_int64] | None
+    """The type of its result."""
 
 
 class _Values(Protocol):
@@ -151,7 +152,7 @@ class DirectVessel:
         error = capi.call(self._context, function_at, export.values_at, export.size, room_at + capi.TRAP)
         if error or self._room.trap:
             self._raise(error)
-        return c_int32(export.values[0]).value if export.answers else None
+        return export.answer(export.values[0]).value if export.answer else None
 
     def locate_memory(self) -> tuple[int, int]:
         if not self.memory_at:
@@ -203,10 +204,11 @@ def _list_functions(module: Module) -> dict[str, _Export]:
     found = {}
     for index, export in enumerate(module.exports):
         if isinstance(kind := export.type, FuncType):
-            parameters, results = len(kind.params), len(kind.results)
-            count = max(parameters, results)
+            parameters, results = len(kind.params), kind.results
+            count = max(parameters, len(results))
             values = (c_int64 * (2 * max(1, count)))()
-            found[export.name] = _Export(index, values, addressof(values), count, parameters, bool(results))
+            answer = (c_int64 if str(results[0]) == "i64" else c_int32) if results else None
+            found[export.name] = _Export(index, values, addressof(values), count, parameters, answer)
     return found
 
 

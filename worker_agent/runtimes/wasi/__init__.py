@@ -1,14 +1,15 @@
 """The runtime ``wasi``: a WASI preview 1 command. Standard input to standard output; standard error is the log."""
 
-from wasmtime import FuncType, Module, WasmtimeError
+from wasmtime import Module
 
-from worker_agent.runtimes.base import Build, Call, Code, LoadError, Outcome, Shape
+from piecework.modules import ModuleFacts
+from worker_agent.runtimes.base import Build, Call, Code, Outcome
 from worker_agent.runtimes.linkage import Prepared, Vessel
 from worker_agent.runtimes.sandbox import Sandbox
-from worker_agent.runtimes.toolchain import Toolchain, read_shape
+from worker_agent.runtimes.toolchain import Toolchain, check_module, link
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
-from worker_agent.runtimes.wasi.host import CALLS, INTERFACE, WasiHost
+from worker_agent.runtimes.wasi.host import WasiHost
 from worker_agent.runtimes.wasi.memory import GuestMemory
 
 ENTRY = "_start"
@@ -21,21 +22,16 @@ class WasiRuntime:
         self._toolchain = toolchain
         self._hosts: dict[Build, WasiHost] = {}
 
-    def recognises(self, shape: Shape) -> bool:
-        return ENTRY in shape.exports
+    def recognises(self, facts: ModuleFacts) -> bool:
+        return ENTRY in facts.exports
 
     def load(self, code: Code, build: Build) -> "WasiProgram":
         module = self._toolchain.load(code, build)
-        _check_imports(read_shape(module))
-        _check_entry(module)
+        check_module("wasi", module)
         if build not in self._hosts:
             self._hosts[build] = WasiHost(self._toolchain.make_linkage(build))
         host = self._hosts[build]
-        try:
-            prepared = host.linkage.prepare(module)
-        except WasmtimeError as error:
-            raise LoadError(f"the module cannot be linked: {' '.join(str(error).split())}") from error
-        return WasiProgram(module, prepared, host, build)
+        return WasiProgram(module, link(host.linkage, module), host, build)
 
 
 class WasiProgram:
@@ -68,18 +64,3 @@ def _enter(vessel: Vessel) -> None:
     except GuestExitError as end:
         if end.code != 0:
             raise GuestFailedError(str(end)) from None
-
-
-def _check_imports(shape: Shape) -> None:
-    for module, name in sorted(shape.imports):
-        if module != INTERFACE or name not in CALLS:
-            raise LoadError(f"the module imports {name!r} from {module!r}, which this runtime does not have")
-
-
-def _check_entry(module: Module) -> None:
-    for export in module.exports:
-        if export.name == ENTRY and isinstance(export.type, FuncType):
-            if export.type.params or export.type.results:
-                raise LoadError(f"the module's {ENTRY!r} has parameters or results: it is no WASI command")
-            return
-    raise LoadError(f"the module does not export a function {ENTRY!r}: it is no WASI command")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Self
 
 from worker_agent.runtimes.base import Call
@@ -54,6 +55,14 @@ class Guest:
             random=system_random if call.seed is None else seeded_random(call.seed),
             stop=call.stop,
         )
+
+    @classmethod
+    def start_beneath(cls, call: Call, memory: GuestMemory) -> Self:
+        """Set up a guest whose input and output pass over another interface: what it prints is logged."""
+        guest = cls.start(call, memory)
+        guest.files = {0: InputFile(BytesIO()), 1: OutputFile(call.log.write), 2: OutputFile(call.log.write)}
+        guest.args = (PROGRAM_NAME,)
+        return guest
 
     def file(self, fd: int) -> File:
         """Return an open file. Raises WasiError (BADF)."""

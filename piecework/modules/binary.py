@@ -1,0 +1,199 @@
+"""Looking into a wasm binary without running it: what kind it is, what it imports and exports.
+
+Source: WebAssembly core specification 3.0, chapter 5 (binary format).
+"""
+
+from dataclasses import dataclass
+
+MAGIC = b"\0asm"
+CORE_VERSION = b"\x01\0\0\0"
+COMPONENT_LAYER = b"\x0d\0\x01\0"
+_FUNCTION, _TABLE, _MEMORY, _GLOBAL, _TAG = range(5)
+KINDS = ("function", "table", "memory", "global", "tag")
+_FUNCTION_TYPE, _STRUCT, _ARRAY, _GROUP, _SUBTYPES = 0x60, 0x5F, 0x5E, 0x4E, {0x50, 0x4F}
+_VALUE_TYPES = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v"}
+_LONG_REFERENCES = {0x63, 0x64}
+"""References whose heap type follows."""
+ENTRIES_MAX = 1_000_000
+"""In one section: wasmtime takes no more types, functions, imports or exports either."""
+
+
+class ModuleError(ValueError):
+    """The bytes are not a wasm module that can run; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFacts:
+    """What a core module asks for and offers.
+
+    The type of a function is its parameters, ``>`` and its results, a letter each: ``i`` i32, ``I`` i64,
+    ``f`` f32, ``F`` f64, ``v`` v128, ``r`` a reference. All else is a word: memory, table, global, tag.
+    """
+
+    imports: dict[tuple[str, str], str]
+    """Types of what it imports, by module and name."""
+    exports: dict[str, str]
+    """Types of what it exports, by name."""
+
+
+class _Reader:
+    """Walks over the bytes. Running off the end is a ModuleError."""
+
+    def __init__(self, data: bytes, at: int, end: int) -> None:
+        self._data = data
+        self.at = at
+        self._end = end
+
+    def byte(self) -> int:
+        self.skip(1)
+        return self._data[self.at - 1]
+
+    def number(self) -> int:
+        """Read an unsigned LEB128 number of at most 32 bits (64 for limits)."""
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+            if shift > 63:
+                raise ModuleError("the module is damaged: a number in it does not end")
+
+    def count(self) -> int:
+        number = self.number()
+        if number > ENTRIES_MAX:
+            raise ModuleError(f"the module lists {number} entries in one section, more than {ENTRIES_MAX}")
+        return number
+
+    def name(self) -> str:
+        length = self.number()
+        self.skip(length)
+        try:
+            return self._data[self.at - length : self.at].decode()
+        except UnicodeDecodeError as error:
+            raise ModuleError("the module is damaged: a name in it is not UTF-8") from error
+
+    def skip(self, length: int) -> None:
+        self.at += length
+        if self.at > self._end:
+            raise ModuleError("the module is cut off or damaged: it ends inside a section")
+
+
+def inspect_module(data: bytes) -> ModuleFacts:
+    """Return what a core module imports and exports. Raises ModuleError when it is not one."""
+    if data[:4] != MAGIC:
+        raise ModuleError("this is not a wasm binary: it does not start with the bytes 00 61 73 6d")
+    if data[4:8] == COMPONENT_LAYER:
+        raise ModuleError("this is a wasm component, not a core module")
+    if data[4:8] != CORE_VERSION:
+        raise ModuleError(f"this wasm binary has an unknown version {data[4:8].hex()}")
+    survey = _Survey()
+    reader = _Reader(data, 8, len(data))
+    while reader.at < len(data):
+        section, size = reader.byte(), reader.number()
+        start = reader.at
+        reader.skip(size)
+        survey.read_section(section, _Reader(data, start, start + size))
+    return ModuleFacts(survey.imports, survey.exports)
+
+
+class _Survey:
+    """What was seen of a module so far. Sections come in the order of their numbers, types first."""
+
+    def __init__(self) -> None:
+        self.imports: dict[tuple[str, str], str] = {}
+        self.exports: dict[str, str] = {}
+        self._types: list[str] = []
+        self._functions: list[str] = []
+        """Their types: first of those that are imported."""
+
+    def read_section(self, section: int, reader: _Reader) -> None:
+        """Take in a section, if it is one of those that matter."""
+        read = {1: self._read_types, 2: self._read_import, 3: self._read_function, 7: self._read_export}.get(
+            section
+        )
+        if read is not None:
+            for _ in range(reader.count()):
+                read(reader)
+
+    def _read_types(self, reader: _Reader) -> None:
+        form = reader.byte()
+        if form == _GROUP:
+            for _ in range(reader.count()):
+                self._read_type(reader, reader.byte())
+        else:
+            self._read_type(reader, form)
+
+    def _read_type(self, reader: _Reader, form: int) -> None:
+        if form in _SUBTYPES:
+            for _ in range(reader.count()):
+                reader.number()
+            form = reader.byte()
+        if form == _STRUCT:
+            for _ in range(reader.count()):
+                _read_field(reader)
+            self._types.append("struct")
+        elif form == _ARRAY:
+            _read_field(reader)
+            self._types.append("array")
+        elif form == _FUNCTION_TYPE:
+            sides = ["".join(_read_value_type(reader) for _ in range(reader.count())) for _ in range(2)]
+            self._types.append(">".join(sides))
+        else:
+            raise ModuleError(f"the module is damaged: a type in it has the unknown form {form:#x}")
+
+    def _read_import(self, reader: _Reader) -> None:
+        name = (reader.name(), reader.name())
+        kind = reader.byte()
+        if kind == _FUNCTION:
+            self._read_function(reader)
+            self.imports[name] = self._functions[-1]
+            return
+        _skip_description(reader, kind, name)
+        self.imports[name] = KINDS[kind]
+
+    def _read_function(self, reader: _Reader) -> None:
+        self._functions.append(_get(self._types, reader.number(), "type"))
+
+    def _read_export(self, reader: _Reader) -> None:
+        name, kind, index = reader.name(), reader.byte(), reader.number()
+        if kind >= len(KINDS):
+            raise ModuleError(f"the module is damaged: export {name!r} has the unknown kind {kind}")
+        self.exports[name] = _get(self._functions, index, "function") if kind == _FUNCTION else KINDS[kind]
+
+
+def _get(found: list[str], index: int, what: str) -> str:
+    if index >= len(found):
+        raise ModuleError(f"the module is damaged: it has no {what} {index}")
+    return found[index]
+
+
+def _read_value_type(reader: _Reader) -> str:
+    code = reader.byte()
+    if code in _LONG_REFERENCES:
+        reader.number()  # of a heap type: signed, but of the same length
+    return _VALUE_TYPES.get(code, "r")
+
+
+def _read_field(reader: _Reader) -> None:
+    _read_value_type(reader)
+    reader.byte()  # whether it can be changed
+
+
+def _skip_description(reader: _Reader, kind: int, name: tuple[str, str]) -> None:
+    """Skip the type of an import that is no function."""
+    if kind in {_TABLE, _MEMORY}:
+        if kind == _TABLE:
+            _read_value_type(reader)
+        flags = reader.byte()
+        reader.number()
+        if flags & 1:
+            reader.number()
+    elif kind == _GLOBAL:
+        _read_field(reader)
+    elif kind == _TAG:
+        reader.byte()
+        reader.number()
+    else:
+        raise ModuleError(f"the module is damaged: import {name} has the unknown kind {kind}")

@@ -1,0 +1,40 @@
+"""What the rules of all runtimes are made of: imports that somebody offers, exports that somebody calls."""
+
+from collections.abc import Container, Mapping
+
+from piecework.modules.binary import ModuleError, ModuleFacts
+
+_VALUES = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "v": "v128", "r": "a reference"}
+NAMED = 5
+"""So many names of what is missing stand in a message."""
+
+
+def check_imports(facts: ModuleFacts, runtime: str, offered: Mapping[str, Container[str]]) -> None:
+    """Raise ModuleError unless all that the module imports is offered: names of functions, by module."""
+    unknown = [
+        f"{name!r} from {module!r}"
+        for module, name in sorted(facts.imports)
+        if name not in offered.get(module, ()) or ">" not in facts.imports[module, name]
+    ]
+    if unknown:
+        names = ", ".join(unknown[:NAMED]) + (f" and {len(unknown) - NAMED} more" if unknown[NAMED:] else "")
+        raise ModuleError(f"the module imports {names}, which the runtime {runtime} does not have")
+
+
+def check_export(facts: ModuleFacts, name: str, kind: str, advice: str) -> None:
+    """Raise ModuleError, with the advice, unless the module exports ``name`` with this type."""
+    found = facts.exports.get(name)
+    if found is None:
+        raise ModuleError(f"the module does not export {describe(kind)} named {name!r}: {advice}")
+    if found != kind:
+        raise ModuleError(
+            f"the module exports {name!r} as {describe(found)}, but it must be {describe(kind)}: {advice}"
+        )
+
+
+def describe(kind: str) -> str:
+    """Put a type as ``ModuleFacts`` has it into words."""
+    if ">" not in kind:
+        return f"a {kind}"
+    parameters, results = (", ".join(_VALUES.get(letter, letter) for letter in side) for side in kind.split(">"))
+    return f"a function ({parameters}) -> {results or 'nothing'}"

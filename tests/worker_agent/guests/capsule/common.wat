@@ -1,0 +1,15 @@
+  ;; What every guest of this folder has: memory, an allocator that never frees, and words for answers.
+  (memory (export "memory") 2)
+  (global $top (mut i32) (i32.const 65536))
+  (func $malloc (export "malloc") (param $size i32) (result i32) (local $at i32) (local $pages i32)
+    (local.set $at (global.get $top))
+    (global.set $top (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 15)) (i32.const -16)))
+    (local.set $pages
+      (i32.sub (i32.shr_u (i32.add (global.get $top) (i32.const 65535)) (i32.const 16)) (memory.size)))
+    (if (i32.gt_s (local.get $pages) (i32.const 0))
+      (then (if (i32.eq (memory.grow (local.get $pages)) (i32.const -1)) (then (return (i32.const 0))))))
+    (local.get $at))
+  (func (export "allocateBuffer") (param $size i32) (result i32) (call $malloc (local.get $size)))
+  (func (export "free") (param i32))
+  (func $pack (param $at i32) (param $size i32) (result i64)
+    (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $size))))

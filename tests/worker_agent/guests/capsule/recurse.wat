@@ -1,0 +1,5 @@
+;; Calls itself without end.
+(module
+  (func $deeper (param i64) (result i64)
+    (i64.add (call $deeper (i64.add (local.get 0) (i64.const 1))) (i64.const 1)))
+  (func (export "callHandle") (param i32 i32) (result i64) (call $deeper (i64.const 0))))

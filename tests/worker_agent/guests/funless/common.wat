@@ -1,0 +1,2 @@
+  ;; What every guest of this folder has.
+  (memory (export "memory") 2)

@@ -1,0 +1,161 @@
+"""Modules that are called rather than run: exports that take and give texts, with WASI preview 1 beneath them."""
+
+from collections.abc import Callable
+
+from wasmtime import Module
+
+from piecework.modules import ModuleFacts
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import JobError, Usage
+from worker_agent.runtimes.base import Build, Call, Outcome
+from worker_agent.runtimes.linkage import HostFunction, Linkage, Prepared, Vessel
+from worker_agent.runtimes.sandbox import Sandbox
+from worker_agent.runtimes.streams import OutputFullError
+from worker_agent.runtimes.toolchain import link
+from worker_agent.runtimes.verdict import GuestFailedError
+from worker_agent.runtimes.wasi.errno import WasiError
+from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
+from worker_agent.runtimes.wasi.host import WasiHost
+from worker_agent.runtimes.wasi.memory import GuestMemory
+
+_U32 = 0xFFFF_FFFF
+STARTERS = ("_start", "_initialize")
+"""The first of these that a module exports runs before anything else."""
+
+
+class Body:
+    """The guest of one call: its exports and its memory, with every access checked.
+
+    Methods raise GuestFailedError where the guest broke the rules, and whatever ends a guest.
+    """
+
+    def __init__(self, vessel: Vessel, memory: GuestMemory, call: Call) -> None:
+        self._vessel = vessel
+        self._memory = memory
+        self._call = call
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Call an export and return its answer; 0 when it has none."""
+        return self._vessel.call(name, *arguments) or 0
+
+    def read(self, pointer: int, size: int) -> bytes:
+        """Return a copy of bytes that the guest points to."""
+        self._memory.refresh()
+        try:
+            return self._memory.read(pointer, size)
+        except WasiError:
+            raise _outside(pointer, size) from None
+
+    def read_output(self, pointer: int, size: int, spare_bytes: int = 0) -> bytes:
+        """Return bytes that are to be the output. Raises OutputFullError before it copies too much."""
+        if size & _U32 > self._call.bounds.output_bytes + spare_bytes:
+            raise OutputFullError
+        return self.read(pointer, size)
+
+    def log(self, pointer: int, size: int) -> None:
+        """Append a line to the call's log."""
+        self._memory.refresh()
+        try:
+            for piece in self._memory.cut(pointer, size):
+                self._call.log.write(piece)
+        except WasiError:
+            raise _outside(pointer, size) from None
+        self._call.log.write(b"\n")
+
+    def write(self, pointer: int, data: bytes) -> None:
+        """Copy bytes to where the guest has room for them."""
+        self._memory.refresh()
+        try:
+            self._memory.write(pointer, data)
+        except WasiError:
+            raise _outside(pointer, len(data)) from None
+
+    def write_u32(self, pointer: int, value: int) -> None:
+        """Write a number, little endian."""
+        self.write(pointer, (value & _U32).to_bytes(4, "little"))
+
+
+class Reactor:
+    """A linked module whose exports are called. One guest at a time."""
+
+    def __init__(self, module: Module, facts: ModuleFacts, linkage: Linkage, build: Build) -> None:
+        """Link a module with the functions that the linkage has, and preview 1. Raises LoadError."""
+        self._wasi = WasiHost(linkage)
+        self._engine = linkage.engine
+        self._module = module
+        self._prepared: Prepared = link(linkage, module)
+        self._build = build
+        self._starter = next((name for name in STARTERS if name in facts.exports), None)
+
+    def run(self, call: Call, use: Callable[[Body], None], meet: Callable[[Body], object]) -> Outcome:
+        """Make an instance and use it. ``meet`` is told of it before any of its code runs."""
+        with Sandbox(self._engine, self._prepared, self._build, call) as sandbox:
+            vessel = sandbox.vessel
+            memory = GuestMemory(vessel)
+            body = Body(vessel, memory, call)
+            self._wasi.guest = Guest.start_beneath(call, memory)
+            meet(body)
+            try:
+                return sandbox.run(lambda: self._enter(vessel, body, use))
+            finally:
+                self._wasi.guest = None
+
+    def close(self) -> None:
+        """Free the compiled code. Safe to repeat."""
+        self._prepared.close()
+        self._module.close()
+
+    def _enter(self, vessel: Vessel, body: Body, use: Callable[[Body], None]) -> None:
+        vessel.instantiate()
+        try:
+            if self._starter is not None:
+                self._start(vessel, self._starter)
+            use(body)
+        except GuestExitError as end:
+            raise GuestFailedError(str(end)) from None
+
+    @staticmethod
+    def _start(vessel: Vessel, starter: str) -> None:
+        try:
+            vessel.call(starter)
+        except GuestExitError as end:
+            # A command that ends well has registered its handler: its exports can be called.
+            if end.code != 0:
+                raise
+
+
+def serve(name: str, call: HostFunction) -> HostFunction:
+    """Return a host function that ends a guest which points outside of its memory, saying in which call."""
+
+    def checked(*arguments: int) -> int | None:
+        try:
+            return call(*arguments)
+        except OutsideError as error:
+            raise GuestFailedError(f"in {name}: {error}") from None
+
+    return checked
+
+
+class OutsideError(GuestFailedError):
+    """The guest points to a place outside of its memory."""
+
+
+def _outside(pointer: int, size: int) -> OutsideError:
+    return OutsideError(f"{size & _U32} bytes at {pointer & _U32} lie outside of the guest's memory")
+
+
+def read_input(call: Call) -> bytes | Outcome:
+    """Return the whole input of a call; or its outcome, when it can never fit into the guest's memory."""
+    limit = call.bounds.memory_bytes
+    try:
+        data = call.input.read(limit + 1)
+    except OSError as error:
+        return refuse_input(f"the input could not be read: {error.strerror}")
+    if data is None or len(data) > limit:
+        return refuse_input(f"the input is larger than the memory limit of {limit} bytes")
+    return data
+
+
+def refuse_input(message: str) -> Outcome:
+    """Return the outcome of a call whose input its guest cannot take."""
+    return Outcome(JobError(kind=ErrorKind.INPUT, message=message), Usage())

@@ -1,0 +1,76 @@
+"""What guests reach outside of their sandbox: HTTP, Redis, Couchbase, files. Nothing, unless it is granted.
+
+Every request passes ``Services``: the one place that checks grants, holds requests to the call's stop signal, and
+caps what comes back.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from worker_agent.runtimes.exchange import Request, Response
+from worker_agent.runtimes.services import couchbase, files, outbound
+from worker_agent.runtimes.services.access import Access
+from worker_agent.runtimes.services.errors import DeniedError, ServiceError
+from worker_agent.runtimes.services.redis import Redis
+from worker_agent.runtimes.services.store import MemoryStore
+from worker_agent.runtimes.stopping import StopSignal
+
+__all__ = ["DeniedError", "ServiceError", "Services"]
+
+ANSWER_BYTES = 16 * 1024 * 1024
+"""No answer from outside is larger."""
+PATIENCE_S = 30.0
+"""No request to the outside takes longer, redirects included."""
+
+
+class Services:
+    """What one call's guest may reach. Must be closed; use it with ``with``.
+
+    Methods raise ServiceError with a message for the guest, and StoppedError as soon as the call must end.
+    """
+
+    def __init__(self, access: Access, stop: StopSignal, store: MemoryStore | None = None) -> None:
+        self.store = MemoryStore() if store is None else store
+        self._access = access
+        self._stop = stop
+        self._redis: Redis | None = None
+
+    def fetch(self, request: Request) -> Response:
+        """Send an HTTP request, follow redirects, and return the last response."""
+        return outbound.fetch(request, self._access, outbound.Terms(self._stop, PATIENCE_S, ANSWER_BYTES))
+
+    def query(self, statement: bytes) -> bytes:
+        """Run a statement in N1QL. Returns the rows as a JSON array."""
+        server = self._access.get_couchbase()
+        return couchbase.query(server, statement, outbound.Terms(self._stop, PATIENCE_S, ANSWER_BYTES))
+
+    @property
+    def redis(self) -> Redis:
+        """The node's Redis."""
+        server = self._access.get_redis()
+        self._redis = self._redis or Redis(server, self._stop, PATIENCE_S, ANSWER_BYTES)
+        return self._redis
+
+    def read_file(self, path: bytes) -> bytes:
+        """Return what a file of the private folder has."""
+        return files.read_file(self._access.get_folder(), path, ANSWER_BYTES)
+
+    def write_file(self, path: bytes, content: bytes) -> None:
+        """Write a file of the private folder, whether it is there or not."""
+        folder = Path(self._access.get_folder(write=True))
+        files.write_file(folder, path, content)
+
+    def close(self) -> None:
+        """Close connections. Safe to repeat."""
+        if self._redis is not None:
+            self._redis.close()
+            self._redis = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

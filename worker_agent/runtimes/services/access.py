@@ -1,0 +1,162 @@
+"""Grants: what a lambda may reach, as far as the node's operator allows it too."""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from piecework.protocol.messages import Grants
+from worker_agent.runtimes.services.errors import DeniedError
+
+ANY_HOST = "*"
+USUAL_PORTS = (80, 443)
+"""What a host without a port allows."""
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """The Redis that an operator offers to guests."""
+
+    host: str
+    port: int = 6379
+    password: str = field(default="", repr=False)
+    database: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CouchbaseServer:
+    """The query service of the Couchbase that an operator offers to guests."""
+
+    host: str
+    port: int = 8093
+    secure: bool = False
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRules:
+    """What the node's operator allows guests. Nothing, by default."""
+
+    http: tuple[str, ...] = ()
+    """Hosts as ``host`` (ports 80 and 443), ``host:port`` or ``*``; and the addresses or networks, like
+    ``10.0.0.5`` or ``10.0.0.0/8``, that may be reached although they are not public."""
+    redis: RedisServer | None = None
+    couchbase: CouchbaseServer | None = None
+    folder: str | None = None
+    """Each lambda has a private folder in this one."""
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    """Variables of the node that lambdas may ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one call may reach: what both its lambda's grants and the node's rules allow."""
+
+    grants: Grants = field(default_factory=Grants)
+    node: NodeRules = field(default_factory=NodeRules)
+    folder: str | None = None
+    """The private folder; None: there is none."""
+    sealed: bool = False
+    """Nothing at all, because the call is deterministic."""
+
+    @classmethod
+    def of(cls, grants: Grants, node: NodeRules, owner: str, *, sealed: bool = False) -> "Access":
+        """Return what a job may reach; ``owner``, the checksum of its code, names its private folder."""
+        folder = None if node.folder is None else str(Path(node.folder, owner))
+        return cls(grants, node, folder, sealed)
+
+    def pick_env(self) -> dict[str, str]:
+        """Return the node's variables that are granted."""
+        return {name: self.node.env[name] for name in self.grants.env if name in self.node.env}
+
+    def check_http(self, host: str, port: int) -> None:
+        """Raise DeniedError unless a request may go there. The host's address is another matter."""
+        self._check_seal()
+        if not _lists(self.grants.http, host, port):
+            raise DeniedError(f"the lambda has no grant for HTTP to {host}:{port}")
+        if not _lists(self.node.http, host, port):
+            raise DeniedError(f"the operator of this node does not allow HTTP to {host}:{port}")
+
+    def check_address(self, host: str, address: str) -> None:
+        """Raise DeniedError for an address that is not public, unless the operator lists it."""
+        where = ipaddress.ip_address(address)
+        if not is_public(where) and not any(where in network for network in _networks(self.node.http)):
+            raise DeniedError(
+                f"{host} is at {address}, which is not public; the operator of this node does not list it"
+            )
+
+    def get_redis(self) -> RedisServer:
+        """Return the Redis to use. Raises DeniedError."""
+        self._check_seal()
+        if not self.grants.redis:
+            raise DeniedError("the lambda has no grant for Redis")
+        if self.node.redis is None:
+            raise DeniedError("the operator of this node does not allow Redis")
+        return self.node.redis
+
+    def get_couchbase(self) -> CouchbaseServer:
+        """Return the Couchbase to use. Its host must be among those that the lambda may reach by HTTP."""
+        self._check_seal()
+        server = self.node.couchbase
+        if server is None:
+            raise DeniedError("the operator of this node does not allow Couchbase")
+        if not _lists(self.grants.http, server.host, server.port):
+            raise DeniedError(f"the lambda has no grant for HTTP to {server.host}:{server.port}")
+        return server
+
+    def get_folder(self, *, write: bool = False) -> str:
+        """Return the private folder. Raises DeniedError."""
+        self._check_seal()
+        if self.grants.files is None or (write and self.grants.files != "write"):
+            raise DeniedError(f"the lambda has no grant to {'write' if write else 'read'} files")
+        if self.folder is None:
+            raise DeniedError("the operator of this node does not allow files")
+        return self.folder
+
+    def _check_seal(self) -> None:
+        if self.sealed:
+            raise DeniedError("a deterministic lambda reaches nothing outside of its sandbox")
+
+
+def is_public(address: _Address) -> bool:
+    """Tell whether an address is one of the internet's, not of this machine or a private network."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _find_inner(address)
+        if inner is not None:
+            return is_public(inner)
+        return address in _GLOBAL_UNICAST and address.is_global
+    return address.is_global and not address.is_multicast
+
+
+def _find_inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address stands for, if it does."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+
+
+def _lists(entries: Iterable[str], host: str, port: int) -> bool:
+    """Tell whether a list of hosts has this host with this port."""
+    wanted = {f"{_bracket(host)}:{port}", f"{ANY_HOST}:{port}"}
+    if port in USUAL_PORTS:
+        wanted |= {host, _bracket(host), ANY_HOST}
+    return any(entry.lower() in wanted for entry in entries)
+
+
+def _bracket(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _networks(entries: Iterable[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    found = []
+    for entry in entries:
+        for text in (entry, entry.rpartition(":")[0].strip("[]")):
+            try:
+                found.append(ipaddress.ip_network(text, strict=False))
+            except ValueError:
+                continue
+    return found
