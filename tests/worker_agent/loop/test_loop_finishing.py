@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from fake_control_server import not_a_server, unreachable
+from hand_executor import result
 
 from piecework.client import Busy, Refused, TooLarge
 from piecework.protocol.codes import ErrorKind
@@ -141,6 +142,18 @@ def test_bug_with_a_result_hands_the_job_back(agent, executor, server, job, log)
     executor.finish(job)
     assert outcome_of(agent, server, job).state is JobState.ENQUEUED
     assert "bug" in [line["event"] for line in log]
+
+
+def test_bug_with_one_of_several_results_costs_no_other(agent, executor, server, job):
+    other = server.add_job(b"in")
+    agent.parts.contracting.step()
+    assert executor.wait_for(2)
+    bugs = [1]
+    agent.parts.appetite.observe = lambda *_: bugs and bugs.pop() / 0
+    executor.on_done([(task, result()) for task in executor.tasks])
+    assert agent.ledger.wait_until_idle(5)
+    agent.parts.contracting.step()
+    assert {server.jobs[each].accepted[0].state for each in (job, other)} == {JobState.ENQUEUED, JobState.FINISHED}
 
 
 def test_upload_of_a_lost_job_ends_and_its_file_is_removed(agent, executor, server, job, tmp_path):

@@ -154,12 +154,13 @@ def wait_for_errand(ledger, **wish):
     return found, thread
 
 
-def test_outcome_wakes_the_contract_loop_though_there_is_no_room(ledger):
+@pytest.mark.parametrize("ended", [[1], [1, 2]])
+def test_outcome_wakes_the_contract_loop_though_there_is_no_room(ledger, ended):
     ledger.admit([ref(n) for n in range(4)])
     found, thread = wait_for_errand(ledger, capacity=4, refill=4)
-    ledger.end(outcome(ref(1)))
+    ledger.end(*[outcome(ref(n)) for n in ended])
     thread.join(2)
-    assert [o.job for o in found[0].outcomes] == [1]
+    assert [o.job for o in found[0].outcomes] == ended
 
 
 def test_outcomes_that_come_back_wake_the_contract_loop(ledger):
