@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError, TimeoutError as PoolTimeout
 
 from server.errors import DatabaseAway, StorageFull
@@ -155,12 +155,13 @@ class SqliteDatabase:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_engine(
             f"sqlite:///{path}",
-            pool_size=READERS,
-            max_overflow=0,
+            poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         )
         event.listen(self.engine, "connect", _set_pragmas(synchronous))
+        self._readers = threading.Semaphore(READERS)
+        self._idle: list[Connection] = []
         self._synchronous = synchronous.upper()
         self._writer: Connection | None = None
         self._writer_synchronous = self._synchronous
@@ -169,8 +170,25 @@ class SqliteDatabase:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with translated_errors(), self.engine.connect() as connection:
-            yield connection
+        if not self._readers.acquire(timeout=BUSY_TIMEOUT_S):
+            raise DatabaseAway("every database connection is taken; try again")
+        try:
+            with translated_errors():
+                # To give one back to an engine's pool and to take it from there costs more than most reads.
+                connection = self._idle.pop() if self._idle else self.engine.connect()
+                keep = True
+                try:
+                    yield connection
+                except (DBAPIError, sqlite3.Error):
+                    keep = False
+                    raise
+                finally:
+                    if keep:
+                        self._idle.append(connection)
+                    else:
+                        connection.close()
+        finally:
+            self._readers.release()
 
     def write(self, work: Work[T], *, durable: bool = True) -> T:
         unit = _Unit(work, durable)
@@ -238,6 +256,8 @@ class SqliteDatabase:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+            while self._idle:
+                self._idle.pop().close()
             self.engine.dispose()
 
 

@@ -80,7 +80,8 @@ def test_a_reference_that_is_no_number_is_refused():
     ("ref", "found"),
     [
         (None, (None, None)), ("17", (None, 17)), (Content(id=Id(17)), (None, 17)),
-        (Content(id=Id(0)), (None, None)), (Content(raw=b"hi"), (b"hi", None)), (Content(id=Id(17), text="hi"), (b"hi", None)),
+        (Content(id=Id(0)), (None, None)), (Content(raw=b"hi"), (b"hi", None)),
+        (Content(id=Id(17), text="hi"), (b"hi", None)),
     ],
 )  # fmt: skip
 def test_a_reference_holds_bytes_or_names_a_blob_or_neither(ref, found):

@@ -40,7 +40,7 @@ def test_the_server_is_alive_but_not_ready_without_its_blob_store(house: House):
 
 
 def test_the_server_is_alive_but_not_ready_without_its_database(house: House):
-    house.services.database.engine.dispose()
+    house.services.database.close()  # so that it must open its files again
     for path in house.data.glob("piecework.db*"):
         path.unlink()
     house.data.joinpath("piecework.db").mkdir()
