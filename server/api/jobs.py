@@ -1,5 +1,6 @@
 """Jobs: ``/job``."""
 
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -141,9 +142,8 @@ def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
 @endpoint("POST", "/job/<job>", scope=("submit", "worker"), body=JobUpdate, reply=MessageReply)
 def update(services: Services, id_: Id, body: JobUpdate) -> MessageReply:
     """Report a result, or, with scope submit, cancel, pause or resume, the v0.5 way."""
-    if services.updates.is_steering(id_, body):
-        services.access.check("submit", request.headers)
-    return MessageReply(message=services.updates.update(id_, body))
+    allow_steering = partial(services.access.check, "submit", request.headers)
+    return MessageReply(message=services.updates.update(id_, body, allow_steering))
 
 
 @endpoint("DELETE", "/job/<job>", scope="submit", reply=MessageReply)

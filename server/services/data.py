@@ -60,22 +60,17 @@ class Data:
     def get(self, id_: int) -> Blob:
         """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""
         with self._database.read() as connection:
-            blob = blobs.find_blob(connection, id_)
-            if blob is None:
-                lambda_ = lambdas.find_lambdas(connection, {id_}).get(id_)
-                blob = blobs.find_blob(connection, lambda_.codex) if lambda_ else None
-        if blob is None:
-            raise BlobNotFound
-        return blob
+            return _find(connection, id_)
 
     def get_for_worker(self, id_: int) -> Blob:
         """Return a blob as ``get`` does, and take it as a sign of life of a v0.5 worker that fetches its input."""
         with self._database.read() as connection:
             is_first = leases.has_first_lease(connection, id_)
+            blob = _find(connection, id_)
         if is_first:
             until = self._clock() + round(self._settings.legacy_lease_s * 1000)
-            self._database.write(lambda connection: leases.confirm_by_input(connection, id_, until))
-        return self.get(id_)
+            self._database.write(lambda connection: leases.confirm_by_input(connection, id_, until), durable=False)
+        return blob
 
     def open(self, blob: Blob) -> bytes | Path:
         """Return a blob's bytes, or the file that has them."""
@@ -116,3 +111,14 @@ class Data:
         if removed:
             log.info("removed files that nothing needs", files=removed)
         return removed
+
+
+def _find(connection: Connection, id_: int) -> Blob:
+    """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""
+    blob = blobs.find_blob(connection, id_)
+    if blob is None:
+        lambda_ = lambdas.find_lambdas(connection, {id_}).get(id_)
+        blob = blobs.find_blob(connection, lambda_.codex) if lambda_ else None
+    if blob is None:
+        raise BlobNotFound
+    return blob

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from piecework.protocol.states import JobState
 from server.errors import InvalidRequest, JobNotFound
@@ -61,7 +62,8 @@ class Jobs:
         if job.lease_kind != "first":
             return job
         until = self._clock() + round(self._settings.legacy_lease_s * 1000)
-        if self._database.write(lambda connection: leases.confirm_by_job(connection, id_, until)):
+        confirm = partial(leases.confirm_by_job, job_id=id_, until=until)
+        if self._database.write(confirm, durable=False):
             return job._replace(lease_kind="legacy", lease_until=until)
         return self.get(id_)
 

@@ -39,39 +39,30 @@ class Updates:
         self._clock = clock
         self._settings = settings
 
-    def update(self, id_: int, request: JobUpdate) -> str:
+    def update(self, id_: int, request: JobUpdate, allow_steering: Callable[[], object]) -> str:
         """Do what an update asks for and say what was done.
 
-        Raises JobNotFound, InvalidRequest, BlobNotFound, LeaseLost for a result that comes too late, and
-        BadTransition for a change that the job's state does not allow.
+        ``allow_steering`` is called before a requester's update is done, and raises unless the caller may: a worker
+        only reports on the job that it runs. Raises JobNotFound, InvalidRequest, BlobNotFound, LeaseLost for a result
+        that comes too late, and BadTransition for a change that the job's state does not allow.
         """
-        job = self._jobs.get(id_)
+        job, state = self._jobs.get(id_), _read_state(request)
+        if _is_steering(job, state, request):
+            allow_steering()
         self._set_input(job, request)
-        state = _read_state(request)
-        if state is None:
-            return "updated"
+        return "updated" if state is None else f"job {id_} is {self._change(job, state, request)}"
+
+    def _change(self, job: Job, state: JobState, request: JobUpdate) -> JobState:
+        """Return the state that the job is in then."""
         if state is JobState.CANCELLED:
-            self._jobs.cancel(id_)
-        elif state in {JobState.FINISHED, JobState.FAILED}:
-            self._report(job, state, request)
-        elif state is JobState.RUNNING:
-            self._confirm(job)
-        elif state in {JobState.PAUSED, JobState.ENQUEUED}:
-            self._steer(job, state)
-        else:
-            raise BadTransition(f"nobody can set a job to {state}")
-        return f"job {id_} is {self._jobs.get(id_).state}"
-
-    def is_steering(self, id_: int, request: JobUpdate) -> bool:
-        """Tell whether an update is a requester's: a worker reports on the job that it runs, and no more.
-
-        Raises JobNotFound or InvalidRequest.
-        """
-        job = self._jobs.get(id_)
-        if job.state is JobState.RUNNING and job.lease_kind != "fenced":
-            return False
-        steers = _read_state(request) in {JobState.CANCELLED, JobState.PAUSED, JobState.ENQUEUED}
-        return steers or _read_id(first_set(request.input)) not in {None, job.input_id}
+            return self._jobs.cancel(job.id).state
+        if state in {JobState.FINISHED, JobState.FAILED}:
+            return self._report(job, state, request)
+        if state is JobState.RUNNING:
+            return self._confirm(job)
+        if state in {JobState.PAUSED, JobState.ENQUEUED}:
+            return self._steer(job, state)
+        raise BadTransition(f"nobody can set a job to {state}")
 
     def _set_input(self, job: Job, request: JobUpdate) -> None:
         """Give a job that has not started another input. Workers repeat the input it has: that changes nothing."""
@@ -88,11 +79,11 @@ class Updates:
 
         self._database.write(change)
 
-    def _report(self, job: Job, state: JobState, request: JobUpdate) -> None:
+    def _report(self, job: Job, state: JobState, request: JobUpdate) -> JobState:
         """Record a v0.5 worker's result: it counts while the job runs under a lease of that kind."""
         output = first_set(request.output)
         if job.state is state and job.lease is None and job.output_id == _read_id(output):
-            return  # the answer to the first report was lost, and it was repeated
+            return state  # the answer to the first report was lost, and it was repeated
         error = JobError(kind=ErrorKind.GUEST, message="the worker reported a failure")
         fenced = job.lease is None or job.lease_kind == "fenced"
         outcome = Outcome(
@@ -106,27 +97,38 @@ class Updates:
         ack = recorded.acks[0]
         if ack.code:
             raise LeaseLost(f"the result is refused: {ack.message}")
+        return recorded.changes.jobs.get(job.id, state)
 
-    def _confirm(self, job: Job) -> None:
+    def _confirm(self, job: Job) -> JobState:
         """A v0.5 worker says that it runs the job."""
         if job.state is not JobState.RUNNING:
             raise BadTransition(f"job {job.id} is {job.state}: a contract sets a job to Running, not an update")
         until = self._clock() + round(self._settings.legacy_lease_s * 1000)
-        self._database.write(partial(leases.confirm_by_job, job_id=job.id, until=until))
+        self._database.write(partial(leases.confirm_by_job, job_id=job.id, until=until), durable=False)
+        return job.state
 
-    def _steer(self, job: Job, state: JobState) -> None:
+    def _steer(self, job: Job, state: JobState) -> JobState:
         """Pause or resume a job; a v0.5 worker hands one back by setting it to enqueued."""
         if job.state is JobState.RUNNING and job.lease_kind != "fenced" and state is JobState.ENQUEUED:
             handed_back = Outcome(job=Id(job.id), lease=job.lease or NO_LEASE, state=JobState.ENQUEUED)
-            self._outcomes.finish(job.worker_id or 0, [handed_back])
-            return
+            recorded = self._outcomes.finish(job.worker_id or 0, [handed_back])
+            return recorded.changes.jobs.get(job.id, job.state)
         if job.state is state:
-            return
+            return state
         now = self._clock()
         moved = self._database.write(lambda connection: _move(connection, job.id, state, now))
         changes = Changes()
         changes.note(moved.id, moved.lane_id, moved.state)
         self._bell.ring(changes)
+        return moved.state
+
+
+def _is_steering(job: Job, state: JobState | None, request: JobUpdate) -> bool:
+    """Tell whether an update is a requester's."""
+    if job.state is JobState.RUNNING and job.lease_kind != "fenced":
+        return False
+    steers = state in {JobState.CANCELLED, JobState.PAUSED, JobState.ENQUEUED}
+    return steers or _read_id(first_set(request.input)) not in {None, job.input_id}
 
 
 def _move(connection: Connection, id_: int, wanted: JobState, now: int) -> Job:
