@@ -42,9 +42,10 @@ class Updates:
     def update(self, id_: int, request: JobUpdate, allow_steering: Callable[[], object]) -> str:
         """Do what an update asks for and say what was done.
 
-        ``allow_steering`` is called before a requester's update is done, and raises unless the caller may: a worker
-        only reports on the job that it runs. Raises JobNotFound, InvalidRequest, BlobNotFound, LeaseLost for a result
-        that comes too late, and BadTransition for a change that the job's state does not allow.
+        ``allow_steering`` is called before a requester's update is done, and raises unless the caller may steer
+        jobs; a worker only reports on the job that it runs. Raises JobNotFound, InvalidRequest, BlobNotFound,
+        LeaseLost for a result that comes too late, and BadTransition for a change that the job's state does not
+        allow.
         """
         job, state = self._jobs.get(id_), _read_state(request)
         if _is_steering(job, state, request):
