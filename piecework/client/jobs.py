@@ -88,24 +88,10 @@ class JobCalls(LambdaCalls):
         """Submit one job for each input and return their ids in that order.
 
         Sends as many requests as the sizes need; each creates all of its jobs or none, and is repeated when its
-        answer is lost. A ``key`` is made
-        unique for each job by its position: ``key-0``, ``key-1`` and so on.
+        answer is lost. A ``key`` is made unique for each job by its position: ``key-0``, ``key-1`` and so on.
         """
-        prefix = options.pop("key", None)
-        lambda_id = path_id(lambda_id)
-
-        def specs() -> Iterator[JobSpec]:
-            for number, value in enumerate(inputs):
-                content = input_content(value, self.upload)
-                if prefix is not None:
-                    options["key"] = f"{prefix}-{number}"
-                yield JobSpec(lambda_=lambda_id, input=content, **options)
-
-        ids: list[Id] = []
-        for batch in _batches(specs()):
-            created = self._post_jobs(JobSubmit(jobs=batch, key=secrets.token_urlsafe(16))).ids
-            ids += created or []
-        return ids
+        specs = self._specs(lambda_id, inputs, options)
+        return [job for batch in _batches(specs) for job in self.post_batch(batch)]
 
     def job(self, job_id: AnyId) -> JobInfo:
         """Return a job as it is now, with advice when nothing can run it. Raises NotFound."""
@@ -160,6 +146,19 @@ class JobCalls(LambdaCalls):
                 return
             offset, attempt = part.next, part.attempt
 
+    def _specs(self, lambda_id: AnyId, inputs: Iterable[Input], options: JobOptions) -> Iterator[JobSpec]:
+        """Describe one job for each input, as it is asked for; large inputs are uploaded then."""
+        prefix = options.pop("key", None)
+        lambda_id = path_id(lambda_id)
+        for number, value in enumerate(inputs):
+            if prefix is not None:
+                options["key"] = f"{prefix}-{number}"
+            yield JobSpec(lambda_=lambda_id, input=input_content(value, self.upload), **options)
+
+    def post_batch(self, batch: list[JobSpec]) -> list[Id]:
+        """Submit jobs together and return their ids; safe to repeat because the batch has a key."""
+        return self._post_jobs(JobSubmit(jobs=batch, key=secrets.token_urlsafe(16))).ids or []
+
     def _one_job(self, lambda_id: AnyId, value: Input, options: JobOptions) -> JobSubmit:
         """Return a submission that can be repeated: it has a key."""
         options.setdefault("key", secrets.token_urlsafe(16))
@@ -171,13 +170,18 @@ class JobCalls(LambdaCalls):
         return self.transport.call(request, JobCreated)
 
 
+def spec_bytes(spec: JobSpec) -> int:
+    """Return about how many bytes the input adds to a submission."""
+    content = spec.input
+    return 0 if isinstance(content, msgspec.UnsetType | str | int) else carried_bytes(content)
+
+
 def _batches(specs: Iterable[JobSpec]) -> Iterator[list[JobSpec]]:
     """Group jobs so that no body grows beyond its limits."""
     batch: list[JobSpec] = []
     size = 0
     for spec in specs:
-        content = spec.input
-        added = 0 if isinstance(content, msgspec.UnsetType | str | int) else carried_bytes(content)
+        added = spec_bytes(spec)
         if batch and (len(batch) >= JOBS_PER_BODY or size + added > BYTES_PER_BODY):
             yield batch
             batch, size = [], 0

@@ -14,7 +14,7 @@ from piecework.client.calls import AnyId, path_id
 from piecework.client.errors import JobCancelled, JobFailed, StillRunning
 from piecework.client.inputs import Input
 from piecework.client.jobs import POLL_S, JobCalls, JobOptions
-from piecework.client.transport import Query, Request
+from piecework.client.transport import Query, Request, Transport
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobList, blob_id
 from piecework.protocol.states import JobState
@@ -144,44 +144,14 @@ class ResultCalls(JobCalls):
         return b"" if blob is None else self.read(blob)
 
     def _watch(self, jobs: Iterable[AnyId], timeout_s: float | None, output: str | None) -> Iterator[JobInfo]:
-        """Yield each job once, when it has ended.
-
-        Jobs start about in the order of their ids, so the oldest IDS_PER_REQUEST are watched; when none of
-        them ends within a poll they go to the end of the line, so that others are seen too.
-        """
-        waiting = deque(dict.fromkeys(path_id(job) for job in jobs))
+        """Yield each job once, when it has ended."""
+        watch = Watch(self.transport, self.clock, output, dict.fromkeys(path_id(job) for job in jobs))
         deadline = Deadline(timeout_s, self.clock)
-        news = True
-        while waiting:
-            asked = [waiting.popleft() for _ in range(min(len(waiting), IDS_PER_REQUEST))]
-            until, poll_s = choose_poll(len(asked), others=bool(waiting), news=news)
-            began = self.clock()
-            found = self._poll(asked, until, deadline.shorten(poll_s), output)
-            ended = {info.id: info for info in found if info.state.is_final}
-            news = bool(ended)
-            left = [job for job in asked if job not in ended]
-            if news:
-                waiting.extendleft(reversed(left))
-            else:
-                waiting.extend(left)
-            yield from ended.values()
-            if not news and deadline.is_over():
-                raise StillRunning(list(waiting))
-            self._pause_if_early(began, idle=not news)
-
-    def _poll(self, ids: list[Id], until: Until, timeout_s: float, output: str | None) -> list[JobInfo]:
-        query: Query = {
-            "ids": ",".join(map(str, ids)),
-            "output": output,
-            "until": until,
-            "timeout": round(timeout_s, 3),
-        }
-        request = Request("GET", "/job", query, repeatable=True, poll_s=timeout_s)
-        return self.transport.call(request, JobList).jobs
-
-    def _pause_if_early(self, began: float, *, idle: bool) -> None:
-        if idle and self.clock() - began < SHORTEST_POLL_S:
-            threading.Event().wait(SHORTEST_POLL_S)
+        while watch.waiting:
+            ended = watch.look(deadline)
+            yield from ended
+            if not ended and deadline.is_over():
+                raise StillRunning(list(watch.waiting))
 
 
 class Deadline:
@@ -197,3 +167,49 @@ class Deadline:
 
     def is_over(self) -> bool:
         return self._end is not None and self._clock() >= self._end
+
+
+class Watch:
+    """Jobs that are waited for.
+
+    Jobs start about in the order of their ids, so the first IDS_PER_REQUEST are looked at; when none of them ends
+    within a poll they go to the end of the line, so that others are seen too.
+    """
+
+    def __init__(
+        self, transport: Transport, clock: Callable[[], float], output: str | None, jobs: Iterable[Id] = ()
+    ) -> None:
+        """``output`` is ``inline`` to get small outputs with the jobs; None for none."""
+        self.waiting = deque(jobs)
+        """Jobs that have not ended; further ones may be added at its end."""
+        self._transport = transport
+        self._clock = clock
+        self._output = output
+        self._news = True
+
+    def look(self, deadline: "Deadline", *, hold: bool = True) -> list[JobInfo]:
+        """Return jobs that have ended, after a while none if there are none; without ``hold`` at once."""
+        asked = [self.waiting.popleft() for _ in range(min(len(self.waiting), IDS_PER_REQUEST))]
+        until, poll_s = choose_poll(len(asked), others=bool(self.waiting), news=self._news)
+        began = self._clock()
+        found = self._poll(asked, until, deadline.shorten(poll_s) if hold else 0.0)
+        ended = {info.id: info for info in found if info.state.is_final}
+        self._news = bool(ended)
+        left = [job for job in asked if job not in ended]
+        if self._news:
+            self.waiting.extendleft(reversed(left))
+        else:
+            self.waiting.extend(left)
+            if hold and self._clock() - began < SHORTEST_POLL_S:
+                threading.Event().wait(SHORTEST_POLL_S)
+        return list(ended.values())
+
+    def _poll(self, ids: list[Id], until: Until, timeout_s: float) -> list[JobInfo]:
+        query: Query = {
+            "ids": ",".join(map(str, ids)),
+            "output": self._output,
+            "until": until,
+            "timeout": round(timeout_s, 3),
+        }
+        request = Request("GET", "/job", query, repeatable=True, poll_s=timeout_s)
+        return self._transport.call(request, JobList).jobs

@@ -198,6 +198,8 @@ class ShoutingWorker(threading.Thread):
         match job.args:
             case ["fail", reason]:
                 done.state, done.error = JobState.FAILED, JobError(kind=ErrorKind.GUEST, message=reason)
+            case ["fail-on", word] if given == word.encode():
+                done.state, done.error = JobState.FAILED, JobError(kind=ErrorKind.GUEST, message=f"not {word}")
             case ["repeat", times]:
                 done.output = Content(id=self.client.upload(given * int(times)).id)
             case ["log", text]:

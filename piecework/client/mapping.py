@@ -1,0 +1,210 @@
+"""Running a lambda on many inputs: submitted by the batch, a window of jobs in flight, results in their order."""
+
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, suppress
+from typing import Literal, Unpack, cast, overload
+
+from piecework.client.calls import AnyId
+from piecework.client.errors import ApiError, ServerUnreachable, StillRunning
+from piecework.client.inputs import Input, carried_bytes
+from piecework.client.jobs import BYTES_PER_BODY, JOBS_PER_BODY, JobOptions, spec_bytes
+from piecework.client.progress import Progress, Tell, open_progress
+from piecework.client.results import Deadline, JobResult, ResultCalls, Watch
+from piecework.client.transport import Request
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import JobInfo, JobSpec
+from piecework.protocol.states import JobState
+
+WINDOW_JOBS = 2000
+"""So many jobs are in flight, or have ended and wait for their turn, at most."""
+BATCH_S = 0.05
+"""A submission takes no more inputs after this, when they come slowly."""
+KEPT_BYTES = 64 * 1024 * 1024
+"""So many bytes of outputs wait for their turn at most; beyond, they are read again when it has come."""
+
+Errors = Literal["raise", "return"]
+
+
+class MapCalls(ResultCalls):
+    """Many inputs at once."""
+
+    @overload
+    def map(
+        self,
+        lambda_id: AnyId,
+        inputs: Iterable[Input],
+        *,
+        errors: Literal["raise"] = ...,
+        ordered: bool = ...,
+        wait_s: float | None = ...,
+        window: int = ...,
+        cancel: bool = ...,
+        progress: bool | Progress = ...,
+        **options: Unpack[JobOptions],
+    ) -> Iterator[bytes]: ...
+
+    @overload
+    def map(
+        self,
+        lambda_id: AnyId,
+        inputs: Iterable[Input],
+        *,
+        errors: Literal["return"],
+        ordered: bool = ...,
+        wait_s: float | None = ...,
+        window: int = ...,
+        cancel: bool = ...,
+        progress: bool | Progress = ...,
+        **options: Unpack[JobOptions],
+    ) -> Iterator[JobResult]: ...
+
+    def map(
+        self,
+        lambda_id: AnyId,
+        inputs: Iterable[Input],
+        *,
+        errors: Errors = "raise",
+        ordered: bool = True,
+        wait_s: float | None = None,
+        window: int = WINDOW_JOBS,
+        cancel: bool = True,
+        progress: bool | Progress = False,
+        **options: Unpack[JobOptions],
+    ) -> Iterator[bytes] | Iterator[JobResult]:
+        """Run a lambda on each input and go through the outputs, in the order of the inputs.
+
+        Inputs may be endless: no more than ``window`` jobs are in flight. They are submitted by the batch, between
+        the results, so nothing is submitted before the first result is asked for; a batch is submitted once even
+        when its answer is lost. ``ordered=False`` gives each result as its job ends.
+
+        A job without an output raises JobFailed or JobCancelled at its place, which ends the iteration; with
+        ``errors="return"`` each result is a ``JobResult``, which tells how the job ended. When the iteration ends
+        early, by an error, Ctrl-C or ``close()``, the jobs that have not ended are cancelled, unless ``cancel`` is
+        false. With a ``key`` and ``cancel=False`` the same call takes up later where it was.
+
+        ``progress`` is True for a bar on a terminal, or is called with how many jobs have ended and how many
+        there will be (None: unknown). Other options are those of ``submit_many``.
+        Raises StillRunning after ``wait_s`` seconds (None: never), and what going through ``inputs`` raises.
+        """
+        if errors not in {"raise", "return"}:
+            raise ValueError(f'errors is {errors!r}, not "raise" or "return"')
+        if window < 1:
+            raise ValueError(f"a window of {window} jobs is too small: it takes 1 at least")
+        if isinstance(inputs, str | bytes):
+            raise TypeError("inputs is a single text, not many: give a list of inputs")
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        flight = _Flight(self, self._specs(lambda_id, inputs, options), window, ordered=ordered)
+        results = self._results_of(
+            flight, Deadline(wait_s, self.clock), open_progress(progress, total), cancel=cancel, errors=errors
+        )
+        return cast("Iterator[bytes] | Iterator[JobResult]", results)
+
+    def _results_of(
+        self,
+        flight: "_Flight",
+        deadline: Deadline,
+        progress: AbstractContextManager[Tell],
+        *,
+        cancel: bool,
+        errors: Errors,
+    ) -> Iterator[bytes | JobResult]:
+        try:
+            with progress as tell:
+                while flight.goes_on:
+                    late = flight.submit()
+                    flight.look(deadline, hold=not late)
+                    tell(flight.ended)
+                    for info in flight.take():
+                        result = JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
+                        yield result if errors == "return" else result.read()
+                    if flight.goes_on and deadline.is_over():
+                        raise StillRunning(list(flight.watch.waiting))
+        finally:
+            if cancel:
+                self._cancel_all(list(flight.watch.waiting))
+
+    def _cancel_all(self, jobs: list[Id]) -> None:
+        """Cancel jobs, those first that will start last; gives up when the server does not answer."""
+        for job in reversed(jobs):
+            with suppress(ApiError):
+                try:
+                    self._steer(Request("DELETE", f"/job/{job}"))
+                except ServerUnreachable:
+                    return
+
+
+class _Flight:
+    """The jobs of one map: those in flight, and those that have ended and wait for their turn."""
+
+    def __init__(self, client: ResultCalls, specs: Iterator[JobSpec], window: int, *, ordered: bool) -> None:
+        self.watch = Watch(client.transport, client.clock, "inline")
+        self.ended = 0
+        """How many jobs have ended."""
+        self._client = client
+        self._specs = specs
+        self._window = window
+        self._ordered = ordered
+        self._places: dict[Id, int] = {}
+        self._kept: dict[int, JobInfo] = {}
+        """By the turn that each waits for."""
+        self._kept_bytes = 0
+        self._submitted = 0
+        self._turn = 0
+        self._exhausted = False
+
+    @property
+    def goes_on(self) -> bool:
+        return bool(not self._exhausted or self.watch.waiting or self._kept)
+
+    def submit(self) -> bool:
+        """Fill the window when half of it is free; tell whether the next input is late."""
+        room = self._window - len(self.watch.waiting) - len(self._kept)
+        if room * 2 < self._window:
+            return False
+        while room and not self._exhausted:
+            batch, late = self._draw(min(room, JOBS_PER_BODY))
+            if batch:
+                for job in self._client.post_batch(batch):
+                    self._places[job] = self._submitted
+                    self._submitted += 1
+                    self.watch.waiting.append(job)
+            if late:
+                return True
+            room -= len(batch)
+        return False
+
+    def look(self, deadline: Deadline, *, hold: bool) -> None:
+        """Take in the jobs that have ended since; with ``hold``, wait a while for the next."""
+        if not self.watch.waiting:
+            return
+        for info in self.watch.look(deadline, hold=hold):
+            place = self._places.pop(info.id)
+            size = carried_bytes(info.output or None)
+            fits = self._kept_bytes + size <= KEPT_BYTES
+            self._kept[place if self._ordered else self.ended] = (
+                info if fits else JobResult(info, b"").without_output()
+            )
+            self._kept_bytes += size if fits else 0
+            self.ended += 1
+
+    def take(self) -> Iterator[JobInfo]:
+        """Go through the jobs whose turn has come."""
+        while (info := self._kept.pop(self._turn, None)) is not None:
+            self._turn += 1
+            self._kept_bytes -= carried_bytes(info.output or None)
+            yield info
+
+    def _draw(self, most: int) -> tuple[list[JobSpec], bool]:
+        """Return the next jobs to submit together, at most ``most``, and whether further inputs are late."""
+        batch: list[JobSpec] = []
+        size = 0
+        until = self._client.clock() + BATCH_S
+        for spec in self._specs:
+            batch.append(spec)
+            size += spec_bytes(spec)
+            if len(batch) == most or size >= BYTES_PER_BODY:
+                return batch, False
+            if self._client.clock() >= until:
+                return batch, True
+        self._exhausted = True
+        return batch, False
