@@ -36,7 +36,7 @@ FIELD = {
         "peers.piecework:TwoAgents",
         "sqlite",
         ("piecework", "wasmtime"),
-        "each job in its own WASI sandbox; 2 agents with 1 slot; Client.submit_many, Client.results",
+        "each job in its own WASI sandbox; 2 agents with 1 slot; the client's calls for many jobs, and for one",
         SQLITE_FULL,
     ),
     "piecework-1x2": Entry(

@@ -25,20 +25,17 @@ class _Piecework(Contestant):
 
     def start(self) -> None:
         self._servers, self._agents = self.open_house(self._stack)
-        self._submitter = self._stack.enter_context(Client(self._servers[0].url))
-        self._reader = self._stack.enter_context(Client(self._servers[-1].url))
-        self._noop = self._submitter.create_lambda(UPPERCASE.read_bytes())
+        self._client = self._stack.enter_context(Client(self._servers[0].url))
+        self._noop = self._client.create_lambda(UPPERCASE.read_bytes())
         rounds = os.environ.get("BENCH_ROUNDS", "0")
-        self._work = self._submitter.create_lambda(WORK.read_bytes(), args=[rounds])
+        self._work = self._client.create_lambda(WORK.read_bytes(), args=[rounds])
 
     def run_all(self, payloads: list[str]) -> list[str | None]:
-        ids = self._submitter.submit_many(self._lambda_for(payloads[0]), payloads)
-        found = {job: result.read().decode() for job, result in self._reader.results(ids, DEADLINE_S)}
-        return [found.get(job) for job in ids]
+        results = self._client.map(self._lambda_for(payloads[0]), payloads, errors="return", wait_s=DEADLINE_S)
+        return [result.output.decode() if result.ok else None for result in results]
 
     def run_one(self, payload: str) -> str | None:
-        job = self._submitter.submit(self._lambda_for(payload), payload)
-        return self._reader.result(job, DEADLINE_S).decode()
+        return self._client.run(self._lambda_for(payload), payload, DEADLINE_S).decode()
 
     def _lambda_for(self, payload: str) -> int:
         return self._work if payload[0] == CPU else self._noop
@@ -83,3 +80,16 @@ class OnPostgres(_Piecework):
             stack.callback(stop_together, agents)
             servers.append(server)
         return servers, agents
+
+    def start(self) -> None:
+        super().start()
+        self._reader = self._stack.enter_context(Client(self._servers[-1].url))
+
+    def run_all(self, payloads: list[str]) -> list[str | None]:
+        ids = self._client.submit_many(self._lambda_for(payloads[0]), payloads)
+        ended = dict(self._reader.results(ids, DEADLINE_S))
+        return [ended[job].output.decode() if ended[job].ok else None for job in ids]
+
+    def run_one(self, payload: str) -> str | None:
+        job = self._client.submit(self._lambda_for(payload), payload)
+        return self._reader.result(job, DEADLINE_S).decode()

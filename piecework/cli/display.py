@@ -38,6 +38,10 @@ class Display:
         text = msgspec.json.encode(value).decode()
         click.echo(msgspec.json.format(text, indent=2 if sys.stdout.isatty() else 0))
 
+    def record(self, value: Any) -> None:
+        """Print a value as JSON on one line, one of many."""
+        click.echo(msgspec.json.encode(value).decode())
+
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print rows under headings. Cells are data: nothing in them is read as markup or control."""
         cells = [[_styled(_to_text(value)) for value in row] for row in rows]

@@ -13,6 +13,7 @@ from piecework.cli.display import to_document
 from piecework.cli.endings import ENDING_COLUMNS, ending, reason, took
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
+from piecework.cli.mapping import map_
 from piecework.cli.options import ID, STATE
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
@@ -30,6 +31,7 @@ def job() -> None:
 
 
 job.add_command(submit)
+job.add_command(map_)
 
 
 @job.command("list")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import rich_click as click
 from click.exceptions import Exit
@@ -22,7 +22,40 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobInfo, Limits
 from piecework.protocol.states import JobState
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def submission_options(command: F) -> F:
+    """Add the options of a submission; ``job_options`` reads them."""
+    for option in reversed(
+        [
+            click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first; usually 0."),
+            click.option(
+                "--delay", "delay_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Start it later."
+            ),
+            click.option(
+                "--timeout",
+                "timeout_s",
+                type=click.FloatRange(min=0, min_open=True),
+                metavar="SECONDS",
+                help="Stop an attempt after so many seconds.",
+            ),
+            click.option("--max-attempts", type=click.IntRange(min=1), help="Try so many times."),
+            click.option(
+                "--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused)."
+            ),
+            click.option("--key", help="Submitting again with the same key and content gives the same job."),
+            click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these."),
+            click.option("--env", multiple=True, type=Assignment(), help="Set a variable for it."),
+            click.option(
+                "--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Most memory it may use."
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
 
 
 @click.command
@@ -36,21 +69,7 @@ DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Path(path_type=Path),
     help="Wait, and write the output to this file; with --input-dir, outputs to this directory.",
 )
-@click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first; usually 0.")
-@click.option("--delay", "delay_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Start it later.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Stop an attempt after so many seconds.",
-)
-@click.option("--max-attempts", type=click.IntRange(min=1), help="Try so many times.")
-@click.option("--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused).")
-@click.option("--key", help="Submitting again with the same key and content gives the same job.")
-@click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these.")
-@click.option("--env", multiple=True, type=Assignment(), help="Set a variable for it.")
-@click.option("--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Most memory it may use.")
+@submission_options
 @remote_command
 def submit(
     remote: Remote,

@@ -35,7 +35,7 @@ def show_result(remote: Remote, result: JobResult, output: Path | None = None) -
     Raises JobFailed when it has none (the document is printed all the same).
     """
     if remote.display.as_json:
-        remote.display.document(to_document(result.info) | _output_field(result))
+        remote.display.document(to_document(result.info) | output_field(result))
         result.read()
     elif output is not None:
         output.write_bytes(result.read())
@@ -49,5 +49,6 @@ def output_document(info: JobInfo, output: bytes) -> dict[str, str]:
     return to_document(Content.of(output, packed=False, blob=blob))
 
 
-def _output_field(result: JobResult) -> dict[str, object]:
+def output_field(result: JobResult) -> dict[str, object]:
+    """Return a result's output as the field that replaces the job's own; nothing when it has none."""
     return {"output": output_document(result.info, result.output)} if result.ok else {}

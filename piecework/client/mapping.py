@@ -1,6 +1,6 @@
 """Running a lambda on many inputs: submitted by the batch, a window of jobs in flight, results in their order."""
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, suppress
 from typing import Literal, Unpack, cast, overload
 
@@ -41,7 +41,7 @@ class MapCalls(ResultCalls):
         cancel: bool = ...,
         progress: bool | Progress = ...,
         **options: Unpack[JobOptions],
-    ) -> Iterator[bytes]: ...
+    ) -> Generator[bytes, None, None]: ...
 
     @overload
     def map(
@@ -56,7 +56,7 @@ class MapCalls(ResultCalls):
         cancel: bool = ...,
         progress: bool | Progress = ...,
         **options: Unpack[JobOptions],
-    ) -> Iterator[JobResult]: ...
+    ) -> Generator[JobResult, None, None]: ...
 
     def map(
         self,
@@ -70,7 +70,7 @@ class MapCalls(ResultCalls):
         cancel: bool = True,
         progress: bool | Progress = False,
         **options: Unpack[JobOptions],
-    ) -> Iterator[bytes] | Iterator[JobResult]:
+    ) -> Generator[bytes, None, None] | Generator[JobResult, None, None]:
         """Run a lambda on each input and go through the outputs, in the order of the inputs.
 
         Inputs may be endless: no more than ``window`` jobs are in flight. They are submitted by the batch, between
@@ -97,7 +97,7 @@ class MapCalls(ResultCalls):
         results = self._results_of(
             flight, Deadline(wait_s, self.clock), open_progress(progress, total), cancel=cancel, errors=errors
         )
-        return cast("Iterator[bytes] | Iterator[JobResult]", results)
+        return cast("Generator[bytes, None, None] | Generator[JobResult, None, None]", results)
 
     def _results_of(
         self,
@@ -107,7 +107,7 @@ class MapCalls(ResultCalls):
         *,
         cancel: bool,
         errors: Errors,
-    ) -> Iterator[bytes | JobResult]:
+    ) -> Generator[bytes | JobResult, None, None]:
         try:
             with progress as tell:
                 while flight.goes_on:
