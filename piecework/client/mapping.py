@@ -118,10 +118,10 @@ class MapCalls(ResultCalls):
                         result = JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
                         yield result if errors == "return" else result.read()
                     if flight.goes_on and deadline.is_over():
-                        raise StillRunning(list(flight.watch.waiting))
+                        raise StillRunning(flight.flying)
         finally:
             if cancel:
-                self._cancel_all(list(flight.watch.waiting))
+                self._cancel_all(flight.flying)
 
     def _cancel_all(self, jobs: list[Id]) -> None:
         """Cancel jobs, those first that will start last; gives up when the server does not answer."""
@@ -137,7 +137,7 @@ class _Flight:
     """The jobs of one map: those in flight, and those that have ended and wait for their turn."""
 
     def __init__(self, client: ResultCalls, specs: Iterator[JobSpec], window: int, *, ordered: bool) -> None:
-        self.watch = Watch(client.transport, client.clock, "inline")
+        self._watch = Watch(client.transport, client.clock, "inline")
         self.ended = 0
         """How many jobs have ended."""
         self._client = client
@@ -146,19 +146,24 @@ class _Flight:
         self._ordered = ordered
         self._places: dict[Id, int] = {}
         self._kept: dict[int, JobInfo] = {}
-        """By the turn that each waits for."""
+        """Jobs that have ended, by the turn that each waits for."""
         self._kept_bytes = 0
         self._submitted = 0
         self._turn = 0
         self._exhausted = False
 
     @property
+    def flying(self) -> list[Id]:
+        """The jobs that have not ended, as far as is known, in the order of their submission."""
+        return list(self._places)
+
+    @property
     def goes_on(self) -> bool:
-        return bool(not self._exhausted or self.watch.waiting or self._kept)
+        return bool(not self._exhausted or self._places or self._kept)
 
     def submit(self) -> bool:
         """Fill the window when half of it is free; tell whether the next input is late."""
-        room = self._window - len(self.watch.waiting) - len(self._kept)
+        room = self._window - len(self._places) - len(self._kept)
         if room * 2 < self._window:
             return False
         while room and not self._exhausted:
@@ -167,7 +172,7 @@ class _Flight:
                 for job in self._client.post_batch(batch):
                     self._places[job] = self._submitted
                     self._submitted += 1
-                    self.watch.waiting.append(job)
+                    self._watch.waiting.append(job)
             if late:
                 return True
             room -= len(batch)
@@ -175,9 +180,9 @@ class _Flight:
 
     def look(self, deadline: Deadline, *, hold: bool) -> None:
         """Take in the jobs that have ended since; with ``hold``, wait a while for the next."""
-        if not self.watch.waiting:
+        if not self._watch.waiting:
             return
-        for info in self.watch.look(deadline, hold=hold):
+        for info in self._watch.look(deadline, hold=hold):
             place = self._places.pop(info.id)
             size = carried_bytes(info.output or None)
             fits = self._kept_bytes + size <= KEPT_BYTES

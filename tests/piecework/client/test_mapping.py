@@ -164,14 +164,19 @@ def test_closing_a_mapping_cancels_what_has_not_ended_unless_told_not_to(client,
     assert [client.job(job).state for job in submitted] == [JobState.CANCELLED, state, state]
 
 
-def test_ctrl_c_cancels_what_has_not_ended(client, exotic):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+def test_ctrl_c_while_it_waits_cancels_what_has_not_ended(client, exotic, monkeypatch):
+    call = client.transport.call
 
+    def interrupt(request, reply, **more):
+        if reply is JobList:
+            raise KeyboardInterrupt
+        return call(request, reply, **more)
+
+    monkeypatch.setattr(client.transport, "call", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        next(client.map(exotic, ["x"], wait_s=0, progress=interrupt))
-    [job] = client.jobs(lambda_=exotic)
-    assert job.state is JobState.CANCELLED
+        next(client.map(exotic, ["x", "y"]))
+    monkeypatch.undo()
+    assert [job.state for job in client.jobs(lambda_=exotic)] == [JobState.CANCELLED] * 2
 
 
 def test_cancelling_gives_up_when_the_server_is_gone(script):
