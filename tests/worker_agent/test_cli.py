@@ -125,7 +125,10 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
         agent = cli.assemble(settings, state)
     registration = agent.membership._registration
     assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
-    assert (registration.runtime, registration.agent_version) == (["default", "capsule", "funless", "wasi"], __version__)
+    assert (registration.runtime, registration.agent_version) == (
+        ["default", "capsule", "funless", "wasi"],
+        __version__,
+    )
     assert len(registration.incarnation) == 16
     assert agent.shared.server.transport._patience.attempts == 1
     assert agent.shared.pulse_server.transport._patience.read_s == cli.HEARTBEAT_TIMEOUT_S
