@@ -12,7 +12,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataReply, MessageReply
-from server.api.endpoint import Query, endpoint
+from server.api.endpoint import Query, WholeResponse, endpoint
 from server.errors import BodyTooLarge, UploadBroken, UploadWithoutFile
 from server.services import Services
 from server.store.records import Blob
@@ -59,7 +59,7 @@ def download(services: Services, id_: Id) -> Response:
     if isinstance(source, Path):
         response = send_file(source, mimetype=BINARY, conditional=True, etag=False)
     else:
-        response = Response(source, content_type=BINARY)
+        response = WholeResponse(source, content_type=BINARY)
     response.set_etag(blob.sha256.hex())
     response.make_conditional(request)
     return response

@@ -4,9 +4,9 @@ A view is a function ``view(services, *ids, query=…, body=…)`` that returns 
 it answers with something else. The list of endpoints is also what the OpenAPI document is made from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from flask import Flask, Response, current_app, request
@@ -16,6 +16,9 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import Message, Reply
 from server.errors import BodyTooLarge, InvalidParameter
 from server.services import Services
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 View = Callable[..., Any]
 ViewT = TypeVar("ViewT", bound=View)
@@ -137,7 +140,19 @@ def wants_msgpack() -> bool:
     return MSGPACK in request.headers.get("Accept", "")
 
 
+class WholeResponse(Response):
+    """A response that is handed to the web server in one piece, when it is there in one.
+
+    Pieces that come one by one, from an iterator, are also sent one by one: that takes twice the time.
+    """
+
+    def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
+        """Return the body: as a list when it is all there and nothing must be closed after it."""
+        pieces = super().get_app_iter(environ)
+        return [b"".join(pieces)] if self.is_sequence and not self._on_close else pieces
+
+
 def message_response(message: object, status: int = 200) -> Response:
     """Answer with a message, in the encoding that the caller asked for."""
     media_type = MSGPACK if wants_msgpack() else JSON
-    return Response(encode(message, media_type), status=status, content_type=media_type)
+    return WholeResponse(encode(message, media_type), status=status, content_type=media_type)
