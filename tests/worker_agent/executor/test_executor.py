@@ -126,6 +126,8 @@ def test_tasks_that_did_not_start_are_taken_back(owner, make_guest):
     tasks = [make_guest("sleep", timeout_s=60) for _ in range(6)]
     for task in tasks:
         owner.executor.submit(task)
+    # The second process may still be starting.
+    owner.wait_until(lambda executor: executor.busy == 2)
     taken = owner.executor.take_back()
     assert len(taken) == 4
     assert (owner.executor.busy, owner.executor.waiting) == (2, 0)
