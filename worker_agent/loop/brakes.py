@@ -1,12 +1,16 @@
 """Stopping jobs before their end: lost, cancelled, or handed back."""
 
+from collections.abc import Sequence
+
 import structlog
 
 from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
+from worker_agent.errors import ExecutorStoppedError
 from worker_agent.loop.control import GuestExecutor
 from worker_agent.loop.ledger import Ledger, hand_back
 from worker_agent.loop.outbox import ref_of
+from worker_agent.tasks import Task
 
 log = structlog.get_logger()
 
@@ -33,17 +37,28 @@ class Brakes:
         log.info("cancelled", job=ref.job)
         self._stop(ref, JobState.CANCELLED)
 
-    def hand_back_waiting(self) -> int:
-        """Hand back the jobs that the executor has not started; return how many they were."""
+    def hand_back_waiting(self, keep: int = 0) -> int:
+        """Hand back the jobs that the executor has not started, but for the first; return how many they were."""
         tasks = self._executor.take_back()
-        for task in tasks:
-            self._ledger.end(hand_back(ref_of(task)))
-        return len(tasks)
+        self._return(tasks[:keep])
+        return len(self._ledger.end(*[hand_back(ref_of(task)) for task in tasks[keep:]]))
 
     def hand_back_running(self) -> None:
         """Stop all jobs that have not ended, to hand them back."""
         for ref in self._ledger.open_refs():
             self._stop(ref, JobState.ENQUEUED)
+
+    def _return(self, tasks: Sequence[Task]) -> None:
+        """Give tasks to the executor again, unless they were stopped meanwhile."""
+        try:
+            self._executor.submit(*tasks)
+        except ExecutorStoppedError:
+            self._ledger.end(*[hand_back(ref_of(task)) for task in tasks])
+            return
+        for task in tasks:
+            ref = ref_of(task)
+            if not self._ledger.is_open(ref) or self._ledger.stop_asked(ref):
+                self._executor.cancel(task.job, task.lease)
 
     def _stop(self, ref: LeaseRef, state: JobState) -> None:
         if not self._ledger.ask_to_stop(ref, state):

@@ -27,7 +27,7 @@ class Terms:
 
 
 class Contracting:
-    """Keeps the agent in work. A request that carries outcomes never waits; a poll carries none."""
+    """Keeps the agent in work. A request waits at the server only if it carries no outcome and a slot is idle."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Contracting:
     def step(self) -> None:
         """Do one exchange, if there is something to say."""
         self.progress += 1
-        errand = self._ledger.next_errand(self._appetite.wish(), self._shared.pace.idle_s)
+        errand = self._ledger.next_errand(self._appetite.wish, self._shared.pace.idle_s)
         if errand is None:
             return
         try:
@@ -80,7 +80,7 @@ class Contracting:
                 incarnation=self._terms.incarnation,
             )
         )
-        jobs = self._admit(reply)
+        jobs = self._admit(reply, errand.room)
         try:
             self._courier.settle(errand.outcomes, reply.acks or [])
         finally:
@@ -89,14 +89,16 @@ class Contracting:
             if reply.drain:
                 self._on_drain()
 
-    def _admit(self, reply: ContractReply) -> list[LeasedJob]:
+    def _admit(self, reply: ContractReply, room: int) -> list[LeasedJob]:
         """Enter the leases of a reply; return the jobs that are to be worked on."""
         jobs = reply.jobs or []
         if not jobs:
             return []
         self._heartbeat.note_lease(min(job.lease_s for job in jobs))
-        fresh = self._ledger.admit(map(ref_of, jobs))
-        for job in jobs:
-            self._appetite.observe_input(job.input_size)
+        refs = self._ledger.admit(map(ref_of, jobs))
+        fresh = [job for job in jobs if ref_of(job) in refs]
+        self._appetite.take_up(fresh)
+        if len(jobs) >= room:
+            self._ledger.note_plenty()
         self._tally.note_contract(jobs)
-        return [job for job in jobs if ref_of(job) in fresh]
+        return fresh

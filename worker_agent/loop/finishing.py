@@ -86,7 +86,7 @@ class Finisher:
             if killed:
                 self._appetite.sicken()
             elif result.usage.wall_s is not None:
-                self._appetite.observe(result.usage.wall_s)
+                self._appetite.observe(ref, result.usage.wall_s)
         if state is JobState.ENQUEUED:
             return hand_back(ref)
         outcome = Outcome(

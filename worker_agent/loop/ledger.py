@@ -21,10 +21,16 @@ class Wish:
     """How many jobs the agent wants to hold."""
 
     capacity: int
+    slots: int = 1
+    """So many of them can run at once; the others are held ahead."""
     refill: int = 1
-    """Ask only when at least this much of it is free."""
+    """Ask only when at least this much of the capacity is free."""
+    first: int = 1
+    """How many to ask for, for each idle slot, when they may come after a pause: they may be of any kind then."""
     linger_s: float = 0.0
     """How long an outcome may wait for such a request to ride on."""
+    gather_s: float = 0.0
+    """How long an outcome may wait for others when such a request would hardly bring jobs, and no slot is idle."""
     patience_s: float = 0.0
     """How long a poll may wait for the outcome of a job that runs, to be an exchange instead."""
 
@@ -36,11 +42,8 @@ class Errand:
     outcomes: list[Outcome]
     room: int
     """How many jobs to ask for."""
-
-    @property
-    def polls(self) -> bool:
-        """The request may wait at the server: nothing rides on it."""
-        return not self.outcomes
+    polls: bool
+    """The request may wait at the server: nothing rides on it, and a slot is idle."""
 
 
 @dataclass(slots=True)
@@ -63,14 +66,20 @@ class Ledger:
         self._errand_due = threading.Condition(self._lock)
         self._report_due = threading.Condition(self._lock)
         self._less_held = threading.Condition(self._lock)
+        self._more_held = threading.Condition(self._lock)
         self._open: dict[LeaseRef, OpenLease] = {}
         self._outbox = Outbox()
         self._closed = False
         self._over = False
         self._polling = False
-        self._refill_at = -1
+        self._wish: Wish | None = None
+        """What the contract loop waits to get; None: it does not wait."""
+        self._hands_back = False
+        """Outcomes wait of jobs that somebody else can run."""
+        self._asked_at = -1
+        """What ``ends`` was when the server was asked for jobs, and had no more."""
         self.ends = 0
-        """How many jobs have ended here so far."""
+        """How many jobs have ended here so far; those that were handed back do not count."""
 
     def admit(self, refs: Iterable[LeaseRef]) -> set[LeaseRef]:
         """Enter leases that a contract gave, and return those that are to be worked on.
@@ -89,6 +98,7 @@ class Ledger:
                     self._open[ref] = OpenLease()
                     fresh.add(ref)
             self._tell()
+            self._more_held.notify_all()
         return fresh
 
     def start(self, *refs: LeaseRef) -> list[LeaseRef]:
@@ -113,7 +123,9 @@ class Ledger:
                     refs.append(ref)
                     ended.append(outcome)
                     self._outbox.put(outcome)
-            self.ends += len(ended)
+            handed_back = sum(outcome.state is JobState.ENQUEUED for outcome in ended)
+            self._hands_back = self._hands_back or handed_back > 0
+            self.ends += len(ended) - handed_back
             if is_first and ended:
                 self._errand_due.notify()
             self._tell()
@@ -143,27 +155,37 @@ class Ledger:
             self.on_close([ref])
         return found
 
-    def next_errand(self, wish: Wish, timeout_s: float) -> Errand | None:
+    def next_errand(self, find_wish: Callable[[], Wish], timeout_s: float) -> Errand | None:
         """Wait until there is room for jobs or an outcome to hand in, and take what is to be sent.
 
         The outcomes end with ``settle`` or ``put_back``; an errand that polls ends with ``end_poll`` too.
         None: there was nothing to say within ``timeout_s``.
         """
         with self._lock:
-            self._refill_at = wish.capacity - wish.refill
+            self._wish = find_wish()
             self._errand_due.wait_for(self._has_errand, timeout_s)
+            wish = self._wish = find_wish()
             if self._open and not self._closed:
                 self._errand_due.wait_for(lambda: self._outbox.waiting or self._closed, wish.patience_s)
             if self._outbox.waiting and not self._closed:
-                self._errand_due.wait_for(self._has_room, wish.linger_s)
-            has_room, self._refill_at = self._has_room(), -1
-            outcomes = self._outbox.take()
-            if not outcomes and not has_room:
+                self._errand_due.wait_for(lambda: self._is_urgent(wish) or self._has_room(), wish.linger_s)
+                self._errand_due.wait_for(lambda: self._is_urgent(wish) or self._asked_at < 0, wish.gather_s)
+            has_room, self._wish = self._has_room(), None
+            if not self._outbox.waiting and not has_room:
                 return None
-            self._polling = not outcomes
+            errand = self._write_errand(wish)
             self._tell()
-            free = 0 if self._closed else wish.capacity - len(self._open)
-            return Errand(outcomes, min(max(0, free), ROOM_MAX))
+            return errand
+
+    def note_plenty(self) -> None:
+        """Note that the server gave all that it was asked for: it probably has more."""
+        with self._lock:
+            self._asked_at = -1
+
+    def hold_off(self) -> None:
+        """Ask for no more than the slots can run, until a job has ended."""
+        with self._lock:
+            self._asked_at = self.ends
 
     def end_poll(self) -> None:
         """Note that the poll is over: outcomes ride on contracts again."""
@@ -204,10 +226,16 @@ class Ledger:
             self._over = True
             self._errand_due.notify_all()
             self._report_due.notify_all()
+            self._more_held.notify_all()
 
     def hand_back_open(self) -> int:
         """Hand back every job that has not ended; return how many they were."""
         return len(self.end(*map(hand_back, self.open_refs())))
+
+    def wait_for_more_than(self, jobs: int, timeout_s: float) -> bool:
+        """Wait until more jobs than these are open; False: that took too long."""
+        with self._lock:
+            return self._more_held.wait_for(lambda: self._over or len(self._open) > jobs, timeout_s)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Wait until no job is open; False: that took too long."""
@@ -250,11 +278,35 @@ class Ledger:
         return self._over or (self._polling and bool(self._outbox.waiting))
 
     def _has_room(self) -> bool:
-        return not self._closed and len(self._open) <= self._refill_at
+        if self._wish is None or self._closed:
+            return False
+        enough = self._wish.slots - 1 if self._holds_off else self._wish.capacity - self._wish.refill
+        return len(self._open) <= enough
+
+    def _is_urgent(self, wish: Wish) -> bool:
+        """Tell whether somebody waits for the next errand: another agent, or a slot of this one."""
+        return self._hands_back or self._closed or len(self._open) < wish.slots
+
+    @property
+    def _holds_off(self) -> bool:
+        """The server had no more jobs, or they had better go elsewhere, and nothing has ended since."""
+        return self._asked_at == self.ends
+
+    def _write_errand(self, wish: Wish) -> Errand:
+        outcomes, idle = self._outbox.take(), wish.slots - len(self._open)
+        self._hands_back = False
+        self._polling = not outcomes and idle > 0
+        room = idle if self._holds_off else wish.capacity - len(self._open)
+        if self._polling:
+            room = min(wish.capacity - len(self._open), idle * wish.first)
+        room = 0 if self._closed else min(max(0, room), ROOM_MAX)
+        if room:
+            self._asked_at = self.ends
+        return Errand(outcomes, room, self._polling)
 
     def _tell(self) -> None:
         """Wake who waits for what is the case now; nobody else, for jobs can end by the thousand."""
-        if self._outbox.waiting == 1 or self._has_room() or self._closed:
+        if self._outbox.waiting == 1 or self._hands_back or self._has_room() or self._closed:
             self._errand_due.notify()
         if self._polling and self._outbox.waiting:
             self._report_due.notify()

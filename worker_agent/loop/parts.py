@@ -4,10 +4,11 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
 from worker_agent.loop.appetite import Appetite
 from worker_agent.loop.brakes import Brakes
@@ -18,12 +19,13 @@ from worker_agent.loop.crew import Crew
 from worker_agent.loop.fetching import BlobFetcher
 from worker_agent.loop.finishing import Finisher
 from worker_agent.loop.heartbeat import Heartbeat
+from worker_agent.loop.hoarding import LOOK_S, HoardWatch
 from worker_agent.loop.inputs import Intake
 from worker_agent.loop.ledger import Ledger
 from worker_agent.loop.link import Backoff, Clock, Link
 from worker_agent.loop.looping import Loop, do_all
 from worker_agent.loop.membership import Membership
-from worker_agent.loop.pulse import HoardWatch, StallWatch
+from worker_agent.loop.pulse import StallWatch
 from worker_agent.loop.reporting import Reporter
 from worker_agent.loop.shared import Pace, Shared
 from worker_agent.loop.tally import Tally
@@ -83,7 +85,7 @@ class Parts:
         on_stall: Callable[[], None],
     ) -> None:
         self.terms = Terms(membership.incarnation)
-        self.appetite = Appetite(settings.slots, settings.prefetch)
+        self.appetite = Appetite(settings.slots, settings.prefetch, shared.clock)
         self.tally = Tally()
         self.fetchers = Crew("fetcher", FETCHERS)
         self.uploaders = Crew("uploader", UPLOADERS)
@@ -95,7 +97,7 @@ class Parts:
             inline_max_bytes=self.terms.inline_max_bytes,
         )
         self.fetcher = BlobFetcher(shared, cache)
-        shared.ledger.on_close = self.fetcher.release
+        shared.ledger.on_close = self._let_go
         courier = Courier(shared, membership)
         self.executor = make_executor(finisher.done)
         self.brakes = Brakes(shared.ledger, self.executor)
@@ -111,25 +113,30 @@ class Parts:
             terms=self.terms,
             on_drain=on_drain,
         )
+        self.hoard = HoardWatch(shared, self.executor, self.brakes, self.appetite, self.tally, settings.slots)
         self.watches = self._make_watches(settings, shared, on_stall)
         new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s)
         self.loops = (
             new_loop("contract", self.contracting.step),
             new_loop("report", self.reporter.step),
+            new_loop("hoard", self.hoard.step, pause_s=lambda: LOOK_S),
             new_loop("pulse", self.pulse, pause_s=lambda: self.heartbeat.tick_s),
         )
 
     def _make_watches(
         self, settings: Settings, shared: Shared, on_stall: Callable[[], None]
     ) -> dict[str, Callable[[], None]]:
-        hoard = HoardWatch(shared.ledger, self.executor, self.brakes, self.appetite, shared.clock)
         stall = StallWatch(self.contracting, settings.stall_exit_s, shared.clock, on_stall)
         return {
             "heartbeat": self.heartbeat.tick,
-            "watch for stuck jobs": hoard.tick,
             "watch the contract loop": stall.tick,
             "log sums": self.tally.tick,
         }
+
+    def _let_go(self, refs: Sequence[LeaseRef]) -> None:
+        """Forget about jobs that are not held any more."""
+        self.appetite.let_go(refs)
+        self.fetcher.release(refs)
 
     def pulse(self) -> None:
         """Look after leases and loops; called about every second."""

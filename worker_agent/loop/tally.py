@@ -25,12 +25,8 @@ class Tally:
 
     def note_contract(self, jobs: Sequence[LeasedJob]) -> None:
         """Log which jobs came, or count them."""
-        with self._lock:
-            self._lines += 1
-            if self._lines > LINES_MAX:
-                self._more["contracted"] += len(jobs)
-                return
-        log.info("contracted", jobs=" ".join(str(int(job.job)) for job in jobs))
+        if self._may_log("contracted", len(jobs)):
+            log.info("contracted", jobs=" ".join(str(int(job.job)) for job in jobs))
 
     def note_ends(self, outcomes: Sequence[Outcome]) -> None:
         """Log how jobs ended, or count them."""
@@ -41,12 +37,24 @@ class Tally:
         for outcome in outcomes[:lines]:
             _log_end(outcome)
 
+    def note_hand_back(self, jobs: int) -> None:
+        """Log how many jobs were handed back because they had to wait, or count them."""
+        if jobs and self._may_log("handed_back", jobs):
+            log.info("handed back jobs that had to wait", jobs=jobs)
+
     def tick(self) -> None:
         """Log what was only counted, and start anew; called about every second."""
         with self._lock:
             more, self._more, self._lines = self._more, Counter(), 0
         if more:
             log.info("more jobs", **more)
+
+    def _may_log(self, what: str, jobs: int) -> bool:
+        with self._lock:
+            self._lines += 1
+            if self._lines > LINES_MAX:
+                self._more[what] += jobs
+            return self._lines <= LINES_MAX
 
 
 def _log_end(outcome: Outcome) -> None:

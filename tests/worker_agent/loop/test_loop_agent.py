@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from fake_control_server import not_a_server, unreachable
+from lessons import teach
 
 from piecework.client import Refused
 from piecework.protocol.states import JobState
@@ -52,7 +53,7 @@ def test_full_agent_polls_as_soon_as_there_is_room(running, server):
 
 def test_drain_finishes_what_runs_and_hands_back_the_rest(running, server):
     agent = running(prefetch=4, drain_timeout_s=10)
-    agent.parts.appetite.observe(0.001)
+    teach(agent.parts.appetite, 0.001)
     executor = agent.parts.executor
     jobs = [server.add_job(b"in") for _ in range(4)]
     assert executor.wait_for(4)

@@ -15,7 +15,7 @@ def step(agent):
 
 def poll_open(agent):
     """Put the contract loop inside a long poll, as far as the ledger knows."""
-    assert agent.ledger.next_errand(agent.parts.appetite.wish(), 0.0).polls
+    assert agent.ledger.next_errand(agent.parts.appetite.wish, 0.0).polls
 
 
 def report(agent):

@@ -41,7 +41,7 @@ class Storm:
 
     def report(self):
         """Let some jobs end during a long poll, if one would be opened now."""
-        errand = self.agent.ledger.next_errand(self.agent.parts.appetite.wish(), 0.0)
+        errand = self.agent.ledger.next_errand(self.agent.parts.appetite.wish, 0.0)
         if errand is None:
             return
         self.agent.ledger.put_back(errand.outcomes)

@@ -138,7 +138,7 @@ def test_node_that_cannot_run_guests_holds_one_job_at_a_time_until_one_has_run(a
 
 
 def test_bug_with_a_result_hands_the_job_back(agent, executor, server, job, log):
-    agent.parts.appetite.observe = lambda _: 1 / 0
+    agent.parts.appetite.observe = lambda _ref, _wall_s: 1 / 0
     executor.finish(job)
     assert outcome_of(agent, server, job).state is JobState.ENQUEUED
     assert "bug" in [line["event"] for line in log]

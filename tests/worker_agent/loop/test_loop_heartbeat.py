@@ -7,7 +7,6 @@ from hand_executor import result
 from piecework.client import Invalid
 from piecework.protocol.states import JobState
 from worker_agent.loop.heartbeat import UNSENT_LOG_BYTES
-from worker_agent.loop.pulse import PATIENCE_S
 
 
 @pytest.fixture
@@ -238,49 +237,6 @@ def test_one_broken_watch_does_not_stop_the_others(agent, server, clock, log):
     beat(agent, clock)
     assert len(server.sent("heartbeat")) == 1
     assert [line["step"] for line in log if line["event"] == "step failed"] == ["broken"]
-
-
-def test_jobs_stuck_behind_long_ones_are_handed_back(agent, executor, server, clock):
-    agent.parts.appetite.observe(0.001)
-    jobs = contract(agent, server, 4)
-    agent.parts.pulse()
-    clock.pass_s(PATIENCE_S)
-    agent.parts.pulse()
-    assert executor.jobs == jobs[:2]
-    agent.parts.contracting.step()
-    assert server.states() == [JobState.RUNNING] * 2 + [JobState.ENQUEUED] * 2
-    assert [server.jobs[job].attempts for job in jobs] == [1, 1, 0, 0]
-    agent.parts.contracting.step()
-    assert executor.jobs == jobs[:2], "they are not leased again at once"
-
-
-def test_jobs_that_turn_out_to_be_long_are_not_hoarded(agent, executor, server, clock):
-    agent.parts.appetite.observe(0.001)
-    jobs = contract(agent, server, 6)
-    executor.finish(executor.jobs[0], wall_s=30.0)
-    agent.parts.pulse()
-    assert executor.jobs == jobs[1:3]
-    agent.parts.contracting.step()
-    assert server.states().count(JobState.ENQUEUED) == 3
-
-
-def test_jobs_that_wait_for_a_guest_process_to_start_are_kept(agent, executor, server, clock):
-    executor.slots = 0
-    jobs = contract(agent, server, 2)
-    for _ in range(3):
-        clock.pass_s(PATIENCE_S)
-        agent.parts.pulse()
-    assert executor.jobs == jobs
-
-
-def test_jobs_that_move_on_are_kept(agent, executor, server, clock):
-    agent.parts.appetite.observe(0.001)
-    jobs = contract(agent, server, 4)
-    for _ in range(2):
-        clock.pass_s(PATIENCE_S * 0.9)
-        executor.finish(executor.jobs[0])
-        agent.parts.pulse()
-    assert executor.jobs == jobs[2:]
 
 
 def test_dead_contract_loop_ends_the_process(agent, clock, log):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from fake_control_server import digest, not_a_server, unreachable
+from lessons import teach
 
 from piecework.client import Busy, Refused
 from piecework.protocol.codes import ErrorKind
@@ -62,7 +63,7 @@ def test_code_is_fetched_once_for_all_jobs_that_need_it(agent, executor, server)
 
 
 def test_jobs_are_run_in_the_order_of_the_contract(agent, executor, server):
-    agent.parts.appetite.observe(0.001)
+    teach(agent.parts.appetite, 0.001)
     jobs = [server.add_job(b"in") for _ in range(6)]
     step(agent)
     assert executor.wait_for(6)

@@ -5,7 +5,7 @@ import pytest
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.loop.ledger import ROOM_MAX, Ledger, Wish
+from worker_agent.loop.ledger import ROOM_MAX, Ledger, Wish, hand_back
 from worker_agent.loop.outbox import ref_of
 
 
@@ -22,8 +22,10 @@ def ledger():
     return Ledger()
 
 
-def errand(ledger, capacity=2, refill=1, linger_s=0.0, timeout_s=0.0):
-    return ledger.next_errand(Wish(capacity, refill, linger_s), timeout_s)
+def errand(ledger, capacity=2, timeout_s=0.0, **wish):
+    """All jobs run at once, unless ``slots`` says how many do."""
+    wish = Wish(capacity, **{"slots": capacity, "first": capacity, **wish})
+    return ledger.next_errand(lambda: wish, timeout_s)
 
 
 def test_empty_ledger_asks_for_as_many_jobs_as_it_may_hold(ledger):
@@ -199,9 +201,7 @@ def test_outcome_lingers_until_a_refill_is_due_and_rides_on_it(ledger):
 def test_a_poll_waits_for_the_outcome_of_a_quick_job_and_carries_it(ledger):
     ledger.admit([ref(1)])
     found = []
-    waiter = threading.Thread(
-        target=lambda: found.append(ledger.next_errand(Wish(4, patience_s=5.0), timeout_s=5.0))
-    )
+    waiter = threading.Thread(target=lambda: found.append(errand(ledger, 4, patience_s=5.0, timeout_s=5.0)))
     waiter.start()
     ledger.end(outcome(ref(1)))
     waiter.join(5)
@@ -211,7 +211,7 @@ def test_a_poll_waits_for_the_outcome_of_a_quick_job_and_carries_it(ledger):
 
 def test_a_poll_does_not_wait_for_ever_for_a_job_that_takes_longer(ledger):
     ledger.admit([ref(1)])
-    assert ledger.next_errand(Wish(4, patience_s=0.001), timeout_s=0.0).polls
+    assert errand(ledger, 4, patience_s=0.001).polls
 
 
 def test_outcome_does_not_linger_for_ever(ledger):
@@ -323,3 +323,93 @@ def test_every_outcome_is_delivered_once_with_many_threads_at_work(ledger):
     for thread in workers + carriers:
         thread.join(5)
     assert sorted(delivered) == list(range(total))
+
+
+def test_request_waits_at_the_server_only_while_a_slot_is_idle(ledger):
+    ledger.admit([ref(1)])
+    assert errand(ledger, 8, slots=2).polls
+    ledger.end_poll()
+    ledger.admit([ref(2)])
+    ledger.note_plenty()
+    found = errand(ledger, 8, slots=2)
+    assert (found.room, found.polls) == (6, False)
+
+
+def test_poll_asks_for_a_few_jobs_for_each_idle_slot(ledger):
+    assert errand(ledger, 100, slots=3, first=4).room == 12
+    ledger.admit([ref(1)])
+    assert errand(ledger, 100, slots=3, first=4).room == 8
+    assert errand(ledger, 6, slots=3, first=4).room == 5
+
+
+def test_server_that_had_no_more_jobs_is_asked_again_when_a_job_has_ended(ledger):
+    ledger.admit([ref(1), ref(2), ref(3)])
+    assert errand(ledger, 8, slots=2).room == 5
+    assert errand(ledger, 8, slots=2) is None
+    ledger.end(outcome(ref(1)))
+    assert errand(ledger, 8, slots=2).room == 6
+
+
+def test_server_that_gave_all_that_was_asked_for_is_asked_again_at_once(ledger):
+    ledger.admit([ref(1), ref(2), ref(3)])
+    assert errand(ledger, 8, slots=2).room == 5
+    ledger.note_plenty()
+    assert errand(ledger, 8, slots=2).room == 5
+
+
+def test_job_that_is_handed_back_is_no_reason_to_ask_for_others(ledger):
+    ledger.admit([ref(n) for n in range(5)])
+    ledger.hold_off()
+    ledger.end(*[hand_back(ref(n)) for n in (3, 4, 9)])
+    found = errand(ledger, 8, slots=2)
+    assert ([o.state for o in found.outcomes], found.room) == ([JobState.ENQUEUED] * 2, 0)
+    assert errand(ledger, 8, slots=2) is None
+    ledger.end(outcome(ref(0)))
+    assert errand(ledger, 8, slots=2).room == 6
+
+
+def test_idle_slot_is_filled_though_the_others_hold_off(ledger):
+    ledger.admit([ref(1), ref(2)])
+    ledger.hold_off()
+    ledger.forget(ref(1))
+    assert errand(ledger, 8, slots=2).polls
+
+
+def test_what_is_handed_back_does_not_linger(ledger):
+    ledger.admit([ref(n) for n in range(4)])
+    ledger.end(outcome(ref(1)))
+    found, thread = wait_for_errand(ledger, capacity=4, slots=2, refill=4, linger_s=60.0)
+    ledger.end(hand_back(ref(2)))
+    thread.join(5)
+    assert [o.job for o in found[0].outcomes] == [1, 2]
+
+
+def test_outcomes_gather_while_all_slots_are_busy_and_the_server_has_no_jobs(ledger):
+    ledger.admit([ref(n) for n in range(4)])
+    errand(ledger, 8, slots=2)
+    ledger.end(outcome(ref(0)))
+    found, thread = wait_for_errand(ledger, capacity=8, slots=2, gather_s=60.0)
+    ledger.end(outcome(ref(1)))
+    ledger.end(outcome(ref(2)))
+    thread.join(5)
+    assert [o.job for o in found[0].outcomes] == [0, 1, 2]
+
+
+def test_outcome_does_not_gather_when_the_server_probably_has_jobs(ledger):
+    ledger.admit([ref(n) for n in range(4)])
+    ledger.note_plenty()
+    ledger.end(outcome(ref(0)))
+    found, thread = wait_for_errand(ledger, capacity=8, slots=2, gather_s=60.0)
+    thread.join(5)
+    assert [o.job for o in found[0].outcomes] == [0]
+
+
+def test_backlog_wakes_who_waits_for_it(ledger):
+    assert not ledger.wait_for_more_than(1, 0.0)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(ledger.wait_for_more_than(1, 60.0)))
+    thread.start()
+    ledger.admit([ref(1)])
+    ledger.admit([ref(2)])
+    thread.join(5)
+    assert found == [True]

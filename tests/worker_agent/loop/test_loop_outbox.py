@@ -77,7 +77,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=batches, capacity=st.integers(1, 9))
     def exchange(self, capacity):
-        found = self.ledger.next_errand(Wish(capacity), 0.0)
+        found = self.ledger.next_errand(lambda: Wish(capacity, slots=capacity), 0.0)
         if found is None:
             assert not self.waiting
             assert len(self.open) >= capacity

@@ -1,0 +1,23 @@
+"""Leased jobs, and an appetite that has seen some."""
+
+import itertools
+
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, LeasedJob, Limits
+from worker_agent.loop.outbox import ref_of
+
+numbers = itertools.count(1)
+
+
+def leased_job(**fields):
+    given = {"job": Id(next(numbers)), "lease": "lease", "lease_s": 15.0, "attempt": 1, "lambda_": Id(1)}
+    return LeasedJob(**{**given, "input": Content(id=Id(0)), "limits": Limits(), **fields})
+
+
+def teach(appetite, *walls_s, lambda_=1):
+    """Let jobs of a lambda come with one contract, and end after these times."""
+    jobs = [leased_job(lambda_=Id(lambda_)) for _ in walls_s]
+    appetite.take_up(jobs)
+    for job, wall_s in zip(jobs, walls_s, strict=True):
+        appetite.observe(ref_of(job), wall_s)
+        appetite.let_go([ref_of(job)])
