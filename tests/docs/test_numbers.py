@@ -15,10 +15,9 @@ from server.serving import CONNECTIONS_PER_WAITER, FILES_MAX, STOP_TIMEOUT_S
 from server.settings import Settings
 from server.store.database import READERS
 from worker_agent.executor import COMPILED_BYTES, Executor
-from worker_agent.loop.appetite import LONG_S, WORK_AHEAD_S
+from worker_agent.loop.appetite import STUCK_S, WORK_AHEAD_S
 from worker_agent.loop.heartbeat import INTERVAL_MAX_S
 from worker_agent.loop.link import Backoff as AgentBackoff
-from worker_agent.loop.pulse import PATIENCE_S
 from worker_agent.loop.tally import LINES_MAX
 from worker_agent.runtimes.sandbox import TABLE_ELEMENTS, TABLES
 from worker_agent.settings import Settings as AgentSettings
@@ -44,8 +43,7 @@ SENTENCES = {
         f"| {LIMITS}, not counted |",
         f"| {Backoff().kind}, {Backoff().base_s:g} s, {Backoff().cap_s:g} s |",
         f"work for about {WORK_AHEAD_S * 1000:g} ms",
-        f"none for jobs of more than {LONG_S:g} s",
-        f"wait in an agent for more than {PATIENCE_S:g} s",
+        f"nothing has ended in the agent for {STUCK_S * 1000:g} ms",
         f"growing pauses, {default_of(AgentBackoff, 'cap_s'):g} s at most",
     ],
     "docs/protocol.md": [

@@ -1,5 +1,6 @@
 """How many jobs to hold: enough that no slot waits for the network, few enough that nobody hoards."""
 
+import math
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
@@ -35,34 +36,34 @@ GATHER_S = 0.02
 """How long an outcome may wait for others while all slots are busy, and the server has no jobs anyway."""
 DRAG_JOBS = 64
 """The drag is that of about so many jobs, the newest."""
-DRAG_MAX = 10.0
 STUCK_S = 0.1
 """Jobs that wait are stuck when none has ended for so long, or for twice as long as one takes if that is more."""
 
 
 class Drag:
-    """By how much longer a job occupies its slot than it runs: reports travel, and others use the same cores."""
+    """By how much longer a job occupies its slot than it runs: reports travel, and other slots may be taken."""
 
     def __init__(self, slots: int, clock: Clock) -> None:
         self._slots = slots
         self._clock = clock
         self._ended_at: float | None = None
         """When the last job ended, if there was one for its slot."""
-        self._ran_s = self._took_s = 0.0
-        """Sums in which older jobs count less and less."""
+        self._jobs = 0
+        self._mean_s = 0.0
 
     @property
-    def factor(self) -> float:
-        """1 while nothing is known."""
-        return max(1.0, min(DRAG_MAX, self._took_s / self._ran_s)) if self._ran_s else 1.0
+    def each_s(self) -> float:
+        """That time, for one job; 0 while nothing is known."""
+        return max(0.0, self._mean_s)
 
     def learn(self, wall_s: float, *, is_busy: bool) -> None:
         """Take in a job that has just ended. ``is_busy``: there is another for its slot."""
         now = self._clock()
         if self._ended_at is not None and wall_s <= WORK_AHEAD_S:
-            kept = 1 - 1 / DRAG_JOBS
-            self._ran_s = self._ran_s * kept + max(wall_s, 1e-6)
-            self._took_s = self._took_s * kept + (now - self._ended_at) * self._slots
+            self._jobs += 1
+            newest_s = min((now - self._ended_at) * self._slots - wall_s, WORK_AHEAD_S)
+            # Reports come by the batch: only the mean of many tells something.
+            self._mean_s += (newest_s - self._mean_s) * max(1 / DRAG_JOBS, 1 / self._jobs)
         self._ended_at = now if is_busy else None
 
 
@@ -142,8 +143,8 @@ class Appetite:
         Only what is known counts: jobs of a lambda that never ran may be short.
         """
         with self._lock:
-            drag = self._drag.factor
-            known = [usual.mean_s * drag for id_ in self._held.values() if (usual := self._usual.get(id_))]
+            drag_s = self._drag.each_s
+            known = [usual.mean_s + drag_s for id_ in self._held.values() if (usual := self._usual.get(id_))]
         ahead = self._slots * WORK_AHEAD_S * len(known) / max(sum(known), 1e-6)
         return len(known) - self._slots - int(ahead) if len(known) > self._slots + 2 * ahead else 0
 
@@ -164,7 +165,7 @@ class Appetite:
         return Wish(
             self._slots + ahead,
             slots=self._slots,
-            refill=max(1, int(ahead * REFILL_SHARE)),
+            refill=max(1, math.ceil(ahead * REFILL_SHARE)),
             first=1 + min(FIRST_AHEAD, each),
             linger_s=LINGER_S,
             gather_s=GATHER_S,
@@ -177,7 +178,7 @@ class Appetite:
         if not jobs:
             return LONG_S
         runs_s = sum(n * self._usual.get(id_, self._newcomer).mean_s for id_, n in self._last.items()) / jobs
-        return runs_s * self._drag.factor
+        return runs_s + self._drag.each_s
 
     def _find_ahead(self, mean_s: float) -> int:
         """Return how many jobs to hold ahead, per slot."""

@@ -3,7 +3,6 @@ from lessons import leased_job, teach
 
 from worker_agent.loop.appetite import (
     BYTES_AHEAD,
-    DRAG_MAX,
     LAMBDAS_MAX,
     LONG_S,
     STUCK_S,
@@ -211,7 +210,15 @@ def test_pauses_between_jobs_are_no_drag(clock):
     assert ahead(appetite) == round(WORK_AHEAD_S / 0.001)
 
 
-def test_drag_is_bounded(clock):
+def test_one_long_gap_is_not_taken_for_the_rule(clock):
     appetite = Appetite(1, 200, clock)
-    end_at(appetite, clock, [leased_job() for _ in range(50)], every_s=60.0, wall_s=0.001)
-    assert ahead(appetite) == int(WORK_AHEAD_S / (DRAG_MAX * 0.001))
+    end_at(appetite, clock, [leased_job() for _ in range(50)], every_s=0.001, wall_s=0.001)
+    end_at(appetite, clock, [leased_job() for _ in range(2)], every_s=60.0, wall_s=0.001)
+    assert ahead(appetite) >= 20
+
+
+def test_what_short_jobs_lose_on_their_way_does_not_make_other_lambdas_long(clock):
+    appetite = Appetite(1, 200, clock)
+    end_at(appetite, clock, [leased_job() for _ in range(50)], every_s=0.0005, wall_s=0.0001)
+    teach(appetite, 0.01, lambda_=2)
+    assert ahead(appetite) == pytest.approx(WORK_AHEAD_S / 0.0104, abs=1)
