@@ -22,6 +22,8 @@ STALLED = 70
 """Exit code of an agent whose contract loop is dead (EX_SOFTWARE of sysexits.h)."""
 KILL_S = 3.0
 """How long ending the guests may take."""
+END_POLL_TRIES, END_POLL_S = 5, 0.5
+"""So often the server is told that a poll shall end, seconds between: the poll may have been on its way."""
 DELIVER_S = 5.0
 """How long the last outcomes may take to reach the server."""
 
@@ -152,11 +154,14 @@ class Agent:
             raise ServerAwayError(describe(error)) from error
 
     def _end_poll(self) -> None:
-        """Tell a server that holds a poll of ours that we want nothing."""
-        if self.ledger.polling:
-            nothing = ContractRequest(max=0, timeout=0, incarnation=self.membership.incarnation)
+        """Tell a server that holds a poll of ours that we want nothing; again if the poll arrived only then."""
+        nothing = ContractRequest(max=0, timeout=0, incarnation=self.membership.incarnation)
+        for _ in range(END_POLL_TRIES):
+            if not self.ledger.polling:
+                return
             with contextlib.suppress(ClientError):
                 self.shared.pulse_server.contract(self.membership.worker_id, nothing)
+            self.ledger.wait_until_no_poll(END_POLL_S)
 
     def _finish_running(self) -> None:
         if not self.ledger.wait_until_idle(self._settings.drain_timeout_s):

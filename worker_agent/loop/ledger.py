@@ -241,6 +241,10 @@ class Ledger:
         """Wait until no job is open; False: that took too long."""
         return self._wait(lambda: not self._open, timeout_s)
 
+    def wait_until_no_poll(self, timeout_s: float) -> bool:
+        """Wait until a closed ledger has no open poll; False: that took too long."""
+        return self._wait(lambda: not self._polling, timeout_s)
+
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Wait until no lease is held and no poll can bring one; False: that took too long."""
         return self._wait(lambda: not self._open and not self._outbox and not self._polling, timeout_s)

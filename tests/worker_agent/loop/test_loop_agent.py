@@ -107,6 +107,24 @@ def test_every_step_of_the_end_survives_the_failure_of_the_one_before(running, s
     ]
 
 
+def test_poll_that_was_on_its_way_when_it_was_ended_is_ended_again(running, server):
+    agent = running()
+    assert server.wait_for(is_polling(agent))
+    handle, ends = server._contract, []
+
+    def overlook_the_first(worker, message):
+        if not message.max:
+            ends.append(message)
+            if len(ends) == 2:
+                server.release_polls()
+        return handle(worker, message)
+
+    server._contract = overlook_the_first
+    agent.ask_to_stop("SIGTERM")
+    agent.thread.join(3)
+    assert not agent.thread.is_alive(), "it did not sit out its poll"
+
+
 def test_job_given_by_the_last_poll_is_handed_back(running, server):
     agent = running()
     assert server.wait_for(is_polling(agent))
