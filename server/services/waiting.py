@@ -4,6 +4,7 @@ Each waiting request has a lock of its own, so that an event wakes exactly the r
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -87,8 +88,8 @@ class Waiters(_Register):
                 self._count -= 1
                 self._parked.pop(waiter, None)
 
-    def wake(self, lane: Lane, jobs: int) -> None:
-        """Wake one waiter for each of ``jobs`` new jobs of a lane, those who wait longest first."""
+    def wake(self, lane: Lane, jobs: int) -> int:
+        """Wake one waiter for each of ``jobs`` new jobs of a lane, those who wait longest first. Returns how many."""
         with self._lock:
             chosen: list[Waiter] = []
             for waiter, (_, admits) in self._parked.items():
@@ -99,6 +100,7 @@ class Waiters(_Register):
             for waiter in chosen:
                 del self._parked[waiter]
                 waiter.wake()
+            return len(chosen)
 
     def dismiss(self, worker_id: int) -> None:
         """End the waits of a worker without a job."""
@@ -149,13 +151,16 @@ class JobWatch(_Register):
         if not waiting:
             del self._watched[id_]
 
-    def wake(self, states: Mapping[int, JobState]) -> None:
-        """Wake those whom it concerns that these jobs are in these states now."""
+    def wake(self, states: Mapping[int, JobState]) -> int:
+        """Wake those whom it concerns that these jobs are in these states now. Returns how many."""
+        woken = 0
         with self._lock:
             for id_ in self._watched.keys() & states.keys():
                 for waiter, concerns in self._watched[id_].items():
                     if concerns(id_, states[id_]):
                         waiter.wake()
+                        woken += 1
+        return woken
 
     def watched(self) -> list[int]:
         """Return the jobs that somebody waits for."""
@@ -208,9 +213,11 @@ class Bell:
 
     def wake(self, changes: Changes) -> None:
         """Do what ``ring`` does, for this server alone."""
-        self.watch.wake(changes.jobs)
+        woken = self.watch.wake(changes.jobs)
         if changes.enqueued and len(self.waiters):
             with self._database.read() as connection:
                 known = lanes.find_lanes(connection, changes.enqueued)
             for lane in known:
-                self.waiters.wake(lane, changes.enqueued[lane.id])
+                woken += self.waiters.wake(lane, changes.enqueued[lane.id])
+        if woken:
+            time.sleep(0)  # somebody waits for what they do next, and only one thread at a time runs
