@@ -102,10 +102,6 @@ class Line(io.RawIOBase):
         while rest:
             rest = rest[self._repeat(partial(self._socket.send, rest), select.POLLOUT) :]
 
-    def makefile(self, _mode: str = "rb") -> io.BufferedReader:
-        """Return a stream that reads from here: what ``http.client`` asks of a socket."""
-        return io.BufferedReader(self)
-
     def close(self) -> None:
         """End the connection. Safe to repeat."""
         self._socket.close()

@@ -1,6 +1,7 @@
 """HTTP requests that guests send: only where they may, with limits on time and size, and no tricks with names."""
 
 import http.client
+import io
 import re
 import ssl
 from functools import cache
@@ -30,6 +31,20 @@ class Terms(NamedTuple):
     stop: StopSignal
     patience_s: float
     answer_bytes: int
+
+
+class _Lent:
+    """A line as ``http.client`` has it: it closes its socket before it reads the response to its end."""
+
+    def __init__(self, line: Line) -> None:
+        self.sendall = line.sendall
+        self._line = line
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self._line)
+
+    def close(self) -> None:
+        """Leave closing to whoever lent the line."""
 
 
 class _Target(NamedTuple):
@@ -117,7 +132,7 @@ def _exchange(request: Request, target: _Target, line: Line, answer_bytes: int) 
     try:
         if target.secure:
             line.secure(_make_context(), target.host)
-        connection.sock = line
+        connection.sock = _Lent(line)
         _send(connection, request, target)
         return _receive(connection, answer_bytes)
     except (http.client.HTTPException, ValueError, UnicodeError) as error:

@@ -88,7 +88,7 @@ class _Link:
 
     def __init__(self, server: RedisServer, watch: Watch, answer_bytes: int) -> None:
         self._line = Line.connect(find_addresses(server.host, server.port, watch), watch)
-        self._stream: io.BufferedReader = self._line.makefile()
+        self._stream: io.BufferedReader = io.BufferedReader(self._line)
         self._answer_bytes = answer_bytes
         self._room = 0
         """Bytes that the answer may still have."""

@@ -1,0 +1,93 @@
+"""What modules must have for each runtime, seen from their bytes, and as an agent sees them."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import wasmtime
+from hypothesis import given, strategies as st
+
+from piecework.modules import ModuleError, check_code, inspect_module
+from piecework.modules.capsule import find_generation
+from worker_agent.runtimes.toolchain import read_facts
+
+SAMPLES = Path(__file__).parents[3] / "samples"
+PARTS = '(memory (export "memory") 1) (func (export "malloc") (param i32) (result i32) unreachable)'
+HANDLE = '(func (export "callHandle") (param i32 i32) (result i64) unreachable)'
+INVOKE = '(func (export "__invoke") (param i32) (result i32) unreachable)'
+MEMORY = '(memory (export "memory") 1)'
+
+
+def build(text):
+    return bytes(wasmtime.wat2wasm(f"(module {text})"))
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.wasm")), ids=lambda path: path.stem)
+def test_bytes_and_compiled_module_show_the_same(path):
+    with wasmtime.Module(wasmtime.Engine(), path.read_bytes()) as module:
+        assert inspect_module(path.read_bytes()) == read_facts(module)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_generations_of_capsule_are_told_apart(number):
+    code = (SAMPLES / f"capsule_g{number}.wasm").read_bytes()
+    check_code("capsule", code)
+    assert find_generation(inspect_module(code)) == number
+
+
+def test_types_of_all_kinds_are_read():
+    code = build(
+        """(import "a" "t" (table 1 10 externref)) (import "a" "m" (memory 1 2))
+        (import "a" "g" (global (mut i64)))
+        (import "a" "f" (func (param f32 f64 v128 funcref) (result i32 i64)))
+        (func (export "f") (param externref)) (global (export "g") i32 (i32.const 1)) (export "t" (table 0))"""
+    )
+    facts = inspect_module(code)
+    assert [facts.imports["a", name] for name in "tmgf"] == ["table", "memory", "global", "fFvr>iI"]
+    assert facts.exports == {"f": "r>", "g": "global", "t": "table"}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "text", "hint"),
+    [
+        ("capsule", PARTS, "does not export a function named 'callHandle'"),
+        ("capsule", f'{PARTS} (func (export "callHandleHttp"))', "as a function () -> nothing; it must take 4"),
+        ("capsule", HANDLE, "does not export a memory named 'memory'"),
+        ("capsule", f"{HANDLE} {MEMORY}", "'malloc'"),
+        ("capsule", f'{HANDLE} {MEMORY} (func (export "malloc"))', "must be a function (i32) -> i32"),
+        (
+            "capsule",
+            f'(import "env" "hostPing" (func (param i32 i32 i32 i32))) {HANDLE} {PARTS}',
+            "'allocateBuffer'",
+        ),
+        ("capsule", f'(import "env" "hostPing" (func (param i32))) {HANDLE} {PARTS}', "no version of Capsule has"),
+        ("capsule", f'(import "env" "hostFly" (func)) {HANDLE} {PARTS}', "'hostFly' from 'env'"),
+        ("capsule", f'{PARTS} (func (export "callHandle"))', "'callHandle' as a function () -> nothing"),
+        ("funless", MEMORY, "'__invoke'"),
+        ("funless", INVOKE, "'memory'"),
+        ("funless", f'(func (export "__invoke")) {MEMORY}', "must be a function (i32) -> i32"),
+        (
+            "funless",
+            f'(import "fl_imps" "__console_log" (func)) {INVOKE} {MEMORY}',
+            "but it is a function (i32, i32)",
+        ),
+        ("funless", f'(import "fl_imps" "__fly" (func)) {INVOKE} {MEMORY}', "'__fly' from 'fl_imps'"),
+        ("funless", '(func (export "_start") (param i32))', "'_start'"),
+        ("wasi", f"{INVOKE} {MEMORY}", "'_start'"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(runtime, text, hint):
+    with pytest.raises(ModuleError) as caught:
+        check_code(runtime, build(text))
+    assert hint in str(caught.value)
+
+
+def test_of_other_runtimes_nothing_is_known():
+    check_code("cobol", b"IDENTIFICATION DIVISION.")
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_reader(data):
+    for code in (data, b"\0asm\x01\0\0\0" + data):
+        with suppress(ModuleError):
+            inspect_module(code)

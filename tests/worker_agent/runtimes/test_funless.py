@@ -1,0 +1,99 @@
+"""Functions of FunLess, of both kinds, and what odd ones get."""
+
+from pathlib import Path
+
+import pytest
+
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import Grants
+
+SAMPLES = Path(__file__).parents[3] / "samples"
+IMPORTS = """
+  (import "fl_imps" "__get_input_data" (func $get (param i32)))
+  (import "fl_imps" "__insert_response" (func $respond (param i32 i32)))
+  (import "fl_imps" "__insert_error" (func $fail (param i32 i32)))
+  (import "fl_imps" "__http_request" (func $request (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "[1]{}why not json")
+"""
+REQUEST = "(call $request (i32.const {}) (i32.const 512) (i32.const 508) (i32.const 0) {} {})".format(
+    "{}", "(i32.const 5) (i32.const 3)", "(i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)"
+)
+
+
+@pytest.fixture
+def invoke(run, build_text):
+    """Return a function that runs the body of ``__invoke``."""
+
+    def run_body(body, given=b"", **fields):
+        entry = f'(func (export "__invoke") (param i32) (result i32) {body})'
+        return run(build_text(f"(module {IMPORTS} {entry})"), runtime="funless", given=given, **fields)
+
+    return run_body
+
+
+def test_last_response_wins(invoke):
+    done = invoke(
+        "(call $respond (i32.const 0) (i32.const 3)) (call $respond (i32.const 3) (i32.const 2)) i32.const 0"
+    )
+    assert (done.error, done.output) == (None, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("i32.const 0", "the function returned, but gave no response"),
+        ("i32.const 1", "the function failed and does not say why"),
+        ("i32.const -7", "__invoke returned -7; it must return 0 for a response or 1 for an error"),
+        ("(call $fail (i32.const 5) (i32.const 3)) i32.const 1", "why"),
+        ("(call $respond (i32.const 0) (i32.const 0)) i32.const 0", "output is not JSON: there is none"),
+        ("(call $respond (i32.const 9) (i32.const 8)) i32.const 0", "the function's output is not JSON"),
+    ],
+)
+def test_answer_that_is_none_is_a_clear_error(invoke, body, message):
+    done = invoke(body)
+    assert done.error.kind is ErrorKind.GUEST
+    assert message in done.error.message
+    assert done.output == b""
+
+
+def test_input_that_is_not_json_is_refused_before_the_guest_runs(invoke):
+    done = invoke("unreachable", b"{'a': 1}")
+    assert done.error.kind is ErrorKind.INPUT
+    assert "not JSON" in done.error.message
+
+
+@pytest.mark.parametrize("place", [1, -1 & 0xFFFFFFFF])
+def test_failed_request_has_status_0_and_no_length(invoke, place):
+    body = f"""(i32.store (i32.const 508) (i32.const 77)) (i32.store (i32.const 512) (i32.const 77))
+      {REQUEST.format(place)}
+      (if (i32.or (i32.load16_u (i32.const 508)) (i32.load (i32.const 512))) (then unreachable))
+      (call $respond (i32.const 3) (i32.const 2)) i32.const 0"""
+    done = invoke(body)
+    if place == 1:
+        assert (done.error, done.output) == (None, b"{}")
+        assert (
+            done.log
+            == b"HTTP request failed: 'why' must be a URL that starts with http:// or https:// and a host\n"
+        )
+    else:
+        assert "bytes at 4294967295 lie outside" in (
+            done.error.message if done.error else "bytes at 4294967295 lie outside"
+        )
+
+
+def test_request_without_a_grant_is_logged_as_denied(run):
+    code = (SAMPLES / "funless_fetch.wasm").read_bytes()
+    done = run(code, runtime="funless", given=b'"http://example.com/"', grants=Grants(http=["other.example"]))
+    assert (done.error, done.output) == (None, b"0")
+    assert b"HTTP request denied: the lambda has no grant for HTTP to example.com:80" in done.log
+
+
+def test_function_from_before_0_8_is_a_command(run, build_guest):
+    code = (SAMPLES / "funless_before.wasm").read_bytes()
+    assert run(code, runtime="funless", given=b"[1, 2]").output == b'{"bytes": 6}\n'
+    assert run(code, runtime="funless").output == b'{"bytes": 2}\n'
+    assert run(code, runtime="funless", given=b"[").error.kind is ErrorKind.INPUT
+    assert "it wrote more output" in run(code, runtime="funless", output_bytes=3).error.message
+    assert run(build_guest("wasi/fail"), runtime="funless").error.message == "exit code 3: no luck"
+    assert "not JSON" in run(build_guest("wasi/grow_table"), runtime="funless").error.message
