@@ -89,7 +89,7 @@ class Waiters(_Register):
                 self._parked.pop(waiter, None)
 
     def wake(self, lane: Lane, jobs: int) -> int:
-        """Wake a waiter for each of ``jobs`` new jobs of a lane, those who wait longest first. Returns how many."""
+        """Wake a waiter for each of ``jobs`` new jobs of a lane, longest waiting first. Returns how many."""
         with self._lock:
             chosen: list[Waiter] = []
             for waiter, (_, admits) in self._parked.items():
