@@ -51,11 +51,15 @@ class Data:
             received = incoming.finish()
         return Blob(self._ids.next(), received.sha256, received.size, received.content, self._clock())
 
-    def prepare_bytes(self, content: bytes, now: int) -> Blob:
-        """Do what ``prepare`` does, for bytes that are here already."""
+    def new_ids(self, count: int) -> list[int]:
+        """Return ids for new blobs."""
+        return self._ids.take(count)
+
+    def prepare_bytes(self, content: bytes, id_: int, now: int) -> Blob:
+        """Do what ``prepare`` does, for bytes that are here already and a new id."""
         if len(content) > self._settings.inline_max_bytes:
-            return self.prepare([content])
-        return Blob(self._ids.next(), hashlib.sha256(content).digest(), len(content), content, now)
+            return self.prepare([content])._replace(id=id_)
+        return Blob(id_, hashlib.sha256(content).digest(), len(content), content, now)
 
     def get(self, id_: int) -> Blob:
         """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from piecework.protocol.states import JobState
 from server.errors import InvalidRequest, JobNotFound
@@ -23,8 +23,7 @@ IDS_MAX = 200
 """Jobs that one request may read by id."""
 
 
-@dataclass(frozen=True)
-class JobView:
+class JobView(NamedTuple):
     """A job with its lambda and, where asked for, its output."""
 
     job: Job

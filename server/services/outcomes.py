@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec import UNSET
 
@@ -39,8 +40,7 @@ class Recorded:
         return bool(self.acks) and all(ack.code for ack in self.acks)
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """An outcome, checked, with its output's bytes in safety."""
 
     outcome: Outcome
@@ -77,15 +77,15 @@ class Outcomes:
         self._bell.ring(recorded.changes)
         return recorded
 
-    def prepare(self, outcomes: Iterable[Outcome]) -> list[Report]:
+    def prepare(self, outcomes: Sequence[Outcome]) -> list[Report]:
         """Check outcomes and put the bytes of their outputs in safety, before a transaction is begun.
 
         Raises InvalidRequest when one makes no sense.
         """
-        now = self._clock()
-        return [self._prepare_one(outcome, now) for outcome in outcomes]
+        now, new_ids = self._clock(), self._data.new_ids(len(outcomes))
+        return [self._prepare_one(outcome, id_, now) for outcome, id_ in zip(outcomes, new_ids, strict=True)]
 
-    def _prepare_one(self, outcome: Outcome, now: int) -> Report:
+    def _prepare_one(self, outcome: Outcome, new_id: int, now: int) -> Report:
         if outcome.state not in REPORTED:
             raise InvalidRequest(f"an outcome cannot report {outcome.state}")
         if outcome.state is JobState.FAILED and not isinstance(outcome.error, JobError):
@@ -96,7 +96,7 @@ class Outcomes:
             raise InvalidRequest(f"the output of job {outcome.job} is wrong: {error}") from error
         if content is None:
             return Report(outcome, None, output_id)
-        blob = self._data.prepare_bytes(content, now)
+        blob = self._data.prepare_bytes(content, new_id, now)
         return Report(outcome, blob, blob.id)
 
     def record(self, connection: Connection, worker_id: int, reports: Sequence[Report]) -> Recorded:

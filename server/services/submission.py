@@ -106,15 +106,15 @@ class Submission:
             raise InvalidRequest(f"{len(specs)} jobs in one request; at most {self._settings.bulk_max} are taken")
         now = self._clock()
         known = self._lambdas.get_many({_lambda_id(spec) for spec in specs})
-        new_ids = self._ids.take(len(specs))
+        new_ids = self._ids.take(2 * len(specs))  # for jobs and for their inputs
         drafts: list[_Draft] = []
         asked: JobSpec | None = None
-        for spec, id_ in zip(specs, new_ids, strict=True):
+        for spec, id_, input_id in zip(specs, new_ids[::2], new_ids[1::2], strict=True):
             # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
             alike = msgspec.structs.replace(spec, input=UNSET, input_id=UNSET, key=UNSET)
             if alike != asked:
                 asked, terms = alike, self._read_terms(alike, known[_lambda_id(alike)], now)
-            drafts.append(self._draft(spec, terms, id_, now))
+            drafts.append(self._draft(spec, terms, id_, input_id, now))
         ids, changes = self._database.write(lambda connection: self._store(connection, drafts, now, whole))
         self._bell.ring(changes)
         return ids
@@ -135,13 +135,13 @@ class Submission:
         )  # fmt: skip
         return _Terms(common, msgspec.json.encode((lambda_.id, spec.priority, tags, kept, when)))
 
-    def _draft(self, spec: JobSpec, terms: _Terms, id_: int, now: int) -> _Draft:
+    def _draft(self, spec: JobSpec, terms: _Terms, id_: int, input_id: int, now: int) -> _Draft:
         """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
         try:
             content, named = read_ref(spec.input_ref())
         except ValueError as error:
             raise InvalidRequest(f"the input is wrong: {error}") from error
-        blob = None if content is None else self._data.prepare_bytes(content, now)
+        blob = None if content is None else self._data.prepare_bytes(content, input_id, now)
         job = terms.job._replace(id=id_, input_id=blob.id if blob else named or 0, key=_read_key(spec))
         return _Draft(job, blob, terms)
 
