@@ -2,6 +2,7 @@
 
 import pytest
 from fake_control_server import not_a_server, unreachable
+from lessons import teach
 
 from piecework.client import Busy, Invalid, NotFound, Refused, TooLarge
 from piecework.protocol.codes import Code
@@ -305,3 +306,18 @@ def test_jobs_that_turn_out_to_be_short_are_leased_ahead(agent, executor, server
     step(agent)
     assert server.sent("contract")[-1].max == 2 + 2 * 2 - 1
     assert executor.wait_for(6)
+
+
+@pytest.mark.parametrize(("jobs", "asked"), [(4, [4, 6]), (3, [4])])
+def test_server_is_asked_for_more_at_once_only_if_it_gave_all_it_was_asked_for(
+    agent, executor, server, jobs, asked
+):
+    lambda_ = server.add_lambda()
+    teach(agent.parts.appetite, 0.001, lambda_=int(lambda_))
+    for _ in range(jobs):
+        server.add_job(lambda_=lambda_)
+    agent.parts.appetite._prefetch = 1
+    step(agent)
+    agent.parts.appetite._prefetch = 4
+    step(agent)
+    assert [message.max for message in server.sent("contract")] == asked
