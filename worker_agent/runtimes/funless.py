@@ -142,7 +142,8 @@ class FunlessHost:
             raise GuestFailedError(f"the response of {len(body)} bytes has no room where the function wants it")
         self.body.write(status, code.to_bytes(2, "little"))
         self.body.write_u32(length, len(body))
-        self.body.write(response, body)
+        if body:
+            self.body.write(response, body)
 
 
 class OldFunction:

@@ -1,11 +1,14 @@
 """Functions of FunLess, of both kinds, and what odd ones get."""
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
+from worker_agent.runtimes.services.access import NodeRules
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 IMPORTS = """
@@ -25,9 +28,9 @@ REQUEST = "(call $request (i32.const {}) (i32.const 512) (i32.const 508) (i32.co
 def invoke(run, build_text):
     """Return a function that runs the body of ``__invoke``."""
 
-    def run_body(body, given=b"", **fields):
+    def run_body(body, given=b"", data="", **fields):
         entry = f'(func (export "__invoke") (param i32) (result i32) {body})'
-        return run(build_text(f"(module {IMPORTS} {entry})"), runtime="funless", given=given, **fields)
+        return run(build_text(f"(module {IMPORTS} {data} {entry})"), runtime="funless", given=given, **fields)
 
     return run_body
 
@@ -70,16 +73,51 @@ def test_failed_request_has_status_0_and_no_length(invoke, place):
       (if (i32.or (i32.load16_u (i32.const 508)) (i32.load (i32.const 512))) (then unreachable))
       (call $respond (i32.const 3) (i32.const 2)) i32.const 0"""
     done = invoke(body)
-    if place == 1:
-        assert (done.error, done.output) == (None, b"{}")
-        assert (
-            done.log
-            == b"HTTP request failed: 'why' must be a URL that starts with http:// or https:// and a host\n"
+    assert (done.error, done.output) == (None, b"{}")
+    assert b"HTTP request failed: 'why' must be a URL that starts with http:// or https://" in done.log
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [
+        (1, None),
+        (100, None),
+        (0, None),
+        (509, "no room where the function wants it"),
+        (512, "no room where the function wants it"),
+        (65_530, "lie outside of the guest's memory"),
+        (-1, "lie outside of the guest's memory"),
+    ],
+)
+def test_response_is_put_where_the_function_has_room(invoke, place, hint):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b'HTTP/1.1 203 Fine\r\n\r\n"bo\xc3\xa9dy"')
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        uri = f"http://127.0.0.1:{port}/"
+        body = f"""(call $request (i32.const {place}) (i32.const 512) (i32.const 508) (i32.const 0)
+            (i32.const 1024) (i32.const {len(uri)}) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+          (if (i32.ne (i32.load16_u (i32.const 508)) (i32.const 203)) (then unreachable))
+          (call $respond (i32.const {place}) (i32.load (i32.const 512))) i32.const 0"""
+        where = f"127.0.0.1:{port}"
+        done = invoke(
+            body,
+            data=f'(data (i32.const 1024) "{uri}")',
+            grants=Grants(http=[where]),
+            rules=NodeRules(http=(where,)),
         )
+        thread.join()
+    if hint is None:
+        assert (done.error, done.output.decode()) == (None, '"boédy"')
     else:
-        assert "bytes at 4294967295 lie outside" in (
-            done.error.message if done.error else "bytes at 4294967295 lie outside"
-        )
+        assert hint in done.error.message
 
 
 def test_request_without_a_grant_is_logged_as_denied(run):
