@@ -57,6 +57,8 @@ def from_comparison(results: Mapping[str, Any]) -> Iterator[Aim]:
     ours, fastest = found.get("piecework"), fastest_other(summaries)
     ideal = results["about"]["cores"] / CPU_S
     yield Aim("no-ops, of the fastest other queue", "x", True, 2, 4, _of(ours, fastest))
+    called = _of(found.get("piecework-called"), fastest)
+    yield Aim("no-ops that are called as a library, likewise", "x", True, 3, 6, called)
     p50_ms = ours.p50_ms.median if ours and ours.p50_ms else None
     yield Aim("one job at a time, submit to result, p50", " ms", False, 3, 1.2, p50_ms)
     yield Aim("v0.5 clients, of celery", "x", True, 1, 2, _of(found.get("piecework-v05"), found.get("celery")))

@@ -33,24 +33,31 @@ class Entry:
 
 FIELD = {
     "piecework": Entry(
-        "peers.piecework:TwoAgents",
-        "sqlite",
-        ("piecework", "wasmtime"),
-        "each job in its own WASI sandbox; 2 agents with 1 slot; the client's calls for many jobs, and for one",
-        SQLITE_FULL,
-    ),
-    "piecework-1x2": Entry(
         "peers.piecework:OneAgent",
         "sqlite",
         ("piecework", "wasmtime"),
-        "the same with 1 agent with 2 slots",
+        "each job in its own WASI sandbox; 1 agent with 2 slots; the client's calls for many jobs, and for one",
+        SQLITE_FULL,
+    ),
+    "piecework-2x1": Entry(
+        "peers.piecework:TwoAgents",
+        "sqlite",
+        ("piecework", "wasmtime"),
+        "the same with 2 agents with 1 slot each, as on two nodes",
+        SQLITE_FULL,
+    ),
+    "piecework-called": Entry(
+        "peers.piecework:Called",
+        "sqlite",
+        ("piecework", "wasmtime"),
+        "as the first, with functions of FunLess, which are called and not started; 10 ms jobs as above",
         SQLITE_FULL,
     ),
     "piecework-postgres": Entry(
         "peers.piecework:OnPostgres",
         "postgres",
         ("piecework", "wasmtime"),
-        "the same with 2 servers on one PostgreSQL, an agent at each; submits at one, reads at the other",
+        "2 servers on one PostgreSQL, an agent with 1 slot at each; submits at one, reads at the other",
         Postgres.durability,
     ),
     "piecework-v05": Entry(

@@ -12,6 +12,8 @@ from harness.work import CPU, CPU_S
 HERE = Path(__file__).parent.parent
 UPPERCASE = HERE.parent / "samples" / "uppercase.wasm"
 """Answers no-ops."""
+CALL = HERE / "guests" / "call.wasm"
+"""Answers no-ops that are JSON strings, through the interface of FunLess."""
 WORK = HERE / "guests" / "work.wasm"
 """Computes, or sleeps, then answers; its arguments say how many rounds and how many milliseconds."""
 

@@ -1,12 +1,13 @@
 """Piecework itself: a server and agents as users start them, driven by its Python client."""
 
+import json
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from harness.contestant import DEADLINE_S, Contestant, backend_url, scratch
-from harness.guests import UPPERCASE, WORK
+from harness.guests import CALL, UPPERCASE, WORK
 from harness.work import CPU
 
 from piecework import Client
@@ -64,6 +65,24 @@ class OneAgent(_Piecework):
     def open_house(self, stack: ExitStack) -> tuple[Sequence[LocalServer], Sequence[LocalAgent]]:
         house = stack.enter_context(open_house(scratch(), "--slots", "2", agents=1))
         return [house.server], house.agents
+
+
+class Called(OneAgent):
+    """No-ops that are called as a library, JSON to JSON, instead of started as a program."""
+
+    def start(self) -> None:
+        super().start()
+        self._noop = self._client.create_lambda(CALL.read_bytes(), runtime="funless")
+
+    def run_all(self, payloads: list[str]) -> list[str | None]:
+        if payloads[0][0] == CPU:
+            return super().run_all(payloads)
+        answers = super().run_all([json.dumps(payload) for payload in payloads])
+        return [None if text is None else json.loads(text) for text in answers]
+
+    def run_one(self, payload: str) -> str | None:
+        answer = super().run_one(json.dumps(payload))
+        return None if answer is None else str(json.loads(answer))
 
 
 class OnPostgres(_Piecework):
