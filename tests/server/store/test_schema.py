@@ -7,6 +7,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from places import migrate
 from rows import blob
 
@@ -15,7 +16,7 @@ from server.services.trails import tell_trail
 from server.store import blobs, events, jobs, schema
 from server.store.database import Connection, Database, open_database
 from server.store.records import Job
-from server.store.schema import check_schema, current_revision, upgrade_schema
+from server.store.schema import check_schema, current_revision, known_revisions, upgrade_schema
 from server.store.tables import metadata
 
 
@@ -23,6 +24,11 @@ def test_the_migrations_make_exactly_the_tables_that_statements_name(database: D
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_the_names_of_the_migrations_tell_their_versions_in_order():
+    script = ScriptDirectory.from_config(schema.make_config())
+    assert known_revisions() == [revision.revision for revision in script.walk_revisions()][::-1]
 
 
 def test_the_check_constraints_are_there(database: Database):
@@ -60,7 +66,7 @@ def test_a_new_database_is_empty_until_upgraded(tmp_path: Path):
 def test_an_older_database_is_upgraded_with_what_is_in_it(empty_url: str):
     old = open_database(empty_url, synchronous="OFF")
     with old.engine.connect() as connection:
-        config = schema._config()
+        config = schema.make_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         connection.commit()
@@ -83,7 +89,7 @@ def test_an_upgrade_of_sqlite_leaves_the_indexes_as_a_new_database_has_them(tmp_
     urls = [f"sqlite:///{tmp_path / name}" for name in ("old.db", "new.db")]
     old, new = (open_database(url, synchronous="OFF") for url in urls)
     with old.engine.connect() as connection:
-        config = schema._config()
+        config = schema.make_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
     before = _indexes(old)
@@ -151,7 +157,7 @@ def test_a_migration_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema.command, "upgrade", broken)
+        patch.setattr(command, "upgrade", broken)
         with pytest.raises(KeyboardInterrupt):
             upgrade_schema(database.engine)
     with database.read() as connection:
