@@ -1,17 +1,23 @@
 """Looking into a wasm binary without running it: what kind it is, what it imports and exports.
 
-Source: WebAssembly core specification 3.0, chapter 5 (binary format).
+Sources: WebAssembly core specification 3.0, chapter 5 (binary format), and ``Binary.md`` of the component model.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAGIC = b"\0asm"
 CORE_VERSION = b"\x01\0\0\0"
 COMPONENT_LAYER = b"\x0d\0\x01\0"
+HEADER_BYTES = 8
 _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _TAG = range(5)
 KINDS = ("function", "table", "memory", "global", "tag")
 _FUNCTION_TYPE, _STRUCT, _ARRAY, _GROUP, _SUBTYPES = 0x60, 0x5F, 0x5E, 0x4E, {0x50, 0x4F}
 _VALUE_TYPES = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v"}
+_COMPONENT_IMPORTS, _COMPONENT_EXPORTS = 10, 11
+"""Numbers of sections."""
+_SORTS = ("core", "function", "value", "type", "component", "instance")
+"""What a component imports and exports."""
 _LONG_REFERENCES = {0x63, 0x64}
 """References whose heap type follows."""
 ENTRIES_MAX = 1_000_000
@@ -24,9 +30,10 @@ class ModuleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """What a core module asks for and offers.
+    """What a core module or a component asks for and offers.
 
-    The type of a function is its parameters, ``>`` and its results, a letter each: ``i`` i32, ``I`` i64,
+    Of a component it has the names of whole interfaces, as the first part of an import's name. In a core module
+    the type of a function is its parameters, ``>`` and its results, a letter each: ``i`` i32, ``I`` i64,
     ``f`` f32, ``F`` f64, ``v`` v128, ``r`` a reference. All else is a word: memory, table, global, tag.
     """
 
@@ -74,6 +81,12 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise ModuleError("the module is damaged: a name in it is not UTF-8") from error
 
+    def external_name(self) -> str:
+        """Read the name of a component's import or export."""
+        if self.byte() > 1:
+            raise ModuleError("the component is damaged, or newer than this program: a name of an unknown form")
+        return self.name()
+
     def skip(self, length: int) -> None:
         self.at += length
         if self.at > self._end:
@@ -82,20 +95,55 @@ class _Reader:
 
 def inspect_module(data: bytes) -> ModuleFacts:
     """Return what a core module imports and exports. Raises ModuleError when it is not one."""
-    if data[:4] != MAGIC:
-        raise ModuleError("this is not a wasm binary: it does not start with the bytes 00 61 73 6d")
-    if data[4:8] == COMPONENT_LAYER:
-        raise ModuleError("this is a wasm component, not a core module")
-    if data[4:8] != CORE_VERSION:
-        raise ModuleError(f"this wasm binary has an unknown version {data[4:8].hex()}")
+    if is_component(data[:HEADER_BYTES]):
+        raise ModuleError("this is a wasm component, not a core module: it needs the runtime 'component'")
     survey = _Survey()
+    for section, reader in _read_sections(data):
+        survey.read_section(section, reader)
+    return ModuleFacts(survey.imports, survey.exports)
+
+
+def inspect_component(data: bytes) -> ModuleFacts:
+    """Return what a component imports and exports. Raises ModuleError when it is not one."""
+    if not is_component(data[:HEADER_BYTES]):
+        raise ModuleError("this is a core module, not a wasm component: it needs another runtime, such as 'wasi'")
+    imports: dict[tuple[str, str], str] = {}
+    exports: dict[str, str] = {}
+    for section, reader in _read_sections(data):
+        if section == _COMPONENT_IMPORTS:
+            for _ in range(reader.count()):
+                name = reader.external_name()
+                imports[name, ""] = _read_description(reader)
+        elif section == _COMPONENT_EXPORTS:
+            for _ in range(reader.count()):
+                name = reader.external_name()
+                exports[name] = _read_sort(reader)
+                reader.number()
+                if reader.byte():
+                    _read_description(reader)
+    return ModuleFacts(imports, exports)
+
+
+def is_component(start: bytes) -> bool:
+    """Tell whether a binary that starts with these ``HEADER_BYTES`` is a component, not a core module.
+
+    Raises ModuleError when it is neither.
+    """
+    if start[:4] != MAGIC:
+        raise ModuleError("this is not a wasm binary: it does not start with the bytes 00 61 73 6d")
+    if start[4:] not in {COMPONENT_LAYER, CORE_VERSION}:
+        raise ModuleError(f"this wasm binary has an unknown version {start[4:].hex()}")
+    return start[4:] == COMPONENT_LAYER
+
+
+def _read_sections(data: bytes) -> Iterator[tuple[int, _Reader]]:
+    """Yield the number of each section and a reader of what is in it."""
     reader = _Reader(data, 8, len(data))
     while reader.at < len(data):
         section, size = reader.byte(), reader.number()
         start = reader.at
         reader.skip(size)
-        survey.read_section(section, _Reader(data, start, start + size))
-    return ModuleFacts(survey.imports, survey.exports)
+        yield section, _Reader(data, start, start + size)
 
 
 class _Survey:
@@ -197,3 +245,22 @@ def _skip_description(reader: _Reader, kind: int, name: tuple[str, str]) -> None
         reader.number()
     else:
         raise ModuleError(f"the module is damaged: import {name} has the unknown kind {kind}")
+
+
+def _read_description(reader: _Reader) -> str:
+    """Read the type of a component's import or export and return its kind."""
+    kind = _read_sort(reader)
+    if kind == "type" and reader.byte():
+        return kind  # a resource, whose type is not told
+    reader.number()
+    return kind
+
+
+def _read_sort(reader: _Reader) -> str:
+    """Read what kind of thing a component imports or exports."""
+    sort = reader.byte()
+    if sort >= len(_SORTS) or _SORTS[sort] == "value":
+        raise ModuleError(f"the component is damaged: it has an import or export of the unknown kind {sort}")
+    if _SORTS[sort] == "core":
+        reader.byte()
+    return _SORTS[sort]

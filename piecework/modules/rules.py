@@ -17,8 +17,12 @@ def check_imports(facts: ModuleFacts, runtime: str, offered: Mapping[str, Contai
         if name not in offered.get(module, ()) or ">" not in facts.imports[module, name]
     ]
     if unknown:
-        names = ", ".join(unknown[:NAMED]) + (f" and {len(unknown) - NAMED} more" if unknown[NAMED:] else "")
-        raise ModuleError(f"the module imports {names}, which the runtime {runtime} does not have")
+        raise ModuleError(f"the module imports {list_some(unknown)}, which the runtime {runtime} does not have")
+
+
+def list_some(names: list[str]) -> str:
+    """Put names into a message: the first few, and how many more there are."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if names[NAMED:] else "")
 
 
 def check_export(facts: ModuleFacts, name: str, kind: str, advice: str) -> None:

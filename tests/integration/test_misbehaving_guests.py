@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from guest_texts import build, read_guest
 from guests import guest
 
 from piecework import Client
@@ -72,6 +73,15 @@ def test_a_guest_that_never_ends_is_stopped_at_its_time_limit(client: Client, ag
     kind, message, _ = run_guest(client, name, timeout_s=TIMEOUT_S)
     assert kind is ErrorKind.TIMEOUT
     assert "limit of 1 s" in message
+
+
+def test_a_component_that_sleeps_is_killed_and_costs_no_other_job(client: Client, agent: LocalAgent):
+    """WASI 0.2 is wasmtime's own: its clock does not hear of a stop, so that the process must end."""
+    lambda_id = client.create_lambda(build(read_guest("component/sleep_in_host")), runtime="component")
+    with echoing(client):
+        [info] = client.wait([client.submit(lambda_id, limits=Limits(timeout_s=TIMEOUT_S), **ONCE)], PATIENCE_S)
+    assert info.error.kind is ErrorKind.TIMEOUT
+    assert "limit of 1 s, and could only be killed" in info.error.message
 
 
 def test_a_guest_that_loops_is_stopped_when_its_fuel_is_used_up(client: Client, agent: LocalAgent):

@@ -55,6 +55,12 @@ class Abi(NamedTuple):
     entry: str
     lacks: dict[str, str]
     """Behaviours that it has no guest for, and why."""
+    header: bytes = b"\0asm\x01\0\0\0"
+    """How its code begins, and how code begins that is for others."""
+    other_header: bytes = b"\0asm\x0d\0\x01\0"
+    other_hint: str = "component"
+    shows_memory: bool = True
+    """How much memory a guest had is in its usage."""
 
 
 ONE_ANSWER = "its output is one answer, which is given when the guest is done: there is nothing to close"
@@ -66,6 +72,18 @@ ABIS = {
     "capsule": Abi(
         BINARY, keep, keep, b"", "no luck", b"", b"\n", "outside of the guest's memory", "'callHandle'",
         lacks={"write_after_close": ONE_ANSWER},
+    ),
+    "component": Abi(
+        BINARY, keep, keep, b"", "exit code 1: no luck", b"no luck\n", b"", "", "'wasi:cli/run@0.2.0'",
+        lacks={
+            "sleep": "wasmtime's own clock does not hear of a stop: the executor kills the process, see its tests",
+            "write_after_close": "a stream that was given back has no handle any more: to use one is a trap",
+            "result_outside": "wasmtime checks what a guest points to: it is a trap",
+            "result_negative": "wasmtime checks what a guest points to: it is a trap",
+            "tell": "clock and random numbers are wasmtime's own: a deterministic lambda must not want them",
+        },
+        header=b"\0asm\x0d\0\x01\0", other_header=b"\0asm\x01\0\0\0", other_hint="core module",
+        shows_memory=False,
     ),
     "funless": Abi(
         JSON, quote, unquote, b"{}", "no luck", b"", b"\n", "outside of the guest's memory", "'__invoke'",

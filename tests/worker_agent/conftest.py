@@ -1,14 +1,12 @@
 """Guests to run, and a workbench of this process to run them on."""
 
-import functools
 import hashlib
 import itertools
 import socket
 import threading
-from pathlib import Path
 
 import pytest
-import wasmtime
+from guest_texts import build, read_guest
 
 from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Assign
@@ -22,27 +20,13 @@ from worker_agent.runtimes.linkage.public import PublicLinkage
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.toolchain import Toolchain
 
-GUESTS = Path(__file__).parent / "guests"
 KEYS = itertools.count(1)
-
-
-def read_guest(path):
-    text, common = path.read_text(), path.with_name("common.wat")
-    if not common.exists():
-        return text
-    # At the end of the module: imports come first.
-    return f"{text.rstrip().removesuffix(')')}\n{common.read_text()})"
-
-
-@functools.cache
-def build(source):
-    return bytes(wasmtime.wat2wasm(source))
 
 
 @pytest.fixture(scope="session")
 def build_guest():
     """Return a function: the wasm of ``guests/{name}.wat``, with what all guests of its folder have."""
-    return lambda name: build(read_guest(GUESTS / f"{name}.wat"))
+    return lambda name: build(read_guest(name))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ DEFAULT = "default"
 RUNTIMES = {
     "capsule": "worker_agent.runtimes.capsule:CapsuleRuntime",
     "funless": "worker_agent.runtimes.funless:FunlessRuntime",
+    "component": "worker_agent.runtimes.component:ComponentRuntime",
     "wasi": "worker_agent.runtimes.wasi:WasiRuntime",
 }
 """Each runtime's class by its name. ``default`` asks them in this order whether they recognise the code."""

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from piecework.protocol.matching import RuntimeName
 from worker_agent.runtimes import DEFAULT, RUNTIME_NAMES, RUNTIMES
 from worker_agent.runtimes.base import Build, Code, LoadError, Program, Runtime
-from worker_agent.runtimes.toolchain import Toolchain, read_facts
+from worker_agent.runtimes.toolchain import Toolchain
 
 _Key = tuple[str, str, Build]
 
@@ -48,13 +48,12 @@ class Library:
             self._programs.popitem()[1].close()
 
     def _recognise(self, code: Code, build: Build) -> str:
-        with self._toolchain.load(code, build) as module:
-            facts = read_facts(module)
+        facts = self._toolchain.find_facts(code, build)
         for name in RUNTIMES:
             if self._get_runtime(name).recognises(facts):
                 return name
         raise LoadError(
-            "no runtime of this worker recognises the module: "
+            "no runtime of this worker recognises the code: "
             f"it exports {', '.join(sorted(facts.exports)[:10]) or 'nothing'}"
         )
 

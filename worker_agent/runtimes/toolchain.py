@@ -5,19 +5,19 @@ import platform
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import wasmtime
+from wasmtime.component import Component
 
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
+from piecework.modules.binary import HEADER_BYTES, is_component
 from worker_agent.runtimes.base import Build, Code, LoadError
 from worker_agent.runtimes.compiled import CompiledStore
 from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
 from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
 
-MODULE_HEADER = b"\0asm\x01\0\0\0"
-COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
-"""Core specification 5.5.16 and the component model's binary format: magic, version, layer."""
-
+_Code = TypeVar("_Code", wasmtime.Module, Component)
 _LETTERS = {"i32": "i", "i64": "I", "f32": "f", "f64": "F", "v128": "v"}
 _KINDS = {
     wasmtime.MemoryType: "memory",
@@ -42,12 +42,22 @@ class Toolchain:
         self._folder = compiled
         self._make_linkage = make_linkage
         self._engines: dict[Build, wasmtime.Engine] = {}
+        self._component_engines: dict[Build, wasmtime.Engine] = {}
 
     def engine(self, build: Build) -> wasmtime.Engine:
         """Return the engine for a build, always the same."""
         if build not in self._engines:
             self._engines[build] = make_engine(partial(_configure, build))
         return self._engines[build]
+
+    def component_engine(self, build: Build) -> wasmtime.Engine:
+        """Return the engine for components of a build, always the same.
+
+        It has no pool: a component is any number of instances, of which the pool would hold too few.
+        """
+        if build not in self._component_engines:
+            self._component_engines[build] = wasmtime.Engine(_configure(build))
+        return self._component_engines[build]
 
     def make_linkage(self, build: Build) -> Linkage:
         """Return a new linkage, without any function, for a build's engine."""
@@ -60,29 +70,48 @@ class Toolchain:
 
         Raises LoadError when the code is no valid module, BrokenBlobError or OSError when it cannot be read.
         """
-        _check_header(code)
+        if read_is_component(code):
+            raise LoadError("the code is a WebAssembly component; only the runtime 'component' runs those")
+        return self._load(wasmtime.Module, self.engine(build), code, build)
+
+    def load_component(self, code: Code, build: Build) -> Component:
+        """Return a component ready to be instantiated, compiled at most once per node. Raises as ``load``."""
+        if not read_is_component(code):
+            raise LoadError("the code is a core module, not a WebAssembly component; it needs another runtime")
+        return self._load(Component, self.component_engine(build), code, build)
+
+    def find_facts(self, code: Code, build: Build) -> ModuleFacts:
+        """Return what code of either kind imports and exports. Raises as ``load``."""
+        if read_is_component(code):
+            with self.load_component(code, build) as component:
+                return read_component_facts(component, self.component_engine(build))
+        with self.load(code, build) as module:
+            return read_facts(module)
+
+    def _load(self, kind: type[_Code], engine: wasmtime.Engine, code: Code, build: Build) -> _Code:
         key = f"{code.checksum}-{'m' * build.metered}{'d' * build.deterministic}"
-        path = self._store.find_or_make(key, lambda: self._compile(code, build))
+        path = self._store.find_or_make(key, lambda: _compile(kind, engine, code))
         try:
-            return wasmtime.Module.deserialize_file(self.engine(build), str(path))
+            return kind.deserialize_file(engine, str(path))
         except wasmtime.WasmtimeError:
             # A file of this name that this wasmtime does not take: compiled anew, it fits.
             self._store.drop(path)
-            path = self._store.add(key, self._compile(code, build))
-            return wasmtime.Module.deserialize_file(self.engine(build), str(path))
-
-    def _compile(self, code: Code, build: Build) -> bytes:
-        data = code.read()
-        try:
-            with wasmtime.Module(self.engine(build), data) as module:
-                return bytes(module.serialize())
-        except wasmtime.WasmtimeError as error:
-            reason = " ".join(str(error).split())
-            raise LoadError(f"the module is not valid: {reason}") from error
+            path = self._store.add(key, _compile(kind, engine, code))
+            return kind.deserialize_file(engine, str(path))
 
     @cached_property
     def _store(self) -> CompiledStore:
         return CompiledStore(self._folder / _fingerprint())
+
+
+def _compile(kind: type[_Code], engine: wasmtime.Engine, code: Code) -> bytes:
+    data = code.read()
+    try:
+        with kind(engine, data) as compiled:
+            return bytes(compiled.serialize())
+    except wasmtime.WasmtimeError as error:
+        what = "module" if kind is wasmtime.Module else "component"
+        raise LoadError(f"the {what} is not valid: {' '.join(str(error).split())}") from error
 
 
 def read_facts(module: wasmtime.Module) -> ModuleFacts:
@@ -93,9 +122,22 @@ def read_facts(module: wasmtime.Module) -> ModuleFacts:
     )
 
 
+def read_component_facts(component: Component, engine: wasmtime.Engine) -> ModuleFacts:
+    """Return the interfaces that a component imports and exports."""
+    kind = component.type
+    return ModuleFacts(
+        imports={(name, ""): "instance" for name in kind.imports(engine)},
+        exports=dict.fromkeys(kind.exports(engine), "instance"),
+    )
+
+
 def check_module(runtime: str, module: wasmtime.Module) -> ModuleFacts:
     """Return what a module imports and exports. Raises LoadError when the runtime of this name cannot run it."""
-    facts = read_facts(module)
+    return check_facts(runtime, read_facts(module))
+
+
+def check_facts(runtime: str, facts: ModuleFacts) -> ModuleFacts:
+    """Return the facts. Raises LoadError when the runtime of this name cannot run code with them."""
     try:
         CHECKS[runtime](facts)
     except ModuleError as error:
@@ -132,15 +174,15 @@ def _configure(build: Build) -> wasmtime.Config:
     return config
 
 
-def _check_header(code: Code) -> None:
-    start = code.read_start(len(MODULE_HEADER))
-    if start == MODULE_HEADER:
-        return
-    # A file that was damaged on this node's disk is not the author's fault: reading it all tells.
-    code.read()
-    if start == COMPONENT_HEADER:
-        raise LoadError("the code is a WebAssembly component; this runtime runs core modules")
-    raise LoadError(f"the code is not WebAssembly: it starts with {start!r}")
+def read_is_component(code: Code) -> bool:
+    """Tell whether code is a component, not a core module. Raises LoadError when it is neither."""
+    start = code.read_start(HEADER_BYTES)
+    try:
+        return is_component(start)
+    except ModuleError:
+        # A file that was damaged on this node's disk is not the author's fault: reading it all tells.
+        code.read()
+        raise LoadError(f"the code is not WebAssembly: it starts with {start!r}") from None
 
 
 def _fingerprint() -> str:

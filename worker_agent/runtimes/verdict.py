@@ -1,5 +1,6 @@
 """Why a guest failed: from what ended it to the error that its job reports."""
 
+import re
 from typing import NamedTuple
 
 from wasmtime import Trap, TrapCode
@@ -22,6 +23,15 @@ _OUT_OF_MEMORY_WORDS = (
 """How the allocators and interpreters that guests bring along say it, in lower case."""
 _OUT_OF_MEMORY_TRAPS = (TrapCode.UNREACHABLE, TrapCode.MEMORY_OUT_OF_BOUNDS)
 """How guests end that abort, or go on, when they get no memory."""
+_TRAPS = {
+    "interrupt": TrapCode.INTERRUPT,
+    "all fuel consumed": TrapCode.OUT_OF_FUEL,
+    "wasm `unreachable`": TrapCode.UNREACHABLE,
+    "out of bounds memory": TrapCode.MEMORY_OUT_OF_BOUNDS,
+}
+"""How the reasons begin of which wasmtime gives only the text when they end a component."""
+_FRAME = re.compile(r"^ *\d+: +(?:(0x[0-9a-f]+) - )?(?:[^!\n]*!)?(.+)$", re.MULTILINE)
+"""A line of the backtrace in such a text: place, if known, and function, after the name of its module."""
 
 
 class GuestFailedError(Exception):
@@ -37,7 +47,7 @@ class MemoryUse(NamedTuple):
 
 def judge(failure: Exception, call: Call, memory: MemoryUse) -> JobError:
     """Return the error for whatever ended a guest."""
-    trap = failure.trap_code if isinstance(failure, Trap) else None
+    trap = _find_trap(failure)
     if isinstance(failure, StoppedError) or trap is TrapCode.INTERRUPT:
         return _stopped(call)
     if isinstance(failure, OutputFullError):
@@ -55,11 +65,23 @@ def _judge_guest(failure: Exception, trap: TrapCode | None, call: Call, memory: 
     if isinstance(failure, GuestFailedError):
         error = JobError(kind=ErrorKind.GUEST, message=_with_last_line(str(failure), call))
         return _out_of_memory(error, call) if _looks_starved(call, memory) else error
-    if isinstance(failure, Trap):
-        error = JobError(kind=ErrorKind.TRAP, message=_cause(failure), trace=_backtrace(failure))
+    text = _cause(failure)
+    if "memory minimum size" in text or "heap out of memory" in text:
+        return _out_of_memory(JobError(kind=ErrorKind.MEMORY, message=text), call)
+    if isinstance(failure, Trap) or trap is not None or "wasm backtrace" in str(failure):
+        error = JobError(kind=ErrorKind.TRAP, message=text, trace=_backtrace(failure))
         starved = trap in _OUT_OF_MEMORY_TRAPS and _looks_starved(call, memory)
         return _out_of_memory(error, call) if starved else error
-    return _refused(failure, call)
+    # wasmtime refused to instantiate the module, or to go on with it.
+    return JobError(kind=ErrorKind.LOAD, message=text)
+
+
+def _find_trap(failure: Exception) -> TrapCode | None:
+    """Return which trap ended a guest; None when it was none of those that matter here."""
+    if isinstance(failure, Trap):
+        return failure.trap_code
+    reason = str(failure).rpartition("wasm trap: ")[2]
+    return next((code for words, code in _TRAPS.items() if reason.startswith(words)), None)
 
 
 def _stopped(call: Call) -> JobError:
@@ -89,15 +111,6 @@ def _out_of_memory(error: JobError, call: Call) -> JobError:
     return JobError(kind=ErrorKind.MEMORY, message=message, trace=error.trace)
 
 
-def _refused(failure: Exception, call: Call) -> JobError:
-    """Judge what wasmtime refused: to instantiate the module, or to go on with it."""
-    text = _cause(failure)
-    if "memory minimum size" in text or "heap out of memory" in text:
-        return _out_of_memory(JobError(kind=ErrorKind.MEMORY, message=text), call)
-    kind = ErrorKind.TRAP if "wasm backtrace" in str(failure) else ErrorKind.LOAD
-    return JobError(kind=kind, message=text)
-
-
 def _with_last_line(message: str, call: Call) -> str:
     line = call.log.last_line()
     return f"{message}: {line}" if line else message
@@ -109,10 +122,12 @@ def _cause(failure: Exception) -> str:
     return " ".join(text.split())
 
 
-def _backtrace(trap: Trap) -> str:
+def _backtrace(failure: Exception) -> str:
     """Return the guest's functions, innermost first, one a line."""
+    if not isinstance(failure, Trap):
+        return "\n".join(f"{name} at {place}" if place else name for place, name in _FRAME.findall(str(failure)))
     lines = []
-    for frame in trap.frames:
+    for frame in failure.frames:
         # An offset of all ones: wasmtime does not know it.
         place = f" at 0x{frame.module_offset:x}" if frame.module_offset < 2**63 else ""
         lines.append(f"{frame.func_name or f'function {frame.func_index}'}{place}")

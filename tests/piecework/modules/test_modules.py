@@ -7,9 +7,9 @@ import pytest
 import wasmtime
 from hypothesis import given, strategies as st
 
-from piecework.modules import ModuleError, check_code, inspect_module
+from piecework.modules import ModuleError, check_code, inspect_component, inspect_module
 from piecework.modules.capsule import find_generation
-from worker_agent.runtimes.toolchain import read_facts
+from worker_agent.runtimes.toolchain import read_component_facts, read_facts
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 PARTS = '(memory (export "memory") 1) (func (export "malloc") (param i32) (result i32) unreachable)'
@@ -91,3 +91,67 @@ def test_no_bytes_break_the_reader(data):
     for code in (data, b"\0asm\x01\0\0\0" + data):
         with suppress(ModuleError):
             inspect_module(code)
+
+
+COMPONENT = """
+  (type (export "own") u32)
+  (import "wasi:cli/environment@0.2.0" (instance (export "initial-cwd" (func (result (option string))))))
+  (import "plain" (func (param "a" u8)))
+  (import "kind" (type $kind (sub resource)))
+  (import "same" (type (eq $kind)))
+  (import "code" (core module))
+  (core module $main (func (export "run") (result i32) (i32.const 0)))
+  (core instance $main (instantiate $main))
+  (func $run (result (result)) (canon lift (core func $main "run")))
+  (instance $cli (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $cli))
+  (export "again" (func $run) (func (result (result))))
+  (export "main" (core module $main))
+"""
+
+
+def build_component(text):
+    return bytes(wasmtime.wat2wasm(f"(component {text})"))
+
+
+def test_bytes_and_compiled_component_show_the_same_names():
+    code, engine = build_component(COMPONENT), wasmtime.Engine()
+    seen = inspect_component(code)
+    assert list(seen.imports.values()) == ["instance", "function", "type", "type", "core"]
+    assert seen.exports == {
+        "own": "type", "wasi:cli/run@0.2.0": "instance", "again": "function", "main": "core"
+    }  # fmt: skip
+    with wasmtime.component.Component(engine, code) as component:
+        facts = read_component_facts(component, engine)
+    assert list(facts.imports) == list(seen.imports)
+    assert set(facts.exports) == set(seen.exports)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (COMPONENT, "imports 'code', 'kind', 'plain', 'same'"),
+        ("", "does not export 'wasi:cli/run@0.2.0'"),
+        ('(instance $a) (export "wasi:http/incoming-handler@0.2.0" (instance $a))', "an HTTP handler"),
+        ('(import "wasi:http/types@0.2.0" (instance))', "'wasi:http/types@0.2.0'"),
+    ],
+)
+def test_component_that_can_never_run_is_refused_with_the_reason(text, hint):
+    with pytest.raises(ModuleError, match=hint):
+        check_code("component", build_component(text))
+
+
+def test_code_of_the_other_kind_is_refused_with_the_runtime_that_it_needs():
+    with pytest.raises(ModuleError, match="core module, not a wasm component"):
+        check_code("component", build(""))
+    for runtime in ("wasi", "capsule", "funless"):
+        with pytest.raises(ModuleError, match="it needs the runtime 'component'"):
+            check_code(runtime, build_component(COMPONENT))
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255))
+def test_damaged_component_is_never_more_than_an_error(place, byte):
+    code = bytearray(build_component(COMPONENT))
+    code[8 + place % (len(code) - 8)] = byte
+    with suppress(ModuleError):
+        inspect_component(bytes(code))

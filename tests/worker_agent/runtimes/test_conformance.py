@@ -125,11 +125,14 @@ def test_guest_that_sleeps_too_long_is_stopped_at_its_limit(run_sample):
 
 
 @every("eat_memory")
-def test_guest_that_eats_memory_is_stopped_at_its_limit(run_sample):
+def test_guest_that_eats_memory_is_stopped_at_its_limit(run_sample, abi):
     done = run_sample("eat_memory", memory_bytes=20 * MIB)
     assert done.error.kind is ErrorKind.MEMORY
     assert str(20 * MIB) in done.error.message
-    assert 18 * MIB < done.usage.memory_bytes <= 20 * MIB
+    if abi.shows_memory:
+        assert 18 * MIB < done.usage.memory_bytes <= 20 * MIB
+    else:
+        assert done.usage.memory_bytes is None
 
 
 @every("grow_table")
@@ -195,20 +198,27 @@ def test_missing_entry_is_named(run_sample, abi):
 
 @every("echo")
 @pytest.mark.parametrize(
-    ("code", "hint"),
-    [
-        (b"", "not WebAssembly"),
-        (b"#!/bin/sh\n", "not WebAssembly"),
-        (b'(module (func (export "_start")))', "not WebAssembly"),
-        (b"\0asm\x0d\0\x01\0", "component"),
-        (b"\0asm\x01\0\0\0\xff\xff", "not valid"),
-    ],
-    ids=["empty", "script", "text format", "component", "broken"],
+    "code", [b"", b"#!/bin/sh\n", b'(module (func (export "_start")))'], ids=["empty", "script", "text format"]
 )
-def test_code_that_is_no_module_is_refused(run, runtime, code, hint):
+def test_code_that_is_no_webassembly_is_refused(run, runtime, code):
     done = run(code, runtime=runtime)
     assert done.error.kind is ErrorKind.LOAD
-    assert hint in done.error.message
+    assert "not WebAssembly" in done.error.message
+
+
+@every("echo")
+def test_code_of_the_other_kind_is_refused(run, runtime, abi):
+    done = run(abi.other_header, runtime=runtime)
+    assert done.error.kind is ErrorKind.LOAD
+    assert abi.other_hint in done.error.message
+    assert "needs another runtime" in done.error.message or "'component'" in done.error.message
+
+
+@every("echo")
+def test_broken_code_is_refused(run, runtime, abi):
+    done = run(abi.header + b"\xff\xff", runtime=runtime)
+    assert done.error.kind is ErrorKind.LOAD
+    assert "not valid" in done.error.message
 
 
 @every("echo")
@@ -219,7 +229,7 @@ def test_guest_keeps_nothing_from_one_run_to_the_next(run_sample, abi):
 
 @every("trap")
 def test_guest_that_failed_does_no_harm_to_the_next(run_sample, abi):
-    for name in ("trap", "fail", "result_outside"):
+    for name in {"trap", "fail", "result_outside"} - set(abi.lacks):
         assert run_sample(name).error is not None
     assert run_sample("echo", given=abi.wrap(b"x")).output == abi.wrap(b"x")
 
@@ -229,7 +239,7 @@ def test_usage_is_measured(run_sample, abi):
     usage = run_sample("echo", given=abi.wrap(b"x")).usage
     assert 0 < usage.wall_s < 5
     assert 0 < usage.cpu_s < 5
-    assert usage.memory_bytes in (2 * 65_536, 3 * 65_536)
+    assert usage.memory_bytes in ((2 * 65_536, 3 * 65_536) if abi.shows_memory else (None,))
     assert usage.fuel is None
 
 

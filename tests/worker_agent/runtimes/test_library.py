@@ -42,7 +42,7 @@ def test_features_do_not_change_the_runtime(library, codes):
 
 
 def test_unknown_runtime_is_refused_with_those_there_are(library, codes):
-    with pytest.raises(LoadError, match=r"'cobol'.*default, capsule, funless, wasi"):
+    with pytest.raises(LoadError, match=r"'cobol'.*default, capsule, funless, component, wasi"):
         library.load("cobol", codes[0], Build())
 
 
@@ -53,7 +53,7 @@ def test_default_tells_what_it_saw_when_nothing_fits(library, store_code, build_
 
 
 def test_names_offered_to_a_server():
-    assert RUNTIME_NAMES == ("default", "capsule", "funless", "wasi")
+    assert RUNTIME_NAMES == ("default", "capsule", "funless", "component", "wasi")
 
 
 def test_bounds_fall_back_to_defaults():

@@ -1,0 +1,141 @@
+"""Components: what the list of conformance does not ask, and what odd ones get."""
+
+import pytest
+from abis import MIB
+
+from piecework.protocol.codes import ErrorKind
+
+
+@pytest.fixture
+def run_guest(run, build_guest):
+    return lambda name, **fields: run(build_guest(f"component/{name}"), runtime="component", **fields)
+
+
+def make_component(body, imports="", lower=""):
+    """Return a command whose only function does this."""
+    return f"""
+    (component
+      {imports}
+      (core module $room
+        (memory (export "memory") 2)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))
+      (core instance $room (instantiate $room))
+      (alias core export $room "memory" (core memory $memory))
+      (alias core export $room "realloc" (core func $realloc))
+      {lower}
+      {body}
+      (func $run (result (result)) (canon lift (core func $main "run")))
+      (instance $cli (export "run" (func $run)))
+      (export "wasi:cli/run@0.2.3" (instance $cli)))
+    """
+
+
+QUIET = """
+  (core module $quiet (func (export "run") (result i32) (i32.const 0)))
+  (core instance $main (instantiate $quiet))
+"""
+
+
+def test_guest_may_end_itself_from_within_a_call(run_guest):
+    done = run_guest("exit")
+    assert (done.error.kind, done.error.message) == (ErrorKind.GUEST, "exit code 1")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("point_outside", "out of bounds"),
+        ("point_negative", "out of bounds"),
+        ("write_after_drop", "unknown handle"),
+    ],
+)
+def test_wrong_use_of_the_host_is_a_trap_that_says_why(run_guest, name, reason):
+    done = run_guest(name)
+    assert done.error.kind is ErrorKind.TRAP
+    assert reason in done.error.message
+    assert done.output == b""
+
+
+def test_components_of_every_patch_release_run(run, build_text):
+    assert run(build_text(make_component(QUIET)), runtime="component").error is None
+
+
+@pytest.mark.parametrize("interface", ["wasi:http/types@0.2.0", "wasi:cli/stdin@0.3.0", "example:own/thing@0.2.0"])
+def test_interface_that_is_not_offered_is_named(run, build_text, interface):
+    code = build_text(make_component(QUIET, imports=f'(import "{interface}" (instance))'))
+    done = run(code, runtime="component")
+    assert done.error.kind is ErrorKind.LOAD
+    assert repr(interface) in done.error.message
+
+
+def test_entry_that_is_no_such_function_is_refused(run, build_text):
+    text = make_component(QUIET).replace("(func $run (result (result))", "(func $run (result u32)")
+    done = run(build_text(text), runtime="component")
+    assert done.error.kind is ErrorKind.LOAD
+    assert "'run'" in done.error.message
+
+
+def test_interface_without_its_function_is_refused(run, build_text):
+    text = make_component(QUIET).replace('(instance $cli (export "run"', '(instance $cli (export "walk"')
+    done = run(build_text(text), runtime="component")
+    assert done.error.kind is ErrorKind.LOAD
+    assert "without the function 'run'" in done.error.message
+
+
+def test_two_memories_are_refused_for_the_limit_holds_for_each(run, build_text):
+    second = "(core module $more (memory 1)) (core instance (instantiate $more))"
+    done = run(build_text(make_component(second + QUIET)), runtime="component")
+    assert done.error.kind is ErrorKind.LOAD
+    assert "memory count too high" in done.error.message
+
+
+def test_memory_that_is_too_large_from_the_start_is_a_memory_error(run, build_text):
+    done = run(build_text(make_component(QUIET)), runtime="component", memory_bytes=65_536)
+    assert done.error.kind is ErrorKind.MEMORY
+
+
+def ask_random(size):
+    return make_component(
+        f"""
+        (core module $asks
+          (import "host" "get" (func $get (param i64 i32)))
+          (func (export "run") (result i32) (call $get (i64.const {size}) (i32.const 65536)) (i32.const 0)))
+        (core instance $main (instantiate $asks (with "host" (instance (export "get" (func $get))))))
+        """,
+        imports='(import "wasi:random/random@0.2.0" (instance $random '
+        '(export "get-random-bytes" (func (param "len" u64) (result (list u8))))))',
+        lower='(core func $get (canon lower (func $random "get-random-bytes") '
+        "(memory $memory) (realloc $realloc)))",
+    )
+
+
+def test_host_takes_no_memory_for_what_a_guest_only_asks_for(run, build_text):
+    assert run(build_text(ask_random(16)), runtime="component").error is None
+    done = run(build_text(ask_random(3_000_000_000)), runtime="component")
+    assert done.error.kind is ErrorKind.TRAP
+    assert "exceeds limit" in done.error.message
+
+
+def test_deterministic_lambda_must_not_have_a_clock(run_guest):
+    done = run_guest("echo", given=b"x", seed=b"a")
+    assert done.error.kind is ErrorKind.LOAD
+    assert "'" not in done.error.message
+    assert "wasi:clocks/monotonic-clock@0.2.0" in done.error.message
+
+
+def test_deterministic_lambda_without_clock_and_random_numbers_runs(run, build_text):
+    done = run(build_text(make_component(QUIET)), runtime="component", seed=b"a")
+    assert done.error is None
+    assert done.usage.fuel > 0
+
+
+def test_output_that_is_just_not_too_much_is_taken(run_guest, tmp_path):
+    given = b"x" * MIB
+    assert run_guest("echo", given=given, output_bytes=MIB).output == given
+    assert run_guest("echo", given=given, output_bytes=MIB - 1).error.kind is ErrorKind.OUTPUT
+
+
+def test_input_in_a_file_is_read_from_its_start_in_every_run(run_guest, tmp_path):
+    path = tmp_path / "input"
+    path.write_bytes(b"abc")
+    assert [run_guest("echo", given=path).output for _ in range(2)] == [b"abc", b"abc"]
