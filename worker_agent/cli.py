@@ -16,6 +16,7 @@ from piecework import __version__
 from piecework.client import Client
 from piecework.client.transport import Patience
 from piecework.protocol.messages import WorkerRegister
+from worker_agent.allowances import name_offer
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.executor import Executor
@@ -24,6 +25,7 @@ from worker_agent.loop.agent import Agent
 from worker_agent.loop.parts import Surroundings
 from worker_agent.loop.state import StateDirectory
 from worker_agent.runtimes import RUNTIME_NAMES
+from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
 
 log = structlog.get_logger()
@@ -70,6 +72,26 @@ def worker_commands() -> None:
 @click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [200]")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="[console]")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[info]")
+@click.option(
+    "--allow-http",
+    metavar="HOST",
+    multiple=True,
+    help="Let guests send HTTP requests there: HOST, HOST:PORT or *; can be repeated.  [nowhere]",
+)
+@click.option("--allow-redis", metavar="ADDR", help="Let guests use this Redis; password from REDIS_PWD.  [none]")
+@click.option(
+    "--allow-couchbase",
+    metavar="ADDR",
+    help="Let guests query this Couchbase; COUCHBASE_USER and COUCHBASE_PWD say as whom.  [none]",
+)
+@click.option("--allow-files", metavar="DIR", help="Give each lambda that asks a private folder in DIR.  [none]")
+@click.option(
+    "--allow-dir",
+    metavar="DIR",
+    multiple=True,
+    help="Let guests use a directory, DIR[=GUEST_PATH][:ro|rw]; can be repeated.  [none]",
+)
+@click.option("--allow-env", metavar="NAME", multiple=True, help="Let guests have this variable; can be repeated.")
 @click.option("--wait/--no-wait", default=None, help="Wait for a server that does not answer yet.  [wait]")
 def run(cache_mb: int | None, **options: Any) -> None:
     """Run an agent until it is stopped.
@@ -82,10 +104,11 @@ def run(cache_mb: int | None, **options: Any) -> None:
     if cache_mb is not None:
         given["cache_bytes"] = cache_mb * MIB
     settings = read_settings(given)
+    rules = read_rules(settings)
     configure_logs(settings.log_format, settings.log_level)
     try:
         with StateDirectory(settings.state_path) as state:
-            agent = assemble(settings, state)
+            agent = assemble(settings, state, rules)
             listen_to_signals(agent)
             agent.run()
     except AgentError as error:
@@ -100,14 +123,22 @@ def read_settings(given: dict[str, Any]) -> Settings:
         raise click.UsageError("\n  ".join(["these settings cannot be used:", *error.args])) from error
 
 
-def assemble(settings: Settings, state: StateDirectory) -> Agent:
+def read_rules(settings: Settings) -> NodeRules:
+    """Return what guests may reach on this node. Raises click.UsageError with all problems."""
+    try:
+        return settings.make_rules(os.environ)
+    except SettingsError as error:
+        raise click.UsageError("\n  ".join(["these options cannot be used:", *error.args])) from error
+
+
+def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Agent:
     """Put together an agent from its settings. Raises AgentError when its folders or URL cannot be used."""
     return Agent(
         settings,
         state,
         BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes),
         WorkerRegister(
-            runtime=list(settings.runtimes),
+            runtime=[name_offer(runtime, rules) for runtime in settings.runtimes],
             name=settings.name,
             tags=list(settings.tags),
             slots=settings.slots,
@@ -123,6 +154,7 @@ def assemble(settings: Settings, state: StateDirectory) -> Agent:
                 scratch=state.path / "scratch",
                 compiled=state.path / "compiled",
                 on_done=on_done,
+                rules=rules,
             ),
         ),
     )

@@ -15,7 +15,9 @@ import platformdirs
 
 from piecework.client.routes import check_url
 from piecework.protocol.matching import RuntimeName
+from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
 from worker_agent.runtimes import RUNTIME_NAMES
+from worker_agent.runtimes.services.access import NodeRules
 
 MIB = 1024 * 1024
 LOG_FORMATS = ("console", "json")
@@ -63,6 +65,26 @@ class Settings:
     stall_exit_s: float = 300.0
     """The agent leaves, for its supervisor to restart it, when its loop was dead for this long, seconds."""
 
+    allow_http: tuple[str, ...] = ()
+    """Where guests may send HTTP requests: ``HOST`` (ports 80 and 443), ``HOST:PORT``, ``*``; and addresses or
+    networks that are not public."""
+    allow_redis: str | None = None
+    """The Redis that guests may use, ``HOST[:PORT][/DATABASE]``."""
+    redis_password: str = field(default="", repr=False)
+    """Its password."""
+    allow_couchbase: str | None = None
+    """The query service of Couchbase that guests may use, ``[https://]HOST[:PORT]``."""
+    couchbase_user: str = field(default="", repr=False)
+    """Its user."""
+    couchbase_password: str = field(default="", repr=False)
+    """The user's password."""
+    allow_files: str | None = None
+    """Directory in which each lambda may have a private folder."""
+    allow_dir: tuple[str, ...] = ()
+    """Directories that guests may use, ``DIR[=GUEST_PATH][:ro|rw]``."""
+    allow_env: tuple[str, ...] = ()
+    """Names of variables of the agent that guests may have."""
+
     def __post_init__(self) -> None:
         problems = [*_check_names(self), *_check_numbers(self)]
         if problems:
@@ -88,6 +110,31 @@ class Settings:
             raise SettingsError(*problems)
         return found
 
+    def make_rules(self, environ: Mapping[str, str]) -> NodeRules:
+        """Return what guests may reach. Raises SettingsError that names every option that cannot be used."""
+        maker, state = RuleMaker(), self.state_path
+        redis = maker.read(
+            "allow-redis", _some(self.allow_redis), lambda text: read_redis(text, self.redis_password)
+        )
+        couchbase = maker.read(
+            "allow-couchbase",
+            _some(self.allow_couchbase),
+            lambda text: read_couchbase(text, self.couchbase_user, self.couchbase_password),
+        )
+        folder = maker.read("allow-files", _some(self.allow_files), lambda text: read_folder(text, state))
+        env = maker.read("allow-env", self.allow_env, lambda name: (name, read_env(name, environ)))
+        rules = NodeRules(
+            http=tuple(maker.read("allow-http", self.allow_http, read_http)),
+            redis=next(iter(redis), None),
+            couchbase=next(iter(couchbase), None),
+            folder=next(iter(folder), None),
+            dirs=maker.read_dirs(self.allow_dir, state),
+            env=dict(env),
+        )
+        if maker.problems:
+            raise SettingsError(*maker.problems)
+        return rules
+
     @property
     def state_path(self) -> Path:
         """Where this agent keeps its state."""
@@ -96,6 +143,10 @@ class Settings:
         host = re.sub(r"[^a-z0-9.]+", "-", urlsplit(self.server).netloc.rpartition("@")[2].lower())
         digest = hashlib.sha256(self.server.rstrip("/").encode()).hexdigest()[:8]
         return platformdirs.user_state_path("piecework") / "agents" / f"{host}-{digest}"
+
+
+def _some(text: str | None) -> tuple[str, ...]:
+    return () if text is None else (text,)
 
 
 def _read_list(text: str) -> tuple[str, ...]:
@@ -124,6 +175,15 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
     "PIECEWORK_WORKER_WAIT": ("wait", _read_flag),
     "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", float),
+    "PIECEWORK_WORKER_ALLOW_HTTP": ("allow_http", _read_list),
+    "PIECEWORK_WORKER_ALLOW_REDIS": ("allow_redis", str),
+    "REDIS_PWD": ("redis_password", str),
+    "PIECEWORK_WORKER_ALLOW_COUCHBASE": ("allow_couchbase", str),
+    "COUCHBASE_USER": ("couchbase_user", str),
+    "COUCHBASE_PWD": ("couchbase_password", str),
+    "PIECEWORK_WORKER_ALLOW_FILES": ("allow_files", str),
+    "PIECEWORK_WORKER_ALLOW_DIR": ("allow_dir", _read_list),
+    "PIECEWORK_WORKER_ALLOW_ENV": ("allow_env", _read_list),
 }
 """Environment variables, with the setting each one sets and how its text is read."""
 

@@ -32,6 +32,9 @@ def lambda_() -> None:
 @click.option("--grant-http", multiple=True, metavar="HOST", help="Let it call this host, HOST or HOST:PORT.")
 @click.option("--grant-redis", is_flag=True, help="Let it use the node's Redis.")
 @click.option("--grant-files", type=click.Choice(["read", "write"]), help="Let it use its private directory.")
+@click.option(
+    "--grant-dir", multiple=True, metavar="PATH", help="Let it use a directory that nodes share, PATH or PATH:rw."
+)
 @click.option("--grant-env", multiple=True, metavar="NAME", help="Let it read a variable of the node.")
 @click.option("--deterministic", is_flag=True, help="Take clock and random from the job.")
 @click.option(
@@ -87,6 +90,7 @@ def describe_lambda(codex: Id, runtime: str, **options: Any) -> LambdaCreate:
         http=list(options.get("grant_http", ())),
         redis=options.get("grant_redis", False),
         files=options.get("grant_files"),
+        dirs=list(options.get("grant_dir", ())),
         env=list(options.get("grant_env", ())),
     )
     return LambdaCreate(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from piecework.protocol.matching import RuntimeName
 from piecework.protocol.states import JobState
 from server.errors import InvalidRequest, JobNotFound
 from server.services.claims import admits
@@ -172,7 +173,16 @@ class Jobs:
             return None
         wanted = [f"+{tag}" for tag in sorted(lane.necessary)] + [f"-{tag}" for tag in sorted(lane.rejected)]
         tags = f" with tags {' '.join(wanted)}" if wanted else ""
-        return f"no worker that was heard of lately offers the runtime {lane.runtime}{tags}"
+        lacking = find_lacking(lane.runtime, (offer for worker in seen for offer in worker.runtimes))
+        return f"no worker that was heard of lately offers the runtime {lane.runtime}{tags}{lacking}"
+
+
+def find_lacking(wanted: str, offered: Iterable[str]) -> str:
+    """Say which features workers lack that offer a runtime's base; nothing when there are no such workers."""
+    need = RuntimeName.parse(wanted)
+    have = [offer.features for offer in map(RuntimeName.parse, offered) if offer.base == need.base]
+    lacking = min((need.features - features for features in have), key=len, default=frozenset())
+    return f"; of those with {need.base}, the nearest lacks {', '.join(sorted(lacking))}" if lacking else ""
 
 
 def check_count(ids: Sequence[int]) -> None:

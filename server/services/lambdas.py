@@ -11,6 +11,7 @@ from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import LambdaCreate, Limits
 from server.errors import BlobNotFound, InvalidRequest, LambdaNotFound, ModuleInvalid
 from server.services.data import Data
+from server.services.grants import check_grants
 from server.store import lambdas
 from server.store.database import Database
 from server.store.ids import IdSource
@@ -42,6 +43,7 @@ class Lambdas:
         if not request.runtime.strip() or len(request.runtime) > RUNTIME_LENGTH:
             raise InvalidRequest(f"a lambda needs `runtime`: a name of at most {RUNTIME_LENGTH} characters")
         check_limits(request.limits)
+        check_grants(request.grants)
         options = LambdaOptions(
             tags=tuple(request.tags or ()),
             args=tuple(request.args or ()),

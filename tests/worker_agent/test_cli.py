@@ -10,6 +10,7 @@ from piecework import __version__
 from worker_agent import cli
 from worker_agent.errors import AgentError
 from worker_agent.loop.state import StateDirectory
+from worker_agent.runtimes.services.access import NodeRules
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +123,7 @@ def test_first_signal_drains_and_the_second_leaves_at_once(number, code):
 def test_agent_is_put_together_from_its_settings(tmp_path):
     settings = cli.read_settings({"state": tmp_path, "slots": 3, "tags": ("gpu",), "name": "n", "token": "secret"})
     with StateDirectory(settings.state_path) as state:
-        agent = cli.assemble(settings, state)
+        agent = cli.assemble(settings, state, NodeRules())
     registration = agent.membership._registration
     assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
     assert (registration.runtime, registration.agent_version) == (

@@ -24,6 +24,15 @@ def test_every_variable_is_read():
         "PIECEWORK_WORKER_LOG_LEVEL": "debug",
         "PIECEWORK_WORKER_WAIT": "no",
         "PIECEWORK_WORKER_STALL_EXIT_S": "600",
+        "PIECEWORK_WORKER_ALLOW_HTTP": "a.test, b.test:81",
+        "PIECEWORK_WORKER_ALLOW_REDIS": "redis.test/3",
+        "REDIS_PWD": "secret1",
+        "PIECEWORK_WORKER_ALLOW_COUCHBASE": "https://couch.test",
+        "COUCHBASE_USER": "guest",
+        "COUCHBASE_PWD": "secret2",
+        "PIECEWORK_WORKER_ALLOW_FILES": "/var/lib/agent-files",
+        "PIECEWORK_WORKER_ALLOW_DIR": "/srv/data=/data,/srv/out:rw",
+        "PIECEWORK_WORKER_ALLOW_ENV": "LANG,REGION",
     }
     assert set(environ) == set(VARIABLES)
     settings = Settings(**Settings.from_env(environ))
@@ -35,6 +44,14 @@ def test_every_variable_is_read():
     assert settings.cache_bytes == 10 * MIB
     assert (settings.slots, settings.prefetch, settings.drain_timeout_s) == (3, 0, 1.5)
     assert (settings.log_format, settings.log_level, settings.wait) == ("json", "debug", False)
+    assert settings.allow_http == ("a.test", "b.test:81")
+    assert (settings.allow_redis, settings.redis_password) == ("redis.test/3", "secret1")
+    assert settings.allow_couchbase == "https://couch.test"
+    assert (settings.couchbase_user, settings.couchbase_password) == ("guest", "secret2")
+    assert settings.allow_files == "/var/lib/agent-files"
+    assert settings.allow_dir == ("/srv/data=/data", "/srv/out:rw")
+    assert settings.allow_env == ("LANG", "REGION")
+    assert "secret" not in repr(settings)
     assert (settings.name, settings.stall_exit_s) == ("node-7", 600)
 
 

@@ -20,6 +20,7 @@ from worker_agent.executor.pool import TICK_S, Pool
 from worker_agent.executor.process import GuestProcess
 from worker_agent.executor.slot import News, Patience, Slot
 from worker_agent.executor.switchboard import Switchboard
+from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.tasks import LogUpdate, Result, Task
 
 MAX_WAIT_S = 1.0
@@ -45,6 +46,7 @@ class Executor:
         grace_s: float = 2.0,
         load_s: float = 120.0,
         depth: int = 64,
+        rules: NodeRules | None = None,
     ) -> None:
         """Set up an executor with ``slots`` guest processes; ``start`` starts them.
 
@@ -52,11 +54,12 @@ class Executor:
         node. ``on_done`` hears once of each task, from the executor's thread, and must be quick.
         ``grace_s`` is how much longer than its time limit a guest may take to answer before its process is
         killed, ``load_s`` how long its code may take to compile. ``depth`` is how many tasks a process holds at
-        most, while they are very quick; one of them runs.
+        most, while they are very quick; one of them runs. ``rules`` is what guests may reach; None: nothing.
         """
         self._scratch = scratch
         self._compiled = compiled
         self._on_done = on_done
+        self._rules = rules
         self._spool = str(scratch / secrets.token_hex(4))
         """How the names of scratch files begin."""
         news, patience = News(), Patience(grace_s, load_s)
@@ -157,7 +160,7 @@ class Executor:
 
     def _launcher(self, number: int) -> Callable[[], GuestProcess]:
         last_words = Path(f"{self._spool}-{number}.stderr")
-        return lambda: GuestProcess(compiled=self._compiled, last_words=last_words)
+        return lambda: GuestProcess(compiled=self._compiled, last_words=last_words, rules=self._rules)
 
     def _supervise(self) -> None:
         try:

@@ -29,9 +29,10 @@ def serve(link: socket.socket, marker: Marker, compiled: Path, gone: Callable[[]
     ``gone`` is called, in another thread, when that happens while a guest runs.
     """
     desk = Desk(link, marker)
+    rules = desk.learn_rules()
     pulse = Pulse(desk, gone)
     library = Library(Toolchain(compiled))
-    workbench = Workbench(library, pulse, desk.send)
+    workbench = Workbench(library, pulse, desk.send, rules)
     pulse.start()
     # A broken link is the agent's end, too.
     with contextlib.suppress(OSError):

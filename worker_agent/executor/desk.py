@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from worker_agent.executor.frames import (
     Assign,
+    Equip,
     Frame,
     Halt,
     Kept,
@@ -19,6 +20,7 @@ from worker_agent.executor.frames import (
     read_commands,
 )
 from worker_agent.executor.marker import Marker
+from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.runtimes.stopping import StopReason, StopSignal
 
 SYNC_S = 0.002
@@ -50,6 +52,7 @@ class Desk:
         self._outbox = bytearray()
         self._sync_at = 0.0
         self._turn: Turn | None = None
+        self._rules: NodeRules | None = None
         self._closed = False
         self._inbox_lock = threading.Lock()
         self._send_lock = threading.Lock()
@@ -58,6 +61,13 @@ class Desk:
     def busy(self) -> bool:
         """A task was taken and is not done."""
         return self._turn is not None
+
+    def learn_rules(self) -> NodeRules:
+        """Wait for what the node's operator allows: the first that is said. Nothing, when the link is closed."""
+        with self._inbox_lock:
+            while self._rules is None and not self._closed:
+                self._receive(wait=True)
+            return self._rules or NodeRules()
 
     def take(self) -> Turn | None:
         """Wait for the next task; None when the agent closed the link."""
@@ -124,6 +134,8 @@ class Desk:
     def _obey(self, command: ToGuests) -> None:
         if isinstance(command, Assign):
             self._waiting[command.key] = command
+        elif isinstance(command, Equip):
+            self._rules = command.rules
         elif self._waiting.pop(command.key, None) is not None:
             self.send(Returned(command.key))
         elif isinstance(command, Recall):

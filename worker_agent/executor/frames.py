@@ -11,6 +11,7 @@ import msgspec
 
 from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.services.access import NodeRules
 
 MAX_FRAME_BYTES = 1024 * 1024 * 1024
 """A longer frame means that the other side lost its mind."""
@@ -21,6 +22,12 @@ class Frame(msgspec.Struct, array_like=True, tag=True, frozen=True):
     """Something that one side says. ``key`` names the task that it is about."""
 
     key: int
+
+
+class Equip(Frame, frozen=True):
+    """To the guest process, once, before all else: what the node's operator allows. The key means nothing."""
+
+    rules: NodeRules
 
 
 class Assign(Frame, frozen=True):
@@ -94,7 +101,7 @@ class Kept(Frame, frozen=True):
     """From the guest process: the task began already, or is not here."""
 
 
-ToGuests = Assign | Recall | Halt
+ToGuests = Equip | Assign | Recall | Halt
 FromGuests = Ready | Loading | Loaded | Logged | Done | Returned | Kept
 
 _encoder = msgspec.msgpack.Encoder()

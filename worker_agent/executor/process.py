@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 
 import worker_agent
-from worker_agent.executor.frames import Frame, FrameError, FromGuests, pack_into, read_reports
+from worker_agent.executor.frames import Equip, Frame, FrameError, FromGuests, pack_into, read_reports
 from worker_agent.executor.marker import MARKER_BYTES, Marker
+from worker_agent.runtimes.services.access import NodeRules
 
 _RECEIVE_BYTES = 262_144
 _LAST_WORDS_BYTES = 4000
@@ -28,8 +29,8 @@ class GuestProcess:
     Must be started by a thread that outlives it: the kernel ends the process together with that thread.
     """
 
-    def __init__(self, *, compiled: Path, last_words: Path) -> None:
-        """Start it. Raises OSError when that is not possible."""
+    def __init__(self, *, compiled: Path, last_words: Path, rules: NodeRules | None = None) -> None:
+        """Start it; it lets guests do what ``rules`` allow. Raises OSError when that is not possible."""
         self._last_words = last_words
         self._reader = read_reports()
         self._outbox = bytearray()
@@ -41,6 +42,8 @@ class GuestProcess:
             except OSError:
                 self.link.close()
                 raise
+        # Over the link, not on the command line: there others could read passwords.
+        self.send(Equip(0, rules or NodeRules()))
 
     @property
     def pid(self) -> int:

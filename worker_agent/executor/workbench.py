@@ -79,6 +79,8 @@ class Workbench:
         """Let a call reach what its lambda may, where this node's operator allows it."""
         call.access = Access.of(grants, self._rules, task.checksum, sealed=task.seed is not None)
         call.env = call.access.pick_env() | (call.env or {})
+        for line in call.access.find_missing():
+            call.log.write(f"{line}\n".encode())
 
     def _get_program(self, task: Assign) -> Program:
         build = Build.fitting(task.bounds, deterministic=task.seed is not None)

@@ -38,6 +38,8 @@ class Grants(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """The node's Redis."""
     files: Literal["read", "write"] | None = None
     """Files in the job's private directory."""
+    dirs: list[str] = []
+    """Directories that operators share, by the path under which guests find them: ``/data``, or ``/data:rw``."""
     env: list[str] = []
     """Names of variables of the node's environment."""
 

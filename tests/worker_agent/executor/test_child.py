@@ -8,8 +8,9 @@ import threading
 import pytest
 
 from worker_agent.executor.child import serve
-from worker_agent.executor.frames import Done, Halt, Loaded, Loading, Logged, Ready, pack, read_reports
+from worker_agent.executor.frames import Done, Equip, Halt, Loaded, Loading, Logged, Ready, pack, read_reports
 from worker_agent.executor.marker import Marker
+from worker_agent.runtimes.services.access import NodeRules
 
 
 class Session:
@@ -23,6 +24,7 @@ class Session:
         self.near.settimeout(10)
         self.thread = threading.Thread(target=serve, args=(self.far, Marker(), compiled, self.gone.set))
         self.thread.start()
+        self.send(Equip(0, NodeRules()))
 
     def send(self, *frames):
         self.near.sendall(b"".join(pack(frame) for frame in frames))

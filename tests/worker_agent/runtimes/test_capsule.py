@@ -88,7 +88,8 @@ def test_environment_is_the_jobs(call, generation):
 @pytest.mark.parametrize("generation", OLD)
 def test_variable_that_is_not_set_is_an_error(call, generation):
     done = call(generation, "env NAME")
-    assert (done.error.kind, done.error.message) == (ErrorKind.GUEST, "NAME is empty")
+    assert done.error.kind is ErrorKind.GUEST
+    assert done.error.message.startswith("NAME is empty: hostGetEnv denied: the lambda has no variable NAME")
 
 
 def test_variable_that_is_not_set_is_empty_in_the_fourth_generation(call):
@@ -98,8 +99,14 @@ def test_variable_that_is_not_set_is_empty_in_the_fourth_generation(call):
 def test_nodes_variables_are_given_only_when_both_agree(call):
     rules = NodeRules(env={"TOKEN": "abc", "OTHER": "x"})
     assert call(2, "env TOKEN", grants=Grants(env=["TOKEN"]), rules=rules).output == b"abc"
-    assert call(2, "env OTHER", grants=Grants(env=["TOKEN"]), rules=rules).error.message == "OTHER is empty"
-    assert call(2, "env HOME", grants=Grants(env=["HOME"]), rules=rules).error.message == "HOME is empty"
+    assert call(2, "env OTHER", grants=Grants(env=["TOKEN"]), rules=rules).error.message == (
+        "OTHER is empty: hostGetEnv denied: the lambda has no variable OTHER; "
+        "--grant-env OTHER gives it the node's"
+    )
+    assert call(2, "env HOME", grants=Grants(env=["HOME"]), rules=rules).error.message == (
+        "HOME is empty: variable HOME denied: the operator of this node does not allow it; "
+        "worker-agent run --allow-env HOME would"
+    )
 
 
 @pytest.mark.parametrize(("generation", "separator"), [(1, "°"), (2, "²"), (3, "²"), (4, " ")])

@@ -128,9 +128,13 @@ def _get_host_information(turn: Turn) -> bytes:
 
 
 def _get_env(turn: Turn, name: bytes) -> bytes:
-    value = (turn.call.env or {}).get(name.decode(errors="replace"))
+    wanted = name.decode(errors="replace")
+    value = (turn.call.env or {}).get(wanted)
     if not value:
-        raise ServiceError(f"{name.decode(errors='replace')} is empty")
+        if wanted not in {*(turn.call.env or {}), *turn.call.access.grants.env}:
+            advice = f"the lambda has no variable {wanted}; --grant-env {wanted} gives it the node's"
+            turn.call.log.write(f"hostGetEnv denied: {advice}\n".encode())
+        raise ServiceError(f"{wanted} is empty")
     return value.encode()
 
 

@@ -53,13 +53,14 @@ class Services:
         return self._redis
 
     def read_file(self, path: bytes) -> bytes:
-        """Return what a file of the private folder has."""
-        return files.read_file(self._access.get_folder(), path, ANSWER_BYTES)
+        """Return what a file has, of the private folder or of one that is shared."""
+        folder, rest = self._access.find_folder(path)
+        return files.read_file(folder.path, rest, ANSWER_BYTES)
 
     def write_file(self, path: bytes, content: bytes) -> None:
-        """Write a file of the private folder, whether it is there or not."""
-        folder = Path(self._access.get_folder(write=True))
-        files.write_file(folder, path, content)
+        """Write a file, whether it is there or not."""
+        folder, rest = self._access.find_folder(path, write=True)
+        files.write_file(Path(folder.path), rest, content)
 
     def close(self) -> None:
         """Close connections. Safe to repeat."""

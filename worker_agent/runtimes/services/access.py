@@ -38,6 +38,28 @@ class CouchbaseServer:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedDir:
+    """A directory of the node that an operator offers to guests."""
+
+    path: str
+    """Where it is on the node."""
+    guest_path: str
+    """Where guests find it: absolute, without ``..`` and without a slash at its end."""
+    write: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory that one call may use."""
+
+    path: str
+    guest_path: str
+    write: bool
+    private: bool = False
+    """It belongs to the lambda alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRules:
     """What the node's operator allows guests. Nothing, by default."""
 
@@ -48,6 +70,7 @@ class NodeRules:
     couchbase: CouchbaseServer | None = None
     folder: str | None = None
     """Each lambda has a private folder in this one."""
+    dirs: tuple[SharedDir, ...] = ()
     env: dict[str, str] = field(default_factory=dict, repr=False)
     """Variables of the node that lambdas may ask for."""
 
@@ -69,6 +92,40 @@ class Access:
         folder = None if node.folder is None else str(Path(node.folder, owner))
         return cls(grants, node, folder, sealed)
 
+    def find_folders(self) -> list[Folder]:
+        """Return the directories that the call may use: those that are shared with it, then the private one."""
+        if self.sealed:
+            return []
+        shared = {each.guest_path: each for each in self.node.dirs}
+        folders = [
+            Folder(shared[where].path, where, write and shared[where].write)
+            for where, write in map(parse_dir_grant, self.grants.dirs)
+            if where in shared
+        ]
+        if self.grants.files is not None and self.folder is not None:
+            folders.append(Folder(self.folder, "/", self.grants.files == "write", private=True))
+        return folders
+
+    def find_missing(self) -> list[str]:
+        """Return a line for each grant that the node's operator does not allow, where no call would tell so."""
+        if self.sealed:
+            return []
+        shared = {each.guest_path: each for each in self.node.dirs}
+        missing = [
+            f"variable {name} denied: the operator of this node does not allow it; worker-agent run "
+            f"--allow-env {name} would"
+            for name in self.grants.env
+            if name not in self.node.env
+        ]
+        for where, write in map(parse_dir_grant, self.grants.dirs):
+            if where not in shared or (write and not shared[where].write):
+                what, mode = ("writing to directory", ":rw") if where in shared else ("directory", "")
+                missing.append(
+                    f"{what} {where} denied: the operator of this node does not allow it; worker-agent run "
+                    f"--allow-dir DIR={where}{mode} would"
+                )
+        return missing
+
     def pick_env(self) -> dict[str, str]:
         """Return the node's variables that are granted."""
         return {name: self.node.env[name] for name in self.grants.env if name in self.node.env}
@@ -77,25 +134,26 @@ class Access:
         """Raise DeniedError unless a request may go there. The host's address is another matter."""
         self._check_seal()
         if not _lists(self.grants.http, host, port):
-            raise DeniedError(f"the lambda has no grant for HTTP to {host}:{port}")
+            raise DeniedError(_ungranted(f"HTTP to {host}:{port}", f"http {_bracket(host)}:{port}"))
         if not _lists(self.node.http, host, port):
-            raise DeniedError(f"the operator of this node does not allow HTTP to {host}:{port}")
+            raise DeniedError(_forbidden(f"HTTP to {host}:{port}", f"http {_bracket(host)}:{port}"))
 
     def check_address(self, host: str, address: str) -> None:
         """Raise DeniedError for an address that is not public, unless the operator lists it."""
         where = ipaddress.ip_address(address)
         if not is_public(where) and not any(where in network for network in _networks(self.node.http)):
             raise DeniedError(
-                f"{host} is at {address}, which is not public; the operator of this node does not list it"
+                f"{host} is at {address}, which is not public; the operator of this node does not list it: "
+                f"worker-agent run --allow-http {address} would"
             )
 
     def get_redis(self) -> RedisServer:
         """Return the Redis to use. Raises DeniedError."""
         self._check_seal()
         if not self.grants.redis:
-            raise DeniedError("the lambda has no grant for Redis")
+            raise DeniedError(_ungranted("Redis", "redis"))
         if self.node.redis is None:
-            raise DeniedError("the operator of this node does not allow Redis")
+            raise DeniedError(_forbidden("Redis", "redis HOST"))
         return self.node.redis
 
     def get_couchbase(self) -> CouchbaseServer:
@@ -103,23 +161,55 @@ class Access:
         self._check_seal()
         server = self.node.couchbase
         if server is None:
-            raise DeniedError("the operator of this node does not allow Couchbase")
+            raise DeniedError(_forbidden("Couchbase", "couchbase HOST"))
         if not _lists(self.grants.http, server.host, server.port):
-            raise DeniedError(f"the lambda has no grant for HTTP to {server.host}:{server.port}")
+            where = f"{_bracket(server.host)}:{server.port}"
+            raise DeniedError(_ungranted(f"HTTP to {where}", f"http {where}"))
         return server
 
-    def get_folder(self, *, write: bool = False) -> str:
-        """Return the private folder. Raises DeniedError."""
+    def find_folder(self, path: bytes, *, write: bool = False) -> tuple[Folder, bytes]:
+        """Return the directory that a path leads to, and the path in there. Raises DeniedError.
+
+        That is a shared one when the path begins with its path, else the private one.
+        """
         self._check_seal()
+        for folder in self.find_folders():
+            start = folder.guest_path.encode() + b"/"
+            if not folder.private and path.startswith(start):
+                if write and not folder.write:
+                    raise DeniedError(
+                        f"{folder.guest_path} can only be read: its grant and the operator of this node must both "
+                        f"allow writing, with --grant-dir {folder.guest_path}:rw and --allow-dir "
+                        f"DIR={folder.guest_path}:rw"
+                    )
+                return folder, path.removeprefix(start).lstrip(b"/")
+        return self._get_private(write=write), path
+
+    def _get_private(self, *, write: bool) -> Folder:
         if self.grants.files is None or (write and self.grants.files != "write"):
-            raise DeniedError(f"the lambda has no grant to {'write' if write else 'read'} files")
+            kind = "write" if write else "read"
+            raise DeniedError(f"the lambda has no grant to {kind} files; --grant-files {kind} gives it one")
         if self.folder is None:
-            raise DeniedError("the operator of this node does not allow files")
-        return self.folder
+            raise DeniedError(_forbidden("files", "files DIR"))
+        return Folder(self.folder, "/", write, private=True)
 
     def _check_seal(self) -> None:
         if self.sealed:
             raise DeniedError("a deterministic lambda reaches nothing outside of its sandbox")
+
+
+def parse_dir_grant(text: str) -> tuple[str, bool]:
+    """Return what ``/data`` or ``/data:rw`` says: the path where guests find it, and whether they may write."""
+    path, colon, mode = text.rpartition(":")
+    return (path, mode == "rw") if colon and mode in {"ro", "rw"} else (text, False)
+
+
+def _ungranted(what: str, option: str) -> str:
+    return f"the lambda has no grant for {what}; --grant-{option} gives it one"
+
+
+def _forbidden(what: str, option: str) -> str:
+    return f"the operator of this node does not allow {what}; worker-agent run --allow-{option} would"
 
 
 def is_public(address: _Address) -> bool:

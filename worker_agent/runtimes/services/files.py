@@ -12,7 +12,7 @@ from worker_agent.runtimes.services.errors import DeniedError, ServiceError
 
 FOLDER_BYTES = 64 * 1024 * 1024
 FOLDER_FILES = 1000
-"""A private folder holds no more than this."""
+"""A folder that a guest writes to holds no more than this."""
 NAME_BYTES = 200
 _ON_THE_WAY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe that somebody put there must not keep the guest waiting.
@@ -58,7 +58,7 @@ def _split(path: bytes) -> list[str]:
     except UnicodeDecodeError:
         raise ServiceError("the path is not UTF-8") from None
     if path.startswith(b"/") or ".." in names:
-        raise DeniedError(f"{_show(path)} leads out of the private folder; paths are relative and have no ..")
+        raise DeniedError(f"{_show(path)} leads out of the folder; paths are relative and have no ..")
     if not names or b"\0" in path or any(len(name.encode()) > NAME_BYTES for name in names):
         raise ServiceError(f"{_show(path)} is no path of a file")
     return names
@@ -100,7 +100,7 @@ def _check_room(folder: Path, size: int) -> None:
             with suppress(OSError):
                 size += os.lstat(Path(where, name)).st_size
     if size > FOLDER_BYTES or count >= FOLDER_FILES:
-        raise ServiceError(f"the private folder is full: at most {FOLDER_BYTES} bytes in {FOLDER_FILES} files")
+        raise ServiceError(f"the folder is full: at most {FOLDER_BYTES} bytes in {FOLDER_FILES} files")
 
 
 def _show(path: bytes) -> str:
