@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from msgspec import UNSET
@@ -19,11 +19,11 @@ from piecework.protocol.messages import (
     RenewedLease,
 )
 from piecework.protocol.states import JobState
-from server.errors import InvalidRequest
+from server.errors import Busy, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
 from server.services.claims import admits, claim_jobs
 from server.services.outcomes import Outcomes, Recorded, Report
 from server.services.overdue import move_overdue
-from server.services.waiting import Bell, Changes
+from server.services.waiting import Admits, Bell, Changes
 from server.services.workers import hear_of, require_worker
 from server.settings import Settings
 from server.store import blobs, jobs, leases, logs
@@ -32,6 +32,8 @@ from server.store.records import Blob, Job, LeaseGrant, Log, Worker
 
 MARGIN_S = 1.0
 """A contract is answered this long before its timeout, or a quarter of it when that is shorter."""
+OFFERS_MAX = 10_000
+"""Workers whose runtimes and tags are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,15 @@ class Contracts:
         self._bell = bell
         self._clock = clock
         self._settings = settings
+        self._offers: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        """The runtimes and tags of workers, by their ids."""
 
     def contract(self, worker_id: int, request: ContractRequest) -> Contracted:
         """Record the request's outcomes, then lease jobs to the worker, waiting for one if it asks for that.
 
-        With outcomes to acknowledge it never waits; with room for none it ends the worker's other waits, so that
-        an agent that stops need not sit out its poll. Raises WorkerNotFound, WorkerRetired, InvalidRequest, Busy
-        or Stopping; then nothing was recorded or leased.
+        The outcomes are recorded before it waits, and acknowledged after. With room for none it ends the worker's
+        other waits, so that an agent that stops need not sit out its poll. Raises WorkerNotFound, WorkerRetired,
+        InvalidRequest, Busy or Stopping; then nothing was recorded or leased.
         """
         room = 1 if request.max is UNSET else request.max
         if room > self._settings.contract_max:
@@ -85,8 +89,12 @@ class Contracts:
             raise InvalidRequest(f"timeout is {request.timeout}, but cannot be negative")
         reports = self._outcomes.prepare(request.outcomes)
         patience_s = self._patience_s(request.timeout)
-        if room and not reports and patience_s > 0:
-            return self._wait_for_job(worker_id, request, room, time.monotonic() + patience_s)
+        if room and patience_s > 0:
+            try:
+                return self._wait_for_job(worker_id, request, room, reports, time.monotonic() + patience_s)
+            except (Busy, Stopping):
+                if not reports:
+                    raise
         turn = self._take_turn(worker_id, request, room, reports)
         if not room:
             self._bell.waiters.dismiss(worker_id)
@@ -96,18 +104,42 @@ class Contracts:
         wanted = timeout_s or 0.0
         return min(wanted - min(MARGIN_S, wanted / 4), self._settings.poll_max_s - MARGIN_S)
 
-    def _wait_for_job(self, worker_id: int, request: ContractRequest, room: int, deadline: float) -> Contracted:
-        with self._database.read() as connection:
-            worker = require_worker(connection, worker_id)
-        tags = worker_tags(worker.tags, request.all_tags())
-        fits = partial(admits, runtimes=worker.runtimes, tags=tags)
+    def _wait_for_job(
+        self, worker_id: int, request: ContractRequest, room: int, reports: Sequence[Report], deadline: float
+    ) -> Contracted:
+        fits = self._find_fits(worker_id, request)
+        answer_for = partial(self._answer_for, worker_id=worker_id, request=request, room=room)
+        acks: Sequence[OutcomeAck] = ()
         while True:
             with self._bell.waiters.park(worker_id, fits) as waiter:
-                contracted = self._take_turn(worker_id, request, room, []).contracted
-                if contracted.jobs or (contracted.drain and request.is_extended):
-                    return contracted
-                if not waiter.wait(deadline - time.monotonic()) or waiter.dismissed:
-                    return contracted
+                contracted = self._take_turn(worker_id, request, room, reports).contracted
+                reports, acks = (), acks or contracted.acks
+                if not contracted.jobs and not (contracted.drain and request.is_extended):
+                    woken = self._bell.waiters.sleep(waiter, answer_for, deadline - time.monotonic())
+                    if woken and not waiter.dismissed and waiter.answer is None:
+                        continue
+                return replace(waiter.answer or contracted, acks=acks)
+
+    def _find_fits(self, worker_id: int, request: ContractRequest) -> Admits:
+        """Return what tells which lanes a request is for. What a worker offers never changes."""
+        if worker_id not in self._offers:
+            with self._database.read() as connection:
+                worker = require_worker(connection, worker_id)
+            if len(self._offers) > OFFERS_MAX:
+                self._offers = {}
+            self._offers[worker_id] = worker.runtimes, worker.tags
+        runtimes, tags = self._offers[worker_id]
+        return partial(admits, runtimes=runtimes, tags=worker_tags(tags, request.all_tags()))
+
+    def _answer_for(
+        self, connection: Connection, worker_id: int, request: ContractRequest, room: int
+    ) -> tuple[Contracted | None, Sequence[Job]]:
+        """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
+        try:
+            contracted = self._turn(connection, worker_id, request, room, (), look=False).contracted
+        except (WorkerNotFound, WorkerRetired):
+            return None, ()
+        return (contracted if contracted.jobs else None), contracted.jobs
 
     def _take_turn(self, worker_id: int, request: ContractRequest, room: int, reports: Sequence[Report]) -> _Turn:
         # A lease that a power cut undoes costs one more execution. An outcome, or the end of a job whose workers

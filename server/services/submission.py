@@ -3,27 +3,29 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import NamedTuple, TypeVar
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from piecework.protocol.bodies import MSGPACK, encode
+from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import JobSpec, read_ref
 from piecework.protocol.states import JobState, parse_state
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.data import Data
 from server.services.lambdas import Lambdas, check_limits
 from server.services.trails import first_events
-from server.services.waiting import Bell, Changes
+from server.services.waiting import Bell, Changes, ContractWaiter, TakeTurn
 from server.settings import Settings
 from server.store import blobs, events, jobs, lanes, submissions
 from server.store.database import Connection, Database
 from server.store.ids import IdSource
-from server.store.records import Blob, JobOptions, Lambda, NewJob
+from server.store.records import Blob, JobOptions, Lambda, Lane, NewJob
 
 T = TypeVar("T")
 
@@ -61,6 +63,15 @@ class _Whole:
 
     key: str
     digest: bytes
+
+
+class _Stored(NamedTuple):
+    """What a submission did."""
+
+    ids: list[int]
+    changes: Changes
+    answer: Any = None
+    """For the contract that got the job at once."""
 
 
 class Submission:
@@ -115,9 +126,19 @@ class Submission:
             if alike != asked:
                 asked, terms = alike, self._read_terms(alike, known[_lambda_id(alike)], now)
             drafts.append(self._draft(spec, terms, id_, input_id, now))
-        ids, changes = self._database.write(lambda connection: self._store(connection, drafts, now, whole))
-        self._bell.ring(changes)
-        return ids
+        with self._engage(drafts) as waiter:
+            take_turn = waiter.take_turn if waiter else None
+            stored = self._database.write(partial(self._store, drafts, now, whole, take_turn))
+            if waiter:
+                waiter.answer = stored.answer
+        self._bell.ring(stored.changes)
+        return stored.ids
+
+    def _engage(self, drafts: Sequence[_Draft]) -> AbstractContextManager[ContractWaiter | None]:
+        """Find a contract that waits for the one job that is submitted, to lease it in the same transaction."""
+        if len(drafts) != 1 or drafts[0].job.state is not JobState.ENQUEUED:
+            return nullcontext()
+        return self._bell.waiters.engage(_find_lane(drafts[0].job.runtime, drafts[0].job.tags))
 
     def _read_terms(self, spec: JobSpec, lambda_: Lambda, now: int) -> _Terms:
         """Check what a job asks for, all but its input and key. Raises InvalidRequest that says what is wrong."""
@@ -146,12 +167,17 @@ class Submission:
         return _Draft(job, blob, terms)
 
     def _store(
-        self, connection: Connection, drafts: Sequence[_Draft], now: int, whole: "_Whole | None"
-    ) -> tuple[list[int], Changes]:
+        self,
+        drafts: Sequence[_Draft],
+        now: int,
+        whole: "_Whole | None",
+        take_turn: TakeTurn | None,
+        connection: Connection,
+    ) -> "_Stored":
         if whole and (earlier := submissions.find_submission(connection, whole.key)):
             if earlier[0] != whole.digest:
                 raise KeyConflict(f"an earlier submission has the key {whole.key!r} and other content")
-            return earlier[1], Changes()
+            return _Stored(earlier[1], Changes())
         inputs = _find_inputs(connection, drafts)
         ids, fresh = _recognize(connection, [_identify(draft, inputs) for draft in drafts])
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
@@ -167,9 +193,18 @@ class Submission:
         events.add_events(connection, [event for job in new for event in first_events(job.id, job.state, now)])
         if whole:
             submissions.add_submission(connection, whole.key, whole.digest, ids, now)
-        ready = zip(new, lane_ids, strict=True)
-        enqueued = Counter(lane_id for job, lane_id in ready if job.state is JobState.ENQUEUED)
-        return ids, Changes(enqueued=enqueued)
+        ready = {job.id: lane for job, lane in zip(new, lane_ids, strict=True) if job.state is JobState.ENQUEUED}
+        answer, taken = take_turn(connection) if take_turn and ready else (None, ())
+        others = [job.id for job in taken if ready.pop(job.id, None) is None]
+        changes = Changes(Counter(ready.values()), dict.fromkeys(others, JobState.RUNNING))
+        return _Stored(ids, changes, answer)
+
+
+@lru_cache(maxsize=1000)
+def _find_lane(runtime: str, tags: tuple[str, ...]) -> Lane:
+    """Return the lane of such jobs, for comparisons: its id is not known here."""
+    parsed = TagSet.parse(tags)
+    return Lane(0, runtime, parsed.necessary, parsed.rejected)
 
 
 def _find_inputs(connection: Connection, drafts: Sequence[_Draft]) -> dict[int, bytes]:

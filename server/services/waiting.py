@@ -6,17 +6,23 @@ Each waiting request has a lock of its own, so that an event wakes exactly the r
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import TIMEOUT_MAX
+from typing import Any
 
 from piecework.protocol.states import JobState
 from server.errors import Busy, Stopping
 from server.store import lanes
-from server.store.database import Database
-from server.store.records import Lane
+from server.store.database import Connection, Database
+from server.store.records import Job, Lane
 
 Admits = Callable[[Lane], bool]
+Taken = tuple[Any, Sequence[Job]]
+"""The answer to a contract, and the jobs in it as they were before the lease."""
+TakeTurn = Callable[[Connection], Taken]
+"""Leases jobs to a waiting contract inside the caller's transaction, if there are any for it."""
 Concerns = Callable[[int, JobState], bool]
 """Whether it is what a reader waits for that a job is now in a state."""
 
@@ -24,14 +30,12 @@ Concerns = Callable[[int, JobState], bool]
 class Waiter:
     """One waiting request. It sleeps at most once; waking it before it sleeps is not lost."""
 
-    __slots__ = ("_lock", "_woken", "dismissed")
+    __slots__ = ("_lock", "_woken")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
         self._woken = False
-        self.dismissed = False
-        """Woken because nobody wants its answer any more."""
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until woken. Returns False when ``timeout_s`` passed first."""
@@ -64,23 +68,40 @@ class _Register:
         self._count += 1
 
 
+class ContractWaiter(Waiter):
+    """One contract that waits for a job."""
+
+    __slots__ = ("admits", "answer", "dismissed", "take_turn", "worker_id")
+
+    def __init__(self, worker_id: int, admits: Admits) -> None:
+        super().__init__()
+        self.worker_id = worker_id
+        self.admits = admits
+        self.take_turn: TakeTurn | None = None
+        """Set while it sleeps: whoever takes its turn for it may give it jobs."""
+        self.answer: Any = None
+        """What somebody else's transaction leased for it."""
+        self.dismissed = False
+        """Woken because nobody wants its answer any more."""
+
+
 class Waiters(_Register):
     """Contracts that wait for a job, in the order in which they came."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
-        self._parked: dict[Waiter, tuple[int, Admits]] = {}
+        self._parked: dict[ContractWaiter, None] = {}
 
     @contextmanager
-    def park(self, worker_id: int, admits: Admits) -> Iterator[Waiter]:
+    def park(self, worker_id: int, admits: Admits) -> Iterator[ContractWaiter]:
         """Register a worker's waiter for jobs in lanes that ``admits`` approves. Raises Busy or Stopping.
 
         Look for a job after parking and before sleeping: a job that comes in between wakes the waiter.
         """
-        waiter = Waiter()
+        waiter = ContractWaiter(worker_id, admits)
         with self._lock:
             self._enter()
-            self._parked[waiter] = worker_id, admits
+            self._parked[waiter] = None
         try:
             yield waiter
         finally:
@@ -88,14 +109,46 @@ class Waiters(_Register):
                 self._count -= 1
                 self._parked.pop(waiter, None)
 
+    def sleep(self, waiter: ContractWaiter, take_turn: TakeTurn, timeout_s: float) -> bool:
+        """Sleep until woken, maybe with an answer. Returns False when ``timeout_s`` passed first.
+
+        Only after this waiter looked for a job and found none: until then its turn is its own.
+        """
+        waiter.take_turn = take_turn
+        if waiter.wait(timeout_s):
+            return True
+        with self._lock:
+            if waiter in self._parked:
+                del self._parked[waiter]
+                return False
+        return waiter.wait(TIMEOUT_MAX)  # somebody takes its turn now, or has just woken it
+
+    @contextmanager
+    def engage(self, lane: Lane) -> Iterator[ContractWaiter | None]:
+        """Give the sleeper that waits longest for jobs of a lane, to take its turn; None when there is none.
+
+        It is woken in the end, with the answer that it has by then. So it looks itself when there is none.
+        """
+        with self._lock:
+            sleepers = (each for each in self._parked if each.take_turn and each.admits(lane))
+            chosen = next(sleepers, None)
+            if chosen is not None:
+                del self._parked[chosen]
+        try:
+            yield chosen
+        finally:
+            if chosen is not None:
+                with self._lock:
+                    chosen.wake()
+
     def wake(self, lane: Lane, jobs: int) -> int:
         """Wake a waiter for each of ``jobs`` new jobs of a lane, longest waiting first. Returns how many."""
         with self._lock:
-            chosen: list[Waiter] = []
-            for waiter, (_, admits) in self._parked.items():
+            chosen: list[ContractWaiter] = []
+            for waiter in self._parked:
                 if len(chosen) == jobs:
                     break
-                if admits(lane):
+                if waiter.admits(lane):
                     chosen.append(waiter)
             for waiter in chosen:
                 del self._parked[waiter]
@@ -105,7 +158,7 @@ class Waiters(_Register):
     def dismiss(self, worker_id: int) -> None:
         """End the waits of a worker without a job."""
         with self._lock:
-            for waiter in [each for each, (owner, _) in self._parked.items() if owner == worker_id]:
+            for waiter in [each for each in self._parked if each.worker_id == worker_id]:
                 waiter.dismissed = True
                 del self._parked[waiter]
                 waiter.wake()

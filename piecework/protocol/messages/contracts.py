@@ -26,7 +26,7 @@ class ContractRequest(Message, kw_only=True):
     inline_max_bytes: Annotated[int, Meta(ge=0)] = 0
     """Inputs up to this size come inside the reply."""
     outcomes: list[Outcome] = []
-    """Ends of earlier leases; recorded before anything is leased."""
+    """Ends of earlier leases; recorded before anything is leased, and before the server waits for a job."""
     incarnation: Maybe[str] = UNSET
     """The start of the process that asks. A new one ends the leases of the one before."""
 

@@ -8,11 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from house import House, finished
 
-from piecework.protocol.messages import ContractRequest
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import ContractRequest, Outcome
 from piecework.protocol.states import JobState
 from server.errors import Busy, Stopping, WorkerRetired
 from server.services.contracts import Contracted
 from server.services.waiting import JobWatch, Waiters
+from server.store import jobs, workers
 from server.store.records import Lane
 
 LANE = Lane(1, "wasi", frozenset(), frozenset())
@@ -21,6 +23,10 @@ PATIENCE_S = 10.0
 
 def anything(*_: object) -> bool:
     return True
+
+
+def no_turn(_: object) -> tuple[None, tuple[()]]:
+    return None, ()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -122,11 +128,115 @@ def test_a_contract_is_answered_before_its_timeout(house: House):
     assert time.monotonic() - started < 0.4
 
 
-def test_a_contract_with_outcomes_never_waits(house: House):
+def start_sleeper(house: House, pool: ThreadPoolExecutor, worker: str, **fields) -> Future[Contracted]:
+    """Begin a long poll in another thread, and return once it has found nothing and sleeps."""
+    future = start_contract(house, pool, worker, **fields)
+    until(lambda: count_sleepers(house.services.waiters) > 0)
+    return future
+
+
+def count_sleepers(waiters: Waiters) -> int:
+    return sum(each.take_turn is not None for each in list(waiters._parked))
+
+
+def report_end(lease: dict[str, str]) -> Outcome:
+    return Outcome(job=Id(int(lease["job"])), lease=lease["lease"], state=JobState.FINISHED)
+
+
+def count_writes(house: House) -> int:
+    return house.services.database.tally.read()[0]
+
+
+def test_a_sleeping_contract_gets_a_job_in_the_transaction_that_stores_it(house: House, pool):
+    lambda_ = house.new_lambda()
+    sleeping = start_sleeper(house, pool, house.new_worker())
+    before = count_writes(house)
+    job = house.submit(lambda_)
+    contracted = sleeping.result(PATIENCE_S)
+    assert [found.id for found in contracted.jobs] == [int(job)]
+    assert count_writes(house) - before == 1
+    assert (house.state(job), [state for state, _ in house.trace(job)]) == ("Running", ["Enqueued", "Running"])
+
+
+def test_a_sleeping_contract_gets_what_is_first_in_the_queue(house: House, pool):
+    lambda_ = house.new_lambda()
+    better = house.submit(lambda_, priority=1, status="paused")
+    sleeping = start_sleeper(house, pool, house.new_worker(), max=1)
+    with_room = start_contract(house, pool, house.new_worker())
+    until(lambda: count_sleepers(house.services.waiters) == 2)
+    house.services.database.write(
+        lambda connection: jobs.move_job(connection, int(better), JobState.PAUSED, JobState.ENQUEUED, None)
+    )  # nobody has been woken for it yet
+    other = house.submit(lambda_)
+    assert [found.id for found in sleeping.result(PATIENCE_S).jobs] == [int(better)]
+    assert [found.id for found in with_room.result(PATIENCE_S).jobs] == [int(other)]
+
+
+def test_a_sleeping_contract_outlives_a_submission_that_fails(house: House, pool):
+    lambda_ = house.new_lambda()
+    first = house.submit(lambda_, key="k")
+    house.lease(house.new_worker())
+    sleeping = start_sleeper(house, pool, house.new_worker())
+    house.call("POST", "/job", {"lambda": lambda_, "key": "k", "priority": 1}, status=409)
+    assert house.submit(lambda_, key="k") == first
+    until(lambda: count_sleepers(house.services.waiters) > 0)
+    job = house.submit(lambda_)
+    assert [found.id for found in sleeping.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_the_sleeping_contract_of_a_worker_that_has_just_been_retired_gets_no_job(house: House, pool):
     worker = house.new_worker()
-    house.submit(house.new_lambda())
-    reply = house.contract(worker, timeout=20, outcomes=[finished(house.lease(worker))])
-    assert (reply["acks"][0]["code"], reply["jobs"]) == (0, [])
+    sleeping = start_sleeper(house, pool, worker)
+    now = house.clock()
+    house.services.database.write(lambda connection: workers.retire_worker(connection, int(worker), now))
+    job = house.submit(house.new_lambda())
+    with pytest.raises(WorkerRetired):
+        sleeping.result(PATIENCE_S)
+    assert house.state(job) == "Enqueued"
+
+
+def test_a_contract_whose_time_ends_while_its_turn_is_taken_waits_for_the_answer(pool):
+    waiters = Waiters(10)
+    with waiters.park(1, anything) as waiter:
+        slept = pool.submit(waiters.sleep, waiter, no_turn, 0.05)
+        until(lambda: count_sleepers(waiters) == 1)
+        with waiters.engage(LANE) as engaged:
+            assert engaged is waiter
+            threading.Event().wait(0.1)
+            assert not slept.done()
+        assert slept.result(PATIENCE_S)
+    with waiters.park(1, anything) as waiter:
+        assert not waiters.sleep(waiter, no_turn, 0)
+        with waiters.engage(LANE) as engaged:
+            assert engaged is None
+
+
+def test_a_contract_that_has_not_looked_yet_is_not_engaged():
+    waiters = Waiters(10)
+    with waiters.park(1, anything), waiters.engage(LANE) as engaged:
+        assert engaged is None
+
+
+def test_outcomes_are_recorded_before_their_contract_waits(house: House, pool):
+    worker, lambda_ = house.new_worker(), house.new_lambda()
+    first = house.submit(lambda_)
+    outcome = report_end(house.lease(worker))
+    waiting = start_sleeper(house, pool, worker, outcomes=[outcome])
+    assert house.state(first) == "Finished"
+    second = house.submit(lambda_)
+    contracted = waiting.result(PATIENCE_S)
+    assert [found.id for found in contracted.jobs] == [int(second)]
+    assert [(ack.job, ack.code) for ack in contracted.acks] == [(int(first), 0)]
+
+
+def test_outcomes_are_acknowledged_by_a_server_that_cannot_let_their_contract_wait(house: House, pool):
+    worker = house.new_worker()
+    job = house.submit(house.new_lambda())
+    outcome = report_end(house.lease(worker))
+    waiting = start_sleeper(house, pool, worker, outcomes=[outcome])
+    house.services.release_waiters()
+    assert [ack.code for ack in waiting.result(PATIENCE_S).acks] == [0]
+    assert [state for state, _ in house.trace(job)].count("Finished") == 1
 
 
 def test_a_reader_waits_until_the_job_is_in_the_state(house: House, pool):
