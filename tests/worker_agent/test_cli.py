@@ -44,7 +44,7 @@ def test_version():
 def test_unknown_runtime_ends_with_code_2_and_the_list_of_known_ones():
     result = run("run", "--runtime", "cobol")
     assert result.exit_code == 2
-    assert "runtime 'cobol': this node can run default, capsule, funless, wasi" in result.output
+    assert "runtime 'cobol': this node can run default, capsule, funless, component, wasi" in result.output
 
 
 def test_all_wrong_settings_are_named_at_once():
@@ -127,7 +127,7 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
     registration = agent.membership._registration
     assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
     assert (registration.runtime, registration.agent_version) == (
-        ["default", "capsule", "funless", "wasi"],
+        ["default", "capsule", "funless", "component", "wasi"],
         __version__,
     )
     assert len(registration.incarnation) == 16

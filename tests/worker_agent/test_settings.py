@@ -72,7 +72,7 @@ def test_all_variables_that_cannot_be_read_are_named_at_once():
         ({"server": "queue.test:8000"}, "not the URL"),
         ({"server": "http://queue.test:80000"}, "server"),
         ({"server": "http://queue.test?x=1"}, "not the URL"),
-        ({"runtimes": ("cobol",)}, "'cobol': this node can run default, capsule, funless, wasi"),
+        ({"runtimes": ("cobol",)}, "'cobol': this node can run default, capsule, funless, component, wasi"),
         ({"runtimes": ()}, "this node can run"),
         ({"slots": 0}, "slots is 0"),
         ({"slots": 5000}, "slots is 5000"),
