@@ -183,7 +183,7 @@ class FakeControlServer:
     def _contract(self, worker_id, message):
         worker = self._hear_of(worker_id, message.incarnation)
         acks = [self._judge(worker_id, outcome) for outcome in message.outcomes]
-        if message.timeout and message.max and self.holds_polls and not acks:
+        if message.timeout and message.max and self.holds_polls:
             self._changed.notify_all()
             ready = lambda: not self.holds_polls or self._waiting_jobs() or worker.draining  # noqa: E731
             self._changed.wait_for(ready, HELD_POLL_S)

@@ -34,8 +34,9 @@ class Brakes:
 
     def cancel(self, ref: LeaseRef) -> None:
         """Stop a job that someone cancelled."""
-        log.info("cancelled", job=ref.job)
-        self._stop(ref, JobState.CANCELLED)
+        if self._ledger.is_open(ref):  # otherwise its end is on its way, and the server may have it already
+            log.info("cancelled", job=ref.job)
+            self._stop(ref, JobState.CANCELLED)
 
     def hand_back_waiting(self, keep: int = 0) -> int:
         """Hand back the jobs that the executor has not started, but for the first; return how many they were."""

@@ -27,7 +27,7 @@ class Terms:
 
 
 class Contracting:
-    """Keeps the agent in work. A request waits at the server only if it carries no outcome and a slot is idle."""
+    """Keeps the agent in work. A request waits at the server only if a slot is idle, as the ledger says."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Errand:
     room: int
     """How many jobs to ask for."""
     polls: bool
-    """The request may wait at the server: nothing rides on it, and a slot is idle."""
+    """The request may wait at the server, for a slot is idle; outcomes on it are answered for when it ends."""
 
 
 @dataclass(slots=True)
@@ -296,10 +296,15 @@ class Ledger:
         """The server had no more jobs, or they had better go elsewhere, and nothing has ended since."""
         return self._asked_at == self.ends
 
+    @property
+    def _is_short(self) -> bool:
+        """No job is open, and the server had no more when it was asked last: what comes next will take a while."""
+        return not self._open and self._asked_at >= 0 and not self._closed
+
     def _write_errand(self, wish: Wish) -> Errand:
         outcomes, idle = self._outbox.take(), wish.slots - len(self._open)
         self._hands_back = False
-        self._polling = not outcomes and idle > 0
+        self._polling = idle > 0 and (not outcomes or self._is_short)
         room = idle if self._holds_off else wish.capacity - len(self._open)
         if self._polling:
             room = min(wish.capacity - len(self._open), idle * wish.first)

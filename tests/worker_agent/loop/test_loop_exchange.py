@@ -48,7 +48,7 @@ def test_contract_without_outcomes_waits_at_the_server(agent, server):
     assert (sent.timeout, sent.inline_max_bytes, sent.incarnation) == (20.0, 32768, "first")
 
 
-def test_outcome_rides_on_the_next_contract_which_does_not_wait(agent, executor, server):
+def test_outcome_rides_on_the_next_contract_which_waits_when_there_is_nothing_else_to_do(agent, executor, server):
     server.add_job()
     step(agent)
     assert executor.wait_for(1)
@@ -56,7 +56,7 @@ def test_outcome_rides_on_the_next_contract_which_does_not_wait(agent, executor,
     second = server.add_job()
     step(agent)
     sent = server.sent("contract")[-1]
-    assert (len(sent.outcomes), sent.timeout) == (1, 0)
+    assert (len(sent.outcomes), sent.timeout) == (1, 20.0)
     assert server.states() == [JobState.FINISHED, JobState.RUNNING]
     assert executor.wait_for(1)
     assert executor.jobs == [second]

@@ -137,6 +137,15 @@ def test_job_that_ends_well_just_when_it_is_cancelled_reports_its_end(agent, exe
     assert [outcome.state for outcome in server.sent("contract")[-1].outcomes] == [JobState.FINISHED]
 
 
+def test_job_whose_end_is_on_its_way_is_not_stopped_again(agent, executor, server, clock, log):
+    (job,) = contract(agent, server)
+    server.cancel(job)
+    beat(agent, clock)
+    assert agent.ledger.next_errand(agent.parts.appetite.wish, 0.0).outcomes
+    beat(agent, clock)
+    assert [line["event"] for line in log].count("cancelled") == 1
+
+
 def test_lost_job_is_stopped_and_its_outcome_dropped(agent, executor, server, clock, log):
     (job,) = contract(agent, server)
     clock.pass_s(16)

@@ -56,6 +56,31 @@ def test_outcome_takes_the_next_errand_which_does_not_poll(ledger):
     assert ([ref_of(o) for o in found.outcomes], found.room, found.polls) == ([ref(1)], 1, False)
 
 
+def test_the_last_outcomes_take_an_errand_that_polls_when_the_server_had_no_more_jobs(ledger):
+    errand(ledger)
+    ledger.end_poll()
+    ledger.admit([ref(1)])
+    ledger.end(outcome(ref(1)))
+    found = errand(ledger, capacity=8, slots=2, first=3)
+    assert ([ref_of(o) for o in found.outcomes], found.room, found.polls) == ([ref(1)], 6, True)
+    assert ledger.polling
+
+
+def test_outcomes_do_not_take_a_poll_while_a_job_runs_or_the_server_has_more_or_the_agent_ends(ledger):
+    errand(ledger, capacity=3)
+    ledger.end_poll()
+    ledger.admit([ref(1), ref(2), ref(3)])
+    ledger.end(outcome(ref(1)))
+    assert not errand(ledger, capacity=3).polls
+    ledger.note_plenty()
+    ledger.end(outcome(ref(2)), outcome(ref(3)))
+    assert not errand(ledger, capacity=3).polls
+    ledger.admit([ref(4)])
+    ledger.end(outcome(ref(4)))
+    ledger.close()
+    assert not errand(ledger, capacity=3).polls
+
+
 def test_jobs_of_one_contract_that_share_a_token_are_different_leases(ledger):
     ledger.admit([ref(1), ref(2)])
     ledger.end(outcome(ref(1)))
@@ -304,7 +329,7 @@ def test_every_outcome_is_delivered_once_with_many_threads_at_work(ledger):
             found = errand(ledger, capacity=1, timeout_s=0.01)
             batch = found.outcomes if found else []
             if found and found.polls:
-                batch = ledger.take_during_poll(0.0)
+                batch += ledger.take_during_poll(0.0)
                 ledger.end_poll()
             lose = not lose
             if lose:
