@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
-from sqlalchemy import Connection, bindparam, exists, insert, literal_column, select
+from sqlalchemy import Connection, bindparam, insert, literal_column, select
 
 from piecework.protocol.matching import TagSet
 from server.store.records import Lane
@@ -21,12 +21,10 @@ _by_content = Statement(
     ),
     "name", "needs", "rejects",
 )  # fmt: skip
-# The state is spelled out, not bound: only then can the database use the index of the enqueued jobs alone.
-_with_jobs = Statement(
-    select(*_columns).where(
-        exists().where(jobs.c.lane_id == lanes.c.id, jobs.c.state == literal_column("'Enqueued'"))
-    )
-)
+# The state is spelled out, not bound: only then can the database use the index of the enqueued jobs alone. For
+# EXISTS, PostgreSQL may look at every enqueued job; this way it looks at one for each lane.
+_ready = select(jobs.c.id).where(jobs.c.lane_id == lanes.c.id, jobs.c.state == literal_column("'Enqueued'"))
+_with_jobs = Statement(select(*_columns).where(_ready.limit(1).scalar_subquery().is_not(None)))
 _by_ids = ByList(select(*_columns), lanes.c.id)
 
 

@@ -1,7 +1,7 @@
 """Constant statements: SQLAlchemy writes the SQL once for each dialect, the driver gets the values as they are.
 
-What SQLAlchemy does for each execution costs several times what SQLite does for a row, and nothing here needs it:
-the columns hold integers, texts and bytes, which drivers take and give unchanged.
+What SQLAlchemy does for each execution costs several times what a database does for a row, and nothing here needs
+it: the columns hold integers, texts and bytes, which drivers take and give unchanged.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,22 +12,27 @@ import msgspec
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    BindParameter,
     ColumnElement,
     Connection,
     Delete,
     Dialect,
     Insert,
     Select,
+    String,
     Text,
     Update,
     any_,
     bindparam,
     func,
+    insert,
     literal_column,
     select,
 )
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import CompoundSelect
+from sqlalchemy.types import TypeEngine
 
 Row = tuple[Any, ...]
 Rows = Sequence[Row]
@@ -48,6 +53,7 @@ class Statement:
         self.statement = statement
         self._names = names
         self._forms: dict[str, tuple[str, Callable[[Row], Row]]] = {}
+        self._many: Statement | None = None
 
     def rows(self, connection: Connection, *values: object) -> Rows:
         """Return all rows of a SELECT."""
@@ -67,43 +73,69 @@ class Statement:
         return self._execute(connection, values).rowcount  # type: ignore[no-any-return]
 
     def run_many(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Run an INSERT, UPDATE or DELETE once for each row of values; nothing happens when there are none."""
+        """Run an INSERT or UPDATE once for each row of values; nothing happens when there are none.
+
+        No two of the rows may change the same one in the table.
+        """
         if not rows:
             return
-        sql, order = self._form(connection.dialect)
-        ordered = [order(row) for row in rows]
         if connection.dialect.name == "sqlite":
-            _driver(connection).executemany(sql, ordered)
+            sql, order = self._form(connection.dialect)
+            driver_of(connection).executemany(sql, [order(row) for row in rows])
         else:
-            connection.exec_driver_sql(sql, ordered)
+            self._for_arrays(connection.dialect).run(connection, *map(_to_array, zip(*rows, strict=True)))
 
     def _execute(self, connection: Connection, values: Row) -> Any:
         sql, order = self._form(connection.dialect)
         if connection.dialect.name == "sqlite":
-            return _driver(connection).execute(sql, order(values))
-        return connection.exec_driver_sql(sql, order(values))
+            return driver_of(connection).execute(sql, order(values))
+        return driver_of(connection).execute(sql, order(values), prepare=True, binary=True)
 
     def _form(self, dialect: Dialect) -> tuple[str, Callable[[Row], Row]]:
         """Return the SQL for a dialect, and what brings values into the order of its parameters."""
         if dialect.name not in self._forms:
-            self._forms[dialect.name] = self._compile(dialect)
+            self._forms[dialect.name] = self._arrange(self._compile(dialect))
         return self._forms[dialect.name]
 
-    def _compile(self, dialect: Dialect) -> tuple[str, Callable[[Row], Row]]:
+    def _compile(self, dialect: Dialect) -> SQLCompiler:
         make_dialect: Any = type(dialect)
+        is_row = isinstance(self.statement, Insert) and self.statement.select is None
         compiled = self.statement.compile(
             dialect=make_dialect(paramstyle=POSITIONAL[dialect.name]),
-            column_keys=self._names if isinstance(self.statement, Insert) else None,
+            column_keys=self._names if is_row else None,
         )
         assert isinstance(compiled, SQLCompiler)
+        return compiled
+
+    def _arrange(self, compiled: SQLCompiler) -> tuple[str, Callable[[Row], Row]]:
         places = compiled.positiontup or []
         if tuple(places) == self._names:
-            return str(compiled), _as_given
+            return str(compiled), lambda values: values
         constants = compiled.construct_params(dict.fromkeys(self._names))
         fixed = tuple(constants[name] for name in places if name not in self._names)
         names = [*self._names, *(name for name in places if name not in self._names)]
+        if names == places:
+            return str(compiled), lambda values: (*values, *fixed)
         pick = itemgetter(*(names.index(name) for name in places))
         return str(compiled), lambda values: pick((*values, *fixed))
+
+    def _for_arrays(self, dialect: Dialect) -> "Statement":
+        """Return this INSERT or UPDATE for many rows at once: each of its parameters is an array."""
+        if self._many is None:
+            binds = self._compile(dialect).binds
+            arrays = (bindparam(name, type_=ARRAY(_unbounded(binds[name].type))) for name in self._names)
+            given = func.unnest(*arrays).table_valued(*self._names).render_derived("given")
+
+            def replace(element: object, **_: object) -> object:
+                name = element.key if isinstance(element, BindParameter) else None
+                return given.c[name] if name in self._names else None
+
+            if isinstance(self.statement, Insert):
+                many: Any = insert(self.statement.table).from_select(self._names, select(given))
+            else:
+                many = visitors.replacement_traverse(self.statement, {}, replace)
+            self._many = Statement(many, *self._names)
+        return self._many
 
 
 class ByList:
@@ -125,7 +157,7 @@ class ByList:
             return []
         if connection.dialect.name == "sqlite":
             return self._sqlite.rows(connection, to_json(values))
-        return self._postgres.rows(connection, values)
+        return self._postgres.rows(connection, _to_array(values))
 
 
 def to_json(value: object) -> str | None:
@@ -133,9 +165,26 @@ def to_json(value: object) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def _as_given(values: Row) -> Row:
-    return values
+def _unbounded(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Leave a text's length to the column: a cast to VARCHAR(n) would cut what is longer, not refuse it."""
+    return Text() if isinstance(type_, String) else type_
 
 
-def _driver(connection: Connection) -> Any:
+def _to_array(values: Iterable[object]) -> str:
+    """Write PostgreSQL's literal of an array of integers, texts or bytes."""
+    return "{" + ",".join(map(_to_element, values)) + "}"
+
+
+def _to_element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, bytes):
+        return '"\\\\x' + value.hex() + '"'
+    return str(value)
+
+
+def driver_of(connection: Connection) -> Any:
+    """Return the driver's own connection."""
     return connection.connection.driver_connection

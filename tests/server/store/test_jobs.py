@@ -2,6 +2,7 @@
 
 import sqlite3
 
+import psycopg
 import pytest
 from rows import LAMBDA, LANE, NOW, new_job, read_job, run_job, store_jobs
 from sqlalchemy.exc import IntegrityError
@@ -14,7 +15,7 @@ from server.store.jobs import JobFilter
 from server.store.records import JobOptions
 
 ALL = JobFilter()
-INTEGRITY_ERRORS = (IntegrityError, sqlite3.IntegrityError)
+INTEGRITY_ERRORS = (psycopg.IntegrityError, sqlite3.IntegrityError, IntegrityError)
 
 
 def test_a_job_comes_back_as_it_was_stored(database: Database):
