@@ -1,45 +1,26 @@
-"""Connections and transactions, for SQLite and for PostgreSQL.
+"""What the server needs of a database, and SQLite as one.
 
 SQLite has one writer: requests that want to write at the same time share one transaction and one commit, so
-that ``synchronous=FULL`` costs a disk flush per commit and not per request. On PostgreSQL every write is a
-transaction of its own.
+that ``synchronous=FULL`` costs a disk flush per commit and not per request.
 """
 
-import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from select import POLLIN, poll
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
 
-from server.errors import DatabaseAway, StorageFull
+from server.store.connections import BUSY_TIMEOUT_S, Lender, T, Tally, Work, translated_errors
+from server.store.postgres import PostgresDatabase
 from server.store.statements import driver_of
 
 __all__ = ["Connection", "Database", "open_database"]
 
-T = TypeVar("T")
-Work = Callable[[Connection], T]
-
-CONNECTIONS = 24
-"""Connections beside SQLite's one for writing: requests beyond that wait for one."""
 GROUP_MAX = 256
 """Requests that share a commit at most, so that the first of them does not wait for long."""
-SERIALIZATION_RETRIES = 5
-BUSY_TIMEOUT_S = 30
-BEGIN = "BEGIN"
-BEGIN_NOT_DURABLE = "BEGIN; SET LOCAL synchronous_commit TO OFF"
-PLANS = ";".join(
-    f"SET {name} TO off"
-    for name in ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
-)
-CHANNEL = "piecework"
-LISTEN_S = 0.5
-"""How often a listener looks whether it should stop."""
 LOG_BYTES = 4_400_000
 """A little more than SQLite's write-ahead log grows to between two checkpoints (1000 pages)."""
 
@@ -50,7 +31,7 @@ class Database(Protocol):
     engine: Engine
     is_shared: bool
     """Whether other servers may write to it."""
-    tally: "Tally"
+    tally: Tally
 
     def read(self) -> Any:
         """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
@@ -89,54 +70,6 @@ def open_database(url: str, *, synchronous: str = "FULL") -> Database:
     return PostgresDatabase(parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn the drivers' errors about disk and connection into ours, where they enter."""
-    try:
-        yield
-    except Exception as error:
-        cause = _driver_error(error)
-        if cause is None:
-            raise
-        if "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == "53100":
-            raise StorageFull("the disk is full; nothing of this request was stored") from error
-        kinds = [kind.__name__ for kind in type(cause).__mro__]
-        # A plain DatabaseError is what SQLite says of a file that is damaged, or is something else.
-        if "OperationalError" in kinds or kinds[0] == "DatabaseError":
-            raise DatabaseAway(f"the database does not answer: {str(cause).splitlines()[0]}") from error
-        raise
-
-
-def _driver_error(error: BaseException) -> BaseException | None:
-    """Return what a driver raised, beneath what SQLAlchemy made of it; None when it is no error of a driver.
-
-    Every driver's errors have the names that PEP 249 gives them.
-    """
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    is_drivers = cause is not None and any(kind.__name__ == "DatabaseError" for kind in type(cause).__mro__)
-    return cause if is_drivers else None
-
-
-class Tally:
-    """Counts writes and the commits that they shared, since the database was opened."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._writes = 0
-        self._commits = 0
-
-    def add_commit(self, writes: int) -> None:
-        """Count one commit of so many writes."""
-        with self._lock:
-            self._writes += writes
-            self._commits += 1
-
-    def read(self) -> tuple[int, int]:
-        """Return the numbers of writes and commits."""
-        with self._lock:
-            return self._writes, self._commits
-
-
 class _Unit(Generic[T]):
     """One request's share of a commit."""
 
@@ -161,54 +94,6 @@ class _Unit(Generic[T]):
         return self.value
 
 
-class _Lender:
-    """Lends open connections, each to one at a time, and keeps those that come back for the next.
-
-    To give one back to an engine's pool and to take it from there costs more than most reads.
-    """
-
-    def __init__(self, connect: Callable[[], Connection], is_alive: Callable[[Connection], bool]) -> None:
-        self._connect = connect
-        self._is_alive = is_alive
-        self._free = threading.Semaphore(CONNECTIONS)
-        self._idle: list[Connection] = []
-
-    @contextmanager
-    def lend(self) -> Iterator[Connection]:
-        """Lend a connection. One that meets an error of its driver is closed. Raises DatabaseAway."""
-        if not self._free.acquire(timeout=BUSY_TIMEOUT_S):
-            raise DatabaseAway("every database connection is taken; try again")
-        try:
-            with translated_errors():
-                connection = self._take()
-                try:
-                    yield connection
-                except BaseException as error:
-                    if _driver_error(error) is None:
-                        self._idle.append(connection)
-                    else:
-                        connection.invalidate()
-                        connection.close()
-                    raise
-                self._idle.append(connection)
-        finally:
-            self._free.release()
-
-    def _take(self) -> Connection:
-        while self._idle:
-            connection = self._idle.pop()
-            if self._is_alive(connection):
-                return connection
-            connection.invalidate()
-            connection.close()
-        return self._connect()
-
-    def close(self) -> None:
-        """Close those that nobody has now."""
-        while self._idle:
-            self._idle.pop().close()
-
-
 class SqliteDatabase:
     """A SQLite file in WAL mode: many readers, one writing connection, shared commits."""
 
@@ -225,7 +110,7 @@ class SqliteDatabase:
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         )
         event.listen(self.engine, "connect", _set_pragmas(synchronous))
-        self._readers = _Lender(self.engine.connect, is_alive=lambda _: True)
+        self._readers = Lender(self.engine.connect, is_alive=lambda _: True)
         self._synchronous = synchronous.upper()
         self._writer: Connection | None = None
         self._writer_synchronous = self._synchronous
@@ -264,7 +149,7 @@ class SqliteDatabase:
             self._writer_synchronous = self._synchronous
             if self._synchronous != "OFF":
                 _stretch_log(self._writer)
-        driver: Any = self._writer.connection.driver_connection
+        driver = driver_of(self._writer)
         self._set_synchronous(driver, durable=any(unit.durable for unit in units))
         driver.execute("BEGIN IMMEDIATE")
         for unit in units:
@@ -328,90 +213,3 @@ def _set_pragmas(synchronous: str) -> Callable[[Any, Any], None]:
         connection.execute("PRAGMA journal_size_limit=67108864")
 
     return set_pragmas
-
-
-class PostgresDatabase:
-    """A PostgreSQL database, shared by any number of servers."""
-
-    is_shared = True
-
-    def __init__(self, url: str) -> None:
-        self.engine = create_engine(url, poolclass=NullPool)
-        event.listen(self.engine, "connect", _set_plans)
-        self.tally = Tally()
-        self._name = secrets.token_hex(8)
-        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._connect = autocommit.connect
-        self._connections = _Lender(self._connect, is_alive=_is_silent)
-
-    def read(self) -> AbstractContextManager[Connection]:
-        return self._connections.lend()
-
-    def write(self, work: Work[T], *, durable: bool = True) -> T:
-        for attempt in range(SERIALIZATION_RETRIES + 1):
-            try:
-                with self._connections.lend() as connection:
-                    value = self._run(connection, work, durable)
-                self.tally.add_commit(1)
-            except Exception as error:
-                if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error):
-                    raise
-            else:
-                return value
-        raise AssertionError("the loop returns or raises")
-
-    def _run(self, connection: Connection, work: Work[T], durable: bool) -> T:
-        driver = driver_of(connection)
-        driver.execute(BEGIN if durable else BEGIN_NOT_DURABLE)
-        try:
-            value = work(connection)
-        except BaseException as error:
-            if _driver_error(error) is None:  # else the connection is closed, and that rolls back
-                driver.rollback()
-            raise
-        driver.commit()
-        return value
-
-    def announce(self) -> None:
-        with self.read() as connection:
-            driver_of(connection).execute(f"NOTIFY {CHANNEL}, '{self._name}'")
-
-    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
-        with translated_errors(), self._connect() as connection:
-            driver = driver_of(connection)
-            driver.execute(f"LISTEN {CHANNEL}")
-            while not stop.is_set():
-                for heard in driver.notifies(timeout=LISTEN_S, stop_after=1):
-                    if heard.payload != self._name:
-                        hear()
-
-    def close(self) -> None:
-        self._connections.close()
-        self.engine.dispose()
-
-
-def _set_plans(driver: Any, _record: Any) -> None:
-    """Have every statement walk an index, whatever the statistics say.
-
-    A plan is made once for a connection, perhaps while a table is empty; one that reads the whole of it would be
-    kept while the queue grows. Compiled plans (JIT) cost more than they save here.
-    """
-    driver.execute(PLANS)
-    driver.commit()
-
-
-def _is_silent(connection: Connection) -> bool:
-    """Tell whether an idle connection still stands: a database that closes it says so first."""
-    silent = poll()
-    silent.register(driver_of(connection).fileno(), POLLIN)
-    return not silent.poll(0)
-
-
-def _lost_a_race(error: BaseException) -> bool:
-    """Tell whether the database rolled the transaction back in favour of another one.
-
-    That is a deadlock, a failed serialization, or a key that was free when the transaction looked for it.
-    """
-    cause = error.__cause__ if isinstance(error, DatabaseAway) else error
-    state = getattr(_driver_error(cause), "sqlstate", None) if cause else None
-    return state in {"40001", "40P01", "23505"}

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 import migrations
 from migrations import versions
 from server.errors import SchemaMismatch
-from server.store.database import translated_errors
+from server.store.connections import translated_errors
 
 if TYPE_CHECKING:
     from alembic.config import Config

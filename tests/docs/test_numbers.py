@@ -13,7 +13,7 @@ from server.services.submission import ATTEMPTS_MAX, KEY_LENGTH, TAGS_MAX, TEXT_
 from server.services.workers import GONE_MS, TOUCH_MS
 from server.serving import CONNECTIONS_PER_WAITER, FILES_MAX, STOP_TIMEOUT_S
 from server.settings import Settings
-from server.store.database import READERS
+from server.store.connections import CONNECTIONS
 from worker_agent.executor import COMPILED_BYTES, Executor
 from worker_agent.loop.appetite import STUCK_S, WORK_AHEAD_S
 from worker_agent.loop.heartbeat import INTERVAL_MAX_S
@@ -68,7 +68,7 @@ SENTENCES = {
         f"{SERVER.waiters_max} at most (`PIECEWORK_WAITERS_MAX`)",
         f"{SERVER.request_threads} threads (`PIECEWORK_REQUEST_THREADS`)",
         f"its own limit to {FILES_MAX:,} if it may",
-        f"uses at most {READERS} connections",
+        f"uses at most {CONNECTIONS} connections",
         f"above {LINES_MAX} a second they are only counted",
         f"others get {STOP_TIMEOUT_S} s",
         f"up to {COMPILED_BYTES // GIB} GiB",

@@ -1,0 +1,114 @@
+"""Connections that are lent to one request at a time, and the errors of their drivers in our words."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from server.errors import DatabaseAway, StorageFull
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+CONNECTIONS = 24
+"""Connections beside SQLite's one for writing: requests beyond that wait for one."""
+BUSY_TIMEOUT_S = 30
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the drivers' errors about disk and connection into ours, where they enter."""
+    try:
+        yield
+    except Exception as error:
+        cause = driver_error(error)
+        if cause is None:
+            raise
+        if "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == "53100":
+            raise StorageFull("the disk is full; nothing of this request was stored") from error
+        kinds = [kind.__name__ for kind in type(cause).__mro__]
+        # A plain DatabaseError is what SQLite says of a file that is damaged, or is something else.
+        if "OperationalError" in kinds or kinds[0] == "DatabaseError":
+            raise DatabaseAway(f"the database does not answer: {str(cause).splitlines()[0]}") from error
+        raise
+
+
+def driver_error(error: BaseException) -> BaseException | None:
+    """Return what a driver raised, beneath what SQLAlchemy made of it; None when it is no error of a driver.
+
+    Every driver's errors have the names that PEP 249 gives them.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    is_drivers = cause is not None and any(kind.__name__ == "DatabaseError" for kind in type(cause).__mro__)
+    return cause if is_drivers else None
+
+
+class Lender:
+    """Lends open connections, each to one at a time, and keeps those that come back for the next.
+
+    To give one back to an engine's pool and to take it from there costs more than most reads.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], is_alive: Callable[[Connection], bool]) -> None:
+        self._connect = connect
+        self._is_alive = is_alive
+        self._free = threading.Semaphore(CONNECTIONS)
+        self._idle: list[Connection] = []
+
+    @contextmanager
+    def lend(self) -> Iterator[Connection]:
+        """Lend a connection. One that meets an error of its driver is closed. Raises DatabaseAway."""
+        if not self._free.acquire(timeout=BUSY_TIMEOUT_S):
+            raise DatabaseAway("every database connection is taken; try again")
+        try:
+            with translated_errors():
+                connection = self._take()
+                try:
+                    yield connection
+                except BaseException as error:
+                    if driver_error(error) is None:
+                        self._idle.append(connection)
+                    else:
+                        connection.invalidate()
+                        connection.close()
+                    raise
+                self._idle.append(connection)
+        finally:
+            self._free.release()
+
+    def _take(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if self._is_alive(connection):
+                return connection
+            connection.invalidate()
+            connection.close()
+        return self._connect()
+
+    def close(self) -> None:
+        """Close those that nobody has now."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class Tally:
+    """Counts writes and the commits that they shared, since the database was opened."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._writes = 0
+        self._commits = 0
+
+    def add_commit(self, writes: int) -> None:
+        """Count one commit of so many writes."""
+        with self._lock:
+            self._writes += writes
+            self._commits += 1
+
+    def read(self) -> tuple[int, int]:
+        """Return the numbers of writes and commits."""
+        with self._lock:
+            return self._writes, self._commits

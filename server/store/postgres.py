@@ -1,0 +1,112 @@
+"""A PostgreSQL database, shared by any number of servers. Every write is a transaction of its own."""
+
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from select import POLLIN, poll
+from typing import Any
+
+from sqlalchemy import Connection, NullPool, create_engine, event
+
+from server.errors import DatabaseAway
+from server.store.connections import Lender, T, Tally, Work, driver_error, translated_errors
+from server.store.statements import driver_of
+
+SERIALIZATION_RETRIES = 5
+BEGIN = "BEGIN"
+BEGIN_NOT_DURABLE = "BEGIN; SET LOCAL synchronous_commit TO OFF"
+PLANS = ";".join(
+    f"SET {name} TO off"
+    for name in ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+)
+CHANNEL = "piecework"
+LISTEN_S = 0.5
+"""How often a listener looks whether it should stop."""
+
+
+class PostgresDatabase:
+    """Servers that share it tell each other of what they change."""
+
+    is_shared = True
+
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(url, poolclass=NullPool)
+        event.listen(self.engine, "connect", _set_plans)
+        self.tally = Tally()
+        self._name = secrets.token_hex(8)
+        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._connect = autocommit.connect
+        self._connections = Lender(self._connect, is_alive=_is_silent)
+
+    def read(self) -> AbstractContextManager[Connection]:
+        return self._connections.lend()
+
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
+        for attempt in range(SERIALIZATION_RETRIES + 1):
+            try:
+                with self._connections.lend() as connection:
+                    value = self._run(connection, work, durable)
+                self.tally.add_commit(1)
+            except Exception as error:
+                if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error):
+                    raise
+            else:
+                return value
+        raise AssertionError("the loop returns or raises")
+
+    def _run(self, connection: Connection, work: Work[T], durable: bool) -> T:
+        driver = driver_of(connection)
+        driver.execute(BEGIN if durable else BEGIN_NOT_DURABLE)
+        try:
+            value = work(connection)
+        except BaseException as error:
+            if driver_error(error) is None:  # else the connection is closed, and that rolls back
+                driver.rollback()
+            raise
+        driver.commit()
+        return value
+
+    def announce(self) -> None:
+        with self.read() as connection:
+            driver_of(connection).execute(f"NOTIFY {CHANNEL}, '{self._name}'")
+
+    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+        with translated_errors(), self._connect() as connection:
+            driver = driver_of(connection)
+            driver.execute(f"LISTEN {CHANNEL}")
+            while not stop.is_set():
+                for heard in driver.notifies(timeout=LISTEN_S, stop_after=1):
+                    if heard.payload != self._name:
+                        hear()
+
+    def close(self) -> None:
+        self._connections.close()
+        self.engine.dispose()
+
+
+def _set_plans(driver: Any, _record: Any) -> None:
+    """Have every statement walk an index, whatever the statistics say.
+
+    A plan is made once for a connection, perhaps while a table is empty; one that reads the whole of it would be
+    kept while the queue grows. Compiled plans (JIT) cost more than they save here.
+    """
+    driver.execute(PLANS)
+    driver.commit()
+
+
+def _is_silent(connection: Connection) -> bool:
+    """Tell whether an idle connection still stands: a database that closes it says so first."""
+    silent = poll()
+    silent.register(driver_of(connection).fileno(), POLLIN)
+    return not silent.poll(0)
+
+
+def _lost_a_race(error: BaseException) -> bool:
+    """Tell whether the database rolled the transaction back in favour of another one.
+
+    That is a deadlock, a failed serialization, or a key that was free when the transaction looked for it.
+    """
+    cause = error.__cause__ if isinstance(error, DatabaseAway) else error
+    state = getattr(driver_error(cause), "sqlstate", None) if cause else None
+    return state in {"40001", "40P01", "23505"}
