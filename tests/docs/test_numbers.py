@@ -68,7 +68,7 @@ SENTENCES = {
         f"{SERVER.waiters_max} at most (`PIECEWORK_WAITERS_MAX`)",
         f"{SERVER.request_threads} threads (`PIECEWORK_REQUEST_THREADS`)",
         f"its own limit to {FILES_MAX:,} if it may",
-        f"uses at most {CONNECTIONS} connections",
+        f"uses at most {CONNECTIONS + 1} connections",
         f"above {LINES_MAX} a second they are only counted",
         f"others get {STOP_TIMEOUT_S} s",
         f"up to {COMPILED_BYTES // GIB} GiB",
