@@ -7,7 +7,7 @@ import struct
 import pytest
 import wasmtime
 
-from worker_agent.runtimes.base import Bounds, Build, Call
+from worker_agent.runtimes.base import NO_ACCESS, Bounds, Build, Call
 from worker_agent.runtimes.linkage import Allowance
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
@@ -39,6 +39,7 @@ class Probe:
         self.vessel = prepared.open(Allowance(memory_bytes=2**32, tables=1, table_elements=1))
         self.vessel.instantiate()
         self.guest = Guest.start(call, GuestMemory(self.vessel))
+        self.guest.open_granted(call)
         self.host = host
 
     def call(self, name, *arguments):
@@ -75,7 +76,7 @@ def probe_module(toolchain):
 def make_probe(host, probe_module, tmp_path):
     probes, prepared = [], host.linkage.prepare(probe_module)
 
-    def make(given=b"", *, args=(), env=None, seed=None, output_bytes=10**7):
+    def make(given=b"", *, args=(), env=None, seed=None, output_bytes=10**7, access=NO_ACCESS):
         call = Call(
             input=io.BytesIO(given),
             output=OutputSpool(output_bytes, str(tmp_path / "out")),
@@ -85,12 +86,14 @@ def make_probe(host, probe_module, tmp_path):
             args=args,
             env=env,
             seed=seed,
+            access=access,
         )
         probes.append(Probe(host, prepared, call))
         return probes[-1]
 
     yield make
     for probe in probes:
+        probe.guest.close()
         probe.vessel.close()
     prepared.close()
 

@@ -177,11 +177,7 @@ class Access:
             start = folder.guest_path.encode() + b"/"
             if not folder.private and path.startswith(start):
                 if write and not folder.write:
-                    raise DeniedError(
-                        f"{folder.guest_path} can only be read: its grant and the operator of this node must both "
-                        f"allow writing, with --grant-dir {folder.guest_path}:rw and --allow-dir "
-                        f"DIR={folder.guest_path}:rw"
-                    )
+                    raise DeniedError(f"{folder.guest_path} can only be read: {explain_read_only(folder)}")
                 return folder, path.removeprefix(start).lstrip(b"/")
         return self._get_private(write=write), path
 
@@ -202,6 +198,15 @@ def parse_dir_grant(text: str) -> tuple[str, bool]:
     """Return what ``/data`` or ``/data:rw`` says: the path where guests find it, and whether they may write."""
     path, colon, mode = text.rpartition(":")
     return (path, mode == "rw") if colon and mode in {"ro", "rw"} else (text, False)
+
+
+def explain_read_only(folder: Folder) -> str:
+    """Say what would let a guest write to a shared directory."""
+    where = folder.guest_path
+    return (
+        "its grant and the operator of this node must both allow writing, with "
+        f"--grant-dir {where}:rw and worker-agent run --allow-dir DIR={where}:rw"
+    )
 
 
 def _ungranted(what: str, option: str) -> str:

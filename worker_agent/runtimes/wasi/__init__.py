@@ -3,7 +3,7 @@
 from wasmtime import Module
 
 from piecework.modules import ModuleFacts
-from worker_agent.runtimes.base import Build, Call, Code, Outcome
+from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, Outcome
 from worker_agent.runtimes.linkage import Prepared, Vessel
 from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.toolchain import Toolchain, check_module, link
@@ -16,7 +16,7 @@ ENTRY = "_start"
 
 
 class WasiRuntime:
-    """Loads WASI commands. All of preview 1 is there; no directory and no socket is granted."""
+    """Loads WASI commands. All of preview 1 is there, but sockets; directories where they are granted."""
 
     def __init__(self, toolchain: Toolchain) -> None:
         self._toolchain = toolchain
@@ -46,11 +46,14 @@ class WasiProgram:
     def run(self, call: Call) -> Outcome:
         with Sandbox(self._host.linkage.engine, self._prepared, self._build, call) as sandbox:
             vessel = sandbox.vessel
-            self._host.guest = Guest.start(call, GuestMemory(vessel))
+            guest = self._host.guest = Guest.start(call, GuestMemory(vessel))
             try:
+                if call.access is not NO_ACCESS:
+                    guest.open_granted(call)
                 return sandbox.run(lambda: _enter(vessel))
             finally:
                 self._host.guest = None
+                guest.close()
 
     def close(self) -> None:
         self._prepared.close()

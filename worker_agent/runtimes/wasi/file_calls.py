@@ -1,26 +1,35 @@
-"""Calls on file descriptors. The three that exist are streams: no positions, no directories, no sockets."""
+"""Calls on file descriptors: streams, and the files of granted directories. There are no sockets."""
 
 import struct
 
-from worker_agent.runtimes.wasi.errno import Errno
+from worker_agent.runtimes.wasi.errno import Errno, WasiError
+from worker_agent.runtimes.wasi.files import Stat
 from worker_agent.runtimes.wasi.guest import Calls, Guest, HostCall
-
-FILE_TYPE_UNKNOWN = 0
-"""Neither a file nor a terminal: a libc then writes whole buffers, not lines."""
-
 
 MAX_TRANSFER_BYTES = 0x7FFF_FFFF
 """One read or write moves at most this much, as on Linux: buffers may overlap and add up to more than there is."""
+_DEVICE = 1
+"""The number of all devices that guests see; streams are on none."""
 
 
 def fd_read(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno:
     """Fill the guest's buffers as far as the input goes."""
+    return _read(guest, fd, vectors, count, done, None)
+
+
+def fd_pread(guest: Guest, fd: int, vectors: int, count: int, offset: int, done: int) -> Errno:
+    return _read(guest, fd, vectors, count, done, offset)
+
+
+def _read(guest: Guest, fd: int, vectors: int, count: int, done: int, offset: int | None) -> Errno:
     file, memory, total = guest.file(fd), guest.memory, 0
+    if offset is not None:
+        file.check_positions()
     for piece in memory.read_vectors(vectors, count):
         guest.stop.check()
         if total + len(piece) > MAX_TRANSFER_BYTES:
             break
-        size = file.read_into(piece)
+        size = file.read_into(piece, None if offset is None else offset + total)
         total += size
         if size < len(piece):
             break
@@ -30,52 +39,93 @@ def fd_read(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno
 
 def fd_write(guest: Guest, fd: int, vectors: int, count: int, done: int) -> Errno:
     """Take all that the guest's buffers hold; what is too much ends the guest."""
+    return _write(guest, fd, vectors, count, done, None)
+
+
+def fd_pwrite(guest: Guest, fd: int, vectors: int, count: int, offset: int, done: int) -> Errno:
+    return _write(guest, fd, vectors, count, done, offset)
+
+
+def _write(guest: Guest, fd: int, vectors: int, count: int, done: int, offset: int | None) -> Errno:
     file, memory, total = guest.file(fd), guest.memory, 0
+    if offset is not None:
+        file.check_positions()
     for piece in memory.read_vectors(vectors, count):
         guest.stop.check()
         if total + len(piece) > MAX_TRANSFER_BYTES:
             break
-        file.write(piece)
+        file.write(piece, None if offset is None else offset + total)
         total += len(piece)
     memory.write_u32(done, total)
     return Errno.SUCCESS
 
 
 def fd_close(guest: Guest, fd: int) -> Errno:
-    guest.file(fd)
+    guest.file(fd).close()
     del guest.files[fd]
     return Errno.SUCCESS
 
 
 def fd_renumber(guest: Guest, fd: int, to: int) -> Errno:
+    file, replaced = guest.file(fd), guest.file(to)
+    if file is not replaced:
+        replaced.close()
+        del guest.files[fd]
+        guest.files[to] = file
+    return Errno.SUCCESS
+
+
+def fd_seek(guest: Guest, fd: int, offset: int, whence: int, now: int) -> Errno:
+    place = guest.file(fd).seek(offset, whence)
+    guest.memory.write_u64(now, place)
+    return Errno.SUCCESS
+
+
+def fd_tell(guest: Guest, fd: int, now: int) -> Errno:
+    return fd_seek(guest, fd, 0, 1, now)
+
+
+def fd_advise(guest: Guest, fd: int, *_rest: int) -> Errno:
+    guest.file(fd).check_positions()
+    return Errno.SUCCESS
+
+
+def fd_allocate(guest: Guest, fd: int, offset: int, size: int) -> Errno:
     file = guest.file(fd)
-    guest.file(to)
-    del guest.files[fd]
-    guest.files[to] = file
+    file.check_positions()
+    if offset < 0 or size <= 0:
+        raise WasiError(Errno.INVAL)
+    file.grow(offset + size)
+    return Errno.SUCCESS
+
+
+def fd_filestat_set_size(guest: Guest, fd: int, size: int) -> Errno:
+    guest.file(fd).resize(size)
     return Errno.SUCCESS
 
 
 def fd_fdstat_get(guest: Guest, fd: int, stat: int) -> Errno:
     file = guest.file(fd)
-    guest.memory.write(stat, struct.pack("<BxHxxxxQQ", FILE_TYPE_UNKNOWN, file.flags, file.rights, 0))
+    guest.memory.write(stat, struct.pack("<BxHxxxxQQ", file.kind, file.flags, file.rights, file.inheriting))
     return Errno.SUCCESS
 
 
 def fd_fdstat_set_flags(guest: Guest, fd: int, flags: int) -> Errno:
-    """Note the flags. They change nothing: these streams always append and never block."""
+    """Note the flags. Only appending to a file makes a difference: nothing here blocks."""
     guest.file(fd).flags = flags & 0x1F
     return Errno.SUCCESS
 
 
 def fd_filestat_get(guest: Guest, fd: int, stat: int) -> Errno:
-    guest.file(fd)
-    guest.memory.write(stat, struct.pack("<QQBxxxxxxxQQQQQ", 0, fd, FILE_TYPE_UNKNOWN, 1, 0, 0, 0, 0))
+    found = guest.file(fd).stat()
+    guest.memory.write(stat, pack_stat((fd, 0, 1, 0, 0, 0, 0), device=0) if found is None else pack_stat(found))
     return Errno.SUCCESS
 
 
-def fd_prestat(_guest: Guest, _fd: int, *_place: int) -> Errno:
-    """Answer that no directory was granted: a libc asks for 3, 4, … until it hears this."""
-    return Errno.BADF
+def pack_stat(found: Stat, device: int = _DEVICE) -> bytes:
+    """Lay out what is known about a file as preview 1 has it (``filestat``)."""
+    inode, kind, *rest = found
+    return struct.pack("<QQBxxxxxxxQQQQQ", device, inode, kind, *rest)
 
 
 def _answer(errno: Errno) -> HostCall:
@@ -89,49 +139,29 @@ def _answer(errno: Errno) -> HostCall:
 
 
 sync = _answer(Errno.SUCCESS)
-not_seekable = _answer(Errno.SPIPE)
-not_a_regular_file = _answer(Errno.INVAL)
 not_supported = _answer(Errno.NOTSUP)
-not_a_directory = _answer(Errno.NOTDIR)
 not_a_socket = _answer(Errno.NOTSOCK)
 
 
-def path_symlink(guest: Guest, _path: int, _size: int, fd: int, *rest: int) -> Errno | None:
-    return not_a_directory(guest, fd, *rest)
-
-
 CALLS: Calls = {
-    "fd_advise": ("iIIi", not_seekable),
-    "fd_allocate": ("iII", not_seekable),
+    "fd_advise": ("iIIi", fd_advise),
+    "fd_allocate": ("iII", fd_allocate),
     "fd_close": ("i", fd_close),
     "fd_datasync": ("i", sync),
     "fd_fdstat_get": ("ii", fd_fdstat_get),
     "fd_fdstat_set_flags": ("ii", fd_fdstat_set_flags),
     "fd_fdstat_set_rights": ("iII", not_supported),
     "fd_filestat_get": ("ii", fd_filestat_get),
-    "fd_filestat_set_size": ("iI", not_a_regular_file),
+    "fd_filestat_set_size": ("iI", fd_filestat_set_size),
     "fd_filestat_set_times": ("iIIi", not_supported),
-    "fd_pread": ("iiiIi", not_seekable),
-    "fd_prestat_dir_name": ("iii", fd_prestat),
-    "fd_prestat_get": ("ii", fd_prestat),
-    "fd_pwrite": ("iiiIi", not_seekable),
+    "fd_pread": ("iiiIi", fd_pread),
+    "fd_pwrite": ("iiiIi", fd_pwrite),
     "fd_read": ("iiii", fd_read),
-    "fd_readdir": ("iiiIi", not_a_directory),
     "fd_renumber": ("ii", fd_renumber),
-    "fd_seek": ("iIii", not_seekable),
+    "fd_seek": ("iIii", fd_seek),
     "fd_sync": ("i", sync),
-    "fd_tell": ("ii", not_seekable),
+    "fd_tell": ("ii", fd_tell),
     "fd_write": ("iiii", fd_write),
-    "path_create_directory": ("iii", not_a_directory),
-    "path_filestat_get": ("iiiii", not_a_directory),
-    "path_filestat_set_times": ("iiiiIIi", not_a_directory),
-    "path_link": ("iiiiiii", not_a_directory),
-    "path_open": ("iiiiiIIii", not_a_directory),
-    "path_readlink": ("iiiiii", not_a_directory),
-    "path_remove_directory": ("iii", not_a_directory),
-    "path_rename": ("iiiiii", not_a_directory),
-    "path_symlink": ("iiiii", path_symlink),
-    "path_unlink_file": ("iii", not_a_directory),
     "sock_accept": ("iii", not_a_socket),
     "sock_recv": ("iiiiii", not_a_socket),
     "sock_send": ("iiiii", not_a_socket),

@@ -15,12 +15,17 @@ from worker_agent.runtimes.wasi.clocks import (
     seeded_random,
     system_random,
 )
+from worker_agent.runtimes.wasi.directories import open_granted
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 from worker_agent.runtimes.wasi.files import File, InputFile, OutputFile
 from worker_agent.runtimes.wasi.memory import GuestMemory
 
 PROGRAM_NAME = b"lambda"
 """``argv[0]``."""
+
+
+FILES_MAX = 128
+"""So many files a guest may have open."""
 
 
 class GuestExitError(Exception):
@@ -63,6 +68,22 @@ class Guest:
         guest.files = {0: InputFile(BytesIO()), 1: OutputFile(call.log.write), 2: OutputFile(call.log.write)}
         guest.args = (PROGRAM_NAME,)
         return guest
+
+    def open_granted(self, call: Call) -> None:
+        """Open the directories that a call may use; a libc looks for them from 3 on."""
+        for number, directory in enumerate(open_granted(call.access, call.log.write), 3):
+            self.files[number] = directory
+
+    def free_number(self) -> int:
+        """Return the lowest number for a file. Raises WasiError (MFILE) when too many are open."""
+        if len(self.files) >= FILES_MAX:
+            raise WasiError(Errno.MFILE)
+        return next(number for number in range(3, FILES_MAX + 4) if number not in self.files)
+
+    def close(self) -> None:
+        """Close what is open. Safe to repeat."""
+        for file in self.files.values():
+            file.close()
 
     def file(self, fd: int) -> File:
         """Return an open file. Raises WasiError (BADF)."""

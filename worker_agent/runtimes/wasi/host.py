@@ -4,12 +4,12 @@ Source: the witx files of WASI snapshot preview 1.
 """
 
 from worker_agent.runtimes.linkage import HostFunction, Linkage
-from worker_agent.runtimes.wasi import file_calls, poll_calls, process_calls
+from worker_agent.runtimes.wasi import file_calls, path_calls, poll_calls, process_calls
 from worker_agent.runtimes.wasi.errno import WasiError
 from worker_agent.runtimes.wasi.guest import Guest, HostCall
 
 INTERFACE = "wasi_snapshot_preview1"
-CALLS = process_calls.CALLS | file_calls.CALLS | poll_calls.CALLS
+CALLS = process_calls.CALLS | file_calls.CALLS | path_calls.CALLS | poll_calls.CALLS
 WITHOUT_ANSWER = frozenset({"proc_exit"})
 
 
