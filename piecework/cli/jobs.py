@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import rich_click as click
 from click.exceptions import Exit
 from msgspec import UnsetType
@@ -21,7 +22,7 @@ from piecework.cli.submit import submit
 from piecework.cli.watching import output_document
 from piecework.client.results import failure
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, JobInfo, Usage, blob_id
+from piecework.protocol.messages import Content, Digests, JobInfo, Usage, blob_id
 from piecework.protocol.states import JobState
 
 
@@ -177,7 +178,14 @@ def _fields(info: JobInfo) -> dict[str, object]:
         "took": took(info),
         "expires": format_age(info.expires_at, now),
         "used": None if isinstance(info.usage, UnsetType) else _describe_usage(info.usage),
+        **_describe_digests(None if isinstance(info.usage, UnsetType) else info.usage.digests),
     }
+
+
+def _describe_digests(digests: Digests | None) -> dict[str, object]:
+    """Return rows for what went into a deterministic run, and what came out."""
+    named = {} if digests is None else msgspec.structs.asdict(digests)
+    return {f"SHA-256 of the {name}": value for name, value in named.items()}
 
 
 def _describe_usage(usage: Usage) -> str:

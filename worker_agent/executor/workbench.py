@@ -1,8 +1,11 @@
 """Runs one task after the other inside a guest process."""
 
+import hashlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants, JobError, Usage
@@ -50,7 +53,7 @@ class Workbench:
             output=result if isinstance(result, bytes) else b"",
             spooled=isinstance(result, Path),
             error=outcome.error,
-            usage=outcome.usage,
+            usage=_sign(outcome.usage, turn.task, result if outcome.error is None else None),
             log=tail,
             log_offset=offset,
             # A guest that ended well before it heard of the stop is done, not cancelled.
@@ -99,6 +102,26 @@ def _open_input(task: Assign) -> InputStream:
         return BytesIO(task.input)
     # Unbuffered: the guest chooses how much it reads at a time.
     return Path(task.input_path).open("rb", buffering=0)
+
+
+def _sign(usage: Usage, task: Assign, output: bytes | Path | None) -> Usage:
+    """Add to a deterministic run's usage what went in and what came out."""
+    if usage.digests is None:
+        return usage
+    digests = replace(
+        usage.digests,
+        module=task.checksum,
+        input=_sum(Path(task.input_path) if task.input is None else task.input),
+        output=None if output is None else _sum(output),
+    )
+    return replace(usage, digests=digests)
+
+
+def _sum(data: bytes | Path) -> str:
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).hexdigest()
+    with data.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fail(kind: ErrorKind, message: str) -> Outcome:

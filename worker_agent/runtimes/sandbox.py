@@ -1,12 +1,14 @@
 """One fresh store for one call of a wasm guest: its limits, its end, what it used."""
 
+import hashlib
 import time
 from collections.abc import Callable
+from ctypes import c_ubyte
 from typing import Self
 
 from wasmtime import Engine, Trap, WasmtimeError
 
-from piecework.protocol.messages import JobError, Usage
+from piecework.protocol.messages import Digests, JobError, Usage
 from worker_agent.runtimes.base import Build, Call, Outcome
 from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, Prepared
 from worker_agent.runtimes.stopping import StoppedError
@@ -50,8 +52,16 @@ class Sandbox:
                 cpu_s=time.thread_time() - cpu_started,
                 fuel=None if self._fuel is None else self._fuel - self.vessel.read_fuel(),
                 memory_bytes=self._memory_bytes(),
+                digests=None
+                if self._call.seed is None
+                else Digests(module="", input="", memory=self._sum_memory()),
             ),
         )
+
+    def _sum_memory(self) -> str | None:
+        """Return the SHA-256 of the guest's memory; None when it cannot be seen, or there is none."""
+        base, size = self.vessel.locate_memory()
+        return hashlib.sha256((c_ubyte * size).from_address(base)).hexdigest() if size else None
 
     def _memory_bytes(self) -> int:
         return self.vessel.locate_memory()[1]

@@ -46,7 +46,7 @@ from piecework.protocol.messages.lambdas import (
     LambdaList,
     Limits,
 )
-from piecework.protocol.messages.outcomes import JobError, LeaseRef, Outcome, OutcomeAck, Usage
+from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, Outcome, OutcomeAck, Usage
 from piecework.protocol.messages.workers import (
     WorkerInfo,
     WorkerList,
@@ -62,6 +62,7 @@ __all__ = [
     "ContractReply",
     "ContractRequest",
     "DataReply",
+    "Digests",
     "ErrorReply",
     "FinishReply",
     "FinishRequest",

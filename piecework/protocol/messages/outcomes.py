@@ -21,6 +21,19 @@ class JobError(msgspec.Struct, kw_only=True, frozen=True):
     """Where in the guest it happened, when that is known."""
 
 
+class Digests(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """What went into a deterministic run and what came out, SHA-256 in hex: any node gives the same."""
+
+    module: str
+    """Of the code."""
+    input: str
+    """Of the input, also when it is empty."""
+    output: str | None = None
+    """Of the output; absent when the attempt failed."""
+    memory: str | None = None
+    """Of the guest's linear memory at its end; absent where that cannot be seen."""
+
+
 class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """What an attempt used; fields that were not measured are left out."""
 
@@ -32,6 +45,8 @@ class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """Units of fuel, when they were counted."""
     memory_bytes: int | None = None
     """The guest's linear memory at its largest."""
+    digests: Digests | None = None
+    """Of a deterministic lambda only."""
 
 
 class LeaseRef(msgspec.Struct, kw_only=True, frozen=True):
