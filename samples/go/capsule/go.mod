@@ -1,0 +1,3 @@
+module github.com/bots-garden/capsule
+
+go 1.24
