@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, func, literal_column, null, select, union_all, update
 
+from piecework.protocol.states import JobState
 from server.store.jobs import COLUMNS
 from server.store.records import Job, LeaseEnd, LeaseGrant, read_job
 from server.store.statements import Statement, to_json
@@ -31,9 +32,10 @@ _candidates = Statement(
     .with_for_update(skip_locked=True),
     "lane", "limit",
 )  # fmt: skip
+# The next three find jobs by id. With a state spelled out, PostgreSQL might go through all jobs in that state.
 _grant = Statement(
     update(jobs)
-    .where(jobs.c.id == bindparam("job"), _ENQUEUED)
+    .where(jobs.c.id == bindparam("job"), jobs.c.state == bindparam("was"))
     .values(
         state=literal_column("'Running'"),
         lease=bindparam("token"),
@@ -45,17 +47,17 @@ _grant = Statement(
         started_at=bindparam("now"),
         error=null(),
     ),
-    "job", "token", "kind", "until", "worker", "start", "now",
+    "job", "was", "token", "kind", "until", "worker", "start", "now",
 )  # fmt: skip
 _renew = Statement(
     update(jobs)
-    .where(jobs.c.id == bindparam("job"), _RUNNING, jobs.c.lease == bindparam("token"))
+    .where(jobs.c.id == bindparam("job"), jobs.c.lease == bindparam("token"))
     .values(lease_until=bindparam("until")),
     "job", "token", "until",
 )  # fmt: skip
 _end = Statement(
     update(jobs)
-    .where(jobs.c.id == bindparam("job"), _RUNNING, jobs.c.lease == bindparam("token"))
+    .where(jobs.c.id == bindparam("job"), jobs.c.lease == bindparam("token"))
     .values(
         state=bindparam("to"),
         attempt=bindparam("tries"),
@@ -127,7 +129,15 @@ def find_candidates(connection: Connection, lane_id: int, limit: int) -> list[Jo
 
 def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
     """Lease candidates to a worker: they are Running, with one more attempt."""
-    common = (grant.lease, grant.kind, grant.until, grant.worker_id, grant.incarnation, now)
+    common = (
+        JobState.ENQUEUED.value,
+        grant.lease,
+        grant.kind,
+        grant.until,
+        grant.worker_id,
+        grant.incarnation,
+        now,
+    )
     _grant.run_many(connection, [(id_, *common) for id_ in job_ids])
 
 
