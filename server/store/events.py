@@ -18,7 +18,12 @@ _of_job = Statement(select(*_columns).where(events.c.job_id == bindparam("job"))
 
 
 def add_events(connection: Connection, new: Sequence[Event]) -> None:
-    _insert.run_many(connection, [(e[0], e[1], e[2].value, *e[3:]) for e in new])
+    _insert.run_many(connection, [(*e[:2], e[2].value, *e[3:5], *map(_without_nul, e[5:7]), e[7]) for e in new])
+
+
+def _without_nul(text: str | None) -> str | None:
+    """Guests and clients may say anything, but PostgreSQL takes no NUL in a text."""
+    return text.replace("\0", "\ufffd") if text else text
 
 
 def list_events(connection: Connection, job_id: int) -> list[Event]:
