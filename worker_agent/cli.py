@@ -24,7 +24,7 @@ from worker_agent.logs import configure_logs
 from worker_agent.loop.agent import Agent
 from worker_agent.loop.parts import Surroundings
 from worker_agent.loop.state import StateDirectory
-from worker_agent.runtimes import RUNTIME_NAMES
+from worker_agent.runtime_commands import runtimes
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
 
@@ -42,6 +42,9 @@ def worker_commands() -> None:
     """Contract jobs from a Piecework server and run them on this node."""
 
 
+worker_commands.add_command(runtimes)
+
+
 @worker_commands.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--server", metavar="URL", help="The control server.  [env PIECEWORK_URL; http://127.0.0.1:8000]")
 @click.option("--token", metavar="T", help="Access token of scope `worker`.  [env PIECEWORK_TOKEN]")
@@ -57,7 +60,13 @@ def worker_commands() -> None:
     "runtimes",
     metavar="NAME",
     multiple=True,
-    help=f"Offer only this one; can be repeated.  [all: {', '.join(RUNTIME_NAMES)}]",
+    help="Offer only this one; can be repeated.  [all that `worker-agent runtimes` lists as ready]",
+)
+@click.option(
+    "--interpreters",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Interpreters of scripts that are this node's own.  [in the state directory]",
 )
 @click.option("--tag", "tags", metavar="T", multiple=True, help="What jobs can ask for; can be repeated.")
 @click.option("--name", metavar="NAME", help="Shown to people.  [the host's name]")
@@ -138,7 +147,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
         state,
         BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes),
         WorkerRegister(
-            runtime=[name_offer(runtime, rules) for runtime in settings.runtimes],
+            runtime=[name_offer(runtime, rules) for runtime in settings.list_runtimes()],
             name=settings.name,
             tags=list(settings.tags),
             slots=settings.slots,
@@ -153,6 +162,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
                 slots=settings.slots,
                 scratch=state.path / "scratch",
                 compiled=state.path / "compiled",
+                interpreters=settings.interpreters_path,
                 on_done=on_done,
                 rules=rules,
             ),

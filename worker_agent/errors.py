@@ -22,3 +22,7 @@ class CacheError(AgentError):
 
 class ExecutorStoppedError(AgentError):
     """The executor was stopped and takes no more tasks."""
+
+
+class InterpreterError(AgentError):
+    """An interpreter of scripts is not described well, or cannot be installed."""

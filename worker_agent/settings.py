@@ -16,7 +16,9 @@ import platformdirs
 from piecework.client.routes import check_url
 from piecework.protocol.matching import RuntimeName
 from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
+from worker_agent.errors import InterpreterError
 from worker_agent.runtimes import RUNTIME_NAMES
+from worker_agent.runtimes.interpreters import find_interpreters, list_names
 from worker_agent.runtimes.services.access import NodeRules
 
 MIB = 1024 * 1024
@@ -44,8 +46,10 @@ class Settings:
     """Directory of worker id and caches; unless given, one for each server in the user's state directory."""
     slots: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Jobs that run at once."""
-    runtimes: tuple[str, ...] = RUNTIME_NAMES
-    """What this agent offers to run."""
+    runtimes: tuple[str, ...] | None = None
+    """What this agent offers to run; all that this node can unless given."""
+    interpreters: Path | None = None
+    """Folder of the node's own interpreters; unless given, in ``state``, or one for all agents of a user."""
     tags: tuple[str, ...] = ()
     """What jobs may ask for with ``+tag`` or avoid with ``-tag``."""
     name: str = field(default_factory=socket.gethostname)
@@ -144,6 +148,18 @@ class Settings:
         digest = hashlib.sha256(self.server.rstrip("/").encode()).hexdigest()[:8]
         return platformdirs.user_state_path("piecework") / "agents" / f"{host}-{digest}"
 
+    @property
+    def interpreters_path(self) -> Path:
+        """Where this node's own interpreters are."""
+        base = self.state or platformdirs.user_state_path("piecework")
+        return (self.interpreters or base / "interpreters").absolute()
+
+    def list_runtimes(self) -> tuple[str, ...]:
+        """Return the runtimes to offer. Raises InterpreterError when an interpreter is not described well."""
+        if self.runtimes is not None:
+            return self.runtimes
+        return (*RUNTIME_NAMES, *list_names(find_interpreters(self.interpreters_path)))
+
 
 def _some(text: str | None) -> tuple[str, ...]:
     return () if text is None else (text,)
@@ -166,6 +182,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_STATE": ("state", Path),
     "PIECEWORK_WORKER_SLOTS": ("slots", int),
     "PIECEWORK_WORKER_RUNTIMES": ("runtimes", _read_list),
+    "PIECEWORK_WORKER_INTERPRETERS": ("interpreters", Path),
     "PIECEWORK_WORKER_TAGS": ("tags", _read_list),
     "PIECEWORK_WORKER_NAME": ("name", str),
     "PIECEWORK_WORKER_CACHE_MB": ("cache_bytes", lambda text: int(text) * MIB),
@@ -194,15 +211,25 @@ def _check_names(settings: Settings) -> list[str]:
         _ = urlsplit(check_url(settings.server)).port  # raises for a number that is no port
     except ValueError as error:
         problems.append(f"server: {error}")
-    unknown = [name for name in settings.runtimes if RuntimeName.parse(name).base not in RUNTIME_NAMES]
-    if unknown or not settings.runtimes:
-        wrong = ", ".join(map(repr, unknown)) or "none"
-        problems.append(f"runtime {wrong}: this node can run {', '.join(RUNTIME_NAMES)}")
+    if settings.runtimes is not None:
+        problems += _check_runtimes(settings.runtimes, settings.interpreters_path)
     if settings.log_format not in LOG_FORMATS:
         problems.append(f"log format {settings.log_format!r} is not one of {', '.join(LOG_FORMATS)}")
     if settings.log_level not in LOG_LEVELS:
         problems.append(f"log level {settings.log_level!r} is not one of {', '.join(LOG_LEVELS)}")
     return problems
+
+
+def _check_runtimes(wanted: tuple[str, ...], interpreters: Path) -> list[str]:
+    try:
+        known = (*RUNTIME_NAMES, *list_names(find_interpreters(interpreters)))
+    except InterpreterError as error:
+        return [str(error)]
+    unknown = [name for name in wanted if RuntimeName.parse(name).base not in known]
+    if wanted and not unknown:
+        return []
+    wrong = ", ".join(map(repr, unknown)) or "none"
+    return [f"runtime {wrong}: this node can run {', '.join(known)}; `worker-agent runtimes` tells of others"]
 
 
 def _check_numbers(settings: Settings) -> list[str]:

@@ -61,11 +61,76 @@ class Abi(NamedTuple):
     other_hint: str = "component"
     shows_memory: bool = True
     """How much memory a guest had is in its usage."""
+    suffix: str = "wat"
+    """Of its guests' files."""
+    depth: str = "call stack exhausted"
+    """In the error of a guest that recurses without end."""
+    fuel: int = 10_000
+    """More than ``echo`` needs."""
+    seed: bytes | None = None
+    """Makes ``echo`` use the same fuel in every run."""
+    memory_bytes: int = 3 * 65_536
+    """More than ``echo`` takes."""
 
 
 ONE_ANSWER = "its output is one answer, which is given when the guest is done: there is nothing to close"
 
-ABIS = {
+NO_MODULE = "its code is a script, and its module is always the same"
+OF_MODULES = ("grow_table", "no_entry", "result_negative", "result_outside", "trap", "unknown_import")
+SCRIPTS_LACK = dict.fromkeys((*OF_MODULES, "write_after_close"), NO_MODULE)
+
+
+def make_script_abi(
+    suffix: str, complaint: str, log: bytes, depth: str, lacks: dict[str, str] | None = None
+) -> Abi:
+    return Abi(
+        BINARY, keep, keep, b"", f"exit code 1: {complaint}", log, b"", "", "", SCRIPTS_LACK | (lacks or {}),
+        suffix=suffix, depth=depth, fuel=10**10, seed=b"seed", memory_bytes=40 * MIB,
+    )  # fmt: skip
+
+
+LUA_LOG = b"""lua: script.lua:3: no luck
+stack traceback:
+\t[C]: in function 'error'
+\tscript.lua:3: in local 'give_up'
+\tscript.lua:5: in main chunk
+\t[C]: in ?
+"""
+JAVASCRIPT_LOG = b"""Error: no luck
+    at giveUp (script.js:3:13)
+    at <anonymous> (script.js:5:1)
+
+"""
+MICROPYTHON_LOG = b"""Traceback (most recent call last):
+  File "script.py", line 6, in <module>
+  File "script.py", line 3, in give_up
+ValueError: no luck
+"""
+PYTHON_LOG = b"""Traceback (most recent call last):
+  File "/script.py", line 6, in <module>
+    give_up()
+  File "/script.py", line 3, in give_up
+    raise ValueError("no luck")
+ValueError: no luck
+"""
+
+SCRIPT_ABIS = {
+    "javascript": make_script_abi("js", "Error: no luck (line 3)", JAVASCRIPT_LOG, "out of bounds memory access"),
+    "lua5.4": make_script_abi(
+        "lua",
+        "lua: script.lua:3: no luck",
+        LUA_LOG,
+        "stack overflow",
+        {"sleep": "Lua has no function that sleeps"},
+    ),
+    "micropython": make_script_abi(
+        "py", "ValueError: no luck (line 3)", MICROPYTHON_LOG, "maximum recursion depth exceeded"
+    ),
+    "python3.12": make_script_abi(
+        "py", "ValueError: no luck (line 3)", PYTHON_LOG, "maximum recursion depth exceeded"
+    ),
+}
+MODULE_ABIS = {
     "wasi": Abi(
         BINARY, keep, keep, b"", "exit code 3: no luck", b"no luck\n", b"", "exit code 21", "'_start'", lacks={}
     ),
@@ -90,3 +155,4 @@ ABIS = {
         lacks={"write_after_close": ONE_ANSWER},
     ),
 }  # fmt: skip
+ABIS = MODULE_ABIS | SCRIPT_ABIS

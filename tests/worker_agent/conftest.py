@@ -4,9 +4,11 @@ import hashlib
 import itertools
 import socket
 import threading
+from pathlib import Path
 
 import pytest
-from guest_texts import build, read_guest
+from abis import ABIS
+from guest_texts import GUESTS, build, read_guest
 
 from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Assign
@@ -17,16 +19,26 @@ from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.linkage.direct import DirectLinkage
 from worker_agent.runtimes.linkage.public import PublicLinkage
+from worker_agent.runtimes.lua import install_lua
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.toolchain import Toolchain
 
 KEYS = itertools.count(1)
+BUILD = Path(__file__).parents[2] / "build" / "tests"
+LUA_NAMES = ("lua5.4", "dlabLua", "dlabLua54")
 
 
 @pytest.fixture(scope="session")
 def build_guest():
-    """Return a function: the wasm of ``guests/{name}.wat``, with what all guests of its folder have."""
-    return lambda name: build(read_guest(name))
+    """Return a function: the code of ``guests/{name}``, a script or a module with what all of its folder have."""
+
+    def build_named(name):
+        abi = ABIS.get(name.partition("/")[0])
+        if abi is None or abi.suffix == "wat":
+            return build(read_guest(name))
+        return (GUESTS / f"{name}.{abi.suffix}").read_bytes()
+
+    return build_named
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +64,16 @@ def store_code(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", params=[DirectLinkage, PublicLinkage], ids=["direct", "public"])
-def toolchain(request, tmp_path_factory):
-    return Toolchain(tmp_path_factory.mktemp("compiled"), request.param)
+def toolchain(request):
+    # It stays: interpreters take long to compile.
+    return Toolchain(BUILD / "compiled", request.param)
+
+
+@pytest.fixture(scope="session")
+def interpreters():
+    """Return a folder where Lua is; it is built when it is not there, which takes a minute or two."""
+    install_lua(BUILD / "interpreters", print)
+    return BUILD / "interpreters"
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +83,7 @@ def workbench(toolchain):
     gone = threading.Event()
     desk = Desk(far_end, Marker())
     pulse = Pulse(desk, gone.set)
-    library = Library(toolchain)
+    library = Library(toolchain, BUILD / "interpreters")
     reports = []
     pulse.start()
     bench = Workbench(library, pulse, reports.append)
@@ -115,11 +135,13 @@ def make_assign(store_code, tmp_path):
 
 
 @pytest.fixture
-def run(workbench, make_assign):
+def run(workbench, make_assign, request):
     """Return a function that runs code in this process and returns its ``Done`` frame, the output as bytes."""
 
     def run_code(code, rules=NO_RULES, **fields):
         workbench._rules = rules
+        if fields.get("runtime") in LUA_NAMES:
+            request.getfixturevalue("interpreters")
         turn = Turn(make_assign(code, **fields), StopSignal())
         # As the desk does it: the pulse must not go to rest while a guest runs.
         workbench.desk._turn = turn

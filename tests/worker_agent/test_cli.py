@@ -1,3 +1,4 @@
+import json
 import signal
 import socket
 import threading
@@ -126,10 +127,7 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
         agent = cli.assemble(settings, state, NodeRules())
     registration = agent.membership._registration
     assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
-    assert (registration.runtime, registration.agent_version) == (
-        ["default", "capsule", "funless", "component", "wasi"],
-        __version__,
-    )
+    assert (registration.runtime, registration.agent_version) == (list(settings.list_runtimes()), __version__)
     assert len(registration.incarnation) == 16
     assert agent.shared.server.transport._patience.attempts == 1
     assert agent.shared.pulse_server.transport._patience.read_s == cli.HEARTBEAT_TIMEOUT_S
@@ -139,3 +137,40 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
 def test_a_token_that_is_none_ends_the_agent_with_a_reason(tmp_path):
     with pytest.raises(AgentError, match="the token has"):
         cli.connect(cli.read_settings({"state": tmp_path, "token": "two words"}))
+
+
+def test_runtimes_are_listed_with_what_is_missing(tmp_path):
+    result = run("runtimes", "--state", str(tmp_path))
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    assert "wasi - ready" in lines
+    assert "python3.12 CPython 3.12.0 ready" in lines
+    assert "lua5.4, dlabLua, dlabLua54 Lua 5.4.8 missing: worker-agent runtimes install lua5.4" in lines
+
+
+def test_runtimes_are_listed_for_programs(tmp_path):
+    rows = {row["name"]: row for row in json.loads(run("runtimes", "--state", str(tmp_path), "--json").output)}
+    assert rows["javascript"]["ready"] is True
+    assert rows["lua5.4"] == {
+        "name": "lua5.4",
+        "aliases": ["dlabLua", "dlabLua54"],
+        "version": "Lua 5.4.8",
+        "ready": False,
+        "advice": "worker-agent runtimes install lua5.4",
+    }
+
+
+def test_interpreter_is_compiled_ahead_of_its_first_script(tmp_path):
+    result = run("runtimes", "--state", str(tmp_path), "install", "micropython")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "micropython is ready")
+    assert len(list((tmp_path / "compiled").glob("*/*.cwasm"))) == 1
+
+
+def test_interpreter_that_nobody_knows_and_a_bad_description_are_errors_of_one_line(tmp_path):
+    result = run("runtimes", "--state", str(tmp_path), "install", "cobol")
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert "no interpreter of 'cobol' to install; known are javascript, lua5.4" in result.output
+    (tmp_path / "own.toml").write_text("wasm = 1")
+    result = run("runtimes", "--interpreters", str(tmp_path))
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert "own.toml" in result.output

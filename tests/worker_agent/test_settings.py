@@ -15,6 +15,7 @@ def test_every_variable_is_read():
         "PIECEWORK_WORKER_STATE": "/var/lib/agent",
         "PIECEWORK_WORKER_SLOTS": "3",
         "PIECEWORK_WORKER_RUNTIMES": "wasi, default",
+        "PIECEWORK_WORKER_INTERPRETERS": "/srv/interpreters",
         "PIECEWORK_WORKER_TAGS": "gpu,,big",
         "PIECEWORK_WORKER_NAME": "node-7",
         "PIECEWORK_WORKER_CACHE_MB": "10",
@@ -40,6 +41,7 @@ def test_every_variable_is_read():
     assert settings.token == "secret"
     assert settings.state_path.as_posix() == "/var/lib/agent"
     assert settings.runtimes == ("wasi", "default")
+    assert settings.interpreters_path.as_posix() == "/srv/interpreters"
     assert settings.tags == ("gpu", "big")
     assert settings.cache_bytes == 10 * MIB
     assert (settings.slots, settings.prefetch, settings.drain_timeout_s) == (3, 0, 1.5)

@@ -42,6 +42,7 @@ class Executor:
         slots: int,
         scratch: Path,
         compiled: Path,
+        interpreters: Path | None = None,
         on_done: Callable[[Sequence[tuple[Task, Result]]], None],
         grace_s: float = 2.0,
         load_s: float = 120.0,
@@ -51,13 +52,15 @@ class Executor:
         """Set up an executor with ``slots`` guest processes; ``start`` starts them.
 
         ``scratch`` is its own folder: what is in there is removed. ``compiled`` is shared by the executors of a
-        node. ``on_done`` hears once of each task, from the executor's thread, and must be quick.
+        node. ``interpreters`` is a folder with interpreters of scripts; None: only packages have some. ``on_done``
+        hears once of each task, from the executor's thread, and must be quick.
         ``grace_s`` is how much longer than its time limit a guest may take to answer before its process is
         killed, ``load_s`` how long its code may take to compile. ``depth`` is how many tasks a process holds at
         most, while they are very quick; one of them runs. ``rules`` is what guests may reach; None: nothing.
         """
         self._scratch = scratch
         self._compiled = compiled
+        self._interpreters = interpreters
         self._on_done = on_done
         self._rules = rules
         self._spool = str(scratch / secrets.token_hex(4))
@@ -160,7 +163,9 @@ class Executor:
 
     def _launcher(self, number: int) -> Callable[[], GuestProcess]:
         last_words = Path(f"{self._spool}-{number}.stderr")
-        return lambda: GuestProcess(compiled=self._compiled, last_words=last_words, rules=self._rules)
+        return lambda: GuestProcess(
+            compiled=self._compiled, interpreters=self._interpreters, last_words=last_words, rules=self._rules
+        )
 
     def _supervise(self) -> None:
         try:

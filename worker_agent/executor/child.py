@@ -23,7 +23,9 @@ _PR_SET_PDEATHSIG = 1
 """``prctl(2)``: the signal that this process gets when its parent dies."""
 
 
-def serve(link: socket.socket, marker: Marker, compiled: Path, gone: Callable[[], object]) -> None:
+def serve(
+    link: socket.socket, marker: Marker, compiled: Path, interpreters: Path | None, gone: Callable[[], object]
+) -> None:
     """Run the tasks that come over the link until the agent closes it.
 
     ``gone`` is called, in another thread, when that happens while a guest runs.
@@ -31,7 +33,7 @@ def serve(link: socket.socket, marker: Marker, compiled: Path, gone: Callable[[]
     desk = Desk(link, marker)
     rules = desk.learn_rules()
     pulse = Pulse(desk, gone)
-    library = Library(Toolchain(compiled))
+    library = Library(Toolchain(compiled), interpreters)
     workbench = Workbench(library, pulse, desk.send, rules)
     pulse.start()
     # A broken link is the agent's end, too.
@@ -60,14 +62,16 @@ def lower_own_value() -> None:
 
 
 def main() -> None:
-    """Run as ``python -m worker_agent.executor.child LINK_FD MARKER_FD PARENT_PID COMPILED``."""
-    link_fd, marker_fd, parent, compiled = sys.argv[1:]
+    """Run as ``python -m worker_agent.executor.child LINK_FD MARKER_FD PARENT_PID COMPILED [INTERPRETERS]``."""
+    link_fd, marker_fd, parent, compiled, *interpreters = sys.argv[1:]
     end_with_parent(int(parent))
     lower_own_value()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     with socket.socket(fileno=int(link_fd)) as link:
-        serve(link, Marker(int(marker_fd)), Path(compiled), gone=lambda: os._exit(0))
+        serve(
+            link, Marker(int(marker_fd)), Path(compiled), next(map(Path, interpreters), None), lambda: os._exit(0)
+        )
 
 
 if __name__ == "__main__":

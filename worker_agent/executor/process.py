@@ -29,7 +29,9 @@ class GuestProcess:
     Must be started by a thread that outlives it: the kernel ends the process together with that thread.
     """
 
-    def __init__(self, *, compiled: Path, last_words: Path, rules: NodeRules | None = None) -> None:
+    def __init__(
+        self, *, compiled: Path, last_words: Path, interpreters: Path | None = None, rules: NodeRules | None = None
+    ) -> None:
         """Start it; it lets guests do what ``rules`` allow. Raises OSError when that is not possible."""
         self._last_words = last_words
         self._reader = read_reports()
@@ -38,7 +40,7 @@ class GuestProcess:
         self.link.setblocking(False)
         with far_end:
             try:
-                self._process, self._marker = self._launch(far_end.fileno(), compiled)
+                self._process, self._marker = self._launch(far_end.fileno(), compiled, interpreters)
             except OSError:
                 self.link.close()
                 raise
@@ -111,12 +113,15 @@ class GuestProcess:
         except subprocess.TimeoutExpired:
             return self.kill()
 
-    def _launch(self, link_fd: int, compiled: Path) -> "tuple[subprocess.Popen[bytes], Marker]":
+    def _launch(
+        self, link_fd: int, compiled: Path, interpreters: Path | None
+    ) -> "tuple[subprocess.Popen[bytes], Marker]":
+        folders = [str(folder) for folder in (compiled, interpreters) if folder is not None]
         with self._last_words.open("wb") as stderr, tempfile.TemporaryFile() as memory:
             memory.truncate(MARKER_BYTES)
             marker = Marker(memory.fileno())
             process = subprocess.Popen(  # noqa: S603  # our own program, in our own interpreter
-                [*_PROGRAM, str(link_fd), str(memory.fileno()), str(os.getpid()), str(compiled)],
+                [*_PROGRAM, str(link_fd), str(memory.fileno()), str(os.getpid()), *folders],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,

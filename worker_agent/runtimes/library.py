@@ -2,10 +2,14 @@
 
 import pkgutil
 from collections import OrderedDict
+from pathlib import Path
 
 from piecework.protocol.matching import RuntimeName
+from worker_agent.errors import InterpreterError
 from worker_agent.runtimes import DEFAULT, RUNTIME_NAMES, RUNTIMES
 from worker_agent.runtimes.base import Build, Code, LoadError, Program, Runtime
+from worker_agent.runtimes.interpreters import find_interpreters, list_names
+from worker_agent.runtimes.scripts import ScriptRuntime
 from worker_agent.runtimes.toolchain import Toolchain
 
 _Key = tuple[str, str, Build]
@@ -14,8 +18,10 @@ _Key = tuple[str, str, Build]
 class Library:
     """Loads programs, and keeps those used last for the next call."""
 
-    def __init__(self, toolchain: Toolchain, *, capacity: int = 64) -> None:
+    def __init__(self, toolchain: Toolchain, interpreters: Path | None = None, *, capacity: int = 64) -> None:
+        """Load programs with a toolchain, and the interpreters that a folder has beside those of packages."""
         self._toolchain = toolchain
+        self._interpreters = interpreters
         self._capacity = capacity
         self._runtimes: dict[str, Runtime] = {}
         self._programs: OrderedDict[_Key, Program] = OrderedDict()
@@ -58,8 +64,23 @@ class Library:
         )
 
     def _get_runtime(self, name: str) -> Runtime:
-        if name not in RUNTIMES:
-            raise LoadError(f"this worker has no runtime {name!r}; it has {', '.join(RUNTIME_NAMES)}")
         if name not in self._runtimes:
-            self._runtimes[name] = pkgutil.resolve_name(RUNTIMES[name])(self._toolchain)
+            self._runtimes[name] = self._make_runtime(name)
         return self._runtimes[name]
+
+    def _make_runtime(self, name: str) -> Runtime:
+        if name in RUNTIMES:
+            made: Runtime = pkgutil.resolve_name(RUNTIMES[name])(self._toolchain)
+            return made
+        try:
+            known = find_interpreters(self._interpreters)
+        except InterpreterError as error:
+            raise LoadError(str(error)) from error
+        for interpreter in known:
+            if name in interpreter.names:
+                # Its other names share what is compiled.
+                runtime = ScriptRuntime(self._toolchain, interpreter)
+                self._runtimes.update(dict.fromkeys(interpreter.names, runtime))
+                return runtime
+        offered = ", ".join((*RUNTIME_NAMES, *list_names(known)))
+        raise LoadError(f"this worker has no runtime {name!r}; it has {offered}")

@@ -14,6 +14,7 @@ from worker_agent.runtimes.streams import OutputFullError, ScratchError
 _PAGE_BYTES = 65_536
 _OUT_OF_MEMORY_WORDS = (
     "out of memory",
+    "not enough memory",
     "no more memory",
     "cannot allocate memory",
     "memory allocation of",
@@ -36,6 +37,11 @@ _FRAME = re.compile(r"^ *\d+: +(?:(0x[0-9a-f]+) - )?(?:[^!\n]*!)?(.+)$", re.MULT
 
 class GuestFailedError(Exception):
     """The guest itself said that it failed; the message is its own."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        """Without a ``trace``, which tells more, the last line of the log is added to the message."""
+        super().__init__(message)
+        self.trace = trace
 
 
 class MemoryUse(NamedTuple):
@@ -63,7 +69,8 @@ def judge(failure: Exception, call: Call, memory: MemoryUse) -> JobError:
 def _judge_guest(failure: Exception, trap: TrapCode | None, call: Call, memory: MemoryUse) -> JobError:
     """Return the error for a guest that ended by itself, or was refused by wasmtime."""
     if isinstance(failure, GuestFailedError):
-        error = JobError(kind=ErrorKind.GUEST, message=_with_last_line(str(failure), call))
+        message = str(failure) if failure.trace else _with_last_line(str(failure), call)
+        error = JobError(kind=ErrorKind.GUEST, message=message, trace=failure.trace)
         return _out_of_memory(error, call) if _looks_starved(call, memory) else error
     text = _cause(failure)
     if "memory minimum size" in text or "heap out of memory" in text:

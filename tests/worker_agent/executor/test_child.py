@@ -22,7 +22,7 @@ class Session:
         near, self.far = link
         self.near = near
         self.near.settimeout(10)
-        self.thread = threading.Thread(target=serve, args=(self.far, Marker(), compiled, self.gone.set))
+        self.thread = threading.Thread(target=serve, args=(self.far, Marker(), compiled, None, self.gone.set))
         self.thread.start()
         self.send(Equip(0, NodeRules()))
 

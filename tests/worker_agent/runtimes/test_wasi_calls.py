@@ -11,9 +11,11 @@ from worker_agent.runtimes.base import Build
 from worker_agent.runtimes.stopping import StoppedError, StopReason
 from worker_agent.runtimes.streams import OutputFullError
 from worker_agent.runtimes.wasi.errno import Errno
+from worker_agent.runtimes.wasi.files import Rights
 from worker_agent.runtimes.wasi.guest import GuestExitError
 from worker_agent.runtimes.wasi.host import CALLS
 from worker_agent.runtimes.wasi.memory import CHUNK_BYTES
+from worker_agent.runtimes.wasi.script_folder import ScriptFolder
 
 MEMORY_BYTES = 64 * 65_536
 OUTSIDE = MEMORY_BYTES - 2
@@ -283,3 +285,81 @@ def test_no_other_descriptor_is_open(probe, name):
     if name == "path_symlink":
         arguments = [0, 0, 3, 0, 0]
     assert probe.call(name, *arguments) == Errno.BADF
+
+
+# The folder of an interpreter
+
+
+@pytest.fixture
+def folder_probe(probe):
+    probe.guest.files[3] = ScriptFolder({b"script.lua": b"0123456789"})
+    return probe
+
+
+def open_file(probe, path, how=0, rights=Rights.FD_READ):
+    probe.put(1000, path)
+    errno = probe.call("path_open", 3, 0, 1000, len(path), how, rights, 0, 0, 64)
+    return errno, probe.get_u32(64)
+
+
+def test_folder_tells_its_name_and_ends_the_list(folder_probe):
+    assert folder_probe.call("fd_prestat_get", 3, 64) == Errno.SUCCESS
+    assert (folder_probe.get(64, 1), folder_probe.get_u32(68)) == (b"\0", 1)
+    folder_probe.put(64, b"__")
+    assert folder_probe.call("fd_prestat_dir_name", 3, 64, 1) == Errno.SUCCESS
+    assert folder_probe.get(64, 2) == b"/_"
+    assert folder_probe.call("fd_prestat_get", 4, 64) == folder_probe.call("fd_prestat_get", 0, 64) == Errno.BADF
+
+
+@pytest.mark.parametrize("path", [b"script.lua", b"./script.lua", b"/script.lua"])
+def test_file_is_opened_read_and_closed(folder_probe, path):
+    assert open_file(folder_probe, path) == (Errno.SUCCESS, 4)
+    folder_probe.put_vectors(0, (200, 4), (300, 100))
+    assert folder_probe.call("fd_read", 4, 0, 2, 64) == Errno.SUCCESS
+    assert (folder_probe.get_u32(64), folder_probe.get(200, 4), folder_probe.get(300, 6)) == (
+        10,
+        b"0123",
+        b"456789",
+    )
+    assert folder_probe.call("fd_close", 4) == Errno.SUCCESS
+    assert folder_probe.call("fd_read", 4, 0, 2, 64) == Errno.BADF
+
+
+def test_position_of_a_file_moves(folder_probe):
+    open_file(folder_probe, b"script.lua")
+    for offset, whence, position in ((3, 0, 3), (-1, 1, 2), (-4, 2, 6), (100, 0, 100)):
+        assert folder_probe.call("fd_seek", 4, offset, whence, 64) == Errno.SUCCESS
+        assert folder_probe.call("fd_tell", 4, 80) == Errno.SUCCESS
+        assert folder_probe.get_u64(64) == folder_probe.get_u64(80) == position
+    for offset, whence in ((-1, 0), (0, 3), (2**63 - 1, 1)):
+        assert folder_probe.call("fd_seek", 4, offset, whence, 64) == Errno.INVAL
+
+
+def test_file_and_folder_tell_what_they_are(folder_probe):
+    open_file(folder_probe, b"script.lua")
+    for fd, kind, size in ((3, 3, 0), (4, 4, 10)):
+        assert folder_probe.call("fd_filestat_get", fd, 200) == Errno.SUCCESS
+        assert (folder_probe.get(216, 1)[0], folder_probe.get_u64(232)) == (kind, size)
+    folder_probe.put(1000, b"script.lua")
+    assert folder_probe.call("path_filestat_get", 3, 0, 1000, 10, 200) == Errno.SUCCESS
+    assert (folder_probe.get(216, 1)[0], folder_probe.get_u64(232)) == (4, 10)
+
+
+def test_nothing_else_is_found_and_nothing_can_be_changed(folder_probe):
+    for path in (b"other", b"../script.lua", b"etc/passwd", b"script.lua/x"):
+        assert open_file(folder_probe, path)[0] == Errno.NOENT
+    assert open_file(folder_probe, b"new", how=1)[0] == Errno.ROFS
+    assert open_file(folder_probe, b"script.lua", how=8)[0] == Errno.ROFS
+    assert open_file(folder_probe, b"script.lua", rights=Rights.FD_WRITE)[0] == Errno.ROFS
+    assert folder_probe.call("path_unlink_file", 3, 1000, 10) == Errno.ROFS
+    assert folder_probe.call("path_rename", 3, 1000, 10, 3, 1000, 10) == Errno.ROFS
+    assert folder_probe.call("path_symlink", 1000, 1, 3, 1000, 1) == Errno.NOTSUP
+    open_file(folder_probe, b"script.lua")
+    folder_probe.put_vectors(0, (200, 4))
+    assert folder_probe.call("fd_write", 4, 0, 1, 64) == folder_probe.call("fd_read", 3, 0, 1, 64) == Errno.BADF
+    assert open_file(folder_probe, b"x" * 5000)[0] == Errno.NAMETOOLONG
+
+
+def test_files_are_not_opened_without_end(folder_probe):
+    answers = [open_file(folder_probe, b"script.lua")[0] for _ in range(134)]
+    assert answers == [Errno.SUCCESS] * 124 + [Errno.MFILE] * 10

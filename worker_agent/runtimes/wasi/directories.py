@@ -154,6 +154,8 @@ class Directory(File):
     """A granted directory, or one below it."""
 
     kind = Kind.DIRECTORY
+    link_answer = Errno.NOTSUP
+    """What reading a link answers: there are none to read."""
 
     def __init__(self, descriptor: int, share: Share, *, granted: bool = False) -> None:
         self._descriptor = descriptor

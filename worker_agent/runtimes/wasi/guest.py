@@ -71,8 +71,8 @@ class Guest:
 
     def open_granted(self, call: Call) -> None:
         """Open the directories that a call may use; a libc looks for them from 3 on."""
-        for number, directory in enumerate(open_granted(call.access, call.log.write), 3):
-            self.files[number] = directory
+        for directory in open_granted(call.access, call.log.write):
+            self.files[self.free_number()] = directory
 
     def free_number(self) -> int:
         """Return the lowest number for a file. Raises WasiError (MFILE) when too many are open."""

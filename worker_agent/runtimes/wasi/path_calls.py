@@ -116,6 +116,10 @@ def no_links(guest: Guest, fd: int, *_rest: int) -> Errno:
     return Errno.NOTSUP
 
 
+def path_readlink(guest: Guest, fd: int, *_rest: int) -> Errno:
+    return _directory(guest, fd).link_answer
+
+
 def path_symlink(guest: Guest, _path: int, _size: int, fd: int, *_rest: int) -> Errno:
     return no_links(guest, fd)
 
@@ -134,7 +138,7 @@ CALLS: Calls = {
     "path_filestat_set_times": ("iiiiIIi", path_filestat_set_times),
     "path_link": ("iiiiiii", no_links),
     "path_open": ("iiiiiIIii", path_open),
-    "path_readlink": ("iiiiii", no_links),
+    "path_readlink": ("iiiiii", path_readlink),
     "path_remove_directory": ("iii", path_remove_directory),
     "path_rename": ("iiiiii", path_rename),
     "path_symlink": ("iiiii", path_symlink),

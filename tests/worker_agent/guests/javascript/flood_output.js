@@ -1,0 +1,1 @@
+while (true) std.out.puts(".".repeat(1000));

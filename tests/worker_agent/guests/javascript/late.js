@@ -1,0 +1,1 @@
+os.setTimeout(() => { throw new Error("too late"); }, 1);

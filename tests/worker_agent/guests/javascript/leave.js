@@ -1,0 +1,1 @@
+std.out.puts("lost"); std.exit(3);

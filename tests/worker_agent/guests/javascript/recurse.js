@@ -1,0 +1,2 @@
+function deeper() { return 1 + deeper(); }
+deeper();

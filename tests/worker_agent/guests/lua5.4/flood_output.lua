@@ -1,0 +1,1 @@
+while true do io.write(("."):rep(1000)) end

@@ -1,0 +1,1 @@
+io.write("lost") os.exit(3)

@@ -1,0 +1,2 @@
+local function deeper() return 1 + deeper() end
+deeper()

@@ -1,0 +1,4 @@
+import sys
+
+print("lost")
+sys.exit(3)

@@ -1,0 +1,5 @@
+def deeper():
+    return 1 + deeper()
+
+
+deeper()

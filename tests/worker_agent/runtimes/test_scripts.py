@@ -1,0 +1,156 @@
+"""What the runtimes of scripts do beyond the list that all runtimes pass."""
+
+import io
+
+import pytest
+from abis import SCRIPT_ABIS
+
+from piecework.protocol.codes import ErrorKind
+from worker_agent.runtimes.base import Bounds, Build, Call, Code, LoadError
+from worker_agent.runtimes.interpreters import KNOWN
+from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.scripts import SCRIPT_BYTES, ScriptRuntime
+from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.runtimes.streams import LogTail, OutputSpool
+
+pytestmark = pytest.mark.integration
+every_script = pytest.mark.parametrize("runtime", SCRIPT_ABIS)
+
+COMMAND = """(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "host.extra" "call" (func $extra (param i32 i64) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (if (i32.ne (call $extra (i32.const 1) (i64.const 2)) (i32.const -1)) (then unreachable))
+    (drop (call $sizes (i32.const 0) (i32.const 4)))
+    (drop (call $get (i32.const 100) (i32.const 1000)))
+    (i32.store (i32.const 0) (i32.const 1000))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"""
+"""An interpreter that prints its command line."""
+
+
+@pytest.fixture
+def run_sample(run, runtime, build_guest):
+    return lambda name, **fields: run(build_guest(f"{runtime}/{name}"), runtime=runtime, **fields)
+
+
+@every_script
+def test_script_finds_its_arguments_and_environment(run_sample):
+    done = run_sample("surroundings", args=("one two", "zwö"), env={"GREETING": "hello"})
+    assert done.error is None
+    assert done.output == "one two,zwö,hello".encode()
+
+
+@every_script
+def test_syntax_error_tells_its_line(run_sample):
+    done = run_sample("broken")
+    assert done.error.kind is ErrorKind.GUEST
+    assert "(line 2)" in done.error.message or "script.lua:2:" in done.error.message
+    assert done.error.trace == done.log.decode()
+
+
+@every_script
+def test_exit_code_is_told(run_sample):
+    done = run_sample("leave")
+    assert (done.error.kind, done.error.message, done.output) == (ErrorKind.GUEST, "exit code 3", b"")
+
+
+@every_script
+def test_nothing_of_the_node_can_be_reached_and_nothing_written(run_sample):
+    done = run_sample("reach")
+    assert (done.error, done.output) == (None, b"nothing")
+
+
+@every_script
+def test_empty_script_does_nothing(run, runtime):
+    done = run(b"", runtime=runtime)
+    assert (done.error, done.output) == (None, b"")
+
+
+@every_script
+def test_script_that_is_no_text_ends_by_itself(run, runtime):
+    done = run(bytes(range(128, 256)) * 8, runtime=runtime)
+    assert done.error is None or done.error.kind is ErrorKind.GUEST
+
+
+@every_script
+def test_long_script_runs(run, runtime):
+    line = b"globalThis.x = 1;\n" if runtime == "javascript" else b"x = 1;\n"
+    assert run(line * 20_000, runtime=runtime, timeout_s=60.0).error is None
+
+
+@every_script
+def test_module_and_huge_script_are_refused(run, runtime, build_guest):
+    done = run(build_guest("wasi/echo"), runtime=runtime)
+    assert done.error.kind is ErrorKind.LOAD
+    assert "is a WebAssembly module" in done.error.message
+    done = run(b" " * (SCRIPT_BYTES + 1), runtime=runtime)
+    assert done.error.kind is ErrorKind.LOAD
+    assert str(SCRIPT_BYTES) in done.error.message
+
+
+def test_exception_in_a_callback_is_told(run, build_guest):
+    done = run(build_guest("javascript/late"), runtime="javascript")
+    assert done.error.message == "exit code 1: Error: too late (line 1)"
+
+
+def test_promises_are_waited_for(run):
+    script = b"await new Promise((done) => os.setTimeout(done, 5)); std.out.puts('kept')"
+    assert run(script, runtime="javascript").output == b"kept"
+
+
+@pytest.mark.parametrize("alias", ["dlabLua", "dlabLua54"])
+def test_aliases_are_the_same_runtime(run, alias):
+    assert run(b"io.write(_VERSION)", runtime=alias).output == b"Lua 5.4"
+
+
+def test_micropython_with_little_memory_says_so(run):
+    done = run(b"print(1)", runtime="micropython", memory_bytes=256 * 1024)
+    assert done.error is not None
+    assert run(b"print(1)", runtime="micropython", memory_bytes=2 * 1024 * 1024).output == b"1\n"
+
+
+def test_interpreter_is_loaded_once_for_all_scripts(toolchain, store_code, interpreters):
+    library = Library(toolchain, interpreters)
+    programs = [library.load(name, Code(*store_code(code)), Build()) for name, code in
+                [("lua5.4", b"x = 1"), ("dlabLua", b"x = 2")]]  # fmt: skip
+    assert programs[0]._machine is programs[1]._machine
+    library.close()
+
+
+def test_interpreter_of_the_operator_gets_its_command_line(toolchain, tmp_path, build_text, make_call_of):
+    (tmp_path / "own.wasm").write_bytes(build_text(COMMAND))
+    (tmp_path / "own.toml").write_text(
+        'wasm = "own.wasm"\nargv = ["own", "--file={script}", "{args}", "end"]\nscript = "it.txt"\n'
+        'aliases = ["mine"]\nstubs = {"host.extra.call" = "iI"}\n'
+    )
+    program, call = make_call_of(Library(toolchain, tmp_path), "mine", args=("a", "b c"))
+    assert program.run(call).error is None
+    assert call.output.finish() == b"own\0--file=it.txt\0a\0b c\0end\0"
+
+
+def test_module_with_another_digest_is_not_run(toolchain, tmp_path, build_text, make_call_of):
+    (tmp_path / "own.wasm").write_bytes(build_text(COMMAND.replace("unreachable", "nop")))
+    (tmp_path / "own.toml").write_text(f'wasm = "own.wasm"\nargv = ["{{script}}"]\nsha256 = "{"0" * 64}"\n')
+    with pytest.raises(LoadError, match=r"own\.wasm has other bytes"):
+        make_call_of(Library(toolchain, tmp_path), "own")
+
+
+def test_missing_interpreter_says_what_to_do(toolchain, store_code):
+    lua = next(each for each in KNOWN if each.name == "lua5.4")
+    with pytest.raises(LoadError, match=r"lacks the interpreter of lua5.4: worker-agent runtimes install lua5\.4"):
+        ScriptRuntime(toolchain, lua).load(Code(*store_code(b"x = 1")), Build())
+
+
+@pytest.fixture
+def make_call_of(store_code, tmp_path):
+    """Return a function that loads an empty script, and makes a call for it."""
+
+    def make(library, runtime, args=()):
+        program = library.load(runtime, Code(*store_code(b"")), Build())
+        spool = OutputSpool(10_000, str(tmp_path / "out"))
+        return program, Call(io.BytesIO(), spool, LogTail(1000), StopSignal(), Bounds(), args=args)
+
+    return make
