@@ -58,7 +58,7 @@ def heartbeat(services: Services, id_: Id, body: HeartbeatRequest) -> HeartbeatR
 
 def _extended_reply(services: Services, id_: Id, body: ContractRequest, contracted: Contracted) -> ContractReply:
     known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
-    codices = services.data.find_digests(each.codex for each in known.values())
+    codices = services.lambdas.find_codices(each.codex for each in known.values())
     terms = _Terms(services.settings.default_limits)
     write = partial(
         _leased_job, contracted=contracted, inline_max_bytes=body.inline_max_bytes, packed=wants_msgpack()

@@ -92,8 +92,8 @@ def submit(services: Services, query: SubmitQuery, body: JobSubmit) -> JobCreate
     [id_] = services.submission.submit([body])
     created = JobCreated(id=Id(id_), jid=Id(id_) if body.speaks_old_names else UNSET)
     if query.wait is not None:
-        found = services.jobs.wait_for_ends([id_], _seconds(query.wait), need_all=True)
-        [row] = services.jobs.show(list(found.values()), with_output=query.output == "inline")
+        services.jobs.wait_for_ends([id_], _seconds(query.wait), need_all=True)
+        [row] = services.jobs.get_many([id_], with_output=query.output == "inline")
         created.job = job_info(services, row, inline=query.output == "inline")
     return created
 
@@ -115,11 +115,9 @@ def _read_many(services: Services, query: JobListQuery) -> JobList:
         ids = [Id.parse(text) for text in (query.ids or "").split(",") if text]
     except ValueError as error:
         raise InvalidParameter(f"ids is wrong: {error}") from error
-    if query.until is None:
-        found = services.jobs.get_many(ids)
-    else:
-        found = services.jobs.wait_for_ends(ids, _seconds(query.timeout), need_all=query.until == "all")
-    rows = services.jobs.show([found[id_] for id_ in ids], with_output=query.output == "inline")
+    if query.until is not None:
+        services.jobs.wait_for_ends(ids, _seconds(query.timeout), need_all=query.until == "all")
+    rows = services.jobs.get_many(ids, with_output=query.output == "inline")
     return JobList(jobs=job_infos(services, rows, inline=query.output == "inline"))
 
 

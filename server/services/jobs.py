@@ -75,8 +75,8 @@ class Jobs:
         self._wait([id_], lambda _, state: state is wanted or state.is_final, timeout_s)
         return self.get(id_)
 
-    def wait_for_ends(self, ids: Sequence[int], timeout_s: float, *, need_all: bool) -> dict[int, Job]:
-        """Return jobs by id once any, or all, of them are final, or the time is over. Raises like ``wait_for``."""
+    def wait_for_ends(self, ids: Sequence[int], timeout_s: float, *, need_all: bool) -> None:
+        """Return once any, or all, of some jobs are final, or the time is over. Raises like ``wait_for``."""
         pending = set(ids)
 
         def is_over(id_: int, state: JobState) -> bool:
@@ -86,15 +86,22 @@ class Jobs:
 
         check_count(ids)
         self._wait(ids, is_over, timeout_s)
-        return self.get_many(ids)
 
-    def get_many(self, ids: Sequence[int]) -> dict[int, Job]:
-        """Return jobs by id. Raises JobNotFound, and InvalidRequest when there are too many."""
+    def get_many(self, ids: Sequence[int], *, with_output: bool) -> list[JobView]:
+        """Return jobs as ``show`` does, in the order of their ids, in one statement.
+
+        Raises JobNotFound, and InvalidRequest when there are too many.
+        """
         check_count(ids)
         with self._database.read() as connection:
-            found = jobs.find_jobs(connection, ids)
+            if with_output:
+                found = jobs.find_jobs_with_outputs(connection, ids)
+            else:
+                found = {id_: (job, None) for id_, job in jobs.find_jobs(connection, ids).items()}
         _check_all_found(ids, found)
-        return found
+        known = self._lambdas.get_many({job.lambda_id for job, _ in found.values()})
+        ordered = (found[id_] for id_ in ids)
+        return [JobView(job, known[job.lambda_id], output) for job, output in ordered]
 
     def _wait(self, ids: Sequence[int], concerns: Concerns, timeout_s: float) -> None:
         """Return when ``concerns`` approved of a job's present or next state, or the time is over."""

@@ -31,6 +31,7 @@ class Lambdas:
         self._ids = ids
         self._clock = clock
         self._known: dict[int, Lambda] = {}
+        self._codices: dict[int, tuple[bytes, int]] = {}
 
     def create(self, request: LambdaCreate) -> Lambda:
         """Store a lambda. A codex that names no blob is accepted: v0.5 clients make such ids up.
@@ -94,6 +95,19 @@ class Lambdas:
             self._known.update(found)
             known.update(found)
         return known
+
+    def find_codices(self, codices: Iterable[int]) -> dict[int, tuple[bytes, int]]:
+        """Return (SHA-256, size) of those of the lambdas' codices that exist, by id.
+
+        They are kept in memory as well: the codex of a lambda cannot be deleted.
+        """
+        wanted = set(codices)
+        if missing := wanted - self._codices.keys():
+            if len(self._codices) > CACHED:
+                self._codices = {}
+            self._codices |= self._data.find_digests(missing)
+        known = self._codices
+        return {id_: known[id_] for id_ in wanted if id_ in known}
 
     def list_page(self, *, before: int, limit: int) -> list[Lambda]:
         """Return lambdas with ids below ``before``, newest first."""

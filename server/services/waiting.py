@@ -140,6 +140,7 @@ class Waiters(_Register):
             if chosen is not None:
                 with self._lock:
                     chosen.wake()
+                _let_others_go_first()
 
     def wake(self, lane: Lane, jobs: int) -> int:
         """Wake a waiter for each of ``jobs`` new jobs of a lane, longest waiting first. Returns how many."""
@@ -273,4 +274,9 @@ class Bell:
             for lane in known:
                 woken += self.waiters.wake(lane, changes.enqueued[lane.id])
         if woken:
-            time.sleep(0)  # somebody waits for what they do next, and only one thread at a time runs
+            _let_others_go_first()
+
+
+def _let_others_go_first() -> None:
+    """Let those run who were woken: somebody waits for what they do next, and only one thread at a time runs."""
+    time.sleep(0)

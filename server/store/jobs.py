@@ -19,9 +19,9 @@ from sqlalchemy import (
 )
 
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.records import Job, NewJob, read_job
+from server.store.records import Blob, Job, NewJob, read_job
 from server.store.statements import ByList, Statement, to_json
-from server.store.tables import jobs
+from server.store.tables import blobs, jobs
 
 COLUMNS = (
     jobs.c.id, jobs.c.lambda_id, jobs.c.lane_id, jobs.c.state, jobs.c.priority, jobs.c.input_id,
@@ -44,6 +44,9 @@ _insert = Statement(
 )  # fmt: skip
 _by_id = Statement(select(*COLUMNS).where(jobs.c.id == bindparam("job")), "job")
 _by_ids = ByList(select(*COLUMNS), jobs.c.id)
+_with_outputs = ByList(
+    select(*COLUMNS, *blobs.c).select_from(jobs.outerjoin(blobs, blobs.c.id == jobs.c.output_id)), jobs.c.id
+)
 _lock_by_ids = ByList(select(*COLUMNS).order_by(jobs.c.id).with_for_update(), jobs.c.id)
 _by_keys = ByList(select(jobs.c.key, jobs.c.id, jobs.c.key_digest), jobs.c.key, str)
 _states = ByList(select(jobs.c.id, jobs.c.state), jobs.c.id)
@@ -115,6 +118,15 @@ def find_job(connection: Connection, id_: int) -> Job | None:
 def find_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return those of the jobs that exist, by id."""
     return {row[0]: read_job(row) for row in _by_ids.rows(connection, ids)}
+
+
+def find_jobs_with_outputs(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[Job, Blob | None]]:
+    """Return those of the jobs that exist, by id, each with its output's blob, if there is one."""
+    width = len(COLUMNS)
+    return {
+        row[0]: (read_job(row[:width]), None if row[width] is None else Blob._make(row[width:]))
+        for row in _with_outputs.rows(connection, ids)
+    }
 
 
 def lock_jobs(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:

@@ -4,12 +4,12 @@ import sqlite3
 
 import psycopg
 import pytest
-from rows import LAMBDA, LANE, NOW, new_job, read_job, run_job, store_jobs
+from rows import LAMBDA, LANE, NOW, blob, end, new_job, read_job, run_job, store_jobs
 from sqlalchemy.exc import IntegrityError
 
 from piecework.protocol.messages import Backoff, Limits
 from piecework.protocol.states import JobState
-from server.store import jobs
+from server.store import blobs, jobs, leases
 from server.store.database import Database
 from server.store.jobs import JobFilter
 from server.store.records import JobOptions
@@ -35,6 +35,17 @@ def test_a_job_comes_back_as_it_was_stored(database: Database):
     assert (job.due_at, job.expires_at, job.key, job.key_digest) == (NOW + 5, NOW + 9, "k", b"d" * 32)
     assert (job.tags, job.options) == (("+gpu", "fast"), options)
     assert (job.lease, job.worker_id, job.output_id, job.error, job.usage, job.finished_at) == (None,) * 6
+
+
+def test_jobs_are_read_with_their_outputs(database: Database):
+    run_job(database, 1)
+    store_jobs(database, new_job(2))
+    database.write(lambda connection: blobs.add_blobs(connection, [blob(77)]))
+    ended = end(1, output_id=77)
+    assert database.write(lambda connection: leases.end_lease(connection, ended))
+    with database.read() as connection:
+        found = jobs.find_jobs_with_outputs(connection, [1, 2, 3])
+    assert found == {1: (read_job(database, 1), blob(77)), 2: (read_job(database, 2), None)}
 
 
 def test_a_job_without_options_has_the_defaults(database: Database):
