@@ -1,6 +1,8 @@
 """The queue's promises (docs/queue.md) under random histories: workers that lie, stall, repeat and vanish."""
 
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from house import House, failed, finished
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import text
+
+from piecework.protocol.messages import ContractRequest
 
 FINAL = {"Finished", "Fail_Execution", "Cancelled"}
 
@@ -24,6 +28,7 @@ class Queue(RuleBasedStateMachine):
         self.acknowledged: dict[str, dict] = {}
         self.accepted: dict[str, str] = {}
         self.final: dict[str, str] = {}
+        self.pause = threading.Event()
 
     def teardown(self) -> None:
         self.check_trails()
@@ -59,6 +64,22 @@ class Queue(RuleBasedStateMachine):
     def contract(self, who, room, start):
         reply = self.house.contract(self.workers[who], max=room, incarnation=start)
         return [(self.workers[who], {"job": job["job"], "lease": job["lease"]}) for job in reply["jobs"]]
+
+    @rule(target=leases, who=st.integers(0, 2), attempts=st.integers(1, 3), key=st.sampled_from([None, "a", "b"]))
+    def submit_to_a_sleeper(self, who, attempts, key):
+        """A worker waits at the server while a job comes, which it gets if nothing is before it."""
+        worker, waiters = self.workers[who], self.house.services.waiters
+        request = ContractRequest(max=1, timeout=20.0, incarnation="0")
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(self.house.services.contracts.contract, int(worker), request)
+            while not asked.done() and not any(each.take_turn for each in list(waiters._parked)):
+                self.pause.wait(0.0005)
+            self.submit(attempts=attempts, delay=0, priority=0, key=key, paused=False)
+            while not asked.done():
+                waiters.dismiss(int(worker))
+                self.pause.wait(0.0005)
+        contracted = asked.result()
+        return [(worker, {"job": str(job.id), "lease": contracted.lease}) for job in contracted.jobs]
 
     @rule(held=leases, lie=st.booleans())
     def finish(self, held, lie):

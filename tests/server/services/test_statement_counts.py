@@ -9,8 +9,6 @@ from house import House, finished
 from places import Place
 from sqlalchemy import event
 
-from server.store.database import SqliteDatabase
-
 
 @pytest.fixture
 def house(sqlite_place: Place) -> Iterator[House]:
@@ -24,14 +22,8 @@ def statements(house: House) -> list[str]:
     """What the database is told from now on."""
     heard: list[str] = []
     database = house.services.database
-    assert isinstance(database, SqliteDatabase)
-
-    def listen(connection, _record=None):
-        connection.set_trace_callback(heard.append)
-
-    event.listen(database.engine, "connect", listen)
-    for opened in (*database._idle, database._writer):
-        listen(opened.connection.driver_connection)
+    event.listen(database.engine, "connect", lambda opened, _: opened.set_trace_callback(heard.append))
+    database.close()  # so that it connects anew
     return heard
 
 
