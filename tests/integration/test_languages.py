@@ -124,7 +124,8 @@ def test_http_example_of_capsule(client: Client, agent: LocalAgent, build_capsul
         "headers": {"Content-Type": "application/json; charset=utf-8", "Message": "👋 hello world 🌍"},
         "body": '{"error":"MESSAGE is empty","from":"host"}' if message is None else '{"message": "hey people!"}',
     }
-    assert log.splitlines() == [
+    said = [line for line in log.splitlines() if not line.startswith("hostGetEnv denied")]
+    assert said == [
         '📝 body: {"message":"TinyGo 💜 wasm"}',
         "Content-Type: application/json; charset=utf-8",
         "Content-Length: 31",

@@ -164,12 +164,11 @@ class _Sitting:
         return config
 
     def _take_output(self, data: bytes) -> int:
-        """Take what the guest writes. What is raised here would be lost: it is noted, and the guest is stopped."""
+        """Take what the guest writes. What is raised here would be lost: it is noted, and the guest is ended."""
         try:
             self._call.output.write(data)
         except (OutputFullError, ScratchError) as failure:
             self._failure = failure
-            self._program.engine.increment_epoch()
             return -errno.EIO
         return len(data)
 

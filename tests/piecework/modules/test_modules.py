@@ -149,6 +149,15 @@ def test_code_of_the_other_kind_is_refused_with_the_runtime_that_it_needs():
             check_code(runtime, build_component(COMPONENT))
 
 
+def test_component_may_have_all_its_imports_in_one_section():
+    imports = [b"\0\1a\x03\x01", b"\0\1b\x03\0\0", b"\0\1c\0\x11\0", b"\1\1d\x05\0"]
+    section = bytes([len(imports)]) + b"".join(imports)
+    code = b"\0asm\x0d\0\x01\0" + bytes([10, len(section)]) + section
+    assert inspect_component(code).imports == {
+        ("a", ""): "type", ("b", ""): "type", ("c", ""): "core", ("d", ""): "instance"
+    }  # fmt: skip
+
+
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_damaged_component_is_never_more_than_an_error(place, byte):
     code = bytearray(build_component(COMPONENT))

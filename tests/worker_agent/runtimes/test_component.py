@@ -4,6 +4,7 @@ import pytest
 from abis import MIB
 
 from piecework.protocol.codes import ErrorKind
+from worker_agent.runtimes.linkage import TABLES
 
 
 @pytest.fixture
@@ -87,6 +88,13 @@ def test_two_memories_are_refused_for_the_limit_holds_for_each(run, build_text):
     done = run(build_text(make_component(second + QUIET)), runtime="component")
     assert done.error.kind is ErrorKind.LOAD
     assert "memory count too high" in done.error.message
+
+
+def test_more_tables_than_allowed_are_refused(run, build_text):
+    many = f"(core module $more {'(table 1 funcref)' * (TABLES + 1)}) (core instance (instantiate $more))"
+    done = run(build_text(make_component(many + QUIET)), runtime="component")
+    assert done.error.kind is ErrorKind.LOAD
+    assert "table count too high" in done.error.message
 
 
 def test_memory_that_is_too_large_from_the_start_is_a_memory_error(run, build_text):
