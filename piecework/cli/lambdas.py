@@ -1,17 +1,22 @@
 """`piecework lambda`: code with its runtime and defaults."""
 
+import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import rich_click as click
+from click.exceptions import Exit
 
 from piecework.cli.data import put_file
 from piecework.cli.display import to_document
+from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes
-from piecework.cli.options import FILE_OR_ID, ID, MIB, runtime_options
+from piecework.cli.options import FILE_OR_ID, ID, MIB, STDIN, runtime_options
 from piecework.cli.remote import Remote, remote_command
+from piecework.modules import Inspection, ModuleError, inspect_code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits
 
@@ -75,6 +80,50 @@ def show(remote: Remote, lambda_id: Id) -> None:
         remote.display.document(to_document(info))
     else:
         remote.display.fields(_fields(info))
+
+
+@lambda_.command
+@click.argument("code", metavar="FILE|ID", type=FILE_OR_ID)
+@remote_command
+def inspect(remote: Remote, code: Path | Id) -> None:
+    """Tell what code is, which runtimes can run it and what it needs: of a file, a blob or a lambda.
+
+    Nothing is run, and for a file no server is asked. Exit code 1 when it is wasm that no runtime can run.
+    """
+    try:
+        found = inspect_code(_read_code(remote, code))
+    except ModuleError as error:
+        raise click.ClickException(f"{error}.") from error
+    if remote.display.as_json:
+        remote.display.document(asdict(found))
+    else:
+        remote.display.fields(_describe(found))
+    if found.pure is not None and not found.runtimes:
+        raise Exit(FAILED)
+
+
+def _read_code(remote: Remote, code: Path | Id) -> bytes:
+    if isinstance(code, Id):
+        return remote.client.read(code)
+    return sys.stdin.buffer.read() if code == STDIN else code.read_bytes()
+
+
+def _describe(found: Inspection) -> dict[str, object]:
+    return {
+        "kind": found.kind,
+        "size": format_bytes(found.size),
+        "SHA-256": found.sha256,
+        "runtimes": found.runtimes or (None if found.pure is None else "none"),
+        "default chooses": found.default,
+        "generation": found.generation,
+        "imports": ", ".join(found.imports),
+        "exports": ", ".join(found.exports),
+        "memory": format_bytes(found.memory_bytes) if found.memory_bytes is not None else None,
+        "memory at most": format_bytes(found.memory_max_bytes) if found.memory_max_bytes is not None else None,
+        "grants": found.grants,
+        "pure": None if found.pure is None else "yes" if found.pure else "no",
+        **{f"not {runtime}": why for runtime, why in found.refusals.items() if not found.runtimes},
+    }
 
 
 def describe_lambda(codex: Id, runtime: str, **options: Any) -> LambdaCreate:

@@ -3,29 +3,60 @@
 The server looks when a lambda is made, from the bytes; an agent looks before it runs one. Both ask the same rules.
 """
 
-from collections.abc import Callable
+from piecework.modules.binary import MAGIC, ModuleError, ModuleFacts, inspect_component, inspect_module
+from piecework.modules.inspection import (
+    CHECKS,
+    COMPONENT,
+    Inspection,
+    describe_bytes,
+    inspect_code,
+    read_facts,
+    recognise,
+)
 
-from piecework.modules.binary import ModuleError, ModuleFacts, inspect_component, inspect_module
-from piecework.modules.capsule import check_capsule
-from piecework.modules.component import check_component
-from piecework.modules.funless import check_funless
-from piecework.modules.wasi import check_wasi
+__all__ = [
+    "CHECKED",
+    "CHECKS",
+    "COMPONENT",
+    "Inspection",
+    "ModuleError",
+    "ModuleFacts",
+    "check_code",
+    "inspect_code",
+    "inspect_module",
+]
 
-__all__ = ["CHECKS", "COMPONENT", "ModuleError", "ModuleFacts", "check_code", "inspect_module"]
-
-COMPONENT = "component"
-"""The runtime whose code is no core module."""
-
-CHECKS: dict[str, Callable[[ModuleFacts], None]] = {
-    "wasi": check_wasi,
-    "capsule": check_capsule,
-    "funless": check_funless,
-    COMPONENT: check_component,
-}
-"""Each raises ModuleError, saying why, for a module that its runtime cannot run."""
+DEFAULT = "default"
+"""The runtime that looks at the code and chooses."""
+CHECKED = frozenset({DEFAULT, *CHECKS})
+"""The runtimes whose code ``check_code`` can judge."""
+NAMED = 10
+"""So many exports stand in a message."""
 
 
 def check_code(runtime: str, code: bytes) -> None:
-    """Raise ModuleError for code that the runtime of this name cannot run. Of other runtimes nothing is known."""
-    if runtime in CHECKS:
+    """Raise ModuleError for code that the runtime of this name cannot run. Of other runtimes nothing is known.
+
+    With ``default`` code that is no wasm binary passes: other agents may know what to do with it.
+    """
+    if runtime not in CHECKED:
+        return
+    if code[: len(MAGIC)] != MAGIC:
+        if runtime == DEFAULT:
+            return
+        raise ModuleError(
+            f"this is {describe_bytes(code)}, not a wasm binary: it does not start with the bytes 00 61 73 6d"
+        )
+    if runtime == DEFAULT:
+        _check_any(code)
+    else:
         CHECKS[runtime](inspect_component(code) if runtime == COMPONENT else inspect_module(code))
+
+
+def _check_any(code: bytes) -> None:
+    component, facts = read_facts(code)
+    runtime = recognise(facts, component=component) or (COMPONENT if component else None)
+    if runtime is None:
+        names = ", ".join(sorted(facts.exports)[:NAMED]) or "nothing"
+        raise ModuleError(f"no runtime recognises the module: it exports {names}, and no function that one calls")
+    CHECKS[runtime](facts)

@@ -4,7 +4,7 @@ Sources: WebAssembly core specification 3.0, chapter 5 (binary format), and ``Bi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAGIC = b"\0asm"
 CORE_VERSION = b"\x01\0\0\0"
@@ -41,6 +41,8 @@ class ModuleFacts:
     """Types of what it imports, by module and name."""
     exports: dict[str, str]
     """Types of what it exports, by name."""
+    memory: tuple[int, int | None] | None = field(default=None, compare=False)
+    """Pages of its memory at the start and, if it says so, at most; None: it has none, or nobody looked."""
 
 
 class _Reader:
@@ -100,7 +102,7 @@ def inspect_module(data: bytes) -> ModuleFacts:
     survey = _Survey()
     for section, reader in _read_sections(data):
         survey.read_section(section, reader)
-    return ModuleFacts(survey.imports, survey.exports)
+    return ModuleFacts(survey.imports, survey.exports, survey.memory)
 
 
 def inspect_component(data: bytes) -> ModuleFacts:
@@ -152,15 +154,20 @@ class _Survey:
     def __init__(self) -> None:
         self.imports: dict[tuple[str, str], str] = {}
         self.exports: dict[str, str] = {}
+        self.memory: tuple[int, int | None] | None = None
         self._types: list[str] = []
         self._functions: list[str] = []
         """Their types: first of those that are imported."""
 
     def read_section(self, section: int, reader: _Reader) -> None:
         """Take in a section, if it is one of those that matter."""
-        read = {1: self._read_types, 2: self._read_import, 3: self._read_function, 7: self._read_export}.get(
-            section
-        )
+        read = {
+            1: self._read_types,
+            2: self._read_import,
+            3: self._read_function,
+            5: self._read_memory,
+            7: self._read_export,
+        }.get(section)
         if read is not None:
             for _ in range(reader.count()):
                 read(reader)
@@ -203,6 +210,10 @@ class _Survey:
 
     def _read_function(self, reader: _Reader) -> None:
         self._functions.append(_get(self._types, reader.number(), "type"))
+
+    def _read_memory(self, reader: _Reader) -> None:
+        has_most = reader.byte() & 1
+        self.memory = reader.number(), reader.number() if has_most else None
 
     def _read_export(self, reader: _Reader) -> None:
         name, kind, index = reader.name(), reader.byte(), reader.number()

@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from piecework.modules import CHECKS, ModuleError, check_code
+from piecework.modules import CHECKED, ModuleError, check_code
 from piecework.protocol.ids import ID_MAX, NO_ID
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import LambdaCreate, Limits
@@ -63,7 +63,7 @@ class Lambdas:
     def _check_codex(self, new: Lambda) -> None:
         """Refuse code that no node could run. Raises ModuleInvalid."""
         runtime = RuntimeName.parse(new.runtime).base
-        if runtime not in CHECKS or new.codex == NO_ID:
+        if runtime not in CHECKED or new.codex == NO_ID:
             return
         try:
             blob = self._data.get(new.codex)

@@ -237,6 +237,30 @@ def test_a_lambda_is_created_from_a_file_or_an_id_with_its_defaults(run, client)
     assert document == {"id": document["id"], "codex": str(info.codex), "runtime": "test"}
 
 
+def test_code_is_inspected_from_a_file_or_an_id(run, client, tmp_path):
+    text = run("lambda", "inspect", ECHO, url="http://127.0.0.1:1").out
+    for words in ("module", "wasi", "wasi_snapshot_preview1 fd_read", "_start", "yes"):
+        assert words in text
+    blob = client.upload(ECHO.read_bytes()).id
+    document = run("lambda", "inspect", blob, "--json").document
+    assert (document["kind"], document["default"], document["pure"]) == ("module", "wasi", True)
+    lambda_id = run("lambda", "create", blob, "--grant-dir", "/data:rw").out.strip()
+    assert client.lambda_(lambda_id).grants.dirs == ["/data:rw"]
+    assert run("lambda", "inspect", lambda_id, "--json").document == document
+
+
+def test_code_that_no_runtime_can_run_is_explained(run, tmp_path):
+    nothing = tmp_path / "nothing.wasm"
+    nothing.write_bytes(b"\0asm\x01\0\0\0")
+    ran = run("lambda", "inspect", nothing, exit_code=1)
+    assert "does not export a function () -> nothing named '_start'" in ran.out
+    nothing.write_bytes(b"\0asm\x01\0\0\0\x01\xff")
+    assert "damaged" in run("lambda", "inspect", nothing, exit_code=1).err
+    nothing.write_bytes(b"<html>")
+    assert "an HTML page" in run("lambda", "inspect", nothing).out
+    assert "an HTML page" in run("lambda", "create", nothing, exit_code=1).err
+
+
 def test_lambdas_are_listed_newest_first(run, client):
     created = client.create_lambda(0, "test", name="newest")
     rows = run("lambda", "list", "--limit", 3).rows

@@ -37,11 +37,11 @@ def serving(answer, *, times=1):
                 taken.append(connection)
                 if answer is not None:
                     connection.recv(65_536)
-                    connection.sendall(answer)
-                    connection.shutdown(socket.SHUT_WR)
                     # Closing with something unread would break the connection before the answer is read.
                     connection.settimeout(5)
-                    with suppress(OSError):
+                    with suppress(OSError):  # whoever does not like the answer hangs up
+                        connection.sendall(answer)
+                        connection.shutdown(socket.SHUT_WR)
                         while connection.recv(65_536):
                             pass
 

@@ -1,0 +1,178 @@
+"""What code is, what it will need, and which runtimes can run it: told from its bytes, without running it."""
+
+import codecs
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from piecework.modules.binary import (
+    HEADER_BYTES,
+    MAGIC,
+    ModuleError,
+    ModuleFacts,
+    inspect_component,
+    inspect_module,
+    is_component,
+)
+from piecework.modules.capsule import UNCONFIGURED, check_capsule, find_generation, is_capsule
+from piecework.modules.component import check_component, find_entry
+from piecework.modules.funless import check_funless, is_funless
+from piecework.modules.wasi import check_wasi
+
+COMPONENT = "component"
+"""The runtime whose code is no core module."""
+PAGE_BYTES = 65_536
+Check = Callable[[ModuleFacts], None]
+CHECKS: dict[str, Check] = {
+    "capsule": check_capsule,
+    "funless": check_funless,
+    COMPONENT: check_component,
+    "wasi": check_wasi,
+}
+"""Each raises ModuleError, saying why, for a module that its runtime cannot run."""
+RECOGNISES: dict[str, Callable[[ModuleFacts], bool]] = {
+    "capsule": is_capsule,
+    "funless": is_funless,
+    COMPONENT: lambda facts: find_entry(facts) is not None,
+    "wasi": lambda facts: "_start" in facts.exports,
+}
+"""Whether a module is meant for a runtime; ``default`` asks in this order."""
+GRANTS = {
+    "http": ("hostHttp", "hostHTTP", "hostCouchBaseQuery", "__http_request"),
+    "redis": ("hostRedisSet", "hostRedisGet", "hostRedisDel", "hostRedisKeys"),
+    "files": ("hostReadFile", "hostWriteFile", "path_open"),
+    "env": ("hostGetEnv",),
+}
+"""Imports for which a lambda needs a grant, or may: every libc that can open files asks for ``path_open``."""
+_UNSTEADY = (
+    *("clock_", "random_get", "poll_oneoff", "sock_", "path_"),
+    *("wasi:clocks/", "wasi:random/", "wasi:sockets/", "wasi:filesystem/", "wasi:http/"),
+)
+"""How imports begin through which an answer may depend on more than the input."""
+_STARTS = (
+    (b"\x7fELF", "a program for this or another machine (ELF)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"BC\xc0\xde", "LLVM bitcode"),
+    (b"%PDF", "a PDF document"),
+)
+_TEXTS = (
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+    *(
+        (start, "WebAssembly in the text format: build it with wat2wasm")
+        for start in (b"(module", b"(component", b";;")
+    ),
+    *((start, "a text, perhaps JSON") for start in (b"{", b"[")),
+)
+_LOOK_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """All that can be told about some code."""
+
+    kind: str
+    """``module``, ``component``, or what else it is."""
+    size: int
+    """Bytes."""
+    sha256: str
+    runtimes: list[str] = field(default_factory=list)
+    """Those that can run it."""
+    default: str | None = None
+    """The one that ``default`` chooses; None: none."""
+    refusals: dict[str, str] = field(default_factory=dict)
+    """Why the other runtimes cannot."""
+    generation: int | None = None
+    """Of Capsule's interface."""
+    imports: list[str] = field(default_factory=list)
+    exports: list[str] = field(default_factory=list)
+    memory_bytes: int | None = None
+    """What it starts with; None: not known."""
+    memory_max_bytes: int | None = None
+    """What it may grow to by its own word; None: as far as the limit."""
+    grants: list[str] = field(default_factory=list)
+    """What it may ask for outside of its sandbox."""
+    pure: bool | None = None
+    """It imports no clock, no random numbers, no network and no files; None: it is no wasm binary."""
+
+
+def inspect_code(code: bytes) -> Inspection:
+    """Return what code is and needs. Raises ModuleError for a wasm binary that is damaged."""
+    common = {"size": len(code), "sha256": hashlib.sha256(code).hexdigest()}
+    if code[: len(MAGIC)] != MAGIC:
+        return Inspection(kind=describe_bytes(code), **common)  # type: ignore[arg-type]
+    component, facts = read_facts(code)
+    refusals = {name: why for name in CHECKS if (why := _find_refusal(name, facts, component=component))}
+    imports = sorted(facts.imports)
+    first, most = facts.memory or (None, None)
+    return Inspection(
+        kind=COMPONENT if component else "module",
+        runtimes=[name for name in CHECKS if name not in refusals],
+        default=recognise(facts, component=component),
+        refusals=refusals,
+        generation=find_generation(facts) if is_capsule(facts) else None,
+        imports=[f"{module} {name}".strip() for module, name in imports],
+        exports=sorted(facts.exports),
+        memory_bytes=None if first is None else first * PAGE_BYTES,
+        memory_max_bytes=None if most is None else most * PAGE_BYTES,
+        grants=list_grants(facts),
+        pure=not any(_is_unsteady(module, name) for module, name in imports),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def read_facts(code: bytes) -> tuple[bool, ModuleFacts]:
+    """Return whether a wasm binary is a component, and what it imports and exports. Raises ModuleError."""
+    component = is_component(code[:HEADER_BYTES])
+    return component, inspect_component(code) if component else inspect_module(code)
+
+
+def recognise(facts: ModuleFacts, *, component: bool) -> str | None:
+    """Return the runtime that ``default`` chooses for a wasm binary; None: none is meant."""
+    names: Iterable[str] = [COMPONENT] if component else [name for name in CHECKS if name != COMPONENT]
+    return next((name for name in names if RECOGNISES[name](facts)), None)
+
+
+def list_grants(facts: ModuleFacts) -> list[str]:
+    """Return the grants for which a module has imports."""
+    names = {name for _, name in facts.imports}
+    return [grant for grant, functions in GRANTS.items() if names & set(functions)]
+
+
+def describe_bytes(code: bytes) -> str:
+    """Say what bytes are that are no wasm binary."""
+    if not code:
+        return "empty"
+    for start, words in _STARTS:
+        if code.startswith(start):
+            return words
+    text = code[:_LOOK_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"#!"):
+        return f"a script for {text.splitlines()[0][2:].decode(errors='replace').strip()[:80]}"
+    found = next((words for start, words in _TEXTS if text[:100].lower().startswith(start)), None)
+    return found or ("a text, perhaps a script" if _is_text(code[:_LOOK_BYTES]) else "bytes of no known kind")
+
+
+def _is_text(start: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()  # a character may be cut at the end
+    try:
+        decoder.decode(start)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in start
+
+
+def _find_refusal(runtime: str, facts: ModuleFacts, *, component: bool) -> str | None:
+    if component != (runtime == COMPONENT):
+        return "it is a component" if component else "it is a core module"
+    try:
+        CHECKS[runtime](facts)
+    except ModuleError as error:
+        return str(error)
+    return None
+
+
+def _is_unsteady(module: str, name: str) -> bool:
+    needs_grant = any(name in functions for functions in GRANTS.values())
+    return needs_grant or name in UNCONFIGURED or (name or module).startswith(_UNSTEADY)
