@@ -59,6 +59,8 @@ class _Turn:
     worker: Worker
     restarted: bool
     """The worker's process was started anew since it was last heard of."""
+    superseded: bool = False
+    """The request slept, and meanwhile a newer process of the worker was heard of: nobody waits for its answer."""
 
 
 class Contracts:
@@ -110,11 +112,14 @@ class Contracts:
         fits = self._find_fits(worker_id, request)
         answer_for = partial(self._answer_for, worker_id=worker_id, request=request, room=room)
         acks: Sequence[OutcomeAck] = ()
+        slept = False
         while True:
             with self._bell.waiters.park(worker_id, fits) as waiter:
-                contracted = self._take_turn(worker_id, request, room, reports).contracted
-                reports, acks = (), acks or contracted.acks
-                if not contracted.jobs and not (contracted.drain and request.is_extended):
+                turn = self._take_turn(worker_id, request, room, reports, slept=slept)
+                contracted, reports, slept = turn.contracted, (), True
+                acks = acks or contracted.acks
+                is_over = turn.superseded or (contracted.drain and request.is_extended)
+                if not contracted.jobs and not is_over:
                     woken = self._bell.waiters.sleep(waiter, answer_for, deadline - time.monotonic())
                     if woken and not waiter.dismissed and waiter.answer is None:
                         continue
@@ -136,17 +141,27 @@ class Contracts:
     ) -> tuple[Contracted | None, Sequence[Job]]:
         """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
         try:
-            contracted = self._turn(connection, worker_id, request, room, (), look=False).contracted
+            turn = self._turn(connection, worker_id, request, room, (), look=False, slept=True)
         except (WorkerNotFound, WorkerRetired):
             return None, ()
-        return (contracted if contracted.jobs else None), contracted.jobs
+        return (turn.contracted if turn.contracted.jobs else None), turn.contracted.jobs
 
-    def _take_turn(self, worker_id: int, request: ContractRequest, room: int, reports: Sequence[Report]) -> _Turn:
+    def _take_turn(
+        self,
+        worker_id: int,
+        request: ContractRequest,
+        room: int,
+        reports: Sequence[Report],
+        *,
+        slept: bool = False,
+    ) -> _Turn:
         # A lease that a power cut undoes costs one more execution. An outcome, or the end of a job whose workers
         # vanished, must not be undone.
         durable = bool(reports) or self._is_overdue()
         turn = self._database.write(
-            lambda connection: self._turn(connection, worker_id, request, room, reports, look=durable),
+            lambda connection: self._turn(
+                connection, worker_id, request, room, reports, look=durable, slept=slept
+            ),
             durable=durable,
         )
         self._bell.ring(turn.changes)
@@ -164,9 +179,12 @@ class Contracts:
         reports: Sequence[Report],
         *,
         look: bool,
+        slept: bool,
     ) -> _Turn:
         now = self._clock()
         known = require_worker(connection, worker_id)
+        if slept and request.incarnation not in {UNSET, known.incarnation}:
+            return _Turn(Contracted(), Changes(), known, restarted=False, superseded=True)
         worker = hear_of(connection, known, request.incarnation, now)
         recorded = self._outcomes.record(connection, worker_id, reports) if reports else Recorded()
         changes = recorded.changes

@@ -195,6 +195,24 @@ def test_the_sleeping_contract_of_a_worker_that_has_just_been_retired_gets_no_jo
     assert house.state(job) == "Enqueued"
 
 
+def test_the_sleeping_contract_of_a_process_that_was_replaced_takes_nothing_from_the_new_one(house: House, pool):
+    worker, lambda_ = house.new_worker(), house.new_lambda()
+    old = start_contract(house, pool, worker, incarnation="first")
+    held = house.submit(lambda_)
+    assert [found.id for found in old.result(PATIENCE_S).jobs] == [int(held)]
+    old = start_contract(house, pool, worker, incarnation="first")
+    # The process dies; a new one starts, gets that job when its lease ends, and holds it.
+    new = house.services.contracts.contract(int(worker), ContractRequest(max=5, incarnation="second"))
+    assert [found.id for found in new.jobs] == [int(held)]
+    next_ = house.submit(lambda_)
+    assert old.result(PATIENCE_S).jobs == ()
+    lease = {"job": held, "lease": new.lease}
+    house.finish(worker, finished(lease))
+    assert house.state(held) == "Finished"
+    again = house.services.contracts.contract(int(worker), ContractRequest(max=5, incarnation="second"))
+    assert [found.id for found in again.jobs] == [int(next_)]
+
+
 def test_a_contract_whose_time_ends_while_its_turn_is_taken_waits_for_the_answer(pool):
     waiters = Waiters(10)
     with waiters.park(1, anything) as waiter:
