@@ -5,11 +5,13 @@ import socket
 import struct
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes.services.access import Access, NodeRules, SharedDir
+from worker_agent.runtimes.streams import LogTail
 from worker_agent.runtimes.wasi import directories
 from worker_agent.runtimes.wasi.directories import split
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
@@ -438,3 +440,13 @@ def test_no_name_is_lost_in_splitting():
     for path in (b"..", b"a/../..", b"/a"):
         with pytest.raises(WasiError):
             split(path)
+
+
+def test_granted_directories_take_no_number_that_is_taken(make_probe, shared):
+    access = Access.of(Grants(dirs=["/data"]), NodeRules(dirs=(SharedDir(str(shared), "/data"),)), "owner")
+    guest = make_probe(access=access).guest
+    first = guest.files[3]
+    guest.open_granted(SimpleNamespace(access=access, log=LogTail(100)))
+    assert guest.files[3] is first
+    assert guest.files[4].granted_as == b"/data"
+    guest.close()
