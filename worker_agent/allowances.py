@@ -29,9 +29,10 @@ FEATURES = {
     "capsule": ("http", "redis", "couchbase", "files", "dir", "env"),
     "component": ("env",),
     "funless": ("http",),
-    "wasi": ("files", "dir", "env"),
 }
-"""What guests of a runtime can make use of. Other runtimes: of nothing."""
+"""What guests of a runtime can make use of."""
+FEATURES_OF_COMMANDS = ("files", "dir", "env")
+"""What those of all other runtimes can: commands, and scripts, whose interpreters are commands."""
 
 
 def read_http(text: str) -> str:
@@ -174,7 +175,7 @@ def name_offer(runtime: str, rules: NodeRules) -> str:
         "files": rules.folder is not None,
         "env": bool(rules.env),
     }
-    usable = FEATURES.get(name.base, ())
+    usable = FEATURES.get(name.base, FEATURES_OF_COMMANDS)
     features = [feature for feature in usable if allowed.get(feature)]
     if "dir" in usable:
         features += [f"dir:{each.guest_path}" for each in rules.dirs]

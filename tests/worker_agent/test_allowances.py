@@ -141,5 +141,5 @@ def test_runtimes_are_offered_with_what_their_guests_can_use():
     assert name_offer("funless", rules) == "funless+http"
     assert name_offer("wasi", rules) == "wasi+env+dir:/data"
     assert name_offer("wasi+env+big", rules) == "wasi+env+big+dir:/data"
-    assert name_offer("micropython", rules) == "micropython"
+    assert name_offer("micropython", rules) == "micropython+env+dir:/data"
     assert name_offer("wasi", NodeRules()) == "wasi"
