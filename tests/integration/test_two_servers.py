@@ -1,13 +1,13 @@
 """Two control servers on one PostgreSQL database: what one does, the other's waiting requests learn."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from house import House, finished
+from patience import PATIENCE_S, until
 from places import migrate
 from postgres import Cluster
 
@@ -15,7 +15,6 @@ from piecework.protocol.messages import ContractRequest
 from piecework.protocol.states import JobState
 
 pytestmark = pytest.mark.integration
-PATIENCE_S = 10.0
 
 
 @pytest.fixture
@@ -59,15 +58,6 @@ def test_a_change_is_heard_of_at_once_and_not_at_the_next_look(houses, monkeypat
             until(lambda: len(there.services.waiters) == 1)
             job = here.submit(lambda_)
             assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until something that another thread does has happened."""
-    pause = threading.Event()
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        pause.wait(0.001)
 
 
 def test_contracts_at_both_never_lease_a_job_twice(houses: tuple[House, House]):

@@ -184,6 +184,12 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_directory_that_is_given_up_in_time_is_waited_for(tmp_path: Path):
-    first = DirectoryLock(tmp_path)
-    threading.Timer(0.1, first.close).start()
-    DirectoryLock(tmp_path).close()
+    first, given_up = DirectoryLock(tmp_path), threading.Event()
+
+    def give_up() -> None:
+        given_up.set()
+        first.close()
+
+    threading.Timer(0.1, give_up).start()
+    with DirectoryLock(tmp_path):
+        assert given_up.is_set()

@@ -1,6 +1,5 @@
 """What modules must have for each runtime, seen from their bytes, and as an agent sees them."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,11 +85,18 @@ def test_of_other_runtimes_nothing_is_known():
     check_code("cobol", b"IDENTIFICATION DIVISION.")
 
 
+def is_read_or_refused(inspect, code):
+    """Tell whether a reader gives facts of code, or a reason; what else it raises goes on."""
+    try:
+        return inspect(code) is not None
+    except ModuleError as error:
+        return bool(str(error))
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(data):
     for code in (data, b"\0asm\x01\0\0\0" + data):
-        with suppress(ModuleError):
-            inspect_module(code)
+        assert is_read_or_refused(inspect_module, code)
 
 
 COMPONENT = """
@@ -162,5 +168,4 @@ def test_component_may_have_all_its_imports_in_one_section():
 def test_damaged_component_is_never_more_than_an_error(place, byte):
     code = bytearray(build_component(COMPONENT))
     code[8 + place % (len(code) - 8)] = byte
-    with suppress(ModuleError):
-        inspect_component(bytes(code))
+    assert is_read_or_refused(inspect_component, bytes(code))

@@ -1,12 +1,11 @@
 """Requests that wait: they are woken by what they wait for, exactly those, and none is forgotten."""
 
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from house import House, finished
+from patience import PATIENCE_S, until
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractRequest, Outcome
@@ -18,7 +17,6 @@ from server.store import jobs, workers
 from server.store.records import Lane
 
 LANE = Lane(1, "wasi", frozenset(), frozenset())
-PATIENCE_S = 10.0
 
 
 def anything(*_: object) -> bool:
@@ -27,15 +25,6 @@ def anything(*_: object) -> bool:
 
 def no_turn(_: object) -> tuple[None, tuple[()]]:
     return None, ()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until something that another thread does has happened."""
-    pause = threading.Event()
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        pause.wait(0.001)
 
 
 @pytest.fixture
@@ -216,12 +205,10 @@ def test_the_sleeping_contract_of_a_process_that_was_replaced_takes_nothing_from
 def test_a_contract_whose_time_ends_while_its_turn_is_taken_waits_for_the_answer(pool):
     waiters = Waiters(10)
     with waiters.park(1, anything) as waiter:
-        slept = pool.submit(waiters.sleep, waiter, no_turn, 0.05)
-        until(lambda: count_sleepers(waiters) == 1)
+        waiter.take_turn = no_turn
         with waiters.engage(LANE) as engaged:
             assert engaged is waiter
-            threading.Event().wait(0.1)
-            assert not slept.done()
+            slept = pool.submit(waiters.sleep, waiter, no_turn, 0)
         assert slept.result(PATIENCE_S)
     with waiters.park(1, anything) as waiter:
         assert not waiters.sleep(waiter, no_turn, 0)

@@ -1,0 +1,16 @@
+"""Waiting in a test for what another thread does."""
+
+import threading
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 10.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until something that another thread does has happened."""
+    pause = threading.Event()
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        pause.wait(0.001)
