@@ -49,7 +49,7 @@ def upgrade_schema(engine: Engine) -> tuple[str | None, str]:
 
 def _upgrade(config: "Config", connection: Connection) -> None:
     """Run the migrations in one transaction: a server that is killed in the middle leaves nothing half done."""
-    from alembic import command  # noqa: PLC0415  # takes 12 MB and a quarter of a second, and is needed rarely
+    from alembic import command  # noqa: PLC0415  # takes 12 MB, and is needed rarely
 
     config.attributes["connection"] = connection
     if connection.dialect.name == "sqlite":
