@@ -30,6 +30,8 @@ HEADINGS = {
     "lambda": "Lambdas",
     "data": "Data",
     "worker": "Workers",
+    "module": "Modules",
+    "function": "Functions",
     "server": "The server",
 }
 

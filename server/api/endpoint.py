@@ -1,9 +1,11 @@
 """How a view becomes an endpoint: access, ids, query and body in, a message out.
 
-A view is a function ``view(services, *ids, query=…, body=…)`` that returns a message, or a Flask response when
-it answers with something else. The list of endpoints is also what the OpenAPI document is made from.
+A view is a function ``view(services, *parts, query=…, body=…)`` that returns a message, or a Flask response when
+it answers with something else; the parts are the ids and names in its path. The list of endpoints is also what
+the OpenAPI document is made from.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 View = Callable[..., Any]
+NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_PART = re.compile(r"<([^>]*)>")
 ViewT = TypeVar("ViewT", bound=View)
 
 
@@ -34,7 +38,7 @@ class Endpoint:
 
     method: str
     path: str
-    """With ``<name>`` for each id."""
+    """With ``<name>`` for each id, and ``<string:name>`` for each name of a thing."""
     scope: str | tuple[str, ...]
     """What a token must allow: view, submit, worker, operate, or one of several; or open, for everyone."""
     view: View
@@ -42,8 +46,8 @@ class Endpoint:
     body: type[Message] | None
     reply: type[Reply] | None
     """None: the answer is not a message."""
-    names: tuple[str, ...]
-    """The names of the ids in the path."""
+    parts: dict[str, Callable[[str, str], Any]]
+    """What is in the path, by name and in order, with what reads it: ``read_id`` or ``read_name``."""
 
     @property
     def summary(self) -> str:
@@ -65,8 +69,11 @@ def endpoint(
     """Make a view the endpoint of a method and path."""
 
     def add(view: ViewT) -> ViewT:
-        names = tuple(part[1:-1] for part in path.split("/") if part.startswith("<"))
-        ENDPOINTS.append(Endpoint(method, path, scope, view, query, body, reply, names))
+        parts = {
+            part.removeprefix("string:"): read_name if part.startswith("string:") else read_id
+            for part in _PART.findall(path)
+        }
+        ENDPOINTS.append(Endpoint(method, path, scope, view, query, body, reply, parts))
         return view
 
     return add
@@ -91,13 +98,13 @@ def _answer_with(each: Endpoint) -> Callable[..., Response]:
     def answer(**path: str) -> Response:
         services = current_services()
         services.access.check(each.scope, request.headers)
-        ids = [read_id(name, path[name]) for name in each.names]
+        parts = [read(name, path[name]) for name, read in each.parts.items()]
         given: dict[str, Any] = {}
         if each.query is not None:
             given["query"] = _read_query(each.query)
         if each.body is not None:
             given["body"] = decode(read_body(services.settings.body_max_bytes), each.body, request.content_type)
-        result = each.view(services, *ids, **given)
+        result = each.view(services, *parts, **given)
         return result if isinstance(result, Response) else message_response(result)
 
     return answer
@@ -109,6 +116,15 @@ def read_id(name: str, text: str) -> Id:
         return Id.parse(text)
     except ValueError as error:
         raise InvalidParameter(f"the {name} in the path is wrong: {error}") from error
+
+
+def read_name(name: str, text: str) -> str:
+    """Read the name of a thing from a path. Raises InvalidParameter when nothing can be called so."""
+    if not NAME.fullmatch(text) or text in {".", ".."}:
+        raise InvalidParameter(
+            f"the {name} in the path is {text[:200]!r}: a name has 1 to 100 of the characters A-Z a-z 0-9 . _ -"
+        )
+    return text
 
 
 def _read_query(type_: type[Query]) -> Query:

@@ -11,7 +11,7 @@ from piecework import __version__
 from piecework.protocol.bodies import BINARY, JSON, MSGPACK
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ErrorReply
-from server.api.endpoint import ENDPOINTS, Endpoint, Query, endpoint
+from server.api.endpoint import ENDPOINTS, NAME, Endpoint, Query, endpoint, read_id
 from server.api.fielddocs import field_docs
 from server.api.paths import PREFIX
 from server.services import Services
@@ -19,6 +19,19 @@ from server.services import Services
 Document = dict[str, Any]
 SCHEMAS = "#/components/schemas/{name}"
 ID_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "A 64-bit number as decimal digits."}
+NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+RESOURCES = {
+    "job": "job",
+    "lambda": "lambda",
+    "data": "data",
+    "worker": "worker",
+    "registry": "module",
+    "deployments": "function",
+    "functions": "function",
+    "memory": "function",
+    "routes": "function",
+}
+"""Under which heading an endpoint belongs, by how its path begins; all others are about the server."""
 
 BINARY_SCHEMA: Document = {"type": "string", "format": "binary"}
 OTHER_BODIES: dict[tuple[str, str], Document] = {
@@ -69,14 +82,13 @@ def openapi_document() -> Document:
 
 
 def wire_path(path: str) -> str:
-    """Write an endpoint's path with its ids in braces."""
-    return path.replace("<", "{").replace(">", "}")
+    """Write an endpoint's path with what varies in braces."""
+    return path.replace("string:", "").replace("<", "{").replace(">", "}")
 
 
 def resource_of(each: Endpoint) -> str:
     """Return the heading under which an endpoint belongs."""
-    first = each.path.split("/")[1]
-    return first if first in {"data", "lambda", "worker", "job"} else "server"
+    return RESOURCES.get(each.path.split("/")[1], "server")
 
 
 def scopes_of(each: Endpoint) -> list[str]:
@@ -117,7 +129,15 @@ def _messages(type_: type | None) -> Document:
 
 
 def _path_parameters(each: Endpoint) -> list[Document]:
-    return [{"name": name, "in": "path", "required": True, "schema": dict(ID_SCHEMA)} for name in each.names]
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": dict(ID_SCHEMA if read is read_id else NAME_SCHEMA),
+        }
+        for name, read in each.parts.items()
+    ]
 
 
 def _query_parameters(query: type[Query] | None) -> list[Document]:
