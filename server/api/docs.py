@@ -49,9 +49,8 @@ def docs(_services: Services) -> Response:
 @cache
 def _page() -> str:
     document = openapi_document()
-    sections = {
-        name: [_row(each, document) for each in ENDPOINTS if resource_of(each) == name] for name in HEADINGS
-    }
+    found = {name: [_row(each, document) for each in ENDPOINTS if resource_of(each) == name] for name in HEADINGS}
+    sections = {name: rows for name, rows in found.items() if rows}
     return render_template(
         "docs.html",
         style=Markup(STYLE),  # noqa: S704  # our own file, which the policy knows by its hash

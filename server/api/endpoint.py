@@ -69,7 +69,7 @@ def endpoint(
     """Make a view the endpoint of a method and path."""
 
     def add(view: ViewT) -> ViewT:
-        parts = {
+        parts: dict[str, Callable[[str, str], Any]] = {
             part.removeprefix("string:"): read_name if part.startswith("string:") else read_id
             for part in _PART.findall(path)
         }

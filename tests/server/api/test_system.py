@@ -13,6 +13,7 @@ from piecework.protocol.messages import JobList
 from server.api.docs import marked
 from server.api.endpoint import ENDPOINTS
 from server.api.fielddocs import field_docs, member_docs
+from server.api.openapi import wire_path
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_every_operation_has_a_summary_and_a_name_of_its_own(house: House):
 def test_the_docs_page_lists_every_endpoint_message_and_code(house: House):
     page = house.client.get("/docs").get_data(as_text=True)
     for each in ENDPOINTS:
-        path = each.path.replace("<", "{").replace(">", "}")
+        path = wire_path(each.path)
         assert re.search(rf">{each.method}</b> <code>{re.escape(path)}</code>", page), each
     for name in house.call("GET", "/openapi.json")["components"]["schemas"]:
         assert f'id="{name}"' in page
