@@ -1,6 +1,7 @@
-/* What the four capsule samples share. Each defines before it includes this file: DONE, the type that its host
-   functions return; LETTERED, 1 when results begin with S or F; and the functions handle_more() and its own handler
-   of HTTP requests. Memory is never freed: each call gets a fresh instance. */
+/* What the capsule samples share. Each defines before it includes this file: DONE, the type that its host functions
+   return; LETTERED, 1 when results begin with S or F; and after it the functions handle_more() and its own handler
+   of HTTP requests; or OWN_HANDLE, when it does something of its own. Memory is never freed: each call gets a fresh
+   instance. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -46,14 +47,15 @@ static text join(text left, text right) {
     return (text){at, left.size + right.size};
 }
 
-/* The first word of a text, which loses it. */
-static text cut_word(text *rest) {
-    uint32_t size = 0;
-    while (size < rest->size && rest->at[size] != ' ') size++;
-    text word = {rest->at, size};
-    uint32_t skipped = size < rest->size ? size + 1 : size;
+/* What stands before the first mark in a text, which keeps what is behind it. */
+static text cut(text *rest, const char *mark) {
+    uint32_t length = (uint32_t)strlen(mark), size = 0;
+    while (size + length <= rest->size && memcmp(rest->at + size, mark, length) != 0) size++;
+    int found = size + length <= rest->size;
+    text part = {rest->at, found ? size : rest->size};
+    uint32_t skipped = found ? size + length : rest->size;
     *rest = (text){rest->at + skipped, rest->size - skipped};
-    return word;
+    return part;
 }
 
 static int is(text word, const char *name) {
@@ -63,16 +65,19 @@ static int is(text word, const char *name) {
 #define TO const char *, uint32_t
 HOST("hostLogString") DONE host_log(TO);
 HOST("hostGetEnv") DONE host_get_env(TO, const char **, uint32_t *);
+#ifndef OWN_HANDLE
 HOST("hostReadFile") DONE host_read_file(TO, const char **, uint32_t *);
 HOST("hostWriteFile") DONE host_write_file(TO, TO, const char **, uint32_t *);
 HOST("hostRedisSet") DONE host_redis_set(TO, TO, const char **, uint32_t *);
 HOST("hostRedisGet") DONE host_redis_get(TO, const char **, uint32_t *);
 HOST("hostRedisKeys") DONE host_redis_keys(TO, const char **, uint32_t *);
+#endif
 
 #define ASK0(function, answer) function(&answer.at, &answer.size)
 #define ASK1(function, one, answer) function(one.at, one.size, &answer.at, &answer.size)
 #define ASK2(function, one, two, answer) function(one.at, one.size, two.at, two.size, &answer.at, &answer.size)
 
+#ifndef OWN_HANDLE
 static text handle_more(text command, text rest);
 
 static text succeed(text given) { return LETTERED ? join(TEXT("S"), given) : given; }
@@ -80,7 +85,7 @@ static text succeed(text given) { return LETTERED ? join(TEXT("S"), given) : giv
 /* Do what the first word says; the result is what the host answers, errors with their marks included. */
 static text handle(text given) {
     text rest = given, answer = {0, 0};
-    text command = cut_word(&rest);
+    text command = cut(&rest, " ");
     if (is(command, "log")) {
         host_log(rest.at, rest.size);
         return succeed(TEXT("logged"));
@@ -102,12 +107,12 @@ static text handle(text given) {
         return answer;
     }
     if (is(command, "write")) {
-        text name = cut_word(&rest);
+        text name = cut(&rest, " ");
         ASK2(host_write_file, name, rest, answer);
         return answer;
     }
     if (is(command, "redis-set")) {
-        text name = cut_word(&rest);
+        text name = cut(&rest, " ");
         ASK2(host_redis_set, name, rest, answer);
         return answer;
     }
@@ -115,3 +120,4 @@ static text handle(text given) {
 }
 
 EXPORT("callHandle") uint64_t call_handle(const char *at, uint32_t size) { return pack(handle((text){at, size})); }
+#endif

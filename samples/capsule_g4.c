@@ -28,7 +28,7 @@ static text handle_more(text command, text rest) {
         return succeed(TEXT("printed"));
     }
     if (is(command, "cache-set")) {
-        text name = cut_word(&rest);
+        text name = cut(&rest, " ");
         ASK2(host_cache_set, name, rest, answer);
     } else if (is(command, "fetch")) ASK1(host_http, rest, answer);
     else if (is(command, "cache-get")) ASK1(host_cache_get, rest, answer);

@@ -20,14 +20,14 @@ static text handle_more(text command, text rest) {
     else if (is(command, "information")) ASK0(host_information, answer);
     else if (is(command, "query")) ASK1(host_query, rest, answer);
     else if (is(command, "fetch")) {
-        text method = cut_word(&rest), url = cut_word(&rest);
+        text method = cut(&rest, " "), url = cut(&rest, " ");
         if (!rest.size) rest = nothing;
         host_http(url.at, url.size, method.at, method.size, headers.at, headers.size, rest.at, rest.size,
                   &answer.at, &answer.size);
     }
 #if HAS_MEMORY
     else if (is(command, "memory-set")) {
-        text name = cut_word(&rest);
+        text name = cut(&rest, " ");
         ASK2(host_memory_set, name, rest, answer);
     }
     else if (is(command, "memory-get")) ASK1(host_memory_get, rest, answer);
