@@ -32,7 +32,7 @@ def write_endpoints() -> str:
 def list_endpoints() -> list[Endpoint]:
     """Return all endpoints, those of a resource together."""
     _load_app_modules()
-    resources, methods = ["data", "lambda", "job", "worker"], ["POST", "GET", "DELETE"]
+    resources, methods = ["data", "lambda", "job", "worker"], ["POST", "PUT", "GET", "PATCH", "DELETE"]
 
     def place(each: Endpoint) -> tuple[int, str, int]:
         resource = each.path.split("/")[1]
@@ -50,8 +50,8 @@ def _load_app_modules() -> None:
 
 
 def wire_path(each: Endpoint) -> str:
-    """Return an endpoint's path as people write it, with ``{id}`` for the id."""
-    return re.sub(r"<\w+>", "{id}", each.path)
+    """Return an endpoint's path as people write it, with ``{id}`` for the id, and names as ``{function}``."""
+    return re.sub(r"<string:(\w+)>", r"{\1}", re.sub(r"<\w+>", "{id}", each.path))
 
 
 def write_parameters(method: str, path: str) -> str:
