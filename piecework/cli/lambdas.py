@@ -43,7 +43,10 @@ def lambda_() -> None:
 @click.option("--grant-env", multiple=True, metavar="NAME", help="Let it read a variable of the node.")
 @click.option("--deterministic", is_flag=True, help="Take clock and random from the job.")
 @click.option(
-    "--mode", type=click.Choice(["text", "json", "http"]), default="text", help="How a module is called."
+    "--mode",
+    type=click.Choice(["text", "json", "http"]),
+    default="text",
+    help="http: inputs and outputs are HTTP requests and responses; json: Capsule's handler of JSON.  [text]",
 )
 @remote_command
 def create(remote: Remote, code: Path | Id, **options: Any) -> None:

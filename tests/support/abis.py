@@ -71,6 +71,8 @@ class Abi(NamedTuple):
     """Makes ``echo`` use the same fuel in every run."""
     memory_bytes: int = 3 * 65_536
     """More than ``echo`` takes."""
+    content_type: str = "text/plain; charset=utf-8"
+    """Of the answer to a request."""
 
 
 ONE_ANSWER = "its output is one answer, which is given when the guest is done: there is nothing to close"
@@ -152,7 +154,7 @@ MODULE_ABIS = {
     ),
     "funless": Abi(
         JSON, quote, unquote, b"{}", "no luck", b"", b"\n", "outside of the guest's memory", "'__invoke'",
-        lacks={"write_after_close": ONE_ANSWER},
+        lacks={"write_after_close": ONE_ANSWER}, content_type="application/json",
     ),
 }  # fmt: skip
 ABIS = MODULE_ABIS | SCRIPT_ABIS

@@ -13,6 +13,7 @@ from worker_agent.errors import BrokenBlobError
 from worker_agent.executor.desk import Turn
 from worker_agent.executor.frames import Assign, Done, Frame, Loaded, Loading
 from worker_agent.executor.pulse import Pulse
+from worker_agent.runtimes.answering import HTTP, run_request
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.services.access import Access, NodeRules
@@ -76,7 +77,7 @@ class Workbench:
         if task.grants is not None:
             self._give_access(call, task, task.grants)
         with stream, self._pulse.watching(turn, log):
-            return program.run(call)
+            return run_request(program, call) if task.mode == HTTP else program.run(call)
 
     def _give_access(self, call: Call, task: Assign, grants: Grants) -> None:
         """Let a call reach what its lambda may, where this node's operator allows it."""

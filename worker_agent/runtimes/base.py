@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from piecework.modules import ModuleFacts
+from piecework.protocol.exchange import Request, Response
 from piecework.protocol.messages import JobError, Limits, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.services.access import Access
@@ -101,7 +102,7 @@ class Call:
     seed: bytes | None = None
     """Not None: clock and random derive from it, and the build is deterministic."""
     mode: str = "text"
-    """How a Capsule module is called: ``text``, ``json`` or ``http``."""
+    """Which handler of a Capsule module is called: ``text``, ``json``, or with ``http`` the best for a request."""
     http_port: int | None = None
     """Where requests come in that it answers; None: it is a job."""
     access: Access = NO_ACCESS
@@ -122,6 +123,13 @@ class Program(Protocol):
 
     def run(self, call: Call) -> Outcome:
         """Run once, in a sandbox of its own. Whatever the guest does is in the outcome; nothing is raised."""
+
+    def answer(self, call: Call, request: Request) -> tuple[Outcome, Response]:
+        """Answer an HTTP request, in a sandbox of its own, as the guest's kind does that best.
+
+        The call's input and output are left alone. There is a response in any case: for a call that failed, one
+        that says why. That the guest itself says that it failed is no failure of the call.
+        """
 
     def close(self) -> None:
         """Free the compiled code. Safe to repeat."""

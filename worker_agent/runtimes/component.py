@@ -18,7 +18,9 @@ from wasmtime.component import Component, ExportIndex, Linker, ResultType
 from piecework.modules import COMPONENT, ModuleFacts
 from piecework.modules.component import find_entry, list_unsteady
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.exchange import Request
 from piecework.protocol.messages import JobError, Usage
+from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome
 from worker_agent.runtimes.linkage import Allowance
 from worker_agent.runtimes.sandbox import Sandbox
@@ -81,6 +83,9 @@ class ComponentProgram:
             return Outcome(
                 JobError(kind=ErrorKind.WORKER, message=f"the input could not be kept: {error}"), Usage()
             )
+
+    def answer(self, call: Call, request: Request) -> Answer:
+        return answer_command(self.run, call, request)
 
     def close(self) -> None:
         """Free the compiled code. Safe to repeat."""

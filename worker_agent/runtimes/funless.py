@@ -8,13 +8,15 @@ import msgspec
 from piecework.modules import ModuleFacts
 from piecework.modules.funless import ENTRY, FUNCTIONS, INTERFACE, is_funless
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.exchange import Headers, Request
 from piecework.protocol.messages import JobError
+from worker_agent.runtimes.answering import Answer, answer_json
 from worker_agent.runtimes.base import Build, Call, Code, Outcome, Program
-from worker_agent.runtimes.exchange import Headers, Request
+from worker_agent.runtimes.inputs import read_input, refuse_input
 from worker_agent.runtimes.linkage import HostFunction
-from worker_agent.runtimes.reactor import Body, Reactor, read_input, refuse_input, serve
+from worker_agent.runtimes.reactor import Body, Reactor, serve
 from worker_agent.runtimes.services import DeniedError, ServiceError, Services
-from worker_agent.runtimes.streams import Bytes, OutputFullError, OutputSpool
+from worker_agent.runtimes.streams import KeptOutput
 from worker_agent.runtimes.toolchain import Toolchain, check_module
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi import WasiRuntime
@@ -64,6 +66,9 @@ class Function:
         with Services(call.access, call.stop) as services:
             self._host.begin(call, given, services)
             return self._reactor.run(call, self._use, self._host.meet)
+
+    def answer(self, call: Call, request: Request) -> Answer:
+        return answer_json(self.run, call, request)
 
     def close(self) -> None:
         self._reactor.close()
@@ -156,7 +161,7 @@ class OldFunction:
         given = _read_json(call)
         if isinstance(given, Outcome):
             return given
-        output = _Answer(call.bounds.output_bytes, "")
+        output = KeptOutput(call.bounds.output_bytes)
         outcome = self._command.run(replace(call, input=BytesIO(given), output=output, args=(), env=None))
         if outcome.error is not None:
             return outcome
@@ -167,22 +172,11 @@ class OldFunction:
         call.output.write(memoryview(output.data))
         return outcome
 
+    def answer(self, call: Call, request: Request) -> Answer:
+        return answer_json(self.run, call, request)
+
     def close(self) -> None:
         self._command.close()
-
-
-class _Answer(OutputSpool):
-    """Keeps an output in memory until it is known to be JSON."""
-
-    def __init__(self, limit_bytes: int, scratch: str) -> None:
-        super().__init__(limit_bytes, scratch)
-        self.data = bytearray()
-        self._most = limit_bytes
-
-    def write(self, data: Bytes) -> None:
-        if len(self.data) + len(data) > self._most:
-            raise OutputFullError
-        self.data += data
 
 
 def _read_json(call: Call) -> bytes | Outcome:

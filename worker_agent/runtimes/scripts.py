@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from wasmtime import Module
 
 from piecework.modules import ModuleFacts
+from piecework.protocol.exchange import Request
 from worker_agent.errors import BrokenBlobError
+from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, LoadError, Outcome
 from worker_agent.runtimes.interpreters import ARGS, HEAP, SCRIPT, Interpreter
 from worker_agent.runtimes.linkage import Prepared, Vessel
@@ -107,6 +109,9 @@ class ScriptProgram:
             finally:
                 machine.host.guest = None
                 guest.close()
+
+    def answer(self, call: Call, request: Request) -> Answer:
+        return answer_command(self.run, call, request)
 
     def close(self) -> None:
         """Do nothing: the interpreter serves other scripts, too."""

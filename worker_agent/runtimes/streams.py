@@ -70,6 +70,19 @@ class OutputSpool:
         return self._file
 
 
+class KeptOutput(OutputSpool):
+    """Collects an output that is never a file: somebody looks at it before it goes on."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes, "")
+        self.data = bytearray()
+
+    def write(self, data: Bytes) -> None:
+        if len(self.data) + len(data) > self._limit_bytes:
+            raise OutputFullError
+        self.data += data
+
+
 class LogTail:
     """Keeps the newest bytes of a log. One thread writes, any thread reads."""
 

@@ -57,7 +57,8 @@ class LeasedLambda(msgspec.Struct, kw_only=True, frozen=True):
     deterministic: bool = False
     """Clock and random come from the job."""
     mode: str = "text"
-    """How a Capsule module is called."""
+    """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
+    handler of JSON is called."""
 
 
 class LeasedJob(msgspec.Struct, kw_only=True):

@@ -68,7 +68,8 @@ class LambdaCreate(Message, kw_only=True):
     deterministic: bool = False
     """Clock and random come from the job: the same input gives the same output."""
     mode: Literal["text", "json", "http"] = "text"
-    """How a Capsule module is called."""
+    """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
+    handler of JSON is called."""
 
     def codex_id(self) -> Id | None:
         """Return the codex under whichever name it was sent; None when it was not sent."""
@@ -113,7 +114,8 @@ class LambdaInfo(Reply, kw_only=True):
     deterministic: Maybe[bool] = UNSET
     """Whether clock and random come from the job."""
     mode: Maybe[str] = UNSET
-    """How a Capsule module is called."""
+    """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
+    handler of JSON is called."""
 
 
 class LambdaList(Reply, kw_only=True):

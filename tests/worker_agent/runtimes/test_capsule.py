@@ -1,5 +1,6 @@
 """Functions of Capsule, all four generations: text, HTTP, the host's functions, and the traps of old guests."""
 
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.exchange import Request
 from piecework.protocol.messages import Grants
+from worker_agent.runtimes.base import Bounds, Build, Call, Code
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.runtimes.streams import LogTail, OutputSpool
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 ALL, OLD = (1, 2, 3, 4), (1, 2, 3)
@@ -330,7 +335,32 @@ def test_start_function_may_exit_well_and_is_still_called(run, build_text):
         assert (done.error and done.error.message, done.output) == wanted
 
 
+def test_module_without_a_handler_of_requests_answers_them_with_its_handler_of_texts(run, build_text):
+    does = """(i32.store8 (i32.const 63) (i32.const 83)) (memory.copy (i32.const 64) (local.get 0) (local.get 1))
+      (i64.add (i64.const 0x3F00000001) (i64.extend_i32_u (local.get 1)))"""
+    done = run(build_text(make(does)), runtime="capsule", mode="http", given=envelope(method="POST", body="hi"))
+    assert json.loads(done.output) == {
+        "status": 200,
+        "headers": {"Content-Type": "text/plain; charset=utf-8"},
+        "body": "hi",
+    }
+
+
 def test_handler_that_is_not_there_is_named(run, build_text):
-    done = run(build_text(make("(i64.const 0)")), runtime="capsule", mode="http")
+    source = make("(i64.const 0)").replace("callHandle", "callHandleHTTP")
+    done = run(build_text(source), runtime="capsule")
     assert done.error.kind is ErrorKind.LOAD
-    assert "'callHandleHTTP'" in done.error.message
+    assert "'callHandle'" in done.error.message
+
+
+@pytest.mark.parametrize("mode", ["json", "http"])
+def test_handler_of_json_gets_a_query_as_an_object(workbench, store_code, mode):
+    """The sample has a handler of requests, too: only the mode ``json`` passes it by."""
+    code = (SAMPLES / "capsule_g4.wasm").read_bytes()
+    program = workbench._library.load("capsule", Code(*store_code(code)), Build())
+    call = Call(io.BytesIO(), OutputSpool(0, ""), LogTail(100), StopSignal(), Bounds(), mode=mode)
+    outcome, response = program.answer(call, Request(uri="/?a=1&b="))
+    assert outcome.error is None
+    assert response.find_header("content-type") == "application/json"
+    wanted = {"got": {"a": "1", "b": ""}} if mode == "json" else "/?a=1&b="
+    assert (json.loads(response.body) if mode == "json" else json.loads(response.body)["URI"]) == wanted

@@ -3,12 +3,14 @@
 What runtimes differ in, and which behaviours one cannot have, is in ``abis``.
 """
 
+import json
 from pathlib import Path
 
 import pytest
 from abis import ABIS, MIB, SCRIPT_ABIS
 
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.exchange import Request, Response, read_response, write_request
 from worker_agent.runtimes import RUNTIMES
 from worker_agent.runtimes.interpreters import KNOWN
 
@@ -289,6 +291,55 @@ def test_other_runs_differ_every_time(run_sample, abi):
 def test_default_recognises_the_module(run, runtime, build_guest, abi):
     given = abi.wrap(b"x")
     assert run(build_guest(f"{runtime}/echo"), runtime="default", given=given).output == given
+
+
+def ask(run_sample, name, body=b"", **fields):
+    """Run a sample as a job whose input is a request, and return what its output says beside the whole report."""
+    request = Request("POST", "/a%20b?c=d", (("Content-Type", "text/plain"), ("X-Trace", "1")), body)
+    done = run_sample(name, mode="http", given=write_request(request), **fields)
+    return done, None if done.error else read_response(done.output)
+
+
+@every("echo")
+def test_request_is_answered_with_the_body_that_the_guest_makes(run_sample, abi):
+    done, response = ask(run_sample, "echo", body=abi.wrap(b"snow"))
+    assert done.error is None
+    assert response == Response(200, (("Content-Type", abi.content_type),), abi.wrap(b"snow"))
+
+
+@every("echo")
+def test_request_without_a_body_is_answered(run_sample, abi):
+    done = run_sample("echo", mode="http", given=b"")
+    assert done.error is None
+    assert read_response(done.output).body == abi.for_nothing
+
+
+@every("fail")
+def test_guest_that_says_that_it_failed_answers_with_500(run_sample, abi):
+    done, response = ask(run_sample, "fail")
+    assert (response.status, response.find_header("content-type")) == (500, "application/json")
+    assert json.loads(response.body) == {"error": abi.failure, "kind": "guest"}
+    assert done.log == abi.failure_log
+
+
+@every("loop")
+def test_request_that_takes_too_long_fails_its_job(run_sample):
+    done, _ = ask(run_sample, "loop", timeout_s=0.1)
+    check_timeout(done)
+
+
+@every("flood_output")
+def test_response_that_is_too_large_fails_its_job(run_sample):
+    done, _ = ask(run_sample, "flood_output", output_bytes=3 * MIB)
+    assert done.error.kind is ErrorKind.OUTPUT
+    assert str(3 * MIB) in done.error.message
+
+
+@every("echo")
+def test_input_that_is_no_request_is_an_input_error(run_sample):
+    done = run_sample("echo", mode="http", given=b"hello")
+    assert done.error.kind is ErrorKind.INPUT
+    assert "no HTTP request envelope" in done.error.message
 
 
 @every("echo")

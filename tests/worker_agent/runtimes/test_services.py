@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 import pytest
 from redis_server import PASSWORD, run_redis
 
+from piecework.protocol.exchange import Request
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes import services as house
-from worker_agent.runtimes.exchange import Request
 from worker_agent.runtimes.services import DeniedError, ServiceError, Services, files, line, outbound
 from worker_agent.runtimes.services.access import Access, CouchbaseServer, NodeRules, RedisServer, is_public
 from worker_agent.runtimes.services.store import MemoryStore

@@ -6,17 +6,18 @@ from typing import TypeVar
 from piecework.modules import ModuleFacts
 from piecework.modules.capsule import TEXT_HANDLER, find_generation, is_capsule
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.exchange import Request, Response
 from piecework.protocol.messages import JobError, Usage
+from worker_agent.runtimes.answering import JSON_TYPE, TEXT_TYPE, Answer, deliver, pick_json, settle
 from worker_agent.runtimes.base import Build, Call, Code, Outcome
 from worker_agent.runtimes.capsule import envelopes
 from worker_agent.runtimes.capsule.generations import GENERATIONS, Generation
 from worker_agent.runtimes.capsule.host import REQUEST_ID, CapsuleHost, Turn
-from worker_agent.runtimes.exchange import EnvelopeError, Request, Response, read_request, write_response
-from worker_agent.runtimes.reactor import Body, Reactor, read_input, refuse_input
+from worker_agent.runtimes.inputs import read_input, refuse_input
+from worker_agent.runtimes.reactor import Body, Reactor
 from worker_agent.runtimes.services import Services
-from worker_agent.runtimes.streams import OutputFullError, ScratchError
 from worker_agent.runtimes.toolchain import Toolchain, check_module
-from worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, judge
+from worker_agent.runtimes.verdict import GuestFailedError
 
 _T = TypeVar("_T")
 MARKS_BYTES = 4096
@@ -56,55 +57,74 @@ class CapsuleProgram:
         self._host = host
 
     def run(self, call: Call) -> Outcome:
-        """Run as a job: the input is a text or, in the mode ``http``, an envelope with a request."""
+        """Run as a job that is no request: the input is a text, or JSON in the mode ``json``."""
         given = read_input(call)
         if isinstance(given, Outcome):
             return given
-        if call.mode != "http":
-            arguments = [argument.encode() for argument in call.args]
-            outcome, text = self.call_text(call, [*arguments, given] if given or not arguments else arguments)
-            return _deliver(call, outcome, text)
+        outcome, text = self._call_text(call, self._choose_handler(call.mode), given)
+        return outcome if text is None else deliver(call, outcome, text)
+
+    def answer(self, call: Call, request: Request) -> Answer:
+        """Answer with the handler of HTTP requests, JSON or texts that there is, or that the mode names."""
+        handler = self._choose_handler(call.mode)
+        if handler == self.generation.http_handler:
+            return self._answer_http(call, request)
         try:
-            outcome, response = self.call_http(call, read_request(given))
-        except EnvelopeError as error:
-            return refuse_input(str(error))
-        return _deliver(call, outcome, write_response(response))
+            given = pick_json(request) if handler == JSON_HANDLER else request.body
+        except ValueError as error:
+            return settle(refuse_input(str(error)))
+        outcome, text = self._call_text(call, handler, given, served=True)
+        return settle(outcome, Response(200, JSON_TYPE if handler == JSON_HANDLER else TEXT_TYPE, text or b""))
 
-    def call_text(self, call: Call, arguments: list[bytes]) -> tuple[Outcome, bytes]:
-        """Call the handler of texts or, in the mode ``json``, that of JSON. Returns its answer, if any."""
-        name = JSON_HANDLER if call.mode == "json" and JSON_HANDLER in self._exports else TEXT_HANDLER
-        texts = [envelopes.join_arguments(arguments, self.generation)]
-        outcome, answer = self._call(
-            call, name, texts, lambda result: envelopes.read_text(result, self.generation)
-        )
-        return outcome, answer or b""
-
-    def call_http(self, call: Call, request: Request) -> tuple[Outcome, Response]:
-        """Call the handler of HTTP requests. An error of the handler is a response, too: with the status 500."""
-        generation, asked = self.generation, None
-        try:
-            texts = envelopes.put_request(request, generation)
-            asked = None if generation.passes else envelopes.join_request(request, generation)
-        except envelopes.BadRequestError as error:
-            return refuse_input(str(error)), Response(400, body=str(error).encode())
-        outcome, response = self._call(
-            call, generation.http_handler, texts, lambda result: envelopes.read_response(result, generation), asked
-        )
-        return outcome, response or Response(500, body=(outcome.error.message if outcome.error else "").encode())
-
-    def inquire(self, call: Call, name: str) -> tuple[Outcome, Response]:
+    def inquire(self, call: Call, name: str) -> Answer:
         """Call ``OnHealthCheck`` or ``OnMetrics``, whose answers are HTTP responses."""
-        outcome, response = self._call(
-            call, name, [], lambda result: envelopes.read_response(result, self.generation)
-        )
-        return outcome, response or Response(500, body=(outcome.error.message if outcome.error else "").encode())
+        return self._call_for_response(call, name, [])
 
     def close(self) -> None:
         """Free the compiled code. Safe to repeat."""
         self._reactor.close()
 
+    def _choose_handler(self, mode: str) -> str:
+        """Return the best handler for a mode that the module has."""
+        wanted = {"text": [], "json": [JSON_HANDLER]}.get(mode, [self.generation.http_handler, JSON_HANDLER])
+        return next((name for name in wanted if name in self._exports), TEXT_HANDLER)
+
+    def _call_text(
+        self, call: Call, handler: str, given: bytes, *, served: bool = False
+    ) -> tuple[Outcome, bytes | None]:
+        """Call a handler of texts or JSON. Returns its answer, if there is one."""
+        arguments = [argument.encode() for argument in call.args]
+        if given or not arguments:
+            arguments.append(given)
+        texts = [envelopes.join_arguments(arguments, self.generation)]
+        return self._call(
+            call, handler, texts, lambda result: envelopes.read_text(result, self.generation), served
+        )
+
+    def _answer_http(self, call: Call, request: Request) -> Answer:
+        """Call the handler of HTTP requests."""
+        generation, asked = self.generation, None
+        try:
+            texts = envelopes.put_request(request, generation)
+            asked = None if generation.passes else envelopes.join_request(request, generation)
+        except envelopes.BadRequestError as error:
+            return settle(refuse_input(str(error)))
+        return self._call_for_response(call, generation.http_handler, texts, asked)
+
+    def _call_for_response(self, call: Call, name: str, texts: list[bytes], asked: bytes | None = None) -> Answer:
+        outcome, response = self._call(
+            call, name, texts, lambda result: envelopes.read_response(result, self.generation), True, asked
+        )
+        return settle(outcome, response)
+
     def _call(
-        self, call: Call, name: str, texts: list[bytes], read: Callable[[bytes], _T], asked: bytes | None = None
+        self,
+        call: Call,
+        name: str,
+        texts: list[bytes],
+        read: Callable[[bytes], _T],
+        served: bool,
+        asked: bytes | None = None,
     ) -> tuple[Outcome, _T | None]:
         """Call an export with texts, or about the request that it will ask for, and read its answer."""
         if name not in self._exports:
@@ -113,7 +133,7 @@ class CapsuleProgram:
         answers: list[_T] = []
 
         def use(body: Body) -> None:
-            self._tell(body, _FIRST, call.mode)
+            self._tell(body, _FIRST, served)
             numbers = [REQUEST_ID] if asked is not None else [n for text in texts for n in _place(body, text)]
             packed = body.call(name, *numbers)
             result = body.read_output(packed >> 32, packed, spare_bytes=call.bounds.output_bytes + MARKS_BYTES)
@@ -121,7 +141,7 @@ class CapsuleProgram:
                 answers.append(read(result))
             except (envelopes.GuestError, envelopes.BadAnswerError) as error:
                 raise GuestFailedError(str(error)) from None
-            self._tell(body, _LAST, call.mode)
+            self._tell(body, _LAST, served)
 
         with Services(call.access, call.stop, call.store) as services:
             services.store.set_default(VERSION_KEY, self.generation.version.encode())
@@ -129,11 +149,11 @@ class CapsuleProgram:
             outcome = self._reactor.run(call, use, self._host.meet)
         return outcome, answers[0] if answers and outcome.error is None else None
 
-    def _tell(self, body: Body, hooks: tuple[str, str], mode: str) -> None:
+    def _tell(self, body: Body, hooks: tuple[str, str], served: bool) -> None:
         """Call those of two hooks that the module has; those named for starting and stopping are about serving."""
         for hook in hooks:
-            served = hook in {"OnStart", "OnStop"}
-            if self._exports.get(hook, "").startswith(">") and (mode == "http" or not served):
+            about_serving = hook in {"OnStart", "OnStop"}
+            if self._exports.get(hook, "").startswith(">") and (served or not about_serving):
                 body.call(hook)
 
 
@@ -144,14 +164,3 @@ def _place(body: Body, text: bytes) -> tuple[int, int]:
         raise GuestFailedError(f"it has no room for an argument of {len(text)} bytes: out of memory")
     body.write(pointer, text)
     return pointer, len(text)
-
-
-def _deliver(call: Call, outcome: Outcome, output: bytes) -> Outcome:
-    """Make an answer the output of a job, if there is one."""
-    if outcome.error is not None:
-        return outcome
-    try:
-        call.output.write(output)
-    except (OutputFullError, ScratchError) as failure:
-        return Outcome(judge(failure, call, MemoryUse(0, 0)), outcome.usage)
-    return outcome

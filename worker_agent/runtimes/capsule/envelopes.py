@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from piecework.protocol.exchange import Headers, Request, Response, check_status
 from worker_agent.runtimes.capsule.generations import SEPARATOR, Generation
-from worker_agent.runtimes.exchange import Headers, Request, Response
 
 _BODY, _HEADERS, _ERROR = b"[BODY]", b"[HEADERS]", re.compile(rb"\[ERR\]\[(\d+)\]:(.*)", re.DOTALL)
 _EMPTY = b"empty"
@@ -189,11 +189,14 @@ def _decode_response(text: bytes) -> Response:
         body = base64.b64decode(found.text, validate=True) if found.text else bytes(found.json)
     except (msgspec.DecodeError, binascii.Error) as error:
         raise BadAnswerError(f"its answer to an HTTP request is not the JSON that it should be: {error}") from None
-    if not 100 <= found.status <= 599:
-        raise BadAnswerError(f"its answer to an HTTP request has the status {found.status}")
+    try:
+        check_status(found.status)
+    except ValueError as error:
+        raise BadAnswerError(f"its answer to an HTTP request is not right: {error}") from None
     headers = tuple(
-        (name, value if isinstance(value, str) else ", ".join(value))
-        for name, value in (found.headers or {}).items()
+        (name, value)
+        for name, values in (found.headers or {}).items()
+        for value in ([values] if isinstance(values, str) else values)
     )
     return Response(found.status, headers, body)
 

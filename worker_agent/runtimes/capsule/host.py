@@ -7,6 +7,7 @@ import msgspec
 
 from piecework.modules import ModuleFacts
 from piecework.modules.capsule import INTERFACE, PARAMETERS_GET, SILENT, UNCONFIGURED
+from piecework.protocol.exchange import Request
 from worker_agent.runtimes.base import Call
 from worker_agent.runtimes.capsule.envelopes import (
     BadRequestError,
@@ -18,7 +19,6 @@ from worker_agent.runtimes.capsule.envelopes import (
     write_incoming,
 )
 from worker_agent.runtimes.capsule.generations import Generation
-from worker_agent.runtimes.exchange import Request
 from worker_agent.runtimes.linkage import HostFunction, Linkage
 from worker_agent.runtimes.reactor import Body, serve
 from worker_agent.runtimes.services import DeniedError, ServiceError, Services

@@ -3,6 +3,8 @@
 from wasmtime import Module
 
 from piecework.modules import ModuleFacts
+from piecework.protocol.exchange import Request
+from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, Outcome
 from worker_agent.runtimes.linkage import Prepared, Vessel
 from worker_agent.runtimes.sandbox import Sandbox
@@ -54,6 +56,9 @@ class WasiProgram:
             finally:
                 self._host.guest = None
                 guest.close()
+
+    def answer(self, call: Call, request: Request) -> Answer:
+        return answer_command(self.run, call, request)
 
     def close(self) -> None:
         self._prepared.close()
