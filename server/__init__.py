@@ -6,6 +6,7 @@ from werkzeug.routing import MapAdapter
 from server.api.endpoint import register_endpoints
 from server.api.errors import register_error_answers
 from server.api.metrics import register_metrics
+from server.api.parts import WHOLE, Part
 from server.api.paths import PlainPaths
 from server.services import Clock, Services, open_services, system_clock
 from server.settings import Settings
@@ -21,22 +22,23 @@ class ControlServer(Flask):
         return MapAdapter(self.url_map, "", "/", None, "http", request.path, request.method)
 
 
-def create_app(settings: Settings, clock: Clock = system_clock) -> Flask:
+def create_app(settings: Settings, clock: Clock = system_clock, part: Part = WHOLE) -> Flask:
     """Open the database and wire the server together; ``app.extensions["piecework"]`` has its services.
 
     The caller starts the services (``services.start()``) in the process that answers, and closes them.
     Raises SchemaMismatch or DatabaseAway.
     """
-    return wire_app(open_services(settings, clock))
+    return wire_app(open_services(settings, clock), part)
 
 
-def wire_app(services: Services) -> Flask:
-    """Return an app that answers with these services."""
+def wire_app(services: Services, part: Part = WHOLE) -> Flask:
+    """Return an app that answers the requests of a part with these services."""
     from server.api import contracts, data, docs, jobs, lambdas, system, workers  # noqa: F401, PLC0415  # they register
 
     app = ControlServer(__name__, static_folder=None)
     app.extensions["piecework"] = services
-    register_endpoints(app)
+    app.extensions["piecework-part"] = part
+    register_endpoints(app, part)
     register_metrics(app)
     register_error_answers(app)
     app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]

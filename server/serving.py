@@ -24,6 +24,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from server import create_app
+from server.api.parts import WHOLE, Part
 from server.errors import ServerError
 from server.journal import open_journal
 from server.services import Services
@@ -44,8 +45,8 @@ ANNOUNCE_TIMEOUT_S = 30.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def serve(settings: Settings, log_format: str) -> None:
-    """Serve until SIGTERM or SIGINT, on a port and a database that are known to be usable.
+def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
+    """Serve a part until SIGTERM or SIGINT, on a port and a database that are known to be usable.
 
     Exits the process with 1 when the app cannot be made or dies.
     """
@@ -63,7 +64,7 @@ def serve(settings: Settings, log_format: str) -> None:
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": False}}},
     )
-    server.serve(target_loader=partial(_load_app, settings, log_format), wrap_loader=False)
+    server.serve(target_loader=partial(_load_app, settings, log_format, part), wrap_loader=False)
 
 
 class _Server(Server):  # type: ignore[misc, valid-type]  # which of its kinds is chosen when granian is imported
@@ -87,7 +88,7 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _load_app(settings: Settings, log_format: str) -> "WSGIApplication":
+def _load_app(settings: Settings, log_format: str, part: Part) -> "WSGIApplication":
     """Make the app in the process that answers requests."""
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: os._exit(0))  # until granian takes them over, nothing is lost by leaving
@@ -95,7 +96,7 @@ def _load_app(settings: Settings, log_format: str) -> "WSGIApplication":
     _start_thread("parent", _die_with_parent)
     open_journal(log_format)
     try:
-        app = create_app(settings)
+        app = create_app(settings, part=part)
     except ServerError as error:
         log.error("cannot start", error=str(error))  # noqa: TRY400  # the message is all there is to say
         sys.exit(1)

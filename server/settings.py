@@ -12,6 +12,7 @@ PREFIX = "PIECEWORK_"
 MIB = 1024 * 1024
 DATABASE_NAME = "piecework.db"
 BLOBS_NAME = "blobs"
+FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 def is_loopback_host(host: str) -> bool:
@@ -20,6 +21,15 @@ def is_loopback_host(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def _read(text: str, default: object) -> Any:
+    """Return a text as a value of the default's kind. Raises ValueError."""
+    if not isinstance(default, bool):
+        return type(cast("Any", default))(text)
+    if text.lower() not in FLAGS:
+        raise ValueError(text)
+    return FLAGS[text.lower()]
 
 
 class SettingsError(ValueError):
@@ -70,6 +80,10 @@ class Settings:
     """Largest JSON or MessagePack body, bytes."""
     blob_max_bytes: int = 16 * 1024 * MIB
     """Largest blob, bytes."""
+    module_max_bytes: int = 256 * MIB
+    """Largest module that the registry takes, bytes."""
+    mutable_tags: bool = False
+    """Whether an upload to the registry may replace a module under a tag that is taken."""
     inline_max_bytes: int = 32 * 1024
     """Blobs up to this size are kept in the database, larger ones in the blob store, bytes."""
     answer_inline_max_bytes: int = MIB
@@ -95,9 +109,10 @@ class Settings:
             if not text:
                 continue
             try:
-                found[each.name] = type(cast("Any", each.default))(text)
+                found[each.name] = _read(text, each.default)
             except ValueError:
-                wrong.append(f"{name}={text!r} is not a {type(each.default).__name__}")
+                kind = "true or false" if isinstance(each.default, bool) else f"a {type(each.default).__name__}"
+                wrong.append(f"{name}={text!r} is not {kind}")
         if wrong:
             raise SettingsError("; ".join(wrong))
         return found
@@ -106,7 +121,7 @@ class Settings:
         wrong = [
             f"{each.name} is {getattr(self, each.name)}, but must be above 0"
             for each in fields(self)
-            if isinstance(each.default, int | float) and each.name != "port" and getattr(self, each.name) <= 0
+            if type(each.default) in {int, float} and each.name != "port" and getattr(self, each.name) <= 0
         ]
         if not 0 <= self.port <= 65535:
             wrong.append(f"port is {self.port}, but must lie between 0 and 65535")

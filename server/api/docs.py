@@ -12,9 +12,10 @@ from markupsafe import Markup, escape
 
 from piecework import __version__
 from piecework.protocol.codes import Code
-from server.api.endpoint import ENDPOINTS, Endpoint, endpoint
+from server.api.endpoint import Endpoint, endpoint, endpoints_of
 from server.api.fielddocs import member_docs
 from server.api.openapi import openapi_document, resource_of, scopes_of, wire_path
+from server.api.parts import Part, current_part
 from server.services import Services
 
 STYLE = (Path(__file__).parent.parent / "templates" / "docs.css").read_text()
@@ -39,7 +40,7 @@ HEADINGS = {
 @endpoint("GET", "/docs", scope="open")
 def docs(_services: Services) -> Response:
     """Describe this API for people."""
-    response = Response(_page(), content_type="text/html; charset=utf-8")
+    response = Response(_page(current_part()), content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -47,10 +48,8 @@ def docs(_services: Services) -> Response:
 
 
 @cache
-def _page() -> str:
-    document = openapi_document()
-    found = {name: [_row(each, document) for each in ENDPOINTS if resource_of(each) == name] for name in HEADINGS}
-    sections = {name: rows for name, rows in found.items() if rows}
+def _page(part: Part) -> str:
+    document, sections = openapi_document(part), _sections(part)
     return render_template(
         "docs.html",
         style=Markup(STYLE),  # noqa: S704  # our own file, which the policy knows by its hash
@@ -63,8 +62,16 @@ def _page() -> str:
     )
 
 
-def _row(each: Endpoint, document: dict[str, Any]) -> dict[str, Any]:
-    path = wire_path(each.path)
+def _sections(part: Part) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of endpoints under each heading that has some."""
+    found = {
+        name: [_row(each, part) for each in endpoints_of(part) if resource_of(each) == name] for name in HEADINGS
+    }
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _row(each: Endpoint, part: Part) -> dict[str, Any]:
+    path, document = wire_path(part.place(each.path)), openapi_document(part)
     operation: dict[str, Any] = document["paths"][path][each.method.lower()]
     return operation | {
         "method": each.method,

@@ -15,7 +15,8 @@ from flask import Flask, Response, current_app, request
 
 from piecework.protocol.bodies import JSON, MSGPACK, decode, encode
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Message, Reply
+from piecework.protocol.messages import Message
+from server.api.parts import Part
 from server.errors import BodyTooLarge, InvalidParameter
 from server.services import Services
 
@@ -44,7 +45,7 @@ class Endpoint:
     view: View
     query: type[Query] | None
     body: type[Message] | None
-    reply: type[Reply] | None
+    reply: type[msgspec.Struct] | None
     """None: the answer is not a message."""
     parts: dict[str, Callable[[str, str], Any]]
     """What is in the path, by name and in order, with what reads it: ``read_id`` or ``read_name``."""
@@ -64,7 +65,7 @@ def endpoint(
     scope: str | tuple[str, ...],
     query: type[Query] | None = None,
     body: type[Message] | None = None,
-    reply: type[Reply] | None = None,
+    reply: type[msgspec.Struct] | None = None,
 ) -> Callable[[ViewT], ViewT]:
     """Make a view the endpoint of a method and path."""
 
@@ -85,13 +86,16 @@ def current_services() -> Services:
     return services
 
 
-def register_endpoints(app: Flask) -> None:
-    """Give the app every endpoint whose module was imported."""
-    for each in ENDPOINTS:
-        name = f"{each.method} {each.path}".replace(".", "_")
-        app.add_url_rule(
-            each.path, name, _answer_with(each), methods=[each.method], provide_automatic_options=False
-        )
+def endpoints_of(part: Part) -> list[Endpoint]:
+    """Return the endpoints of a part, with their paths in the whole server."""
+    return [each for each in ENDPOINTS if part.has(each.path)]
+
+
+def register_endpoints(app: Flask, part: Part) -> None:
+    """Give the app every endpoint of a part whose module was imported."""
+    for each in endpoints_of(part):
+        name, path = f"{each.method} {each.path}".replace(".", "_"), part.place(each.path)
+        app.add_url_rule(path, name, _answer_with(each), methods=[each.method], provide_automatic_options=False)
 
 
 def _answer_with(each: Endpoint) -> Callable[..., Response]:

@@ -10,6 +10,7 @@ from piecework.protocol.bodies import BodyError, MessageError
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
 from server import errors
+from server.api.capsule import PAGE_NOT_FOUND, capsule_response, speaks_capsule
 from server.api.endpoint import message_response
 
 log = structlog.get_logger("server")
@@ -53,7 +54,10 @@ def register_error_answers(app: Flask) -> None:
 
 
 def _answer(status: int, code: Code, message: str) -> Response:
-    response = message_response(ErrorReply(code=int(code), message=message), status)
+    if speaks_capsule():
+        response = capsule_response(code.name, message, status)
+    else:
+        response = message_response(ErrorReply(code=int(code), message=message), status)
     if status in RETRY_AFTER_S:
         response.headers["Retry-After"] = str(RETRY_AFTER_S[status])
     if status == 401:
@@ -70,6 +74,8 @@ def _answer_server_error(error: errors.ServerError) -> Response:
 
 def _answer_http_error(error: HTTPException) -> Response:
     status = error.code or 500
+    if isinstance(error, NotFound) and speaks_capsule():
+        return message_response(PAGE_NOT_FOUND, status)
     if isinstance(error, NotFound):
         return _answer(404, Code.NO_SUCH_PATH, f"there is nothing at {request.path}; /docs lists what there is")
     if isinstance(error, MethodNotAllowed):

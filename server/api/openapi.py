@@ -11,8 +11,9 @@ from piecework import __version__
 from piecework.protocol.bodies import BINARY, JSON, MSGPACK
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ErrorReply
-from server.api.endpoint import ENDPOINTS, NAME, Endpoint, Query, endpoint, read_id
+from server.api.endpoint import NAME, Endpoint, Query, endpoint, endpoints_of, read_id
 from server.api.fielddocs import field_docs
+from server.api.parts import WHOLE, Part, current_part
 from server.api.paths import PREFIX
 from server.services import Services
 
@@ -55,15 +56,15 @@ OTHER_REPLIES: dict[tuple[str, str], Document] = {
 @endpoint("GET", "/openapi.json", scope="open")
 def openapi(_services: Services) -> Response:
     """Describe this API for programs, as OpenAPI 3.1."""
-    return Response(msgspec.json.encode(openapi_document()), content_type=JSON)
+    return Response(msgspec.json.encode(openapi_document(current_part())), content_type=JSON)
 
 
 @cache
-def openapi_document() -> Document:
-    """Return the document for the endpoints of this program."""
+def openapi_document(part: Part = WHOLE) -> Document:
+    """Return the document for the endpoints of a part."""
     paths: dict[str, Document] = {}
-    for each in ENDPOINTS:
-        paths.setdefault(wire_path(each.path), {})[each.method.lower()] = _operation(each)
+    for each in endpoints_of(part):
+        paths.setdefault(wire_path(part.place(each.path)), {})[each.method.lower()] = _operation(each)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -75,7 +76,7 @@ def openapi_document() -> Document:
         "servers": [{"url": "/"}, {"url": PREFIX}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(endpoints_of(part)),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -159,9 +160,9 @@ def _without_null(schema: Document) -> Document:
     return kinds[0] if len(kinds) == 1 else schema
 
 
-def _schemas() -> Document:
-    """Return the schemas of all messages and what they contain, by name."""
-    types = {type_ for each in ENDPOINTS for type_ in (each.body, each.reply) if type_} | {ErrorReply}
+def _schemas(endpoints: list[Endpoint]) -> Document:
+    """Return the schemas of all messages of endpoints and what they contain, by name."""
+    types = {type_ for each in endpoints for type_ in (each.body, each.reply) if type_} | {ErrorReply}
     ordered = sorted(types, key=lambda type_: type_.__name__)
     _, schemas = msgspec.json.schema_components(ordered, schema_hook=_special_schema, ref_template=SCHEMAS)
     for name, type_ in _named_types(ordered).items():

@@ -1,7 +1,7 @@
 """What the server's commands share: where the data is, and failures that end in one line."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from server.errors import ServerError
+from server.journal import FORMATS
 from server.services import prepare_schema
 from server.services.backups import BackupError
 from server.settings import Settings, SettingsError
@@ -38,27 +39,50 @@ def one_line_failures() -> Iterator[None]:
         raise Refusal(str(error)) from error
 
 
-def store_options(command: F) -> F:
-    """Add the options that say where a server's data is."""
+def store_options(place: Path = Settings.data) -> Callable[[F], F]:
+    """Add the options that say where a server's data is: in ``place`` unless one is given."""
     data = click.option(
         "--data",
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
-        help="Directory of the server's data; piecework-data unless given (PIECEWORK_DATA).",
+        help=f"Directory of the server's data; {place} unless given (PIECEWORK_DATA).",
     )
     url = click.option(
         "--database-url",
         metavar="URL",
         help="postgresql://… instead of SQLite in that directory (PIECEWORK_DATABASE_URL).",
     )
-    return data(url(command))
+    return lambda command: data(url(command))
 
 
-def load_settings(**given: Any) -> Settings:
-    """Return the settings: options before variables before defaults."""
+def listen_options(port: int = Settings.port) -> Callable[[F], F]:
+    """Add the options that say where a server listens: on ``port`` unless another is given."""
+    host = click.option(
+        "--host", metavar="HOST", help="Address to listen on; 127.0.0.1 unless given (PIECEWORK_HOST)."
+    )
+    number = click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        help=f"Port to listen on; {port} unless given, 0 for a free one (PIECEWORK_PORT).",
+    )
+    return lambda command: host(number(command))
+
+
+log_option = click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="console",
+    show_default=True,
+    envvar="PIECEWORK_LOG_FORMAT",
+    help="For people, or one JSON object a line.",
+)
+
+
+def load_settings(defaults: Mapping[str, Any] | None = None, **given: Any) -> Settings:
+    """Return the settings: options before variables before ``defaults`` before those of all servers."""
     options = {name: value for name, value in given.items() if value is not None}
     with one_line_failures():
-        return Settings(**(Settings.from_env(os.environ) | options))
+        return Settings(**{**(defaults or {}), **Settings.from_env(os.environ), **options})
 
 
 @contextmanager

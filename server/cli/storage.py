@@ -15,7 +15,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command
-@store_options
+@store_options()
 def migrate(data: Path | None, database_url: str | None) -> None:
     """Bring the database to this program's schema. Stop the servers that use it first; safe to repeat."""
     settings = load_settings(data=data, database_url=database_url)
@@ -32,7 +32,7 @@ def migrate(data: Path | None, database_url: str | None) -> None:
 @click.command
 @click.argument("file", type=FILE)
 @click.option("--force", is_flag=True, help="Replace the file if there is one.")
-@store_options
+@store_options()
 def backup(file: Path, force: bool, data: Path | None, database_url: str | None) -> None:
     """Write all that the server stores into one file, also while the server works.
 

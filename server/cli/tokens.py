@@ -19,7 +19,7 @@ def token() -> None:
 @token.command
 @click.argument("name")
 @click.option("--scope", type=click.Choice(list(access.GRANTS)), required=True, help="What it may do.")
-@store_options
+@store_options()
 def create(name: str, scope: str, data: Path | None, database_url: str | None) -> None:
     """Make a token and print its secret, once.
 
@@ -32,7 +32,7 @@ def create(name: str, scope: str, data: Path | None, database_url: str | None) -
 
 @token.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@store_options
+@store_options()
 def list_(as_json: bool, data: Path | None, database_url: str | None) -> None:
     """List the tokens, without their secrets."""
     with opened_database(load_settings(data=data, database_url=database_url)) as database:
@@ -46,7 +46,7 @@ def list_(as_json: bool, data: Path | None, database_url: str | None) -> None:
 
 @token.command
 @click.argument("name")
-@store_options
+@store_options()
 def revoke(name: str, data: Path | None, database_url: str | None) -> None:
     """Make a token invalid, within a second on servers that run."""
     with opened_database(load_settings(data=data, database_url=database_url)) as database:

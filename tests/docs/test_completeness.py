@@ -76,7 +76,8 @@ def test_every_setting_of_the_server_is_in_the_readme_with_its_default(documents
     found = rows(documents["README.md"])
     for each in fields(Settings):
         _, default, meaning = found[PREFIX + each.name.upper()]
-        assert default.strip("`") == str(each.default)
+        shown = str(each.default).lower() if isinstance(each.default, bool) else str(each.default)
+        assert default.strip("`") == shown
         assert meaning, each.name
 
 

@@ -13,12 +13,11 @@ WIRE = Path(__file__).parents[2] / "samples" / "wire"
 SAMPLES = sorted(WIRE.glob("*.json"))
 
 BASES = {messages.Message, messages.Reply}
+KINDS = (*BASES, messages.CapsuleReply)
 BODIES = {
     type_
     for name in messages.__all__
-    if isinstance(type_ := getattr(messages, name), type)
-    and issubclass(type_, (messages.Message, messages.Reply))
-    and type_ not in BASES
+    if isinstance(type_ := getattr(messages, name), type) and issubclass(type_, KINDS) and type_ not in BASES
 }
 
 

@@ -31,6 +31,13 @@ def test_every_wrong_variable_is_named():
         Settings.from_env({"PIECEWORK_PORT": "x", "PIECEWORK_LEASE_S": "y"})
 
 
+def test_a_flag_is_read_from_the_usual_words():
+    for text, value in {"1": True, "Yes": True, "true": True, "0": False, "no": False, "FALSE": False}.items():
+        assert Settings.from_env({"PIECEWORK_MUTABLE_TAGS": text}) == {"mutable_tags": value}
+    with pytest.raises(SettingsError, match="PIECEWORK_MUTABLE_TAGS='maybe' is not true or false"):
+        Settings.from_env({"PIECEWORK_MUTABLE_TAGS": "maybe"})
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from server import wire_app
+from server.api.parts import WHOLE, Part
 from server.services import open_services, prepare_schema
 from server.settings import Settings
 from server.store.database import open_database
@@ -57,6 +58,8 @@ class House:
     clock: HandClock = field(default_factory=HandClock)
     fresh: bool = False
     """Use an app that has counted no request yet."""
+    part: Part = WHOLE
+    """What of the server answers."""
 
     def __post_init__(self) -> None:
         if not self.database_url:
@@ -65,15 +68,16 @@ class House:
                 (self.data / "piecework.db").write_bytes(migrated_file())
         plain = {"data": self.data, "database_url": self.database_url, "synchronous": "OFF"}
         self.services = open_services(Settings(**plain | self.settings), self.clock)
-        reused = _free_apps and not self.fresh
-        self.app = _free_apps.pop() if reused else wire_app(self.services)
+        reused = _free_apps and not self.fresh and self.part == WHOLE
+        self.app = _free_apps.pop() if reused else wire_app(self.services, self.part)
         self.app.extensions["piecework"] = self.services
         self.client: FlaskClient = self.app.test_client()
         self._names = itertools.count()
 
     def close(self) -> None:
         self.services.close()
-        _free_apps.append(self.app)
+        if self.part == WHOLE:
+            _free_apps.append(self.app)
 
     def call(self, method: str, path: str, body: Any = None, *, status: int | None = 200, **more: Any) -> Any:
         """Send a request and return the decoded answer; the status must be the expected one (None: any)."""

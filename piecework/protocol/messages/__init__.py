@@ -1,6 +1,7 @@
 """The messages of the worker API, one file per resource. Source: docs/protocol.md."""
 
 from piecework.protocol.messages.base import (
+    CapsuleReply,
     ErrorReply,
     Maybe,
     Message,
@@ -76,6 +77,7 @@ from piecework.protocol.messages.workers import (
 __all__ = [
     "Backoff",
     "BlobRef",
+    "CapsuleReply",
     "Content",
     "ContractReply",
     "ContractRequest",

@@ -41,6 +41,15 @@ class ErrorReply(Reply, kw_only=True):
     status: str = "error"
 
 
+class CapsuleReply(msgspec.Struct, kw_only=True):
+    """An answer on the paths of Capsule's services, also to a request that is refused."""
+
+    code: str
+    """A word, such as ``OK``."""
+    message: str
+    """For people."""
+
+
 class VersionReply(Reply, kw_only=True):
     """The answer of ``GET /sys/version``."""
 

@@ -117,7 +117,7 @@ def test_the_openapi_document_is_valid_and_has_every_endpoint(house: House):
     document = house.call("GET", "/openapi.json")
     validate(document)
     described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    assert described == {(each.method, each.path.replace("<", "{").replace(">", "}")) for each in ENDPOINTS}
+    assert described == {(each.method, wire_path(each.path)) for each in ENDPOINTS}
 
 
 def test_the_openapi_document_describes_ids_fields_and_both_encodings(house: House):

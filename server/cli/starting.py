@@ -1,0 +1,41 @@
+"""What `piecework server run` and its like do, once their options were read."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+from server.api.parts import Part
+from server.cli.options import Misuse, one_line_failures, opened_database, own_database
+from server.journal import open_journal
+from server.services import access
+from server.serving import serve
+from server.settings import Settings
+from server.startup import choose_port
+
+
+def run_part(part: Part, settings: Settings, log_format: str) -> None:
+    """Serve a part until SIGTERM or Ctrl-C. Raises Refusal when it cannot start here."""
+    open_journal(log_format)
+    with ExitStack() as held:
+        serve(_prepare(settings, held), log_format, part)
+
+
+def _prepare(settings: Settings, held: ExitStack) -> Settings:
+    """Make sure that the server can start here, and return the settings with the port that it will have.
+
+    What must stay as it is while the server runs is entered into ``held``. Raises Refusal when it cannot start.
+    """
+    with one_line_failures():
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held.enter_context(own_database(settings))
+        with opened_database(settings, owned=True) as database:
+            if not settings.is_loopback and not access.has_tokens(database):
+                raise Misuse(_no_token_line(settings))
+        return replace(settings, port=choose_port(settings.host, settings.port))
+
+
+def _no_token_line(settings: Settings) -> str:
+    place = f" --data {settings.data}" if settings.data != Settings.data else ""
+    return (
+        f"on {settings.host} anybody could use this server: make a token first, with"
+        f" piecework server token create NAME --scope admin{place}"
+    )
