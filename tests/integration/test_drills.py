@@ -4,6 +4,7 @@ from pathlib import Path
 
 import big_blob
 import idle_polls
+import mutants
 import pytest
 import server_kills
 
@@ -23,3 +24,8 @@ def test_a_blob_passes_through_server_and_agent_without_filling_their_memory(tmp
 def test_idle_polls_are_held_without_holding_up_others_nor_the_stop(tmp_path: Path):
     figures = idle_polls.drill(tmp_path, polls=100, requests=200)
     assert figures["polls held at once"] == 100
+
+
+def test_damaged_code_of_any_kind_ends_in_an_outcome_and_costs_no_process(tmp_path: Path):
+    figures = mutants.drill(tmp_path, modules=100, scripts=20)
+    assert figures["runs"] == 360
