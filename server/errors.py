@@ -83,7 +83,7 @@ class UploadBroken(ServerError):
 
 
 class BlobInUse(ServerError):
-    """A lambda or an unfinished job uses the blob."""
+    """A lambda, a module or an unfinished job uses the blob."""
 
     code = Code.BLOB_IN_USE
 

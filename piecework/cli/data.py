@@ -68,7 +68,7 @@ def show(remote: Remote, blob: Id) -> None:
 @click.argument("blobs", metavar="ID...", nargs=-1, required=True, type=ID)
 @remote_command
 def delete(remote: Remote, blobs: tuple[Id, ...]) -> None:
-    """Delete blobs; refused while a lambda or an unfinished job uses one."""
+    """Delete blobs; refused while a lambda, a module or an unfinished job uses one."""
     remote.apply_to_all(blobs, remote.client.delete_data, "deleted")
 
 

@@ -98,7 +98,7 @@ class BlobCalls(Calls):
     def delete_data(self, blob_id: AnyId) -> str:
         """Delete a blob and return what the server says.
 
-        Raises Conflict while a lambda or an unfinished job uses it, and NotFound.
+        Raises Conflict while a lambda, a module or an unfinished job uses it, and NotFound.
         """
         return self._steer(Request("DELETE", f"/data/{path_id(blob_id)}", repeatable=True))
 

@@ -42,7 +42,7 @@ class Code(IntEnum):
     UPLOAD_BROKEN = 603
     """The upload ended before its body was complete. Nothing was stored."""
     BLOB_IN_USE = 604
-    """A lambda or an unfinished job uses the blob."""
+    """A lambda, a module or an unfinished job uses the blob."""
 
     LAMBDA_NOT_FOUND = 701
     """No lambda has this id."""

@@ -67,7 +67,7 @@ def download(services: Services, id_: Id) -> Response:
 
 @endpoint("DELETE", "/data/<data>", scope="submit", reply=MessageReply)
 def delete(services: Services, id_: Id) -> MessageReply:
-    """Remove a blob that neither a lambda nor an unfinished job uses."""
+    """Remove a blob that no lambda, no module and no unfinished job uses."""
     services.data.delete(id_)
     return MessageReply(message=f"blob {id_} is deleted")
 

@@ -16,6 +16,7 @@ from flask import Flask, Response, current_app, request
 from piecework.protocol.bodies import JSON, MSGPACK, decode, encode
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Message
+from piecework.protocol.names import NAME_RULE, is_name
 from server.api.parts import Part
 from server.errors import BodyTooLarge, InvalidParameter
 from server.services import Services
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 View = Callable[..., Any]
-NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _PART = re.compile(r"<([^>]*)>")
 ViewT = TypeVar("ViewT", bound=View)
 
@@ -124,10 +124,8 @@ def read_id(name: str, text: str) -> Id:
 
 def read_name(name: str, text: str) -> str:
     """Read the name of a thing from a path. Raises InvalidParameter when nothing can be called so."""
-    if not NAME.fullmatch(text) or text in {".", ".."}:
-        raise InvalidParameter(
-            f"the {name} in the path is {text[:200]!r}: a name has 1 to 100 of the characters A-Z a-z 0-9 . _ -"
-        )
+    if not is_name(text):
+        raise InvalidParameter(f"the {name} in the path is {text[:200]!r}: {NAME_RULE}")
     return text
 
 

@@ -11,7 +11,8 @@ from piecework import __version__
 from piecework.protocol.bodies import BINARY, JSON, MSGPACK
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ErrorReply
-from server.api.endpoint import NAME, Endpoint, Query, endpoint, endpoints_of, read_id
+from piecework.protocol.names import NAME
+from server.api.endpoint import Endpoint, Query, endpoint, endpoints_of, read_id
 from server.api.fielddocs import field_docs
 from server.api.parts import WHOLE, Part, current_part
 from server.api.paths import PREFIX

@@ -93,11 +93,14 @@ class Data:
             return blobs.find_digests(connection, ids)
 
     def delete(self, id_: int) -> None:
-        """Remove a blob. Raises BlobNotFound, or BlobInUse while a lambda or an unfinished job needs it."""
+        """Remove a blob.
+
+        Raises BlobNotFound, or BlobInUse while a lambda, a module or an unfinished job needs it.
+        """
 
         def remove(connection: Connection) -> None:
             if blobs.is_used(connection, id_):
-                raise BlobInUse(f"blob {id_} is used by a lambda or by an unfinished job")
+                raise BlobInUse(f"blob {id_} is used by a lambda, a module or an unfinished job")
             if not blobs.delete_blob(connection, id_):
                 raise BlobNotFound
 

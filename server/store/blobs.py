@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, selec
 
 from server.store.records import Blob
 from server.store.statements import ByList, Statement
-from server.store.tables import blobs, jobs, lambdas
+from server.store.tables import blobs, jobs, lambdas, modules
 
 _insert = Statement(insert(blobs), "id", "sha256", "size", "content", "created_at")
 _columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at)
@@ -17,6 +17,7 @@ _used = Statement(
     select(
         or_(
             exists().where(lambdas.c.codex == bindparam("blob")),
+            exists().where(modules.c.blob_id == bindparam("blob")),
             exists().where(jobs.c.input_id == bindparam("blob"), jobs.c.finished_at.is_(None)),
         )
     ),
@@ -49,7 +50,7 @@ def find_digests(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[
 
 
 def is_used(connection: Connection, id_: int) -> bool:
-    """Tell whether a lambda or an unfinished job needs the blob."""
+    """Tell whether a lambda, a module or an unfinished job needs the blob."""
     return bool(_used.value(connection, id_))
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff, Grants, JobError, Limits, Usage
+from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState
 
 
@@ -21,6 +22,29 @@ class Blob(NamedTuple):
     content: bytes | None
     """The bytes, or None when they are in the blob store under their digest."""
     created_at: int
+
+
+class Module(NamedTuple):
+    """A blob that has a name and a tag in the registry."""
+
+    org: str
+    module: str
+    tag: str
+    blob_id: int
+    """Of a blob that no other module has."""
+    sha256: bytes
+    """32 bytes, of the blob."""
+    size: int
+    abi: str
+    """What inspection says that it is, such as ``wasi`` or ``capsule 4``."""
+    info: str
+    """What its author says."""
+    created_at: int
+
+    @property
+    def name(self) -> ModuleName:
+        """Its name with the digest: it means these bytes for ever."""
+        return ModuleName(self.org, self.module, self.tag, self.sha256.hex())
 
 
 class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):

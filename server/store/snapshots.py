@@ -39,10 +39,11 @@ def stored_digests(path: Path) -> list[bytes]:
 
 
 def forget_blobs(path: Path, digests: Iterable[bytes]) -> None:
-    """Remove the rows of blobs that were deleted while the copy was made."""
+    """Remove the rows of blobs that were deleted while the copy was made, and of modules that had them."""
     with closing(sqlite3.connect(path)) as database, database:
         rows = [(digest,) for digest in digests]
         database.executemany("DELETE FROM blobs WHERE content IS NULL AND sha256 = ?", rows)
+        database.execute("DELETE FROM modules WHERE blob_id NOT IN (SELECT id FROM blobs)")
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
