@@ -5,13 +5,14 @@ import inspect
 import pytest
 
 from piecework.protocol.messages import Backoff
+from piecework.serving import FILES_MAX
 from server.api.paging import DEFAULT_LIMIT
 from server.services.claims import LOOK_AHEAD
 from server.services.contracts import MARGIN_S
 from server.services.jobs import IDS_MAX
 from server.services.submission import ATTEMPTS_MAX, KEY_LENGTH, TAGS_MAX, TEXT_MAX_BYTES
 from server.services.workers import GONE_MS, TOUCH_MS
-from server.serving import CONNECTIONS_PER_WAITER, FILES_MAX, STOP_TIMEOUT_S
+from server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S
 from server.settings import Settings
 from server.store.connections import CONNECTIONS
 from worker_agent.executor import COMPILED_BYTES, Executor

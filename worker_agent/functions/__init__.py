@@ -1,0 +1,1 @@
+"""Functions over HTTP: serving one, and keeping replicas of many on this node."""
