@@ -1,0 +1,51 @@
+import socket
+
+import pytest
+
+from worker_agent.functions.deployments.ports import NoPortError, Ports
+
+
+@pytest.fixture
+def busy():
+    """A port where somebody listens, with none in use behind it."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_ports_count_up_and_skip_those_in_use(busy):
+    ports = Ports("127.0.0.1", busy)
+    first, second = ports.take(), ports.take()
+    assert busy < first < second
+
+
+def test_wish_is_fulfilled_when_the_port_is_free(busy):
+    ports = Ports("127.0.0.1", busy)
+    port = ports.take()
+    assert ports.take(port) != port
+    ports.give_back(port)
+    assert ports.take(port) == port
+    assert ports.take(busy) != busy
+
+
+def test_port_is_not_given_out_again_before_the_others():
+    ports = Ports("127.0.0.1", 20_000)
+    first = ports.take()
+    ports.give_back(first)
+    assert ports.take() > first
+
+
+def test_no_port_left_is_told(busy, monkeypatch):
+    monkeypatch.setattr("worker_agent.functions.deployments.ports.PORT_MAX", busy)
+    with pytest.raises(NoPortError, match=f"no port from {busy} to {busy}"):
+        Ports("127.0.0.1", busy).take()
+
+
+def test_behind_the_last_port_comes_the_first(monkeypatch):
+    monkeypatch.setattr("worker_agent.functions.deployments.ports.PORT_MAX", 20_011)
+    ports = Ports("127.0.0.1", 20_008)
+    taken = [ports.take() for _ in range(2)]
+    for port in taken:
+        ports.give_back(port)
+    assert {ports.take() for _ in range(3)} >= {taken[0]}

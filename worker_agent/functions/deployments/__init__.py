@@ -1,0 +1,1 @@
+"""Replicas on this node: started, watched, announced, stopped."""
