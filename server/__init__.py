@@ -33,7 +33,7 @@ def create_app(settings: Settings, clock: Clock = system_clock, part: Part = WHO
 
 def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     """Return an app that answers the requests of a part with these services."""
-    from server.api import contracts, data, docs, jobs, lambdas, system, workers  # noqa: F401, PLC0415  # they register
+    from server.api import contracts, data, docs, jobs, lambdas, memory, system, workers  # noqa: F401, PLC0415  # they register
 
     app = ControlServer(__name__, static_folder=None)
     app.extensions["piecework"] = services

@@ -136,5 +136,35 @@ class BadTransition(ServerError):
     code = Code.BAD_TRANSITION
 
 
+class FunctionNotFound(ServerError):
+    """No function has this name."""
+
+    code = Code.FUNCTION_NOT_FOUND
+
+
+class FunctionExists(ServerError):
+    """A function has this name already."""
+
+    code = Code.FUNCTION_EXISTS
+
+
+class RevisionNotFound(ServerError):
+    """The function has no revision of this name."""
+
+    code = Code.REVISION_NOT_FOUND
+
+
+class RevisionExists(ServerError):
+    """The function has a revision of this name already."""
+
+    code = Code.REVISION_EXISTS
+
+
+class UrlNotFound(ServerError):
+    """The revision has no such URL."""
+
+    code = Code.URL_NOT_FOUND
+
+
 class InvalidParameter(InvalidRequest):
     """An id in the path or a query parameter cannot be read."""

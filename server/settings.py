@@ -84,6 +84,16 @@ class Settings:
     """Largest module that the registry takes, bytes."""
     mutable_tags: bool = False
     """Whether an upload to the registry may replace a module under a tag that is taken."""
+    routes_file: str = ""
+    """YAML file with routes of functions, read at the start; empty for none."""
+    functions_open: bool = False
+    """Whether everybody may call functions, also without a token and from pages of other sites."""
+    calls_max: int = 512
+    """Calls of functions that one server passes on at once; more get 503."""
+    call_timeout_s: float = 300.0
+    """A call of a function fails when nothing of its answer comes for so long, seconds."""
+    call_body_max_bytes: int = 16 * 1024 * MIB
+    """Largest body of a call that is passed on, bytes."""
     inline_max_bytes: int = 32 * 1024
     """Blobs up to this size are kept in the database, larger ones in the blob store, bytes."""
     answer_inline_max_bytes: int = MIB

@@ -4,7 +4,7 @@ from enum import IntEnum, StrEnum
 
 
 class Code(IntEnum):
-    """What a reply says in ``code``. 6xx data, 7xx lambda, 8xx worker, 9xx job, below 100 general."""
+    """What a reply says in ``code``: 6xx data, 7xx lambda, 8xx worker, 9xx job, 11xx function, below 100 all."""
 
     OK = 0
     """Done."""
@@ -62,6 +62,17 @@ class Code(IntEnum):
     """Another job with other content has the same idempotency key."""
     BAD_TRANSITION = 904
     """The job cannot go from its state to the one asked for."""
+
+    FUNCTION_NOT_FOUND = 1101
+    """No function has this name."""
+    FUNCTION_EXISTS = 1102
+    """A function has this name already."""
+    REVISION_NOT_FOUND = 1103
+    """The function has no revision of this name."""
+    REVISION_EXISTS = 1104
+    """The function has a revision of this name already."""
+    URL_NOT_FOUND = 1105
+    """The revision has no such URL."""
 
     NO_JOB = 1299
     """Nothing to do for this worker now. Not an error."""

@@ -10,7 +10,7 @@ from piecework.protocol.bodies import BodyError, MessageError
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
 from server import errors
-from server.api.capsule import PAGE_NOT_FOUND, capsule_response, speaks_capsule
+from server.api.capsule import PAGE_NOT_FOUND, capsule_response, name_error, speaks_capsule
 from server.api.endpoint import message_response
 
 log = structlog.get_logger("server")
@@ -39,6 +39,11 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.LeaseLost: 409,
     errors.KeyConflict: 409,
     errors.BadTransition: 409,
+    errors.FunctionNotFound: 404,
+    errors.FunctionExists: 409,
+    errors.RevisionNotFound: 404,
+    errors.RevisionExists: 409,
+    errors.UrlNotFound: 404,
 }
 
 RETRY_AFTER_S = {429: 2, 503: 2}
@@ -55,7 +60,7 @@ def register_error_answers(app: Flask) -> None:
 
 def _answer(status: int, code: Code, message: str) -> Response:
     if speaks_capsule():
-        response = capsule_response(code.name, message, status)
+        response = capsule_response(name_error(code), message, status)
     else:
         response = message_response(ErrorReply(code=int(code), message=message), status)
     if status in RETRY_AFTER_S:

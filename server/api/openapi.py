@@ -47,6 +47,10 @@ OTHER_BODIES: dict[tuple[str, str], Document] = {
 """Bodies that are not messages."""
 OTHER_REPLIES: dict[tuple[str, str], Document] = {
     ("GET", "/data/<data>/blob"): {BINARY: {"schema": BINARY_SCHEMA}},
+    ("GET", "/memory/functions/list"): {JSON: {"schema": {"type": "object"}}},
+    ("GET", "/memory/functions/<string:function>/<string:revision>/urls"): {
+        JSON: {"schema": {"type": "array", "items": {"type": "string"}}}
+    },
     ("GET", "/metrics"): {"text/plain": {"schema": {"type": "string"}}},
     ("GET", "/openapi.json"): {JSON: {"schema": {"type": "object"}}},
     ("GET", "/docs"): {"text/html": {"schema": {"type": "string"}}},

@@ -34,6 +34,9 @@ WHOLE = Part("server")
 REGISTRY = Part("registry", ("registry",), home="registry")
 """Named and tagged modules, on Capsule's paths."""
 
+PROXY = Part("proxy", ("functions", "memory", "routes"))
+"""Routes to functions, on Capsule's paths."""
+
 
 def current_part() -> Part:
     """Return the part that the app is which answers this request."""

@@ -7,6 +7,7 @@ from piecework.cli.groups import LazyCommand
 COMMANDS = {
     "run": ("server.cli.run:run", "Run the control server."),
     "registry": ("server.cli.registry:registry", "Run a registry of wasm modules alone."),
+    "proxy": ("server.cli.proxy:proxy", "Run a reverse proxy for functions alone."),
     "migrate": ("server.cli.storage:migrate", "Bring the database to this program's schema."),
     "backup": ("server.cli.storage:backup", "Write all that the server stores into one file."),
     "restore": ("server.cli.storage:restore", "Fill a new data directory from a backup."),

@@ -68,6 +68,13 @@ def listen_options(port: int = Settings.port) -> Callable[[F], F]:
     return lambda command: host(number(command))
 
 
+routes_option = click.option(
+    "--config",
+    "routes_file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="YAML file with routes of functions, read at the start (PIECEWORK_ROUTES_FILE).",
+)
 log_option = click.option(
     "--log-format",
     type=click.Choice(FORMATS),

@@ -5,7 +5,7 @@ from typing import Any
 import rich_click as click
 
 from server.api.parts import WHOLE
-from server.cli.options import listen_options, load_settings, log_option, store_options
+from server.cli.options import listen_options, load_settings, log_option, routes_option, store_options
 from server.cli.starting import run_part
 from server.settings import MIB
 
@@ -13,6 +13,7 @@ from server.settings import MIB
 @click.command
 @listen_options()
 @store_options()
+@routes_option
 @click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Wall time of jobs that give none.")
 @click.option(
     "--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Memory of jobs that give none."

@@ -2,14 +2,18 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from server.api.parts import Part
 from server.cli.options import Misuse, one_line_failures, opened_database, own_database
+from server.errors import InvalidRequest
 from server.journal import open_journal
-from server.services import access
+from server.services import access, system_clock
+from server.services.functions import load_routes
 from server.serving import serve
 from server.settings import Settings
-from server.startup import choose_port
+from server.startup import CannotStart, choose_port
+from server.store.database import Database
 
 
 def run_part(part: Part, settings: Settings, log_format: str) -> None:
@@ -30,7 +34,20 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
         with opened_database(settings, owned=True) as database:
             if not settings.is_loopback and not access.has_tokens(database):
                 raise Misuse(_no_token_line(settings))
+            if settings.routes_file:
+                _load_routes(database, Path(settings.routes_file))
         return replace(settings, port=choose_port(settings.host, settings.port))
+
+
+def _load_routes(database: Database, path: Path) -> None:
+    from server.services.routefile import RouteFileError, read_route_file  # noqa: PLC0415  # few have such a file
+
+    try:
+        load_routes(database, read_route_file(path), system_clock())
+    except RouteFileError as error:
+        raise CannotStart(str(error)) from error
+    except InvalidRequest as error:
+        raise CannotStart(f"{path}: {error}") from error
 
 
 def _no_token_line(settings: Settings) -> str:

@@ -23,8 +23,9 @@ def token() -> None:
 def create(name: str, scope: str, data: Path | None, database_url: str | None) -> None:
     """Make a token and print its secret, once.
 
-    view: read. submit: add and cancel jobs, too. worker: an agent's part, and nothing else. operate: drain and
-    retire workers, too. admin: everything. As soon as a token was made, every request needs one.
+    view: read. invoke: call functions, and nothing else. submit: add and cancel jobs, too. worker: an agent's
+    part, and nothing else. operate: drain and retire workers, deploy and route functions, too. admin: everything.
+    As soon as a token was made, every request needs one.
     """
     with opened_database(load_settings(data=data, database_url=database_url)) as database:
         click.echo(access.create_token(database, name, scope, system_clock()))

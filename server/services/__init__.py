@@ -1,5 +1,6 @@
 """The use cases of the server, one transaction each, and the one place that puts them together."""
 
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -11,11 +12,15 @@ import structlog
 from server.blobs import DirectoryStore
 from server.errors import SchemaMismatch
 from server.services.access import Access
+from server.services.calls import Calls
 from server.services.contracts import Contracts
 from server.services.data import Data
+from server.services.functions import Functions
+from server.services.health import Health
 from server.services.jobs import Jobs
 from server.services.lambdas import Lambdas
 from server.services.outcomes import Outcomes
+from server.services.routing import Routing
 from server.services.submission import Submission
 from server.services.timekeeper import Chore, Timekeeper
 from server.services.updates import Updates
@@ -53,6 +58,10 @@ class Services:
     updates: Updates
     contracts: Contracts
     outcomes: Outcomes
+    routing: Routing
+    functions: Functions
+    health: Health
+    calls: Calls
     waiters: Waiters
     watch: JobWatch
     timekeeper: Timekeeper
@@ -93,6 +102,8 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     outcomes = Outcomes(database, data, lambdas, bell, clock, settings)
     jobs = Jobs(database, data, lambdas, bell, clock, settings)
     submission = Submission(database, data, lambdas, ids, bell, clock, settings)
+    health = Health(time.monotonic)
+    routing = Routing(database, clock, health.is_well, random.random)
     chores = [
         Chore("keep the server's number", 30, number.keep),
         Chore("sweep blobs", 3600, data.sweep),
@@ -111,6 +122,10 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
         updates=Updates(database, jobs, outcomes, bell, clock, settings),
         contracts=Contracts(database, outcomes, bell, clock, settings),
         outcomes=outcomes,
+        routing=routing,
+        functions=Functions(database, routing, clock),
+        health=health,
+        calls=Calls(time.monotonic),
         waiters=waiters,
         watch=watch,
         timekeeper=Timekeeper(database, bell, clock, settings, chores),

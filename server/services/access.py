@@ -16,16 +16,17 @@ from server.store.records import Token
 
 GRANTS: dict[str, frozenset[str]] = {
     "view": frozenset({"view"}),
-    "submit": frozenset({"view", "submit"}),
+    "invoke": frozenset({"invoke"}),
+    "submit": frozenset({"view", "submit", "invoke"}),
     "worker": frozenset({"worker"}),
-    "operate": frozenset({"view", "submit", "operate"}),
-    "admin": frozenset({"view", "submit", "worker", "operate", "admin"}),
+    "operate": frozenset({"view", "submit", "invoke", "operate"}),
+    "admin": frozenset({"view", "submit", "invoke", "worker", "operate", "admin"}),
 }
 """What a token of each scope may do.
 
-An endpoint names what it asks for: ``view`` to read, ``submit`` to add and cancel, ``worker`` to contract and
-finish, ``operate`` to drain and retire. It may name several, of which one is enough: an upload is for those
-who submit and for workers. So a node's token can do a worker's part and nothing else.
+An endpoint names what it asks for: ``view`` to read, ``invoke`` to call functions, ``submit`` to add and cancel,
+``worker`` to contract and finish, ``operate`` to drain and retire. It may name several, of which one is enough: an
+upload is for those who submit and for workers. So a node's token can do a worker's part and nothing else.
 """
 
 OPEN = "open"
@@ -36,7 +37,7 @@ SECRET_PREFIX = "pw_"  # noqa: S105  # it marks a leaked secret as ours, and is 
 REFRESH_MS = 1000
 """A new or revoked token counts after this time at the latest."""
 
-HOW_TO_GET_IN = "make one with: piecework server token create NAME --scope submit|worker|operate|view|admin"
+HOW_TO_GET_IN = "make one with: piecework server token create NAME --scope submit|invoke|worker|operate|view|admin"
 
 
 class Headers(Protocol):

@@ -19,7 +19,7 @@ class Function(NamedTuple):
     name: str
     default_revision: str | None
     """The revision that ``default`` stands for; None: one of that name, or the split."""
-    split: dict[str, float] | None
+    split: dict[str, int] | None
     """Weights by revision, among which calls of ``default`` are divided."""
     created_at: int
 
@@ -133,9 +133,7 @@ def list_functions(connection: Connection) -> list[Function]:
     return [_to_function(row) for row in _functions.rows(connection)]
 
 
-def set_default(
-    connection: Connection, name: str, revision: str | None, split: Mapping[str, float] | None
-) -> bool:
+def set_default(connection: Connection, name: str, revision: str | None, split: Mapping[str, int] | None) -> bool:
     """Say what ``default`` stands for. Returns False when there is no such function."""
     return _set_default.run(connection, name, revision, to_json(split)) == 1
 
@@ -210,5 +208,5 @@ def list_running_replicas(connection: Connection, seen_since: int) -> list[Repli
 
 def _to_function(row: Row) -> Function:
     name, default_revision, split, created_at = row
-    weights = msgspec.json.decode(split, type=dict[str, float]) if split else None
+    weights = msgspec.json.decode(split, type=dict[str, int]) if split else None
     return Function(name, default_revision, weights, created_at)

@@ -66,6 +66,7 @@ from piecework.protocol.messages.lambdas import (
     Limits,
 )
 from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, Outcome, OutcomeAck, Usage
+from piecework.protocol.messages.routes import RevisionAdd, RevisionRemove, RevisionUrl, RouteRegister, RouteRemove
 from piecework.protocol.messages.workers import (
     WorkerInfo,
     WorkerList,
@@ -127,7 +128,12 @@ __all__ = [
     "ReplicaReport",
     "ReplicaState",
     "Reply",
+    "RevisionAdd",
     "RevisionInfo",
+    "RevisionRemove",
+    "RevisionUrl",
+    "RouteRegister",
+    "RouteRemove",
     "RuntimeStats",
     "RuntimeStatsReply",
     "SplitPut",

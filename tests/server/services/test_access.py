@@ -101,17 +101,18 @@ def test_a_wrong_secret_is_refused(database: Database, headers: dict[str, str]):
 
 MAY = {
     "view": {"view"},
-    "submit": {"view", "submit"},
+    "invoke": {"invoke"},
+    "submit": {"view", "submit", "invoke"},
     "worker": {"worker"},
-    "operate": {"view", "submit", "operate"},
-    "admin": {"view", "submit", "worker", "operate"},
+    "operate": {"view", "submit", "invoke", "operate"},
+    "admin": {"view", "submit", "invoke", "worker", "operate"},
 }
 
 
 @pytest.mark.parametrize("scope", GRANTS)
 def test_a_scope_covers_what_the_table_says_and_no_more(database: Database, scope: str):
     guard, headers = _access(database), _bearer(access.create_token(database, "t", scope, 1))
-    for wanted in ("view", "submit", "worker", "operate"):
+    for wanted in ("view", "invoke", "submit", "worker", "operate"):
         if wanted in MAY[scope]:
             guard.check(wanted, headers)
         else:
@@ -184,7 +185,7 @@ def test_an_unusable_name_is_refused(database: Database, name: str):
 
 
 def test_an_unknown_scope_is_refused(database: Database):
-    with pytest.raises(InvalidRequest, match="the scopes are view, submit, worker, operate, admin"):
+    with pytest.raises(InvalidRequest, match="the scopes are view, invoke, submit, worker, operate, admin"):
         access.create_token(database, "alice", "root", 1)
 
 

@@ -53,11 +53,11 @@ def test_a_function_that_many_make_at_once_is_one(database: Database):
 
 def test_what_default_stands_for_is_kept(database: Database):
     database.write(lambda c: [functions.add_function(c, name, NOW) for name in ("hola", "hey")])
-    assert database.write(lambda c: functions.set_default(c, "hola", "blue", {"blue": 0.9, "green": 0.1}))
+    assert database.write(lambda c: functions.set_default(c, "hola", "blue", {"blue": 9, "green": 1}))
     assert not database.write(lambda c: functions.set_default(c, "nobody", "blue", None))
     with database.read() as connection:
         hey, hola = functions.list_functions(connection)
-    assert (hola.default_revision, hola.split) == ("blue", {"blue": 0.9, "green": 0.1})
+    assert (hola.default_revision, hola.split) == ("blue", {"blue": 9, "green": 1})
     assert (hey.default_revision, hey.split) == (None, None)
 
 

@@ -1,0 +1,101 @@
+"""The API of Capsule's reverse proxy: ``/memory/functions``. What it is told is stored, whatever its name says."""
+
+from flask import Response
+
+from piecework.protocol.messages import (
+    CapsuleReply,
+    RevisionAdd,
+    RevisionRemove,
+    RevisionUrl,
+    RouteRegister,
+    RouteRemove,
+)
+from server.api.capsule import capsule_response
+from server.api.endpoint import endpoint, message_response
+from server.services import Services
+
+READERS = ("view", "worker")
+CHANGERS = ("operate", "worker")
+"""Workers, too: they register what they serve."""
+
+
+@endpoint("GET", "/memory/functions/list", scope=READERS)
+def list_all(services: Services) -> Response:
+    """Give the URLs of every revision of every function, replicas too: `{"function": {"revision": ["URL"]}}`."""
+    return message_response({name: each.urls() for name, each in services.routing.table().items()})
+
+
+@endpoint("POST", "/memory/functions/registration", scope=CHANGERS, body=RouteRegister, reply=CapsuleReply)
+def register(services: Services, body: RouteRegister) -> Response:
+    """Register a function with a revision at a URL."""
+    services.functions.register(body.function, body.revision, body.url)
+    return _accepted("Function created")
+
+
+@endpoint("DELETE", "/memory/functions/registration", scope=CHANGERS, body=RouteRemove, reply=CapsuleReply)
+def remove(services: Services, body: RouteRemove) -> Response:
+    """Remove a function and all that serves it."""
+    services.functions.remove(body.function)
+    return _accepted("Function removed")
+
+
+@endpoint(
+    "POST",
+    "/memory/functions/<string:function>/revision",
+    scope=CHANGERS,
+    body=RevisionAdd,
+    reply=CapsuleReply,
+)
+def add_revision(services: Services, function: str, body: RevisionAdd) -> Response:
+    """Add a revision at a URL to a function."""
+    services.functions.add_revision(function, body.revision, body.url)
+    return _accepted("Revision added to the function")
+
+
+@endpoint(
+    "DELETE",
+    "/memory/functions/<string:function>/revision",
+    scope=CHANGERS,
+    body=RevisionRemove,
+    reply=CapsuleReply,
+)
+def remove_revision(services: Services, function: str, body: RevisionRemove) -> Response:
+    """Remove a revision and all that serves it; `default`, where it stands for another: only that."""
+    services.functions.remove_revision(function, body.revision)
+    return _accepted("Revision removed from the function")
+
+
+@endpoint(
+    "POST",
+    "/memory/functions/<string:function>/<string:revision>/url",
+    scope=CHANGERS,
+    body=RevisionUrl,
+    reply=CapsuleReply,
+)
+def add_url(services: Services, function: str, revision: str, body: RevisionUrl) -> Response:
+    """Add a URL to a revision. Safe to repeat."""
+    services.functions.add_url(function, revision, body.url)
+    return _accepted("URL added to the revision")
+
+
+@endpoint(
+    "DELETE",
+    "/memory/functions/<string:function>/<string:revision>/url",
+    scope=CHANGERS,
+    body=RevisionUrl,
+    reply=CapsuleReply,
+)
+def remove_url(services: Services, function: str, revision: str, body: RevisionUrl) -> Response:
+    """Remove a URL from a revision."""
+    services.functions.remove_url(function, revision, body.url)
+    return _accepted("URL removed from the revision")
+
+
+@endpoint("GET", "/memory/functions/<string:function>/<string:revision>/urls", scope=READERS)
+def list_urls(services: Services, function: str, revision: str) -> Response:
+    """Give the URLs of a revision."""
+    return message_response(services.functions.urls(function, revision))
+
+
+def _accepted(message: str) -> Response:
+    return capsule_response("OK", message, 202)

@@ -1,0 +1,24 @@
+"""`piecework server proxy`."""
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from server.api.parts import PROXY
+from server.cli.options import listen_options, load_settings, log_option, routes_option, store_options
+from server.cli.starting import run_part
+
+PORT, DATA = 8888, Path("piecework-proxy")
+
+
+@click.command
+@listen_options(PORT)
+@store_options(DATA)
+@routes_option
+@click.option("--open", "functions_open", is_flag=True, help="Let everybody call functions, also without a token.")
+@log_option
+def proxy(log_format: str, functions_open: bool, **given: Any) -> None:
+    """Run a reverse proxy for functions alone, on Capsule's paths, until SIGTERM or Ctrl-C."""
+    settings = load_settings({"port": PORT, "data": DATA}, functions_open=functions_open or None, **given)
+    run_part(PROXY, settings, log_format)

@@ -1,0 +1,101 @@
+"""Whose turn it is: revisions by weight, URLs in turn, and what is left out."""
+
+import itertools
+from collections import Counter
+
+import pytest
+from house import House
+from hypothesis import given, strategies as st
+
+from server.errors import FunctionNotFound, RevisionNotFound
+from server.services.routing import FunctionRoutes, RevisionRoutes, Routing, Target, _Spread
+from server.store import functions
+
+
+def revision(name: str, *urls: str, lambda_id: int | None = None) -> RevisionRoutes:
+    return RevisionRoutes("hola", name, lambda_id, tuple(map(Target, urls)))
+
+
+def function(*revisions: RevisionRoutes, alias: str | None = None, **split: int) -> FunctionRoutes:
+    return FunctionRoutes("hola", alias, split or None, {each.name: each for each in revisions})
+
+
+@pytest.fixture
+def routing() -> Routing:
+    return Routing(None, lambda: 0, lambda url: "sick" not in url, lambda: 0.3)  # type: ignore[arg-type]
+
+
+BLUE, GREEN = revision("blue", "http://b"), revision("green", "http://g")
+
+
+def test_calls_are_split_by_weight_in_ten_thousand_calls_up_to_a_few(routing: Routing):
+    split = function(BLUE, GREEN, blue=90, green=10)
+    counts = Counter(routing.choose(split).name for _ in range(10_000))
+    assert abs(counts["green"] - 1000) <= 3
+    assert counts.total() == 10_000
+
+
+def test_the_rarer_revision_comes_evenly_and_not_in_runs(routing: Routing):
+    split = function(BLUE, GREEN, blue=9, green=1)
+    places = [n for n in range(1000) if routing.choose(split).name == "green"]
+    assert max(b - a for a, b in itertools.pairwise(places)) <= 14
+
+
+@given(st.lists(st.integers(1, 1_000_000), min_size=2, max_size=6), st.floats(0, 1, exclude_max=True))
+def test_shares_are_right_whatever_the_weights_and_the_start(weights: list[int], start: float):
+    spread, picks = _Spread(start), 2000
+    counts = Counter(spread.pick(weights) for _ in range(picks))
+    for index, weight in enumerate(weights):
+        assert abs(counts[index] - picks * weight / sum(weights)) <= 8
+
+
+def test_a_revision_that_nothing_serves_has_no_turn(routing: Routing):
+    split = function(BLUE, revision("green"), blue=1, green=99)
+    assert {routing.choose(split).name for _ in range(50)} == {"blue"}
+    only = function(revision("green"), green=1)
+    assert routing.choose(only).name == "green"
+    asleep = function(BLUE, revision("green", lambda_id=7), blue=1, green=1)
+    assert {routing.choose(asleep).name for _ in range(50)} == {"blue", "green"}
+
+
+def test_default_is_the_split_then_the_alias_then_a_revision_of_that_name(routing: Routing):
+    named = revision("default", "http://d")
+    assert routing.choose(function(BLUE, named, alias="blue")).name == "blue"
+    assert routing.choose(function(BLUE, named)).name == "default"
+    assert routing.choose(function(BLUE, GREEN, alias="blue", green=1)).name == "green"
+
+
+@pytest.mark.parametrize("alias", [None, "red"])
+def test_without_what_default_stands_for_there_is_no_such_revision(routing: Routing, alias: str | None):
+    with pytest.raises(RevisionNotFound, match="no revision default"):
+        routing.choose(function(BLUE, alias=alias))
+    with pytest.raises(RevisionNotFound, match="no revision red"):
+        routing.choose(function(BLUE), "red")
+
+
+def test_urls_take_turns(routing: Routing):
+    three = revision("blue", "http://1", "http://2", "http://3")
+    orders = [[target.url[-1] for target in routing.order(three)] for _ in range(4)]
+    assert orders == [["1", "2", "3"], ["2", "3", "1"], ["3", "1", "2"], ["1", "2", "3"]]
+
+
+def test_urls_that_failed_lately_are_left_out_unless_all_did(routing: Routing):
+    mixed = revision("blue", "http://1", "http://sick", "http://3")
+    assert {target.url for _ in range(4) for target in routing.order(mixed)} == {"http://1", "http://3"}
+    all_sick = revision("blue", "http://sick/1", "http://sick/2")
+    assert len(routing.order(all_sick)) == 2
+
+
+def test_what_changes_here_counts_at_once_and_what_others_change_within_a_second(house: House):
+    services = house.services
+    services.functions.register("hola", "blue", "http://b")
+    assert services.routing.get_function("hola").urls() == {"blue": ["http://b"]}
+    services.database.write(lambda c: functions.set_default(c, "hola", "blue", None))  # as another server does
+    assert "default" not in services.routing.get_function("hola").urls()
+    house.clock.forward(1)
+    assert services.routing.get_function("hola").urls()["default"] == ["http://b"]
+
+
+def test_an_unknown_function_is_told(house: House):
+    with pytest.raises(FunctionNotFound, match="there is no function hola"):
+        house.services.routing.get_function("hola")
