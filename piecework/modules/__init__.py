@@ -3,10 +3,18 @@
 The server looks when a lambda is made, from the bytes; an agent looks before it runs one. Both ask the same rules.
 """
 
-from piecework.modules.binary import MAGIC, ModuleError, ModuleFacts, inspect_component, inspect_module
+from piecework.modules.binary import (
+    MAGIC,
+    Binary,
+    ModuleError,
+    ModuleFacts,
+    inspect_component,
+    inspect_module,
+)
 from piecework.modules.inspection import (
     CHECKS,
     COMPONENT,
+    LOOK_BYTES,
     Inspection,
     describe_bytes,
     inspect_code,
@@ -18,6 +26,7 @@ __all__ = [
     "CHECKED",
     "CHECKS",
     "COMPONENT",
+    "Binary",
     "Inspection",
     "ModuleError",
     "ModuleFacts",
@@ -34,7 +43,7 @@ NAMED = 10
 """So many exports stand in a message."""
 
 
-def check_code(runtime: str, code: bytes) -> None:
+def check_code(runtime: str, code: Binary) -> None:
     """Raise ModuleError for code that the runtime of this name cannot run. Of other runtimes nothing is known.
 
     With ``default`` code that is no wasm binary passes: other agents may know what to do with it.
@@ -45,7 +54,8 @@ def check_code(runtime: str, code: bytes) -> None:
         if runtime == DEFAULT:
             return
         raise ModuleError(
-            f"this is {describe_bytes(code)}, not a wasm binary: it does not start with the bytes 00 61 73 6d"
+            f"this is {describe_bytes(code[:LOOK_BYTES])}, not a wasm binary: "
+            "it does not start with the bytes 00 61 73 6d"
         )
     if runtime == DEFAULT:
         _check_any(code)
@@ -53,7 +63,7 @@ def check_code(runtime: str, code: bytes) -> None:
         CHECKS[runtime](inspect_component(code) if runtime == COMPONENT else inspect_module(code))
 
 
-def _check_any(code: bytes) -> None:
+def _check_any(code: Binary) -> None:
     component, facts = read_facts(code)
     runtime = recognise(facts, component=component) or (COMPONENT if component else None)
     if runtime is None:

@@ -3,8 +3,9 @@
 Sources: WebAssembly core specification 3.0, chapter 5 (binary format), and ``Binary.md`` of the component model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from mmap import mmap
 
 MAGIC = b"\0asm"
 CORE_VERSION = b"\x01\0\0\0"
@@ -21,11 +22,24 @@ _SORTS = ("core", "function", "value", "type", "component", "instance")
 _LONG_REFERENCES = {0x63, 0x64}
 """References whose heap type follows."""
 ENTRIES_MAX = 1_000_000
-"""In one section: wasmtime takes no more types, functions, imports or exports either."""
+"""In one section: wasmtime takes no more types or functions either."""
+NAMES_MAX = 50_000
+"""Imports and exports: the large ones among real modules have some thousands."""
+SECTIONS_MAX = 10_000
+SECTION_BYTES_MAX = 8 * 1024 * 1024
+"""Of those sections that are read: one with the types of 50,000 functions has 1 MB."""
+MESSAGE_LENGTH = 1000
+
+Binary = bytes | mmap
+"""A wasm binary, in memory or in a file."""
 
 
 class ModuleError(ValueError):
     """The bytes are not a wasm module that can run; the message says why."""
+
+    def __init__(self, message: str) -> None:
+        """Cut the message off where names that stand in it are very long."""
+        super().__init__(message if len(message) <= MESSAGE_LENGTH else f"{message[:MESSAGE_LENGTH]} ...")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +62,7 @@ class ModuleFacts:
 class _Reader:
     """Walks over the bytes. Running off the end is a ModuleError."""
 
-    def __init__(self, data: bytes, at: int, end: int) -> None:
+    def __init__(self, data: Binary, at: int, end: int) -> None:
         self._data = data
         self.at = at
         self._end = end
@@ -69,10 +83,10 @@ class _Reader:
             if shift > 63:
                 raise ModuleError("the module is damaged: a number in it does not end")
 
-    def count(self) -> int:
+    def count(self, most: int = ENTRIES_MAX) -> int:
         number = self.number()
-        if number > ENTRIES_MAX:
-            raise ModuleError(f"the module lists {number} entries in one section, more than {ENTRIES_MAX}")
+        if number > most:
+            raise ModuleError(f"the module lists {number} entries in one section, more than {most}")
         return number
 
     def name(self) -> str:
@@ -95,34 +109,36 @@ class _Reader:
             raise ModuleError("the module is cut off or damaged: it ends inside a section")
 
 
-def inspect_module(data: bytes) -> ModuleFacts:
+def inspect_module(data: Binary) -> ModuleFacts:
     """Return what a core module imports and exports. Raises ModuleError when it is not one."""
     if is_component(data[:HEADER_BYTES]):
         raise ModuleError("this is a wasm component, not a core module: it needs the runtime 'component'")
     survey = _Survey()
-    for section, reader in _read_sections(data):
+    for section, reader in _read_sections(data, tuple(survey.readers)):
         survey.read_section(section, reader)
     return ModuleFacts(survey.imports, survey.exports, survey.memory)
 
 
-def inspect_component(data: bytes) -> ModuleFacts:
+def inspect_component(data: Binary) -> ModuleFacts:
     """Return what a component imports and exports. Raises ModuleError when it is not one."""
     if not is_component(data[:HEADER_BYTES]):
         raise ModuleError("this is a core module, not a wasm component: it needs another runtime, such as 'wasi'")
     imports: dict[tuple[str, str], str] = {}
     exports: dict[str, str] = {}
-    for section, reader in _read_sections(data):
-        if section == _COMPONENT_IMPORTS:
-            for _ in range(reader.count()):
-                name = reader.external_name()
+    left = NAMES_MAX
+    for section, reader in _read_sections(data, {_COMPONENT_IMPORTS, _COMPONENT_EXPORTS}):
+        # There may be any number of either section.
+        count = reader.count(left)
+        left -= count
+        for _ in range(count):
+            name = reader.external_name()
+            if section == _COMPONENT_IMPORTS:
                 imports[name, ""] = _read_description(reader)
-        elif section == _COMPONENT_EXPORTS:
-            for _ in range(reader.count()):
-                name = reader.external_name()
-                exports[name] = _read_sort(reader)
-                reader.number()
-                if reader.byte():
-                    _read_description(reader)
+                continue
+            exports[name] = _read_sort(reader)
+            reader.number()
+            if reader.byte():
+                _read_description(reader)
     return ModuleFacts(imports, exports)
 
 
@@ -138,14 +154,23 @@ def is_component(start: bytes) -> bool:
     return start[4:] == COMPONENT_LAYER
 
 
-def _read_sections(data: bytes) -> Iterator[tuple[int, _Reader]]:
-    """Yield the number of each section and a reader of what is in it."""
-    reader = _Reader(data, 8, len(data))
+def _read_sections(data: Binary, wanted: Container[int]) -> Iterator[tuple[int, _Reader]]:
+    """Yield the number of each section that is wanted and a reader of what is in it."""
+    reader = _Reader(data, HEADER_BYTES, len(data))
+    count = 0
     while reader.at < len(data):
+        count += 1
+        if count > SECTIONS_MAX:
+            raise ModuleError(f"the module has more than {SECTIONS_MAX} sections")
         section, size = reader.byte(), reader.number()
         start = reader.at
         reader.skip(size)
-        yield section, _Reader(data, start, start + size)
+        if section in wanted:
+            if size > SECTION_BYTES_MAX:
+                raise ModuleError(
+                    f"section {section} of the module has {size} bytes, more than {SECTION_BYTES_MAX}"
+                )
+            yield section, _Reader(data, start, start + size)
 
 
 class _Survey:
@@ -155,22 +180,25 @@ class _Survey:
         self.imports: dict[tuple[str, str], str] = {}
         self.exports: dict[str, str] = {}
         self.memory: tuple[int, int | None] | None = None
+        self.readers = {
+            1: (self._read_types, ENTRIES_MAX),
+            2: (self._read_import, NAMES_MAX),
+            3: (self._read_function, ENTRIES_MAX),
+            5: (self._read_memory, ENTRIES_MAX),
+            7: (self._read_export, NAMES_MAX),
+        }
+        """How an entry is read of those sections that matter, and how many there may be."""
         self._types: list[str] = []
         self._functions: list[str] = []
         """Their types: first of those that are imported."""
 
     def read_section(self, section: int, reader: _Reader) -> None:
-        """Take in a section, if it is one of those that matter."""
-        read = {
-            1: self._read_types,
-            2: self._read_import,
-            3: self._read_function,
-            5: self._read_memory,
-            7: self._read_export,
-        }.get(section)
-        if read is not None:
-            for _ in range(reader.count()):
-                read(reader)
+        """Take in one of the sections that matter. No module has one twice."""
+        if section not in self.readers:
+            raise ModuleError(f"the module is damaged: it has section {section} twice")
+        read, most = self.readers.pop(section)
+        for _ in range(reader.count(most)):
+            read(reader)
 
     def _read_types(self, reader: _Reader) -> None:
         form = reader.byte()
@@ -212,6 +240,8 @@ class _Survey:
         self._functions.append(_get(self._types, reader.number(), "type"))
 
     def _read_memory(self, reader: _Reader) -> None:
+        if self.memory is not None:
+            raise ModuleError("the module has more than one memory, which no runtime takes")
         has_most = reader.byte() & 1
         self.memory = reader.number(), reader.number() if has_most else None
 

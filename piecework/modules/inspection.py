@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from piecework.modules.binary import (
     HEADER_BYTES,
     MAGIC,
+    Binary,
     ModuleError,
     ModuleFacts,
     inspect_component,
@@ -65,7 +66,8 @@ _TEXTS = (
     ),
     *((start, "a text, perhaps JSON") for start in (b"{", b"[")),
 )
-_LOOK_BYTES = 4096
+LOOK_BYTES = 4096
+"""So many tell what code is that is no wasm binary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ def inspect_code(code: bytes) -> Inspection:
     )
 
 
-def read_facts(code: bytes) -> tuple[bool, ModuleFacts]:
+def read_facts(code: Binary) -> tuple[bool, ModuleFacts]:
     """Return whether a wasm binary is a component, and what it imports and exports. Raises ModuleError."""
     component = is_component(code[:HEADER_BYTES])
     return component, inspect_component(code) if component else inspect_module(code)
@@ -147,11 +149,11 @@ def describe_bytes(code: bytes) -> str:
     for start, words in _STARTS:
         if code.startswith(start):
             return words
-    text = code[:_LOOK_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = code[:LOOK_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"#!"):
         return f"a script for {text.splitlines()[0][2:].decode(errors='replace').strip()[:80]}"
     found = next((words for start, words in _TEXTS if text[:100].lower().startswith(start)), None)
-    return found or ("a text, perhaps a script" if _is_text(code[:_LOOK_BYTES]) else "bytes of no known kind")
+    return found or ("a text, perhaps a script" if _is_text(code[:LOOK_BYTES]) else "bytes of no known kind")
 
 
 def _is_text(start: bytes) -> bool:

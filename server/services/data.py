@@ -1,7 +1,9 @@
 """Blobs: taking bytes in, giving them out."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import structlog
@@ -86,6 +88,16 @@ class Data:
             return None
         source = self.open(blob)
         return source if isinstance(source, bytes) else source.read_bytes()
+
+    @contextmanager
+    def viewing(self, blob: Blob) -> Iterator[bytes | mmap]:
+        """Let the block look at a blob's bytes without having them all in memory. Raises OSError."""
+        source = self.open(blob)
+        if isinstance(source, bytes) or not blob.size:
+            yield source if isinstance(source, bytes) else b""
+            return
+        with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+            yield view
 
     def find_digests(self, ids: Iterable[int]) -> dict[int, tuple[bytes, int]]:
         """Return (SHA-256, size) of those of the blobs that exist, by id."""

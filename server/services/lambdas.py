@@ -72,7 +72,8 @@ class Lambdas:
         if blob.size > CODEX_MAX_BYTES:
             raise ModuleInvalid(f"the codex has {blob.size} bytes; a module has at most {CODEX_MAX_BYTES}")
         try:
-            check_code(runtime, self._data.read(blob, CODEX_MAX_BYTES) or b"")
+            with self._data.viewing(blob) as code:
+                check_code(runtime, code)
         except ModuleError as error:
             raise ModuleInvalid(f"codex {new.codex} cannot run under {new.runtime}: {error}") from error
 

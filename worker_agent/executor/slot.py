@@ -31,6 +31,8 @@ QUICK_S = 0.05
 AHEAD_S = 0.005
 """A quick process has about so much work at hand, so that it does not wait for the next task."""
 MAX_RESTART_DELAY_S = 30.0
+OUT_OF_MEMORY = ("memory allocation of", "out-of-memory")
+"""The last words of native code that got no more memory."""
 
 
 @dataclass(slots=True)
@@ -267,10 +269,7 @@ class Slot:
             self._drop_process()
         else:
             task = self._find_culprit()
-            doing = "loading the module" if task.loading else "running the guest"
-            message = f"the process ended while {doing}: {end}"
-            result = task.cancel(now) if task.halted else task.fail(ErrorKind.TRAP, message, now, trace=words)
-            self._lose(task, result, now)
+            self._lose(task, _explain_end(task, end, words, now), now)
 
     def _find_culprit(self) -> Assignment:
         """Return the task that the process worked on. It may have ended others before, and not said so."""
@@ -307,3 +306,15 @@ class Slot:
         self._failed_starts += 1
         self._start_at = now + min(MAX_RESTART_DELAY_S, 0.1 * 2**self._failed_starts)
         self._news.failed_starts.append((reason, self._failed_starts))
+
+
+def _explain_end(task: Assignment, end: str, words: str, now: float) -> Result:
+    """Return the result of a task whose process ended, saying these last words."""
+    if task.halted:
+        return task.cancel(now)
+    if task.loading and any(said in words for said in OUT_OF_MEMORY):
+        # It would be the same anywhere: nobody need try again.
+        message = "the module takes more memory to compile than a node has for that"
+        return task.fail(ErrorKind.LOAD, message, now, trace=words)
+    doing = "loading the module" if task.loading else "running the guest"
+    return task.fail(ErrorKind.TRAP, f"the process ended while {doing}: {end}", now, trace=words)

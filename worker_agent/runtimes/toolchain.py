@@ -11,9 +11,10 @@ import wasmtime
 from wasmtime.component import Component
 
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
-from piecework.modules.binary import HEADER_BYTES, is_component
+from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
 from worker_agent.runtimes.base import Build, Code, LoadError
 from worker_agent.runtimes.compiled import CompiledStore
+from worker_agent.runtimes.headroom import bounding_growth
 from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
 from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
 
@@ -27,7 +28,9 @@ _KINDS = {
 }
 """How ``ModuleFacts`` has types."""
 
-ENGINE_REVISION = 1
+COMPILE_BYTES = 2 * 1024**3
+"""Memory for compiling one module: CPython, with 26 MB one of the largest, takes 0.4 GB on two cores."""
+ENGINE_REVISION = 2
 """Raised whenever the settings in ``_configure`` change: machine code compiled before does not fit them."""
 
 
@@ -106,11 +109,13 @@ class Toolchain:
 
 def _compile(kind: type[_Code], engine: wasmtime.Engine, code: Code) -> bytes:
     data = code.read()
+    what, inspect = ("module", inspect_module) if kind is wasmtime.Module else ("component", inspect_component)
     try:
-        with kind(engine, data) as compiled:
+        # For its caps: wasmtime would list a million exports.
+        inspect(data)
+        with bounding_growth(COMPILE_BYTES), kind(engine, data) as compiled:
             return bytes(compiled.serialize())
-    except wasmtime.WasmtimeError as error:
-        what = "module" if kind is wasmtime.Module else "component"
+    except (ModuleError, wasmtime.WasmtimeError) as error:
         raise LoadError(f"the {what} is not valid: {' '.join(str(error).split())}") from error
 
 
@@ -168,6 +173,8 @@ def _configure(build: Build) -> wasmtime.Config:
     config.wasm_exceptions = True
     # The memory limit holds for each memory of a store: one memory, one limit.
     config.wasm_multi_memory = False
+    # It would hold for no memory that is shared; and whoever waits in one hears of no stop.
+    config.wasm_threads = False
     if build.deterministic:
         config.cranelift_nan_canonicalization = True
         config.wasm_relaxed_simd_deterministic = True

@@ -1,10 +1,12 @@
 """What modules must have for each runtime, seen from their bytes, and as an agent sees them."""
 
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import pytest
 import wasmtime
 from hypothesis import given, strategies as st
+from mutations import encode_number, join_sections
 
 from piecework.modules import ModuleError, check_code, inspect_component, inspect_module
 from piecework.modules.capsule import find_generation
@@ -169,3 +171,47 @@ def test_damaged_component_is_never_more_than_an_error(place, byte):
     code = bytearray(build_component(COMPONENT))
     code[8 + place % (len(code) - 8)] = byte
     assert is_read_or_refused(inspect_component, bytes(code))
+
+
+def join(*sections):
+    return join_sections(list(sections), b"\0asm\x01\0\0\0")
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (join((7, encode_number(50_001))), "50001 entries in one section, more than 50000"),
+        (join((2, encode_number(50_001))), "50001 entries in one section, more than 50000"),
+        (join((3, encode_number(1_000_001))), "1000001 entries in one section, more than 1000000"),
+        (join((1, b"\0"), (0, b""), (1, b"\0")), "section 1 twice"),
+        (join((5, b"\2\0\0\0\0")), "more than one memory"),
+        (join(*[(0, b"")] * 10_001), "more than 10000 sections"),
+        (join((3, b"\0" * (8 * 1024 * 1024 + 1))), "section 3 of the module has 8388609 bytes"),
+    ],
+)
+def test_what_would_take_long_to_read_is_not_read(code, hint):
+    with pytest.raises(ModuleError, match=hint):
+        inspect_module(code)
+
+
+def test_component_lists_no_more_names_in_many_sections_than_in_one():
+    name = b"\0\1a\1\0\0"
+    sections = [(11, encode_number(30_000) + name * 30_000)] * 2
+    with pytest.raises(ModuleError, match="30000 entries in one section, more than 20000"):
+        inspect_component(join_sections(sections, b"\0asm\x0d\0\1\0"))
+
+
+def test_message_about_a_name_without_end_is_short():
+    with pytest.raises(ModuleError) as caught:
+        check_code("wasi", build(f'(import "env" "{"x" * 90_000}" (func))'))
+    assert len(str(caught.value)) < 1100
+
+
+def test_file_is_read_as_bytes_are(tmp_path):
+    path = tmp_path / "code"
+    path.write_bytes((SAMPLES / "capsule_g3.wasm").read_bytes())
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+        check_code("default", view)
+        assert inspect_module(view) == inspect_module(path.read_bytes())
+        with pytest.raises(ModuleError, match="runtime wasi does not have"):
+            check_code("wasi", view)

@@ -115,6 +115,26 @@ def test_code_that_can_never_run_is_refused_when_the_lambda_is_created(house: Ho
     assert says in reply["message"]
 
 
+def test_code_that_is_kept_in_a_file_is_looked_at_there(house: House):
+    sound = b"\0asm\x01\0\0\0" + b"\0\x80\x80\x80\x01" + b"\0" * 2_097_152
+    blob = house.client.post("/data", data=sound + b"\1", content_type="application/octet-stream").get_json()["id"]
+    assert "cut off" in house.call("POST", "/lambda", {"codex": blob, "runtime": "wasi"}, status=422)["message"]
+    blob = house.client.post("/data", data=sound, content_type="application/octet-stream").get_json()["id"]
+    assert "_start" in house.call("POST", "/lambda", {"codex": blob, "runtime": "wasi"}, status=422)["message"]
+
+
+def test_script_is_accepted_for_its_interpreter_and_refused_for_a_runtime_of_modules(house: House):
+    blob = house.client.post("/data", data=b"print('hi')", content_type="application/octet-stream").get_json()[
+        "id"
+    ]
+    for runtime in ("lua5.4", "javascript", "python3.12", "micropython", "ruby", "lua5.4+dir:/data"):
+        created = house.call("POST", "/lambda", {"codex": blob, "runtime": runtime})
+        assert house.call("GET", f"/lambda/{created['id']}")["runtime"] == runtime
+    for runtime in ("wasi", "capsule", "funless", "component"):
+        reply = house.call("POST", "/lambda", {"codex": blob, "runtime": runtime}, status=422)
+        assert "this is a text, perhaps a script, not a wasm binary" in reply["message"]
+
+
 def test_a_good_module_is_accepted(house: House):
     code = wat2wasm(
         '(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))'

@@ -83,7 +83,7 @@ def test_missing_code_is_an_os_error(tmp_path):
 
 def test_second_memory_would_escape_the_limit_and_is_refused(tmp_path, store_code, build_text):
     code = build_text('(module (memory 1) (memory 1) (func (export "_start")))')
-    with pytest.raises(LoadError, match="multiple memories"):
+    with pytest.raises(LoadError, match="more than one memory"):
         Toolchain(tmp_path).load(Code(*store_code(code)), Build())
 
 
