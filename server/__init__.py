@@ -33,7 +33,17 @@ def create_app(settings: Settings, clock: Clock = system_clock, part: Part = WHO
 
 def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     """Return an app that answers the requests of a part with these services."""
-    from server.api import contracts, data, docs, jobs, lambdas, memory, system, workers  # noqa: F401, PLC0415  # they register
+    from server.api import (  # noqa: PLC0415  # they register
+        contracts,  # noqa: F401
+        data,  # noqa: F401
+        deployments,  # noqa: F401
+        docs,  # noqa: F401
+        jobs,  # noqa: F401
+        lambdas,  # noqa: F401
+        memory,  # noqa: F401
+        system,  # noqa: F401
+        workers,  # noqa: F401
+    )
 
     app = ControlServer(__name__, static_folder=None)
     app.extensions["piecework"] = services

@@ -136,6 +136,12 @@ class BadTransition(ServerError):
     code = Code.BAD_TRANSITION
 
 
+class ModuleNotFound(ServerError):
+    """The registry has no module of this name and tag, or none with this digest."""
+
+    code = Code.MODULE_NOT_FOUND
+
+
 class FunctionNotFound(ServerError):
     """No function has this name."""
 
@@ -164,6 +170,12 @@ class UrlNotFound(ServerError):
     """The revision has no such URL."""
 
     code = Code.URL_NOT_FOUND
+
+
+class RevisionInUse(ServerError):
+    """Calls that name no revision go to this one."""
+
+    code = Code.REVISION_IN_USE
 
 
 class InvalidParameter(InvalidRequest):

@@ -3,6 +3,7 @@
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import msgspec
 
 import server.settings
 from piecework.protocol.codes import Code, ErrorKind
-from piecework.protocol.messages import WorkerState
+from piecework.protocol.messages import ReplicaState, WorkerState
 from piecework.protocol.states import JobState
 from server import create_app
 from server.api.endpoint import ENDPOINTS, Endpoint
@@ -109,5 +110,14 @@ def write_states() -> str:
 
 def write_worker_states() -> str:
     """Every state of a worker."""
-    docs = member_docs(WorkerState)
-    return write_table(["state", "meaning"], [(as_code(state.value), docs[state.name]) for state in WorkerState])
+    return _write_states(WorkerState)
+
+
+def write_replica_states() -> str:
+    """Every state of a replica."""
+    return _write_states(ReplicaState)
+
+
+def _write_states(states: type[Enum]) -> str:
+    docs = member_docs(states)
+    return write_table(["state", "meaning"], [(as_code(state.value), docs[state.name]) for state in states])

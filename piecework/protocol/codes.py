@@ -4,7 +4,7 @@ from enum import IntEnum, StrEnum
 
 
 class Code(IntEnum):
-    """What a reply says in ``code``: 6xx data, 7xx lambda, 8xx worker, 9xx job, 11xx function, below 100 all."""
+    """What a reply says in ``code``: 6xx data, 7xx lambda, 8xx worker, 9xx job, 10xx module, 11xx function."""
 
     OK = 0
     """Done."""
@@ -63,6 +63,9 @@ class Code(IntEnum):
     BAD_TRANSITION = 904
     """The job cannot go from its state to the one asked for."""
 
+    MODULE_NOT_FOUND = 1001
+    """The registry has no module of this name and tag, or none with this digest."""
+
     FUNCTION_NOT_FOUND = 1101
     """No function has this name."""
     FUNCTION_EXISTS = 1102
@@ -73,6 +76,8 @@ class Code(IntEnum):
     """The function has a revision of this name already."""
     URL_NOT_FOUND = 1105
     """The revision has no such URL."""
+    REVISION_IN_USE = 1106
+    """Calls that name no revision go to this one."""
 
     NO_JOB = 1299
     """Nothing to do for this worker now. Not an error."""

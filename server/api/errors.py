@@ -39,11 +39,13 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.LeaseLost: 409,
     errors.KeyConflict: 409,
     errors.BadTransition: 409,
+    errors.ModuleNotFound: 404,
     errors.FunctionNotFound: 404,
     errors.FunctionExists: 409,
     errors.RevisionNotFound: 404,
     errors.RevisionExists: 409,
     errors.UrlNotFound: 404,
+    errors.RevisionInUse: 409,
 }
 
 RETRY_AFTER_S = {429: 2, 503: 2}

@@ -4,6 +4,7 @@ from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LambdaCreate, LambdaCreated, LambdaInfo, LambdaList
+from piecework.protocol.secrets import mask_secrets
 from server.api.data import ViewQuery
 from server.api.endpoint import endpoint
 from server.api.paging import PageQuery, next_cursor
@@ -45,7 +46,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         created_at=found.created_at / 1000,
         tags=list(options.tags),
         args=list(options.args),
-        env=options.env,
+        env=mask_secrets(options.env),
         limits=options.limits,
         grants=options.grants,
         deterministic=options.deterministic,

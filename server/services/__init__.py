@@ -15,12 +15,16 @@ from server.services.access import Access
 from server.services.calls import Calls
 from server.services.contracts import Contracts
 from server.services.data import Data
+from server.services.deployments import Deployments
 from server.services.functions import Functions
 from server.services.health import Health
+from server.services.hosting import Hosting
 from server.services.jobs import Jobs
 from server.services.lambdas import Lambdas
 from server.services.outcomes import Outcomes
+from server.services.picture import Picture
 from server.services.routing import Routing
+from server.services.sources import Sources
 from server.services.submission import Submission
 from server.services.timekeeper import Chore, Timekeeper
 from server.services.updates import Updates
@@ -62,6 +66,9 @@ class Services:
     functions: Functions
     health: Health
     calls: Calls
+    hosting: Hosting
+    deployments: Deployments
+    picture: Picture
     waiters: Waiters
     watch: JobWatch
     timekeeper: Timekeeper
@@ -104,10 +111,14 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     submission = Submission(database, data, lambdas, ids, bell, clock, settings)
     health = Health(time.monotonic)
     routing = Routing(database, clock, health.is_well, random.random)
+    calls = Calls(time.monotonic)
+    hosting = Hosting(database, lambdas, ids, routing, clock, settings)
+    sources = Sources(database, data, lambdas)
     chores = [
         Chore("keep the server's number", 30, number.keep),
         Chore("sweep blobs", 3600, data.sweep),
         Chore("forget old keys", 3600, submission.forget_old_keys),
+        Chore("look for dead hosts", 1, hosting.look_around),
     ]
     return Services(
         settings=settings,
@@ -125,7 +136,10 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
         routing=routing,
         functions=Functions(database, routing, clock),
         health=health,
-        calls=Calls(time.monotonic),
+        calls=calls,
+        hosting=hosting,
+        deployments=Deployments(database, lambdas, sources, hosting, routing, clock),
+        picture=Picture(database, lambdas, calls, clock),
         waiters=waiters,
         watch=watch,
         timekeeper=Timekeeper(database, bell, clock, settings, chores),

@@ -38,6 +38,12 @@ class Lambdas:
 
         Raises InvalidRequest for a missing field and ModuleInvalid for a codex that can never run.
         """
+        new = self.prepare(request)
+        self._database.write(partial(lambdas.add_lambda, new=new))
+        return new
+
+    def prepare(self, request: LambdaCreate) -> Lambda:
+        """Return a lambda that the caller's transaction stores. Raises as ``create`` does."""
         codex = request.codex_id()
         if codex is None:
             raise InvalidRequest('a lambda needs `codex`: the id of the blob with its code, or "0" for none')
@@ -57,7 +63,6 @@ class Lambdas:
         name = request.name if isinstance(request.name, str) else None
         new = Lambda(self._ids.next(), codex, request.runtime.strip(), name, options, self._clock())
         self._check_codex(new)
-        self._database.write(partial(lambdas.add_lambda, new=new))
         return new
 
     def _check_codex(self, new: Lambda) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from piecework.protocol.states import JobState
 from server.store.records import Event
-from server.store.statements import Statement
+from server.store.statements import Statement, without_nul
 from server.store.tables import events
 
 _columns = (
@@ -18,12 +18,7 @@ _of_job = Statement(select(*_columns).where(events.c.job_id == bindparam("job"))
 
 
 def add_events(connection: Connection, new: Sequence[Event]) -> None:
-    _insert.run_many(connection, [(*e[:2], e[2].value, *e[3:5], *map(_without_nul, e[5:7]), e[7]) for e in new])
-
-
-def _without_nul(text: str | None) -> str | None:
-    """Guests and clients may say anything, but PostgreSQL takes no NUL in a text."""
-    return text.replace("\0", "\ufffd") if text else text
+    _insert.run_many(connection, [(*e[:2], e[2].value, *e[3:5], *map(without_nul, e[5:7]), e[7]) for e in new])
 
 
 def list_events(connection: Connection, job_id: int) -> list[Event]:

@@ -112,6 +112,7 @@ _empty_revision = [
     )
     for table in (urls, replicas)
 ]  # fmt: skip
+_lock = Statement(select(revisions.c.name).order_by(revisions.c.function, revisions.c.name).with_for_update())
 _delete_revision = Statement(delete(revisions).where(*_this_revision), "which", "version")
 _delete_function = Statement(delete(functions).where(_this_function), "which")
 
@@ -162,11 +163,17 @@ def change_revision(connection: Connection, changed: Revision) -> bool:
     return _change_revision.run(connection, changed.function, changed.name, lambda_id, module, wanted) == 1
 
 
+def lock_revisions(connection: Connection) -> None:
+    """Have nobody else change revisions, or give their replicas hosts, until this transaction ends."""
+    _lock.rows(connection)
+
+
 def delete_revision(connection: Connection, function: str, name: str) -> bool:
     """Remove a revision, its URLs and the rows of its replicas, whose hosts then stop them.
 
     What ``default`` stands for is left as it is. Returns False when there is no such revision.
     """
+    lock_revisions(connection)  # else its replicas might get a host meanwhile
     for statement in _empty_revision:
         statement.run(connection, function, name)
     return _delete_revision.run(connection, function, name) == 1

@@ -36,17 +36,22 @@ def put_log(connection: Connection, job_id: int, log: Log) -> None:
 
 
 def append_log(connection: Connection, job_id: int, part: Log, limit_bytes: int) -> None:
-    """Add a part to an attempt's log and keep the newest ``limit_bytes``.
+    """Add a part to an attempt's log and keep the newest ``limit_bytes``, as ``extend_log`` does."""
+    row = _one.row(connection, job_id, part.attempt)
+    old = Log(*row) if row else None
+    new = extend_log(old, part, limit_bytes)
+    if new != old:
+        put_log(connection, job_id, new)
+
+
+def extend_log(old: Log | None, part: Log, limit_bytes: int) -> Log:
+    """Return a log with one more part, of which the newest ``limit_bytes`` are kept.
 
     ``part.start`` says where the part belongs: what is there already is not added twice, and a gap (a part that
     got lost on its way) drops what came before it.
     """
-    row = _one.row(connection, job_id, part.attempt)
-    old = Log(*row) if row else Log(part.start, b"", part.attempt)
-    if part.end <= old.end and row:
-        return
-    if part.start > old.end:
+    if old is None or part.start > old.end:
         old = Log(part.start, b"", part.attempt)
     content = old.content + part.content[max(0, old.end - part.start) :]
     dropped = max(0, len(content) - limit_bytes)
-    put_log(connection, job_id, Log(old.start + dropped, content[dropped:], part.attempt))
+    return Log(old.start + dropped, content[dropped:], part.attempt)

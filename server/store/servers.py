@@ -5,7 +5,7 @@ from sqlalchemy.exc import IntegrityError
 
 from server.errors import Busy
 from server.store.ids import LOW_BITS, SERVERS_MAX
-from server.store.tables import blobs, jobs, lambdas, lanes, servers, workers
+from server.store.tables import blobs, jobs, lambdas, lanes, replicas, servers, workers
 
 FORGOTTEN_AFTER_MS = 120_000
 """A server that was not heard of for this long has given its number up."""
@@ -44,6 +44,6 @@ def release_number(connection: Connection, number: int, incarnation: str) -> Non
 
 def largest_id(connection: Connection) -> int:
     """Return a number that no id in use is above, as a floor for new ids."""
-    tables = (blobs, jobs, lambdas, lanes, workers)
+    tables = (blobs, jobs, lambdas, lanes, replicas, workers)
     largest = max(connection.execute(select(func.max(table.c.id))).scalar() or 0 for table in tables)
     return largest | ((1 << LOW_BITS) - 1)

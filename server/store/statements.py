@@ -165,6 +165,11 @@ def to_json(value: object) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
+def without_nul(text: str | None) -> str | None:
+    """Guests and clients may say anything, but PostgreSQL takes no NUL in a text."""
+    return text.replace("\0", "\ufffd") if text else text
+
+
 def _unbounded(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     """Leave a text's length to the column: a cast to VARCHAR(n) would cut what is longer, not refuse it."""
     return Text() if isinstance(type_, String) else type_

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from server import wire_app
 from server.api.parts import WHOLE, Part
-from server.services import open_services, prepare_schema
+from server.services import Services, open_services, prepare_schema
 from server.settings import Settings
 from server.store.database import open_database
 
@@ -66,13 +66,21 @@ class House:
             self.data.mkdir(parents=True, exist_ok=True)
             if not (self.data / "piecework.db").exists():
                 (self.data / "piecework.db").write_bytes(migrated_file())
-        plain = {"data": self.data, "database_url": self.database_url, "synchronous": "OFF"}
-        self.services = open_services(Settings(**plain | self.settings), self.clock)
+        self.services = self._open()
         reused = _free_apps and not self.fresh and self.part == WHOLE
         self.app = _free_apps.pop() if reused else wire_app(self.services, self.part)
         self.app.extensions["piecework"] = self.services
         self.client: FlaskClient = self.app.test_client()
         self._names = itertools.count()
+
+    def _open(self) -> Services:
+        plain = {"data": self.data, "database_url": self.database_url, "synchronous": "OFF"}
+        return open_services(Settings(**plain | self.settings), self.clock)
+
+    def restart(self) -> None:
+        """Stop the server and start it on what it stored."""
+        self.services.close()
+        self.services = self.app.extensions["piecework"] = self._open()
 
     def close(self) -> None:
         self.services.close()

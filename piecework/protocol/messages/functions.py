@@ -1,7 +1,7 @@
 """Functions: what a host reports and is told to run, deployments, and the picture of all functions."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -11,9 +11,10 @@ from piecework.protocol.messages.base import Maybe, Message, Reply
 from piecework.protocol.messages.lambdas import Grants, Limits
 
 REPLICAS_MAX = 1000
-"""Of one revision."""
+"""Of one revision, and on one host."""
 
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
 Wanted = Annotated[int, Meta(ge=0, le=REPLICAS_MAX)]
 Weight = Annotated[int, Meta(ge=1, le=1_000_000)]
 
@@ -40,7 +41,7 @@ class ReplicaReport(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
     """How it stands."""
     url: str | None = None
     """Where the server reaches it; required while it is running."""
-    pid: int | None = None
+    pid: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
     """Its process on its node."""
     error: str = ""
     """Why it failed last."""
@@ -50,9 +51,9 @@ class ReplicaReport(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
     """Calls that it answered since its process started."""
     errors: Count = 0
     """Those of them that failed: status 500 and above."""
-    p50_ms: float | None = None
+    p50_ms: Milliseconds | None = None
     """Half of its latest calls took no longer, milliseconds."""
-    p99_ms: float | None = None
+    p99_ms: Milliseconds | None = None
     """99 of 100 of its latest calls took no longer, milliseconds."""
     log: bytes = b""
     """What its function wrote to the log since the last report; base64 in JSON."""
@@ -63,7 +64,7 @@ class ReplicaReport(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
 class FunctionReport(Message, kw_only=True):
     """The body of ``POST /worker/{id}/functions``: how a host's replicas do."""
 
-    slots: Count
+    slots: Wanted
     """Replicas that the host runs at most; 0 asks for none and gives all of them up."""
     replicas: list[ReplicaReport] = []
     """Every replica that the host runs, starts or stops. Those that the server does not know are ignored."""
@@ -99,7 +100,7 @@ class ReplicaOrder(msgspec.Struct, kw_only=True, frozen=True):
     grants: Grants = Grants()
     """What it may touch, if the node's operator allows it too."""
     mode: str = "http"
-    """How a Capsule module is called."""
+    """The lambda's mode: how it is called."""
     token: str
     """A secret: the replica answers only calls that show it in ``Piecework-Replica-Token``."""
 
@@ -139,8 +140,6 @@ class DeploymentPut(Message, kw_only=True):
     """What one call may use."""
     grants: Maybe[Grants] = UNSET
     """What it may touch outside of its sandbox."""
-    mode: Maybe[Literal["text", "json", "http"]] = UNSET
-    """How a Capsule module is called; ``http`` when left out."""
     default: bool = False
     """Calls that name no revision go to this one from now on. They do to a function's first revision anyway."""
 
@@ -245,8 +244,6 @@ class RevisionInfo(msgspec.Struct, kw_only=True):
     """What one call may use."""
     grants: Maybe[Grants] = UNSET
     """What it may touch."""
-    mode: Maybe[str] = UNSET
-    """How a Capsule module is called."""
     advice: Maybe[str] = UNSET
     """Why it has fewer replicas than it should, when that is known."""
 

@@ -106,7 +106,7 @@ class LambdaInfo(Reply, kw_only=True):
     args: Maybe[list[str]] = UNSET
     """Command line of its jobs."""
     env: Maybe[dict[str, str]] = UNSET
-    """Environment of its jobs."""
+    """Environment of its jobs; ``***`` for values of variables whose names look secret."""
     limits: Maybe[Limits] = UNSET
     """What an attempt may use."""
     grants: Maybe[Grants] = UNSET

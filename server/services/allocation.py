@@ -1,0 +1,119 @@
+"""Which host runs which replica: a pure function of what is wanted and what there is."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from piecework.protocol.matching import offers_runtime
+from piecework.protocol.messages import ReplicaState
+from server.store.replicas import Name, ReplicaRow, Wanted
+
+
+class Host(NamedTuple):
+    """A worker that runs replicas and keeps those it has."""
+
+    worker_id: int
+    slots: int
+    runtimes: tuple[str, ...]
+    tags: frozenset[str]
+    is_open: bool = True
+    """Whether it may get more."""
+
+    def fits(self, wanted: Wanted) -> bool:
+        """Tell whether it may run a revision, as a worker may run a job."""
+        return wanted.tags.admits(self.tags) and offers_runtime(self.runtimes, wanted.runtime)
+
+
+class Plan(NamedTuple):
+    """What to change."""
+
+    drop: frozenset[int]
+    """Replicas, by id."""
+    add: Sequence[tuple[Wanted, int]]
+    """New replicas, each with the id of its host."""
+
+
+def allocate(
+    wanted: Sequence[Wanted], hosts: Sequence[Host], replicas: Sequence[ReplicaRow], failing: Collection[int] = ()
+) -> Plan:
+    """Return how to come from what there is to what is wanted, with as few changes as possible.
+
+    Replicas stay where they are, but for those whose host is not among ``hosts`` or must not run them, those that
+    are too many (first those that do not run, then the newest), and those in ``failing`` for which another host
+    has room. What is missing goes, one for each revision in turn, to the open host with a free slot that has most
+    of the suggested tags, then the fewest replicas of the revision, then the fewest of all.
+    """
+    board = _Board(wanted, hosts)
+    for replica in sorted(replicas, key=lambda each: (each.state is not ReplicaState.RUNNING, each.id)):
+        board.keep(replica)
+    for replica in replicas:
+        if replica.id in failing:
+            board.move(replica)
+    board.fill()
+    return Plan(frozenset(each.id for each in replicas) - board.kept, board.added)
+
+
+class _Board:
+    """The slots of all hosts while they are given out."""
+
+    def __init__(self, wanted: Sequence[Wanted], hosts: Sequence[Host]) -> None:
+        self._wanted = {each.name: each for each in wanted}
+        self._hosts = {host.worker_id: host for host in hosts}
+        self._used: Counter[int] = Counter()
+        self._on: Counter[tuple[Name, int]] = Counter()
+        self._have: Counter[Name] = Counter()
+        self.kept: set[int] = set()
+        self.added: list[tuple[Wanted, int]] = []
+
+    def keep(self, replica: ReplicaRow) -> None:
+        """Leave a replica where it is, if it is wanted and may be there."""
+        wanted, host = self._wanted.get(replica.name), self._hosts.get(replica.worker_id)
+        if wanted is None or host is None or not host.fits(wanted):
+            return
+        if self._have[wanted.name] < wanted.replicas and self._used[host.worker_id] < host.slots:
+            self.kept.add(replica.id)
+            self._count(wanted, host.worker_id, 1)
+
+    def move(self, replica: ReplicaRow) -> None:
+        """Give a replica to another host, if one has room."""
+        if replica.id not in self.kept:
+            return
+        wanted = self._wanted[replica.name]
+        host = self._choose(wanted, but=replica.worker_id)
+        if host is not None:
+            self.kept.remove(replica.id)
+            self._count(wanted, replica.worker_id, -1)
+            self._add(wanted, host)
+
+    def fill(self) -> None:
+        """Give hosts to what is missing, until nothing is or no host is left for it."""
+        missing = [each for each in self._wanted.values() if self._have[each.name] < each.replicas]
+        while missing:
+            next_ = min(missing, key=lambda each: self._have[each.name])
+            host = self._choose(next_)
+            if host is not None:
+                self._add(next_, host)
+            if host is None or self._have[next_.name] == next_.replicas:
+                missing.remove(next_)
+
+    def _choose(self, wanted: Wanted, but: int | None = None) -> Host | None:
+        free = [
+            host
+            for host in self._hosts.values()
+            if host.is_open and host.worker_id != but and self._used[host.worker_id] < host.slots
+        ]
+        fitting = [host for host in free if host.fits(wanted)]
+        return min(fitting, key=lambda host: self._rank(wanted, host), default=None)
+
+    def _rank(self, wanted: Wanted, host: Host) -> tuple[int, int, int, int]:
+        fit = len(wanted.tags.suggested & host.tags)
+        return -fit, self._on[wanted.name, host.worker_id], self._used[host.worker_id], host.worker_id
+
+    def _add(self, wanted: Wanted, host: Host) -> None:
+        self.added.append((wanted, host.worker_id))
+        self._count(wanted, host.worker_id, 1)
+
+    def _count(self, wanted: Wanted, worker_id: int, change: int) -> None:
+        self._used[worker_id] += change
+        self._on[wanted.name, worker_id] += change
+        self._have[wanted.name] += change
