@@ -41,6 +41,7 @@ def wire_app(services: Services, part: Part = WHOLE) -> Flask:
         jobs,  # noqa: F401
         lambdas,  # noqa: F401
         memory,  # noqa: F401
+        modules,  # noqa: F401
         system,  # noqa: F401
         workers,  # noqa: F401
     )

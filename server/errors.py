@@ -142,6 +142,24 @@ class ModuleNotFound(ServerError):
     code = Code.MODULE_NOT_FOUND
 
 
+class ModuleExists(ServerError):
+    """The tag is taken by a module with other bytes."""
+
+    code = Code.MODULE_EXISTS
+
+
+class ModuleInUse(ServerError):
+    """A revision of a function was made of the module."""
+
+    code = Code.MODULE_IN_USE
+
+
+class NotWasm(ServerError):
+    """What was uploaded is no sound wasm binary."""
+
+    code = Code.NOT_WASM
+
+
 class FunctionNotFound(ServerError):
     """No function has this name."""
 

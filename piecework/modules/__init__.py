@@ -4,6 +4,7 @@ The server looks when a lambda is made, from the bytes; an agent looks before it
 """
 
 from piecework.modules.binary import (
+    HEADER_BYTES,
     MAGIC,
     Binary,
     ModuleError,
@@ -18,6 +19,7 @@ from piecework.modules.inspection import (
     Inspection,
     describe_bytes,
     inspect_code,
+    name_interface,
     read_facts,
     recognise,
 )
@@ -26,13 +28,17 @@ __all__ = [
     "CHECKED",
     "CHECKS",
     "COMPONENT",
+    "HEADER_BYTES",
+    "MAGIC",
     "Binary",
     "Inspection",
     "ModuleError",
     "ModuleFacts",
     "check_code",
+    "describe_bytes",
     "inspect_code",
     "inspect_module",
+    "name_interface",
 ]
 
 DEFAULT = "default"

@@ -130,6 +130,19 @@ def read_facts(code: Binary) -> tuple[bool, ModuleFacts]:
     return component, inspect_component(code) if component else inspect_module(code)
 
 
+def name_interface(code: Binary) -> str:
+    """Return how a wasm binary is called, in few words: ``wasi``, ``component``, ``funless``, ``capsule 4``.
+
+    The number is the generation of Capsule's interface. ``module`` is a core module that no runtime recognises.
+    Raises ModuleError.
+    """
+    component, facts = read_facts(code)
+    runtime = recognise(facts, component=component)
+    if runtime == "capsule":
+        return f"capsule {find_generation(facts) or ''}".strip()
+    return runtime or (COMPONENT if component else "module")
+
+
 def recognise(facts: ModuleFacts, *, component: bool) -> str | None:
     """Return the runtime that ``default`` chooses for a wasm binary; None: none is meant."""
     names: Iterable[str] = [COMPONENT] if component else [name for name in CHECKS if name != COMPONENT]

@@ -65,6 +65,12 @@ class Code(IntEnum):
 
     MODULE_NOT_FOUND = 1001
     """The registry has no module of this name and tag, or none with this digest."""
+    MODULE_EXISTS = 1002
+    """The tag is taken by a module with other bytes, and tags do not change here."""
+    MODULE_IN_USE = 1003
+    """A revision of a function was made of the module."""
+    NOT_WASM = 1004
+    """What was uploaded is no WebAssembly binary, or a damaged one; the message says what it is."""
 
     FUNCTION_NOT_FOUND = 1101
     """No function has this name."""

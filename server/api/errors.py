@@ -33,13 +33,16 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.BlobInUse: 409,
     errors.LambdaNotFound: 404,
     errors.ModuleInvalid: 422,
+    errors.ModuleNotFound: 404,
+    errors.ModuleExists: 409,
+    errors.ModuleInUse: 409,
+    errors.NotWasm: 422,
     errors.WorkerNotFound: 404,
     errors.WorkerRetired: 404,
     errors.JobNotFound: 404,
     errors.LeaseLost: 409,
     errors.KeyConflict: 409,
     errors.BadTransition: 409,
-    errors.ModuleNotFound: 404,
     errors.FunctionNotFound: 404,
     errors.FunctionExists: 409,
     errors.RevisionNotFound: 404,
@@ -81,14 +84,19 @@ def _answer_server_error(error: errors.ServerError) -> Response:
 
 def _answer_http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    if isinstance(error, NotFound) and speaks_capsule():
-        return message_response(PAGE_NOT_FOUND, status)
+    if speaks_capsule() and (isinstance(error, NotFound) or _can_only_be_deleted(error)):
+        return message_response(PAGE_NOT_FOUND, 404)
     if isinstance(error, NotFound):
         return _answer(404, Code.NO_SUCH_PATH, f"there is nothing at {request.path}; /docs lists what there is")
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or []))
         return _answer(405, Code.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}")
     return _answer(status, Code.ERROR, error.description or error.name)
+
+
+def _can_only_be_deleted(error: HTTPException) -> bool:
+    """Tell whether a path is none for people who read and write: Capsule had nothing there."""
+    return isinstance(error, MethodNotAllowed) and set(error.valid_methods or ()) == {"DELETE"}
 
 
 def _answer_bug(error: Exception) -> Any:

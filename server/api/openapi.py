@@ -36,6 +36,8 @@ RESOURCES = {
 """Under which heading an endpoint belongs, by how its path begins; all others are about the server."""
 
 BINARY_SCHEMA: Document = {"type": "string", "format": "binary"}
+WASM_BODY: Document = {"application/wasm": {"schema": BINARY_SCHEMA}}
+TEXT_BODY: Document = {"text/plain": {"schema": {"type": "string"}}}
 OTHER_BODIES: dict[tuple[str, str], Document] = {
     ("POST", "/data"): {
         "multipart/form-data": {
@@ -43,15 +45,27 @@ OTHER_BODIES: dict[tuple[str, str], Document] = {
         },
         BINARY: {"schema": BINARY_SCHEMA},
     },
+    ("POST", "/registry/upload/<string:org>/<string:module>/<string:tag>"): {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": BINARY_SCHEMA, "info": {"type": "string"}},
+                "required": ["file"],
+            }
+        },
+    },
 }
 """Bodies that are not messages."""
 OTHER_REPLIES: dict[tuple[str, str], Document] = {
     ("GET", "/data/<data>/blob"): {BINARY: {"schema": BINARY_SCHEMA}},
+    ("GET", "/registry/<string:org>/<string:module>/<string:tag>/<string:file>"): WASM_BODY,
+    ("GET", "/registry/sha256/<string:digest>"): WASM_BODY,
+    ("GET", "/registry/info/<string:org>/<string:module>/<string:tag>"): TEXT_BODY,
+    ("GET", "/metrics"): TEXT_BODY,
     ("GET", "/memory/functions/list"): {JSON: {"schema": {"type": "object"}}},
     ("GET", "/memory/functions/<string:function>/<string:revision>/urls"): {
         JSON: {"schema": {"type": "array", "items": {"type": "string"}}}
     },
-    ("GET", "/metrics"): {"text/plain": {"schema": {"type": "string"}}},
     ("GET", "/openapi.json"): {JSON: {"schema": {"type": "object"}}},
     ("GET", "/docs"): {"text/html": {"schema": {"type": "string"}}},
 }

@@ -21,6 +21,7 @@ from server.services.health import Health
 from server.services.hosting import Hosting
 from server.services.jobs import Jobs
 from server.services.lambdas import Lambdas
+from server.services.modules import Modules
 from server.services.outcomes import Outcomes
 from server.services.picture import Picture
 from server.services.routing import Routing
@@ -56,6 +57,7 @@ class Services:
     access: Access
     data: Data
     lambdas: Lambdas
+    modules: Modules
     workers: Workers
     submission: Submission
     jobs: Jobs
@@ -127,6 +129,7 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
         access=Access(database, clock, open_without_tokens=settings.is_loopback),
         data=data,
         lambdas=lambdas,
+        modules=Modules(database, data, clock, settings),
         workers=Workers(database, ids, waiters, clock, settings),
         submission=submission,
         jobs=jobs,

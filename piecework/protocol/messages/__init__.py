@@ -65,6 +65,7 @@ from piecework.protocol.messages.lambdas import (
     LambdaList,
     Limits,
 )
+from piecework.protocol.messages.modules import ModuleInfo, ModuleList
 from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, Outcome, OutcomeAck, Usage
 from piecework.protocol.messages.routes import RevisionAdd, RevisionRemove, RevisionUrl, RouteRegister, RouteRemove
 from piecework.protocol.messages.workers import (
@@ -119,6 +120,8 @@ __all__ = [
     "Maybe",
     "Message",
     "MessageReply",
+    "ModuleInfo",
+    "ModuleList",
     "Outcome",
     "OutcomeAck",
     "RenewedLease",
