@@ -2,6 +2,7 @@
 
 from typing import Self
 
+from piecework.client.functions import FunctionCalls
 from piecework.client.mapping import MapCalls
 from piecework.client.transport import Patience, Request, Transport
 from piecework.client.workers import WorkerCalls
@@ -9,7 +10,7 @@ from piecework.protocol import bodies
 from piecework.protocol.messages import MessageReply, VersionReply
 
 
-class Client(MapCalls, WorkerCalls):
+class Client(MapCalls, WorkerCalls, FunctionCalls):
     """A server, as a program sees it. Threads may share one client: no two requests use a connection at once.
 
     Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from piecework.client.transport import Query, Request, Transport
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobList, LambdaList, MessageReply, WorkerList
+from piecework.protocol.names import NAME_RULE, is_name
 
 AnyId = int | str
 """An id as callers may write it: an ``Id``, a number, or its decimal string."""
@@ -39,6 +40,13 @@ class Calls:
                 return
             cursor = reply.next
             left = None if left is None else left - len(items)
+
+
+def path_name(value: str) -> str:
+    """Return a name for use in a path. Raises ValueError when nothing can be called so."""
+    if not is_name(value):
+        raise ValueError(f"{value[:200]!r} is no name: {NAME_RULE}")
+    return value
 
 
 def path_id(value: AnyId) -> Id:

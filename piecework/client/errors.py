@@ -39,6 +39,14 @@ class StillRunning(ClientError, TimeoutError):
         self.unfinished = list(unfinished)
 
 
+class NotReady(ClientError, TimeoutError):
+    """The time to wait was over before every replica ran."""
+
+    def __init__(self, revision: str, running: int, wanted: int, reason: str) -> None:
+        message = f"{running} of {wanted} replicas of {revision} run within the time to wait"
+        super().__init__(f"{message}: {reason}" if reason else message)
+
+
 class JobFailed(ClientError):
     """The job ended without a result."""
 

@@ -14,13 +14,15 @@ from piecework.client.connections import Body, Connection, NotSent, Pieces, Pool
 from piecework.client.errors import ApiError, BadReply, ClientError, ServerUnreachable
 from piecework.client.replies import Reply, read_message, read_refusal
 from piecework.client.routes import check_url, find_route
-from piecework.protocol import bodies
+from piecework.protocol import bodies, exchange
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | float | None]
 
 REPEATED_STATUSES = frozenset({429, 503})
 """Answers that say: nothing was done, try again later."""
+BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+"""Methods whose requests need not say that they have no body (RFC 9110, section 8.6)."""
 REFUSAL_BYTES = 1024 * 1024
 """No more than about this is read of a refusal; it may come from another program."""
 LONGEST_PAUSE_S = 30.0
@@ -146,6 +148,27 @@ class Transport:
     def send_stream(self, request: Request, body: Pieces, content_type: str) -> Reply:
         """Send a request whose body is made while it is sent; once, the caller repeats it."""
         return self._send(request, body, content_type)
+
+    def relay(self, request: exchange.Request, timeout_s: float) -> Reply:
+        """Send a request with headers of the caller's own, once, and return whatever is answered.
+
+        ``request.uri`` begins with the path at the server, and goes out as it is. Raises ValueError for a method, path
+        or header that cannot be sent, ServerUnreachable or BadReply.
+        """
+        given = {name.lower() for name, _ in request.headers}
+        ours = [line for line in self._headers.splitlines() if line.partition(":")[0].lower() not in given]
+        theirs = [f"{name}: {value}" for name, value in request.headers]
+        length = [f"Content-Length: {len(request.body)}"] if request.body or request.method not in BODILESS else []
+        first = f"{request.method} {self._target}{request.uri} HTTP/1.1"
+        lines = [first, *ours, *theirs, *length]
+        if not all(line.isascii() and line.isprintable() for line in lines) or len(first.split(" ")) != 3:
+            raise ValueError(
+                "the method, path and headers of a request are ASCII texts of one line; encode others"
+            )
+        head = "\r\n".join([*lines, "", ""]).encode()
+        sent = Request(request.method, request.uri, poll_s=timeout_s)
+        with self._open(sent, head, request.body or None, also=range(600)) as stream:
+            return stream.read()
 
     def open_stream(self, request: Request) -> AbstractContextManager[Stream]:
         """Send a request whose reply is read piece by piece in a ``with`` block; once."""

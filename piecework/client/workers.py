@@ -9,6 +9,8 @@ from piecework.protocol.messages import (
     ContractRequest,
     FinishReply,
     FinishRequest,
+    FunctionOrders,
+    FunctionReport,
     HeartbeatReply,
     HeartbeatRequest,
     WorkerInfo,
@@ -47,6 +49,14 @@ class AgentCalls(Calls):
         path = f"/worker/{path_id(worker_id)}/finish"
         request = Request("POST", path, body=finish, repeatable=True)
         return self.transport.call(request, FinishReply, also=(409,))
+
+    def report_functions(self, worker_id: AnyId, report: FunctionReport) -> FunctionOrders:
+        """Say how the worker's replicas do, and learn which ones it is to run.
+
+        Never repeated here: the caller's loop reports again, with what is true by then.
+        """
+        path = f"/worker/{path_id(worker_id)}/functions"
+        return self.transport.call(Request("POST", path, body=report), FunctionOrders)
 
 
 class WorkerCalls(AgentCalls):

@@ -20,8 +20,10 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.secrets import mask_secrets
 from server.api.endpoint import Query, endpoint
+from server.errors import InvalidParameter
 from server.services import Services
 from server.services.picture import FunctionView, RevisionView
+from server.store.records import Log
 from server.store.replicas import HostRow, ReplicaRow
 
 ALL = "/deployments"
@@ -104,20 +106,35 @@ def split(services: Services, function: str, body: SplitPut) -> FunctionInfo:
     return show(services, function)
 
 
-@endpoint("GET", f"{REVISION}/log", scope="view", reply=DeploymentLog)
-def log(services: Services, function: str, revision: str) -> DeploymentLog:
+class LogQuery(Query, kw_only=True):
+    """Which part of the logs."""
+
+    after: str = ""
+    """`ID:BYTE,…`: of these replicas only what they logged from that byte on."""
+
+
+@endpoint("GET", f"{REVISION}/log", scope="view", query=LogQuery, reply=DeploymentLog)
+def log(services: Services, function: str, revision: str, query: LogQuery) -> DeploymentLog:
     """Read what a revision's replicas logged lately."""
-    logs = [
-        ReplicaLog(
-            replica=Id(id_),
-            worker_name=worker,
-            text=kept.content.decode(errors="replace"),
-            offset=kept.start,
-            next=kept.end,
-        )
-        for id_, worker, kept in services.deployments.read_logs(function, revision)
-    ]
-    return DeploymentLog(replicas=logs)
+    offsets = _read_offsets(query.after)
+    logs = services.deployments.read_logs(function, revision)
+    return DeploymentLog(
+        replicas=[_log_part(id_, worker, kept, offsets.get(id_, 0)) for id_, worker, kept in logs]
+    )
+
+
+def _read_offsets(text: str) -> dict[int, int]:
+    try:
+        pairs = [each.split(":") for each in text.split(",") if each]
+        return {int(replica): int(offset) for replica, offset in pairs}
+    except ValueError as error:
+        raise InvalidParameter(f"after is {text[:100]!r}, and must be ID:BYTE,…") from error
+
+
+def _log_part(id_: int, worker: str, kept: Log, offset: int) -> ReplicaLog:
+    start = max(kept.start, offset)
+    text = kept.content[start - kept.start :].decode(errors="replace")
+    return ReplicaLog(replica=Id(id_), worker_name=worker, text=text, offset=start, next=kept.end)
 
 
 def _info(view: FunctionView) -> FunctionInfo:
