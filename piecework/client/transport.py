@@ -152,19 +152,18 @@ class Transport:
     def relay(self, request: exchange.Request, timeout_s: float) -> Reply:
         """Send a request with headers of the caller's own, once, and return whatever is answered.
 
-        ``request.uri`` begins with the path at the server, and goes out as it is. Raises ValueError for a method, path
-        or header that cannot be sent, ServerUnreachable or BadReply.
+        ``request.uri`` begins with the path at the server, and goes out as it is. Raises ServerUnreachable or
+        BadReply; and ValueError for a method, path or header that cannot be sent.
         """
+        if request.method == "HEAD":
+            raise ValueError("what HEAD asks for has no body: use GET")
         given = {name.lower() for name, _ in request.headers}
         ours = [line for line in self._headers.splitlines() if line.partition(":")[0].lower() not in given]
         theirs = [f"{name}: {value}" for name, value in request.headers]
         length = [f"Content-Length: {len(request.body)}"] if request.body or request.method not in BODILESS else []
-        first = f"{request.method} {self._target}{request.uri} HTTP/1.1"
-        lines = [first, *ours, *theirs, *length]
-        if not all(line.isascii() and line.isprintable() for line in lines) or len(first.split(" ")) != 3:
-            raise ValueError(
-                "the method, path and headers of a request are ASCII texts of one line; encode others"
-            )
+        lines = [f"{request.method} {self._target}{request.uri} HTTP/1.1", *ours, *theirs, *length]
+        if not all(line.isascii() and line.isprintable() for line in lines) or lines[0].count(" ") != 2:
+            raise ValueError("method, path and headers are ASCII text, and the path has no spaces: encode others")
         head = "\r\n".join([*lines, "", ""]).encode()
         sent = Request(request.method, request.uri, poll_s=timeout_s)
         with self._open(sent, head, request.body or None, also=range(600)) as stream:

@@ -57,49 +57,49 @@ def show(services: Services, function: str) -> FunctionInfo:
     return _info(services.picture.of(function))
 
 
-@endpoint("PUT", REVISION, scope="submit", body=DeploymentPut, reply=FunctionInfo)
+@endpoint("PUT", REVISION, scope="operate", body=DeploymentPut, reply=FunctionInfo)
 def deploy(services: Services, function: str, revision: str, body: DeploymentPut) -> FunctionInfo:
     """Make a revision of a function, and have it served by so many replicas."""
     services.deployments.deploy(function, revision, body)
     return show(services, function)
 
 
-@endpoint("PATCH", REVISION, scope="submit", body=DeploymentScale, reply=FunctionInfo)
+@endpoint("PATCH", REVISION, scope="operate", body=DeploymentScale, reply=FunctionInfo)
 def scale(services: Services, function: str, revision: str, body: DeploymentScale) -> FunctionInfo:
     """Change how many replicas a revision is to have."""
     services.deployments.scale(function, revision, body.replicas)
     return show(services, function)
 
 
-@endpoint("DELETE", REVISION, scope="submit", query=RemoveQuery, reply=MessageReply)
+@endpoint("DELETE", REVISION, scope="operate", query=RemoveQuery, reply=MessageReply)
 def remove_revision(services: Services, function: str, revision: str, query: RemoveQuery) -> MessageReply:
     """Remove a revision; its replicas stop."""
     services.deployments.remove_revision(function, revision, force=query.force)
     return MessageReply(message=f"{function}/{revision} is removed")
 
 
-@endpoint("DELETE", FUNCTION, scope="submit", reply=MessageReply)
+@endpoint("DELETE", FUNCTION, scope="operate", reply=MessageReply)
 def remove_function(services: Services, function: str) -> MessageReply:
     """Remove a function with all of its revisions; their replicas stop."""
     services.deployments.remove_function(function)
     return MessageReply(message=f"the function {function} is removed")
 
 
-@endpoint("PUT", f"{FUNCTION}/default", scope="submit", body=DefaultPut, reply=FunctionInfo)
+@endpoint("PUT", f"{FUNCTION}/default", scope="operate", body=DefaultPut, reply=FunctionInfo)
 def set_default(services: Services, function: str, body: DefaultPut) -> FunctionInfo:
     """Send the calls that name no revision to this one."""
     services.deployments.set_default(function, body.revision)
     return show(services, function)
 
 
-@endpoint("DELETE", f"{FUNCTION}/default", scope="submit", reply=FunctionInfo)
+@endpoint("DELETE", f"{FUNCTION}/default", scope="operate", reply=FunctionInfo)
 def remove_default(services: Services, function: str) -> FunctionInfo:
     """Send the calls that name no revision nowhere; a split ends, too."""
     services.deployments.set_default(function, None)
     return show(services, function)
 
 
-@endpoint("PUT", f"{FUNCTION}/split", scope="submit", body=SplitPut, reply=FunctionInfo)
+@endpoint("PUT", f"{FUNCTION}/split", scope="operate", body=SplitPut, reply=FunctionInfo)
 def split(services: Services, function: str, body: SplitPut) -> FunctionInfo:
     """Divide the calls that name no revision among some, by weight."""
     services.deployments.split(function, body.weights)
