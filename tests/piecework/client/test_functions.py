@@ -23,7 +23,7 @@ def codex(client):
 
 @pytest.fixture
 def hola(client, codex):
-    """A function whose revision ``blue`` is to have one replica, of a runtime that only hosts of this test offer."""
+    """A function whose revision ``blue`` is to have one replica of a runtime of its own."""
     name = f"hola-{codex}"
     client.deploy(name, "blue", DeploymentPut(codex=codex, runtime=f"test-{codex}"))
     yield name
