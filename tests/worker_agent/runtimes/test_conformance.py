@@ -170,6 +170,7 @@ def test_guest_that_writes_too_much_is_stopped_and_leaves_nothing(run_sample, tm
     assert str(3 * MIB) in done.error.message
     assert (done.output, done.spooled) == (b"", False)
     assert list(tmp_path.iterdir()) == []
+    assert done.usage.wall_s < 5
 
 
 @every("flood_log")
