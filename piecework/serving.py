@@ -16,15 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from granian.constants import Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 BACKLOG = 2048
 FILES_MAX = 65_536
@@ -38,8 +35,8 @@ class Door:
 
     host: str
     port: int
-    threads: int
-    """Requests that are worked on at a time, those that wait included."""
+    threads: int = 1
+    """Requests that are worked on at a time, those that wait included. An app of coroutines has one."""
     connections: int
     """Connections at a time."""
     stop_timeout_s: int
@@ -49,6 +46,8 @@ class Door:
     """Both, as PEM: the server speaks TLS."""
     head_bytes: int | None = None
     """Longest head of a request; None: about 400 KiB."""
+    is_async: bool = False
+    """The app is one of coroutines (RSGI), not of threads (WSGI)."""
     takes_hangup: bool = False
     """SIGHUP goes to the process with the app; else it replaces that process."""
 
@@ -59,7 +58,7 @@ class Door:
         return f"{'https' if self.certificate else 'http'}://{shown}:{self.port}"
 
 
-def serve_door(door: Door, load: Callable[[], "WSGIApplication"]) -> None:
+def serve_door(door: Door, load: Callable[[], object]) -> None:
     """Serve the app that ``load`` makes, in the process that answers, until SIGTERM or SIGINT.
 
     Exits the process with 1 when that process dies.
@@ -69,7 +68,7 @@ def serve_door(door: Door, load: Callable[[], "WSGIApplication"]) -> None:
         "server",
         address=door.host,
         port=door.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI if door.is_async else Interfaces.WSGI,
         websockets=False,
         blocking_threads=door.threads,
         backlog=BACKLOG,
@@ -83,7 +82,7 @@ def serve_door(door: Door, load: Callable[[], "WSGIApplication"]) -> None:
         log_dictconfig={"loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": False}}},
     )
     server.takes_hangup = door.takes_hangup
-    server.serve(target_loader=partial(_load, load), wrap_loader=False)
+    server.serve(target_loader=partial(_load, load, takes_hangup=door.takes_hangup), wrap_loader=False)
 
 
 class _Server(Server):  # type: ignore[misc, valid-type]  # which of its kinds is chosen when granian is imported
@@ -115,8 +114,10 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _load(load: Callable[[], "WSGIApplication"]) -> "WSGIApplication":
+def _load(load: Callable[[], object], *, takes_hangup: bool) -> object:
     """Make the app in the process that answers requests."""
+    if takes_hangup:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the app takes it over
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: os._exit(0))  # until granian takes them over, nothing is lost by leaving
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

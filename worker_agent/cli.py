@@ -20,6 +20,7 @@ from worker_agent.allowances import name_offer
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.executor import Executor
+from worker_agent.functions.commands import exec_function, serve
 from worker_agent.logs import configure_logs
 from worker_agent.loop.agent import Agent
 from worker_agent.loop.parts import Surroundings
@@ -43,6 +44,8 @@ def worker_commands() -> None:
 
 
 worker_commands.add_command(runtimes)
+worker_commands.add_command(exec_function)
+worker_commands.add_command(serve)
 
 
 @worker_commands.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -103,7 +103,7 @@ def test_a_newer_database_is_left_alone(run: Run, tmp_path: Path):
 
 
 def test_a_directory_in_use_is_not_migrated(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.startup.WAIT_S", 0.05)
+    monkeypatch.setattr("piecework.ports.WAIT_S", 0.05)
     (tmp_path / "data").mkdir()
     with DirectoryLock(tmp_path / "data"):
         assert "another server or command works on" in _one_line(run("migrate"))
@@ -123,7 +123,7 @@ def test_the_hint_names_the_data_directory(run: Run, tmp_path: Path):
 
 
 def test_a_port_in_use_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.startup.WAIT_S", 0.05)
+    monkeypatch.setattr("piecework.ports.WAIT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in _one_line(
@@ -177,7 +177,7 @@ def test_backup_and_restore(run: Run, tmp_path: Path):
 
 
 def test_a_lock_ends_with_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.startup.WAIT_S", 0)
+    monkeypatch.setattr("piecework.ports.WAIT_S", 0)
     with DirectoryLock(tmp_path), pytest.raises(CannotStart):
         DirectoryLock(tmp_path)
     DirectoryLock(tmp_path).close()

@@ -15,6 +15,7 @@ from worker_agent.executor.desk import Desk
 from worker_agent.executor.frames import Ready
 from worker_agent.executor.marker import Marker
 from worker_agent.executor.pulse import Pulse
+from worker_agent.executor.sharing import SharedStore
 from worker_agent.executor.workbench import Workbench
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.toolchain import Toolchain
@@ -34,7 +35,7 @@ def serve(
     rules = desk.learn_rules()
     pulse = Pulse(desk, gone)
     library = Library(Toolchain(compiled), interpreters)
-    workbench = Workbench(library, pulse, desk.send, rules)
+    workbench = Workbench(library, pulse, desk.send, rules, SharedStore(desk))
     pulse.start()
     # A broken link is the agent's end, too.
     with contextlib.suppress(OSError):

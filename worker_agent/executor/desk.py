@@ -10,11 +10,14 @@ from typing import NamedTuple
 from worker_agent.executor.frames import (
     Assign,
     Equip,
+    Fetch,
+    Fetched,
     Frame,
     Halt,
     Kept,
     Recall,
     Returned,
+    StoreAct,
     ToGuests,
     pack_into,
     read_commands,
@@ -53,6 +56,7 @@ class Desk:
         self._sync_at = 0.0
         self._turn: Turn | None = None
         self._rules: NodeRules | None = None
+        self._fetched: Fetched | None = None
         self._closed = False
         self._inbox_lock = threading.Lock()
         self._send_lock = threading.Lock()
@@ -87,6 +91,18 @@ class Desk:
                 self._sync_at = self._clock() + SYNC_S
             self._turn = Turn(task, StopSignal())
             return self._turn
+
+    def fetch(self, act: StoreAct, *words: bytes) -> Fetched:
+        """Do something with the keys and values that are kept on the other side. Raises OSError without one."""
+        self.send(Fetch(0, act, list(words)))
+        with self._inbox_lock:
+            # The other thread may have received it.
+            while self._fetched is None and not self._closed:
+                self._receive(wait=True)
+            found, self._fetched = self._fetched, None
+        if found is None:
+            raise BrokenPipeError
+        return found
 
     def done(self, report: Frame) -> None:
         """Report how the task ended that was taken last. The report goes out with the next ones, and soon."""
@@ -136,6 +152,8 @@ class Desk:
             self._waiting[command.key] = command
         elif isinstance(command, Equip):
             self._rules = command.rules
+        elif isinstance(command, Fetched):
+            self._fetched = command
         elif self._waiting.pop(command.key, None) is not None:
             self.send(Returned(command.key))
         elif isinstance(command, Recall):

@@ -5,10 +5,11 @@ A frame is its length (u32, little endian) and a MessagePack body.
 
 import struct
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
+from piecework.protocol.exchange import Request, Response
 from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import NodeRules
@@ -16,6 +17,7 @@ from worker_agent.runtimes.services.access import NodeRules
 MAX_FRAME_BYTES = 1024 * 1024 * 1024
 """A longer frame means that the other side lost its mind."""
 _LENGTH = struct.Struct("<I")
+StoreAct = Literal["set", "get", "delete", "set_default", "find_keys"]
 
 
 class Frame(msgspec.Struct, array_like=True, tag=True, frozen=True):
@@ -28,6 +30,15 @@ class Equip(Frame, frozen=True):
     """To the guest process, once, before all else: what the node's operator allows. The key means nothing."""
 
     rules: NodeRules
+
+
+class Serving(msgspec.Struct, array_like=True, frozen=True):
+    """What a task is beyond a job when its function is served."""
+
+    request: Request | None = None
+    """Answer it; None: only load the code."""
+    http_port: int | None = None
+    """Where requests come in."""
 
 
 class Assign(Frame, frozen=True):
@@ -49,6 +60,8 @@ class Assign(Frame, frozen=True):
     mode: str = "text"
     grants: Grants | None = None
     """None: nothing, as for most."""
+    serving: Serving | None = None
+    """None: it is a job. Else keys and values in memory are kept by the other side, for all guest processes."""
 
 
 class Recall(Frame, frozen=True):
@@ -57,6 +70,14 @@ class Recall(Frame, frozen=True):
 
 class Halt(Frame, frozen=True):
     """To the guest process: drop the task, or stop it when it runs. Answered by ``Returned`` or ``Done``."""
+
+
+class Fetched(Frame, frozen=True):
+    """To the guest process: the answer to ``Fetch``."""
+
+    values: list[bytes]
+    error: str = ""
+    """Not empty: it did not work."""
 
 
 class Ready(Frame, frozen=True):
@@ -91,6 +112,8 @@ class Done(Frame, frozen=True):
     log_offset: int
     halted: bool = False
     """It ended because of a ``Halt``."""
+    response: Response | None = None
+    """The answer, when the task was a request."""
 
 
 class Returned(Frame, frozen=True):
@@ -101,8 +124,16 @@ class Kept(Frame, frozen=True):
     """From the guest process: the task began already, or is not here."""
 
 
-ToGuests = Equip | Assign | Recall | Halt
-FromGuests = Ready | Loading | Loaded | Logged | Done | Returned | Kept
+class Fetch(Frame, frozen=True):
+    """From the guest process: do this with the keys and values that its guests share. Answered by ``Fetched``."""
+
+    act: StoreAct
+    """A method of ``MemoryStore``."""
+    words: list[bytes]
+
+
+ToGuests = Equip | Assign | Recall | Halt | Fetched
+FromGuests = Ready | Loading | Loaded | Logged | Done | Returned | Kept | Fetch
 
 _encoder = msgspec.msgpack.Encoder()
 T = TypeVar("T")

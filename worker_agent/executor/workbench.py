@@ -8,15 +8,17 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.exchange import Response
 from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.executor.desk import Turn
-from worker_agent.executor.frames import Assign, Done, Frame, Loaded, Loading
+from worker_agent.executor.frames import Assign, Done, Frame, Loaded, Loading, Serving
 from worker_agent.executor.pulse import Pulse
-from worker_agent.runtimes.answering import HTTP, run_request
+from worker_agent.runtimes.answering import HTTP, run_request, settle
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.services.access import Access, NodeRules
+from worker_agent.runtimes.services.store import Store
 from worker_agent.runtimes.stopping import StopReason
 from worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
 
@@ -28,18 +30,27 @@ class Workbench:
     """Loads the code of tasks, runs it, and tells what came out."""
 
     def __init__(
-        self, library: Library, pulse: Pulse, send: Callable[[Frame], None], rules: NodeRules = NO_RULES
+        self,
+        library: Library,
+        pulse: Pulse,
+        send: Callable[[Frame], None],
+        rules: NodeRules = NO_RULES,
+        store: Store | None = None,
     ) -> None:
         self._library = library
         self._pulse = pulse
         self._send = send
         self._rules = rules
+        self._store = store
+        """What guests that are served share."""
 
     def perform(self, turn: Turn) -> Done:
         """Run one task to its end. Whatever the guest does is in the report."""
         log = LogTail(turn.task.bounds.log_bytes)
         output = OutputSpool(turn.task.bounds.output_bytes, turn.task.spool)
-        outcome = self._run(turn, output, log)
+        outcome, response = self._run(turn, output, log)
+        if turn.task.serving is not None and response is None:
+            outcome, response = settle(outcome)
         result: bytes | Path = b""
         if outcome.error is None:
             try:
@@ -59,25 +70,34 @@ class Workbench:
             log_offset=offset,
             # A guest that ended well before it heard of the stop is done, not cancelled.
             halted=outcome.error is not None and turn.stop.reason is StopReason.CANCELLED,
+            response=response,
         )
 
-    def _run(self, turn: Turn, output: OutputSpool, log: LogTail) -> Outcome:
+    def _run(self, turn: Turn, output: OutputSpool, log: LogTail) -> tuple[Outcome, Response | None]:
         task = turn.task
         try:
             program = self._get_program(task)
         except LoadError as error:
-            return _fail(ErrorKind.LOAD, str(error))
+            return _fail(ErrorKind.LOAD, str(error)), None
         except (BrokenBlobError, OSError) as error:
-            return _fail(ErrorKind.WORKER, f"the code could not be loaded: {error}")
+            return _fail(ErrorKind.WORKER, f"the code could not be loaded: {error}"), None
         try:
             stream = _open_input(task)
         except OSError as error:
-            return _fail(ErrorKind.INPUT, f"the input could not be opened: {error.strerror}")
+            return _fail(ErrorKind.INPUT, f"the input could not be opened: {error.strerror}"), None
         call = Call(stream, output, log, turn.stop, task.bounds, task.args, task.env, task.seed, task.mode)
         if task.grants is not None:
             self._give_access(call, task, task.grants)
         with stream, self._pulse.watching(turn, log):
-            return run_request(program, call) if task.mode == HTTP else program.run(call)
+            return self._use(program, call, task.serving)
+
+    def _use(self, program: Program, call: Call, serving: Serving | None) -> tuple[Outcome, Response | None]:
+        if serving is None:
+            return (run_request(program, call) if call.mode == HTTP else program.run(call)), None
+        if serving.request is None:
+            return Outcome(None, NOTHING_USED), None
+        call.store, call.http_port = self._store, serving.http_port
+        return program.answer(call, serving.request)
 
     def _give_access(self, call: Call, task: Assign, grants: Grants) -> None:
         """Let a call reach what its lambda may, where this node's operator allows it."""

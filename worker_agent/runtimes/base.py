@@ -11,7 +11,7 @@ from piecework.protocol.exchange import Request, Response
 from piecework.protocol.messages import JobError, Limits, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.services.access import Access
-from worker_agent.runtimes.services.store import MemoryStore
+from worker_agent.runtimes.services.store import Store
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
 
@@ -107,7 +107,7 @@ class Call:
     """Where requests come in that it answers; None: it is a job."""
     access: Access = NO_ACCESS
     """What it may reach outside of its sandbox."""
-    store: MemoryStore | None = None
+    store: Store | None = None
     """Keys and values that it shares with other calls; None: its own."""
 
 

@@ -25,6 +25,8 @@ MARKS_BYTES = 4096
 VERSION_KEY = b"capsule_version"
 """The memory store starts with it."""
 JSON_HANDLER = "callHandleJSON"
+INQUIRIES = ("OnHealthCheck", "OnMetrics")
+"""What a module may export to be asked how it is."""
 _FIRST, _LAST = ("OnLoad", "OnStart"), ("OnStop", "OnExit")
 """What a module may export to hear of the beginning and the end; the inner two when it serves HTTP."""
 
@@ -65,7 +67,12 @@ class CapsuleProgram:
         return outcome if text is None else deliver(call, outcome, text)
 
     def answer(self, call: Call, request: Request) -> Answer:
-        """Answer with the handler of HTTP requests, JSON or texts that there is, or that the mode names."""
+        """Answer with the handler of HTTP requests, JSON or texts that there is, or that the mode names.
+
+        The mode may also be ``OnHealthCheck`` or ``OnMetrics``, which take nothing and give a response.
+        """
+        if call.mode in INQUIRIES:
+            return self._call_for_response(call, call.mode, [])
         handler = self._choose_handler(call.mode)
         if handler == self.generation.http_handler:
             return self._answer_http(call, request)
@@ -75,10 +82,6 @@ class CapsuleProgram:
             return settle(refuse_input(str(error)))
         outcome, text = self._call_text(call, handler, given, served=True)
         return settle(outcome, Response(200, JSON_TYPE if handler == JSON_HANDLER else TEXT_TYPE, text or b""))
-
-    def inquire(self, call: Call, name: str) -> Answer:
-        """Call ``OnHealthCheck`` or ``OnMetrics``, whose answers are HTTP responses."""
-        return self._call_for_response(call, name, [])
 
     def close(self) -> None:
         """Free the compiled code. Safe to repeat."""

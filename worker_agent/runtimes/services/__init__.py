@@ -13,7 +13,7 @@ from worker_agent.runtimes.services import couchbase, files, outbound
 from worker_agent.runtimes.services.access import Access
 from worker_agent.runtimes.services.errors import DeniedError, ServiceError
 from worker_agent.runtimes.services.redis import Redis
-from worker_agent.runtimes.services.store import MemoryStore
+from worker_agent.runtimes.services.store import MemoryStore, Store
 from worker_agent.runtimes.stopping import StopSignal
 
 __all__ = ["DeniedError", "ServiceError", "Services"]
@@ -30,8 +30,8 @@ class Services:
     Methods raise ServiceError with a message for the guest, and StoppedError as soon as the call must end.
     """
 
-    def __init__(self, access: Access, stop: StopSignal, store: MemoryStore | None = None) -> None:
-        self.store = MemoryStore() if store is None else store
+    def __init__(self, access: Access, stop: StopSignal, store: Store | None = None) -> None:
+        self.store: Store = MemoryStore() if store is None else store
         self._access = access
         self._stop = stop
         self._redis: Redis | None = None

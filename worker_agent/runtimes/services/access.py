@@ -70,6 +70,8 @@ class NodeRules:
     couchbase: CouchbaseServer | None = None
     folder: str | None = None
     """Each lambda has a private folder in this one."""
+    shares_folder: bool = False
+    """They have this folder itself."""
     dirs: tuple[SharedDir, ...] = ()
     env: dict[str, str] = field(default_factory=dict, repr=False)
     """Variables of the node that lambdas may ask for."""
@@ -89,7 +91,7 @@ class Access:
     @classmethod
     def of(cls, grants: Grants, node: NodeRules, owner: str, *, sealed: bool = False) -> "Access":
         """Return what a job may reach; ``owner``, the checksum of its code, names its private folder."""
-        folder = None if node.folder is None else str(Path(node.folder, owner))
+        folder = None if node.folder is None else str(Path(node.folder, "" if node.shares_folder else owner))
         return cls(grants, node, folder, sealed)
 
     def find_folders(self) -> list[Folder]:

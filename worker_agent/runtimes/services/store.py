@@ -2,6 +2,7 @@
 
 import fnmatch
 import threading
+from typing import Protocol
 
 from worker_agent.runtimes.services.errors import ServiceError
 
@@ -10,6 +11,16 @@ STORE_BYTES = 16 * 1024 * 1024
 PATTERN_BYTES = 1000
 ENTRY_BYTES = 100
 """What an entry counts beside its bytes."""
+
+
+class Store(Protocol):
+    """Keys and values, wherever they are. The methods are those of ``MemoryStore``."""
+
+    def set(self, key: bytes, value: bytes) -> None: ...
+    def get(self, key: bytes) -> bytes | None: ...
+    def delete(self, key: bytes) -> None: ...
+    def set_default(self, key: bytes, value: bytes) -> None: ...
+    def find_keys(self, pattern: bytes) -> list[bytes]: ...
 
 
 class MemoryStore:

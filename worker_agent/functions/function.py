@@ -1,0 +1,113 @@
+"""A function as the launcher runs it: its code, and what each call of it gets and may."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from piecework.modules import DEFAULT, ModuleError, check_code, inspect_code
+from piecework.modules.binary import MAGIC
+from piecework.protocol.messages import Grants
+from worker_agent.errors import AgentError
+from worker_agent.executor.frames import Assign, Serving
+from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.services.access import NodeRules
+
+CODE_BYTES = 256 * 1024 * 1024
+"""Size of the largest code."""
+HTTP = "http"
+"""The mode in which functions answer requests."""
+SCRIPTS = {".lua": "lua5.4", ".js": "javascript", ".mjs": "javascript", ".py": "python3.12"}
+"""The runtime of a script that ``default`` chooses, by the end of its file's name."""
+
+
+class FunctionError(AgentError):
+    """The function cannot run; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """What to run, and how."""
+
+    file: Path
+    runtime: str = DEFAULT
+    mode: str = "text"
+    """The handler of a Capsule module: ``text``, ``json``, or with ``http`` the best for a request."""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    bounds: Bounds = Bounds()  # noqa: RUF009  # a tuple
+    grants: Grants = Grants()  # noqa: RUF009  # frozen
+    rules: NodeRules = field(default_factory=NodeRules, repr=False)
+    seed: bytes | None = None
+
+    def read(self, folder: Path) -> "Version":
+        """Return the function with the code that its file has now; a copy of it is put into a folder.
+
+        Raises FunctionError when there is no such file, or its runtime cannot run it.
+        """
+        code = _read_code(self.file)
+        runtime = _choose_runtime(self.runtime, self.file, code)
+        try:
+            check_code(runtime, code)
+            facts = inspect_code(code)
+        except ModuleError as error:
+            raise FunctionError(f"{self.file} cannot run: {error}") from error
+        if runtime == DEFAULT and facts.default is None:
+            raise FunctionError(
+                f"{self.file} is {facts.kind}, not a wasm module; for a script, name its runtime with --runtime"
+            )
+        checksum = facts.sha256
+        copy = folder / checksum
+        copy.write_bytes(code)
+        return Version(
+            self, copy, checksum, runtime if runtime != DEFAULT else facts.default or runtime, facts.exports
+        )
+
+
+@dataclass(frozen=True)
+class Version:
+    """A function with the code that its file had at one time."""
+
+    function: Function
+    code: Path
+    checksum: str
+    """SHA-256, hex."""
+    runtime: str
+    """Never ``default``."""
+    exports: list[str]
+    _keys: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
+
+    def assign(self, *, mode: str | None = None, spool: str = "", serving: Serving | None = None) -> Assign:
+        """Return the frame for one call of it, with no input."""
+        function = self.function
+        return Assign(
+            key=next(self._keys),
+            runtime=self.runtime,
+            codex=str(self.code),
+            checksum=self.checksum,
+            input=b"",
+            input_path="",
+            spool=spool,
+            bounds=function.bounds,
+            args=function.args,
+            env=function.env,
+            seed=function.seed,
+            mode=mode or function.mode,
+            grants=function.grants,
+            serving=serving,
+        )
+
+
+def _read_code(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > CODE_BYTES:
+            raise FunctionError(f"{file} has more than {CODE_BYTES} bytes, the most for code")
+        return file.read_bytes()
+    except OSError as error:
+        raise FunctionError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _choose_runtime(wanted: str, file: Path, code: bytes) -> str:
+    if wanted != DEFAULT or code.startswith(MAGIC):
+        return wanted
+    return SCRIPTS.get(file.suffix.lower(), wanted)
