@@ -14,11 +14,12 @@ from piecework.cli.data import put_file
 from piecework.cli.display import to_document
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes
-from piecework.cli.options import FILE_OR_ID, ID, MIB, STDIN, runtime_options
+from piecework.cli.options import FILE_OR_ID, ID, MIB, MODULE, STDIN, runtime_options
 from piecework.cli.remote import Remote, remote_command
 from piecework.modules import Inspection, ModuleError, inspect_code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits
+from piecework.protocol.names import ModuleName
 
 
 @click.group("lambda")
@@ -27,7 +28,8 @@ def lambda_() -> None:
 
 
 @lambda_.command
-@click.argument("code", metavar="FILE|ID", type=FILE_OR_ID)
+@click.argument("code", metavar="[FILE|ID]", type=FILE_OR_ID, required=False)
+@click.option("--module", type=MODULE, help="Take the code from the registry: ORG/MODULE/TAG[@sha256:HEX].")
 @runtime_options
 @click.option("--name", help="A name for people.")
 @click.option("--tag", "tags", multiple=True, help="A tag for each job: name, +name (needed), -name (refused).")
@@ -49,14 +51,23 @@ def lambda_() -> None:
     help="http: inputs and outputs are HTTP requests and responses; json: Capsule's handler of JSON.  [text]",
 )
 @remote_command
-def create(remote: Remote, code: Path | Id, **options: Any) -> None:
-    """Create a lambda from a file, - (standard input) or an uploaded blob, and print its id."""
-    codex = put_file(remote.client, code).id if isinstance(code, Path) else code
+def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **options: Any) -> None:
+    """Create a lambda from a file, - (standard input), an uploaded blob or a module, and print its id."""
+    if (code is None) == (module is None):
+        raise click.UsageError("give the code: FILE, ID or --module, and only one of them.")
+    codex = _find_codex(remote, code, module)
     created = remote.client.create_lambda(describe_lambda(codex, **options))
     if remote.display.as_json:
         remote.display.document({"id": str(created), "codex": str(codex), "runtime": options["runtime"]})
     else:
         remote.display.line(created)
+
+
+def _find_codex(remote: Remote, code: Path | Id | None, module: ModuleName | None) -> Id:
+    """Return the blob with the code, which is uploaded first when it is a file."""
+    if module is not None:
+        return remote.client.module(module).data
+    return put_file(remote.client, code).id if isinstance(code, Path) else Id.parse(code)
 
 
 @lambda_.command("list")
@@ -100,7 +111,7 @@ def inspect(remote: Remote, code: Path | Id) -> None:
     if remote.display.as_json:
         remote.display.document(asdict(found))
     else:
-        remote.display.fields(_describe(found))
+        remote.display.fields(describe_inspection(found))
     if found.pure is not None and not found.runtimes:
         raise Exit(FAILED)
 
@@ -111,7 +122,8 @@ def _read_code(remote: Remote, code: Path | Id) -> bytes:
     return sys.stdin.buffer.read() if code == STDIN else code.read_bytes()
 
 
-def _describe(found: Inspection) -> dict[str, object]:
+def describe_inspection(found: Inspection) -> dict[str, object]:
+    """Return what was seen of some code as fields to show."""
     return {
         "kind": found.kind,
         "size": format_bytes(found.size),

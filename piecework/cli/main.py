@@ -10,6 +10,7 @@ COMMANDS = {
     "run": ("piecework.cli.run:run", "Run a wasm file as one job and print its output."),
     "job": ("piecework.cli.jobs:job", "Submit jobs, look at them, wait for them, cancel them."),
     "lambda": ("piecework.cli.lambdas:lambda_", "Create lambdas and look at them."),
+    "module": ("piecework.cli.modules:module", "Push, list, pull and delete modules of the registry."),
     "data": ("piecework.cli.data:data", "Upload, download and delete blobs."),
     "worker": ("piecework.cli.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),

@@ -8,6 +8,7 @@ import rich_click as click
 from click.shell_completion import CompletionItem
 
 from piecework.protocol.ids import Id
+from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState, parse_state
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,7 +75,20 @@ class Assignment(click.ParamType):  # type: ignore[type-arg]  # generic since cl
         return key, text
 
 
+class ModuleType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """A module of the registry: ``org/module/tag``, with or without ``@sha256:`` and its digest."""
+
+    name = "org/module/tag"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ModuleName:
+        try:
+            return ModuleName.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
 ID = IdType()
+MODULE = ModuleType()
 STATE = StateType()
 FILE_OR_ID = FileOrId()
 FILE_OR_STDIN = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)

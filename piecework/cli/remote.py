@@ -13,8 +13,10 @@ from piecework.cli.failures import FAILED
 from piecework.cli.options import token_option, url_option
 from piecework.client import ApiError, Client
 from piecework.protocol.ids import Id
+from piecework.protocol.names import ModuleName
 
 R = TypeVar("R")
+T = TypeVar("T", Id, ModuleName)
 
 HASTY_ATTEMPTS = 4
 """Tries of a request while nobody is known to answer: about a second, then the command says so."""
@@ -35,8 +37,8 @@ class Remote:
         """A client for long waits: it bears with a server that restarts."""
         return connect(self._url, self._token, PATIENT_ATTEMPTS)
 
-    def apply_to_all(self, ids: Iterable[Id], action: Callable[[Id], str], done: str) -> None:
-        """Do something to each id and say what came of it; a refusal does not keep the others from their turn.
+    def apply_to_all(self, ids: Iterable[T], action: Callable[[T], str], done: str) -> None:
+        """Do something to each and say what came of it; a refusal does not keep the others from their turn.
 
         Or prints ``{done: [ids]}`` as a document when asked to. Exits 1 when something was refused.
         """

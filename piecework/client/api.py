@@ -4,13 +4,14 @@ from typing import Self
 
 from piecework.client.functions import FunctionCalls
 from piecework.client.mapping import MapCalls
+from piecework.client.modules import ModuleCalls
 from piecework.client.transport import Patience, Request, Transport
 from piecework.client.workers import WorkerCalls
 from piecework.protocol import bodies
 from piecework.protocol.messages import MessageReply, VersionReply
 
 
-class Client(MapCalls, WorkerCalls, FunctionCalls):
+class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
     """A server, as a program sees it. Threads may share one client: no two requests use a connection at once.
 
     Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the

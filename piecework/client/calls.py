@@ -5,13 +5,13 @@ from typing import Any, TypeVar
 
 from piecework.client.transport import Query, Request, Transport
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import JobList, LambdaList, MessageReply, WorkerList
+from piecework.protocol.messages import JobList, LambdaList, MessageReply, ModuleList, WorkerList
 from piecework.protocol.names import NAME_RULE, is_name
 
 AnyId = int | str
 """An id as callers may write it: an ``Id``, a number, or its decimal string."""
 
-Page = TypeVar("Page", JobList, LambdaList, WorkerList)
+Page = TypeVar("Page", JobList, LambdaList, ModuleList, WorkerList)
 
 PAGE_ITEMS = 500
 """How many items are asked for in one page of a list."""

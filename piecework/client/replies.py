@@ -1,13 +1,14 @@
 """Reading what came back: messages and refusals."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from piecework.client.errors import ApiError, BadReply, api_error
 from piecework.protocol import bodies
 from piecework.protocol.codes import Code
-from piecework.protocol.messages import ErrorReply
+from piecework.protocol.messages import CapsuleReply, ErrorReply
 
 T = TypeVar("T")
 
@@ -48,14 +49,25 @@ def read_refusal(reply: Reply) -> ApiError | BadReply:
         target = reply.headers.get("location", "another place")
         return BadReply(f"{reply.url} redirects to {target}: use the URL of the server itself")
     retry_after_s = _seconds(reply.headers.get("retry-after"))
-    try:
-        refusal = bodies.decode(reply.content, ErrorReply, reply.headers.get("content-type"))
-    except (bodies.BodyError, bodies.MessageError):
-        excerpt = " ".join(reply.content.decode(errors="replace").split())[:EXCERPT_CHARS]
-        message = f"HTTP {reply.status} {reply.reason}".strip()
-        message = f"{message}: {excerpt}" if excerpt else message
-        return api_error(reply.status, Code.ERROR, message, retry_after_s)
-    return api_error(reply.status, refusal.code, refusal.message, retry_after_s)
+    for read in (_read_error, _read_capsule_error):
+        with suppress(bodies.BodyError, bodies.MessageError):
+            return api_error(reply.status, *read(reply), retry_after_s)
+    excerpt = " ".join(reply.content.decode(errors="replace").split())[:EXCERPT_CHARS]
+    message = f"HTTP {reply.status} {reply.reason}".strip()
+    message = f"{message}: {excerpt}" if excerpt else message
+    return api_error(reply.status, Code.ERROR, message, retry_after_s)
+
+
+def _read_error(reply: Reply) -> tuple[int, str]:
+    """Return code and message of a refusal."""
+    refusal = bodies.decode(reply.content, ErrorReply, reply.headers.get("content-type"))
+    return refusal.code, refusal.message
+
+
+def _read_capsule_error(reply: Reply) -> tuple[int, str]:
+    """Return code and message of a refusal on a path of Capsule's; its code is a name."""
+    refusal = bodies.decode(reply.content, CapsuleReply, reply.headers.get("content-type"))
+    return Code.__members__.get(refusal.code, Code.ERROR), refusal.message
 
 
 def _seconds(header: str | None) -> float | None:

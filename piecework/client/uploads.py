@@ -5,7 +5,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
@@ -18,21 +18,25 @@ Source = bytes | Path | BinaryIO
 
 
 class MultipartFile:
-    """One upload's body with the single part ``file``.
+    """One upload's body: texts, each in a part of its own, and the part ``file``.
 
     Iterating yields the body in chunks; every iteration starts anew, so that a lost request can be repeated.
     After one, ``checksum`` is the SHA-256 of the bytes that went out. Use it as a context manager.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, filename: str = "data", texts: Mapping[str, str] | None = None) -> None:
         self._file, self._owned = _open_source(source)
         self._start = self._file.tell()
         self._size = self._file.seek(0, os.SEEK_END) - self._start
         boundary = f"piecework-{os.urandom(12).hex()}"
         self.content_type = f"multipart/form-data; boundary={boundary}"
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+            for name, text in (texts or {}).items()
+        ]
         self._head = (
-            f"--{boundary}\r\n"
-            'Content-Disposition: form-data; name="file"; filename="data"\r\n'
+            f"{''.join(parts)}--{boundary}\r\n"
+            f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()

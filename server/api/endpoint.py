@@ -94,8 +94,9 @@ def endpoints_of(part: Part) -> list[Endpoint]:
 def register_endpoints(app: Flask, part: Part) -> None:
     """Give the app every endpoint of a part whose module was imported."""
     for each in endpoints_of(part):
-        name, path = f"{each.method} {each.path}".replace(".", "_"), part.place(each.path)
-        app.add_url_rule(path, name, _answer_with(each), methods=[each.method], provide_automatic_options=False)
+        name, answer = f"{each.method} {each.path}".replace(".", "_"), _answer_with(each)
+        for path in {each.path, part.place(each.path)}:
+            app.add_url_rule(path, name, answer, methods=[each.method], provide_automatic_options=False)
 
 
 def _answer_with(each: Endpoint) -> Callable[..., Response]:

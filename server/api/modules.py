@@ -6,10 +6,11 @@ from typing import Literal
 from flask import Response
 
 from piecework.protocol.bodies import JSON, encode
+from piecework.protocol.ids import Id
 from piecework.protocol.messages import CapsuleReply, ModuleInfo, ModuleList
 from piecework.protocol.names import ModuleName
 from server.api.data import blob_response
-from server.api.endpoint import endpoint
+from server.api.endpoint import Query, endpoint
 from server.api.paging import PageQuery, next_cursor
 from server.api.uploads import Upload
 from server.errors import InvalidParameter, ModuleNotFound
@@ -20,6 +21,13 @@ from server.store.records import Module
 WASM = "application/wasm"
 FILENAME_LENGTH = 100
 READERS = ("view", "worker")
+
+
+class PinQuery(Query):
+    """Which bytes are meant."""
+
+    digest: str = ""
+    """SHA-256 that the module must have, hex: it is not found when it has another."""
 
 
 class ListQuery(PageQuery):
@@ -40,10 +48,15 @@ def push(services: Services, org: str, module: str, tag: str) -> CapsuleReply:
     return CapsuleReply(code="OK", message=f"🙂 {_shown(upload.filename) or name.file} uploaded!")
 
 
-@endpoint("GET", "/registry/<string:org>/<string:module>/<string:tag>/<string:file>", scope=READERS)
-def download(services: Services, org: str, module: str, tag: str, file: str) -> Response:
+@endpoint(
+    "GET",
+    "/registry/<string:org>/<string:module>/<string:tag>/<string:file>",
+    scope=READERS,
+    query=PinQuery,
+)
+def download(services: Services, org: str, module: str, tag: str, file: str, query: PinQuery) -> Response:
     """Give a module's bytes; its digest is the ETag. The file is called as the module, with `.wasm`."""
-    name = ModuleName(org, module, tag)
+    name = ModuleName(org, module, tag, query.digest.lower())
     if file != name.file:
         raise ModuleNotFound(f"the file of {name} is called {name.file}")
     return _bytes_of(services, services.modules.get(name))
@@ -76,16 +89,28 @@ def list_all(services: Services, query: ListQuery) -> ModuleList | Response:
     )
 
 
-@endpoint("GET", "/registry/modules/<string:org>/<string:module>/<string:tag>", scope=READERS, reply=ModuleInfo)
-def show(services: Services, org: str, module: str, tag: str) -> ModuleInfo:
+@endpoint(
+    "GET",
+    "/registry/modules/<string:org>/<string:module>/<string:tag>",
+    scope=READERS,
+    query=PinQuery,
+    reply=ModuleInfo,
+)
+def show(services: Services, org: str, module: str, tag: str, query: PinQuery) -> ModuleInfo:
     """Tell all that is known about a module."""
-    return _info(services.modules.get(ModuleName(org, module, tag)))
+    return _info(services.modules.get(ModuleName(org, module, tag, query.digest.lower())))
 
 
-@endpoint("DELETE", "/registry/<string:org>/<string:module>/<string:tag>", scope="submit", reply=CapsuleReply)
-def delete(services: Services, org: str, module: str, tag: str) -> CapsuleReply:
+@endpoint(
+    "DELETE",
+    "/registry/<string:org>/<string:module>/<string:tag>",
+    scope="submit",
+    query=PinQuery,
+    reply=CapsuleReply,
+)
+def delete(services: Services, org: str, module: str, tag: str, query: PinQuery) -> CapsuleReply:
     """Remove a module of which no revision of a function was made."""
-    found = services.modules.delete(ModuleName(org, module, tag))
+    found = services.modules.delete(ModuleName(org, module, tag, query.digest.lower()))
     return CapsuleReply(code="OK", message=f"{found.name.path} is deleted")
 
 
@@ -103,6 +128,7 @@ def _info(module: Module) -> ModuleInfo:
         abi=module.abi,
         info=module.info,
         created_at=module.created_at / 1000,
+        data=Id(module.blob_id),
     )
 
 

@@ -17,7 +17,7 @@ class Part:
     rooms: tuple[str, ...] = ()
     """Those that it answers; none: all that there are."""
     home: str = ""
-    """The room that it serves at /, as if its name were not there."""
+    """The room that it serves at /, too, as if its name were not there."""
 
     def has(self, path: str) -> bool:
         """Tell whether the endpoint at this path belongs to the part."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-import structlog
-
 from piecework.modules import HEADER_BYTES, MAGIC, ModuleError, describe_bytes, name_interface
 from piecework.protocol.names import ModuleName
 from server.errors import InvalidParameter, ModuleExists, ModuleInUse, ModuleNotFound, NotWasm
@@ -13,9 +11,7 @@ from server.store import blobs, modules
 from server.store.database import Connection, Database
 from server.store.records import Blob, Module
 
-log = structlog.get_logger("server")
-
-RESERVED = frozenset({"info", "modules", "sha256", "upload"})
+RESERVED = frozenset({"info", "modules", "registry", "sha256", "upload"})
 """No organisation has these names: they are the first words of other paths."""
 
 
@@ -42,9 +38,7 @@ class Modules:
         """
         abi = self._name_interface(blob)
         new = Module(*name[:3], blob.id, blob.sha256, blob.size, abi, info or "", self._clock())
-        stored = self._database.write(lambda connection: self._store(connection, new, blob, info))
-        log.info("module pushed", module=str(stored.name), abi=abi, size=blob.size)
-        return stored
+        return self._database.write(lambda connection: self._store(connection, new, blob, info))
 
     def _store(self, connection: Connection, new: Module, blob: Blob, info: str | None) -> Module:
         if modules.add_module(connection, new):
@@ -99,9 +93,7 @@ class Modules:
             _drop_blob(connection, found)
             return found
 
-        found = self._database.write(remove)
-        log.info("module deleted", module=str(found.name))
-        return found
+        return self._database.write(remove)
 
     def _name_interface(self, blob: Blob) -> str:
         """Look into received bytes. Raises NotWasm."""

@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Reply
 
 
@@ -24,6 +25,8 @@ class ModuleInfo(Reply, kw_only=True):
     """What who pushed it says about it."""
     created_at: float
     """When these bytes were pushed, seconds since 1970."""
+    data: Id
+    """The blob that they are: the `codex` for a lambda."""
 
 
 class ModuleList(Reply, kw_only=True):

@@ -99,6 +99,7 @@ def test_what_a_module_is_is_seen_when_it_comes(house: House, content: bytes, ab
     push(house, content)
     [listed] = house.call("GET", "/modules")["modules"]
     assert listed == house.call("GET", "/modules/k33g/hola/0.0.0")
+    assert house.services.data.read(house.services.data.get(int(listed.pop("data"))), 1 << 20) == content
     assert listed == {
         "code": 0, "status": "ok", "org": "k33g", "module": "hola", "tag": "0.0.0", "size": len(content),
         "abi": abi, "digest": hashlib.sha256(content).hexdigest(), "info": "hola function from @k33g",
@@ -264,6 +265,17 @@ def test_a_module_that_is_too_large_is_refused(tmp_path: Path):
     assert push(house).status_code == 200
     assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     house.close()
+
+
+def test_what_surrounds_the_parts_is_not_collected_without_end(house: House):
+    body = b"x" * (1 << 20) + b'\r\n--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+    for junk in (body, b"--b\r\nX: " + body, b"--b--\r\n" + body):
+        data = junk + HOLA + b"\r\n--b--\r\n"
+        reply = house.client.post(
+            "/upload/k33g/hola/0.0.0", data=data, content_type="multipart/form-data; boundary=b"
+        )
+        assert (reply.status_code, reply.get_json()["code"]) == (413, "TOO_LARGE")
+        assert "around its parts" in reply.get_json()["message"]
 
 
 def test_an_info_that_cannot_be_kept_is_refused(house: House):

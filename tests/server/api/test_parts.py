@@ -24,9 +24,13 @@ def test_a_part_alone_answers_how_it_is(registry: House):
     assert b"piecework_requests_total" in registry.fetch("/metrics").data
 
 
-@pytest.mark.parametrize("path", ["/job", "/data/1", "/worker", "/nothing", "/registry/modules"])
+@pytest.mark.parametrize("path", ["/job", "/data/1", "/worker", "/nothing"])
 def test_a_part_alone_answers_nothing_else(registry: House, path: str):
     assert registry.call("GET", path, status=404) == NOT_FOUND
+
+
+def test_a_part_answers_at_its_place_in_the_whole_server_too(registry: House):
+    assert registry.call("GET", "/registry/modules") == registry.call("GET", "/modules")
 
 
 def test_a_part_describes_only_what_it_answers(registry: House):

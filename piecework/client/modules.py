@@ -1,0 +1,87 @@
+"""The client's calls about modules: what the registry has."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from piecework.client.blobs import BlobCalls
+from piecework.client.downloads import Download, OnBytes
+from piecework.client.errors import ChecksumMismatch
+from piecework.client.replies import Reply, read_message
+from piecework.client.transport import Request
+from piecework.client.uploads import MultipartFile, Source
+from piecework.protocol.messages import CapsuleReply, ModuleInfo, ModuleList
+from piecework.protocol.names import ModuleName
+
+AnyName = str | ModuleName
+"""A module's name as callers may write it: ``org/module/tag``, with or without ``@sha256:…``."""
+
+
+class ModuleCalls(BlobCalls):
+    """Modules: wasm binaries under names and tags. Every method raises ValueError for what is no name of one.
+
+    A name with a digest means these bytes and no others: what has another digest is not found.
+    """
+
+    def push_module(self, name: AnyName, source: Source, info: str | None = None) -> ModuleInfo:
+        """Store a wasm binary under a name and a tag; return what the registry knows of it.
+
+        Streams, and is safe to repeat. ``info`` None keeps what is there. Raises Invalid for what is no wasm,
+        Conflict when the tag has other bytes, and ChecksumMismatch when others were stored than were sent.
+        """
+        name = _read_name(name)
+        request = Request("POST", f"/registry/upload/{name.path}", repeatable=True)
+        with MultipartFile(source, name.file, {} if info is None else {"info": info}) as body:
+
+            def send() -> Reply:
+                return self.transport.send_stream(request, body, body.content_type)
+
+            read_message(self.transport.repeat(send), CapsuleReply)
+            found = self.module(name.path)
+            if found.digest != body.checksum:
+                raise ChecksumMismatch(f"module {name.path}", expected=body.checksum, found=found.digest)
+        return found
+
+    def module(self, name: AnyName) -> ModuleInfo:
+        """Return what the registry knows of a module. Raises NotFound."""
+        return self.transport.call(_request("GET", "/registry/modules/{0.path}", name), ModuleInfo)
+
+    def modules(self, limit: int | None = None) -> Iterator[ModuleInfo]:
+        """Go through the modules, newest first; at most ``limit`` of them."""
+        return self._items("/registry/modules", {}, ModuleList, "modules", limit)
+
+    def read_module(self, name: AnyName) -> bytes:
+        """Return a module's bytes, checked. Raises NotFound."""
+        return self._module_download(name).read()
+
+    def stream_module(self, name: AnyName) -> Iterator[bytes]:
+        """Go through a module's bytes piece by piece, checked at the end. Raises NotFound and ChecksumMismatch."""
+        return self._module_download(name).stream()
+
+    def pull_module(self, name: AnyName, path: Path, *, on_bytes: OnBytes = lambda _: None) -> int:
+        """Write a module to a file, which appears when it is complete and checked; return its size in bytes.
+
+        Raises NotFound or ChecksumMismatch.
+        """
+        return self._module_download(name).save(path, _read_name(name).digest or None, on_bytes)
+
+    def delete_module(self, name: AnyName) -> str:
+        """Remove a module and return what the server says.
+
+        Raises NotFound, and Conflict while a revision of a function is made of it.
+        """
+        return self.transport.call(_request("DELETE", "/registry/{0.path}", name), CapsuleReply).message
+
+    def _module_download(self, name: AnyName) -> Download:
+        request = _request("GET", "/registry/{0.path}/{0.file}", name)
+        return Download(self.transport, request, f"module {name}")
+
+
+def _read_name(name: AnyName) -> ModuleName:
+    return ModuleName.parse(str(name))
+
+
+def _request(method: str, path: str, name: AnyName) -> Request:
+    """Return a request about a module; ``path`` has places for its parts."""
+    read = _read_name(name)
+    query = {"digest": read.digest} if read.digest else {}
+    return Request(method, path.format(read), query, repeatable=True)
