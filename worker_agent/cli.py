@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ from worker_agent.executor import Executor
 from worker_agent.functions.commands import exec_function, serve
 from worker_agent.logs import configure_logs
 from worker_agent.loop.agent import Agent
-from worker_agent.loop.parts import Surroundings
+from worker_agent.loop.parts import FunctionHostMaker, Surroundings
 from worker_agent.loop.state import StateDirectory
 from worker_agent.runtime_commands import runtimes
 from worker_agent.runtimes.services.access import NodeRules
@@ -104,6 +105,39 @@ worker_commands.add_command(serve)
     help="Let guests use a directory, DIR[=GUEST_PATH][:ro|rw]; can be repeated.  [none]",
 )
 @click.option("--allow-env", metavar="NAME", multiple=True, help="Let guests have this variable; can be repeated.")
+@click.option(
+    "--functions", metavar="N", type=int, help="Replicas of functions that the server may run here.  [0]"
+)
+@click.option("--functions-host", metavar="HOST", help="Address of this node for calls of functions.  [127.0.0.1]")
+@click.option(
+    "--functions-port",
+    metavar="PORT",
+    type=int,
+    help="Port of this node's own API for deployments, as Capsule's workers had it on 9999.  [none]",
+)
+@click.option(
+    "--functions-first-port", metavar="PORT", type=int, help="Replicas listen on ports from here upwards.  [10001]"
+)
+@click.option("--functions-token", metavar="T", help="What callers of this node's own API must show.  [none]")
+@click.option(
+    "--functions-open/--no-functions-open",
+    default=None,
+    help="Let everybody who reaches --functions-host call what is deployed by this node's own API.  [no]",
+)
+@click.option(
+    "--functions-start-timeout",
+    "functions_start_timeout_s",
+    metavar="S",
+    type=float,
+    help="How long a function may take until it is ready.  [60]",
+)
+@click.option(
+    "--reverse-proxy", metavar="URL", help="Register there what is deployed by this node's own API.  [nowhere]"
+)
+@click.option(
+    "--reverse-proxy-token", metavar="T", help="Access token for it.  [that of --token if it is the server]"
+)
+@click.option("--registry", metavar="URL", help="Where modules named org/module/tag come from.  [nowhere]")
 @click.option("--wait/--no-wait", default=None, help="Wait for a server that does not answer yet.  [wait]")
 def run(cache_mb: int | None, **options: Any) -> None:
     """Run an agent until it is stopped.
@@ -145,10 +179,11 @@ def read_rules(settings: Settings) -> NodeRules:
 
 def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Agent:
     """Put together an agent from its settings. Raises AgentError when its folders or URL cannot be used."""
+    cache = BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes)
     return Agent(
         settings,
         state,
-        BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes),
+        cache,
         WorkerRegister(
             runtime=[name_offer(runtime, rules) for runtime in settings.list_runtimes()],
             name=settings.name,
@@ -169,8 +204,26 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
                 on_done=on_done,
                 rules=rules,
             ),
+            make_functions=choose_functions(settings, state, cache, rules),
         ),
     )
+
+
+def choose_functions(
+    settings: Settings, state: StateDirectory, cache: BlobCache, rules: NodeRules
+) -> FunctionHostMaker | None:
+    """Return what makes the part that serves functions; None when this agent serves none."""
+    if not settings.functions and not settings.functions_port:
+        return None
+    from worker_agent.functions.deployments.host import Host  # noqa: PLC0415  # few agents need it
+
+    passwords = {
+        "REDIS_PWD": settings.redis_password,
+        "COUCHBASE_USER": settings.couchbase_user,
+        "COUCHBASE_PWD": settings.couchbase_password,
+    }
+    environ = rules.env | {name: value for name, value in passwords.items() if value}
+    return partial(Host, settings, state.path, cache, environ)
 
 
 def connect(settings: Settings, connect_s: float = Patience.connect_s, read_s: float = Patience.read_s) -> Client:

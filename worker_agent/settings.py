@@ -1,6 +1,7 @@
 """The agent's settings: defaults here, then PIECEWORK_… variables, then command-line options."""
 
 import hashlib
+import ipaddress
 import math
 import os
 import re
@@ -25,6 +26,8 @@ MIB = 1024 * 1024
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SLOTS_MAX = 1024
+FUNCTIONS_MAX = 1000
+PORT_MAX = 65_535
 
 
 class SettingsError(ValueError):
@@ -89,8 +92,31 @@ class Settings:
     allow_env: tuple[str, ...] = ()
     """Names of variables of the agent that guests may have."""
 
+    functions: int = 0
+    """Replicas of functions that the control server may have this node run."""
+    functions_host: str = "127.0.0.1"
+    """Address of this node for calls of functions; replicas of the control server's orders and the node's own API
+    listen there."""
+    functions_port: int = 0
+    """Port of the node's own API for deployments, the one of Capsule's workers (9999 there); 0: there is none."""
+    functions_first_port: int = 10_001
+    """Replicas listen on ports from here upwards."""
+    functions_token: str | None = field(default=None, repr=False)
+    """What callers of the node's own API must show; needed when ``functions_host`` is not this node's loopback."""
+    functions_open: bool = False
+    """What is deployed through the node's own API listens on ``functions_host`` too, where everybody may call it;
+    else on loopback."""
+    functions_start_timeout_s: float = 60.0
+    """A function that is not ready to answer after this long does not start, seconds."""
+    reverse_proxy: str | None = None
+    """URL of the proxy where functions that are deployed through the node's own API are registered."""
+    reverse_proxy_token: str | None = field(default=None, repr=False)
+    """Access token for it; ``token`` when it is the control server."""
+    registry: str | None = None
+    """URL of the registry from which ``org/module/tag`` is deployed."""
+
     def __post_init__(self) -> None:
-        problems = [*_check_names(self), *_check_numbers(self)]
+        problems = [*_check_names(self), *_check_numbers(self), *_check_functions(self)]
         if problems:
             raise SettingsError(*problems)
 
@@ -192,6 +218,16 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
     "PIECEWORK_WORKER_WAIT": ("wait", _read_flag),
     "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", float),
+    "PIECEWORK_WORKER_FUNCTIONS": ("functions", int),
+    "PIECEWORK_WORKER_FUNCTIONS_HOST": ("functions_host", str),
+    "PIECEWORK_WORKER_FUNCTIONS_PORT": ("functions_port", int),
+    "PIECEWORK_WORKER_FUNCTIONS_FIRST_PORT": ("functions_first_port", int),
+    "PIECEWORK_WORKER_FUNCTIONS_TOKEN": ("functions_token", str),
+    "PIECEWORK_WORKER_FUNCTIONS_OPEN": ("functions_open", _read_flag),
+    "PIECEWORK_WORKER_FUNCTIONS_START_TIMEOUT_S": ("functions_start_timeout_s", float),
+    "PIECEWORK_WORKER_REVERSE_PROXY": ("reverse_proxy", str),
+    "PIECEWORK_WORKER_REVERSE_PROXY_TOKEN": ("reverse_proxy_token", str),
+    "PIECEWORK_WORKER_REGISTRY": ("registry", str),
     "PIECEWORK_WORKER_ALLOW_HTTP": ("allow_http", _read_list),
     "PIECEWORK_WORKER_ALLOW_REDIS": ("allow_redis", str),
     "REDIS_PWD": ("redis_password", str),
@@ -220,6 +256,32 @@ def _check_names(settings: Settings) -> list[str]:
     return problems
 
 
+def _check_functions(settings: Settings) -> list[str]:
+    problems = []
+    for name, url in (("reverse proxy", settings.reverse_proxy), ("registry", settings.registry)):
+        try:
+            _ = url is not None and urlsplit(check_url(url)).port
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    host = settings.functions_host
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104  # compares only
+        problems.append(f"functions host {host!r}: give an address at which others reach this node")
+    elif not is_loopback(host) and settings.functions_port and not settings.functions_token:
+        problems.append(
+            f"functions host {host} is reached from elsewhere, so the node's own API needs a token:"
+            " set PIECEWORK_WORKER_FUNCTIONS_TOKEN"
+        )
+    return problems
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is reached from this machine only. Raises nothing."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _check_runtimes(wanted: tuple[str, ...], interpreters: Path) -> list[str]:
     try:
         known = (*RUNTIME_NAMES, *list_names(find_interpreters(interpreters)))
@@ -239,6 +301,10 @@ def _check_numbers(settings: Settings) -> list[str]:
         "cache_bytes": (MIB, math.inf),
         "drain_timeout_s": (0, 86_400),
         "stall_exit_s": (60, math.inf),
+        "functions": (0, FUNCTIONS_MAX),
+        "functions_port": (0, PORT_MAX),
+        "functions_first_port": (1, PORT_MAX),
+        "functions_start_timeout_s": (1, 3600),
     }
     return [
         f"{each.name} is {value}, it must be between {low} and {high}"

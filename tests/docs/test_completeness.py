@@ -90,7 +90,7 @@ def test_every_setting_of_the_agent_is_in_the_readme_with_its_default(documents)
         if default is MISSING:
             assert shown.startswith(("one per", "the host")), variable
         else:
-            assert (read(shown) if shown else None) == (default or None), variable
+            assert (read(shown) if shown else None) == (None if default in {(), ""} else default), variable
 
 
 def commands(command, path):

@@ -54,4 +54,5 @@ def test_lines_of_prose_fit_into_a_window(documents):
 
 
 def test_the_readme_stays_short(documents):
-    assert len(documents["README.md"].splitlines()) <= 200
+    written = re.sub(r"<!-- generated: .*?<!-- /generated -->", "", documents["README.md"], flags=re.DOTALL)
+    assert len(written.splitlines()) <= 150

@@ -16,6 +16,7 @@ from piecework.protocol.messages import (
     ContractReply,
     DataReply,
     FinishReply,
+    FunctionOrders,
     HeartbeatReply,
     LeasedJob,
     LeasedLambda,
@@ -70,6 +71,8 @@ class FakeControlServer:
         """Every request, as (method, message)."""
         self.refused = []
         """Outcomes that did not count."""
+        self.orders = []
+        """Replicas that its workers shall run."""
         self.away = False
         self.holds_polls = False
         self._faults = {}
@@ -145,6 +148,13 @@ class FakeControlServer:
 
     def heartbeat(self, worker_id, heartbeat):
         return self._answer("heartbeat", heartbeat, lambda message: self._heartbeat(worker_id, message))
+
+    def report_functions(self, worker_id, report):
+        return self._answer("functions", report, lambda _: self._order(worker_id))
+
+    def _order(self, worker_id):
+        worker = self._hear_of(worker_id, "")
+        return FunctionOrders(replicas=list(self.orders), drain=worker.draining)
 
     def finish(self, worker_id, finish):
         return self._answer("finish", finish, lambda message: self._finish(worker_id, message))

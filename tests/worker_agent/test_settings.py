@@ -34,6 +34,16 @@ def test_every_variable_is_read():
         "PIECEWORK_WORKER_ALLOW_FILES": "/var/lib/agent-files",
         "PIECEWORK_WORKER_ALLOW_DIR": "/srv/data=/data,/srv/out:rw",
         "PIECEWORK_WORKER_ALLOW_ENV": "LANG,REGION",
+        "PIECEWORK_WORKER_FUNCTIONS": "4",
+        "PIECEWORK_WORKER_FUNCTIONS_HOST": "10.0.0.5",
+        "PIECEWORK_WORKER_FUNCTIONS_PORT": "9999",
+        "PIECEWORK_WORKER_FUNCTIONS_FIRST_PORT": "20000",
+        "PIECEWORK_WORKER_FUNCTIONS_TOKEN": "secret3",
+        "PIECEWORK_WORKER_FUNCTIONS_OPEN": "yes",
+        "PIECEWORK_WORKER_FUNCTIONS_START_TIMEOUT_S": "5",
+        "PIECEWORK_WORKER_REVERSE_PROXY": "http://proxy.test:8888",
+        "PIECEWORK_WORKER_REVERSE_PROXY_TOKEN": "secret4",
+        "PIECEWORK_WORKER_REGISTRY": "http://registry.test/registry",
     }
     assert set(environ) == set(VARIABLES)
     settings = Settings(**Settings.from_env(environ))
@@ -53,6 +63,12 @@ def test_every_variable_is_read():
     assert settings.allow_files == "/var/lib/agent-files"
     assert settings.allow_dir == ("/srv/data=/data", "/srv/out:rw")
     assert settings.allow_env == ("LANG", "REGION")
+    assert (settings.functions, settings.functions_host) == (4, "10.0.0.5")
+    assert (settings.functions_port, settings.functions_first_port) == (9999, 20_000)
+    assert (settings.functions_token, settings.reverse_proxy_token) == ("secret3", "secret4")
+    assert (settings.functions_open, settings.functions_start_timeout_s) == (True, 5.0)
+    assert settings.reverse_proxy == "http://proxy.test:8888"
+    assert settings.registry == "http://registry.test/registry"
     assert "secret" not in repr(settings)
     assert (settings.name, settings.stall_exit_s) == ("node-7", 600)
 
@@ -118,3 +134,24 @@ def test_each_server_has_a_state_directory_of_its_own():
 
 def test_slash_at_the_end_of_the_url_makes_no_difference():
     assert Settings(server="http://a.test/").state_path == Settings(server="http://a.test").state_path
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"functions_host": "0.0.0.0"}, "give an address at which others reach this node"),
+        ({"functions_host": "10.0.0.5", "functions_port": 9999}, "the node's own API needs a token"),
+        ({"functions": -1}, "functions is -1"),
+        ({"functions_port": 70_000}, "functions_port is 70000"),
+        ({"reverse_proxy": "localhost:8888"}, "reverse proxy: 'localhost:8888' is not the URL"),
+        ({"registry": "ftp://x"}, "registry: 'ftp://x' is not the URL"),
+    ],
+)
+def test_settings_of_functions_that_cannot_be_used_are_named(given, problem):
+    with pytest.raises(SettingsError, match=problem):
+        Settings(**given)
+
+
+@pytest.mark.parametrize("given", [{"functions_host": "::1", "functions_port": 1}, {"functions_host": "10.0.0.5"}])
+def test_addresses_of_functions_that_others_do_not_reach_need_no_token(given):
+    assert Settings(**given).functions_token is None

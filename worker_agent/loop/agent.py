@@ -59,17 +59,25 @@ class Agent:
             self.membership,
             cache,
             around.make_executor,
-            on_drain=lambda: self.ask_to_stop("an operator asked for it"),
+            on_drain=self._drain,
             on_stall=lambda: self.leave_now(STALLED),
         )
+
+        self._functions = None
+        if around.make_functions is not None:
+            self._functions = around.make_functions(self.shared, self.membership, self._drain)
 
     def run(self) -> None:
         """Work until somebody asks to stop, then end in good order.
 
         Raises ServerRefusedError, ServerAwayError when the agent was told not to wait, or AgentError when the
-        executor cannot start.
+        executor cannot start, or a port for functions is in use.
         """
+        if self._functions is not None:
+            self._functions.start()  # they need no server
         if not self.join():
+            self._withdraw_functions()
+            self._end_functions()
             return
         self.start()
         self._stop_asked.wait()
@@ -119,10 +127,12 @@ class Agent:
         do_all(
             {
                 "close the ledger": self.ledger.close,
+                "withdraw functions": self._withdraw_functions,
                 "hand back waiting jobs": self.parts.brakes.hand_back_waiting,
                 "end the open poll": self._end_poll,
                 "finish running jobs": self._finish_running,
                 "stop running jobs": self.parts.brakes.hand_back_running,
+                "end functions": self._end_functions,
                 "stop the executor": lambda: self.parts.executor.stop(KILL_S),
                 "hand back the rest": self.ledger.hand_back_open,
                 "deliver outcomes": self._deliver,
@@ -139,6 +149,17 @@ class Agent:
         killer.start()
         killer.join(KILL_S)
         self._leave(code)
+
+    def _drain(self) -> None:
+        self.ask_to_stop("an operator asked for it")
+
+    def _withdraw_functions(self) -> None:
+        if self._functions is not None:
+            self._functions.withdraw()
+
+    def _end_functions(self) -> None:
+        if self._functions is not None:
+            self._functions.stop()
 
     def _kill(self) -> None:
         """End the guests; that they were killed is nothing to report."""

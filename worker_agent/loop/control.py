@@ -11,6 +11,8 @@ from piecework.protocol.messages import (
     DataReply,
     FinishReply,
     FinishRequest,
+    FunctionOrders,
+    FunctionReport,
     HeartbeatReply,
     HeartbeatRequest,
     WorkerRegister,
@@ -29,6 +31,8 @@ class ControlServer(Protocol):
     def heartbeat(self, worker_id: Id, heartbeat: HeartbeatRequest) -> HeartbeatReply: ...
 
     def finish(self, worker_id: Id, finish: FinishRequest) -> FinishReply: ...
+
+    def report_functions(self, worker_id: Id, report: FunctionReport) -> FunctionOrders: ...
 
     def upload(self, source: bytes | Path) -> DataReply: ...
 
@@ -59,6 +63,19 @@ class GuestExecutor(Protocol):
     @property
     def waiting(self) -> int:
         """Tasks that were not started."""
+
+
+class FunctionHost(Protocol):
+    """Serves functions beside the jobs."""
+
+    def start(self) -> None:
+        """Start all that was deployed on this node. Raises AgentError when its port cannot be had."""
+
+    def withdraw(self) -> None:
+        """Have nobody call functions here any more, and those that run end."""
+
+    def stop(self) -> None:
+        """Wait for their end."""
 
 
 Ended = Sequence[tuple[Task, Result]]

@@ -36,6 +36,11 @@ class Membership:
         return self._worker_id
 
     @property
+    def joined(self) -> bool:
+        """There is a worker id."""
+        return self._worker_id is not None
+
+    @property
     def incarnation(self) -> str:
         """The random name of this start of the process."""
         return str(self._registration.incarnation)

@@ -13,7 +13,7 @@ from worker_agent.cache import BlobCache
 from worker_agent.loop.appetite import Appetite
 from worker_agent.loop.brakes import Brakes
 from worker_agent.loop.contracting import Contracting, Terms
-from worker_agent.loop.control import ControlServer, ExecutorMaker
+from worker_agent.loop.control import ControlServer, ExecutorMaker, FunctionHost
 from worker_agent.loop.courier import Courier
 from worker_agent.loop.crew import Crew
 from worker_agent.loop.fetching import BlobFetcher
@@ -39,6 +39,10 @@ END_S = 0.5
 """How long a thread may take to end. One that is inside a request takes longer, and need not end."""
 
 
+FunctionHostMaker = Callable[[Shared, Membership, Callable[[], None]], FunctionHost]
+"""Makes what serves functions; its last argument is called when an operator asks the agent to take no more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What the agent touches outside of itself. Tests put their own in place."""
@@ -47,6 +51,8 @@ class Surroundings:
     pulse_server: ControlServer
     """The same server, with short timeouts: a heartbeat that hangs costs the leases."""
     make_executor: ExecutorMaker
+    make_functions: FunctionHostMaker | None = None
+    """None: this agent serves no functions."""
     pace: Pace = Pace()  # noqa: RUF009  # it is frozen
     clock: Clock = time.monotonic
     random: Callable[[], float] = random.random

@@ -10,6 +10,7 @@ from piecework.protocol.ids import Id
 from worker_agent.cache import BlobCache
 from worker_agent.downloads import Terms, download_module
 from worker_agent.errors import AgentError
+from worker_agent.loop.control import ControlServer
 from worker_agent.loop.link import describe
 
 
@@ -45,21 +46,18 @@ class CachedCode:
 class CodeStore:
     """Brings code to this node."""
 
-    def __init__(
-        self, cache: BlobCache, scratch: Path, terms: Terms, download: Callable[[Id, Path, str], object]
-    ) -> None:
-        """``download`` gets a blob from the control server into a file; it raises ClientError."""
+    def __init__(self, cache: BlobCache, scratch: Path, terms: Terms, server: ControlServer) -> None:
         self._cache = cache
         self._scratch = scratch
         self._terms = terms
-        self._download = download
+        self._server = server
 
     def of_server(self, blob: Id, checksum: str) -> CachedCode:
         """Return the code that is a blob of the control server."""
 
         def fetch(part: Path) -> None:
             try:
-                self._download(blob, part, checksum)
+                self._server.download(blob, part, checksum=checksum)
             except ClientError as error:
                 raise AgentError(f"its code cannot be fetched: {describe(error)}") from error
 

@@ -12,8 +12,10 @@ from worker_agent.functions.deployments.code import Code
 from worker_agent.functions.deployments.ports import NoPortError, Ports
 from worker_agent.functions.deployments.process import PROGRAM, ServeProcess
 from worker_agent.runtimes.streams import LogTail
+from worker_agent.settings import is_loopback
 
 TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # a variable's name
+LOOPBACK = "127.0.0.1"
 MIB = 1024 * 1024
 
 
@@ -34,6 +36,8 @@ class ReplicaSpec:
     mode: str = "http"
     token: str = field(default="", repr=False)
     """What its callers must show; "" lets everybody call who reaches it."""
+    host: str = LOOPBACK
+    """The address that it binds."""
     port: int | None = None
     """The port that it would like to have."""
 
@@ -42,8 +46,6 @@ class ReplicaSpec:
 class Node:
     """What all replicas of this node have in common."""
 
-    host: str
-    """The address that they bind."""
     ports: Ports
     allowances: tuple[str, ...] = ()
     """Options that say what the operator allows."""
@@ -70,12 +72,11 @@ class Launcher:
         if self._path is None:
             self._path = self._spec.code.acquire()
         self._take_port()
-        host = f"[{self._node.host}]" if ":" in self._node.host else self._node.host
         return ServeProcess(
             list_arguments(self._spec, self._path, self._node, self.port or 0),
             given=msgspec.json.encode(dict(self._spec.env)),
             environ={**self._node.environ, **({TOKEN_VARIABLE: self._spec.token} if self._spec.token else {})},
-            url=f"http://{host}:{self.port}",
+            url=f"http://{bracket(self._spec.host)}:{self.port}",
             log=self._log,
             on_end=self._on_end,
             program=self._node.program,
@@ -92,7 +93,7 @@ class Launcher:
     def _take_port(self) -> None:
         self._give_port_back()
         try:
-            self.port = self._node.ports.take(self.port)
+            self.port = self._node.ports.take(self._spec.host, self.port)
         except NoPortError as error:
             raise AgentError(str(error)) from error
         self._holds_port = True
@@ -105,11 +106,17 @@ class Launcher:
 
 def list_arguments(spec: ReplicaSpec, path: Path, node: Node, port: int) -> list[str]:
     """Return the command line of a replica, which everybody on the node can read: no secrets."""
-    limits = spec.limits
-    found = ["serve", str(path), "--host", node.host, "--port", str(port), "--die-with-parent", "--env-file", "-"]
+    limits, is_open = spec.limits, not spec.token and not is_loopback(spec.host)
+    found = ["serve", str(path), "--host", spec.host, "--port", str(port), "--die-with-parent", "--env-file", "-"]
     found += ["--runtime", spec.runtime, "--handler", spec.mode, *node.allowances]
+    found += ["--open"] if is_open else []
     if limits.timeout_s is not None:
         found += ["--timeout", f"{limits.timeout_s:g}"]
     if limits.memory_bytes is not None:
         found += ["--memory", str(max(1, limits.memory_bytes // MIB))]
     return found
+
+
+def bracket(host: str) -> str:
+    """Return a host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host

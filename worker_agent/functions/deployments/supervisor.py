@@ -73,7 +73,7 @@ class Supervisor:
         with self._changed:
             assert key not in self._posts, "a key names one replica"
             self._posts[key] = post
-        threading.Thread(target=self._look_after, args=(post,), name=f"replica-{key}", daemon=True).start()
+        self._employ(post)
         return post
 
     def remove(self, *keys: str) -> None:
@@ -99,22 +99,31 @@ class Supervisor:
         self.remove(*[post.key for post in self.posts()])
         return self.wait_for(lambda: not self._posts, timeout_s)
 
-    def _look_after(self, post: Post) -> None:
-        before = ReplicaState.STARTING
-        while not post.replica.gone:
-            pause_s = BUG_PAUSE_S
-            try:
-                pause_s = post.replica.step()
-            except Exception:
-                log.exception("bug", replica=post.key)
-            before = _log_change(post, before)
-            if not post.replica.gone:
-                post.wake.wait(pause_s)
-                post.wake.clear()
+    def look(self, post: Post) -> float | None:
+        """Do what is due for a replica; return for how long nothing else is, seconds, or None once it is gone."""
+        pause_s, before = BUG_PAUSE_S, post.replica.state
+        try:
+            pause_s = post.replica.step()
+        except Exception:
+            log.exception("bug", replica=post.key)
+        if post.replica.state is not before:
+            _log_change(post)
+        if not post.replica.gone:
+            return pause_s
         post.starter.close()
         with self._changed:
             del self._posts[post.key]
         self._tell()
+        return None
+
+    def _employ(self, post: Post) -> None:
+        """Have somebody look after a replica from now on."""
+        threading.Thread(target=self._look_after, args=(post,), name=f"replica-{post.key}", daemon=True).start()
+
+    def _look_after(self, post: Post) -> None:
+        while (pause_s := self.look(post)) is not None:
+            post.wake.wait(pause_s)
+            post.wake.clear()
 
     def _tell(self) -> None:
         with self._changed:
@@ -123,12 +132,10 @@ class Supervisor:
             listener()
 
 
-def _log_change(post: Post, before: ReplicaState) -> ReplicaState:
-    """Log that a replica has got into another state; return that."""
+def _log_change(post: Post) -> None:
     replica = post.replica
-    if replica.state is not before:
-        failed = replica.state is ReplicaState.FAILED
-        facts = {"reason": replica.error, "failures": replica.failures} if failed else {"pid": replica.pid}
-        say = log.warning if failed else log.info
-        say(f"replica {replica.state}", function=post.spec.function, revision=post.spec.revision, **facts)
-    return replica.state
+    facts = {"function": post.spec.function, "revision": post.spec.revision, "pid": replica.pid}
+    if replica.state is ReplicaState.FAILED:
+        log.warning("replica failed", **facts, reason=replica.error, failures=replica.failures)
+    else:
+        log.info("replica %s", replica.state.value, **facts)

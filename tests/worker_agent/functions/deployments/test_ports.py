@@ -4,6 +4,8 @@ import pytest
 
 from worker_agent.functions.deployments.ports import NoPortError, Ports
 
+HOST = "127.0.0.1"
+
 
 @pytest.fixture
 def busy():
@@ -15,37 +17,37 @@ def busy():
 
 
 def test_ports_count_up_and_skip_those_in_use(busy):
-    ports = Ports("127.0.0.1", busy)
-    first, second = ports.take(), ports.take()
+    ports = Ports(busy)
+    first, second = ports.take(HOST), ports.take(HOST)
     assert busy < first < second
 
 
 def test_wish_is_fulfilled_when_the_port_is_free(busy):
-    ports = Ports("127.0.0.1", busy)
-    port = ports.take()
-    assert ports.take(port) != port
+    ports = Ports(busy)
+    port = ports.take(HOST)
+    assert ports.take(HOST, port) != port
     ports.give_back(port)
-    assert ports.take(port) == port
-    assert ports.take(busy) != busy
+    assert ports.take(HOST, port) == port
+    assert ports.take(HOST, busy) != busy
 
 
 def test_port_is_not_given_out_again_before_the_others():
-    ports = Ports("127.0.0.1", 20_000)
-    first = ports.take()
+    ports = Ports(20_000)
+    first = ports.take(HOST)
     ports.give_back(first)
-    assert ports.take() > first
+    assert ports.take(HOST) > first
 
 
 def test_no_port_left_is_told(busy, monkeypatch):
     monkeypatch.setattr("worker_agent.functions.deployments.ports.PORT_MAX", busy)
     with pytest.raises(NoPortError, match=f"no port from {busy} to {busy}"):
-        Ports("127.0.0.1", busy).take()
+        Ports(busy).take(HOST)
 
 
 def test_behind_the_last_port_comes_the_first(monkeypatch):
     monkeypatch.setattr("worker_agent.functions.deployments.ports.PORT_MAX", 20_011)
-    ports = Ports("127.0.0.1", 20_008)
-    taken = [ports.take() for _ in range(2)]
+    ports = Ports(20_008)
+    taken = [ports.take(HOST) for _ in range(2)]
     for port in taken:
         ports.give_back(port)
-    assert {ports.take() for _ in range(3)} >= {taken[0]}
+    assert {ports.take(HOST) for _ in range(3)} >= {taken[0]}

@@ -47,7 +47,7 @@ def code(tmp_path):
 
 @pytest.fixture
 def node():
-    return Node(host="127.0.0.1", ports=Ports("127.0.0.1", 21_000 + os.getpid() % 1000 * 10), program=PROGRAM)
+    return Node(ports=Ports(21_000 + os.getpid() % 1000 * 10), program=PROGRAM)
 
 
 @pytest.fixture

@@ -205,5 +205,5 @@ class Histories(RuleBasedStateMachine):
 
 def test_no_history_loses_a_replica_or_leaves_a_process_behind():
     run_state_machine_as_test(
-        Histories, settings=settings(max_examples=200, stateful_step_count=30, deadline=None)
+        Histories, settings=settings(max_examples=100, stateful_step_count=30, deadline=None)
     )

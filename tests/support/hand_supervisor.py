@@ -1,0 +1,38 @@
+"""A supervisor without threads: replicas move when the test says so."""
+
+from worker_agent.functions.deployments.supervisor import Supervisor
+
+
+class HandStarter:
+    """Starts processes of a ``World``."""
+
+    def __init__(self, world):
+        self.world = world
+        self.port = 10_001
+        self.closed = False
+
+    def __call__(self):
+        return self.world.spawn()
+
+    def close(self):
+        assert not self.closed, "once"
+        self.closed = True
+
+
+class HandSupervisor(Supervisor):
+    def __init__(self, world, clock):
+        super().__init__(lambda *_: HandStarter(world), clock)
+        self.added = []
+
+    def _employ(self, post):
+        self.added.append(post)
+
+    def step(self):
+        """Let each replica do one step."""
+        for post in self.posts():
+            self.look(post)
+
+    def settle(self, clock, steps=30):
+        for _ in range(steps):
+            self.step()
+            clock.now += 0.5

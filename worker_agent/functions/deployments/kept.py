@@ -1,0 +1,81 @@
+"""What outlives the agent: the replicas that were deployed on this node, and the routes that it registered."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from worker_agent.errors import AgentError
+from worker_agent.functions.deployments.reverse_proxy import Route
+
+log = structlog.get_logger()
+
+FILE = "functions.json"
+
+
+class KeptReplica(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica that somebody deployed on this node."""
+
+    key: str
+    """Its name on this node."""
+    function: str
+    revision: str
+    url: str
+    """Where its code came from."""
+    checksum: str
+    """SHA-256 of the code, hex."""
+    env: dict[str, str]
+    """May hold secrets."""
+    port: int | None = None
+    """Where it listened."""
+
+
+class Kept(msgspec.Struct, kw_only=True):
+    """All that is kept. Change it, then have it written."""
+
+    replicas: dict[str, KeptReplica] = {}
+    """By key."""
+    defaults: dict[str, str] = {}
+    """By function: the revision of calls that name none."""
+    aliases: set[str] = set()
+    """Functions whose default the reverse proxy knows to stand for another revision."""
+    routes: set[Route] = set()
+    """What was registered at the reverse proxy, and not removed yet."""
+    created: set[tuple[str, str]] = set()
+    """(function, revision) that the reverse proxy did not know before."""
+
+
+class KeptFile:
+    """A JSON file that its owner alone can read: the old state is in it or the new one, never half of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / FILE
+
+    def read(self) -> Kept:
+        """Return what is kept. A file that cannot be read is put aside, and nothing is kept then."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Kept)
+        except FileNotFoundError:
+            return Kept()
+        except (OSError, msgspec.DecodeError) as error:
+            aside = self._path.with_suffix(".broken")
+            log.warning(
+                "functions are not started: their file cannot be read", aside=str(aside), reason=str(error)
+            )
+            self._path.replace(aside)
+            return Kept()
+
+    def write(self, kept: Kept) -> None:
+        """Keep this. Raises AgentError when the disk fails."""
+        try:
+            handle, name = tempfile.mkstemp(prefix=".functions-", dir=self._folder)
+            with os.fdopen(handle, "wb") as file:
+                file.write(msgspec.json.encode(kept))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except OSError as error:
+            raise AgentError(f"{self._path} cannot be written: {error.strerror}") from error
