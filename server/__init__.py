@@ -8,6 +8,7 @@ from server.api.errors import register_error_answers
 from server.api.metrics import register_metrics
 from server.api.parts import WHOLE, Part
 from server.api.paths import PlainPaths
+from server.forwarding.gateway import FunctionGate
 from server.services import Clock, Services, open_services, system_clock
 from server.settings import Settings
 
@@ -52,5 +53,5 @@ def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     register_endpoints(app, part)
     register_metrics(app)
     register_error_answers(app)
-    app.wsgi_app = PlainPaths(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = FunctionGate(PlainPaths(app.wsgi_app), app.extensions)  # type: ignore[method-assign]
     return app

@@ -35,8 +35,8 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
     door = Door(
         host=settings.host,
         port=settings.port,
-        threads=settings.waiters_max + settings.request_threads,
-        connections=settings.waiters_max * CONNECTIONS_PER_WAITER + settings.request_threads,
+        threads=settings.waiters_max + settings.calls_max + settings.request_threads,
+        connections=settings.waiters_max * CONNECTIONS_PER_WAITER + settings.calls_max + settings.request_threads,
         stop_timeout_s=STOP_TIMEOUT_S,
     )
     serve_door(door, partial(_load_app, settings, log_format, part, door))
@@ -44,6 +44,7 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
 
 def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> "WSGIApplication":
     """Make the app in the process that answers requests."""
+    _hide_variables()
     open_journal(log_format)
     try:
         app = create_app(settings, part=part)
@@ -56,6 +57,12 @@ def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> "W
     watch_signals(partial(_release_on_signal, services))
     start_thread("announce", partial(_announce, settings, door))
     return app
+
+
+def _hide_variables() -> None:
+    """Remove variables that would look like headers: granian puts the environment into that of each request."""
+    for name in [name for name in os.environ if name.startswith("HTTP_")]:
+        del os.environ[name]
 
 
 def _release_on_signal(services: Services, number: int) -> None:

@@ -54,14 +54,15 @@ class Connection:
             return False
         return False
 
-    def exchange(self, head: bytes, body: Body, timeout_s: float) -> Answer:
+    def exchange(self, head: bytes, body: Body, timeout_s: float, answer: Answer | None = None) -> Answer:
         """Send a request and return the answer once its head is there; ``receive`` brings the rest.
 
-        ``timeout_s`` is for each piece sent, and for each wait for more of the answer.
+        ``timeout_s`` is for each piece sent, and for each wait for more of the answer. ``answer`` is what takes it
+        in, when that is to be one of the caller's own.
         Raises NotSent, Broken, NotHttp, or what making the body raises.
         """
         self._socket.settimeout(timeout_s)
-        answer = Answer()
+        answer = answer or Answer()
         try:
             self._send(head, body)
             self._receive_head(answer)

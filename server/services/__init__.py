@@ -17,7 +17,7 @@ from server.services.contracts import Contracts
 from server.services.data import Data
 from server.services.deployments import Deployments
 from server.services.functions import Functions
-from server.services.health import Health
+from server.services.health import Health, Prober
 from server.services.hosting import Hosting
 from server.services.jobs import Jobs
 from server.services.lambdas import Lambdas
@@ -67,6 +67,7 @@ class Services:
     routing: Routing
     functions: Functions
     health: Health
+    prober: Prober
     calls: Calls
     hosting: Hosting
     deployments: Deployments
@@ -76,8 +77,9 @@ class Services:
     timekeeper: Timekeeper
 
     def start(self) -> None:
-        """Start the thread that moves jobs on when their time comes."""
+        """Start the threads that move jobs on when their time comes, and look after URLs that failed."""
         self.timekeeper.start()
+        self.prober.start()
 
     def release_waiters(self) -> None:
         """Answer every request that waits, now, so that the server can stop."""
@@ -87,6 +89,7 @@ class Services:
     def close(self) -> None:
         self.release_waiters()
         self.timekeeper.stop()
+        self.prober.stop()
         self.database.close()
 
 
@@ -143,6 +146,7 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
         hosting=hosting,
         deployments=Deployments(database, lambdas, sources, hosting, routing, clock),
         picture=Picture(database, lambdas, calls, clock),
+        prober=Prober(health),
         waiters=waiters,
         watch=watch,
         timekeeper=Timekeeper(database, bell, clock, settings, chores),

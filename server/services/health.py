@@ -1,11 +1,19 @@
 """Which URLs of functions failed lately: calls pass them by for a while."""
 
+import socket
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import structlog
+
+log = structlog.get_logger("server")
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
+PROBE_S = 1.0
+"""A URL that takes no connection for so long is still not well."""
 
 
 class _Ailment(NamedTuple):
@@ -62,3 +70,47 @@ class Health:
         with self._lock:
             for url in self._ailing.keys() - urls:
                 del self._ailing[url]
+
+
+class Prober:
+    """The thread that looks after URLs that failed: one that takes a connection again is well."""
+
+    def __init__(self, health: Health, connect: Callable[[str], None] | None = None) -> None:
+        self._health = health
+        self._connect = connect or try_connection
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="prober", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread. Safe to repeat, and before it was started."""
+        self._stopping = True
+        self._health.changed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._health.changed.wait(self._health.next_look_s())
+            self._health.changed.clear()
+            for url in self._health.due():
+                self.probe(url)
+
+    def probe(self, url: str) -> None:
+        """Look whether a URL takes a connection, and remember it."""
+        try:
+            self._connect(url)
+        except OSError:
+            self._health.note_failure(url)
+        else:
+            self._health.note_success(url)
+            log.info("a URL of a function takes connections again", url=url)
+
+
+def try_connection(url: str) -> None:
+    """Connect to a URL, and hang up. Raises OSError."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    socket.create_connection((parts.hostname or "", port), PROBE_S).close()

@@ -1,0 +1,151 @@
+"""What becomes of a call: who may call, which revision answers, and what is counted of it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from server.api.errors import HTTP_STATUS
+from server.errors import ServerError
+from server.forwarding.forwarder import Forwarder
+from server.forwarding.jobs import call_as_job
+from server.forwarding.messages import NO_ROUTE, Call, Refusal, Reply
+from server.forwarding.paths import read_place
+from server.forwarding.upstreams import Upstreams
+from server.services import Services
+from server.services.routing import RevisionRoutes, Table
+
+log = structlog.get_logger("server")
+
+_PASSABLE_UPGRADES = {"", "h2c"}
+"""h2c offers to speak HTTP/2 from now on, and may be ignored (RFC 9110, section 7.8)."""
+
+
+class Calls:
+    """Answers calls of functions. Safe to share between threads."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._upstreams = Upstreams()
+        self._forwarder = Forwarder(self._upstreams, services.health, services.settings)
+        self._free = threading.BoundedSemaphore(services.settings.calls_max)
+        self._pruned: Table | None = None
+
+    def answer(self, call: Call) -> Reply:
+        """Return the answer to a call, whatever happens."""
+        if not self._free.acquire(blocking=False):
+            busy = f"{self._services.settings.calls_max} calls are under way, which is what this server passes on"
+            return Refusal(503, "BUSY", f"{busy}; try again").reply()
+        reply = None
+        try:
+            reply = self._answer(call)
+        finally:
+            if reply is None or isinstance(reply.body, bytes):
+                self._free.release()
+            else:
+                reply.body = _Held(iter(reply.body), self._free.release)
+        return reply
+
+    def _answer(self, call: Call) -> Reply:
+        try:
+            return self._route(call)
+        except Refusal as refusal:
+            return refusal.reply()
+        except ServerError as error:
+            return _explain(error).reply()
+
+    def _route(self, call: Call) -> Reply:
+        if not self._services.settings.functions_open:
+            self._services.access.check("invoke", _Headers(call))
+        if call.find_header("upgrade").lower() not in _PASSABLE_UPGRADES:
+            raise Refusal(
+                501, "NOT_IMPLEMENTED", "functions are called by HTTP requests: there are no web sockets"
+            )
+        place = read_place(call.path)
+        self._prune()
+        function = self._services.routing.get_function(place.function)
+        name, path = place.split(function.revisions)
+        return self._count(call, path, self._services.routing.choose(function, name))
+
+    def _count(self, call: Call, path: str, revision: RevisionRoutes) -> Reply:
+        began, status = time.perf_counter(), 500
+        as_job = not revision.targets and revision.lambda_id is not None
+        try:
+            reply = self._call(call, path, revision)
+            status = reply.status
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            took_s = time.perf_counter() - began
+            self._services.calls.note(revision.function, revision.name, status, took_s, as_job=as_job)
+        return reply
+
+    def _call(self, call: Call, path: str, revision: RevisionRoutes) -> Reply:
+        targets = self._services.routing.order(revision)
+        if targets:
+            return self._forwarder.forward(call, path, revision, targets)
+        if revision.lambda_id is not None:
+            return call_as_job(self._services, call, path, revision)
+        name = f"the revision {revision.name} of {revision.function}"
+        raise Refusal(503, "UNAVAILABLE", f"{name} has no URL now, and no lambda that could run as a job")
+
+    def _prune(self) -> None:
+        """Forget what is no longer routed to, when the routes have changed."""
+        table = self._services.routing.table()
+        if table is self._pruned:
+            return
+        self._pruned = table
+        revisions = [each for function in table.values() for each in function.revisions.values()]
+        urls = {target.url for each in revisions for target in each.targets}
+        self._upstreams.keep(urls)
+        self._services.health.keep(urls)
+        self._services.calls.keep({(each.function, each.name) for each in revisions})
+
+
+class _Held:
+    """A body that comes in pieces, and what is to be done once it was gone through or given up."""
+
+    def __init__(self, pieces: Iterator[bytes], release: Callable[[], object]) -> None:
+        self._pieces = pieces
+        self._release: Callable[[], object] | None = release
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it. Safe to repeat."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+            close = getattr(self._pieces, "close", None)
+            if close is not None:
+                close()
+
+
+class _Headers:
+    """A call's headers, as the guard reads them."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def get(self, name: str, /) -> str | None:
+        return self._call.find_header(name.lower()) or None
+
+
+def _explain(error: ServerError) -> Refusal:
+    status = HTTP_STATUS[type(error)]
+    if status == 404:
+        return Refusal(404, "ERROR", NO_ROUTE)
+    if status >= 500:
+        log.error("a call failed", error=str(error))
+    asks = [("WWW-Authenticate", 'Bearer realm="piecework"')] if status == 401 else []
+    return Refusal(status, error.code.name, str(error), *asks)

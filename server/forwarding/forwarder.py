@@ -1,0 +1,139 @@
+"""Sending a call to one of the URLs of its revision, and to another when that one fails."""
+
+from collections.abc import Iterator, Sequence
+
+import structlog
+
+from piecework.client.answers import Broken, NotHttp
+from piecework.client.connections import NotSent
+from server.forwarding.bodies import Passing, prepare_body
+from server.forwarding.heads import headers_for_caller, headers_for_function
+from server.forwarding.messages import Call, Refusal, Reply
+from server.forwarding.upstreams import Exchange, Upstream, Upstreams
+from server.services.health import Health
+from server.services.routing import RevisionRoutes, Target
+from server.settings import Settings
+
+log = structlog.get_logger("server")
+
+HEAD_MAX_BYTES = 64 * 1024
+"""First line and headers of a call are no longer than this."""
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Doing these twice is the same as doing them once (RFC 9110, section 9.2.2)."""
+WHOLE_BYTES = 64 * 1024
+"""A body whose length is told and no larger than this is sent on in one piece."""
+
+
+class Forwarder:
+    """Passes calls on. Safe to share between threads."""
+
+    def __init__(self, upstreams: Upstreams, health: Health, settings: Settings) -> None:
+        self._upstreams = upstreams
+        self._health = health
+        self._settings = settings
+
+    def forward(self, call: Call, path: str, revision: RevisionRoutes, targets: Sequence[Target]) -> Reply:
+        """Return the answer of the first of the targets that gives one.
+
+        What was sent to one and may have been acted on is sent to another only when it may be repeated. Raises
+        Refusal; an answer that breaks off while its body comes raises Broken there.
+        """
+        body = prepare_body(call, self._settings.call_body_max_bytes)
+        headers = headers_for_function(call)
+        for place, target in enumerate(targets, 1):
+            upstream = self._upstreams.get(target.url)
+            head = _write_head(call, path, headers, upstream, target)
+            try:
+                return self._receive(self._send(call, head, body, upstream, target), target)
+            except Broken as error:
+                self._note_failure(target, error)
+                if place == len(targets) or not _may_repeat(call, body, error):
+                    raise self._explain(revision, error) from error
+            except NotHttp as error:
+                raise Refusal(502, "BAD_GATEWAY", f"{_name(revision)} did not answer in HTTP: {error}") from error
+        raise AssertionError("there is a target")
+
+    def _send(
+        self, call: Call, head: bytes, body: bytes | Passing, upstream: Upstream, target: Target
+    ) -> Exchange:
+        bare = call.method == "HEAD"
+        exchange = upstream.exchange(head, body, self._settings.call_timeout_s, without_body=bare)
+        self._health.note_success(target.url)
+        return exchange
+
+    def _receive(self, exchange: Exchange, target: Target) -> Reply:
+        """Return the answer; whole when it is short, so that one that breaks off can still be had elsewhere."""
+        answer, headers = exchange.answer, headers_for_caller(tuple(exchange.answer.fields))
+        length = answer.headers.get("content-length", "")
+        if answer.complete or (length.isdecimal() and int(length) <= WHOLE_BYTES):
+            body = exchange.read_to_end()
+            return Reply(answer.status, [*headers, *_tell_length(answer.status, length, body)], body)
+        if length:
+            headers.append(("Content-Length", length))
+        return Reply(answer.status, headers, self._watch(exchange.pieces(), target))
+
+    def _watch(self, pieces: Iterator[bytes], target: Target) -> Iterator[bytes]:
+        try:
+            yield from pieces
+        except Broken as error:
+            self._note_failure(target, error)
+            raise
+
+    def _note_failure(self, target: Target, error: Broken) -> None:
+        """Have calls pass the URL by for a while. That it is slow is no reason."""
+        if not _is_timeout(error) or isinstance(error, NotSent):
+            self._health.note_failure(target.url)
+        log.info("a URL of a function failed", url=target.url, error=str(error))
+
+    def _explain(self, revision: RevisionRoutes, error: Broken) -> Refusal:
+        name = _name(revision)
+        if isinstance(error, NotSent):
+            return Refusal(502, "BAD_GATEWAY", f"{name} cannot be reached: {error}")
+        if _is_timeout(error):
+            timeout_s = self._settings.call_timeout_s
+            return Refusal(
+                504, "GATEWAY_TIMEOUT", f"{name} did not answer within {timeout_s:g} s; it may have acted"
+            )
+        return Refusal(502, "BAD_GATEWAY", f"{name} broke off before its answer was complete; it may have acted")
+
+
+def _write_head(
+    call: Call, path: str, headers: Sequence[tuple[str, str]], upstream: Upstream, target: Target
+) -> bytes:
+    """Return the first line and the headers that are sent to a URL. Raises Refusal when they are too long."""
+    lines = [
+        f"{call.method} {upstream.target(path, call.query)} HTTP/1.1",
+        f"Host: {upstream.authority}",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
+    if call.length is None:
+        lines.append("Transfer-Encoding: chunked")
+    if target.token:
+        lines.append(f"Piecework-Replica-Token: {target.token}")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+    if len(head) > HEAD_MAX_BYTES:
+        raise Refusal(431, "HEADERS_TOO_LARGE", f"path and headers have more than {HEAD_MAX_BYTES} bytes")
+    return head
+
+
+def _tell_length(status: int, told: str, body: bytes) -> list[tuple[str, str]]:
+    """Return the header with the length of a body that is all there; without a body it is what the URL told."""
+    if not body and (told or status in {204, 304}):
+        return [("Content-Length", told)] if told else []
+    return [("Content-Length", str(len(body)))]
+
+
+def _may_repeat(call: Call, body: bytes | Passing, error: Broken) -> bool:
+    if isinstance(body, Passing) and body.begun:
+        return False
+    if isinstance(error, NotSent):
+        return True
+    return not _is_timeout(error) and (call.method in IDEMPOTENT or bool(call.find_header("idempotency-key")))
+
+
+def _is_timeout(error: Broken) -> bool:
+    return isinstance(error.__cause__, TimeoutError)
+
+
+def _name(revision: RevisionRoutes) -> str:
+    return f"the revision {revision.name} of {revision.function}"

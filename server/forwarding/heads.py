@@ -1,0 +1,39 @@
+"""What is told to the function of where a call came from, and what is left out on both ways."""
+
+from piecework.protocol.exchange import Headers, pick_sendable
+from server.forwarding.messages import REPLICA_TOKEN, Call, Refusal, drop_hops
+from server.services.access import SECRET_PREFIX
+
+HOPS_MAX = 8
+"""A call that passed this many proxies like this one goes in a circle."""
+_OURS = ("host", "expect", REPLICA_TOKEN, "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via")
+
+
+def headers_for_function(call: Call) -> list[tuple[str, str]]:
+    """Return the headers that the function gets, all but ``Host``. Raises Refusal for a call in a circle."""
+    passed = drop_hops(call.headers, *_OURS)
+    return [(name.title(), value) for name, value in passed if not _is_ours(name, value)] + _tell_origin(call)
+
+
+def headers_for_caller(fields: Headers) -> list[tuple[str, str]]:
+    """Return the headers of an answer that go to the caller, all but its length. Names are in lower case."""
+    kept = drop_hops(fields, "server", REPLICA_TOKEN)
+    return [(name.title(), value) for name, value in pick_sendable(tuple(kept))]
+
+
+def _is_ours(name: str, value: str) -> bool:
+    """Tell whether a header has a token of this system, which no function must get."""
+    return name == "authorization" and value.partition(" ")[2].strip().startswith(SECRET_PREFIX)
+
+
+def _tell_origin(call: Call) -> list[tuple[str, str]]:
+    """Return the headers that tell where a call came from. What proxies before this one told is kept."""
+    seen, via = call.find_header("x-forwarded-for"), call.find_header("via")
+    if via.count("piecework") >= HOPS_MAX:
+        raise Refusal(508, "LOOP", "the call goes in a circle: a URL of the function leads back here")
+    return [
+        ("X-Forwarded-For", f"{seen}, {call.peer}" if seen else call.peer),
+        ("X-Forwarded-Host", call.find_header("x-forwarded-host") or call.find_header("host")),
+        ("X-Forwarded-Proto", call.find_header("x-forwarded-proto") or call.scheme),
+        ("Via", f"{via}, 1.1 piecework" if via else "1.1 piecework"),
+    ]

@@ -1,0 +1,81 @@
+"""Calls of functions that nothing serves: each becomes a job, and its output the answer."""
+
+import time
+from datetime import UTC, datetime
+
+from piecework.protocol.exchange import EnvelopeError, Request, Response, read_response, write_request
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, JobSpec
+from piecework.protocol.states import JobState
+from server.forwarding.bodies import read_body
+from server.forwarding.heads import headers_for_caller, headers_for_function
+from server.forwarding.messages import Call, Refusal, Reply
+from server.services import Services
+from server.services.jobs import JobView
+from server.services.routing import RevisionRoutes
+
+
+def call_as_job(services: Services, call: Call, path: str, revision: RevisionRoutes) -> Reply:
+    """Run a call as a job of the revision's lambda, and return its output once it has ended. Raises Refusal."""
+    assert revision.lambda_id is not None, "there is something to run"
+    body = read_body(call, services.settings.body_max_bytes)
+    uri = f"{path or '/'}?{call.query}" if call.query else path or "/"
+    request = Request(call.method, uri, tuple(headers_for_function(call)), body)
+    [id_] = services.submission.submit([_spec(services, revision.lambda_id, request)])
+    named = ("Piecework-Job", str(id_))
+    _refuse_hopeless(services, id_, named)
+    _wait(services, id_, named)
+    [view] = services.jobs.get_many([id_], with_output=True)
+    return _read_end(services, view, call, named)
+
+
+def _spec(services: Services, lambda_id: int, request: Request) -> JobSpec:
+    """Return the job of a call: tried once, as a call is, and not begun when nobody waits for it any more."""
+    now_s = services.clock() / 1000
+    return JobSpec(
+        lambda_=Id(lambda_id),
+        input=Content(raw=write_request(request)),
+        max_attempts=1,
+        expires_at=datetime.fromtimestamp(now_s + services.settings.call_timeout_s, UTC),
+    )
+
+
+def _refuse_hopeless(services: Services, id_: int, named: tuple[str, str]) -> None:
+    """Give a job up that no agent could run now: its caller waits, and gets nothing from it later."""
+    if advice := services.jobs.advise(services.jobs.get(id_)):
+        services.jobs.cancel(id_)
+        message = f"nothing serves the function, and no job of it could start: {advice}"
+        raise Refusal(503, "UNAVAILABLE", message, named)
+
+
+def _wait(services: Services, id_: int, named: tuple[str, str]) -> None:
+    until = time.monotonic() + services.settings.call_timeout_s
+    while not services.jobs.get(id_).state.is_final:
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            waited_s = services.settings.call_timeout_s
+            message = f"job {id_}, as which the call runs, has not ended within {waited_s:g} s"
+            raise Refusal(504, "GATEWAY_TIMEOUT", message, named)
+        services.jobs.wait_for_ends([id_], left_s, need_all=True)
+
+
+def _read_end(services: Services, view: JobView, call: Call, named: tuple[str, str]) -> Reply:
+    job = view.job
+    if job.state is not JobState.FINISHED:
+        reason = job.error.message if job.error else f"it is {job.state}"
+        raise Refusal(500, "FUNCTION_FAILED", f"job {job.id}, as which the call ran, failed: {reason}", named)
+    limit_bytes = services.settings.body_max_bytes
+    envelope = b"" if view.output is None else services.data.read(view.output, limit_bytes)
+    if envelope is None:
+        raise Refusal(502, "BAD_GATEWAY", f"the output of job {job.id} has more than {limit_bytes} bytes", named)
+    try:
+        return _reply(read_response(envelope), call, named)
+    except EnvelopeError as error:
+        raise Refusal(502, "BAD_GATEWAY", f"job {job.id} gave no HTTP answer: {error}", named) from error
+
+
+def _reply(response: Response, call: Call, named: tuple[str, str]) -> Reply:
+    fields = headers_for_caller(tuple((name.lower(), value) for name, value in response.headers))
+    length = [] if response.status in {204, 304} else [("Content-Length", str(len(response.body)))]
+    body = b"" if call.method == "HEAD" or not length else response.body
+    return Reply(response.status, [*fields, *length, named], body)

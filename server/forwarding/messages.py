@@ -1,0 +1,80 @@
+"""A call of a function as it came, and its answer as it goes, whichever server takes and sends them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from piecework.protocol.exchange import HOP_BY_HOP, Headers
+from piecework.protocol.messages import CapsuleReply
+
+NO_ROUTE = "😢 Houston? We have a problem 🥵"
+"""What Capsule's reverse proxy said of a path that leads nowhere."""
+RETRY_AFTER_S = 2
+REPLICA_TOKEN = "piecework-replica-token"  # noqa: S105  # the name of a header
+"""The header that a replica's token is shown in. No caller and no function sees it."""
+
+
+class BodyStream(Protocol):
+    """The body of a request, while it comes in."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes, at most so many; none at the end, or when the caller is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to a function."""
+
+    method: str
+    path: str
+    """What follows ``/functions/``, percent-encoded."""
+    query: str
+    """Percent-encoded, without the question mark."""
+    headers: Headers
+    """Names in lower case."""
+    body: BodyStream
+    length: int | None
+    """Bytes of the body; None: unknown until it ends."""
+    peer: str
+    """The address that it came from."""
+    scheme: str
+    """How it came: http or https."""
+
+    def find_header(self, name: str) -> str:
+        """Return a header's value, by its name in lower case; empty when there is none."""
+        return next((value for each, value in self.headers if each == name), "")
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer. A body that comes in pieces must be gone through, or closed."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes | Iterable[bytes] = b""
+
+
+class Refusal(Exception):
+    """The call is not passed on, or came to nothing; why is for the caller."""
+
+    def __init__(self, status: int, code: str, message: str, *headers: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers
+
+    def reply(self) -> Reply:
+        """Return it as an answer, in Capsule's form."""
+        body = msgspec.json.encode(CapsuleReply(code=self.code, message=str(self)))
+        retry = [("Retry-After", str(RETRY_AFTER_S))] if self.status == 503 else []
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *retry, *self.headers]
+        return Reply(self.status, headers, body)
+
+
+def drop_hops(headers: Headers, *also: str) -> list[tuple[str, str]]:
+    """Return headers without those about a connection: the known ones, and those that ``Connection`` names."""
+    named = {word.strip().lower() for name, value in headers if name == "connection" for word in value.split(",")}
+    dropped = HOP_BY_HOP | named | set(also)
+    return [(name, value) for name, value in headers if name not in dropped]

@@ -1,0 +1,140 @@
+"""The URLs that calls go to: their addresses, and the connections that are kept open to them."""
+
+import ssl
+from collections.abc import Iterator
+from functools import cache
+from urllib.parse import urlsplit
+
+from piecework.client.answers import Answer, Broken
+from piecework.client.connections import Connection, NotSent, Pool
+from piecework.client.routes import DEFAULT_PORTS, Route
+from server.forwarding.bodies import Passing
+
+CONNECT_S = 2.0
+"""A URL that takes no connection for so long does not answer."""
+
+
+class Upstream:
+    """One URL."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        host, usual = parts.hostname or "", DEFAULT_PORTS[parts.scheme]
+        port = parts.port or usual
+        shown = f"[{host}]" if ":" in host else host
+        self.authority = shown if port == usual else f"{shown}:{port}"
+        self._base = parts.path
+        tls = _trust() if parts.scheme == "https" else None
+        self._pool = Pool(Route(host, port, self.authority, tls, "", None))
+
+    def target(self, path: str, query: str) -> str:
+        """Return what to ask for: the URL's own path and then that of the call, which begins with a slash."""
+        joined = self._base.rstrip("/") + path if path else self._base
+        return f"{joined or '/'}?{query}" if query else joined or "/"
+
+    def exchange(self, head: bytes, body: bytes | Passing, timeout_s: float, *, without_body: bool) -> "Exchange":
+        """Send a request over an idle connection or a new one; return the answer once its head is there.
+
+        Raises NotSent when nothing of it was acted on, Broken, NotHttp, or what making the body raises.
+        """
+        kept = self._pool.take()
+        if kept is not None:
+            try:
+                return Exchange(self._pool, kept, head, body, timeout_s, without_body=without_body)
+            except NotSent:
+                if isinstance(body, Passing) and body.begun:
+                    raise
+        try:
+            fresh = self._pool.open(CONNECT_S)
+        except Broken as error:
+            raise NotSent(str(error)) from error
+        return Exchange(self._pool, fresh, head, body, timeout_s, without_body=without_body)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.close()
+
+
+class Exchange:
+    """A request that was sent, and its answer while it comes in."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        connection: Connection,
+        head: bytes,
+        body: bytes | Passing,
+        timeout_s: float,
+        *,
+        without_body: bool,
+    ) -> None:
+        """Send the request and read the head of the answer. Raises NotSent, Broken or NotHttp."""
+        self._pool = pool
+        self._connection = connection
+        self.answer = _Incoming(without_body=without_body)
+        connection.exchange(head, body, timeout_s, self.answer)
+
+    def read_to_end(self) -> bytes:
+        """Return the whole body. Raises Broken or NotHttp."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Go through the body piece by piece as it comes. Raises Broken or NotHttp."""
+        answer = self.answer
+        try:
+            while True:
+                if piece := answer.take():
+                    yield piece
+                if answer.complete:
+                    break
+                self._connection.receive(answer)
+        finally:
+            self._pool.give_back(self._connection, answer)
+
+
+class _Incoming(Answer):
+    """An answer whose headers are kept as they come, also those whose name comes again."""
+
+    def __init__(self, *, without_body: bool) -> None:
+        super().__init__()
+        self.fields: list[tuple[str, str]] = []
+        """The headers in order; names in lower case."""
+        self._without_body = without_body
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.status:  # else it is a trailer
+            super().on_header(name, value)
+            self.fields.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self._without_body and self.status >= 200:  # the parser would wait for what the headers announce
+            assert self._parser is not None, "it is calling"
+            self.complete, self.reusable = True, self._parser.should_keep_alive()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if not self.status:  # an early hint
+            self.fields.clear()
+
+
+class Upstreams:
+    """All URLs in use."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Upstream] = {}
+
+    def get(self, url: str) -> Upstream:
+        """Return a URL's upstream, always the same one."""
+        found = self._known.get(url)
+        return found or self._known.setdefault(url, Upstream(url))
+
+    def keep(self, urls: set[str]) -> None:
+        """Forget all but these, and close their idle connections."""
+        for url in [each for each in self._known if each not in urls]:
+            self._known.pop(url).close()
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
