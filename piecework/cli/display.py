@@ -21,6 +21,10 @@ STYLES = {
     "idle": "green",
     "gone": "red",
     "draining": "yellow",
+    "running": "green",
+    "failed": "red",
+    "starting": "yellow",
+    "stopping": "yellow",
 }
 
 OLD_FIELDS = frozenset({"code", "status", "job_status", "job_input_id", "job_output_id", "functio", "lambda_id"})

@@ -29,6 +29,13 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def format_ms(milliseconds: float | UnsetType | None) -> str:
+    """Return a latency, to three digits: ``0.83 ms``, ``12.5 ms``, ``1.2 s``; "" when it is not known."""
+    if milliseconds is None or isinstance(milliseconds, UnsetType):
+        return ""
+    return f"{milliseconds:.3g} ms" if milliseconds < 999.5 else format_duration(milliseconds / 1000)
+
+
 def format_moment(at: float | UnsetType) -> str:
     """Return a moment as local date and time to the millisecond; "" when it is unset."""
     if isinstance(at, UnsetType):

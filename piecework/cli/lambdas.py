@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import rich_click as click
 from click.exceptions import Exit
 
@@ -14,7 +13,8 @@ from piecework.cli.data import put_file
 from piecework.cli.display import to_document
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes
-from piecework.cli.options import FILE_OR_ID, ID, MIB, MODULE, STDIN, runtime_options
+from piecework.cli.options import FILE_OR_ID, ID, MIB, MODULE, STDIN, lambda_options, runtime_options
+from piecework.cli.pictures import describe_pairs
 from piecework.cli.remote import Remote, remote_command
 from piecework.modules import Inspection, ModuleError, inspect_code
 from piecework.protocol.ids import Id
@@ -32,17 +32,7 @@ def lambda_() -> None:
 @click.option("--module", type=MODULE, help="Take the code from the registry: ORG/MODULE/TAG[@sha256:HEX].")
 @runtime_options
 @click.option("--name", help="A name for people.")
-@click.option("--tag", "tags", multiple=True, help="A tag for each job: name, +name (needed), -name (refused).")
-@click.option("--fuel", type=click.IntRange(min=1), help="Give it so much fuel at most.")
-@click.option("--max-output", type=click.IntRange(min=1), metavar="BYTES", help="Largest output.")
-@click.option("--max-log", type=click.IntRange(min=1), metavar="BYTES", help="How much of its log is kept.")
-@click.option("--grant-http", multiple=True, metavar="HOST", help="Let it call this host, HOST or HOST:PORT.")
-@click.option("--grant-redis", is_flag=True, help="Let it use the node's Redis.")
-@click.option("--grant-files", type=click.Choice(["read", "write"]), help="Let it use its private directory.")
-@click.option(
-    "--grant-dir", multiple=True, metavar="PATH", help="Let it use a directory that nodes share, PATH or PATH:rw."
-)
-@click.option("--grant-env", multiple=True, metavar="NAME", help="Let it read a variable of the node.")
+@lambda_options
 @click.option("--deterministic", is_flag=True, help="Take clock and random from the job.")
 @click.option(
     "--mode",
@@ -143,20 +133,6 @@ def describe_inspection(found: Inspection) -> dict[str, object]:
 
 def describe_lambda(codex: Id, runtime: str, **options: Any) -> LambdaCreate:
     """Turn the options of a command into a lambda; those it does not have stay at their defaults."""
-    limits = Limits(
-        timeout_s=options.get("timeout_s"),
-        memory_bytes=memory_bytes(options.get("memory_mb")),
-        fuel=options.get("fuel"),
-        output_bytes=options.get("max_output"),
-        log_bytes=options.get("max_log"),
-    )
-    grants = Grants(
-        http=list(options.get("grant_http", ())),
-        redis=options.get("grant_redis", False),
-        files=options.get("grant_files"),
-        dirs=list(options.get("grant_dir", ())),
-        env=list(options.get("grant_env", ())),
-    )
     return LambdaCreate(
         codex=codex,
         runtime=runtime,
@@ -164,10 +140,32 @@ def describe_lambda(codex: Id, runtime: str, **options: Any) -> LambdaCreate:
         tags=list(options.get("tags", ())),
         args=list(options.get("args", ())),
         env=dict(options.get("env", ())),
-        limits=limits,
-        grants=grants,
+        limits=read_limits(**options),
+        grants=read_grants(**options),
         deterministic=options.get("deterministic", False),
         mode=options.get("mode", "text"),
+    )
+
+
+def read_limits(**options: Any) -> Limits:
+    """Return the limits that a command's options name."""
+    return Limits(
+        timeout_s=options.get("timeout_s"),
+        memory_bytes=memory_bytes(options.get("memory_mb")),
+        fuel=options.get("fuel"),
+        output_bytes=options.get("max_output"),
+        log_bytes=options.get("max_log"),
+    )
+
+
+def read_grants(**options: Any) -> Grants:
+    """Return the grants that a command's options name."""
+    return Grants(
+        http=list(options.get("grant_http", ())),
+        redis=options.get("grant_redis", False),
+        files=options.get("grant_files"),
+        dirs=list(options.get("grant_dir", ())),
+        env=list(options.get("grant_env", ())),
     )
 
 
@@ -187,14 +185,8 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "tags": info.tags,
         "args": info.args,
         "env": [f"{name}={value}" for name, value in info.env.items()] if info.env else None,
-        "limits": _pairs(info.limits),
-        "grants": _pairs(info.grants),
+        "limits": describe_pairs(info.limits),
+        "grants": describe_pairs(info.grants),
         "deterministic": "yes" if info.deterministic is True else None,
         "mode": info.mode if info.mode != "text" else None,
     }
-
-
-def _pairs(record: msgspec.Struct | msgspec.UnsetType) -> str | None:
-    if isinstance(record, msgspec.UnsetType):
-        return None
-    return ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record).items())

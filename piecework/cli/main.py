@@ -12,6 +12,7 @@ COMMANDS = {
     "lambda": ("piecework.cli.lambdas:lambda_", "Create lambdas and look at them."),
     "module": ("piecework.cli.modules:module", "Push, list, pull and delete modules of the registry."),
     "data": ("piecework.cli.data:data", "Upload, download and delete blobs."),
+    "function": ("piecework.cli.functions:function", "Deploy functions, look at them, call them."),
     "worker": ("piecework.cli.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),
     "ping": ("piecework.cli.ping:ping", "Ask the server whether it is alive."),

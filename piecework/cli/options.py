@@ -8,7 +8,7 @@ import rich_click as click
 from click.shell_completion import CompletionItem
 
 from piecework.protocol.ids import Id
-from piecework.protocol.names import ModuleName
+from piecework.protocol.names import NAME_RULE, ModuleName, is_name
 from piecework.protocol.states import JobState, parse_state
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,8 +87,20 @@ class ModuleType(click.ParamType):  # type: ignore[type-arg]  # generic since cl
             self.fail(f"{error}.", param, ctx)
 
 
+class NameType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """The name of a function or of a revision."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_name(value):
+            self.fail(f"{value!r} is no name: {NAME_RULE}.", param, ctx)
+        return str(value)
+
+
 ID = IdType()
 MODULE = ModuleType()
+NAME = NameType()
 STATE = StateType()
 FILE_OR_ID = FileOrId()
 FILE_OR_STDIN = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
@@ -104,10 +116,15 @@ def token_option(**extra: Any) -> Callable[[F], F]:
 
 
 def runtime_options(command: F) -> F:
-    """Add the options that describe a lambda: runtime, arguments, environment, limits."""
+    """Add the options that describe what runs: its runtime, and those of ``run_options``."""
+    option = click.option("--runtime", default="wasi", show_default=True, help="The runtime that it needs.")
+    return option(run_options(command))
+
+
+def run_options(command: F) -> F:
+    """Add the options of everything that runs: arguments, environment, the usual limits."""
     for option in reversed(
         [
-            click.option("--runtime", default="wasi", show_default=True, help="The runtime that it needs."),
             click.option("--arg", "args", multiple=True, help="Add an argument to its command line."),
             click.option("--env", type=Assignment(), multiple=True, help="Set a variable for it."),
             click.option(
@@ -124,6 +141,38 @@ def runtime_options(command: F) -> F:
                 metavar="MB",
                 help="Give it so much memory at most (1 MB is 1,048,576 bytes).",
             ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def lambda_options(command: F) -> F:
+    """Add the further options of a lambda: tags, the other limits, grants."""
+    for option in reversed(
+        [
+            click.option(
+                "--tag", "tags", multiple=True, help="A tag for each job: name, +name (needed), -name (refused)."
+            ),
+            click.option("--fuel", type=click.IntRange(min=1), help="Give it so much fuel at most."),
+            click.option("--max-output", type=click.IntRange(min=1), metavar="BYTES", help="Largest output."),
+            click.option(
+                "--max-log", type=click.IntRange(min=1), metavar="BYTES", help="How much of its log is kept."
+            ),
+            click.option(
+                "--grant-http", multiple=True, metavar="HOST", help="Let it call this host, HOST or HOST:PORT."
+            ),
+            click.option("--grant-redis", is_flag=True, help="Let it use the node's Redis."),
+            click.option(
+                "--grant-files", type=click.Choice(["read", "write"]), help="Let it use its private directory."
+            ),
+            click.option(
+                "--grant-dir",
+                multiple=True,
+                metavar="PATH",
+                help="Let it use a directory that nodes share, PATH or PATH:rw.",
+            ),
+            click.option("--grant-env", multiple=True, metavar="NAME", help="Let it read a variable of the node."),
         ]
     ):
         command = option(command)

@@ -139,6 +139,19 @@ def find_revision(function: FunctionInfo, name: str) -> RevisionInfo:
     return found
 
 
+def pick_revision(function: FunctionInfo, name: str | None) -> RevisionInfo:
+    """Return a revision by its name or, without one, the default, or the only one.
+
+    Raises NotFound when there is none of this name, or none is meant more than another.
+    """
+    if name is not None or isinstance(function.default, str):
+        return find_revision(function, name or str(function.default))
+    if len(function.revisions) == 1:
+        return function.revisions[0]
+    known = ", ".join(each.name for each in function.revisions) or "none"
+    raise NotFound(404, Code.REVISION_NOT_FOUND, f"name one of the revisions of {function.name}: {known}")
+
+
 def why_not_ready(revision: RevisionInfo) -> str:
     """Say what keeps replicas from running; "" when nothing is known."""
     reasons = [revision.advice] if isinstance(revision.advice, str) else []

@@ -95,7 +95,7 @@ class ScriptedServer:
                 script._arrivals.release()
                 self.give(script.answers.pop(0))
 
-            do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # http.server calls them so
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815  # http.server calls them so
 
             def give(self, answer):
                 if answer.hold is not None:

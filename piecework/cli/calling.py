@@ -1,0 +1,154 @@
+"""`piecework function invoke` and `piecework function logs`: functions at work."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+import rich_click as click
+from click.exceptions import Exit
+
+from piecework.cli.display import to_document, write_output
+from piecework.cli.failures import FAILED
+from piecework.cli.options import FILE_OR_STDIN, NAME, STDIN
+from piecework.cli.remote import Remote, remote_command
+from piecework.client.functions import CALL_S, pick_revision
+from piecework.protocol.exchange import Headers, Request, Response
+from piecework.protocol.messages import Content, ReplicaLog
+
+ENCODED = "!#$%&'()*+,/:;=?@[]~"
+"""What stands in a path and query as it is; the rest is encoded."""
+FAILURES = 400
+"""The lowest status that says that a call failed."""
+
+
+class HeaderType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """``Name: value``."""
+
+    name = "name: value"
+
+    def convert(
+        self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, colon, text = value.partition(":")
+        if not name.strip() or not colon:
+            self.fail(f"{value!r} is not 'Name: value'.", param, ctx)
+        return name.strip(), text.strip()
+
+
+@click.command
+@click.argument("name", type=NAME)
+@click.option("--revision", type=NAME, help="Call this version; else the default, or one by the split.")
+@click.option("-d", "--data", metavar="TEXT", help="Send this text.")
+@click.option("--input", "file", metavar="FILE|-", type=FILE_OR_STDIN, help="Send this file; - is standard input.")
+@click.option("-H", "--header", "headers", type=HeaderType(), multiple=True, help="Send a header.")
+@click.option("-X", "--method", help="Usually GET, or POST with something to send.")
+@click.option("--path", default="/", show_default=True, help="The path, and query, behind the function's name.")
+@click.option("-i", "--include", is_flag=True, help="Print status and headers, too.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=CALL_S, show_default=True,
+    metavar="SECONDS", help="Wait no longer for the answer.",
+)  # fmt: skip
+@remote_command
+def invoke(
+    remote: Remote,
+    name: str,
+    *,
+    revision: str | None,
+    data: str | None,
+    file: Path | None,
+    headers: Headers,
+    method: str | None,
+    path: str,
+    include: bool,
+    timeout_s: float,
+) -> None:
+    """Call a function and print what it answers. Exit code 1 for a status of 400 or more."""
+    if data is not None and file is not None:
+        raise click.UsageError("--data and --input exclude each other.")
+    body = data.encode() if data is not None else _read(file)
+    target = path if path.startswith(("/", "?")) else f"/{path}"
+    request = Request(
+        method=(method or ("GET" if body is None else "POST")).upper(),
+        uri=quote(target, safe=ENCODED),
+        headers=headers if body is None else _with_type(headers, body),
+        body=body or b"",
+    )
+    try:
+        answer = remote.client.invoke(name, request, revision, timeout_s)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+    _show(remote, answer, include=include)
+    if answer.status >= FAILURES:
+        click.echo(f"piecework: {name} answered {answer.status}", err=True)
+        raise Exit(FAILED)
+
+
+@click.command
+@click.argument("name", type=NAME)
+@click.option("--revision", type=NAME, help="Which version; may be left out when it is clear.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@remote_command
+def logs(remote: Remote, name: str, revision: str | None, *, follow: bool) -> None:
+    """Print what the replicas of a function logged lately. Calls that ran as jobs have logs of their own."""
+    chosen = pick_revision(remote.client.function(name), revision)
+    if follow and remote.display.as_json:
+        raise click.UsageError("--json and --follow exclude each other.")
+    if follow:
+        parts = remote.patient_client.follow_function_log(name, chosen.name)
+        _print(parts, several=len(chosen.replicas) > 1)
+        return
+    kept = remote.client.function_log(name, chosen.name)
+    if remote.display.as_json:
+        remote.display.document([to_document(part) for part in kept])
+    else:
+        _print((part for part in kept if part.text), several=len(kept) > 1)
+
+
+def _print(parts: Iterable[ReplicaLog], *, several: bool) -> None:
+    """Print parts of logs; where they are of several replicas, with lines that tell whose what follows is."""
+    last: ReplicaLog | None = None
+    for part in parts:
+        if several if last is None else part.replica != last.replica:
+            click.echo(f"==> {part.worker_name} {part.replica} <==")
+        click.echo(part.text, nl=False)
+        last = part
+
+
+def _read(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    return sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
+
+
+def _with_type(headers: Headers, body: bytes) -> Headers:
+    """Add what the body is, unless that was said."""
+    if any(name.lower() == "content-type" for name, _ in headers):
+        return headers
+    return (*headers, ("Content-Type", _guess_type(body)))
+
+
+def _guess_type(body: bytes) -> str:
+    try:
+        json.loads(body)
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+    except ValueError:
+        return "text/plain; charset=utf-8"
+    return "application/json"
+
+
+def _show(remote: Remote, answer: Response, *, include: bool) -> None:
+    if remote.display.as_json:
+        content = to_document(Content.of(answer.body, packed=False))
+        remote.display.document({"status": answer.status, "headers": dict(answer.headers)} | content)
+        return
+    if include:
+        remote.display.line(answer.status)
+        for name, value in answer.headers:
+            remote.display.line(f"{name}: {value}")
+        remote.display.line("")
+    write_output([answer.body])

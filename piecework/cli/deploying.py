@@ -1,0 +1,130 @@
+"""`piecework function deploy`."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+from msgspec import UNSET, UnsetType
+from rich.status import Status
+
+from piecework.cli.data import put_file
+from piecework.cli.display import stderr_console, to_document
+from piecework.cli.lambdas import read_grants, read_limits
+from piecework.cli.options import FILE_OR_STDIN, ID, MODULE, NAME, lambda_options, run_options
+from piecework.cli.pictures import describe_replicas
+from piecework.cli.remote import Remote, remote_command
+from piecework.client.functions import find_revision
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import DeploymentPut, Grants, Limits
+from piecework.protocol.names import ModuleName
+
+T = TypeVar("T")
+RESERVED = frozenset({"default", "split"})
+"""Names of revisions that mean something else."""
+DIGEST_CHARS = 12
+"""Of a file's digest, as the name of a revision."""
+
+
+@click.command
+@click.argument("name", type=NAME)
+@click.option("--module", type=MODULE, help="Deploy this module of the registry.")
+@click.option("--file", metavar="FILE|-", type=FILE_OR_STDIN, help="Deploy this file; - is standard input.")
+@click.option(
+    "--lambda", "lambda_id", metavar="ID", type=ID, help="Deploy what this lambda runs, with its options."
+)
+@click.option(
+    "--revision", type=NAME, help="What this version is called; else the module's tag, or the file's digest."
+)
+@click.option("--replicas", type=click.IntRange(0, 1000), help="So many processes serve it; usually 1.")
+@click.option("--runtime", help="The runtime that it needs; usually found out.")
+@click.option("--default", "is_default", is_flag=True, help="Send the calls that name no revision to this one.")
+@click.option("--wait", is_flag=True, help="Wait until its replicas run.")
+@click.option(
+    "--wait-timeout", type=click.FloatRange(min=0), default=60, show_default=True, metavar="SECONDS",
+    help="Wait no longer.",
+)  # fmt: skip
+@run_options
+@lambda_options
+@remote_command
+def deploy(
+    remote: Remote,
+    name: str,
+    *,
+    module: ModuleName | None,
+    file: Path | None,
+    lambda_id: Id | None,
+    revision: str | None,
+    wait: bool,
+    wait_timeout: float,
+    **options: Any,
+) -> None:
+    """Make a revision of a function, and have it served by agents that run functions.
+
+    The same again changes nothing but the number of replicas. A revision never changes, so other code or options
+    need another name. The first revision of a function gets the calls that name none.
+    """
+    if [module, file, lambda_id].count(None) != 2:
+        raise click.UsageError("Name the code by one of --module, --file and --lambda.")
+    codex, digest = _upload(remote, file) if file is not None else (UNSET, "")
+    chosen = revision or _name_revision(module, digest, lambda_id)
+    if chosen in RESERVED:
+        raise click.UsageError(f"A revision cannot be called {chosen!r} here: that is how calls are routed.")
+    deployment = _describe(
+        codex=codex, module=UNSET if module is None else str(module), lambda_=_or_unset(lambda_id), **options
+    )
+    remote.client.deploy(name, chosen, deployment)
+    if wait:
+        with Status(f"{name}/{chosen} …", console=stderr_console()) if sys.stderr.isatty() else nullcontext():
+            remote.patient_client.await_replicas(name, chosen, wait_timeout)
+    _tell(remote, name, chosen)
+
+
+def _upload(remote: Remote, file: Path) -> tuple[Id, str]:
+    """Store a file; returns its blob and its digest."""
+    reply = put_file(remote.client, file)
+    assert isinstance(reply.checksum, str), "an upload is answered with it"
+    return reply.id, reply.checksum
+
+
+def _name_revision(module: ModuleName | None, digest: str, lambda_id: Id | None) -> str:
+    """Return what a revision is called when nobody says."""
+    return module.tag if module else digest[:DIGEST_CHARS] or str(int(lambda_id or 0))
+
+
+def _describe(
+    codex: Id | UnsetType, module: str | UnsetType, lambda_: Id | UnsetType, **options: Any
+) -> DeploymentPut:
+    """Turn the options into a deployment; what was not given is left to the server, or to the lambda."""
+    limits, grants = read_limits(**options), read_grants(**options)
+    return DeploymentPut(
+        codex=codex,
+        module=module,
+        lambda_=lambda_,
+        replicas=_or_unset(options["replicas"]),
+        runtime=_or_unset(options["runtime"]),
+        args=list(options["args"]) or UNSET,
+        env=dict(options["env"]) or UNSET,
+        tags=list(options["tags"]) or UNSET,
+        limits=UNSET if limits == Limits() else limits,
+        grants=UNSET if grants == Grants() else grants,
+        default=options["is_default"],
+    )
+
+
+def _or_unset(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value
+
+
+def _tell(remote: Remote, name: str, chosen: str) -> None:
+    """Say how the new revision stands and where it is called."""
+    info = remote.client.function(name)
+    if remote.display.as_json:
+        remote.display.document(to_document(info))
+        return
+    found = find_revision(info, chosen)
+    if isinstance(found.advice, str):
+        click.echo(f"piecework: {found.advice}; until then each call is a job", err=True)
+    path = name if found.share == 1 else f"{name}/{chosen}"
+    remote.display.line(f"{name}/{chosen}: {describe_replicas(found)}, {remote.client.url}/functions/{path}")

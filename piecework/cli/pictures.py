@@ -1,0 +1,135 @@
+"""Functions and their revisions as rows, columns and fields."""
+
+import time
+
+import msgspec
+
+from piecework.cli.display import Display
+from piecework.cli.figures import format_age, format_ms
+from piecework.client.functions import why_not_ready
+from piecework.protocol.messages import FunctionInfo, ReplicaInfo, ReplicaState, RevisionInfo, Traffic
+
+REVISION_COLUMNS = ("revision", "calls go", "replicas", "calls", "errors", "p50", "p99", "code", "remark")
+REPLICA_COLUMNS = ("replica", "worker", "state", "since", "pid", "calls", "errors", "p50", "p99", "url", "error")
+
+
+def revision_row(revision: RevisionInfo) -> tuple[object, ...]:
+    """Return the cells under REVISION_COLUMNS."""
+    traffic = _traffic(revision)
+    return (
+        revision.name,
+        format_share(revision.share),
+        describe_replicas(revision),
+        traffic.calls or "",
+        traffic.errors or "",
+        format_ms(traffic.p50_ms),
+        format_ms(traffic.p99_ms),
+        describe_code(revision),
+        why_not_ready(revision),
+    )
+
+
+def show_function(display: Display, info: FunctionInfo) -> None:
+    """Print everything about a function."""
+    display.fields(describe_function(info) | {"created": format_age(info.created_at, time.time())})
+    for revision in info.revisions:
+        display.line("")
+        display.fields(_describe_revision(revision))
+        if revision.replicas:
+            display.table(REPLICA_COLUMNS, [_replica_row(each) for each in revision.replicas])
+
+
+def describe_function(info: FunctionInfo) -> dict[str, object]:
+    """Return the fields that tell where a function's calls go, and how many replicas run."""
+    shares = {each.name: format_share(each.share) for each in info.revisions if each.share}
+    return {
+        "function": info.name,
+        "calls go to": ", ".join(f"{name} {share}" for name, share in shares.items())
+        or "no revision by themselves",
+        **{each.name: describe_replicas(each) for each in info.revisions},
+    }
+
+
+def describe_replicas(revision: RevisionInfo) -> str:
+    """Say how many replicas run of how many that should, or what answers instead."""
+    urls = len(revision.urls)
+    named = "" if not urls else "1 URL" if urls == 1 else f"{urls} URLs"
+    if isinstance(revision.lambda_, msgspec.UnsetType):
+        return named or "no URL"
+    running = sum(each.state is ReplicaState.RUNNING for each in revision.replicas)
+    counted = f"{running} of {revision.wanted}" if revision.wanted or revision.replicas else "as jobs"
+    return f"{counted}, {named}" if named else counted
+
+
+def describe_code(revision: RevisionInfo) -> str:
+    """Return the module without its digest, or the beginning of the digest."""
+    if isinstance(revision.module, str):
+        return revision.module.partition("@")[0]
+    return f"sha256:{revision.checksum[:12]}" if isinstance(revision.checksum, str) else ""
+
+
+def format_share(share: float) -> str:
+    """Return a share of the calls that name no revision; "" for none."""
+    return f"{share * 100:.3g} %" if share else ""
+
+
+def _traffic(revision: RevisionInfo) -> Traffic:
+    """Return what passed the server or, when nothing did, what the replicas tell: of latencies the worst."""
+    if isinstance(revision.traffic, Traffic):
+        return revision.traffic
+    replicas = revision.replicas
+    return Traffic(
+        calls=sum(each.calls for each in replicas),
+        errors=sum(each.errors for each in replicas),
+        p50_ms=max((each.p50_ms for each in replicas if isinstance(each.p50_ms, float)), default=None),
+        p99_ms=max((each.p99_ms for each in replicas if isinstance(each.p99_ms, float)), default=None),
+    )
+
+
+def _describe_revision(revision: RevisionInfo) -> dict[str, object]:
+    traffic = _traffic(revision)
+    return {
+        "revision": revision.name,
+        "calls go": format_share(revision.share),
+        "replicas": describe_replicas(revision),
+        "remark": why_not_ready(revision),
+        "module": revision.module,
+        "code SHA-256": revision.checksum,
+        "lambda": revision.lambda_,
+        "runtime": revision.runtime,
+        "args": revision.args,
+        "env": [f"{name}={value}" for name, value in revision.env.items()] if revision.env else None,
+        "tags": revision.tags,
+        "limits": describe_pairs(revision.limits),
+        "grants": describe_pairs(revision.grants),
+        "URLs": revision.urls,
+        "calls": traffic.calls or None,
+        "errors": traffic.errors or None,
+        "as jobs": traffic.jobs or None,
+        "p50": format_ms(traffic.p50_ms),
+        "p99": format_ms(traffic.p99_ms),
+        "created": format_age(revision.created_at, time.time()),
+    }
+
+
+def _replica_row(replica: ReplicaInfo) -> tuple[object, ...]:
+    return (
+        replica.id,
+        replica.worker_name,
+        replica.state,
+        format_age(replica.since, time.time()),
+        replica.pid,
+        replica.calls,
+        replica.errors,
+        format_ms(replica.p50_ms),
+        format_ms(replica.p99_ms),
+        replica.url,
+        replica.error,
+    )
+
+
+def describe_pairs(record: msgspec.Struct | msgspec.UnsetType) -> str | None:
+    """Return the fields of limits or grants on one line."""
+    if isinstance(record, msgspec.UnsetType):
+        return None
+    return ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record).items())
