@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import big_blob
+import endurance
 import idle_polls
 import mutants
 import pytest
@@ -29,3 +30,8 @@ def test_idle_polls_are_held_without_holding_up_others_nor_the_stop(tmp_path: Pa
 def test_damaged_code_of_any_kind_ends_in_an_outcome_and_costs_no_process(tmp_path: Path):
     figures = mutants.drill(tmp_path, modules=100, scripts=20)
     assert figures["runs"] == 360
+
+
+def test_calls_that_fail_in_every_way_leave_nothing_behind_in_their_process(tmp_path: Path):
+    names = ["wasi", "component", "capsule, generation 2", "funless, both kinds", "lua5.4"]
+    assert list(endurance.drill(tmp_path, calls=1000, names=names)) == names

@@ -95,6 +95,14 @@ def test_rules_have_what_the_options_say(make_rules, tmp_path):
     assert "secret" not in repr(rules)
 
 
+def test_name_of_a_bucket_can_be_given_but_no_password(make_rules):
+    environ = {"COUCHBASE_BUCKET": "wasm-data", "COUCHBASE_PWD": "secret"}
+    rules = make_rules(environ, allow_couchbase="c.test", allow_env=("COUCHBASE_BUCKET",))
+    assert rules.env == {"COUCHBASE_BUCKET": "wasm-data"}
+    with pytest.raises(SettingsError):
+        make_rules(environ, allow_env=("COUCHBASE_PWD",))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

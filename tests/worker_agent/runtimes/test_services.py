@@ -3,11 +3,13 @@
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 from contextlib import contextmanager, suppress
 
 import pytest
+import trustme
 from redis_server import PASSWORD, run_redis
 
 from piecework.protocol.exchange import Request
@@ -209,6 +211,48 @@ def test_redirect_to_another_host_does_not_get_secrets():
     away = outbound._follow(request, target, 302, "http://b.example/")
     assert (away.method, away.headers, away.body) == ("GET", (("Accept", "y"),), b"")
     assert outbound._follow(request, target, 307, "/there") == request._replace(uri="http://a.example/there")
+
+
+@contextmanager
+def serving_tls(certificate, answer):
+    """Yield the port of a server that proves with a certificate who it is, and answers one request."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            # Whoever does not trust the certificate hangs up.
+            with connection, suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+                secured.recv(65_536)
+                secured.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("named", "trusted", "complaint"),
+    [
+        ("127.0.0.1", True, None),
+        ("other.example", True, "certificate"),
+        ("127.0.0.1", False, "certificate"),
+    ],
+)
+def test_https_is_for_hosts_that_prove_who_they_are(monkeypatch, named, trusted, complaint):
+    authority, context = trustme.CA(), ssl.create_default_context()
+    if trusted:
+        authority.configure_trust(context)
+    monkeypatch.setattr(outbound, "_make_context", lambda: context)
+    with serving_tls(authority.issue_cert(named), b"HTTP/1.1 200 OK\r\n\r\nhello") as port:
+        uri = f"https://127.0.0.1:{port}/"
+        if complaint is None:
+            assert fetch(port, uri=uri).body == b"hello"
+        else:
+            with pytest.raises(ServiceError, match=complaint):
+                fetch(port, uri=uri)
 
 
 def test_tls_is_spoken_to_https():
