@@ -113,11 +113,19 @@ class LocalServer(Program):
     """A control server on 127.0.0.1; it is ready when the constructor returns."""
 
     def __init__(
-        self, folder: Path, *options: str, port: int = 0, environ: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *options: str,
+        port: int = 0,
+        part: str = "run",
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Start a server with its data and log in ``folder``; port 0: a free one. Raises ProgramError."""
+        """Start a server with its data and log in ``folder``; port 0: a free one. Raises ProgramError.
+
+        ``part``: the command that starts it; another than ``run`` starts a part of it alone.
+        """
         self.data = folder / "data"
-        command = [sys.executable, "-m", "piecework", "server", "run", "--data", str(self.data)]
+        command = [sys.executable, "-m", "piecework", "server", part, "--data", str(self.data)]
         super().__init__("the server", [*command, "--port", str(port), *options], folder / "server.log", environ)
         try:
             self.port = int(self.wait_for_line(LISTENING)[1])
