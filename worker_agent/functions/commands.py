@@ -70,6 +70,11 @@ def exec_function(**options: Any) -> None:
 )
 @click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its private key.")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), default="console", help="[console]")
+@click.option(
+    "--grants",
+    metavar="JSON",
+    help="Grants of a lambda: less than all that is allowed here.  [all that is allowed]",
+)
 @click.option("--die-with-parent", is_flag=True, help="End when the program ends that started this.")
 def serve(**options: Any) -> None:
     """Answer HTTP requests with a wasm module or script until stopped; each in a fresh instance.

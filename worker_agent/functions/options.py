@@ -116,10 +116,20 @@ def describe_function(
             timeout_s=options["timeout"], memory_bytes=options["memory"] * MIB, log_bytes=log_bytes,
             fuel=options["fuel"],
         ),
-        grants=_grant_all(options, place.rules),
+        grants=_read_grants(options) or _grant_all(options, place.rules),
         rules=place.rules,
         seed=seed,
     )  # fmt: skip
+
+
+def _read_grants(options: dict[str, Any]) -> Grants | None:
+    """Return the grants that the author of a function asked for; None: all that the operator allows."""
+    if options.get("grants") is None:
+        return None
+    try:
+        return msgspec.json.decode(options["grants"], type=Grants)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"--grants are no grants of a lambda as JSON: {error}") from error
 
 
 def _grant_all(options: dict[str, Any], rules: NodeRules) -> Grants:

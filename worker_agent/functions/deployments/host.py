@@ -46,7 +46,14 @@ class Host:
         self._settings = settings
         self._listener: Listener | None = None
         node = Node(
-            ports=Ports(settings.functions_first_port), allowances=list_allowances(settings), environ=environ
+            ports=Ports(settings.functions_first_port),
+            allowances=list_allowances(settings),
+            environ={
+                **environ,
+                # Compiled code and interpreters are the agent's own.
+                "PIECEWORK_WORKER_STATE": str(state),
+                "PIECEWORK_WORKER_INTERPRETERS": str(settings.interpreters_path),
+            },
         )
         times = Times(start_s=settings.functions_start_timeout_s, drain_s=settings.drain_timeout_s)
         self._supervisor = Supervisor(partial(Launcher, node), shared.clock, times)

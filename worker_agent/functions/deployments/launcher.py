@@ -106,15 +106,23 @@ class Launcher:
 
 def list_arguments(spec: ReplicaSpec, path: Path, node: Node, port: int) -> list[str]:
     """Return the command line of a replica, which everybody on the node can read: no secrets."""
-    limits, is_open = spec.limits, not spec.token and not is_loopback(spec.host)
-    found = ["serve", str(path), "--host", spec.host, "--port", str(port), "--die-with-parent", "--env-file", "-"]
-    found += ["--runtime", spec.runtime, "--handler", spec.mode, *node.allowances]
-    found += ["--open"] if is_open else []
-    if limits.timeout_s is not None:
-        found += ["--timeout", f"{limits.timeout_s:g}"]
-    if limits.memory_bytes is not None:
-        found += ["--memory", str(max(1, limits.memory_bytes // MIB))]
-    return found
+    limits, memory_bytes = spec.limits, spec.limits.memory_bytes
+    is_open = not spec.token and not is_loopback(spec.host)
+    values = {
+        "--host": spec.host,
+        "--port": port,
+        "--env-file": "-",
+        "--runtime": spec.runtime,
+        "--handler": spec.mode,
+        "--timeout": limits.timeout_s,
+        "--memory": None if memory_bytes is None else max(1, memory_bytes // MIB),
+        "--fuel": limits.fuel,
+        "--grants": None if spec.grants is None else msgspec.json.encode(spec.grants).decode(),
+    }
+    found = ["serve", str(path), "--die-with-parent", *node.allowances, *(["--open"] if is_open else [])]
+    for option, value in values.items():
+        found += [] if value is None else [option, str(value)]
+    return [*found, "--", *spec.args]
 
 
 def bracket(host: str) -> str:

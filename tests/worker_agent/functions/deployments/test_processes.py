@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import stand_in_replica
 from patience import until
 
-from piecework.protocol.messages import Limits, ReplicaState
+from piecework.protocol.messages import Grants, Limits, ReplicaState
 from worker_agent.functions.deployments.launcher import Launcher, Node, ReplicaSpec, list_arguments
 from worker_agent.functions.deployments.ports import Ports
 from worker_agent.functions.deployments.replica import Times
@@ -178,14 +179,39 @@ def test_environment_too_large_for_a_pipe_is_a_failure(add):
     assert "its environment has 600" in post.replica.error
 
 
-def test_limits_are_on_the_command_line(node, code):
+def test_command_line_says_what_a_replica_may(node, code):
     spec = ReplicaSpec(
         function="f",
         revision="r",
         code=code,
-        limits=Limits(timeout_s=2.5, memory_bytes=64 * 2**20),
+        limits=Limits(timeout_s=2.5, memory_bytes=64 * 2**20, fuel=1000),
+        grants=Grants(http=["x.test"]),
         runtime="wasi",
+        args=("--loud", "x"),
     )
-    words = " ".join(list_arguments(spec, Path("/code"), node, 10_001))
-    assert words.startswith("serve /code --host 127.0.0.1 --port 10001 ")
-    assert words.endswith("--runtime wasi --handler http --timeout 2.5 --memory 64")
+    assert list_arguments(spec, Path("/code"), replace(node, allowances=("--allow-http", "x.test")), 10_001) == [
+        *(
+            "serve",
+            "/code",
+            "--die-with-parent",
+            "--allow-http",
+            "x.test",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "10001",
+        ),
+        *("--env-file", "-", "--runtime", "wasi", "--handler", "http", "--timeout", "2.5", "--memory", "64"),
+        *("--fuel", "1000", "--grants", '{"http":["x.test"]}', "--", "--loud", "x"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "is_open"),
+    [("127.0.0.1", "", False), ("10.0.0.5", "", True), ("10.0.0.5", "secret", False)],
+)
+def test_only_what_everybody_may_call_is_open(node, code, host, token, is_open):
+    spec = ReplicaSpec(function="f", revision="r", code=code, host=host, token=token)
+    words = list_arguments(spec, Path("/code"), node, 10_001)
+    assert ("--open" in words) is is_open
+    assert "secret" not in words
