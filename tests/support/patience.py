@@ -7,10 +7,10 @@ from collections.abc import Callable
 PATIENCE_S = 10.0
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
     """Wait until something that another thread does has happened."""
     pause = threading.Event()
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         pause.wait(0.001)

@@ -28,6 +28,8 @@ _LAST_WORDS_BYTES = 4096
 _TRAIL_S = 0.5
 """For what children of an ended process still write."""
 _KILL_S = 10.0
+_WORDLESS = (0, -signal.SIGKILL)
+"""Ends about which a process says nothing itself."""
 
 
 class ServeProcess:
@@ -99,7 +101,7 @@ class ServeProcess:
         self._reader.join(2 * _TRAIL_S)
         end = f"it ended: {describe_end(code)}"
         last = self._last_words.last_line()
-        return f"{end}; {last}" if last else end
+        return end if code in _WORDLESS or not last else f"{end}; {last}"
 
     def probe(self) -> Vitals | None:
         """Ask how it does; None: it gave no good answer in time."""
