@@ -133,6 +133,7 @@ def _download(options: dict[str, Any]) -> None:
 
     file: Path = options["file"]
     try:
+        file.absolute().parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name}-")
         os.close(descriptor)
     except OSError as error:

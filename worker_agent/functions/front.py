@@ -95,7 +95,7 @@ class Front:
         method = scope.method
         own = self._own.get(scope.path) if method in {"GET", "HEAD"} else None
         if not self._is_known(scope):
-            response = _refuse(401, "the header Piecework-Replica-Token is missing or wrong")
+            response = _refuse_stranger(scope)
         elif own is not None:
             response = await own()
         else:
@@ -184,6 +184,13 @@ def _read_response(done: Done) -> Response:
     if done.error is not None:
         log.warning("call failed", kind=done.error.kind, reason=done.error.message)
     return done.response or _refuse(500, "the guest gave no response")
+
+
+def _refuse_stranger(scope: Scope) -> Response:
+    """Refuse a call without the token; one with another's was meant for a replica that was here before."""
+    if scope.headers.get(TOKEN_HEADER, ""):
+        return _refuse(421, "the Piecework-Replica-Token is not that of this replica; it may have been of another")
+    return _refuse(401, "the header Piecework-Replica-Token is missing")
 
 
 def _refuse(status: int, message: str, *headers: tuple[str, str]) -> Response:
