@@ -1,7 +1,7 @@
 """GET /metrics: figures for Prometheus, one registry per app."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from flask import Flask, Response, current_app, g, request
@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from server.api.endpoint import endpoint
 from server.services import Services, system
+from server.services.calls import CallFigures
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
@@ -75,6 +76,25 @@ class _Figures(Collector):
         writes, commits = services.database.tally.read()
         yield CounterMetricFamily("piecework_writes", "Requests that wrote to the database.", writes)
         yield CounterMetricFamily("piecework_commits", "Commits that they shared.", commits)
+        yield from _function_figures(services.calls.figures())
+
+
+def _function_figures(figures: Sequence[CallFigures]) -> Iterator[Metric]:
+    labels = ["function", "revision"]
+    calls = CounterMetricFamily("piecework_function_calls", "Calls of functions answered.", labels=labels)
+    errors = CounterMetricFamily("piecework_function_errors", "Those with status 500 and above.", labels=labels)
+    jobs = CounterMetricFamily("piecework_function_jobs", "Those that ran as jobs.", labels=labels)
+    seconds = CounterMetricFamily("piecework_function_seconds", "Time that they took together.", labels=labels)
+    text = "Time that a share of the latest calls took at most."
+    latency = GaugeMetricFamily("piecework_function_latency_seconds", text, labels=[*labels, "quantile"])
+    for each in figures:
+        names = [each.function, each.revision]
+        counts = (each.calls, each.errors, each.jobs, each.seconds)
+        for family, count in zip((calls, errors, jobs, seconds), counts, strict=True):
+            family.add_metric(names, count)
+        for share, found in each.quantiles.items():
+            latency.add_metric([*names, str(share)], found)
+    yield from (calls, errors, jobs, seconds, latency)
 
 
 def _gauge(name: str, text: str, values: dict[str, int], label: str = "state") -> GaugeMetricFamily:

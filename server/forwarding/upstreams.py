@@ -108,9 +108,9 @@ class _Incoming(Answer):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        if self._without_body and self.status >= 200:  # the parser would wait for what the headers announce
-            assert self._parser is not None, "it is calling"
-            self.complete, self.reusable = True, self._parser.should_keep_alive()
+        if self._without_body and self.status >= 200:
+            # The parser would wait for the body that the headers announce; some servers send it, in spite of HEAD.
+            self.complete, self.reusable = True, False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -193,7 +193,7 @@ def test_statuses_come_back_as_they_are(house: House, upstream: Upstream, status
 
 def test_head_gets_the_length_and_no_body(house: House, upstream: Upstream):
     route(house, "hola", upstream.url)
-    for _ in range(3):  # the connection can be used again each time
+    for _ in range(3):  # this server sends a body all the same: it must not be taken for the next answer
         response = call(house, "hola/big/1000000", "HEAD")
         assert (response.data, response.headers["Content-Length"]) == (b"", "1000000")
         response.close()
@@ -402,6 +402,19 @@ def test_calls_and_their_failures_are_counted_by_revision(house: House, upstream
     assert counted is not None
     assert (counted.calls, counted.errors, counted.jobs) == (2, 1, 0)
     assert len(house.services.calls.figures()) == 1
+
+
+def test_prometheus_is_told_how_functions_do(house: House, upstream: Upstream):
+    route(house, "hola", upstream.url)
+    call(house, "hola")
+    call(house, "hola/status/503")
+    lines = house.fetch("/metrics").text.splitlines()
+    labels = '{function="hola",revision="default"}'
+    assert f"piecework_function_calls_total{labels} 2.0" in lines
+    assert f"piecework_function_errors_total{labels} 1.0" in lines
+    assert f"piecework_function_jobs_total{labels} 0.0" in lines
+    [p99] = [line for line in lines if 'quantile="0.99"' in line]
+    assert 0 < float(p99.rpartition(" ")[2]) < 10
 
 
 def test_what_is_no_longer_routed_to_is_forgotten(house: House, upstream: Upstream):

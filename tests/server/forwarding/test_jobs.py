@@ -1,0 +1,163 @@
+"""Calls of functions that nothing serves: they run as jobs."""
+
+import base64
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House, failed, finished
+from patience import PATIENCE_S, until
+from werkzeug.test import TestResponse
+
+from piecework.protocol.exchange import Request, Response, read_request, write_response
+from server.store import functions
+
+Pending = Future[TestResponse]
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def deploy(house: House, **fields: Any) -> None:
+    """Add the function hola with a revision that nothing serves, and a lambda for it."""
+    lambda_id = int(house.new_lambda(mode="http", **fields))
+    now = house.clock()
+
+    def add(connection: Any) -> None:
+        functions.add_function(connection, "hola", now)
+        functions.add_revision(connection, functions.Revision("hola", "default", lambda_id, None, 0, now))
+
+    house.services.database.write(add)
+    house.services.routing.note_change()
+
+
+def begin(pool: ThreadPoolExecutor, house: House, path: str = "hola", method: str = "GET", **more: Any) -> Pending:
+    return pool.submit(house.app.test_client().open, f"/functions/{path}", method=method, buffered=True, **more)
+
+
+def lease(house: House, worker: str) -> tuple[dict[str, str], Request]:
+    """Contract the call's job; return its lease and the request that it carries."""
+    jobs: list[Any] = []
+
+    def contracted() -> bool:
+        jobs.extend(house.contract(worker, inline=True)["jobs"])
+        return bool(jobs)
+
+    until(contracted)
+    [job] = jobs
+    blob = house.fetch(f"/data/{house.call('GET', '/job/' + job['job'])['input']['id']}/blob")
+    return {"job": job["job"], "lease": job["lease"]}, read_request(blob.data)
+
+
+def answered(lease: dict[str, str], response: Response) -> dict[str, Any]:
+    envelope = base64.b64encode(write_response(response)).decode()
+    return finished(lease) | {"output": {"base64": envelope}}
+
+
+def test_a_call_runs_as_a_job_and_its_output_is_the_answer(house: House, pool: ThreadPoolExecutor):
+    worker = house.new_worker()
+    deploy(house)
+    body, headers = bytes(range(256)), {"X-Mine": "1", "Connection": "close", "Authorization": "Bearer pw_x"}
+    pending = begin(pool, house, "hola/a%20b?q=1", "POST", data=body, headers=headers)
+    taken, request = lease(house, worker)
+    assert (request.method, request.uri, request.body) == ("POST", "/a%20b?q=1", body)
+    names = {name.lower(): value for name, value in request.headers}
+    assert (names["x-mine"], names["x-forwarded-host"]) == ("1", "localhost")
+    assert not names.keys() & {"connection", "authorization"}
+    fields = (("X-Theirs", "2"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("Connection", "close"))
+    house.finish(worker, answered(taken, Response(201, fields, b"\xffdone")))
+    response = pending.result(PATIENCE_S)
+    assert (response.status_code, response.data) == (201, b"\xffdone")
+    assert (response.headers["X-Theirs"], response.headers["Piecework-Job"]) == ("2", taken["job"])
+    assert response.headers.getlist("Set-Cookie") == ["a=1", "b=2"]
+    assert "Connection" not in response.headers
+    counted = house.services.calls.read("hola", "default")
+    assert counted is not None
+    assert (counted.calls, counted.jobs, counted.errors) == (1, 1, 0)
+
+
+def test_a_failure_of_the_function_is_told_with_its_reason_and_not_tried_again(
+    house: House, pool: ThreadPoolExecutor
+):
+    worker = house.new_worker()
+    deploy(house)
+    pending = begin(pool, house)
+    taken, _ = lease(house, worker)
+    house.finish(worker, failed(taken, "trap", "unreachable executed"))
+    response = pending.result(PATIENCE_S)
+    assert response.status_code == 500
+    assert response.json["code"] == "FUNCTION_FAILED"
+    assert f"job {taken['job']}" in response.json["message"]
+    assert "unreachable executed" in response.json["message"]
+    assert response.headers["Piecework-Job"] == taken["job"]
+
+
+def test_an_output_that_is_no_answer_is_a_bad_gateway(house: House, pool: ThreadPoolExecutor):
+    worker = house.new_worker()
+    deploy(house)
+    pending = begin(pool, house)
+    taken, _ = lease(house, worker)
+    house.finish(worker, finished(taken, "plain text"))
+    response = pending.result(PATIENCE_S)
+    assert (response.status_code, response.json["code"]) == (502, "BAD_GATEWAY")
+
+
+def test_head_gets_the_length_of_what_get_would(house: House, pool: ThreadPoolExecutor):
+    worker = house.new_worker()
+    deploy(house)
+    pending = begin(pool, house, method="HEAD")
+    taken, request = lease(house, worker)
+    assert request.method == "HEAD"
+    house.finish(worker, answered(taken, Response(200, (), b"12345")))
+    response = pending.result(PATIENCE_S)
+    assert (response.data, response.headers["Content-Length"]) == (b"", "5")
+
+
+def test_without_an_agent_that_could_run_it_a_call_fails_at_once(house: House):
+    deploy(house, runtime="wasi+net")
+    house.new_worker("wasi")
+    response = house.client.get("/functions/hola")
+    assert (response.status_code, response.json["code"]) == (503, "UNAVAILABLE")
+    assert "no worker that was heard of lately offers the runtime wasi+net" in response.json["message"]
+    assert house.state(response.headers["Piecework-Job"]) == "Cancelled"
+
+
+def test_a_call_whose_job_does_not_end_in_time_is_told_its_id(tmp_path: Path):
+    house = House(tmp_path, settings={"call_timeout_s": 0.1})
+    house.new_worker()
+    deploy(house)
+    response = house.client.get("/functions/hola")
+    job = response.headers["Piecework-Job"]
+    assert (response.status_code, response.json["code"]) == (504, "GATEWAY_TIMEOUT")
+    assert f"job {job}" in response.json["message"]
+    house.clock.forward(1)
+    house.move_on()
+    assert house.state(job) == "Cancelled"  # nobody waits for it any more, and it had not begun
+    house.close()
+
+
+def test_a_body_that_fits_into_no_job_is_refused(tmp_path: Path):
+    house = House(tmp_path, settings={"body_max_bytes": 1000})
+    house.new_worker()
+    deploy(house)
+    response = house.client.post("/functions/hola", data=b"x" * 1001)
+    assert (response.status_code, response.json["code"]) == (413, "TOO_LARGE")
+    assert house.call("GET", "/job")["jobs"] == []
+    house.close()
+
+
+def test_a_server_that_stops_lets_go_of_calls_that_wait(house: House, pool: ThreadPoolExecutor):
+    house.new_worker()
+    deploy(house)
+    pending = begin(pool, house)
+    until(lambda: len(house.services.watch) == 1)
+    house.services.release_waiters()
+    response = pending.result(PATIENCE_S)
+    assert response.status_code == 503
+    assert json.loads(response.data)["code"] == "STOPPING"
