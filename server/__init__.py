@@ -43,6 +43,7 @@ def wire_app(services: Services, part: Part = WHOLE) -> Flask:
         lambdas,  # noqa: F401
         memory,  # noqa: F401
         modules,  # noqa: F401
+        routes,  # noqa: F401
         system,  # noqa: F401
         workers,  # noqa: F401
     )

@@ -61,6 +61,7 @@ OTHER_REPLIES: dict[tuple[str, str], Document] = {
     ("GET", "/registry/<string:org>/<string:module>/<string:tag>/<string:file>"): WASM_BODY,
     ("GET", "/registry/sha256/<string:digest>"): WASM_BODY,
     ("GET", "/registry/info/<string:org>/<string:module>/<string:tag>"): TEXT_BODY,
+    ("GET", "/routes/caddy"): {JSON: {"schema": {"type": "object"}}, "text/plain": {"schema": {"type": "string"}}},
     ("GET", "/metrics"): TEXT_BODY,
     ("GET", "/memory/functions/list"): {JSON: {"schema": {"type": "object"}}},
     ("GET", "/memory/functions/<string:function>/<string:revision>/urls"): {
