@@ -27,7 +27,10 @@ RUST_FLAGS = [
 ]
 RUST_TARGETS = ("wasm32-wasip1", "wasm32-wasi")
 """The name since Rust 1.78, and the one before."""
-KEPT = ("rust/uppercase", "rust/funless_fetch", "assemblyscript/uppercase", "assemblyscript/sum")
+KEPT = (
+    *("rust/uppercase", "rust/funless_fetch"),
+    *("assemblyscript/uppercase", "assemblyscript/sum", "assemblyscript/funless_fetch"),
+)
 """Those that are small enough to be committed."""
 
 
@@ -43,10 +46,11 @@ def build_go(name: str, target: Path, tools: Path, *, folder: Path = FOLDER / "g
     )
 
 
-def build_python(name: str, target: Path, tools: Path) -> None:
-    """Build a component of a Python module, CPython included."""
-    command = [tools / "bin" / "componentize-py", "-d", "wit", "-w", "guest", "componentize", name, "-o", target]
-    subprocess.run(command, cwd=FOLDER / "python", check=True)
+def build_python(name: str, target: Path, tools: Path, *, folder: Path = FOLDER / "python") -> None:
+    """Build a component of a Python module in a folder, CPython included."""
+    world = ["-d", FOLDER / "python" / "wit", "-w", "guest"]
+    command = [tools / "bin" / "componentize-py", *world, "componentize", name, "-p", folder, "-o", target]
+    subprocess.run(command, cwd=folder, check=True)
 
 
 def build_rust(name: str, target: Path, _tools: Path) -> None:
@@ -59,15 +63,17 @@ def build_rust(name: str, target: Path, _tools: Path) -> None:
 
 
 def build_assemblyscript(name: str, target: Path, tools: Path) -> None:
-    """Build a program."""
+    """Build a program; or the function of FunLess, which is a library."""
     # The compiler wants its packages beside the sources.
     modules = FOLDER / "assemblyscript" / "node_modules"
     if modules.is_symlink():
         modules.unlink()
     if not modules.exists():
         modules.symlink_to((tools / "node_modules").absolute())
-    config = "node_modules/@assemblyscript/wasi-shim/asconfig.json"
-    command = [modules / ".bin" / "asc", f"{name}.ts", "-o", target, "--config", config, "-Osize", "--noAssert"]
+    config = ["--config", "node_modules/@assemblyscript/wasi-shim/asconfig.json"]
+    library = ["--exportStart", "_initialize", "--use", "abort="]
+    way = library if name.startswith("funless") else config
+    command = [modules / ".bin" / "asc", f"{name}.ts", "-o", target, *way, "-Osize", "--noAssert"]
     subprocess.run(command, cwd=FOLDER / "assemblyscript", check=True)
 
 
@@ -84,7 +90,7 @@ LANGUAGES = {
     "go": (build_go, ("uppercase", "sum", "capsule_greeting")),
     "python": (build_python, ("uppercase", "sum")),
     "rust": (build_rust, ("uppercase", "sum", "funless_fetch")),
-    "assemblyscript": (build_assemblyscript, ("uppercase", "sum")),
+    "assemblyscript": (build_assemblyscript, ("uppercase", "sum", "funless_fetch")),
 }
 
 

@@ -1,5 +1,7 @@
 """Real servers and agents for the tests of this folder, as child processes."""
 
+import http.server
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -26,3 +28,25 @@ def agent(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """An agent of that server that runs two jobs at once."""
     with LocalAgent(server.url, tmp_path_factory.mktemp("agent"), "shared", "--slots", "2") as agent:
         yield agent
+
+
+class Greeter(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # the name that http.server looks for
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[str]:
+    """``host:port`` of an HTTP server on this machine."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()

@@ -1,9 +1,7 @@
 """What guests reach outside: lambda and operator must agree. Real server, agent, guests, Redis and HTTP server."""
 
-import http.server
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,28 +18,6 @@ pytestmark = pytest.mark.integration
 
 PATIENCE_S = 60.0
 Run = Callable[..., bytes]
-
-
-class Greeter(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # the name that http.server looks for
-        self.send_response(200)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"hello")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def web() -> Iterator[str]:
-    """``host:port`` of an HTTP server on this machine."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

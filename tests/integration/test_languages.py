@@ -15,6 +15,7 @@ from guests import SAMPLES
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
+from piecework.protocol.messages import Grants
 
 BUILDING: dict[str, Any] = runpy.run_path(str(SAMPLES / "languages.py"))
 TOOLS = Path(os.environ.get("PIECEWORK_LANGUAGES", "nowhere")).absolute()
@@ -105,6 +106,49 @@ def test_function_of_capsule_in_go(client: Client, agent: LocalAgent, build):
 def test_function_of_funless_in_rust(client: Client, agent: LocalAgent, build):
     answer, _ = run(client, build("rust", "funless_fetch"), b'{"say": "hello"}', runtime="funless")
     assert answer == b'"HELLO"'
+
+
+@pytest.fixture(scope="module")
+def generous(server: LocalServer, tmp_path_factory: pytest.TempPathFactory, web: str):
+    """An agent whose operator lets guests use a web server of this machine, and one variable."""
+    options = ["--allow-http", web, "--allow-http", "127.0.0.1/32", "--allow-env", "REGION"]
+    folder = tmp_path_factory.mktemp("generous")
+    with LocalAgent(server.url, folder, "generous", *options, environ={"REGION": "eu"}) as agent:
+        yield agent
+
+
+@pytest.mark.parametrize("language", ["rust", "assemblyscript"])
+def test_function_of_funless_fetches_a_url(client: Client, generous: LocalAgent, build, web: str, language: str):
+    given, grants = json.dumps({"url": f"http://{web}/"}).encode(), Grants(http=[web])
+    answer, _ = run(client, build(language, "funless_fetch"), given, runtime="funless+http", grants=grants)
+    assert answer == b'{"status":200,"bytes":5}'
+
+
+def test_function_of_capsule_in_go_fetches_a_url(client: Client, generous: LocalAgent, build, web: str):
+    code, given = build("go", "capsule_greeting"), f"fetch http://{web}/".encode()
+    answer, _ = run(client, code, given, runtime="capsule+http", grants=Grants(http=[web]))
+    assert answer == b"hello"
+
+
+def test_component_reaches_nothing_but_the_variables_that_it_is_granted(
+    client: Client, generous: LocalAgent, tmp_path: Path, web: str
+):
+    need("python")
+    target = tmp_path / "reach.wasm"
+    BUILDING["build_python"]("reach", target, TOOLS, folder=Path(__file__).parent / "components")
+    port = web.partition(":")[2].encode()
+    grants = Grants(http=["*"], env=["REGION"], files="write", dirs=["/tmp"])
+    answer, _ = run(client, target.read_bytes(), port, runtime="component+env", grants=grants)
+    assert answer.decode().splitlines() == [
+        "REGION=eu",
+        "variables REGION",
+        "connect failed PermissionError",
+        "connect by name failed PermissionError",
+        "resolve failed LookupError",
+        "listen failed PermissionError",
+        "send failed PermissionError",
+        *(f"{way} failed FileNotFoundError" for way in ("read", "read above", "list", "write")),
+    ]
 
 
 def test_text_example_of_capsule(client: Client, agent: LocalAgent, build_capsule):

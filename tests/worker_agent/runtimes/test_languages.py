@@ -1,10 +1,15 @@
 """The committed samples of other languages, which need no compiler: they do what those in C do."""
 
+import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import Grants
+from worker_agent.runtimes.services.access import NodeRules
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 TEXT = "grüße, " * 20_000
@@ -44,6 +49,36 @@ def test_sum_refuses_what_is_no_list_of_numbers(run, name, given):
 def test_function_of_funless_in_rust(run, given, found):
     done = run(read("rust/funless_fetch"), runtime="funless", given=given)
     assert (done.error, done.output) == (None, found)
+
+
+@pytest.mark.parametrize("name", ["funless_fetch", "rust/funless_fetch", "assemblyscript/funless_fetch"])
+def test_function_fetches_a_url(run, name):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 203 Fine\r\nContent-Length: 5\r\n\r\nhello")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        where = f"127.0.0.1:{server.getsockname()[1]}"
+        url = json.dumps(f"http://{where}/")
+        done = run(
+            read(name),
+            runtime="funless",
+            given=(f'{{"url": {url}}}' if "/" in name else url).encode(),
+            grants=Grants(http=[where]),
+            rules=NodeRules(http=(where, "127.0.0.1/32")),
+        )
+        thread.join()
+    assert (done.error, done.output) == (None, b'{"status":203,"bytes":5}' if "/" in name else b"203")
+
+
+def test_function_of_funless_in_assemblyscript_says_what_it_misses(run):
+    done = run(read("assemblyscript/funless_fetch"), runtime="funless", given=b"{}")
+    assert done.error.message == "the input has no `url`"
 
 
 def test_function_of_funless_in_rust_says_what_it_misses(run):

@@ -1,6 +1,7 @@
 """What the runtimes of scripts do beyond the list that all runtimes pass."""
 
 import io
+from pathlib import Path
 
 import pytest
 from abis import SCRIPT_ABIS
@@ -14,6 +15,7 @@ from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
 
 pytestmark = pytest.mark.integration
+SAMPLES = Path(__file__).parents[3] / "samples" / "scripts"
 every_script = pytest.mark.parametrize("runtime", SCRIPT_ABIS)
 
 COMMAND = """(module
@@ -154,3 +156,34 @@ def make_call_of(store_code, tmp_path):
         return program, Call(io.BytesIO(), spool, LogTail(1000), StopSignal(), Bounds(), args=args)
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime", "given", "found"),
+    [
+        ("uppercase.lua", "lua5.4", "hello\ngrüße", "HELLO\nGRüßE"),
+        ("uppercase.js", "javascript", "hello\ngrüße", "HELLO\nGRÜSSE"),
+        ("uppercase.py", "python3.12", "hello\ngrüße", "HELLO\nGRÜSSE"),
+        ("uppercase.py", "micropython", "hello\nall", "HELLO\nALL"),
+        ("json_sum.lua", "lua5.4", " [1, 2.5, -4]\n", '{"sum": -0.5, "count": 3}\n'),
+        ("json_sum.lua", "lua5.4", "[]", '{"sum": 0, "count": 0}\n'),
+        ("json_sum.js", "javascript", " [1, 2.5, -4]\n", '{"sum":-0.5,"count":3}\n'),
+        ("json_sum.py", "python3.12", " [1, 2.5, -4]\n", '{"sum": -0.5, "count": 3}\n'),
+        ("json_sum.py", "micropython", " [1, 2.5, -4]\n", '{"sum": -0.5, "count": 3}\n'),
+        ("word_count.lua", "lua5.4", "two words\n", "1 lines, 2 words, 10 bytes\n"),
+    ],
+)
+def test_sample_scripts_do_what_they_say(run, name, runtime, given, found):
+    done = run((SAMPLES / name).read_bytes(), runtime=runtime, given=given.encode())
+    assert (done.error, done.output.decode()) == (None, found)
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime"),
+    [("json_sum.lua", "lua5.4"), ("json_sum.js", "javascript"), ("json_sum.py", "micropython")],
+)
+@pytest.mark.parametrize("given", [b"", b"{", b"[1,", b"[1, x]"])
+def test_sample_scripts_refuse_what_is_no_list(run, name, runtime, given):
+    done = run((SAMPLES / name).read_bytes(), runtime=runtime, given=given)
+    assert done.error.kind is ErrorKind.GUEST
+    assert done.output == b""

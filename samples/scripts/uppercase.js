@@ -1,0 +1,2 @@
+// Standard input in capitals.
+std.out.puts(std.in.readAsString().toUpperCase());
