@@ -23,6 +23,10 @@ class Host(NamedTuple):
         """Tell whether it may run a revision, as a worker may run a job."""
         return wanted.tags.admits(self.tags) and offers_runtime(self.runtimes, wanted.runtime)
 
+    def fit(self, wanted: Wanted) -> int:
+        """Return how many of the suggested tags it has."""
+        return len(wanted.tags.suggested & self.tags)
+
 
 class Plan(NamedTuple):
     """What to change."""
@@ -39,9 +43,12 @@ def allocate(
     """Return how to come from what there is to what is wanted, with as few changes as possible.
 
     Replicas stay where they are, but for those whose host is not among ``hosts`` or must not run them, those that
-    are too many (first those that do not run, then the newest), and those in ``failing`` for which another host
-    has room. What is missing goes, one for each revision in turn, to the open host with a free slot that has most
-    of the suggested tags, then the fewest replicas of the revision, then the fewest of all.
+    are too many (first those that do not run, then the newest), those in ``failing`` for which another host has
+    room, and those that only start where another host has fewer of the revision: without that, all would be on the
+    host that reports first.
+
+    What is missing goes, one for each revision in turn, to the open host with a free slot that has most of the
+    suggested tags, then the fewest replicas of the revision, then the fewest of all.
     """
     board = _Board(wanted, hosts)
     for replica in sorted(replicas, key=lambda each: (each.state is not ReplicaState.RUNNING, each.id)):
@@ -49,6 +56,9 @@ def allocate(
     for replica in replicas:
         if replica.id in failing:
             board.move(replica)
+    for replica in reversed(replicas):
+        if replica.state is ReplicaState.STARTING:
+            board.spread(replica)
     board.fill()
     return Plan(frozenset(each.id for each in replicas) - board.kept, board.added)
 
@@ -76,14 +86,32 @@ class _Board:
 
     def move(self, replica: ReplicaRow) -> None:
         """Give a replica to another host, if one has room."""
-        if replica.id not in self.kept:
+        host = self._find_other(replica)
+        if host is not None:
+            self._give(replica, host)
+
+    def spread(self, replica: ReplicaRow) -> None:
+        """Give a replica to a host that fits as well and would have fewer of its revision."""
+        host = self._find_other(replica)
+        if host is None:
             return
         wanted = self._wanted[replica.name]
-        host = self._choose(wanted, but=replica.worker_id)
-        if host is not None:
-            self.kept.remove(replica.id)
-            self._count(wanted, replica.worker_id, -1)
-            self._add(wanted, host)
+        present = self._hosts[replica.worker_id]
+        gain = self._on[wanted.name, present.worker_id] - self._on[wanted.name, host.worker_id]
+        if gain > 1 and host.fit(wanted) >= present.fit(wanted):
+            self._give(replica, host)
+
+    def _find_other(self, replica: ReplicaRow) -> Host | None:
+        """Return the best other host for a replica that stays; None when there is none."""
+        if replica.id not in self.kept:
+            return None
+        return self._choose(self._wanted[replica.name], but=replica.worker_id)
+
+    def _give(self, replica: ReplicaRow, host: Host) -> None:
+        wanted = self._wanted[replica.name]
+        self.kept.remove(replica.id)
+        self._count(wanted, replica.worker_id, -1)
+        self._add(wanted, host)
 
     def fill(self) -> None:
         """Give hosts to what is missing, until nothing is or no host is left for it."""
@@ -106,8 +134,7 @@ class _Board:
         return min(fitting, key=lambda host: self._rank(wanted, host), default=None)
 
     def _rank(self, wanted: Wanted, host: Host) -> tuple[int, int, int, int]:
-        fit = len(wanted.tags.suggested & host.tags)
-        return -fit, self._on[wanted.name, host.worker_id], self._used[host.worker_id], host.worker_id
+        return -host.fit(wanted), self._on[wanted.name, host.worker_id], self._used[host.worker_id], host.worker_id
 
     def _add(self, wanted: Wanted, host: Host) -> None:
         self.added.append((wanted, host.worker_id))

@@ -96,6 +96,16 @@ def test_a_replica_that_fails_goes_to_another_host_if_one_has_room():
     assert allocate([wanted()], [host(1), host(2, 0)], [replica(1, 1)], failing={1}) == Plan(frozenset(), [])
 
 
+def test_what_only_starts_is_spread_when_another_host_comes_and_what_runs_stays():
+    starting = [replica(n, 1, state=ReplicaState.STARTING) for n in (1, 2, 3)]
+    plan = allocate([wanted(replicas=3)], [host(1), host(2)], starting)
+    assert plan.drop == {3}
+    assert added(plan) == [("blue", 2)]
+    assert allocate([wanted(replicas=3)], [host(1), host(2)], [replica(n, 1) for n in (1, 2, 3)]).drop == set()
+    tagged = wanted("blue", 3, "wasi", "eu")
+    assert allocate([tagged], [host(1, tags=("eu",)), host(2)], starting).drop == set()
+
+
 wishes = st.builds(
     lambda names, counts, runtimes: [wanted(*each) for each in zip(names, counts, runtimes, strict=False)],
     st.permutations(["blue", "green", "red"]),
