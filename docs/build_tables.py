@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tables import commands, endpoints, messages, operations, settings
+from tables import commands, conformance, endpoints, messages, operations, settings
 
 ROOT = Path(__file__).parent.parent
 PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "scopes": operations.write_scopes,
     "metrics": operations.write_metrics,
     "samples": operations.write_samples,
+    "conformance": conformance.write_conformance,
 }
 """What writes a generated part, by its name; it gets the words behind the name."""
 

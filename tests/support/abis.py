@@ -158,3 +158,25 @@ MODULE_ABIS = {
     ),
 }  # fmt: skip
 ABIS = MODULE_ABIS | SCRIPT_ABIS
+
+BEHAVIOURS = {
+    "echo": "gives back its input, whatever it is: nothing, 10 MB from a file, any bytes or any JSON; keeps nothing "
+    "for the next run; answers requests; its fuel is the same in each run",
+    "read_part": "may leave its input unread",
+    "fail": "fails with its last words and without output; a request gets the status 500",
+    "trap": "ends with the cause of its trap and the functions where it was, and does no harm to the next",
+    "loop": "is stopped at its time limit when it computes",
+    "sleep": "is stopped at its time limit when it sleeps",
+    "eat_memory": "is stopped at its memory limit",
+    "grow_table": "gets no table without end",
+    "recurse": "runs out of stack alone",
+    "flood_output": "is stopped at its output limit, and leaves nothing",
+    "flood_log": "loses the oldest of a log that is too long, and nothing else",
+    "write_after_close": "cannot write to an output that it closed",
+    "result_outside": "cannot give away what lies outside of its memory",
+    "result_negative": "cannot give away what lies before its memory",
+    "unknown_import": "is told which import nobody has",
+    "no_entry": "is told which export is missing",
+    "tell": "finds clock, random numbers and NaNs that depend on its seed alone, or else differ from run to run",
+}
+"""What every guest must do, or have done to it, by the name of the guest that shows it."""

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from abis import ABIS, MIB, SCRIPT_ABIS
+from abis import ABIS, BEHAVIOURS, MIB, SCRIPT_ABIS
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.exchange import Request, Response, read_response, write_request
@@ -15,25 +15,6 @@ from worker_agent.runtimes import RUNTIMES
 from worker_agent.runtimes.interpreters import KNOWN
 
 GUESTS = Path(__file__).parents[1] / "guests"
-BEHAVIOURS = (
-    "echo",
-    "read_part",
-    "fail",
-    "trap",
-    "loop",
-    "sleep",
-    "eat_memory",
-    "grow_table",
-    "recurse",
-    "flood_output",
-    "flood_log",
-    "write_after_close",
-    "result_outside",
-    "result_negative",
-    "unknown_import",
-    "no_entry",
-    "tell",
-)
 
 
 def param(runtime, *values, name):
