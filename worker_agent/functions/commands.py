@@ -62,6 +62,7 @@ def exec_function(**options: Any) -> None:
     help="Of a Capsule module; http: the best that it has for requests.  [http]",
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="Requests that run at once.  [one per CPU]")
+@click.option("--queue", type=click.IntRange(min=0), help="Requests that may wait for their turn.  [32 a process]")
 @click.option(
     "--max-body", type=click.IntRange(min=1), default=16, metavar="MB", help="Largest body of a request.  [16]"
 )
@@ -104,7 +105,7 @@ def serve(**options: Any) -> None:
             compiled=place.compiled,
             interpreters=place.interpreters,
             processes=processes,
-            queue=processes * QUEUE_PER_PROCESS,
+            queue=processes * QUEUE_PER_PROCESS if options["queue"] is None else options["queue"],
             log_format=options["log_format"],
         )
         serve_plan(plan, options["host"], options["crt"], options["key"])

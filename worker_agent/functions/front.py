@@ -12,7 +12,8 @@ import structlog
 
 from piecework.protocol.exchange import HOP_BY_HOP, Headers, Request, Response, pick_sendable
 from worker_agent.executor.frames import Done
-from worker_agent.functions.attendants import Attendants, BusyError, LostError
+from worker_agent.functions.attendant import LostError
+from worker_agent.functions.attendants import Attendants, BusyError
 from worker_agent.functions.figures import Figures
 from worker_agent.functions.function import FunctionError
 

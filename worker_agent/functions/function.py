@@ -9,6 +9,7 @@ from piecework.modules import DEFAULT, ModuleError, check_code, inspect_code
 from piecework.modules.binary import MAGIC
 from piecework.protocol.messages import Grants
 from worker_agent.errors import AgentError
+from worker_agent.executor.assignment import NO_GRANTS
 from worker_agent.executor.frames import Assign, Serving
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import NodeRules
@@ -93,7 +94,7 @@ class Version:
             env=function.env,
             seed=function.seed,
             mode=mode or function.mode,
-            grants=function.grants,
+            grants=None if function.grants == NO_GRANTS else function.grants,
             serving=serving,
         )
 

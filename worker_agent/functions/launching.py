@@ -9,9 +9,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from piecework.protocol.codes import ErrorKind
 from worker_agent.executor.frames import Assign, Done
 from worker_agent.executor.process import GuestProcess
-from worker_agent.functions.attendants import Attendant, LostError, describe_loss
+from worker_agent.functions.attendant import Attendant, LostError, describe_loss
 from worker_agent.functions.function import HTTP, Function, FunctionError, Version
 from worker_agent.functions.journal import Journal
 from worker_agent.functions.serving import launch
@@ -79,7 +80,8 @@ async def _call(task: Assign, process: GuestProcess, journal: Journal) -> Done:
 def _show(done: Done, spool: Path, *, ends_line: bool) -> None:
     """Write the answer. Raises FunctionError when there is none."""
     if done.error is not None:
-        raise FunctionError(f"{done.error.kind}: {done.error.message}")
+        kind = "" if done.error.kind is ErrorKind.GUEST else f"{done.error.kind}: "
+        raise FunctionError(f"{kind}{done.error.message}")
     output = sys.stdout.buffer
     if done.spooled:
         with spool.open("rb") as file:

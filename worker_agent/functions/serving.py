@@ -16,7 +16,8 @@ from piecework.serving import Door, serve_door, start_thread, wait_until_listeni
 from worker_agent.cache import trim_folder
 from worker_agent.executor import COMPILED_BYTES
 from worker_agent.executor.process import GuestProcess
-from worker_agent.functions.attendants import GRACE_S, Attendants
+from worker_agent.functions.attendant import GRACE_S
+from worker_agent.functions.attendants import Attendants
 from worker_agent.functions.front import Exchange, Front, Manners, Scope
 from worker_agent.functions.function import Function, FunctionError
 from worker_agent.functions.journal import Journal
