@@ -86,3 +86,14 @@ def test_both_give_ids_of_their_own(houses: tuple[House, House]):
         futures = [pool.submit(house.new_worker) for house in houses * 50]
         ids = [future.result(PATIENCE_S) for future in futures]
     assert len(set(ids)) == 100
+
+
+def test_a_route_that_is_added_at_one_is_known_to_the_other_within_a_second(houses: tuple[House, House]):
+    here, there = houses
+    assert there.services.routing.table() == {}
+    here.services.functions.register("hola", "blue", "http://localhost:5051")
+    there.clock.forward(1)
+    assert there.services.routing.get_function("hola").urls() == {"blue": ["http://localhost:5051"]}
+    there.services.functions.remove("hola")
+    here.clock.forward(1)
+    assert here.services.routing.table() == {}

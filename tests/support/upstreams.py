@@ -1,6 +1,7 @@
 """Real HTTP servers for tests of what passes calls on to them."""
 
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -16,7 +17,7 @@ class Upstream:
     sends when ``next_event`` is set, ``/wait`` when ``go_on`` is set; ``/dup`` sends a header twice.
     """
 
-    def __init__(self, name: str = "up") -> None:
+    def __init__(self, name: str = "up", port: int = 0) -> None:
         self.name = name
         self.calls = 0
         self.next_event, self.go_on = threading.Semaphore(0), threading.Event()
@@ -25,7 +26,7 @@ class Upstream:
         class Handler(_Handler):
             server_of = upstream
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -142,3 +143,9 @@ def route(house: House, function: str, *urls: str, revision: str = "default") ->
     for url in more:
         house.clock.forward(0.001)
         known.add_url(function, revision, url)
+
+
+if __name__ == "__main__":  # a process of its own, that tests can kill
+    running = Upstream(sys.argv[1], int(sys.argv[2]))
+    print(f"listening on {running.port}")  # noqa: T201
+    threading.Event().wait()
