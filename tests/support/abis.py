@@ -160,8 +160,8 @@ MODULE_ABIS = {
 ABIS = MODULE_ABIS | SCRIPT_ABIS
 
 BEHAVIOURS = {
-    "echo": "gives back its input, whatever it is: nothing, 10 MB from a file, any bytes or any JSON; keeps nothing "
-    "for the next run; answers requests; its fuel is the same in each run",
+    "echo": "gives back its input, whatever it is: nothing, 10 MB from a file, any bytes or any JSON; keeps "
+    "nothing for the next run; answers requests; its fuel is the same in each run",
     "read_part": "may leave its input unread",
     "fail": "fails with its last words and without output; a request gets the status 500",
     "trap": "ends with the cause of its trap and the functions where it was, and does no harm to the next",

@@ -106,7 +106,8 @@ def test_trap_tells_its_cause_and_its_place(run_sample):
 def check_timeout(done):
     assert done.error.kind is ErrorKind.TIMEOUT
     assert done.error.message == "it ran longer than its limit of 0.1 s"
-    assert 0.08 <= done.usage.wall_s < 1
+    # Time runs from before the guest's store is made, which is not its own.
+    assert 0.05 <= done.usage.wall_s < 1
 
 
 @every("loop")
