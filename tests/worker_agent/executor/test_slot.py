@@ -189,6 +189,23 @@ def test_death_while_loading_may_have_been_bad_luck_and_is_no_load_error(scene, 
     assert "loading the module: SIGKILL" in scene.only_result().error.message
 
 
+@pytest.mark.parametrize(
+    "words", ["memory allocation of 3960 bytes failed\n...", "thread panicked:\nunhandled out-of-memory error"]
+)
+def test_module_that_takes_too_much_memory_to_compile_is_a_load_error(scene, two_tasks, words):
+    scene.report(Loading(1))
+    scene.die("SIGABRT", words)
+    result = scene.only_result()
+    assert (result.error.kind, result.error.trace) == (ErrorKind.LOAD, words)
+    assert "takes more memory to compile" in result.error.message
+
+
+def test_death_for_want_of_memory_while_a_guest_runs_is_no_load_error(scene, two_tasks):
+    scene.die("SIGABRT", "memory allocation of 3960 bytes failed")
+    result = scene.only_result()
+    assert result.error.kind is ErrorKind.TRAP
+
+
 def test_death_without_a_task_costs_nothing(scene):
     scene.die()
     assert scene.results() == []

@@ -51,6 +51,10 @@ def test_last_response_wins(invoke):
         ("(call $fail (i32.const 5) (i32.const 3)) i32.const 1", "why"),
         ("(call $respond (i32.const 0) (i32.const 0)) i32.const 0", "output is not JSON: there is none"),
         ("(call $respond (i32.const 9) (i32.const 8)) i32.const 0", "the function's output is not JSON"),
+        (
+            "(i32.store16 (i32.const 1) (i32.const -2)) (call $respond (i32.const 0) (i32.const 3)) i32.const 0",
+            "output is not JSON",
+        ),
     ],
 )
 def test_answer_that_is_none_is_a_clear_error(invoke, body, message):
