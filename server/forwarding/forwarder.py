@@ -16,6 +16,8 @@ from server.settings import Settings
 
 log = structlog.get_logger("server")
 
+MISDIRECTED = 421
+"""A replica that got another one's token has not acted: ask another, whatever the method (RFC 9110, 15.5.20)."""
 HEAD_MAX_BYTES = 64 * 1024
 """First line and headers of a call are no longer than this."""
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -58,6 +60,9 @@ class Forwarder:
     ) -> Exchange:
         bare = call.method == "HEAD"
         exchange = upstream.exchange(head, body, self._settings.call_timeout_s, without_body=bare)
+        if target.token and exchange.answer.status == MISDIRECTED:
+            exchange.read_to_end()
+            raise NotSent("another replica is there now")
         self._health.note_success(target.url)
         return exchange
 

@@ -25,7 +25,7 @@ from server.store.replicas import HostRow, Order, ReplicaRow, Wanted
 
 log = structlog.get_logger("server")
 
-BLIND_MS = 3_000
+BLIND_MS = 2_500
 """After a longer pause than this between two looks, a server cannot know who was silent meanwhile."""
 FAILURES_MAX = 5
 """After so many failures in a row, a replica may go to another host."""

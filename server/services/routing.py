@@ -20,7 +20,7 @@ DEFAULT = "default"
 """What a call is for that names no revision."""
 REFRESH_MS = 1000
 """What another server changed counts here after this time at the latest."""
-HOST_SILENT_MS = 6000
+HOST_SILENT_MS = 5000
 """A host that was not heard of for this long is dead: nothing is sent to its replicas, and others get them."""
 _GOLDEN = (5**0.5 - 1) / 2
 

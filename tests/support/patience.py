@@ -7,10 +7,10 @@ from collections.abc import Callable
 PATIENCE_S = 10.0
 
 
-def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-    """Wait until something that another thread does has happened."""
+def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S, look_s: float = 0.001) -> None:
+    """Wait until something that another thread does has happened; looks each ``look_s``."""
     pause = threading.Event()
     deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
-        pause.wait(0.001)
+        pause.wait(look_s)

@@ -152,24 +152,30 @@ def test_the_function_is_told_where_a_call_came_from(house: House, upstream: Ups
     assert (found["x-forwarded-host"], found["x-forwarded-proto"]) == ("example.org", "https")
 
 
-def test_a_replica_is_shown_its_token(house: House, upstream: Upstream):
+def add_replicas(house: House, *urls: str) -> None:
+    """Have replicas run there, in this order, for the revision ``blue`` of ``hola``."""
     from sqlalchemy import insert
 
     from server.store.tables import hosts, replicas
 
-    row = {
-        "id": 1, "function": "hola", "revision": "blue", "worker_id": 1, "state": "running", "url": upstream.url,
-        "token": "t0ken", "error": "", "calls": 0, "errors": 0, "since": 0, "log": b"", "log_start": 0,
-    }  # fmt: skip
     now = house.clock()
+    common = {
+        "function": "hola", "revision": "blue", "worker_id": 1, "state": "running", "token": "t0ken", "error": "",
+        "calls": 0, "errors": 0, "since": 0, "log": b"", "log_start": 0,
+    }  # fmt: skip
 
     def add(connection: Any) -> None:
         functions.add_function(connection, "hola", now)
         functions.add_revision(connection, functions.Revision("hola", "blue", None, None, 0, now))
         connection.execute(insert(hosts), {"worker_id": 1, "slots": 1, "seen_at": now})
-        connection.execute(insert(replicas), row)
+        for id_, url in enumerate(urls, 1):
+            connection.execute(insert(replicas), {"id": id_, "url": url} | common)
 
     house.services.database.write(add)
+
+
+def test_a_replica_is_shown_its_token(house: House, upstream: Upstream):
+    add_replicas(house, upstream.url)
     found = headers_of(told(house, "hola/blue", headers={"Piecework-Replica-Token": "guess"}))
     assert found["piecework-replica-token"] == "t0ken"
 
@@ -276,6 +282,18 @@ def test_a_post_with_an_idempotency_key_is_sent_again(house: House, upstream: Up
     route(house, "hola", raw.url, upstream.url)
     found = told(house, "hola", "POST", data=b"x" * 1000, headers={"Idempotency-Key": "k"})
     assert found["size"] == 1000
+
+
+def test_a_post_to_a_replica_in_whose_place_is_another_now_is_sent_to_the_next(
+    house: House, upstream: Upstream, raw: RawServer
+):
+    raw.answer(b"HTTP/1.1 421 Misdirected\r\nContent-Length: 2\r\n\r\n{}")
+    add_replicas(house, raw.url, upstream.url)
+    assert told(house, "hola/blue", "POST", data=b"x")["size"] == 1
+    assert len(raw.requests) == 1
+    raw.answer(b"HTTP/1.1 421 Misdirected\r\nContent-Length: 2\r\n\r\n{}")
+    route(house, "hey", raw.url)
+    assert call(house, "hey").status_code == 421, "what is no replica may answer so itself"
 
 
 def test_a_long_answer_that_breaks_off_is_never_taken_for_whole(house: House, raw: RawServer):

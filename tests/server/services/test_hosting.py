@@ -293,7 +293,7 @@ class Nodes(RuleBasedStateMachine):
         self.alive[which] = True
         self.nodes[which].running = {}
 
-    @rule(seconds=st.sampled_from([0.5, 2.5, 6.5]))
+    @rule(seconds=st.sampled_from([0.5, 2, 5.5]))
     def wait(self, seconds):
         self.house.clock.forward(seconds)
         self.house.services.hosting.look_around()
