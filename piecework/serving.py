@@ -48,6 +48,8 @@ class Door:
     """Longest head of a request; None: about 400 KiB."""
     is_async: bool = False
     """The app is one of coroutines (RSGI), not of threads (WSGI)."""
+    is_asgi: bool = False
+    """It is one of coroutines that must see a request as it was sent, and may break an answer off (ASGI)."""
     takes_hangup: bool = False
     """SIGHUP goes to the process with the app; else it replaces that process."""
 
@@ -68,7 +70,7 @@ def serve_door(door: Door, load: Callable[[], object]) -> None:
         "server",
         address=door.host,
         port=door.port,
-        interface=Interfaces.RSGI if door.is_async else Interfaces.WSGI,
+        interface=_interface(door),
         websockets=False,
         blocking_threads=door.threads,
         backlog=BACKLOG,
@@ -83,6 +85,12 @@ def serve_door(door: Door, load: Callable[[], object]) -> None:
     )
     server.takes_hangup = door.takes_hangup
     server.serve(target_loader=partial(_load, load, takes_hangup=door.takes_hangup), wrap_loader=False)
+
+
+def _interface(door: Door) -> Interfaces:
+    if door.is_asgi:
+        return Interfaces.ASGINL
+    return Interfaces.RSGI if door.is_async else Interfaces.WSGI
 
 
 class _Server(Server):  # type: ignore[misc, valid-type]  # which of its kinds is chosen when granian is imported

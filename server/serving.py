@@ -4,20 +4,17 @@ import os
 import sys
 from functools import partial
 from multiprocessing.util import Finalize
-from typing import TYPE_CHECKING
 
 import structlog
+from flask import Flask
 
 from piecework.serving import STOP_SIGNALS, Door, serve_door, start_thread, wait_until_listening, watch_signals
 from server import create_app
-from server.api.parts import WHOLE, Part
+from server.api.parts import PROXY, WHOLE, Part
 from server.errors import ServerError
 from server.journal import open_journal
 from server.services import Services
 from server.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 log = structlog.get_logger("server")
 
@@ -32,17 +29,19 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
 
     Exits the process with 1 when the app cannot be made or dies.
     """
+    is_proxy = part == PROXY
     door = Door(
         host=settings.host,
         port=settings.port,
-        threads=settings.waiters_max + settings.calls_max + settings.request_threads,
+        threads=1 if is_proxy else settings.waiters_max + settings.calls_max + settings.request_threads,
         connections=settings.waiters_max * CONNECTIONS_PER_WAITER + settings.calls_max + settings.request_threads,
         stop_timeout_s=STOP_TIMEOUT_S,
+        is_asgi=is_proxy,
     )
     serve_door(door, partial(_load_app, settings, log_format, part, door))
 
 
-def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> "WSGIApplication":
+def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> object:
     """Make the app in the process that answers requests."""
     _hide_variables()
     open_journal(log_format)
@@ -56,7 +55,16 @@ def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> "W
     Finalize(None, services.close, exitpriority=10)
     watch_signals(partial(_release_on_signal, services))
     start_thread("announce", partial(_announce, settings, door))
-    return app
+    return open_front(services, app) if door.is_asgi else app
+
+
+def open_front(services: Services, app: Flask) -> object:
+    """Return the app of a proxy that runs alone: it passes on what WSGI would not tell."""
+    from server.forwarding.calls import Calls  # noqa: PLC0415  # takes a tenth of a second, and servers start often
+    from server.forwarding.front import Front  # noqa: PLC0415
+
+    settings = services.settings
+    return Front(Calls(services), app, settings.calls_max + settings.request_threads)
 
 
 def _hide_variables() -> None:

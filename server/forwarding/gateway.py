@@ -1,7 +1,7 @@
 """The door to functions, before Flask: ``/functions/…`` is called, all else goes to the app.
 
 What WSGI does not tell cannot be passed on: the path comes decoded, and is encoded anew; values of headers of one
-name come joined by commas.
+name come joined by commas. The proxy that runs alone has another door, ``server.forwarding.front``.
 """
 
 import threading
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from server.api.paths import PREFIX
-from server.forwarding.messages import Call, Reply
+from server.forwarding.messages import Call, Reply, to_text
 from server.services import Services
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class FunctionGate:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        room = next((room for room in _ROOMS if path.startswith(room) and len(path) > len(room)), None)
+        room = find_room(path)
         if room is None:
             return self._app(environ, start_response)
         reply = self._find_calls().answer(read_call(environ, path[len(room) :]))
@@ -55,6 +55,11 @@ class FunctionGate:
             with self._lock:
                 known = self._calls = (services, Calls(services))
         return known[1]
+
+
+def find_room(path: str) -> str | None:
+    """Return what stands before the function's name in a path; None when it names no function."""
+    return next((room for room in _ROOMS if path.startswith(room) and len(path) > len(room)), None)
 
 
 def read_call(environ: "WSGIEnvironment", path: str) -> Call:
@@ -78,12 +83,5 @@ def read_call(environ: "WSGIEnvironment", path: str) -> Call:
 
 
 def _write_headers(reply: Reply) -> list[tuple[str, str]]:
-    """Return the headers of a reply; texts in UTF-8 stay such."""
-    return [(name, value if value.isascii() else _as_text(value)) for name, value in reply.headers]
-
-
-def _as_text(value: str) -> str:
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeError:
-        return value
+    """Return the headers of a reply as texts, which granian sends in UTF-8."""
+    return [(name, to_text(value)) for name, value in reply.headers]

@@ -31,9 +31,10 @@ def _tell_origin(call: Call) -> list[tuple[str, str]]:
     seen, via = call.find_header("x-forwarded-for"), call.find_header("via")
     if via.count("piecework") >= HOPS_MAX:
         raise Refusal(508, "LOOP", "the call goes in a circle: a URL of the function leads back here")
-    return [
+    told = [
         ("X-Forwarded-For", f"{seen}, {call.peer}" if seen else call.peer),
         ("X-Forwarded-Host", call.find_header("x-forwarded-host") or call.find_header("host")),
         ("X-Forwarded-Proto", call.find_header("x-forwarded-proto") or call.scheme),
         ("Via", f"{via}, 1.1 piecework" if via else "1.1 piecework"),
     ]
+    return [(name, value) for name, value in told if value]

@@ -9,7 +9,7 @@ from piecework.protocol.messages import Content, JobSpec
 from piecework.protocol.states import JobState
 from server.forwarding.bodies import read_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
-from server.forwarding.messages import Call, Refusal, Reply
+from server.forwarding.messages import Call, Refusal, Reply, to_text
 from server.services import Services
 from server.services.jobs import JobView
 from server.services.routing import RevisionRoutes
@@ -20,7 +20,8 @@ def call_as_job(services: Services, call: Call, path: str, revision: RevisionRou
     assert revision.lambda_id is not None, "there is something to run"
     body = read_body(call, services.settings.body_max_bytes)
     uri = f"{path or '/'}?{call.query}" if call.query else path or "/"
-    request = Request(call.method, uri, tuple(headers_for_function(call)), body)
+    headers = tuple((name, to_text(value)) for name, value in headers_for_function(call))
+    request = Request(call.method, uri, headers, body)
     [id_] = services.submission.submit([_spec(services, revision.lambda_id, request)])
     named = ("Piecework-Job", str(id_))
     _refuse_hopeless(services, id_, named)
@@ -75,7 +76,8 @@ def _read_end(services: Services, view: JobView, call: Call, named: tuple[str, s
 
 
 def _reply(response: Response, call: Call, named: tuple[str, str]) -> Reply:
-    fields = headers_for_caller(tuple((name.lower(), value) for name, value in response.headers))
+    wire = tuple((name.lower(), value.encode().decode("latin-1")) for name, value in response.headers)
+    fields = headers_for_caller(wire)
     length = [] if response.status in {204, 304} else [("Content-Length", str(len(response.body)))]
     body = b"" if call.method == "HEAD" or not length else response.body
     return Reply(response.status, [*fields, *length, named], body)

@@ -1,7 +1,7 @@
 """A call of a function as it came, and its answer as it goes, whichever server takes and sends them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -33,7 +33,7 @@ class Call:
     query: str
     """Percent-encoded, without the question mark."""
     headers: Headers
-    """Names in lower case."""
+    """Names in lower case; each character of a value is one byte of it."""
     body: BodyStream
     length: int | None
     """Bytes of the body; None: unknown until it ends."""
@@ -41,6 +41,10 @@ class Call:
     """The address that it came from."""
     scheme: str
     """How it came: http or https."""
+
+    def below(self, room: str) -> "Call":
+        """Return the call with its path after what stands before the function's name."""
+        return replace(self, path=self.path[len(room) :])
 
     def find_header(self, name: str) -> str:
         """Return a header's value, by its name in lower case; empty when there is none."""
@@ -53,6 +57,7 @@ class Reply:
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
+    """Each character of a value is one byte of it."""
     body: bytes | Iterable[bytes] = b""
 
 
@@ -71,6 +76,16 @@ class Refusal(Exception):
         retry = [("Retry-After", str(RETRY_AFTER_S))] if self.status == 503 else []
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *retry, *self.headers]
         return Reply(self.status, headers, body)
+
+
+def to_text(value: str) -> str:
+    """Return a header's value as people read it: its bytes are UTF-8 as a rule. Others are Latin-1."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def drop_hops(headers: Headers, *also: str) -> list[tuple[str, str]]:

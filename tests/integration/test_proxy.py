@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -168,6 +169,33 @@ def test_an_answer_that_breaks_off_reaches_the_caller_as_a_broken_one(tmp_path: 
         with pytest.raises(http.client.IncompleteRead):
             ask(proxy.port, "GET", "/functions/hola")
         assert ask(proxy.port, "GET", "/ping")[0] == 200
+
+
+def test_an_answer_without_length_that_breaks_off_does_so_too(tmp_path: Path):
+    cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"30d40\r\n" + bytes(200_000) + b"\r\n"
+    with LocalServer(tmp_path, part="proxy") as proxy, raw_server(cut) as raw:
+        register(proxy.port, "hola", raw.url)
+        with pytest.raises(http.client.IncompleteRead):
+            ask(proxy.port, "GET", "/functions/hola")
+
+
+def test_what_is_sent_arrives_byte_for_byte(tmp_path: Path):
+    answer = b"HTTP/1.1 200 OK\r\nX-Text: h\xc3\xa9\r\nX-Odd: \xff\r\nContent-Length: 2\r\n\r\nok"
+    with LocalServer(tmp_path, part="proxy") as proxy, raw_server(answer) as raw:
+        register(proxy.port, "hola", raw.url)
+        request = (
+            b"POST /functions/hola/a%2Fb%2f/~%7E//x?q=%20+%2B&q HTTP/1.1\r\nHost: h\r\nX-Text: h\xc3\xa9 \xff\r\n"
+            b"X-Two: 1\r\nX-Two: 2\r\nX_under: 1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n0\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", proxy.port), 10) as connection:
+            connection.sendall(request.replace(b"Host: h", b"Host: localhost"))
+            received = b"".join(iter(lambda: connection.recv(65536), b""))
+        [arrived] = raw.requests
+    assert arrived.startswith(b"POST /a%2Fb%2f/~%7E//x?q=%20+%2B&q HTTP/1.1\r\n")
+    assert b"\r\nX-Text: h\xc3\xa9 \xff\r\n" in arrived
+    assert b"\r\nX-Two: 1\r\nX-Two: 2\r\nX_Under: 1\r\n" in arrived
+    assert b"\r\nx-text: h\xc3\xa9\r\nx-odd: \xff\r\n" in received
 
 
 def test_large_bodies_pass_both_ways_and_cost_no_memory(tmp_path: Path):

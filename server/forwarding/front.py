@@ -1,0 +1,154 @@
+"""The proxy alone as an ASGI app: what WSGI does not tell of a call, it passes on.
+
+Paths come as they were sent, headers byte for byte, and an answer that breaks off breaks the connection. Calls are
+answered in threads, as everywhere else; all that is no call goes to the app of the part.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from server.forwarding.calls import Calls
+from server.forwarding.gateway import find_room
+from server.forwarding.messages import Call, Reply
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Front:
+    """An ASGI app."""
+
+    def __init__(self, calls: Calls, app: "WSGIApplication", threads: int) -> None:
+        """``app`` answers what is no call; ``threads`` requests are answered at once."""
+        self._calls = calls
+        self._app = app
+        self._pool = ThreadPoolExecutor(threads, "call")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        line = _Line(asyncio.get_running_loop(), receive, send)
+        reply = await line.loop.run_in_executor(self._pool, self._answer, scope, line)
+        if reply is not None:
+            assert isinstance(reply.body, bytes), "what comes in pieces was sent"
+            await send(_start(reply))
+            await send({"type": "http.response.body", "body": reply.body})
+
+    def _answer(self, scope: Message, line: "_Line") -> Reply | None:
+        """Return the answer; None when it came in pieces and was sent. Runs in a thread."""
+        call = _read_call(scope, line)
+        room = find_room(call.path)
+        if room is None:
+            return _ask(self._app, scope, call)
+        reply = self._calls.answer(call.below(room))
+        if isinstance(reply.body, bytes):
+            return reply
+        line.send_pieces(reply)
+        return None
+
+
+class _Line:
+    """The connection to the caller, for use from a thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive, send: Send) -> None:
+        self.loop = loop
+        self._receive = receive
+        self._send = send
+        self._waiting = b""
+        self._is_over = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return some bytes of the body, all that is left for -1; none at the end, or when the caller is gone."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 16), b""))
+        while not self._waiting and not self._is_over:
+            message = self._wait_for(self._receive())
+            self._waiting = message.get("body", b"")
+            self._is_over = not message.get("more_body", False)
+        data, self._waiting = self._waiting[:size], self._waiting[size:]
+        return data
+
+    def send_pieces(self, reply: Reply) -> None:
+        """Send an answer piece by piece. Raises what its body raises, which breaks the connection."""
+        pieces = iter(reply.body)
+        try:
+            self._wait_for(self._send(_start(reply)))
+            for piece in pieces:
+                self._wait_for(self._send({"type": "http.response.body", "body": piece, "more_body": True}))
+            self._wait_for(self._send({"type": "http.response.body", "body": b""}))
+        finally:
+            pieces.close()  # type: ignore[attr-defined]  # such a body can always be closed
+
+    def _wait_for(self, awaitable: Awaitable[Any]) -> Any:
+        async def wait() -> Any:
+            return await awaitable
+
+        return asyncio.run_coroutine_threadsafe(wait(), self.loop).result()
+
+
+def _read_call(scope: Message, line: _Line) -> Call:
+    """Return the call that a request is, with its whole path."""
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    lengths = [int(value) for name, value in headers if name == "content-length" and value.isdecimal()]
+    is_chunked = any(name == "transfer-encoding" for name, _ in headers)
+    return Call(
+        method=scope["method"],
+        path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        body=line,
+        length=lengths[0] if lengths else None if is_chunked else 0,
+        peer=scope["client"][0].rpartition(":")[0] if ":" in scope["client"][0] else scope["client"][0],
+        scheme=scope["scheme"],
+    )
+
+
+def _start(reply: Reply) -> Message:
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in reply.headers
+    ]
+    return {"type": "http.response.start", "status": reply.status, "headers": headers}
+
+
+def _ask(app: "WSGIApplication", scope: Message, call: Call) -> Reply:
+    """Return the answer of a WSGI app."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": call.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(call.path).decode("latin-1"),
+        "QUERY_STRING": call.query,
+        "SERVER_NAME": str(scope["server"][0]),
+        "SERVER_PORT": str(scope["server"][1]),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": call.peer,
+        "wsgi.url_scheme": call.scheme,
+        "wsgi.input": call.body,
+        "wsgi.input_terminated": True,
+        "wsgi.multithread": True,
+    }
+    for name, value in call.headers:
+        key = name.upper().replace("-", "_")
+        environ[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = value
+    reply = Reply(500)
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], _error: Any = None
+    ) -> Callable[[bytes], object]:
+        reply.status, reply.headers = int(status.split(" ", maxsplit=1)[0]), headers
+        return lambda _: None
+
+    pieces: Iterable[bytes] = app(environ, start_response)
+    try:
+        reply.body = b"".join(pieces)
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
+    return reply
