@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from house import House
 from rows import NOW
+from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
 from server.api.parts import REGISTRY
@@ -128,6 +129,13 @@ def test_pushing_the_same_bytes_again_changes_the_info_at_most(house: House):
     assert house.client.post("/upload/k33g/hola/0.0.0", data=data).status_code == 200
     assert house.fetch("/info/k33g/hola/0.0.0").text == "better words\n"
     assert len(stored(house)) == 1
+
+
+def test_of_two_files_in_an_upload_the_first_counts(house: House):
+    files = [("file", (io.BytesIO(HOLA), "first.wasm")), ("file", (io.BytesIO(ECHO), "second.wasm"))]
+    reply = house.client.post("/upload/k33g/hola/0.0.0", data=MultiDict(files))
+    assert reply.get_json()["message"] == "🙂 first.wasm uploaded!"
+    assert house.fetch("/k33g/hola/0.0.0/hola.wasm").data == HOLA
 
 
 def test_a_tag_does_not_change(house: House):

@@ -31,7 +31,7 @@ def wasm(number: int, *, large: bool = False) -> bytes:
 
 def push(house: House, content: bytes, name: ModuleName = HOLA, info: str | None = "") -> Module:
     modules = house.services.modules
-    return modules.publish(name, modules.receive([content[:5], b"", content[5:]]), info)
+    return modules.publish(name, modules.receive([content[:2], b"", content[2:]]), info)
 
 
 def read(house: House, name: ModuleName = HOLA) -> bytes | None:
