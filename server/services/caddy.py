@@ -4,6 +4,7 @@ Made for version 2.6 and later: weights are spelled as an upstream that is liste
 put in by a ``map`` of the upstream's address, which Caddy looks up when it has chosen one.
 """
 
+import ipaddress
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,13 +86,18 @@ def _dial(target: Target) -> str:
 
 
 def _repeat(weights: Mapping[str, float]) -> list[str]:
-    """Return the addresses, each as often as its share of ENTRIES_MAX says, and those of equal weight once."""
+    """Return the addresses, each as often as its share of ENTRIES_MAX says, and those of equal weight once.
+
+    Those of one address are as far apart as can be: Caddy goes through the list from call to call.
+    """
     total = sum(weights.values())
     counts = {dial: max(1, round(weight / total * ENTRIES_MAX)) for dial, weight in weights.items()}
     if len({round(weight, 9) for weight in weights.values()}) == 1:
         counts = dict.fromkeys(weights, 1)
     common = math.gcd(*counts.values())
-    return [dial for dial, count in counts.items() for _ in range(count // common)]
+    shares = {dial: count // common for dial, count in counts.items()}
+    turns = sorted(((turn + 0.5) / share, dial) for dial, share in shares.items() for turn in range(share))
+    return [dial for _, dial in turns]
 
 
 def write_json(routes: Sequence[CaddyRoute], listen: str, home: str) -> Document:
@@ -132,7 +138,7 @@ def _proxy(dials: Sequence[str]) -> Document:
 
 def write_caddyfile(routes: Sequence[CaddyRoute], listen: str, home: str) -> str:
     """Return the same as a Caddyfile."""
-    lines = [f"{listen} {{"]
+    lines = _write_site(listen)
     for number, route in enumerate(routes):
         name = f"@route{number}"
         lines += [
@@ -143,6 +149,16 @@ def write_caddyfile(routes: Sequence[CaddyRoute], listen: str, home: str) -> str
         ]
     rest = ["\troute /functions/* {", *_write_proxy([home], []), "\t}"]
     return "\n".join([*lines, *rest, "}", ""])
+
+
+def _write_site(listen: str) -> list[str]:
+    """Return the first lines. Caddy takes an address that it is told as a site's for one that wants TLS."""
+    host, _, port = listen.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return [f"{listen} {{"]
+    return [f"http://:{port} {{", f"\tbind {host.strip('[]')}"]
 
 
 def _write_block(route: CaddyRoute) -> Iterator[str]:

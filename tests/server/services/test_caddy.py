@@ -49,6 +49,13 @@ def test_a_split_is_as_many_entries_as_its_weights_say():
     assert dials(uneven["/functions/hola"]) == {"a:1": 50, "b:80": 50, "g:3": 1}
 
 
+def test_the_entries_of_an_address_are_spread_over_the_list():
+    found = proxies(table(split={"blue": 90, "green": 10}, blue=BLUE, green=GREEN))
+    order = [upstream["dial"] for upstream in found["/functions/hola"]["upstreams"]]
+    assert [order.index("g:3"), order[::-1].index("g:3")] == [4, 4]
+    assert "b:80" in order[:2]
+
+
 def test_the_path_of_a_url_and_its_scheme_are_kept():
     routes = list_routes(table(default=[Target("https://[::1]/base/")]))
     [route] = [each for each in routes if each.prefix == "/functions/hola"]
@@ -70,6 +77,13 @@ def test_replicas_are_shown_their_own_tokens():
     handlers = document["apps"]["http"]["servers"]["piecework"]["routes"][0]["handle"]
     [mapping] = [each for each in handlers if each["handler"] == "map"]
     assert mapping["mappings"] == [{"input": "a:1", "outputs": ["t1"]}, {"input": "a:2", "outputs": ["t2"]}]
+
+
+def test_an_address_to_listen_on_is_no_site_that_wants_tls():
+    assert write_caddyfile([], "127.0.0.1:80", "home:1").startswith("http://:80 {\n\tbind 127.0.0.1\n")
+    assert write_caddyfile([], "[::1]:80", "home:1").startswith("http://:80 {\n\tbind ::1\n")
+    assert write_caddyfile([], ":80", "home:1").startswith(":80 {\n\troute")
+    assert write_caddyfile([], "functions.example", "home:1").startswith("functions.example {\n\troute")
 
 
 def test_what_nothing_serves_has_no_route_of_its_own():
