@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import structlog
 
+from worker_agent.errors import AgentError
 from worker_agent.functions.deployments.reverse_proxy import (
     DEFAULT,
     ReverseProxy,
-    ReverseProxyError,
     Route,
     Routes,
 )
@@ -60,7 +60,7 @@ class Announcer:
         self._wake.clear()
         try:
             self.announce()
-        except ReverseProxyError as error:
+        except AgentError as error:
             if not self._away:
                 log.warning("routes are not registered", reason=str(error))
             self._away = True

@@ -15,7 +15,7 @@ from piecework.protocol import bodies
 from piecework.protocol.secrets import mask_secrets
 from worker_agent.downloads import DownloadError, NotCodeError
 from worker_agent.errors import AgentError
-from worker_agent.functions.deployments import local
+from worker_agent.functions.deployments import errors
 from worker_agent.functions.deployments.local import LocalDeployments
 from worker_agent.functions.deployments.modules import ModuleNameError, locate_module
 from worker_agent.functions.deployments.reverse_proxy import ReverseProxyError
@@ -34,11 +34,11 @@ Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 
 ERRORS: dict[type[AgentError], tuple[int, str]] = {
     AgentError: (500, "ERROR"),
-    local.UnknownFunctionError: (404, "ERROR_FUNCTION_NOT_FOUND"),
-    local.UnknownRevisionError: (404, "ERROR_REVISION_NOT_FOUND"),
-    local.OtherCodeError: (409, "ERROR_REVISION_ALREADY_EXISTS"),
-    local.NoRoomError: (503, "ERROR_NO_ROOM"),
-    local.NotStartedError: (422, "ERROR_FUNCTION_NOT_STARTED"),
+    errors.UnknownFunctionError: (404, "ERROR_FUNCTION_NOT_FOUND"),
+    errors.UnknownRevisionError: (404, "ERROR_REVISION_NOT_FOUND"),
+    errors.OtherCodeError: (409, "ERROR_REVISION_ALREADY_EXISTS"),
+    errors.NoRoomError: (503, "ERROR_NO_ROOM"),
+    errors.NotStartedError: (422, "ERROR_FUNCTION_NOT_STARTED"),
     ModuleNameError: (400, "ERROR_MODULE_URL"),
     DownloadError: (502, "ERROR_DOWNLOAD"),
     NotCodeError: (422, "ERROR_MODULE_INVALID"),

@@ -2,13 +2,15 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from worker_agent.errors import AgentError
-from worker_agent.functions.deployments.reverse_proxy import Route
+from worker_agent.functions.deployments.errors import UnknownFunctionError, UnknownRevisionError
+from worker_agent.functions.deployments.reverse_proxy import DEFAULT, Route
 
 log = structlog.get_logger()
 
@@ -31,6 +33,10 @@ class KeptReplica(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     """Where it listened."""
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.function, self.revision
+
 
 class Kept(msgspec.Struct, kw_only=True):
     """All that is kept. Change it, then have it written."""
@@ -45,6 +51,34 @@ class Kept(msgspec.Struct, kw_only=True):
     """What was registered at the reverse proxy, and not removed yet."""
     created: set[tuple[str, str]] = set()
     """(function, revision) that the reverse proxy did not know before."""
+
+    def find(self, function: str, revision: str | None = None) -> list[str]:
+        """Return the keys of a function's replicas, or of one revision's.
+
+        Raises UnknownFunctionError or UnknownRevisionError.
+        """
+        found = [each for each in self.replicas.values() if each.function == function]
+        if not found:
+            raise UnknownFunctionError(f"there is no function {function} on this node")
+        keys = [each.key for each in found if revision in {None, each.revision}]
+        if not keys:
+            names = ", ".join(sorted({each.revision for each in found}))
+            raise UnknownRevisionError(f"{function} has no revision {revision} on this node; it has {names}")
+        return keys
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget replicas, and the default of each function that has none any more."""
+        for key in keys:
+            del self.replicas[key]
+        for function in self.defaults.keys() - {each.function for each in self.replicas.values()}:
+            del self.defaults[function]
+            self.aliases.discard(function)
+
+    def name_routes(self, replica: KeptReplica) -> list[str]:
+        """Return the revisions under which the reverse proxy should list a replica."""
+        is_default = self.defaults.get(replica.function) == replica.revision
+        by_url = is_default and replica.function not in self.aliases
+        return [replica.revision, DEFAULT] if by_url else [replica.revision]
 
 
 class KeptFile:

@@ -12,6 +12,7 @@ from piecework.protocol.messages import ReplicaState
 from worker_agent.errors import AgentError
 from worker_agent.functions.deployments.announcer import Announcer, Wanted
 from worker_agent.functions.deployments.code import CodeStore
+from worker_agent.functions.deployments.errors import NoRoomError, NotStartedError, OtherCodeError
 from worker_agent.functions.deployments.kept import Kept, KeptFile, KeptReplica
 from worker_agent.functions.deployments.launcher import LOOPBACK, ReplicaSpec, bracket
 from worker_agent.functions.deployments.reverse_proxy import DEFAULT, ReverseProxy, Route
@@ -19,29 +20,8 @@ from worker_agent.functions.deployments.supervisor import Post, Supervisor
 
 log = structlog.get_logger()
 
-Keys = list[str]
 MARGIN_S = 15.0
 """Longer than what is waited for may take by itself."""
-
-
-class UnknownFunctionError(AgentError):
-    """There is no such function on this node."""
-
-
-class UnknownRevisionError(AgentError):
-    """There is no such revision on this node."""
-
-
-class OtherCodeError(AgentError):
-    """The revision is there with other code: a revision never changes."""
-
-
-class NoRoomError(AgentError):
-    """This node runs as many replicas as it may."""
-
-
-class NotStartedError(AgentError):
-    """The function does not get ready to answer."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +92,7 @@ class LocalDeployments:
 
         Raises AgentError; then nothing of it is left behind.
         """
+        self._check_room()
         code = self._codes.download(url, checksum)
         kept = KeptReplica(
             key=secrets.token_hex(8),
@@ -136,7 +117,7 @@ class LocalDeployments:
     def set_default(self, function: str, revision: str) -> None:
         """Have calls that name no revision go to this one. Raises AgentError."""
         with self._lock:
-            self._find(function, revision)
+            self._kept.find(function, revision)
         alias = self._proxy is not None and self._proxy.set_default(function, revision)
         with self._lock:
             self._kept.defaults[function] = revision
@@ -149,7 +130,7 @@ class LocalDeployments:
     def remove_default(self, function: str) -> None:
         """Have a function no default revision any more. Raises AgentError."""
         with self._lock:
-            self._find(function)
+            self._kept.find(function)
             alias = function in self._kept.aliases
         if alias and self._proxy is not None:
             self._proxy.remove_revision(function, DEFAULT)
@@ -165,8 +146,8 @@ class LocalDeployments:
         Raises UnknownFunctionError or UnknownRevisionError.
         """
         with self._lock:
-            keys = self._find(function, revision)
-            self._forget(keys)
+            keys = self._kept.find(function, revision)
+            self._kept.forget(keys)
         self._end(keys)
 
     def downscale(self, function: str, revision: str) -> int | None:
@@ -175,11 +156,11 @@ class LocalDeployments:
         Raises UnknownFunctionError or UnknownRevisionError.
         """
         with self._lock:
-            keys = self._find(function, revision)
+            keys = self._kept.find(function, revision)
             idle = [key for key in keys if self._posts[key].replica.state is not ReplicaState.RUNNING]
             key = (idle or keys)[-1]
             pid = self._posts[key].replica.pid
-            self._forget([key])
+            self._kept.forget([key])
         self._end([key])
         return pid
 
@@ -207,17 +188,21 @@ class LocalDeployments:
 
     def _begin(self, kept: KeptReplica) -> None:
         with self._lock:
-            others = [*self._kept.replicas.values(), *self._starting.values()]
-            same = [each for each in others if (each.function, each.revision) == (kept.function, kept.revision)]
-            if any(each.checksum != kept.checksum for each in same):
-                raise OtherCodeError(
-                    f"revision {kept.revision} of {kept.function} runs other code, from {same[0].url};"
-                    " a revision never changes: give this one another name"
-                )
-            if self._stopping or len(self._supervisor.posts()) >= self._bounds.replicas_max:
-                raise NoRoomError(f"this node runs at most {self._bounds.replicas_max} replicas")
+            self._check_room()
+            for each in (*self._kept.replicas.values(), *self._starting.values()):
+                if each.place == kept.place and each.checksum != kept.checksum:
+                    raise OtherCodeError(
+                        f"revision {kept.revision} of {kept.function} runs other code, from {each.url};"
+                        " a revision never changes: give this one another name"
+                    )
             self._starting[kept.key] = kept
             self._start(kept)
+
+    def _check_room(self) -> None:
+        if self._stopping:
+            raise NoRoomError("this agent stops")
+        if len(self._supervisor.posts()) >= self._bounds.replicas_max:
+            raise NoRoomError(f"this node runs at most {self._bounds.replicas_max} replicas")
 
     def _start(self, kept: KeptReplica) -> None:
         spec = ReplicaSpec(
@@ -233,7 +218,8 @@ class LocalDeployments:
     def _await_start(self, kept: KeptReplica) -> None:
         replica = self._posts[kept.key].replica
         self._supervisor.wait_for(
-            lambda: replica.url is not None or replica.failures > 0, self._bounds.start_s + MARGIN_S
+            lambda: replica.url is not None or replica.failures > 0 or replica.gone,
+            self._bounds.start_s + MARGIN_S,
         )
         if replica.url is None:
             raise NotStartedError(
@@ -244,6 +230,8 @@ class LocalDeployments:
     def _commit(self, kept: KeptReplica) -> None:
         """Let a replica that runs count, once it is called through the proxy too. Raises AgentError."""
         with self._lock:
+            if self._stopping:
+                raise NoRoomError("this agent stops")
             del self._starting[kept.key]
             self._kept.replicas[kept.key] = msgspec.structs.replace(kept, port=self._posts[kept.key].starter.port)
             self._keep()
@@ -255,11 +243,9 @@ class LocalDeployments:
             self._starting.pop(kept.key, None)
             self._kept.replicas.pop(kept.key, None)
         self._end([kept.key])
-        with self._lock:
-            self._keep()
 
-    def _end(self, keys: Keys) -> None:
-        """Take the routes of replicas away, then have them end, and wait for that."""
+    def _end(self, keys: list[str]) -> None:
+        """Take the routes of replicas away that are kept no more, then have them end, and wait for that."""
         self._announce()
         self._supervisor.remove(*keys)
         posts = [self._posts[key] for key in keys]
@@ -268,6 +254,7 @@ class LocalDeployments:
         )
         for key in keys:
             self._posts.pop(key, None)
+        self._keep()
 
     def _announce(self) -> None:
         """Have the proxy know; when it is away it learns later."""
@@ -276,26 +263,6 @@ class LocalDeployments:
                 self.announcer.announce()
             except AgentError as error:
                 log.warning("routes are not registered", reason=str(error))
-
-    def _find(self, function: str, revision: str | None = None) -> Keys:
-        """Return the keys of a function's replicas, or of one revision's. Raises AgentError."""
-        found = [each for each in self._kept.replicas.values() if each.function == function]
-        if not found:
-            raise UnknownFunctionError(f"there is no function {function} on this node")
-        keys = [each.key for each in found if revision in {None, each.revision}]
-        if not keys:
-            names = ", ".join(sorted({each.revision for each in found}))
-            raise UnknownRevisionError(f"{function} has no revision {revision} on this node; it has {names}")
-        return keys
-
-    def _forget(self, keys: Keys) -> None:
-        for key in keys:
-            del self._kept.replicas[key]
-        functions = {each.function for each in self._kept.replicas.values()}
-        for function in self._kept.defaults.keys() - functions:
-            del self._kept.defaults[function]
-            self._kept.aliases.discard(function)
-        self._keep()
 
     def _keep(self) -> None:
         with self._lock:
@@ -313,9 +280,7 @@ class LocalDeployments:
         with self._lock:
             routes, places = set(), set()
             for kept in self._kept.replicas.values():
-                names = [kept.revision]
-                if self._kept.defaults.get(kept.function) == kept.revision:
-                    names += [DEFAULT] if kept.function not in self._kept.aliases else []
+                names = self._kept.name_routes(kept)
                 places |= {(kept.function, name) for name in names}
                 post = self._posts.get(kept.key)
                 if post is not None and post.replica.url is not None and not self._stopping:

@@ -183,8 +183,34 @@ def test_agent_that_stops_withdraws_its_routes_and_keeps_what_is_deployed(life, 
     life.local.withdraw()
     assert proxy.routes == {"hola": {"blue": []}}
     assert len(KeptFile(life.state).read().replicas) == 1
-    with pytest.raises(Exception, match="at most"):
+    with pytest.raises(Exception, match="this agent stops"):
         deploy()
+
+
+def test_deployment_under_way_when_the_agent_stops_is_refused_at_once(life, deploy):
+    failures = []
+
+    def try_it():
+        with pytest.raises(Exception, match=r"does not start|this agent stops") as caught:
+            deploy(STAND_IN="deaf")
+        failures.append(caught.value)
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    until(lambda: life.supervisor.posts() != [])
+    life.local.withdraw()
+    life.supervisor.stop(10)
+    thread.join(10)
+    assert len(failures) == 1
+    assert KeptFile(life.state).read().replicas == {}
+
+
+def test_undeploying_works_on_a_full_disk(life, deploy, proxy):
+    deploy()
+    life.local._file._folder = life.state / "missing"
+    with pytest.raises(Exception, match="cannot be written"):
+        life.local.remove("hola")
+    assert (life.supervisor.posts(), proxy.routes) == ([], {})
 
 
 def test_state_is_its_owners_alone(life, deploy):

@@ -11,6 +11,7 @@ from deployment_life import MODULE, OTHER_PATH, PATH
 from patience import until
 
 from worker_agent.errors import AgentError
+from worker_agent.functions.deployments import errors
 from worker_agent.functions.deployments.api import ERRORS, make_app
 from worker_agent.functions.deployments.listening import Listener
 
@@ -237,9 +238,7 @@ def test_token_must_be_shown_but_for_health(life):
 
 
 def test_every_error_of_deployments_has_an_answer():
-    from worker_agent.functions.deployments import local
-
-    classes = [each for each in vars(local).values() if isinstance(each, type) and issubclass(each, AgentError)]
+    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, AgentError)]
     assert len(classes) >= 6
     assert set(classes) <= set(ERRORS)
 
