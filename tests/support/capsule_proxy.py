@@ -6,11 +6,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class CapsuleProxy:
-    """Knows nothing of aliases. ``requests`` has the method and path of each change that was asked for."""
+    """Knows nothing of aliases, unless ``aliases`` is a dictionary for them.
+
+    ``requests`` has the method and path of each change that was asked for.
+    """
 
     def __init__(self):
         self.routes = {}
         self.requests = []
+        self.aliases = None
         self.broken = False
         self._server = None
         self.port = 0
@@ -38,6 +42,9 @@ class CapsuleProxy:
         words = path.strip("/").split("/")
         if self.broken:
             return 500, {"code": "ERROR", "message": "out of order"}
+        if self.aliases is not None and method == "PUT" and words[::2] == ["deployments", "default"]:
+            self.aliases[words[1]] = body["revision"]
+            return 200, {"code": 0, "status": "ok", "name": words[1], "created_at": 0.0, "revisions": []}
         if words[:2] != ["memory", "functions"]:
             return 404, {"code": "PAGE_NOT_FOUND", "message": "😢 Page not found 🥵"}
         if method == "GET":
@@ -72,6 +79,9 @@ class CapsuleProxy:
         return "Function created"
 
     def change_revision(self, method, revisions, revision, url=None):
+        if method == "DELETE" and revision == "default" and self.aliases:
+            self.aliases.clear()
+            return "Revision removed from the function"
         if method == "DELETE":
             self.find(revisions, revision, "ERROR_REVISION_NOT_FOUND")
             del revisions[revision]

@@ -6,6 +6,8 @@ import pytest
 from guest_texts import build
 from web_host import WebHost
 
+from piecework.client.answers import Answer
+from worker_agent import downloads
 from worker_agent.downloads import DownloadError, NotCodeError, Terms, check_download_url, download_module
 
 MODULE = build('(module (memory (export "memory") 1) (func (export "_start")))')
@@ -112,6 +114,14 @@ def test_redirects_to_other_places_are_refused(web, download, target):
     web.pages["/first"] = (302, {"Location": target}, b"")
     with pytest.raises(DownloadError, match="redirect"):
         download("/first")
+
+
+def test_redirect_from_https_to_http_is_refused():
+    answer = Answer()
+    answer.feed(b"HTTP/1.1 302 Found\r\nLocation: http://a.test/x\r\nContent-Length: 0\r\n\r\n")
+    assert downloads._find_next("http://a.test/y", answer) == "http://a.test/x"
+    with pytest.raises(DownloadError, match="not encrypted"):
+        downloads._find_next("https://a.test/y", answer)
 
 
 @pytest.mark.parametrize("url", ["", "hola", "file:///etc/passwd", "http://", "http://h:x/a", "http://u:p@h/a"])

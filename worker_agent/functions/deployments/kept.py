@@ -38,15 +38,21 @@ class KeptReplica(msgspec.Struct, frozen=True, kw_only=True):
         return self.function, self.revision
 
 
+class KeptDefault(msgspec.Struct, frozen=True, kw_only=True):
+    """Where calls of a function go that name no revision."""
+
+    revision: str
+    alias: bool
+    """The reverse proxy knows that ``default`` stands for this revision; else it lists the URLs twice."""
+
+
 class Kept(msgspec.Struct, kw_only=True):
     """All that is kept. Change it, then have it written."""
 
     replicas: dict[str, KeptReplica] = {}
     """By key."""
-    defaults: dict[str, str] = {}
-    """By function: the revision of calls that name none."""
-    aliases: set[str] = set()
-    """Functions whose default the reverse proxy knows to stand for another revision."""
+    defaults: dict[str, KeptDefault] = {}
+    """By function."""
     routes: set[Route] = set()
     """What was registered at the reverse proxy, and not removed yet."""
     created: set[tuple[str, str]] = set()
@@ -72,13 +78,11 @@ class Kept(msgspec.Struct, kw_only=True):
             del self.replicas[key]
         for function in self.defaults.keys() - {each.function for each in self.replicas.values()}:
             del self.defaults[function]
-            self.aliases.discard(function)
 
     def name_routes(self, replica: KeptReplica) -> list[str]:
         """Return the revisions under which the reverse proxy should list a replica."""
-        is_default = self.defaults.get(replica.function) == replica.revision
-        by_url = is_default and replica.function not in self.aliases
-        return [replica.revision, DEFAULT] if by_url else [replica.revision]
+        listed_twice = self.defaults.get(replica.function) == KeptDefault(revision=replica.revision, alias=False)
+        return [replica.revision, DEFAULT] if listed_twice else [replica.revision]
 
 
 class KeptFile:

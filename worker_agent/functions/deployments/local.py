@@ -13,7 +13,7 @@ from worker_agent.errors import AgentError
 from worker_agent.functions.deployments.announcer import Announcer, Wanted
 from worker_agent.functions.deployments.code import CodeStore
 from worker_agent.functions.deployments.errors import NoRoomError, NotStartedError, OtherCodeError
-from worker_agent.functions.deployments.kept import Kept, KeptFile, KeptReplica
+from worker_agent.functions.deployments.kept import Kept, KeptDefault, KeptFile, KeptReplica
 from worker_agent.functions.deployments.launcher import LOOPBACK, ReplicaSpec, bracket
 from worker_agent.functions.deployments.reverse_proxy import DEFAULT, ReverseProxy, Route
 from worker_agent.functions.deployments.supervisor import Post, Supervisor
@@ -120,10 +120,7 @@ class LocalDeployments:
             self._kept.find(function, revision)
         alias = self._proxy is not None and self._proxy.set_default(function, revision)
         with self._lock:
-            self._kept.defaults[function] = revision
-            self._kept.aliases.discard(function)
-            if alias:
-                self._kept.aliases.add(function)
+            self._kept.defaults[function] = KeptDefault(revision=revision, alias=alias)
             self._keep()
         self._announce()
 
@@ -131,11 +128,10 @@ class LocalDeployments:
         """Have a function no default revision any more. Raises AgentError."""
         with self._lock:
             self._kept.find(function)
-            alias = function in self._kept.aliases
-        if alias and self._proxy is not None:
+            known = self._kept.defaults.get(function)
+        if known is not None and known.alias and self._proxy is not None:
             self._proxy.remove_revision(function, DEFAULT)
         with self._lock:
-            self._kept.aliases.discard(function)
             self._kept.defaults.pop(function, None)
             self._keep()
         self._announce()
@@ -172,7 +168,8 @@ class LocalDeployments:
     def find_default(self, function: str) -> str | None:
         """Return the revision of calls that name none, as far as it was set here."""
         with self._lock:
-            return self._kept.defaults.get(function)
+            known = self._kept.defaults.get(function)
+            return known.revision if known is not None else None
 
     @property
     def count(self) -> int:

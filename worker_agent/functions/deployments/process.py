@@ -128,6 +128,7 @@ class ServeProcess:
                 stack.callback(os.close, end)
                 selector.register(end, selectors.EVENT_READ)
             self._follow(selector)
+        self._process.wait()  # pipes are closed a moment before
         self._on_end()
 
     def _follow(self, selector: selectors.BaseSelector) -> None:

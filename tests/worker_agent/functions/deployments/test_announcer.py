@@ -101,6 +101,13 @@ def test_revision_that_somebody_else_made_is_not_removed(node, proxy):
     assert proxy.routes == {"hola": {"blue": []}}
 
 
+def test_revision_that_another_worker_serves_by_now_is_not_removed(node, proxy):
+    node.announce(("hola", "blue", ONE))
+    proxy.routes["hola"]["blue"].append("http://other:1")
+    node.announce()
+    assert proxy.routes == {"hola": {"blue": ["http://other:1"]}}
+
+
 def test_forgetful_proxy_gets_its_routes_again(node, proxy):
     node.announce(("hola", "blue", ONE))
     proxy.routes = {}

@@ -11,6 +11,7 @@ from patience import until
 
 from worker_agent.downloads import DownloadError, NotCodeError
 from worker_agent.functions.deployments.api import make_app
+from worker_agent.functions.deployments.errors import NoRoomError
 from worker_agent.functions.deployments.kept import KeptFile
 from worker_agent.functions.deployments.reverse_proxy import ReverseProxyError
 
@@ -89,6 +90,24 @@ def test_node_runs_no_more_than_it_may(start, web):
         life.local.deploy("hola", "blue", web.url + PATH, {})
 
 
+def test_deployments_at_once_are_no_more_than_the_node_may_run(start, web):
+    life = start(replicas_max=2)
+    results = []
+
+    def try_it():
+        try:
+            results.append(life.local.deploy("hola", "blue", web.url + PATH, {}).error)
+        except NoRoomError:
+            results.append("no room")
+
+    threads = [threading.Thread(target=try_it) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["", "", "no room", "no room", "no room"]
+
+
 def test_route_of_a_killed_replica_goes_and_comes_back(life, deploy, proxy):
     look = deploy()
     seen = []
@@ -110,6 +129,22 @@ def test_default_follows_the_replicas_of_its_revision(life, deploy, proxy):
     assert proxy.routes["hola"]["default"] == [green.local_url]
     life.local.remove_default("hola")
     assert proxy.routes["hola"].keys() == {"blue", "green"}
+
+
+def test_default_is_an_alias_where_the_proxy_knows_such(life, deploy, proxy):
+    proxy.aliases = {}
+    deploy()
+    life.local.set_default("hola", "blue")
+    assert proxy.aliases == {"hola": "blue"}
+    assert proxy.routes["hola"].keys() == {"blue"}
+    life.local.remove_default("hola")
+    assert (proxy.aliases, life.local.find_default("hola")) == ({}, None)
+    life.local.set_default("hola", "blue")
+    life.local.remove("hola")
+    proxy.aliases = None
+    deploy()
+    life.local.set_default("hola", "blue")
+    assert proxy.routes["hola"].keys() == {"blue", "default"}
 
 
 def test_undeploying_ends_processes_and_routes(life, deploy, proxy):

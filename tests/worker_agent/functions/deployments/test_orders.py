@@ -13,10 +13,11 @@ from replica_world import HandClock, World
 from piecework.client import Invalid
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Grants, Limits, ReplicaOrder, ReplicaState, WorkerRegister
+from piecework.protocol.messages import FunctionOrders, Grants, Limits, ReplicaOrder, ReplicaState, WorkerRegister
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.functions.deployments.code import CodeStore
+from worker_agent.functions.deployments.host import Host
 from worker_agent.functions.deployments.launcher import ReplicaSpec
 from worker_agent.functions.deployments.orders import LOG_PART_BYTES, LONGEST_PAUSE_S, REFUSED_PAUSE_S, Orders
 from worker_agent.loop.ledger import Ledger
@@ -24,6 +25,7 @@ from worker_agent.loop.link import Backoff, Link
 from worker_agent.loop.membership import Membership
 from worker_agent.loop.shared import Pace, Shared
 from worker_agent.loop.state import StateDirectory
+from worker_agent.settings import Settings
 
 
 def order(number, **fields):
@@ -61,7 +63,7 @@ class Node:
         self.server = FakeControlServer(self.clock)
         self.stop = Waits()
         self.drained = []
-        shared = Shared(
+        self.shared = shared = Shared(
             server=self.server,
             pulse_server=self.server,
             ledger=Ledger(),
@@ -240,6 +242,22 @@ def test_leaving_gives_all_replicas_up_and_obeys_no_more(node):
     node.server.orders = [order(7), order(8)]
     node.orders.step()
     assert len(node.supervisor.added) == 1
+
+
+def test_orders_that_arrive_after_leaving_are_not_obeyed(node):
+    node.orders.leave()
+    node.orders._obey(FunctionOrders(replicas=[order(7)]))
+    assert node.supervisor.added == []
+
+
+def test_host_that_stops_tells_the_server_first(node, tmp_path):
+    host = Host(
+        Settings(functions=3), tmp_path, BlobCache(tmp_path / "blobs", capacity_bytes=1), {},
+        node.shared, node.membership, lambda: None,
+    )  # fmt: skip
+    host.withdraw()
+    host.stop()
+    assert [report.slots for report in node.reports] == [0]
 
 
 def test_leaving_does_not_need_the_server(node):

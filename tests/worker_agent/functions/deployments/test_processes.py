@@ -107,7 +107,10 @@ def test_killed_replica_is_replaced_on_the_same_port(add):
     assert not Path(f"/proc/{pid}").exists(), "it was reaped"
 
 
-def test_death_is_noticed_at_once(node, code, supervisor):
+@pytest.mark.parametrize("system", ["tells deaths", "does not"])
+def test_death_is_noticed_at_once(node, code, system, monkeypatch):
+    if system == "does not":
+        monkeypatch.delattr(os, "pidfd_open")
     slow = Supervisor(partial(Launcher, node), time.monotonic, Times(look_s=3600))
     post = slow.add("a", ReplicaSpec(function="hola", revision="blue", code=code))
     until(lambda: post.replica.url is not None)
