@@ -104,9 +104,11 @@ class Hosting:
         for wanted, worker_id in plan.add:
             new = Order(self._ids.next(), *wanted.name, secrets.token_hex(16), wanted.lambda_id)
             replicas.add_replica(connection, new, worker_id, now)
-        for host in scene.hosts:
-            if host.seen_at < since:
-                replicas.delete_host(connection, host.worker_id, since)
+        dead = [host.worker_id for host in scene.hosts if host.seen_at < since]
+        for worker_id in dead:
+            replicas.delete_host(connection, worker_id, since)
+        if any(plan):
+            log.info("replicas allocated", dropped=len(plan.drop), added=len(plan.add), dead=len(dead))
         return any(plan)
 
     def _describe(self, orders: Sequence[Order]) -> list[ReplicaOrder]:
