@@ -1,9 +1,11 @@
 """Calls that are passed on to real servers: what arrives there, and what comes back."""
 
 import socket
+import ssl
 from typing import Any
 
 import pytest
+import trustme
 from house import House
 from raw_server import RawServer, http, reset
 from upstreams import Upstream, route
@@ -224,6 +226,27 @@ def test_a_large_answer_passes_in_pieces(house: House, upstream: Upstream):
     assert sum(sizes) == 5_000_000
     assert max(sizes) <= 200_000
     response.close()
+
+
+def test_a_url_may_speak_tls_with_a_certificate_that_the_system_trusts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    authority = trustme.CA()
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(ours)
+    raw = RawServer(ours)
+    raw.answer(http(), http())
+    route(house, "hola", f"https://localhost:{raw.port}")
+    refused = call(house, "hola")
+    assert (refused.status_code, "certificate" in refused.json["message"]) == (502, True)
+    raw.answer(http(), http())
+    authority.configure_trust(theirs)
+    monkeypatch.setattr("server.forwarding.upstreams._trust", lambda: theirs)
+    house.services.functions.add_url("hola", "default", f"https://localhost:{raw.port}/b")
+    house.services.functions.remove_url("hola", "default", f"https://localhost:{raw.port}")
+    assert [told(house, "hola") for _ in range(2)] == [{"message": "pong"}] * 2
+    assert raw.requests[0].startswith(b"GET /b HTTP/1.1\r\n")
+    raw.close()
 
 
 # Failures

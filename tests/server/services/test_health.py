@@ -1,6 +1,11 @@
 """URLs that failed lately."""
 
-from server.services.health import Health
+import socket
+import time
+
+from patience import until
+
+from server.services.health import Health, Prober
 
 
 class Hand:
@@ -41,3 +46,27 @@ def test_what_nobody_routes_to_is_forgotten():
     health.note_failure("http://a")
     health.keep({"http://b"})
     assert health.next_look_s() is None
+
+
+def test_a_url_that_takes_connections_again_is_well_again():
+    health = Health(time.monotonic)
+    prober = Prober(health)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        health.note_failure(url)
+        prober.start()
+        until(lambda: health.is_well(url))
+    prober.stop()
+    prober.stop()
+
+
+def test_a_url_that_takes_none_stays_as_it_is():
+    health = Health(Hand())
+
+    def refuse(_: str) -> None:
+        raise ConnectionRefusedError
+
+    health.note_failure("http://a")
+    Prober(health, refuse).probe("http://a")
+    assert not health.is_well("http://a")
+    assert health.next_look_s() == 1.0

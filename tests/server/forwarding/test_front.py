@@ -1,0 +1,106 @@
+"""The proxy alone: requests as an ASGI server brings them."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House
+from raw_server import RawServer
+from upstreams import Upstream, route
+
+from piecework.client.answers import Broken
+from server.api.parts import PROXY
+from server.forwarding.calls import Calls
+from server.forwarding.front import Front
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path, part=PROXY)
+    yield house
+    house.close()
+
+
+def scope(method: str = "GET", path: str = "/functions/hola", **headers: str) -> dict[str, Any]:
+    named = {"host": "localhost", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    raw, _, query = path.partition("?")
+    return {
+        "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": "/not-looked-at",
+        "raw_path": raw.encode(), "query_string": query.encode(), "server": ("127.0.0.1", "8888"),
+        "client": ("10.0.0.7", 5), "headers": [(k.encode(), v.encode("latin-1")) for k, v in named.items()],
+    }  # fmt: skip
+
+
+def ask(house: House, asked: dict[str, Any], *body: bytes, leaves: bool = False) -> list[dict[str, Any]]:
+    """Return what is sent to a caller whose body comes in pieces, and who may leave in the middle of it."""
+    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
+    end = {"type": "http.disconnect"} if leaves else {"type": "http.request", "body": b"", "more_body": False}
+    coming, sent = iter([*messages, end]), []
+
+    async def receive() -> dict[str, Any]:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    front = Front(Calls(house.services), house.app, 4)
+    asyncio.run(front(asked, receive, send))
+    return sent
+
+
+def test_a_call_comes_back_in_one_piece_when_it_is_short(house: House, upstream: Upstream):
+    route(house, "hola", upstream.url)
+    start, body = ask(house, scope(path="/functions/hola/a%2Fb?x=%20", x_mine="é"))
+    assert start["status"] == 200
+    assert (b"content-length", str(len(body["body"])).encode()) in start["headers"]
+    assert b'"path": "/a%2Fb?x=%20"' in body["body"]
+    assert b'["x-forwarded-for", "10.0.0.7"]' in body["body"]
+
+
+@pytest.mark.parametrize("headers", [{"content_length": "200000"}, {"transfer_encoding": "chunked"}])
+def test_a_body_is_passed_on_while_it_comes(house: House, upstream: Upstream, headers: dict[str, str]):
+    route(house, "hola", upstream.url)
+    _, body = ask(house, scope("POST", **headers), b"x" * 150_000, b"", b"x" * 50_000)
+    assert b'"size": 200000' in body["body"]
+
+
+def test_a_caller_that_leaves_before_the_end_of_its_body_calls_nothing(house: House, upstream: Upstream):
+    route(house, "hola", upstream.url)
+    start, _ = ask(house, scope("POST", content_length="100"), b"x" * 50, leaves=True)
+    assert (start["status"], upstream.calls) == (400, 0)
+
+
+def test_a_long_answer_comes_in_pieces(house: House, upstream: Upstream):
+    route(house, "hola", upstream.url)
+    start, *pieces = ask(house, scope(path="/functions/hola/big/300000"))
+    assert (b"content-length", b"300000") in start["headers"]
+    assert sum(len(piece["body"]) for piece in pieces) == 300_000
+    assert [piece.get("more_body", False) for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+
+
+def test_an_answer_that_breaks_off_is_not_ended(house: House, raw: RawServer):
+    raw.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    route(house, "hola", raw.url)
+    with pytest.raises(Broken):
+        ask(house, scope())
+    assert not house.services.health.is_well(raw.url)
+
+
+def test_all_else_is_answered_by_the_app(house: House):
+    body = b'{"function": "hola", "url": "http://localhost:5050"}'
+    start, told = ask(house, scope("POST", "/memory/functions/registration", content_length=str(len(body))), body)
+    assert (start["status"], told["body"]) == (202, b'{"code":"OK","message":"Function created"}')
+    start, told = ask(house, scope(path="/memory/functions/list"))
+    assert told["body"] == b'{"hola":{"default":["http://localhost:5050"]}}'
+    start, _ = ask(house, scope(path="/nothing"))
+    assert start["status"] == 404
+    start, _ = ask(house, scope(path="/functions/"))
+    assert start["status"] in {200, 404}  # the app's own
+
+
+def test_a_host_from_elsewhere_is_refused_there_too(house: House, upstream: Upstream):
+    route(house, "hola", upstream.url)
+    start, _ = ask(house, scope(host="evil.example"))
+    assert (start["status"], upstream.calls) == (403, 0)
