@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from server.forwarding.messages import BodyStream, Call, Refusal
+from server.forwarding.messages import Call, Refusal
 
 READ_BYTES = 64 * 1024
 KEPT_BYTES = 64 * 1024
@@ -12,41 +12,40 @@ KEPT_BYTES = 64 * 1024
 class Passing:
     """A body that is sent while it comes in, once; framed in chunks when its length is not known."""
 
-    def __init__(self, stream: BodyStream, length: int | None, limit_bytes: int) -> None:
-        self._stream = stream
-        self._length = length
+    def __init__(self, call: Call, limit_bytes: int) -> None:
+        self._call = call
         self._limit = limit_bytes
         self.begun = False
         """Some of it was taken: it cannot be sent to another URL."""
 
     def __len__(self) -> int:
-        return self._length or 0
+        return self._call.length or 0
 
     def __bool__(self) -> bool:
         return True
 
     def __iter__(self) -> Iterator[bytes]:
         """Go through the body as it is sent. Raises Refusal when it is too large, or the caller left."""
-        self.begun, passed = True, 0
-        while piece := self._stream.read(READ_BYTES):
+        length, passed = self._call.length, 0
+        self.begun = True
+        while piece := self._call.body.read(READ_BYTES):
             passed += len(piece)
             if passed > self._limit:
                 raise too_large(self._limit)
-            yield piece if self._length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
-        if self._length is None:
+            yield piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
+        _check_end(self._call, passed)
+        if length is None:
             yield b"0\r\n\r\n"
-        elif passed < self._length:
-            raise Refusal(400, "BODY_BROKEN", "the body of the request ended before its length")
 
 
 def prepare_body(call: Call, limit_bytes: int) -> bytes | Passing:
     """Return what to send: the bytes themselves when there are few. Raises Refusal."""
     if call.length is None:
-        return Passing(call.body, None, limit_bytes)
+        return Passing(call, limit_bytes)
     if call.length > limit_bytes:
         raise too_large(limit_bytes)
     if call.length > KEPT_BYTES:
-        return Passing(call.body, call.length, limit_bytes)
+        return Passing(call, limit_bytes)
     return read_body(call, limit_bytes)
 
 
@@ -61,9 +60,14 @@ def read_body(call: Call, limit_bytes: int) -> bytes:
     body = b"".join(pieces)
     if len(body) > limit_bytes:
         raise too_large(limit_bytes)
-    if call.length is not None and len(body) < call.length:
-        raise Refusal(400, "BODY_BROKEN", "the body of the request ended before its length")
+    _check_end(call, len(body))
     return body
+
+
+def _check_end(call: Call, passed: int) -> None:
+    """Raise Refusal unless so many bytes are the whole body."""
+    if passed < call.length if call.length is not None else call.is_cut():
+        raise Refusal(400, "BODY_BROKEN", "the body of the request broke off before its end")
 
 
 def too_large(limit_bytes: int) -> Refusal:

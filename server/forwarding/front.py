@@ -63,6 +63,8 @@ class _Line:
         self._send = send
         self._waiting = b""
         self._is_over = False
+        self.is_cut = False
+        """The caller left before the end of its body."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Return some bytes of the body, all that is left for -1; none at the end, or when the caller is gone."""
@@ -70,6 +72,7 @@ class _Line:
             return b"".join(iter(lambda: self.read(1 << 16), b""))
         while not self._waiting and not self._is_over:
             message = self._wait_for(self._receive())
+            self.is_cut = message["type"] == "http.disconnect"
             self._waiting = message.get("body", b"")
             self._is_over = not message.get("more_body", False)
         data, self._waiting = self._waiting[:size], self._waiting[size:]
@@ -107,6 +110,7 @@ def _read_call(scope: Message, line: _Line) -> Call:
         length=lengths[0] if lengths else None if is_chunked else 0,
         peer=scope["client"][0].rpartition(":")[0] if ":" in scope["client"][0] else scope["client"][0],
         scheme=scope["scheme"],
+        is_cut=lambda: line.is_cut,
     )
 
 

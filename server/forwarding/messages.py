@@ -1,6 +1,6 @@
 """A call of a function as it came, and its answer as it goes, whichever server takes and sends them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -41,6 +41,8 @@ class Call:
     """The address that it came from."""
     scheme: str
     """How it came: http or https."""
+    is_cut: Callable[[], bool] = lambda: False
+    """Whether the caller left before the end of a body of unknown length; a server that cannot tell says no."""
 
     def below(self, room: str) -> "Call":
         """Return the call with its path after what stands before the function's name."""

@@ -319,6 +319,30 @@ def test_a_post_to_a_replica_in_whose_place_is_another_now_is_sent_to_the_next(
     assert call(house, "hey").status_code == 421, "what is no replica may answer so itself"
 
 
+def test_a_long_body_is_sent_once_even_where_it_might_be_repeated(
+    house: House, upstream: Upstream, raw: RawServer
+):
+    raw.answer(b"")
+    route(house, "hola", raw.url, upstream.url)
+    response = call(house, "hola", "PUT", data=b"x" * 100_000)
+    assert (response.status_code, upstream.calls) == (502, 0)
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_used_again(house: House, raw: RawServer):
+    raw.answer(http())
+    raw.answer(http())
+    route(house, "hola", raw.url)
+    for _ in range(2):
+        assert told(house, "hola", "POST", data=b"x") == {"message": "pong"}
+        raw.wait_until_closed()
+
+
+def test_a_connection_is_kept_for_the_next_call(house: House, raw: RawServer):
+    raw.answer(http(), http())
+    route(house, "hola", raw.url)
+    assert [told(house, "hola") for _ in range(2)] == [{"message": "pong"}] * 2
+
+
 def test_a_long_answer_that_breaks_off_is_never_taken_for_whole(house: House, raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(100_000))
     route(house, "hola", raw.url)

@@ -72,6 +72,16 @@ def test_a_caller_that_leaves_before_the_end_of_its_body_calls_nothing(house: Ho
     assert (start["status"], upstream.calls) == (400, 0)
 
 
+def test_a_body_of_unknown_length_that_breaks_off_is_not_taken_for_whole(house: House, raw: RawServer):
+    received = []
+    raw.answer(lambda connection: received.append(b"".join(iter(lambda: connection.recv(65536), b""))))
+    route(house, "hola", raw.url)
+    start, _ = ask(house, scope("POST", transfer_encoding="chunked"), b"x" * 50, leaves=True)
+    assert start["status"] == 400
+    raw.wait_until_closed()
+    assert received[0].endswith(b"\r\n\r\n32\r\n" + b"x" * 50 + b"\r\n")
+
+
 def test_a_long_answer_comes_in_pieces(house: House, upstream: Upstream):
     route(house, "hola", upstream.url)
     start, *pieces = ask(house, scope(path="/functions/hola/big/300000"))
