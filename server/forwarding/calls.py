@@ -2,15 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
 from server.api.errors import HTTP_STATUS
 from server.errors import ServerError
 from server.forwarding.forwarder import Forwarder
-from server.forwarding.jobs import call_as_job
-from server.forwarding.messages import NO_ROUTE, Call, Refusal, Reply
+from server.forwarding.jobs import JOB_HEADER, call_as_job
+from server.forwarding.messages import NO_ROUTE, Call, Refusal, Reply, Unreached
 from server.forwarding.paths import read_place
 from server.forwarding.upstreams import Upstreams
 from server.services import Services
@@ -70,14 +70,15 @@ class Calls:
 
     def _count(self, call: Call, path: str, revision: RevisionRoutes) -> Reply:
         began, status = time.perf_counter(), 500
-        as_job = not revision.targets and revision.lambda_id is not None
+        headers: Sequence[tuple[str, str]] = ()
         try:
             reply = self._call(call, path, revision)
-            status = reply.status
+            status, headers = reply.status, reply.headers
         except Refusal as refusal:
-            status = refusal.status
+            status, headers = refusal.status, refusal.headers
             raise
         finally:
+            as_job = any(name == JOB_HEADER for name, _ in headers)
             took_s = time.perf_counter() - began
             self._services.calls.note(revision.function, revision.name, status, took_s, as_job=as_job)
         return reply
@@ -85,7 +86,12 @@ class Calls:
     def _call(self, call: Call, path: str, revision: RevisionRoutes) -> Reply:
         targets = self._services.routing.order(revision)
         if targets:
-            return self._forwarder.forward(call, path, revision, targets)
+            try:
+                return self._forwarder.forward(call, path, revision, targets)
+            except Unreached as unreached:
+                if revision.lambda_id is None:
+                    raise
+                call = unreached.call
         if revision.lambda_id is not None:
             return call_as_job(self._services, call, path, revision)
         name = f"the revision {revision.name} of {revision.function}"

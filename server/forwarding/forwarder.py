@@ -1,6 +1,8 @@
 """Sending a call to one of the URLs of its revision, and to another when that one fails."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from io import BytesIO
 
 import structlog
 
@@ -8,7 +10,7 @@ from piecework.client.answers import Broken, NotHttp
 from piecework.client.connections import NotSent
 from server.forwarding.bodies import Passing, prepare_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
-from server.forwarding.messages import Call, Refusal, Reply
+from server.forwarding.messages import Call, Refusal, Reply, Unreached
 from server.forwarding.upstreams import Exchange, Upstream, Upstreams
 from server.services.health import Health
 from server.services.routing import RevisionRoutes, Target
@@ -38,7 +40,7 @@ class Forwarder:
         """Return the answer of the first of the targets that gives one.
 
         What was sent to one and may have been acted on is sent to another only when it may be repeated. Raises
-        Refusal; an answer that breaks off while its body comes raises Broken there.
+        Refusal, or Unreached when none took it; one that breaks off while its body comes raises Broken there.
         """
         body = prepare_body(call, self._settings.call_body_max_bytes)
         headers = headers_for_function(call)
@@ -50,7 +52,7 @@ class Forwarder:
             except Broken as error:
                 self._note_failure(target, error)
                 if place == len(targets) or not _may_repeat(call, body, error):
-                    raise self._explain(revision, error) from error
+                    raise self._explain(revision, error, call, body) from error
             except NotHttp as error:
                 raise Refusal(502, "BAD_GATEWAY", f"{_name(revision)} did not answer in HTTP: {error}") from error
         raise AssertionError("there is a target")
@@ -90,10 +92,13 @@ class Forwarder:
             self._health.note_failure(target.url)
         log.info("a URL of a function failed", url=target.url, error=str(error))
 
-    def _explain(self, revision: RevisionRoutes, error: Broken) -> Refusal:
+    def _explain(self, revision: RevisionRoutes, error: Broken, call: Call, body: bytes | Passing) -> Refusal:
         name = _name(revision)
         if isinstance(error, NotSent):
-            return Refusal(502, "BAD_GATEWAY", f"{name} cannot be reached: {error}")
+            why = f"{name} cannot be reached: {error}"
+            if isinstance(body, Passing):
+                return Refusal(502, "BAD_GATEWAY", why) if body.begun else Unreached(call, why)
+            return Unreached(replace(call, body=BytesIO(body), length=len(body)), why)
         if _is_timeout(error):
             timeout_s = self._settings.call_timeout_s
             return Refusal(

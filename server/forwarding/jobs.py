@@ -14,6 +14,9 @@ from server.services import Services
 from server.services.jobs import JobView
 from server.services.routing import RevisionRoutes
 
+JOB_HEADER = "Piecework-Job"
+"""In the answer of a call that became a job: its id."""
+
 
 def call_as_job(services: Services, call: Call, path: str, revision: RevisionRoutes) -> Reply:
     """Run a call as a job of the revision's lambda, and return its output once it has ended. Raises Refusal."""
@@ -23,7 +26,7 @@ def call_as_job(services: Services, call: Call, path: str, revision: RevisionRou
     headers = tuple((name, to_text(value)) for name, value in headers_for_function(call))
     request = Request(call.method, uri, headers, body)
     [id_] = services.submission.submit([_spec(services, revision.lambda_id, request)])
-    named = ("Piecework-Job", str(id_))
+    named = (JOB_HEADER, str(id_))
     _refuse_hopeless(services, id_, named)
     _wait(services, id_, named)
     [view] = services.jobs.get_many([id_], with_output=True)

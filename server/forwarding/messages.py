@@ -90,6 +90,14 @@ def to_text(value: str) -> str:
         return value
 
 
+class Unreached(Refusal):
+    """No URL took the call, so nothing of it was acted on; ``call`` can be answered in another way."""
+
+    def __init__(self, call: Call, message: str) -> None:
+        super().__init__(502, "BAD_GATEWAY", message)
+        self.call = call
+
+
 def drop_hops(headers: Headers, *also: str) -> list[tuple[str, str]]:
     """Return headers without those about a connection: the known ones, and those that ``Connection`` names."""
     named = {word.strip().lower() for name, value in headers if name == "connection" for word in value.split(",")}

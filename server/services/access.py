@@ -4,11 +4,11 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Protocol
 
-from server.errors import Forbidden, InvalidRequest, Unauthorized
+from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
 from server.settings import is_loopback_host
 from server.store import tokens
 from server.store.database import Connection, Database
@@ -85,17 +85,25 @@ class Access:
             raise Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {needed}")
 
     def _tokens(self) -> _Known:
-        """Return the tokens as they were at most REFRESH_MS ago."""
+        """Return the tokens as they were at most REFRESH_MS ago, or when the database answered last."""
         now, known = self._clock(), self._known
         if known is not None and 0 <= now - known.at < REFRESH_MS:
             return known
         with self._lock:
             known = self._known
             if known is None or not 0 <= now - known.at < REFRESH_MS:
-                with self._database.read() as connection:
-                    known = _Known(now, tokens.any_token(connection), tokens.live_tokens(connection))
-                self._known = known
+                known = self._known = self._read_tokens(now, known)
             return known
+
+    def _read_tokens(self, now: int, before: "_Known | None") -> _Known:
+        try:
+            with self._database.read() as connection:
+                return _Known(now, tokens.any_token(connection), tokens.live_tokens(connection))
+        except DatabaseAway:
+            # Nobody can revoke one meanwhile, either; and functions can be called without the database.
+            if before is None:
+                raise
+            return replace(before, at=now)
 
 
 def _find_token(known: _Known, authorization: str | None) -> Token:

@@ -8,13 +8,17 @@ import threading
 from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from server.errors import FunctionNotFound, RevisionNotFound
+import structlog
+
+from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
 from server.store import functions
 from server.store.database import Database
 from server.store.functions import Function, Replica, Revision, Url
+
+log = structlog.get_logger("server")
 
 DEFAULT = "default"
 """What a call is for that names no revision."""
@@ -110,19 +114,24 @@ class Routing:
         self._random = random
         self._lock = threading.Lock()
         self._known: _Known | None = None
+        self._changed = False
         self._turns: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(itertools.count)
         self._spreads: dict[str, _Spread] = {}
 
     def table(self) -> Table:
-        """Return the routes of all functions by name, as they were at most REFRESH_MS ago."""
+        """Return the routes of all functions by name, as they were at most REFRESH_MS ago.
+
+        While the database does not answer, they are as they were when it did. Raises DatabaseAway before that.
+        """
         known = self._known
-        if known is not None and (self._is_fresh(known) or not self._lock.acquire(blocking=False)):
-            return known.table  # while somebody reads, others go on with what was known
-        if known is None:
+        if known is None or self._changed:
             self._lock.acquire()
+        elif self._is_fresh(known) or not self._lock.acquire(blocking=False):
+            return known.table  # while somebody reads, others go on with what was known
         try:
-            if self._known is None or not self._is_fresh(self._known):
-                self._known = self._read(self._known)
+            if self._known is None or self._changed or not self._is_fresh(self._known):
+                self._changed = False
+                self._known = self._renew(self._known)
             return self._known.table
         finally:
             self._lock.release()
@@ -130,10 +139,18 @@ class Routing:
     def _is_fresh(self, known: _Known) -> bool:
         return 0 <= self._clock() - known.at < REFRESH_MS
 
+    def _renew(self, before: "_Known | None") -> _Known:
+        try:
+            return self._read(before)
+        except DatabaseAway:
+            if before is None:
+                raise
+            log.warning("the routes of functions cannot be read; those known before go on")
+            return replace(before, at=self._clock())
+
     def note_change(self) -> None:
         """Have the routes read anew before the next call: something was changed by this server."""
-        with self._lock:
-            self._known = None
+        self._changed = True
 
     def get_function(self, name: str) -> FunctionRoutes:
         """Return a function's routes. Raises FunctionNotFound."""
@@ -160,12 +177,14 @@ class Routing:
     def order(self, revision: RevisionRoutes) -> Sequence[Target]:
         """Return the targets of a revision in the order in which a call should try them, next in turn first.
 
-        Those that failed lately are left out, unless all did.
+        Those that failed lately are left out. When all did, all are tried, unless a job can do instead.
         """
         targets = revision.targets
-        if len(targets) < 2:
-            return targets
-        well = [target for target in targets if self._is_well(target.url)] or targets
+        well = [target for target in targets if self._is_well(target.url)]
+        if not well and revision.lambda_id is None:
+            well = [*targets]
+        if len(well) < 2:
+            return well
         first = next(self._turns[revision.function, revision.name]) % len(well)
         return (*well[first:], *well[:first])
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import big_blob
 import endurance
+import function_kills
 import idle_polls
 import mutants
 import pytest
@@ -35,3 +36,8 @@ def test_damaged_code_of_any_kind_ends_in_an_outcome_and_costs_no_process(tmp_pa
 def test_calls_that_fail_in_every_way_leave_nothing_behind_in_their_process(tmp_path: Path):
     names = ["wasi", "component", "capsule, generation 2", "funless, both kinds", "lua5.4"]
     assert list(endurance.drill(tmp_path, calls=1000, names=names)) == names
+
+
+def test_calls_are_answered_while_function_processes_agents_and_the_server_are_killed(tmp_path: Path):
+    figures = function_kills.drill(tmp_path, callers=4)
+    assert "ok" in figures["calls meanwhile"]

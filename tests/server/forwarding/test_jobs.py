@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -117,6 +118,23 @@ def test_head_gets_the_length_of_what_get_would(house: House, pool: ThreadPoolEx
     house.finish(worker, answered(taken, Response(200, (), b"12345")))
     response = pending.result(PATIENCE_S)
     assert (response.data, response.headers["Content-Length"]) == (b"", "5")
+
+
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_a_call_whose_replicas_have_all_gone_runs_as_a_job(house: House, pool: ThreadPoolExecutor, size: int):
+    worker = house.new_worker()
+    deploy(house)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    house.services.functions.add_url("hola", "default", url)
+    for _ in range(2):  # the second one knows already that nobody is there
+        pending = begin(pool, house, method="POST", data=bytes(size))
+        taken, request = lease(house, worker)
+        assert (request.method, request.body) == ("POST", bytes(size))
+        house.finish(worker, answered(taken, Response(200, (), b"done")))
+        assert pending.result(PATIENCE_S).data == b"done"
+    assert not house.services.health.is_well(url)
+    assert house.services.calls.read("hola", "default").jobs == 2
 
 
 def test_without_an_agent_that_could_run_it_a_call_fails_at_once(house: House):

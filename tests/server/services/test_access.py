@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from places import Place
 
-from server.errors import Forbidden, InvalidRequest, Unauthorized
+from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
 from server.services import access
 from server.services.access import GRANTS, Access
 from server.store.database import Database
@@ -145,6 +145,24 @@ def test_a_new_token_counts_a_second_later(database: Database):
     headers = _bearer(access.create_token(database, "alice", "view", 1))
     clock.now += 1000
     guard.check("view", headers)
+
+
+def test_tokens_hold_while_the_database_does_not_answer(database: Database, monkeypatch):
+    clock = Clock()
+    guard = _access(database, clock)
+    headers = _bearer(access.create_token(database, "alice", "view", 1))
+    guard.check("view", headers)
+    monkeypatch.setattr(database, "read", _be_away)
+    clock.now += 1000
+    guard.check("view", headers)
+    with pytest.raises(Unauthorized):
+        guard.check("view", _bearer("pw_wrong"))
+    with pytest.raises(DatabaseAway):
+        _access(database).check("view", headers)
+
+
+def _be_away():
+    raise DatabaseAway("it was stopped")
 
 
 def test_a_clock_that_was_set_back_does_not_keep_old_tokens_alive(database: Database):

@@ -7,7 +7,7 @@ import pytest
 from house import House
 from hypothesis import given, strategies as st
 
-from server.errors import FunctionNotFound, RevisionNotFound
+from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
 from server.services.routing import FunctionRoutes, RevisionRoutes, Routing, Target, _Spread
 from server.store import functions
 
@@ -84,6 +84,8 @@ def test_urls_that_failed_lately_are_left_out_unless_all_did(routing: Routing):
     assert {target.url for _ in range(4) for target in routing.order(mixed)} == {"http://1", "http://3"}
     all_sick = revision("blue", "http://sick/1", "http://sick/2")
     assert len(routing.order(all_sick)) == 2
+    with_lambda = revision("blue", "http://sick/1", "http://sick/2", lambda_id=7)
+    assert not routing.order(with_lambda)
 
 
 def test_what_changes_here_counts_at_once_and_what_others_change_within_a_second(house: House):
@@ -94,6 +96,25 @@ def test_what_changes_here_counts_at_once_and_what_others_change_within_a_second
     assert "default" not in services.routing.get_function("hola").urls()
     house.clock.forward(1)
     assert services.routing.get_function("hola").urls()["default"] == ["http://b"]
+
+
+def test_routes_go_on_as_they_were_while_the_database_does_not_answer(house: House, monkeypatch):
+    services = house.services
+    services.functions.register("hola", "blue", "http://b")
+    before = services.routing.table()
+    services.routing.note_change()
+    monkeypatch.setattr(services.database, "read", _be_away)
+    assert services.routing.table() == before
+    fresh = Routing(services.database, house.clock, lambda _: True, lambda: 0.0)
+    with pytest.raises(DatabaseAway):
+        fresh.table()
+    monkeypatch.undo()
+    services.functions.register("new", "blue", "http://b")
+    assert set(services.routing.table()) == {"hola", "new"}
+
+
+def _be_away():
+    raise DatabaseAway("it was stopped")
 
 
 def test_an_unknown_function_is_told(house: House):
