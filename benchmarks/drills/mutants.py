@@ -85,7 +85,8 @@ class Runner:
 
     def __init__(self, folder: Path, tally: Tally, compiled: Path) -> None:
         self._tally = tally
-        self._started: dict[int, tuple[Task, float, bool]] = {}
+        self._started: dict[int, tuple[float, bool]] = {}
+        """When each task was given out, and whether a server would have refused it."""
         self._free = threading.Semaphore(SLOTS)
         self._executor = Executor(
             slots=SLOTS,
@@ -99,7 +100,7 @@ class Runner:
     def run(self, task: Task, *, refused: bool) -> None:
         """Run a task as soon as a process is free; ``refused`` says what a server thought of it."""
         expect(self._free.acquire(timeout=PATIENCE_S), "every run comes to an end")
-        self._started[task.job] = (task, time.monotonic(), refused)
+        self._started[task.job] = (time.monotonic(), refused)
         self._executor.submit(task)
 
     def close(self) -> None:
@@ -110,7 +111,7 @@ class Runner:
 
     def _note(self, ended: Sequence[tuple[Task, Result]]) -> None:
         for task, result in ended:
-            _, started, refused = self._started.pop(task.job)
+            started, refused = self._started.pop(task.job)
             self._tally.longest_s = max(self._tally.longest_s, time.monotonic() - started)
             self._judge(task, result, refused=refused)
             if isinstance(result.output, Path):
