@@ -84,6 +84,7 @@ def make_app(
         ("DELETE", "/functions/revisions/downscale", api.downscale),
         ("DELETE", "/functions/deployments", api.remove_function),
         ("GET", "/functions/list", api.list_all),
+        ("GET", "/functions/<function>/<revision>/log", api.read_logs),
         ("GET", "/health", lambda: Response("OK", content_type="text/plain")),
     ):
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
@@ -177,6 +178,9 @@ class WorkerApi:
                 **({"error": look.error} if look.error else {}),
             }
         return _json(200, found)
+
+    def read_logs(self, function: str, revision: str) -> Response:
+        return _json(200, self._deployments.read_logs(function, revision))
 
     def _locate(self, *path: str) -> str:
         """Return where the proxy serves a function; "" without a proxy."""

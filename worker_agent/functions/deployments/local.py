@@ -165,6 +165,18 @@ class LocalDeployments:
         with self._lock:
             return [self._look(kept) for kept in self._kept.replicas.values()]
 
+    def read_logs(self, function: str, revision: str) -> dict[str, str]:
+        """Return what the replicas of a revision logged last, by process. Bytes that are no UTF-8 are replaced.
+
+        Raises UnknownFunctionError or UnknownRevisionError.
+        """
+        with self._lock:
+            posts = {key: self._posts[key] for key in self._kept.find(function, revision)}
+        return {
+            str(post.replica.pid or key): post.log.read()[1].decode(errors="replace")
+            for key, post in posts.items()
+        }
+
     def find_default(self, function: str) -> str | None:
         """Return the revision of calls that name none, as far as it was set here."""
         with self._lock:

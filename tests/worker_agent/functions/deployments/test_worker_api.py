@@ -156,6 +156,16 @@ def test_list_says_why_a_replica_does_not_run(ask, deploy, life, monkeypatch):
     assert "SIGKILL" in module["error"]
 
 
+def test_log_of_a_revision_is_told_by_process(ask, deploy, life):
+    port = int(deploy()[1]["localUrl"].rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("POST", "/log", "hola é".encode())
+    pid = connection.getresponse().read().decode()
+    connection.close()
+    until(lambda: ask("GET", "/functions/hola/current/log") == (200, {pid: "hola é\n"}))
+    assert ask("GET", "/functions/hola/blue/log")[1]["code"] == "ERROR_REVISION_NOT_FOUND"
+
+
 def test_module_of_the_registry_is_deployed_by_its_name_and_digest(ask, life, web):
     body = {"function": "hola", "revision": "blue", "downloadUrl": "k33g/hola/0.0.0"}
     assert ask("POST", "/functions/deploy", body)[0] == 202
