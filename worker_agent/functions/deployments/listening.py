@@ -1,5 +1,6 @@
 """The door of the node's API: waitress, on threads of this process."""
 
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ class Listener:
         try:
             door = socket.create_server((host, port), family=family)
         except OSError as error:
-            raise AgentError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+            raise AgentError(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}") from error
         self._channels: dict[int, Any] = {}
         self.port = int(door.getsockname()[1])
         self._server = create_server(
