@@ -44,7 +44,8 @@ class Modules:
         if modules.add_module(connection, new):
             blobs.add_blobs(connection, [blob])
             return new
-        old = _get(connection, new.name._replace(digest=""))
+        name = new.name._replace(digest="")
+        old = _check(name, modules.lock_module(connection, *name[:3]))
         if old.sha256 == new.sha256:
             same = old if info is None else old._replace(info=info)
             modules.replace_module(connection, same)
@@ -62,7 +63,7 @@ class Modules:
     def get(self, name: ModuleName) -> Module:
         """Return a module. Raises ModuleNotFound, also when its digest is not the one that the name has."""
         with self._database.read() as connection:
-            return _get(connection, name)
+            return _check(name, modules.find_module(connection, *name[:3]))
 
     def get_by_digest(self, digest: str) -> Module:
         """Return a module with these bytes, SHA-256 as hex. Raises ModuleNotFound."""
@@ -86,7 +87,7 @@ class Modules:
         """Remove a module. Raises ModuleNotFound, or ModuleInUse while a revision is made of it."""
 
         def remove(connection: Connection) -> Module:
-            found = _get(connection, name)
+            found = _check(name, modules.lock_module(connection, *name[:3]))
             if modules.is_deployed(connection, str(found.name)):
                 raise ModuleInUse(f"a revision of a function was made of {name.path}: undeploy it first")
             modules.delete_module(connection, *name[:3])
@@ -107,7 +108,7 @@ class Modules:
 def check_new_name(name: ModuleName) -> None:
     """Raise InvalidParameter for a name under which nothing could be found again."""
     if name.org in RESERVED:
-        raise InvalidParameter(f"no organisation can be called {name.org!r}: it is the begin of another path")
+        raise InvalidParameter(f"no organisation can be called {name.org!r}: other paths begin with this word")
 
 
 def _check_start(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -123,8 +124,8 @@ def _check_start(chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield from chunks
 
 
-def _get(connection: Connection, name: ModuleName) -> Module:
-    found = modules.find_module(connection, *name[:3])
+def _check(name: ModuleName, found: Module | None) -> Module:
+    """Return what was found under a name. Raises ModuleNotFound when it is nothing, or has another digest."""
     if found is None:
         raise ModuleNotFound(f"there is no module {name.path}")
     digest = found.sha256.hex()

@@ -20,6 +20,7 @@ _KEY = ("owner", "which", "version")
 # SQLite spells it in the same way.
 _insert = Statement(postgresql.insert(modules).on_conflict_do_nothing(), *(column.name for column in _columns))
 _by_name = Statement(select(*_columns).where(*_this), *_KEY)
+_lock_by_name = Statement(select(*_columns).where(*_this).with_for_update(), *_KEY)
 _by_digest = Statement(select(*_columns).where(modules.c.sha256 == bindparam("digest")).limit(1), "digest")
 _page = Statement(
     select(*_columns)
@@ -51,6 +52,12 @@ def add_module(connection: Connection, new: Module) -> bool:
 
 def find_module(connection: Connection, org: str, module: str, tag: str) -> Module | None:
     row = _by_name.row(connection, org, module, tag)
+    return Module(*row) if row else None
+
+
+def lock_module(connection: Connection, org: str, module: str, tag: str) -> Module | None:
+    """Return a module that nobody else changes before this transaction ends."""
+    row = _lock_by_name.row(connection, org, module, tag)
     return Module(*row) if row else None
 
 

@@ -44,6 +44,14 @@ def change_tags(house: House) -> None:
     object.__setattr__(house.services.settings, "mutable_tags", True)
 
 
+def test_of_many_who_change_a_tag_at_once_only_the_last_bytes_stay(house: House):
+    change_tags(house)
+    with ThreadPoolExecutor(4) as pool:
+        pushed = list(pool.map(lambda number: push(house, wasm(number)), range(12)))
+    last = house.services.modules.get(HOLA)
+    assert house.services.data.find_digests(each.blob_id for each in pushed).keys() == {last.blob_id}
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_what_was_pushed_is_there(house: House, large: bool):
     content = wasm(1, large=large)
