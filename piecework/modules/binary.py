@@ -15,6 +15,7 @@ _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _TAG = range(5)
 KINDS = ("function", "table", "memory", "global", "tag")
 _FUNCTION_TYPE, _STRUCT, _ARRAY, _GROUP, _SUBTYPES = 0x60, 0x5F, 0x5E, 0x4E, {0x50, 0x4F}
 _VALUE_TYPES = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v"}
+_LETTERS = bytes(ord(_VALUE_TYPES.get(code, "r")) for code in range(256))
 _COMPONENT_IMPORTS, _COMPONENT_EXPORTS = 10, 11
 """Numbers of sections."""
 _SORTS = ("core", "function", "value", "type", "component", "instance")
@@ -90,10 +91,8 @@ class _Reader:
         return number
 
     def name(self) -> str:
-        length = self.number()
-        self.skip(length)
         try:
-            return self._data[self.at - length : self.at].decode()
+            return self.take(self.number()).decode()
         except UnicodeDecodeError as error:
             raise ModuleError("the module is damaged: a name in it is not UTF-8") from error
 
@@ -102,6 +101,10 @@ class _Reader:
         if self.byte() > 1:
             raise ModuleError("the component is damaged, or newer than this program: a name of an unknown form")
         return self.name()
+
+    def take(self, length: int) -> bytes:
+        self.skip(length)
+        return self._data[self.at - length : self.at]
 
     def skip(self, length: int) -> None:
         self.at += length
@@ -221,8 +224,7 @@ class _Survey:
             _read_field(reader)
             self._types.append("array")
         elif form == _FUNCTION_TYPE:
-            sides = ["".join(_read_value_type(reader) for _ in range(reader.count())) for _ in range(2)]
-            self._types.append(">".join(sides))
+            self._types.append(">".join((_read_value_types(reader), _read_value_types(reader))))
         else:
             raise ModuleError(f"the module is damaged: a type in it has the unknown form {form:#x}")
 
@@ -256,6 +258,15 @@ def _get(found: list[str], index: int, what: str) -> str:
     if index >= len(found):
         raise ModuleError(f"the module is damaged: it has no {what} {index}")
     return found[index]
+
+
+def _read_value_types(reader: _Reader) -> str:
+    count, start = reader.count(), reader.at
+    codes = reader.take(count)
+    if _LONG_REFERENCES.isdisjoint(codes):
+        return codes.translate(_LETTERS).decode()
+    reader.at = start
+    return "".join(_read_value_type(reader) for _ in range(count))
 
 
 def _read_value_type(reader: _Reader) -> str:
