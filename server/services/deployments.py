@@ -12,7 +12,7 @@ from server.errors import FunctionNotFound, InvalidRequest, RevisionExists, Revi
 from server.services.hosting import Hosting
 from server.services.lambdas import Lambdas
 from server.services.routing import Routing
-from server.services.sources import Source, Sources
+from server.services.sources import Source, Sources, require_module
 from server.store import blobs, functions, lambdas, replicas
 from server.store.database import Connection, Database
 from server.store.functions import Function, Revision
@@ -88,6 +88,8 @@ class Deployments:
         is_first = functions.add_function(connection, new.function, new.created_at)
         old = functions.find_revision(connection, new.function, new.name)
         if old is None:
+            if new.module is not None:
+                require_module(connection, new.module)
             if not lambdas.find_lambdas(connection, {lambda_.id}):
                 lambdas.add_lambda(connection, lambda_)
             functions.add_revision(connection, new)

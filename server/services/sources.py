@@ -12,7 +12,7 @@ from server.errors import BlobNotFound, InvalidRequest, ModuleInvalid, ModuleNot
 from server.services.data import Data
 from server.services.lambdas import CODEX_MAX_BYTES, Lambdas
 from server.store import modules
-from server.store.database import Database
+from server.store.database import Connection, Database
 from server.store.records import Blob, Lambda
 
 
@@ -23,6 +23,17 @@ class Source(NamedTuple):
     module: str | None = None
     """The module with its digest, when it is from the registry."""
     lambda_: Lambda | None = None
+
+
+def require_module(connection: Connection, pinned: str) -> None:
+    """Keep a module from being deleted or changed before this transaction ends.
+
+    Raises ModuleNotFound when that has happened already, since somebody looked.
+    """
+    name = ModuleName.parse(pinned)
+    found = modules.lock_module(connection, name.org, name.module, name.tag)
+    if found is None or found.name != name:
+        raise ModuleNotFound(f"the module {name.path} was deleted or changed at this moment: try again")
 
 
 class Sources:

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from house import House
 
+from piecework.protocol.messages import DeploymentPut, LambdaCreate
 from piecework.protocol.names import ModuleName
-from server.errors import BlobInUse, BlobNotFound, ModuleExists, ModuleNotFound, NotWasm
+from server.errors import BlobInUse, BlobNotFound, ModuleExists, ModuleInUse, ModuleNotFound, NotWasm
 from server.services.backups import restore_backup, write_backup
 from server.services.data import ORPHAN_AGE_S
+from server.services.lambdas import Lambdas
 from server.settings import Settings
 from server.store import snapshots
-from server.store.records import Module
+from server.store.records import Lambda, Module
 
 HOLA = ModuleName("k33g", "hola", "0.0.0")
 START = b"\0asm\x01\0\0\0"
@@ -123,6 +125,28 @@ def test_a_digest_in_a_name_must_be_that_of_the_module(house: House):
     assert house.services.modules.get(pushed.name) == pushed
     with pytest.raises(ModuleNotFound, match=f"has the digest {pushed.sha256.hex()}, not 00"):
         house.services.modules.get(HOLA._replace(digest="0" * 64))
+
+
+def test_a_module_that_goes_while_it_is_deployed_makes_no_revision(house: House, monkeypatch: pytest.MonkeyPatch):
+    content = (Path(__file__).parents[3] / "samples" / "echo.wasm").read_bytes()
+    push(house, content)
+    prepare = Lambdas.prepare
+
+    def prepare_then_delete(lambdas: Lambdas, request: LambdaCreate) -> Lambda:
+        found = prepare(lambdas, request)
+        house.services.modules.delete(HOLA)
+        return found
+
+    deployment = DeploymentPut(module=HOLA.path, replicas=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(Lambdas, "prepare", prepare_then_delete)
+        with pytest.raises(ModuleNotFound, match="at this moment"):
+            house.services.deployments.deploy("hola", "blue", deployment)
+    assert house.call("GET", "/functions")["functions"] == []
+    push(house, content)
+    house.services.deployments.deploy("hola", "blue", deployment)
+    with pytest.raises(ModuleInUse, match="undeploy it first"):
+        house.services.modules.delete(HOLA)
 
 
 def _age(house: House) -> None:
