@@ -319,6 +319,22 @@ def test_a_post_to_a_replica_in_whose_place_is_another_now_is_sent_to_the_next(
     assert call(house, "hey").status_code == 421, "what is no replica may answer so itself"
 
 
+def test_a_url_that_answers_again_is_well_again(house: House, upstream: Upstream):
+    route(house, "hola", upstream.url)
+    house.services.health.note_failure(upstream.url)
+    assert told(house, "hola")["name"] == "up"
+    assert house.services.health.is_well(upstream.url)
+
+
+def test_trailers_and_tokens_of_replicas_stay_behind(house: House, raw: RawServer):
+    head = b"HTTP/1.1 200 OK\r\nPiecework-Replica-Token: t0ken\r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw.answer(head + b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n")
+    route(house, "hola", raw.url)
+    response = call(house, "hola")
+    assert response.data == b"hello"
+    assert {name.lower() for name, _ in response.headers} <= {"content-length", "content-type"}
+
+
 def test_a_long_body_is_sent_once_even_where_it_might_be_repeated(
     house: House, upstream: Upstream, raw: RawServer
 ):
