@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from worker_agent.cache import BlobCache
@@ -11,7 +12,6 @@ from worker_agent.errors import AgentError
 from worker_agent.functions.deployments.code import CodeStore
 from worker_agent.functions.deployments.kept import KeptFile
 from worker_agent.functions.deployments.launcher import LOOPBACK, Launcher, Node
-from worker_agent.functions.deployments.listening import Listener
 from worker_agent.functions.deployments.local import Bounds, LocalDeployments
 from worker_agent.functions.deployments.orders import Orders
 from worker_agent.functions.deployments.ports import Ports
@@ -22,6 +22,9 @@ from worker_agent.loop.looping import Loop
 from worker_agent.loop.membership import Membership
 from worker_agent.loop.shared import Shared
 from worker_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from worker_agent.functions.deployments.listening import Listener
 
 REPLICAS_MAX = 64
 """Deployed on the node itself, where no setting says how many it may run."""
@@ -124,8 +127,10 @@ class Host:
             steps["orders"] = self._orders.step
         return [Loop(name, step, shared.stop, bug_pause_s=shared.pace.bug_s) for name, step in steps.items()]
 
-    def _open_door(self, local: LocalDeployments) -> Listener:
-        from worker_agent.functions.deployments.api import make_app  # noqa: PLC0415  # Flask takes its time
+    def _open_door(self, local: LocalDeployments) -> "Listener":
+        # Flask and waitress take their time.
+        from worker_agent.functions.deployments.api import make_app  # noqa: PLC0415
+        from worker_agent.functions.deployments.listening import Listener  # noqa: PLC0415
 
         settings = self._settings
         app = make_app(

@@ -51,5 +51,18 @@ def test_proxy_that_is_the_server_gets_the_agents_token():
 
 def test_agent_that_serves_no_functions_does_not_load_what_that_needs():
     assert choose_functions(Settings(), None, None, None) is None
-    program = "import sys, worker_agent.cli; sys.exit(bool({'flask', 'waitress', 'granian'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert (
+        loaded_by("worker_agent.cli") & {"flask", "waitress", "granian", "worker_agent.functions.deployments"}
+        == set()
+    )
+
+
+def test_node_without_an_api_of_its_own_loads_no_web_server():
+    assert loaded_by("worker_agent.functions.deployments.host") & {"flask", "waitress", "granian"} == set()
+
+
+def loaded_by(module):
+    program = f"import sys, {module}; print(*sys.modules)"
+    return set(
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    )
