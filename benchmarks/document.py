@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import http_functions
 import tail
 from harness import comparison, profiles
 from harness.aims import aims_table
@@ -51,6 +52,12 @@ def write_tail() -> str:
     return f"{tail.tail_table(results).markdown()}\n\n{write_machine(results['about'])}"
 
 
+def write_http() -> str:
+    """Write how functions over HTTP do beside a view."""
+    results = load("http_functions")
+    return f"{http_functions.http_table(results).markdown()}\n\n{write_machine(results['about'])}"
+
+
 def write_profile(scenario: str, part: str) -> str:
     """Write where the CPU time of a group of processes goes."""
     found = load(f"flame-{scenario}")["parts"][part]
@@ -78,6 +85,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "cost": partial(write_comparison, comparison.cost_table),
     "setup": partial(write_comparison, comparison.setup_table),
     "tail": write_tail,
+    "http": write_http,
     **{f"scale-{part}": partial(write_scale, part) for part in TABLES},
     **{f"profile-{what}-{part}": partial(write_profile, what, part) for what, part in PROFILES},
 }

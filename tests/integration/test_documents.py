@@ -71,6 +71,16 @@ def test_the_tour_of_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: p
     assert server.exit_code == 0
 
 
+def test_functions_of_the_readme_run_without_a_server(tmp_path: Path):
+    environ = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
+    once, serve = blocks("README.md", "tour: alone")[0].splitlines()
+    assert run(["bash", "-c", once], environ).stdout == "🏓 pong: hello : 1\n"
+    serve = serve.replace("8080", "0")
+    with Program("the function", ["bash", "-c", f"exec {serve}"], tmp_path / "log", environ) as served:
+        url = served.wait_for_line(re.compile(r"serving on (http://\S+)"))[1]
+        assert run(["curl", "-s", f"{url}/a"], environ).stdout.startswith("GET\n/a\n")
+
+
 def check_ways_to_submit(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -21,6 +21,8 @@ TOKEN_HEADER = "piecework-replica-token"  # noqa: S105  # a header's name
 HEALTH_HOOK, METRICS_HOOK = "OnHealthCheck", "OnMetrics"
 HEALTH_WAIT_S = 0.5
 """A function that is busy for longer than this is well."""
+DROPPED_BYTES = 8 * 1024 * 1024
+"""So much of a body beyond the cap is read for its caller to hear that it is too large."""
 _SAFE = "/:@!$&'()*+,;=~-._"
 _BODILESS = {204, 304}
 _JSON = ("content-type", "application/json")
@@ -128,17 +130,28 @@ class Front:
         return await self._ask(Request(scope.method, uri, _pick_headers(scope.headers), body))
 
     async def _read_body(self, scope: Scope, exchange: Exchange) -> bytes:
+        """Return the body. Raises _TooLargeError.
+
+        Somewhat more than is allowed is read, and dropped: many callers look for an answer only when all is sent.
+        """
         limit = self._manners.body_bytes
         length = scope.headers.get("content-length", "0")
         if length == "0" and not scope.headers.get("transfer-encoding", ""):
             return b""
-        if length.isdecimal() and int(length) > limit:
+        announced = int(length) if length.isdecimal() else 0
+        if announced > limit and (announced > limit + DROPPED_BYTES or scope.headers.get("expect", "")):
             raise _TooLargeError
-        body = bytearray()
+        body, size = bytearray(), 0
         async for piece in exchange:
-            body += piece
-            if len(body) > limit:
+            size += len(piece)
+            if size > limit + DROPPED_BYTES:
                 raise _TooLargeError
+            if size <= limit:
+                body += piece
+            else:
+                body.clear()
+        if size > limit:
+            raise _TooLargeError
         return bytes(body)
 
     async def _ask(self, request: Request, mode: str | None = None, wait_s: float | None = None) -> Response:
