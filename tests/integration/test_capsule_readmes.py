@@ -212,72 +212,45 @@ def read_routes(town: Town, function: str) -> object:
     return town.curl("curl http://localhost:8888/memory/functions/list").json().get(function)
 
 
+ROUTE = """curl -v -X %s \\
+  http://localhost:8888/memory/functions/%s \\
+  -H 'content-type: application/json; charset=utf-8' \\
+  -d '%s'
+"""
+
+
+def change_route(town: Town, method: str, path: str, body: str) -> str:
+    """Change a route as the guide does; return what the answer says."""
+    answer = town.curl(ROUTE % (method, path, body))
+    assert (answer.status_code, answer.json()["code"]) == (202, "OK"), answer.text
+    return answer.json()["message"]
+
+
 def test_routes_are_registered_and_removed_by_requests(town):
-    answer = town.curl(
-        f"""curl -v -X POST \\
-http://localhost:8888/memory/functions/registration \\
-{JSON_HEADER} \\
--d '{{"function": "morgen", "revision": "default", "url": "http://localhost:5050"}}'
-"""
-    )
-    assert (answer.status_code, answer.json()["code"]) == (202, "OK")
+    first = '{"function": "morgen", "revision": "default", "url": "http://localhost:5050"}'
+    assert change_route(town, "POST", "registration", first) == "Function created"
     assert read_routes(town, "morgen") == {"default": ["http://localhost:5050"]}
-    answer = town.curl(
-        f"""curl -v -X POST \\
-http://localhost:8888/memory/functions/morgen/revision \\
-{JSON_HEADER} \\
--d '{{"revision": "blue", "url": "http://localhost:5051"}}'
-"""
-    )
-    assert (answer.status_code, answer.json()["message"]) == (202, "Revision added to the function")
-    answer = town.curl(
-        f"""curl -v -X POST \\
-http://localhost:8888/memory/functions/morgen/blue/url \\
-{JSON_HEADER} \\
--d '{{"url": "http://localhost:5053"}}'
-"""
-    )
-    assert (answer.status_code, answer.json()["message"]) == (202, "URL added to the revision")
+
+    blue = '{"revision": "blue", "url": "http://localhost:5051"}'
+    assert change_route(town, "POST", "morgen/revision", blue) == "Revision added to the function"
+    another = '{"url": "http://localhost:5053"}'
+    assert change_route(town, "POST", "morgen/blue/url", another) == "URL added to the revision"
     assert read_routes(town, "morgen") == {
         "blue": ["http://localhost:5051", "http://localhost:5053"],
         "default": ["http://localhost:5050"],
     }
-    answer = town.curl(
-        f"""curl -v -X DELETE \\
-http://localhost:8888/memory/functions/morgen/blue/url \\
-{JSON_HEADER} \\
--d '{{"url": "http://localhost:5053"}}'
-"""
-    )
-    assert (answer.status_code, answer.json()["message"]) == (202, "URL removed from the revision")
-    answer = town.curl(
-        f"""curl -v -X DELETE \\
-http://localhost:8888/memory/functions/morgen/revision \\
-{JSON_HEADER} \\
--d '{{"revision": "blue"}}'
-"""
-    )
-    assert (answer.status_code, answer.json()["message"]) == (202, "Revision removed from the function")
+
+    assert change_route(town, "DELETE", "morgen/blue/url", another) == "URL removed from the revision"
+    gone = change_route(town, "DELETE", "morgen/revision", '{"revision": "blue"}')
+    assert gone == "Revision removed from the function"
     assert read_routes(town, "morgen") == {"default": ["http://localhost:5050"]}
-    answer = town.curl(
-        f"""curl -v -X DELETE \\
-http://localhost:8888/memory/functions/registration \\
-{JSON_HEADER} \\
--d '{{"function": "morgen"}}'
-"""
-    )
-    assert answer.status_code == 202
+    change_route(town, "DELETE", "registration", '{"function": "morgen"}')
     assert read_routes(town, "morgen") is None
 
 
 def test_a_registration_may_name_its_first_revision(town):
-    town.curl(
-        f"""curl -v -X POST \\
-http://localhost:8888/memory/functions/registration \\
-{JSON_HEADER} \\
--d '{{"function": "abend", "revision": "magenta", "url": "http://localhost:5051"}}'
-"""
-    )
+    body = '{"function": "abend", "revision": "magenta", "url": "http://localhost:5051"}'
+    change_route(town, "POST", "registration", body)
     assert read_routes(town, "abend") == {"magenta": ["http://localhost:5051"]}
 
 
