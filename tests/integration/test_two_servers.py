@@ -11,7 +11,7 @@ from patience import PATIENCE_S, until
 from places import migrate
 from postgres import Cluster
 
-from piecework.protocol.messages import ContractRequest
+from piecework.protocol.messages import ContractRequest, FunctionReport
 from piecework.protocol.states import JobState
 
 pytestmark = pytest.mark.integration
@@ -97,3 +97,24 @@ def test_a_route_that_is_added_at_one_is_known_to_the_other_within_a_second(hous
     there.services.functions.remove("hola")
     here.clock.forward(1)
     assert here.services.routing.table() == {}
+
+
+def test_hosts_that_report_to_both_at_once_get_no_replica_twice(houses: tuple[House, House]):
+    here, there = houses
+    codex = here.call("POST", "/data", data=b"print(1)", content_type="application/octet-stream")["id"]
+    nodes = [(houses[n % 2], here.new_worker("test")) for n in range(6)]
+    start = threading.Barrier(len(nodes))
+
+    def report(house: House, worker: str) -> int:
+        start.wait()
+        return len(house.services.hosting.report(int(worker), FunctionReport(slots=5)).replicas)
+
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        for round_ in range(5):
+            deployment = {"codex": codex, "runtime": "test", "replicas": 20}
+            here.call("PUT", f"/deployments/f{round_}/blue", deployment)
+            list(pool.map(lambda node: report(*node), nodes))
+            [revision] = there.call("GET", f"/deployments/f{round_}")["revisions"]
+            assert len(revision["replicas"]) == 20
+            assert sum(pool.map(lambda node: report(*node), nodes)) == 20
+            there.call("DELETE", f"/deployments/f{round_}")

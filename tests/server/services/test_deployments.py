@@ -255,6 +255,10 @@ def test_it_is_said_why_replicas_have_no_host(house: House):
     assert advice() == "1 replica has no host: every worker that could run it is full"
     report(node, 3)
     assert advice() == ""
+    house.clock.forward(60)
+    house.restart()
+    house.call("PATCH", "/deployments/hola/blue", {"replicas": 4})
+    assert "no worker runs functions now" in advice()
 
 
 def test_logs_of_replicas_are_read_with_where_they_begin(house: House):
@@ -274,3 +278,13 @@ def test_lists_of_lambdas_show_no_secrets_of_functions(house: House):
     made = revision(put(house, env={"TOKEN": "k", "A": "1"}))["lambda"]
     assert house.call("GET", f"/lambda/{made}?view=full")["env"] == {"TOKEN": "***", "A": "1"}
     assert house.call("GET", "/lambda")["lambdas"][0]["env"] == {"TOKEN": "***", "A": "1"}
+
+
+def test_a_change_counts_for_the_next_call(house: House):
+    put(house)
+    put(house, "hola/green")
+    assert house.services.routing.get_function("hola").alias == "blue"
+    house.call("PUT", "/deployments/hola/default", {"revision": "green"})
+    assert house.services.routing.get_function("hola").alias == "green"
+    house.call("DELETE", "/deployments/hola")
+    assert "hola" not in house.services.routing.table()

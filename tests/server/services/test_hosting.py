@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,42 @@ def test_a_server_that_starts_gives_every_host_its_full_time(house: House):
     house.clock.forward(60)
     house.restart()
     assert [node.report() for node in nodes] == before
+
+
+def test_a_host_that_has_yet_to_show_that_it_lives_gets_nothing_new(house: House):
+    silent, other = nodes_with(house, 2)
+    house.clock.forward(60)
+    house.restart()
+    house.call("PATCH", "/deployments/hola/blue", {"replicas": 4})
+    assert len(other.report()) == 3
+    assert Counter(each["worker"] for each in replicas_of(house)) == {silent.id: 1, other.id: 3}
+
+
+def routes(house: House) -> list[str]:
+    return [target.url for target in house.services.routing.get_function("hola").revisions["blue"].targets]
+
+
+def test_calls_go_to_a_replica_from_the_report_on_that_it_runs_until_the_one_that_it_does_not(house: House):
+    deploy(house)
+    node = Node(house)
+    node.report()
+    assert routes(house) == []
+    node.report()
+    assert len(routes(house)) == 1
+    node.report(url="http://node:2")
+    assert routes(house) == ["http://node:2"]
+    node.report(state="failed", url=None)
+    assert routes(house) == []
+
+
+def test_calls_go_no_more_to_replicas_that_somebody_took_away(house: House):
+    node, _ = nodes_with(house, 2)
+    assert len(routes(house)) == 2
+    house.call("PATCH", "/deployments/hola/blue", {"replicas": 1})
+    assert len(routes(house)) == 1
+    house.call("PATCH", "/deployments/hola/blue", {"replicas": 0})
+    assert routes(house) == []
+    assert node.running
 
 
 def test_replicas_that_are_too_many_are_not_in_the_next_orders(house: House):
