@@ -174,6 +174,19 @@ def test_process_that_is_killed_while_it_has_nothing_to_do_costs_nothing(capsule
     assert [capsule.ask().status for _ in range(3)] == [200] * 3
 
 
+def test_call_that_a_process_did_not_begin_with_is_done_by_another(tmp_path):
+    with ServedFunction(tmp_path, store(tmp_path, build(BY_BODY)), "--processes", "1", "--queue", "0") as served:
+        [guest] = served.find_guests()
+        os.kill(guest, signal.SIGSTOP)
+        with ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(served.ask, "/", "POST", b"once") for _ in range(2)]
+            until(lambda: any(call.done() for call in calls))  # the other one was sent to the process
+            os.kill(guest, signal.SIGKILL)
+            assert sorted(call.result().status for call in calls) == [200, 503]
+        until(lambda: "once\n" in served.read_log())
+        assert served.read_log().count("once\n") == 1
+
+
 def test_more_calls_than_may_wait_are_told_to_come_back(tmp_path):
     with ServedFunction(tmp_path, store(tmp_path, build(BY_BODY)), "--processes", "1", "--queue", "1") as served:
         with ThreadPoolExecutor(6) as pool:
@@ -249,6 +262,7 @@ def test_stop_lets_calls_end(tmp_path):
             until(lambda: "wait\n" in served.read_log())
             served.signal(signal.SIGTERM)
             assert call.result().body == b"seen"
+        assert served.read_log().count("wait\n") == 1
         assert served.wait(10) == 0
         assert served.find_guests() == []
 

@@ -88,15 +88,17 @@ class Attendants:
     async def perform(self, request: Request, http_port: int, wait_s: float, mode: str | None = None) -> Done:
         """Have a request answered. Raises BusyError when no process is free in time, LostError."""
         task = self.version.assign(serving=Serving(request, http_port), mode=mode)
+        room: float = self._queue
         while True:
-            attendant = self._take() or await self._wait(wait_s)
+            attendant = self._take() or await self._wait(wait_s, room)
             try:
                 done = await attendant.perform(task)
             except LostError as error:
                 end = await self._bury(attendant, error)
                 if attendant.process.working_on == task.key:
                     raise type(error)(end) from error
-                # It ended before it began with this: another one can.
+                # It ended before it began with this: another one can, whoever else waits.
+                room = math.inf
                 log.warning("guest process lost", reason=end)
             except BaseException:
                 await self._bury(attendant, OverdueError())
@@ -128,8 +130,8 @@ class Attendants:
             self._do(self._mourn(attendant))
         return None
 
-    async def _wait(self, wait_s: float) -> Attendant:
-        if len(self._waiting) >= self._queue:
+    async def _wait(self, wait_s: float, room: float) -> Attendant:
+        if len(self._waiting) >= room:
             raise BusyError
         turn = _Turn(asyncio.get_running_loop().create_future(), time.monotonic() + wait_s)
         self._waiting.append(turn)
