@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from house import House
+from openapi_spec_validator import validate
 
-from server.api.parts import REGISTRY, WHOLE
+from server.api.parts import PROXY, REGISTRY, WHOLE, Part
 
 NOT_FOUND = {"code": "PAGE_NOT_FOUND", "message": "😢 Page not found 🥵"}
 
@@ -39,6 +40,14 @@ def test_a_part_describes_only_what_it_answers(registry: House):
     assert "/job" not in document["paths"]
     assert "JobInfo" not in document["components"]["schemas"]
     assert "/job" not in registry.fetch("/docs").text
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("part", [REGISTRY, PROXY], ids=lambda part: part.name)
+def test_the_description_of_a_part_is_valid(tmp_path: Path, part: Part):
+    house = House(tmp_path, part=part)
+    validate(house.call("GET", "/openapi.json"))
+    house.close()
 
 
 def test_a_part_serves_its_home_at_the_root():
