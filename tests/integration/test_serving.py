@@ -121,6 +121,13 @@ def test_body_that_is_too_large_by_its_own_word_is_refused_before_it_comes(capsu
         assert link.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+def test_body_that_breaks_off_does_not_reach_the_function(capsule):
+    with socket.create_connection(("127.0.0.1", capsule.port), timeout=10) as link:
+        link.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nonly a half")
+    until(lambda: b'calls_total{status="400"} 1\n' in capsule.ask("/metrics").body)
+    assert "only a half" not in capsule.read_log()
+
+
 def test_client_that_waits_for_a_word_before_its_body_gets_it(capsule):
     with socket.create_connection(("127.0.0.1", capsule.port), timeout=10) as link:
         link.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")

@@ -152,6 +152,8 @@ class Front:
                 body.clear()
         if size > limit:
             raise _TooLargeError
+        if announced > size:
+            raise ConnectionResetError("it broke off")
         return bytes(body)
 
     async def _ask(self, request: Request, mode: str | None = None, wait_s: float | None = None) -> Response:
