@@ -24,7 +24,9 @@ class Caddy:
         self._log = (folder / "caddy.log").open("wb")
         command = [CADDY, "run", "--config", self._write(b"{}")]
         self._process = subprocess.Popen(command, env=self._environ, stdout=self._log, stderr=self._log)
-        until((folder / "admin").exists)
+
+    def wait_until_ready(self) -> None:
+        until((self._folder / "admin").exists)
 
     def load(self, config: bytes, form: str) -> None:
         """Use a configuration from now on: ``json`` or ``caddyfile``."""
@@ -59,6 +61,7 @@ def run_caddy(folder: Path) -> Iterator[Caddy]:
     folder.mkdir()
     caddy = Caddy(folder)
     try:
+        caddy.wait_until_ready()
         yield caddy
     finally:
         caddy.close()
