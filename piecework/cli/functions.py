@@ -7,7 +7,6 @@ import rich_click as click
 from piecework.cli.calling import invoke, logs
 from piecework.cli.deploying import deploy
 from piecework.cli.display import to_document
-from piecework.cli.figures import format_age
 from piecework.cli.options import NAME, Assignment
 from piecework.cli.pictures import REVISION_COLUMNS, describe_function, revision_row, show_function
 from piecework.cli.remote import Remote, remote_command
@@ -34,12 +33,8 @@ def list_(remote: Remote) -> None:
         remote.display.document([to_document(each) for each in found])
         return
     now = time.time()
-    rows = [
-        (each.name, *revision_row(revision), format_age(revision.created_at, now))
-        for each in found
-        for revision in each.revisions
-    ]
-    remote.display.table(["function", *REVISION_COLUMNS, "created"], rows)
+    rows = [(each.name, *revision_row(revision, now)) for each in found for revision in each.revisions]
+    remote.display.table(["function", *REVISION_COLUMNS], rows)
 
 
 @function.command

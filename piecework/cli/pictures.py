@@ -9,11 +9,22 @@ from piecework.cli.figures import format_age, format_ms
 from piecework.client.functions import why_not_ready
 from piecework.protocol.messages import FunctionInfo, ReplicaInfo, ReplicaState, RevisionInfo, Traffic
 
-REVISION_COLUMNS = ("revision", "calls go", "replicas", "calls", "errors", "p50", "p99", "code", "remark")
+REVISION_COLUMNS = (
+    "revision",
+    "calls go",
+    "replicas",
+    "calls",
+    "errors",
+    "p50",
+    "p99",
+    "code",
+    "created",
+    "remark",
+)
 REPLICA_COLUMNS = ("replica", "worker", "state", "since", "pid", "calls", "errors", "p50", "p99", "url", "error")
 
 
-def revision_row(revision: RevisionInfo) -> tuple[object, ...]:
+def revision_row(revision: RevisionInfo, now: float) -> tuple[object, ...]:
     """Return the cells under REVISION_COLUMNS."""
     traffic = _traffic(revision)
     return (
@@ -25,6 +36,7 @@ def revision_row(revision: RevisionInfo) -> tuple[object, ...]:
         format_ms(traffic.p50_ms),
         format_ms(traffic.p99_ms),
         describe_code(revision),
+        format_age(revision.created_at, now),
         why_not_ready(revision),
     )
 
