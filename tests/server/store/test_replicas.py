@@ -8,7 +8,7 @@ from rows import LAMBDA, NOW, lambda_, worker
 from piecework.protocol.ids import Id
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import ReplicaReport, ReplicaState
-from server.store import functions, lambdas, replicas, workers
+from server.store import functions, lambdas, replicas, servers, workers
 from server.store.database import Connection, Database
 from server.store.functions import Revision
 from server.store.records import LambdaOptions, Log
@@ -130,3 +130,10 @@ def test_dropped_replicas_are_gone(database: Database):
     database.write(lambda c: replicas.delete_replicas(c, {1, 99}))
     with database.read() as connection:
         assert [row.id for row in replicas.list_replicas(connection)] == [2]
+
+
+def test_ids_of_replicas_are_not_given_again_when_the_clock_was_set_back(database: Database):
+    newest = 2**60
+    database.write(lambda c: replicas.add_replica(c, Order(newest, "hola", "blue", "t", LAMBDA), HOST, NOW))
+    with database.read() as connection:
+        assert servers.largest_id(connection) >= newest
