@@ -15,6 +15,7 @@ from guest_texts import build, read_guest
 from patience import until
 from served import ServedFunction
 
+pytestmark = pytest.mark.integration
 SAMPLES = Path(__file__).parents[2] / "samples"
 BY_BODY = """(module
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
