@@ -5,8 +5,6 @@ All of this happens in one event loop; only starting and ending processes waits,
 
 import asyncio
 import math
-import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -23,6 +21,7 @@ from worker_agent.executor.process import GuestProcess
 from worker_agent.functions.attendant import LOOK_S, Attendant, LostError, OverdueError, describe_loss
 from worker_agent.functions.function import Function, FunctionError, Version
 from worker_agent.functions.journal import Journal
+from worker_agent.functions.scratch import Scratch
 from worker_agent.runtimes.services.store import MemoryStore
 
 RESTART_S, RESTART_MAX_S = 0.2, 30.0
@@ -69,7 +68,7 @@ class Attendants:
         self._keeping = False
         """Processes that end are replaced."""
         self._starting = asyncio.Lock()
-        self._folder = Path(tempfile.mkdtemp(prefix="piecework-serve-"))
+        self._scratch = Scratch("piecework-serve-")
         # The kernel ends a process together with the thread that started it: this one lives as long as they do.
         self._starter = ThreadPoolExecutor(1, "starter")
 
@@ -77,7 +76,7 @@ class Attendants:
         """Read the code, and start. Returns when the first process is ready. Raises FunctionError."""
         self._keeping = True
         try:
-            self.version = await asyncio.to_thread(self._function.read, self._folder)
+            self.version = await asyncio.to_thread(self._function.read, self._scratch.path)
             self._do(self._watch())
             await self._add()
         except (FunctionError, LostError, OSError) as error:
@@ -119,7 +118,7 @@ class Attendants:
             chore.cancel()
         self._refuse(math.inf)
         self._starter.shutdown(wait=False)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.remove()
 
     def _take(self) -> Attendant | None:
         """Return a process that is free and there; None when there is none."""
@@ -151,7 +150,7 @@ class Attendants:
     async def _add(self) -> None:
         """Start one more process, and give it the code. Raises FunctionError, LostError, OSError."""
         loop = asyncio.get_running_loop()
-        words = self._folder / f"{time.monotonic_ns()}.stderr"
+        words = self._scratch.path / f"{time.monotonic_ns()}.stderr"
         process = await loop.run_in_executor(self._starter, self._launch, words)
         attendant = Attendant(process, loop, self._store, self._journal)
         self._all.add(attendant)
