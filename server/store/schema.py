@@ -5,7 +5,6 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect
-from sqlalchemy.exc import DBAPIError
 
 import migrations
 from migrations import versions
@@ -14,6 +13,9 @@ from server.store.connections import translated_errors
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+MIGRATION_LOCK = 0x70696563_65776F72
+"""Whoever migrates a PostgreSQL database holds this advisory lock."""
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -38,17 +40,16 @@ def upgrade_schema(engine: Engine) -> tuple[str | None, str]:
     """
     before, head = _look_up(engine)
     if before != head:
-        try:
-            with translated_errors(), engine.connect() as connection:
-                _upgrade(make_config(), connection)
-        except DBAPIError:
-            if current_revision(engine) != head:  # else another server that starts now was quicker
-                raise
+        with translated_errors(), engine.connect() as connection:
+            _upgrade(make_config(), connection)
     return before, head
 
 
 def _upgrade(config: "Config", connection: Connection) -> None:
-    """Run the migrations in one transaction: a server that is killed in the middle leaves nothing half done."""
+    """Run the migrations in one transaction: a server that is killed in the middle leaves nothing half done.
+
+    Of several servers that start at once one does it, and the others find nothing to do once they have waited.
+    """
     from alembic import command  # noqa: PLC0415  # takes 12 MB, and is needed rarely
 
     config.attributes["connection"] = connection
@@ -58,7 +59,9 @@ def _upgrade(config: "Config", connection: Connection) -> None:
         command.upgrade(config, "head")
         connection.exec_driver_sql("COMMIT")
     else:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         command.upgrade(config, "head")
+        connection.commit()
 
 
 def check_schema(engine: Engine) -> bool:
