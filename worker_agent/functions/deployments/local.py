@@ -257,9 +257,8 @@ class LocalDeployments:
         """Take the routes of replicas away that are kept no more, then have them end, and wait for that."""
         self._announce()
         self._supervisor.remove(*keys)
-        posts = [self._posts[key] for key in keys]
         self._supervisor.wait_for(
-            lambda: all(each.replica.gone for each in posts), self._bounds.drain_s + MARGIN_S
+            lambda: not {post.key for post in self._supervisor.posts()} & {*keys}, self._bounds.drain_s + MARGIN_S
         )
         for key in keys:
             self._posts.pop(key, None)

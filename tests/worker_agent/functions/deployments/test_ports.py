@@ -51,3 +51,13 @@ def test_behind_the_last_port_comes_the_first(monkeypatch):
     for port in taken:
         ports.give_back(port)
     assert {ports.take(HOST) for _ in range(3)} >= {taken[0]}
+
+
+def test_two_agents_of_a_machine_never_get_the_same_port(busy):
+    one, other = Ports(busy), Ports(busy)
+    port = one.take(HOST)
+    assert other.take(HOST, port) != port
+    one.give_back(port)
+    assert other.take(HOST, port) == port
+    del other
+    assert one.take(HOST, port) == port
