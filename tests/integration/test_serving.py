@@ -157,6 +157,7 @@ def test_broken_calls_get_a_reason_and_harm_nobody(capsule):
 def test_log_of_the_function_is_on_standard_output(capsule):
     capsule.ask("/", "POST", b"to be logged")
     until(lambda: "to be logged\n" in capsule.read_log())
+    assert capsule.read_log().count("to be logged\n") == 1
 
 
 def test_process_that_is_killed_costs_its_call_alone_and_is_replaced(capsule):

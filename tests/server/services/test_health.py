@@ -56,6 +56,7 @@ def test_a_url_that_takes_connections_again_is_well_again():
         health.note_failure(url)
         prober.start()
         until(lambda: health.is_well(url))
+        assert health.next_look_s() is None, "there is nothing left to look at"
     prober.stop()
     prober.stop()
 

@@ -42,6 +42,7 @@ def test_nothing_is_asked_for_nothing(node, proxy):
     proxy.close()
     node.announce()
     proxy.open()
+    assert proxy.requests == []
 
 
 def test_functions_revisions_and_urls_are_registered_once(node, proxy):
