@@ -32,6 +32,11 @@ from server.store.records import Blob, Job, LeaseGrant, Log, Worker
 
 MARGIN_S = 1.0
 """A contract is answered this long before its timeout, or a quarter of it when that is shorter."""
+UNSEEN_SHARE = 0.5
+"""How long the lease of a contract that slept is until the first heartbeat, as a share of other leases.
+
+The agent may have died while it waited, and nobody would read the answer.
+"""
 OFFERS_MAX = 10_000
 """Workers whose runtimes and tags are kept in memory."""
 
@@ -192,7 +197,8 @@ class Contracts:
             changes.add(move_overdue(connection, self._settings, now))
         contracted = Contracted(acks=recorded.acks, drain=worker.draining)
         if room and not worker.draining:
-            contracted = self._claim(connection, worker, request, room, contracted.acks, now)
+            claimed = self._claim(connection, worker, request, room, now, slept=slept)
+            contracted = replace(claimed, acks=recorded.acks)
         changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
         return _Turn(contracted, changes, worker, restarted=worker.incarnation != known.incarnation)
 
@@ -202,19 +208,20 @@ class Contracts:
         worker: Worker,
         request: ContractRequest,
         room: int,
-        acks: Sequence[OutcomeAck],
         now: int,
+        *,
+        slept: bool,
     ) -> Contracted:
         # A v0.5 client sends no token back. Its lease is short until it asks about the job, because the
         # answer may go to a socket that nobody reads any more.
         kind = "fenced" if request.is_extended else "first"
-        lease_s = self._settings.lease_s
+        lease_s = self._settings.lease_s * (UNSEEN_SHARE if slept and request.is_extended else 1)
         until = now + round(lease_s * 1000)
         grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
         tags = worker_tags(worker.tags, request.all_tags())
         chosen = claim_jobs(connection, worker.runtimes, tags, room, grant, now)
         inputs = blobs.find_blobs(connection, (job.input_id for job in chosen)) if request.is_extended else {}
-        return Contracted(chosen, grant.lease, lease_s, inputs, acks)
+        return Contracted(chosen, grant.lease, lease_s, inputs)
 
     def _is_overdue(self) -> bool:
         """Tell whether the time of a job has come."""

@@ -8,7 +8,7 @@ from piecework.protocol.messages import Backoff
 from piecework.serving import FILES_MAX
 from server.api.paging import DEFAULT_LIMIT
 from server.services.claims import LOOK_AHEAD
-from server.services.contracts import MARGIN_S
+from server.services.contracts import MARGIN_S, UNSEEN_SHARE
 from server.services.jobs import IDS_MAX
 from server.services.submission import ATTEMPTS_MAX, KEY_LENGTH, TAGS_MAX, TEXT_MAX_BYTES
 from server.services.workers import GONE_MS, TOUCH_MS
@@ -36,6 +36,7 @@ def default_of(function, name):
 SENTENCES = {
     "docs/queue.md": [
         f"It ends {SERVER.lease_s:g} seconds after the last heartbeat",
+        f"seems to wait: within {SERVER.lease_s * UNSEEN_SHARE:g} s",
         f"The budget for workers** (`PIECEWORK_VANISHED_MAX`, {SERVER.vanished_max})",
         f"`PIECEWORK_WORKER_DRAIN_TIMEOUT_S` ({AGENT.drain_timeout_s:g} s)",
         f"only, {LOOK_AHEAD} more than are wanted",

@@ -61,6 +61,7 @@ class Heartbeat:
     def note_lease(self, lease_s: float) -> None:
         """Learn how long leases are: three heartbeats fit into one."""
         self._interval_s = min(INTERVAL_MAX_S, lease_s / 3)
+        self._due_at = min(self._due_at, self._clock() + self._interval_s)
 
     def tick(self) -> None:
         """Send a heartbeat if one is due."""

@@ -102,6 +102,25 @@ def test_a_lease_that_ran_out_wakes_a_contract(house: House, pool):
     assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
 
 
+def test_a_job_given_to_an_agent_that_died_while_it_waited_is_soon_given_to_another(house: House, pool):
+    start_contract(house, pool, house.new_worker())
+    job = house.submit(house.new_lambda())
+    waiting = start_contract(house, pool, house.new_worker())
+    house.clock.forward(8)
+    house.move_on()
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_a_lease_of_an_agent_that_waited_is_as_long_as_others_once_it_is_renewed(house: House, pool):
+    worker = house.new_worker()
+    waiting = start_contract(house, pool, worker)
+    job = house.submit(house.new_lambda())
+    given = waiting.result(PATIENCE_S)
+    held = {"leases": [{"job": job, "lease": given.lease}]}
+    [renewed] = house.call("POST", f"/worker/{worker}/heartbeat", held)["leases"]
+    assert renewed["lease_s"] == given.lease_s * 2
+
+
 def test_a_job_handed_back_wakes_a_contract(house: House, pool):
     worker, job = house.new_worker(), house.submit(house.new_lambda())
     lease = house.lease(worker)

@@ -63,6 +63,15 @@ def test_short_leases_are_renewed_more_often(agent, server, clock):
     assert server.states() == [JobState.RUNNING]
 
 
+def test_short_lease_does_not_wait_for_the_heartbeat_that_was_planned_before_it(agent, server, clock):
+    contract(agent, server)
+    beat(agent, clock)
+    agent.parts.heartbeat.note_lease(4.5)
+    clock.pass_s(1.6)
+    agent.parts.pulse()
+    assert len(server.sent("heartbeat")) == 2
+
+
 def test_log_goes_with_the_next_tick(agent, executor, server, clock):
     (job,) = contract(agent, server)
     beat(agent, clock)
