@@ -39,8 +39,8 @@ class DirectoryStore:
     """A directory with one file per blob: ``ab/abcdef…``. A file appears whole or not at all."""
 
     def __init__(self, root: Path, limit_bytes: int) -> None:
-        self._root = root
-        self._incoming = root / "incoming"
+        self._root = root.absolute()  # Flask takes a relative path to be one below its own package
+        self._incoming = self._root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self.limit_bytes = limit_bytes
 

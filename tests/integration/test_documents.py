@@ -53,7 +53,7 @@ def test_the_tour_of_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: p
     environ = os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PIECEWORK_PORT": "0",
-        "PIECEWORK_DATA": str(tmp_path / "data"),
+        "PIECEWORK_DATA": os.path.relpath(tmp_path / "data", ROOT),  # relative, as the default is
         "PIECEWORK_WORKER_STATE": str(tmp_path / "agent"),
         "PIECEWORK_WORKER_SLOTS": "1",
     }

@@ -36,6 +36,16 @@ def test_what_goes_up_comes_down(house: House, content: bytes):
     assert house.call("GET", f"/data/{reply['id']}?view=full")["size"] == len(content)
 
 
+def test_a_large_blob_comes_down_when_the_data_directory_is_given_by_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    house = House(Path("piecework-data"))
+    id_ = house.client.post("/data", **multipart(LARGE)).get_json()["id"]
+    assert house.fetch(f"/data/{id_}/blob").data == LARGE
+    house.close()
+
+
 def test_the_part_may_have_no_file_name_and_other_parts_are_passed_over(house: House):
     body = (
         b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello\r\n'
