@@ -49,9 +49,12 @@ def allocate(
 
     What is missing goes, one for each revision in turn, to the open host with a free slot that has most of the
     suggested tags, then the fewest replicas of the revision, then the fewest of all.
+
+    One that runs well and has to go, because its host has fewer slots now, or none when it leaves, is kept while
+    another only starts in its place.
     """
     board = _Board(wanted, hosts)
-    for replica in sorted(replicas, key=lambda each: (each.state is not ReplicaState.RUNNING, each.id)):
+    for replica in sorted(replicas, key=lambda each: (not each.runs, each.id)):
         board.keep(replica)
     for replica in replicas:
         if replica.id in failing:
@@ -60,6 +63,7 @@ def allocate(
         if replica.state is ReplicaState.STARTING:
             board.spread(replica)
     board.fill()
+    board.lend(replicas, failing)
     return Plan(frozenset(each.id for each in replicas) - board.kept, board.added)
 
 
@@ -77,9 +81,9 @@ class _Board:
 
     def keep(self, replica: ReplicaRow) -> None:
         """Leave a replica where it is, if it is wanted and may be there."""
-        wanted, host = self._wanted.get(replica.name), self._hosts.get(replica.worker_id)
-        if wanted is None or host is None or not host.fits(wanted):
+        if not self._allows(replica):
             return
+        wanted, host = self._wanted[replica.name], self._hosts[replica.worker_id]
         if self._have[wanted.name] < wanted.replicas and self._used[host.worker_id] < host.slots:
             self.kept.add(replica.id)
             self._count(wanted, host.worker_id, 1)
@@ -123,6 +127,20 @@ class _Board:
                 self._add(next_, host)
             if host is None or self._have[next_.name] == next_.replicas:
                 missing.remove(next_)
+
+    def lend(self, replicas: Sequence[ReplicaRow], failing: Collection[int]) -> None:
+        """Keep as many replicas that run and have to go as others of their revision have yet to run."""
+        pending = Counter(wanted.name for wanted, _ in self.added)
+        pending.update(each.name for each in replicas if each.id in self.kept and not each.runs)
+        for replica in replicas:
+            goes = replica.id not in self.kept and self._allows(replica)
+            if goes and replica.runs and replica.id not in failing and pending[replica.name] > 0:
+                self.kept.add(replica.id)
+                pending[replica.name] -= 1
+
+    def _allows(self, replica: ReplicaRow) -> bool:
+        wanted, host = self._wanted.get(replica.name), self._hosts.get(replica.worker_id)
+        return wanted is not None and host is not None and host.fits(wanted)
 
     def _choose(self, wanted: Wanted, but: int | None = None) -> Host | None:
         free = [

@@ -154,10 +154,14 @@ class Scene(NamedTuple):
         """Return what to change, when hosts that were not heard of since then are dead."""
         hosts = [
             Host(
-                each.worker_id, each.slots, each.runtimes, each.tags, is_open=each.seen_at >= now - HOST_SILENT_MS
+                each.worker_id,
+                0 if each.drains else each.slots,
+                each.runtimes,
+                each.tags,
+                is_open=each.seen_at >= now - HOST_SILENT_MS,
             )
             for each in self.hosts
-            if each.seen_at >= since and not each.leaves
+            if each.seen_at >= since and not each.retired
         ]
         return allocate(self.wanted, hosts, self.replicas, failing)
 

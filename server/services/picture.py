@@ -144,7 +144,7 @@ def _advise(wanted: Wanted, has: int, hosts: Sequence[HostRow], now: int) -> str
     live = [
         Host(each.worker_id, each.slots, each.runtimes, each.tags)
         for each in hosts
-        if each.seen_at >= now - HOST_SILENT_MS and not each.leaves and each.slots
+        if each.seen_at >= now - HOST_SILENT_MS and each.slots and not each.drains and not each.retired
     ]
     if not live:
         return f"{subject}: no worker runs functions now; start one with worker-agent run --functions N"

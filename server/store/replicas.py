@@ -33,8 +33,8 @@ class HostRow(NamedTuple):
     """When it reported last."""
     runtimes: tuple[str, ...]
     tags: frozenset[str]
-    leaves: bool
-    """It drains, or was retired."""
+    drains: bool
+    retired: bool
 
 
 class ReplicaRow(NamedTuple):
@@ -58,6 +58,10 @@ class ReplicaRow(NamedTuple):
     @property
     def name(self) -> Name:
         return self.function, self.revision
+
+    @property
+    def runs(self) -> bool:
+        return self.state is ReplicaState.RUNNING
 
 
 class Order(NamedTuple):
@@ -276,7 +280,7 @@ def _to_host(
     retired: object,
 ) -> HostRow:
     offered, tagged = tuple(msgspec.json.decode(runtimes)), worker_tags(msgspec.json.decode(tags))
-    return HostRow(worker_id, name, slots, seen_at, offered, tagged, bool(draining) or retired is not None)
+    return HostRow(worker_id, name, slots, seen_at, offered, tagged, bool(draining), retired is not None)
 
 
 def _to_wanted(function: str, revision: str, count: int, lambda_id: int, runtime: str, options: str) -> Wanted:

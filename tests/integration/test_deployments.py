@@ -103,6 +103,20 @@ def test_replicas_of_a_killed_agent_run_on_the_other_and_no_call_fails(fleet: Fl
     assert not any(Path(f"/proc/{pid}").exists() for pid in family), "its replicas ended with it"
 
 
+def test_replica_of_an_agent_that_stops_serves_until_another_runs(fleet: Fleet):
+    fleet.deploy(1)
+    [leaving] = fleet.hosts()
+    [other] = fleet.agents.keys() - {leaving}
+    with calls(fleet) as seen:
+        until(lambda: seen[200] > 20)
+        assert fleet.agents[leaving].stop() == 0
+        assert fleet.hosts() == [other]
+        answered = seen[200]
+        until(lambda: seen[200] > answered + 20, START_S)
+    assert set(seen) == {200}
+    assert find_revision(fleet.client.function("hola"), "blue").traffic.jobs == 0
+
+
 def test_without_replicas_a_call_is_a_job_and_with_one_again_it_is_not(fleet: Fleet):
     fleet.deploy(1, MESSAGE="Hola")
     assert not fleet.client.invoke("hola", Request()).find_header("Piecework-Job")

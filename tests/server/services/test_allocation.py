@@ -1,6 +1,7 @@
 """Which host gets which replica."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, strategies as st
@@ -70,10 +71,29 @@ def test_a_host_that_is_not_open_keeps_its_replicas_and_gets_no_more():
     assert added(plan) == [("blue", 2), ("blue", 2)]
 
 
-def test_a_host_with_fewer_slots_than_replicas_gives_the_newest_up():
-    plan = allocate([wanted(replicas=3)], [host(1, 1), host(2)], [replica(1, 1), replica(2, 1), replica(3, 2)])
-    assert plan.drop == {2}
-    assert added(plan) == [("blue", 2)]
+def test_a_host_with_fewer_slots_than_replicas_gives_the_newest_up_once_another_runs():
+    hosts, there = [host(1, 1), host(2)], [replica(1, 1), replica(2, 1), replica(3, 2)]
+    assert added(allocate([wanted(replicas=3)], hosts, there)) == [("blue", 2)]
+    for state, dropped in (
+        (ReplicaState.STARTING, set()),
+        (ReplicaState.FAILED, set()),
+        (ReplicaState.RUNNING, {2}),
+    ):
+        plan = allocate([wanted(replicas=3)], hosts, [*there, replica(4, 2, state=state)])
+        assert plan == Plan(frozenset(dropped), [])
+
+
+def test_a_host_that_leaves_is_lent_only_as_many_replicas_as_start_elsewhere():
+    there = [replica(n, 1) for n in (1, 2, 3)]
+    plan = allocate([wanted(replicas=3)], [host(1, 0), host(2, 2)], there)
+    assert plan.drop == {3}
+    assert added(plan) == [("blue", 2)] * 2
+    assert allocate([wanted(replicas=3)], [host(1, 0)], there).drop == {1, 2, 3}
+
+
+def test_what_does_not_run_is_not_kept_where_it_has_to_go():
+    starting = replica(1, 1, state=ReplicaState.STARTING)
+    assert allocate([wanted()], [host(1, 0), host(2)], [starting]).drop == {1}
 
 
 def test_runtime_features_and_tags_decide_as_for_jobs():
@@ -130,27 +150,40 @@ places = st.lists(
 )  # fmt: skip
 
 
+def carry_out(plan: Plan, there: Sequence[ReplicaRow]) -> list[ReplicaRow]:
+    """Return what there is after a plan: what is new only starts."""
+    new = enumerate(plan.add, start=100 + max((each.id for each in there), default=0))
+    starting = [replica(id_, worker, each.revision, state=ReplicaState.STARTING) for id_, (each, worker) in new]
+    return [each for each in there if each.id not in plan.drop] + starting
+
+
 @given(wishes, machines, places, st.sets(st.integers(1, 99)))
 def test_whatever_there_is_becomes_no_more_than_is_wanted_and_only_where_it_may_be(wishes, hosts, there, failing):
     plan = allocate(wishes, hosts, there, failing)
-    kept = [each for each in there if each.id not in plan.drop]
-    placed = [(each.name, each.worker_id) for each in kept] + [(each.name, worker) for each, worker in plan.add]
     by_name = {each.name: each for each in wishes}
     by_worker = {each.worker_id: each for each in hosts}
-    for name, count in Counter(name for name, _ in placed).items():
-        assert count <= by_name[name].replicas
-    for worker, count in Counter(worker for _, worker in placed).items():
-        assert count <= by_worker[worker].slots
-    assert all(by_worker[worker].fits(by_name[name]) for name, worker in placed)
     assert all(by_worker[worker].is_open for _, worker in plan.add)
+    after = carry_out(plan, there)
+    for runs in (True, False):
+        alike = [each for each in after if each.runs is runs]
+        for name, count in Counter(each.name for each in alike).items():
+            assert count <= by_name[name].replicas, "what is lent is never more than what starts"
+    running = [each._replace(state=ReplicaState.RUNNING) for each in after]
+    settled = carry_out(allocate(wishes, hosts, running), running)
+    for name, count in Counter(each.name for each in settled).items():
+        assert count <= by_name[name].replicas
+    for worker, count in Counter(each.worker_id for each in settled).items():
+        assert count <= by_worker[worker].slots
+    assert all(by_worker[each.worker_id].fits(by_name[each.name]) for each in settled)
 
 
 @given(wishes, machines, places)
 def test_one_plan_is_enough_and_leaves_nothing_missing_that_could_be_placed(wishes, hosts, there):
     plan = allocate(wishes, hosts, there)
-    after = [each for each in there if each.id not in plan.drop]
-    after += [replica(100 + n, worker, each.revision) for n, (each, worker) in enumerate(plan.add)]
+    after = carry_out(plan, there)
     assert allocate(wishes, hosts, after) == Plan(frozenset(), [])
+    running = [each._replace(state=ReplicaState.RUNNING) for each in after]
+    after = carry_out(allocate(wishes, hosts, running), running)
     have, used = Counter(each.name for each in after), Counter(each.worker_id for each in after)
     for each in wishes:
         free = [host for host in hosts if host.is_open and host.fits(each) and used[host.worker_id] < host.slots]

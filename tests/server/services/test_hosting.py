@@ -176,21 +176,40 @@ def test_replicas_that_are_too_many_are_not_in_the_next_orders(house: House):
     assert node.report() == []
 
 
-def test_a_host_that_drains_gives_its_replicas_to_others_and_is_told(house: House):
+def test_a_host_that_drains_is_told_and_keeps_a_replica_until_another_host_runs_it(house: House):
     leaving, other = nodes_with(house, 2)
     house.call("POST", f"/worker/{leaving.id}/drain")
-    assert leaving.report() == []
+    assert len(leaving.report()) == 1
     assert leaving.drain
     assert len(other.report()) == 2
+    assert len(leaving.report()) == 1, "its replacement has yet to start"
+    other.report()
+    assert leaving.report() == []
+
+
+def test_a_host_that_drains_gives_its_replicas_up_at_once_when_nobody_has_room(house: House):
+    leaving, other = nodes_with(house, 2)
+    other.slots = 1
+    other.report()
+    house.call("POST", f"/worker/{leaving.id}/drain")
+    assert leaving.report() == []
+
+
+def test_a_retired_host_keeps_nothing(house: House):
+    retired, other = nodes_with(house, 2)
+    house.call("DELETE", f"/worker/{retired.id}")
+    assert {each["worker"] for each in replicas_of(house)} >= {retired.id}
+    other.report()
+    assert [each["worker"] for each in replicas_of(house)] == [other.id, other.id]
 
 
 def test_a_host_without_slots_gives_its_replicas_up(house: House):
-    deploy(house)
-    leaving, other = Node(house), Node(house)
-    leaving.report()
+    leaving, other = nodes_with(house, 2)
     leaving.slots = 0
+    assert len(leaving.report()) == 1
+    assert len(other.report()) == 2
+    other.report()
     assert leaving.report() == []
-    assert len(other.report()) == 1
 
 
 def test_a_replica_that_fails_five_times_moves_to_a_host_with_room(house: House):

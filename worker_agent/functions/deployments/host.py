@@ -47,6 +47,9 @@ class Host:
     ) -> None:
         """``environ``: variables that the operator's options need. Raises AgentError."""
         self._settings = settings
+        self._clock = shared.clock
+        self._leave_by = 0.0
+        """Until when what was withdrawn may wait for its replacement."""
         self._listener: Listener | None = None
         node = Node(
             ports=Ports(settings.functions_first_port),
@@ -76,15 +79,17 @@ class Host:
             loop.start()
 
     def withdraw(self) -> None:
-        """Have nobody call functions here any more, and those that run end."""
+        """Take no more functions. What was deployed on the node itself ends; the rest goes on until others run."""
+        self._leave_by = self._clock() + self._settings.drain_timeout_s
         if self._orders is not None:
             self._orders.leave()
         if self._local is not None:
             self._local.withdraw()
-        self._supervisor.remove(*[post.key for post in self._supervisor.posts()])
 
     def stop(self) -> None:
-        """Wait for their end."""
+        """Wait for others, as long as running jobs may take, and for the end of all that runs here."""
+        if self._orders is not None:
+            self._orders.hand_over(max(0.0, self._leave_by - self._clock()))
         if self._listener is not None:
             self._listener.stop(END_S)
         self._supervisor.stop(self._settings.drain_timeout_s + END_S)

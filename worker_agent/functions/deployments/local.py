@@ -190,10 +190,12 @@ class LocalDeployments:
             return len(self._kept.replicas) + len(self._starting)
 
     def withdraw(self) -> None:
-        """Have nobody sent here any more, because the agent stops. What is deployed stays so for its next life."""
+        """Have nobody sent here any more, and all replicas end; the agent's next life has them again."""
         with self._lock:
             self._stopping = True
+            keys = [*self._kept.replicas, *self._starting]
         self._announce()
+        self._supervisor.remove(*keys)
 
     def _begin(self, kept: KeptReplica) -> None:
         with self._lock:

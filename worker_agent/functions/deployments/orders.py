@@ -57,6 +57,8 @@ class Orders:
         self._backoff = shared.new_backoff()
         self._wake = threading.Event()
         self._leaving = False
+        self._released = threading.Event()
+        """The server expects nothing of this host any more, or does not answer one that leaves."""
         self._reported: dict[str, int] = {}
         """By key: so many bytes of log the server has."""
         supervisor.listeners.append(self._wake.set)
@@ -64,22 +66,35 @@ class Orders:
     def step(self) -> None:
         """Report and obey once, then wait until it is time to do so again."""
         self._wake.clear()
-        if self._membership.joined and not self._leaving:
+        if self._membership.joined and not self._released.is_set():
             worker = self._membership.worker_id
             try:
-                self._obey(self._report(worker, self._find_slots()))
+                self._obey(self._report(worker, 0 if self._leaving else self._find_slots()))
             except ClientError as error:
-                self._shared.stop.wait(self._recover(worker, error))
+                if self._leaving:
+                    self._released.set()
+                else:
+                    self._shared.stop.wait(self._recover(worker, error))
                 return
             self._backoff.reset()
             self._shared.link.answered()
         self._wake.wait(REPORT_S)
 
     def leave(self) -> None:
-        """Tell the server that the replicas end, so that it sends nobody here any more; no matter if it hears."""
+        """Take no more replicas. Those that run go on while the server has others start in their place."""
         self._leaving = True
+        self._wake.set()
+
+    def hand_over(self, timeout_s: float) -> None:
+        """Wait until none is needed any more, then tell the server that those left end, no matter if it hears."""
         if not self._membership.joined:
             return
+        posts = self._posts()
+        if posts:
+            log.info("replicas go on until others run in their place", replicas=len(posts))
+            if not self._released.wait(timeout_s):
+                log.warning("replicas end, although others do not run yet", replicas=len(self._posts()))
+        self._released.set()
         try:
             self._report(self._membership.worker_id, 0)
         except ClientError as error:
@@ -107,7 +122,7 @@ class Orders:
             state = ReplicaState.FAILED
         return ReplicaReport(
             id=Id(post.key.removeprefix(PREFIX)),
-            state=ReplicaState.STOPPING if self._leaving else state,
+            state=ReplicaState.STOPPING if self._released.is_set() else state,
             url=url,
             pid=replica.pid,
             error=replica.error if state is ReplicaState.FAILED else "",
@@ -121,17 +136,17 @@ class Orders:
         )
 
     def _obey(self, orders: FunctionOrders) -> None:
-        if self._leaving:
-            return
         posts = self._posts()
         wanted = {f"{PREFIX}{int(order.id)}": order for order in orders.replicas}
         self._supervisor.remove(*(posts.keys() - wanted.keys()))
         for key, order in wanted.items():
-            if key not in posts:
+            if key not in posts and not self._leaving:
                 log.info("replica ordered", function=order.function, revision=order.revision)
                 self._supervisor.add(key, self._read(order))
         for key in self._reported.keys() - wanted.keys() - posts.keys():
             del self._reported[key]
+        if self._leaving and not wanted:
+            self._released.set()
         if orders.drain:
             self._on_drain()
 

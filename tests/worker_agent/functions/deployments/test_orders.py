@@ -13,7 +13,7 @@ from replica_world import HandClock, World
 from piecework.client import Invalid
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import FunctionOrders, Grants, Limits, ReplicaOrder, ReplicaState, WorkerRegister
+from piecework.protocol.messages import Grants, Limits, ReplicaOrder, ReplicaState, WorkerRegister
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.functions.deployments.code import CodeStore
@@ -109,6 +109,7 @@ def test_nothing_is_reported_before_there_is_a_worker(tmp_path):
     node = Node(tmp_path)
     node.orders.step()
     node.orders.leave()
+    node.orders.hand_over(0)
     assert node.reports == []
 
 
@@ -232,38 +233,66 @@ def test_change_of_a_replica_is_reported_at_once(node):
     assert node.orders._wake.is_set()
 
 
-def test_leaving_gives_all_replicas_up_and_obeys_no_more(node):
+def test_host_that_leaves_keeps_what_the_server_still_orders_and_takes_no_more(node):
+    node.server.orders = [order(7), order(8)]
+    node.orders.step()
+    node.supervisor.settle(node.clock)
+    node.orders.leave()
+    node.server.orders = [order(7), order(9)]
+    node.orders.step()
+    last = node.reports[-1]
+    assert (last.slots, [each.state for each in last.replicas]) == (0, [ReplicaState.RUNNING] * 2)
+    node.supervisor.settle(node.clock)
+    assert [post.key for post in node.supervisor.posts()] == ["order-7"]
+    assert not node.orders._released.is_set()
+    node.server.orders = []
+    node.orders.step()
+    assert node.orders._released.is_set()
+
+
+def test_what_the_server_orders_for_too_long_ends_and_the_server_knows(node):
     node.server.orders = [order(7)]
     node.orders.step()
     node.supervisor.settle(node.clock)
     node.orders.leave()
+    node.orders.hand_over(0)
     last = node.reports[-1]
     assert (last.slots, [each.state for each in last.replicas]) == (0, [ReplicaState.STOPPING])
-    node.server.orders = [order(7), order(8)]
     node.orders.step()
-    assert len(node.supervisor.added) == 1
+    assert node.reports[-1] is last, "it has left"
 
 
-def test_orders_that_arrive_after_leaving_are_not_obeyed(node):
-    node.orders.leave()
-    node.orders._obey(FunctionOrders(replicas=[order(7)]))
-    assert node.supervisor.added == []
+@pytest.fixture
+def host(node, tmp_path):
+    cache = BlobCache(tmp_path / "blobs", capacity_bytes=1)
+    return Host(Settings(functions=3), tmp_path, cache, {}, node.shared, node.membership, lambda: None)
 
 
-def test_host_that_stops_tells_the_server_first(node, tmp_path):
-    host = Host(
-        Settings(functions=3), tmp_path, BlobCache(tmp_path / "blobs", capacity_bytes=1), {},
-        node.shared, node.membership, lambda: None,
-    )  # fmt: skip
+def test_host_that_stops_tells_the_server_first(node, host):
     host.withdraw()
     host.stop()
     assert [report.slots for report in node.reports] == [0]
 
 
+def test_host_that_stops_waits_for_others_as_long_as_jobs_may_run(node, host):
+    host._orders, node.orders._released = node.orders, Waits()
+    node.server.orders = [order(7)]
+    node.orders.step()
+    host.withdraw()
+    node.clock.now += 10
+    host.stop()
+    assert node.orders._released.pauses == [20.0]
+
+
 def test_leaving_does_not_need_the_server(node):
+    node.server.orders = [order(7)]
+    node.orders.step()
     node.server.away = True
     node.orders.leave()
-    assert [report.slots for report in node.reports] == [0], "it tried once"
+    node.orders.step()
+    assert node.orders._released.is_set(), "it does not wait for a server that does not answer"
+    node.orders.hand_over(0)
+    assert [report.slots for report in node.reports] == [4, 0, 0], "it tried once more"
 
 
 def test_operator_who_drains_the_worker_is_obeyed(node):
