@@ -53,22 +53,24 @@ def test_a_host_is_its_worker_with_slots_and_the_time_of_its_last_report(databas
     database.write(lambda c: replicas.hear_host(c, HOST, 2, NOW + 1))
     with database.read() as connection:
         [host] = replicas.list_hosts(connection)
-    assert (host.worker_id, host.name, host.slots, host.seen_at, host.leaves) == (HOST, "w", 2, NOW + 1, False)
+    assert (host.worker_id, host.name, host.slots, host.seen_at) == (HOST, "w", 2, NOW + 1)
+    assert (host.drains, host.retired) == (False, False)
     assert (host.runtimes, host.tags) == (("wasi",), {"eu", "gpu"})
 
 
 @pytest.mark.parametrize(
-    "leave",
+    ("leave", "drains", "retired"),
     [
-        lambda c: workers.set_draining(c, HOST, draining=True),
-        lambda c: workers.retire_worker(c, HOST, NOW),
+        (lambda c: workers.set_draining(c, HOST, draining=True), True, False),
+        (lambda c: workers.retire_worker(c, HOST, NOW), False, True),
     ],
     ids=["drains", "retired"],
 )
-def test_a_worker_that_drains_or_was_retired_leaves(database: Database, leave):
+def test_a_worker_that_drains_or_was_retired_leaves(database: Database, leave, drains: bool, retired: bool):
     database.write(leave)
     with database.read() as connection:
-        assert [host.leaves for host in replicas.list_hosts(connection)] == [True]
+        [host] = replicas.list_hosts(connection)
+    assert (host.drains, host.retired) == (drains, retired)
 
 
 def test_a_host_that_reported_meanwhile_is_not_forgotten(database: Database):
