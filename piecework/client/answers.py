@@ -4,6 +4,8 @@ import httptools
 
 HEAD_MAX_BYTES = 64 * 1024
 """Status line and headers of an answer are no longer than this."""
+LOWEST_STATUS = 100
+"""The parser takes any number, and a web server that was told to pass on a lower one would end."""
 
 
 class NotHttp(Exception):
@@ -44,6 +46,8 @@ class Answer:
             if not self.complete or self.status == 101:
                 raise NotHttp(str(error)) from error
             self.reusable = False  # bytes that nobody asked for came behind the answer
+        if self.status < LOWEST_STATUS and (self.status or self.complete):
+            raise NotHttp(f"its status is {self.status}")
         if not self.status:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_MAX_BYTES:

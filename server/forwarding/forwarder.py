@@ -11,7 +11,7 @@ from piecework.client.connections import NotSent
 from server.forwarding.bodies import Passing, prepare_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import Call, Refusal, Reply, Unreached
-from server.forwarding.upstreams import Exchange, Upstream, Upstreams
+from server.forwarding.upstreams import Exchange, Incoming, Upstream, Upstreams
 from server.services.health import Health
 from server.services.routing import RevisionRoutes, Target
 from server.settings import Settings
@@ -74,7 +74,7 @@ class Forwarder:
         length = answer.headers.get("content-length", "")
         if answer.complete or (length.isdecimal() and int(length) <= WHOLE_BYTES):
             body = exchange.read_to_end()
-            return Reply(answer.status, [*headers, *_tell_length(answer.status, length, body)], body)
+            return Reply(answer.status, [*headers, *_tell_length(answer, length, body)], body)
         if length:
             headers.append(("Content-Length", length))
         return Reply(answer.status, headers, self._watch(exchange.pieces(), target))
@@ -126,9 +126,9 @@ def _write_head(
     return head
 
 
-def _tell_length(status: int, told: str, body: bytes) -> list[tuple[str, str]]:
+def _tell_length(answer: Incoming, told: str, body: bytes) -> list[tuple[str, str]]:
     """Return the header with the length of a body that is all there; without a body it is what the URL told."""
-    if not body and (told or status in {204, 304}):
+    if answer.without_body or answer.status in {204, 304}:
         return [("Content-Length", told)] if told else []
     return [("Content-Length", str(len(body)))]
 

@@ -79,15 +79,26 @@ class _Line:
         return data
 
     def send_pieces(self, reply: Reply) -> None:
-        """Send an answer piece by piece. Raises what its body raises, which breaks the connection."""
+        """Send an answer piece by piece while the caller is there.
+
+        Raises what its body raises, which breaks the connection.
+        """
         pieces = iter(reply.body)
+        leaving = asyncio.run_coroutine_threadsafe(self._await_leaving(), self.loop)
         try:
             self._wait_for(self._send(_start(reply)))
             for piece in pieces:
+                if leaving.done():  # what is sent would be dropped without a word
+                    return
                 self._wait_for(self._send({"type": "http.response.body", "body": piece, "more_body": True}))
             self._wait_for(self._send({"type": "http.response.body", "body": b""}))
         finally:
+            leaving.cancel()
             pieces.close()  # type: ignore[attr-defined]  # such a body can always be closed
+
+    async def _await_leaving(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass  # the rest of a body that nobody reads any more
 
     def _wait_for(self, awaitable: Awaitable[Any]) -> Any:
         async def wait() -> Any:

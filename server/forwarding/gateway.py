@@ -64,17 +64,15 @@ def find_room(path: str) -> str | None:
 
 def read_call(environ: "WSGIEnvironment", path: str) -> Call:
     """Return the call that a WSGI request is; ``path`` follows ``/functions/``."""
-    headers = [
-        (name[5:].replace("_", "-").lower(), value) for name, value in environ.items() if name[:5] == "HTTP_"
-    ]
-    told = {"content-type": environ.get("CONTENT_TYPE"), "content-length": environ.get("CONTENT_LENGTH")}
-    headers += [(name, value) for name, value in told.items() if value]
-    length = told["content-length"]
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
+    if kind := environ.get("CONTENT_TYPE"):
+        headers["content-type"] = kind
+    length = environ.get("CONTENT_LENGTH")
     return Call(
         method=environ["REQUEST_METHOD"],
         path=quote(path.encode("latin-1"), safe=_PLAIN),
         query=environ.get("QUERY_STRING", ""),
-        headers=tuple(headers),
+        headers=tuple(headers.items()),
         body=environ["wsgi.input"],
         length=int(length) if length else None if "HTTP_TRANSFER_ENCODING" in environ else 0,
         peer=environ.get("REMOTE_ADDR", ""),

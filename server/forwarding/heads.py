@@ -6,13 +6,19 @@ from server.services.access import SECRET_PREFIX
 
 HOPS_MAX = 8
 """A call that passed this many proxies like this one goes in a circle."""
-_OURS = ("host", "expect", REPLICA_TOKEN, "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via")
+_OURS = (
+    "host", "expect", "content-length", REPLICA_TOKEN, "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+    "via",
+)  # fmt: skip
+_WITH_BODY = {"POST", "PUT", "PATCH"}
+"""Of requests by these methods the length is told also when it is 0 (RFC 9110, section 8.6)."""
 
 
 def headers_for_function(call: Call) -> list[tuple[str, str]]:
     """Return the headers that the function gets, all but ``Host``. Raises Refusal for a call in a circle."""
     passed = drop_hops(call.headers, *_OURS)
-    return [(name.title(), value) for name, value in passed if not _is_ours(name, value)] + _tell_origin(call)
+    kept = [(name.title(), value) for name, value in passed if not _is_ours(name, value)]
+    return [*kept, *_tell_length(call), *_tell_origin(call)]
 
 
 def headers_for_caller(fields: Headers) -> list[tuple[str, str]]:
@@ -23,7 +29,18 @@ def headers_for_caller(fields: Headers) -> list[tuple[str, str]]:
 
 def _is_ours(name: str, value: str) -> bool:
     """Tell whether a header has a token of this system, which no function must get."""
-    return name == "authorization" and value.partition(" ")[2].strip().startswith(SECRET_PREFIX)
+    return name == "authorization" and any(
+        word.startswith(SECRET_PREFIX) for word in value.replace(",", " ").split()
+    )
+
+
+def _tell_length(call: Call) -> list[tuple[str, str]]:
+    """Return the header with the length of the body that is sent, never what a header of the call makes of it.
+
+    A body that is sent without its length would be taken for the next request.
+    """
+    is_told = call.length is not None and (call.length > 0 or call.method in _WITH_BODY)
+    return [("Content-Length", str(call.length))] if is_told else []
 
 
 def _tell_origin(call: Call) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from piecework.protocol.exchange import EnvelopeError, Request, Response, read_r
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobSpec
 from piecework.protocol.states import JobState
+from server.errors import Busy, ServerError, Stopping
 from server.forwarding.bodies import read_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import Call, Refusal, Reply, to_text
@@ -28,7 +29,11 @@ def call_as_job(services: Services, call: Call, path: str, revision: RevisionRou
     [id_] = services.submission.submit([_spec(services, revision.lambda_id, request)])
     named = (JOB_HEADER, str(id_))
     _refuse_hopeless(services, id_, named)
-    _wait(services, id_, named)
+    try:
+        _wait(services, id_, named)
+    except (Busy, Stopping) as error:
+        _take_back(services, id_, named, error)
+        raise
     [view] = services.jobs.get_many([id_], with_output=True)
     return _read_end(services, view, call, named)
 
@@ -61,6 +66,13 @@ def _wait(services: Services, id_: int, named: tuple[str, str]) -> None:
             message = f"job {id_}, as which the call runs, has not ended within {waited_s:g} s"
             raise Refusal(504, "GATEWAY_TIMEOUT", message, named)
         services.jobs.wait_for_ends([id_], left_s, need_all=True)
+
+
+def _take_back(services: Services, id_: int, named: tuple[str, str], why: ServerError) -> None:
+    """Cancel a job for whose end nobody waits: its caller may call again. Raises Refusal when it has begun."""
+    if services.jobs.get(id_).attempt or services.jobs.cancel(id_).attempt:
+        message = f"{why}; but job {id_}, as which the call runs, has begun and may have acted"
+        raise Refusal(502, "BAD_GATEWAY", message, named) from why
 
 
 def _read_end(services: Services, view: JobView, call: Call, named: tuple[str, str]) -> Reply:

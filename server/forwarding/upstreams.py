@@ -71,7 +71,7 @@ class Exchange:
         """Send the request and read the head of the answer. Raises NotSent, Broken or NotHttp."""
         self._pool = pool
         self._connection = connection
-        self.answer = _Incoming(without_body=without_body)
+        self.answer = Incoming(without_body=without_body)
         connection.exchange(head, body, timeout_s, self.answer)
 
     def read_to_end(self) -> bytes:
@@ -92,14 +92,15 @@ class Exchange:
             self._pool.give_back(self._connection, answer)
 
 
-class _Incoming(Answer):
+class Incoming(Answer):
     """An answer whose headers are kept as they come, also those whose name comes again."""
 
     def __init__(self, *, without_body: bool) -> None:
         super().__init__()
         self.fields: list[tuple[str, str]] = []
         """The headers in order; names in lower case."""
-        self._without_body = without_body
+        self.without_body = without_body
+        """The request asked for none."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # else it is a trailer
@@ -108,7 +109,7 @@ class _Incoming(Answer):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        if self._without_body and self.status >= 200:
+        if self.without_body and self.status >= 200:
             # The parser would wait for the body that the headers announce; some servers send it, in spite of HEAD.
             self.complete, self.reusable = True, False
 
@@ -131,8 +132,10 @@ class Upstreams:
 
     def keep(self, urls: set[str]) -> None:
         """Forget all but these, and close their idle connections."""
-        for url in [each for each in self._known if each not in urls]:
-            self._known.pop(url).close()
+        for url in self._known.keys() - urls:
+            forgotten = self._known.pop(url, None)
+            if forgotten is not None:  # else another call was quicker
+                forgotten.close()
 
 
 @cache

@@ -7,8 +7,8 @@ from piecework.protocol.names import NAME_RULE, is_name
 from server.errors import InvalidRequest
 
 URL_LENGTH = 500
-_PLAIN = re.compile(r"[!-~]+")
-"""ASCII without spaces and control characters."""
+_PLAIN = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
+"""What URLs are made of (RFC 3986). In another proxy's configuration, a ``{`` would name one of its secrets."""
 
 
 def check_name(kind: str, text: str) -> str:
@@ -26,7 +26,8 @@ def check_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         is_complete = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port)
-    except ValueError:  # a bad port or bad brackets
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # a bad port, bad brackets, or a name that DNS cannot have
         is_complete = False
     if not is_complete or not _PLAIN.fullmatch(text):
         raise InvalidRequest(f"{text[:200]!r} is no URL of a server; one looks like http://127.0.0.1:8080")

@@ -105,8 +105,9 @@ def _is_silent(connection: Connection) -> bool:
 def _lost_a_race(error: BaseException) -> bool:
     """Tell whether the database rolled the transaction back in favour of another one.
 
-    That is a deadlock, a failed serialization, or a key that was free when the transaction looked for it.
+    That is a deadlock, a failed serialization, or a key that was free, or a row that was there, when the
+    transaction looked for it.
     """
     cause = error.__cause__ if isinstance(error, DatabaseAway) else error
     state = getattr(driver_error(cause), "sqlstate", None) if cause else None
-    return state in {"40001", "40P01", "23505"}
+    return state in {"40001", "40P01", "23503", "23505"}

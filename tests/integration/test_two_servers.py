@@ -118,3 +118,24 @@ def test_hosts_that_report_to_both_at_once_get_no_replica_twice(houses: tuple[Ho
             assert len(revision["replicas"]) == 20
             assert sum(pool.map(lambda node: report(*node), nodes)) == 20
             there.call("DELETE", f"/deployments/f{round_}")
+
+
+def test_functions_that_come_and_go_at_both_at_once_fail_no_request(houses: tuple[House, House]):
+    known = {"function": "hola", "revision": "blue", "url": "http://localhost:5050"}
+    start = threading.Barrier(4)
+
+    def change(house: House) -> set[int]:
+        client = house.app.test_client()
+        start.wait()
+        return {
+            client.open(f"/memory/functions/{path}", method=method, json=known).status_code
+            for _ in range(25)
+            for method, path in (
+                ("POST", "registration"), ("POST", "hola/revision"), ("POST", "hola/blue/url"),
+                ("DELETE", "hola/revision"), ("DELETE", "registration"),
+            )
+        }  # fmt: skip
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = set.union(*pool.map(change, [*houses, *houses]))
+    assert statuses <= {202, 404, 409}

@@ -83,7 +83,8 @@ def test_what_cannot_be_done_has_capsules_code(
         "", "localhost:5050", "ftp://localhost", "file:///etc/passwd", "http://", "http:///x", "http://a:b@host",
         "http://user@host", "http://host:99999", "http://host:port", "http://[::1", "http://host/a b",
         "http://host/\r\nX: y", "http://host/?q=1", "http://host/#x", "http://hóst", "javascript:alert(1)",
-        "http://host/" + "x" * 500, "http://host:0",
+        "http://host/" + "x" * 500, "http://host:0", "http://a..b", "http://" + "a" * 64, "http://host/{env.SECRET}",
+        'http://host/"x"', "http://host/`",
     ],
 )  # fmt: skip
 def test_a_url_that_cannot_serve_is_refused(house: House, url: str):

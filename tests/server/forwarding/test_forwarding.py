@@ -136,10 +136,40 @@ def test_headers_about_the_connection_and_secrets_of_ours_do_not_arrive(house: H
         "piecework-replica-token",
         "authorization",
     }
-    assert (
-        headers_of(told(house, "hola", headers={"Authorization": "Bearer other"}))["authorization"]
-        == "Bearer other"
-    )
+    for others in ("Bearer other", "Basic cHc6cHc="):
+        found = headers_of(told(house, "hola", headers={"Authorization": others}))
+        assert found["authorization"] == others
+
+
+@pytest.mark.parametrize("sent", ["pw_secret", "bearer\tpw_secret", "Basic cHc=,Bearer pw_secret"])
+def test_no_secret_of_ours_arrives_however_it_is_written(tmp_path, upstream: Upstream, sent: str):
+    house = House(tmp_path, settings={"functions_open": True})
+    route(house, "hola", upstream.url)
+    assert "authorization" not in headers_of(told(house, "hola", headers={"Authorization": sent}))
+    house.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"Connection": "close, Content-Length"},
+        {"Content_Length": "4"},
+    ],
+)
+def test_no_header_hides_or_changes_the_length_of_a_body(house: House, raw: RawServer, sent: dict[str, str]):
+    raw.answer(http())
+    route(house, "hola", raw.url)
+    call(house, "hola", "POST", data=b"GET /other HTTP/1.1\r\n\r\n", headers=sent)
+    [arrived] = raw.requests
+    assert arrived.lower().count(b"content-length") == 1
+    assert b"\r\nContent-Length: 23\r\n" in arrived
+
+
+def test_a_request_without_a_body_cannot_announce_one(house: House, raw: RawServer):
+    raw.answer(http())
+    route(house, "hola", raw.url)
+    assert told(house, "hola", environ_overrides={"HTTP_CONTENT_LENGTH": "50"}) == {"message": "pong"}
+    assert b"length" not in raw.requests[0].lower()
 
 
 def test_the_function_is_told_where_a_call_came_from(house: House, upstream: Upstream):
@@ -205,6 +235,13 @@ def test_head_gets_the_length_and_no_body(house: House, upstream: Upstream):
         response = call(house, "hola/big/1000000", "HEAD")
         assert (response.data, response.headers["Content-Length"]) == (b"", "1000000")
         response.close()
+
+
+def test_head_is_not_told_a_length_that_the_url_did_not_tell(house: House, raw: RawServer):
+    raw.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    route(house, "hola", raw.url)
+    response = call(house, "hola", "HEAD")
+    assert (response.status_code, response.headers.get("Content-Length")) == (200, None)
 
 
 def test_events_come_when_they_are_sent_and_trailers_do_not(house: House, upstream: Upstream):
@@ -371,7 +408,13 @@ def test_a_long_answer_that_breaks_off_is_never_taken_for_whole(house: House, ra
 
 @pytest.mark.parametrize(
     "answer",
-    [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000, http(status="101 Switching Protocols")],
+    [
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000,
+        http(status="101 Switching Protocols"),
+        http(status="099 No Such Status"),  # would end the web server's process
+        http(status="000 No Such Status"),
+    ],
 )
 def test_what_is_no_answer_in_http_is_told(house: House, raw: RawServer, answer: bytes):
     raw.answer(answer)

@@ -1,13 +1,14 @@
 """The proxy alone: requests as an ASGI server brings them."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from house import House
-from raw_server import RawServer
+from raw_server import RawServer, read_request
 from upstreams import Upstream, route
 
 from piecework.client.answers import Broken
@@ -40,7 +41,10 @@ def ask(house: House, asked: dict[str, Any], *body: bytes, leaves: bool = False)
     coming, sent = iter([*messages, end]), []
 
     async def receive() -> dict[str, Any]:
-        return next(coming)
+        for message in coming:
+            return message
+        await asyncio.Event().wait()  # nothing comes any more
+        raise AssertionError
 
     async def send(message: Any) -> None:
         sent.append(dict(message))
@@ -96,6 +100,21 @@ def test_an_answer_that_breaks_off_is_not_ended(house: House, raw: RawServer):
     with pytest.raises(Broken):
         ask(house, scope())
     assert not house.services.health.is_well(raw.url)
+
+
+def test_a_caller_that_leaves_ends_an_answer_that_has_no_end(house: House, raw: RawServer):
+    def answer_for_ever(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"5\r\nhello\r\n")
+
+    raw.answer(answer_for_ever)
+    route(house, "hola", raw.url)
+    start, *pieces = ask(house, scope(), leaves=True)
+    raw.wait_until_closed()
+    assert start["status"] == 200
+    assert not any(piece["body"] == b"" for piece in pieces), "it is not ended as if it were whole"
 
 
 def test_all_else_is_answered_by_the_app(house: House):

@@ -1,7 +1,6 @@
 """Calls of functions that nothing serves: they run as jobs."""
 
 import base64
-import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -177,5 +176,37 @@ def test_a_server_that_stops_lets_go_of_calls_that_wait(house: House, pool: Thre
     until(lambda: len(house.services.watch) == 1)
     house.services.release_waiters()
     response = pending.result(PATIENCE_S)
-    assert response.status_code == 503
-    assert json.loads(response.data)["code"] == "STOPPING"
+    assert (response.status_code, response.json["code"]) == (503, "STOPPING")
+    [job] = house.call("GET", "/job")["jobs"]
+    assert job["state"] == "Cancelled", "who calls again must not have it done twice"
+
+
+def test_a_call_that_has_begun_when_its_server_stops_is_told_so(house: House, pool: ThreadPoolExecutor):
+    worker = house.new_worker()
+    deploy(house)
+    pending = begin(pool, house)
+    taken, _ = lease(house, worker)
+    house.services.release_waiters()
+    response = pending.result(PATIENCE_S)
+    assert (response.status_code, response.json["code"]) == (502, "BAD_GATEWAY")
+    assert "may have acted" in response.json["message"]
+    assert response.headers["Piecework-Job"] == taken["job"]
+    [job] = house.call("GET", "/job")["jobs"]
+    assert job["state"] == "Running"
+
+
+def test_a_call_for_whose_end_too_many_wait_already_is_not_carried_out_later(
+    tmp_path: Path, pool: ThreadPoolExecutor
+):
+    house = House(tmp_path, settings={"waiters_max": 1})
+    worker = house.new_worker()
+    deploy(house)
+    first = begin(pool, house)
+    until(lambda: len(house.services.watch) == 1)
+    response = house.client.get("/functions/hola")
+    assert (response.status_code, response.json["code"]) == (429, "BUSY")
+    taken, _ = lease(house, worker)
+    house.finish(worker, answered(taken, Response()))
+    assert first.result(PATIENCE_S).status_code == 200
+    assert [job["state"] for job in house.call("GET", "/job")["jobs"]] == ["Cancelled", "Finished"]
+    house.close()
