@@ -89,9 +89,8 @@ class Orders:
         """Wait until none is needed any more, then tell the server that those left end, no matter if it hears."""
         if not self._membership.joined:
             return
-        posts = self._posts()
-        if posts:
-            log.info("replicas go on until others run in their place", replicas=len(posts))
+        if self._posts() and not self._released.is_set():
+            log.info("replicas go on until others run in their place", replicas=len(self._posts()))
             if not self._released.wait(timeout_s):
                 log.warning("replicas end, although others do not run yet", replicas=len(self._posts()))
         self._released.set()
