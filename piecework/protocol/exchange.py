@@ -27,6 +27,8 @@ _OF_THE_SERVER = HOP_BY_HOP | {"content-length", "date"}
 """Headers that only the server can tell truly, which sends the body."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+HEAD_BYTES = 64 * 1024
+"""Of the headers of a response: callers take no more, and far too many would end the server that sends them."""
 _ALONE = "set-cookie"
 """The one header whose values cannot be joined by commas (RFC 9110, section 5.3)."""
 
@@ -79,7 +81,7 @@ def read_request(envelope: bytes) -> Request:
     try:
         found = msgspec.json.decode(envelope or b"{}", type=_RequestEnvelope)
         return Request(found.method.upper(), found.uri, _unfold(found.headers), _read_body(found))
-    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise EnvelopeError(f"the input is no HTTP request envelope: {error}") from None
 
 
@@ -94,8 +96,8 @@ def read_response(envelope: bytes) -> Response:
     """Return the response that a job's output is. Raises EnvelopeError."""
     try:
         found = msgspec.json.decode(envelope, type=_ResponseEnvelope)
-        return Response(check_status(found.status), _unfold(found.headers), _read_body(found))
-    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+        return Response(check_status(found.status), check_headers(_unfold(found.headers)), _read_body(found))
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise EnvelopeError(f"the output is no HTTP response envelope: {error}") from None
 
 
@@ -111,6 +113,14 @@ def check_status(status: int) -> int:
     if not 200 <= status <= 599:
         raise ValueError(f"the status is {status}, and must be from 200 to 599")
     return status
+
+
+def check_headers(headers: Headers) -> Headers:
+    """Return the headers of a response. Raises ValueError for more than ``HEAD_BYTES``."""
+    size = sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
+    if size > HEAD_BYTES:
+        raise ValueError(f"the headers have {size} bytes, and must not have more than {HEAD_BYTES}")
+    return headers
 
 
 def pick_sendable(headers: Headers) -> Headers:

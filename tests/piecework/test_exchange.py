@@ -53,6 +53,8 @@ def test_values_of_one_header_are_joined_but_cookies_are_not():
         (b'{"status": 101, "headers": {}}', "the status is 101"),
         (b'{"status": 200, "headers": {}, "body": "a", "base64": "eA=="}', "both"),
         (b'{"status": 200, "headers": {}, "base64": "?"}', "not base64"),
+        (b'{"status": 200, "headers": {}, "more": %b}' % (b"[" * 100_000 + b"]" * 100_000), "recursion"),
+        (b'{"status": 200, "headers": {"A": ["%b"]}}' % b'","'.join([b"x"] * 20_000), "more than 65536"),
     ],
 )
 def test_text_that_is_no_response_is_told_why(envelope, hint):

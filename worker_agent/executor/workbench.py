@@ -14,7 +14,7 @@ from worker_agent.errors import BrokenBlobError
 from worker_agent.executor.desk import Turn
 from worker_agent.executor.frames import Assign, Done, Frame, Loaded, Loading, Serving
 from worker_agent.executor.pulse import Pulse
-from worker_agent.runtimes.answering import HTTP, run_request, settle
+from worker_agent.runtimes.answering import HTTP, ask, run_request, settle
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.services.access import Access, NodeRules
@@ -97,7 +97,7 @@ class Workbench:
         if serving.request is None:
             return Outcome(None, NOTHING_USED), None
         call.store, call.http_port = self._store, serving.http_port
-        return program.answer(call, serving.request)
+        return ask(program, call, serving.request)
 
     def _give_access(self, call: Call, task: Assign, grants: Grants) -> None:
         """Let a call reach what its lambda may, where this node's operator allows it."""

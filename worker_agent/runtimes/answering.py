@@ -8,7 +8,14 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.exchange import EnvelopeError, Request, Response, read_request, write_response
+from piecework.protocol.exchange import (
+    EnvelopeError,
+    Request,
+    Response,
+    check_headers,
+    read_request,
+    write_response,
+)
 from piecework.protocol.messages import JobError
 from worker_agent.runtimes.base import Call, Outcome, Program
 from worker_agent.runtimes.gateway import BadAnswerError, BadRequestError, make_variables, read_answer
@@ -41,8 +48,25 @@ def run_request(program: Program, call: Call) -> Outcome:
         request = read_request(given)
     except EnvelopeError as error:
         return refuse_input(str(error))
-    outcome, response = program.answer(call, request)
+    outcome, response = ask(program, call, request)
     return outcome if outcome.error is not None else deliver(call, outcome, write_response(response))
+
+
+def ask(program: Program, call: Call, request: Request) -> Answer:
+    """Have a program answer, with no more than a response may have."""
+    limit = min(call.bounds.output_bytes, RESPONSE_BYTES)
+    call = replace(call, bounds=call.bounds._replace(output_bytes=limit))
+    outcome, response = program.answer(call, request)
+    if outcome.error is not None:
+        return outcome, response
+    if len(response.body) > limit:
+        return settle(outcome._replace(error=judge(OutputFullError(), call, MemoryUse(0, 0))))
+    try:
+        check_headers(response.headers)
+    except ValueError as error:
+        refused = JobError(kind=ErrorKind.GUEST, message=f"its answer to an HTTP request is not right: {error}")
+        return settle(outcome._replace(error=refused))
+    return outcome, response
 
 
 def answer_command(run: Run, call: Call, request: Request) -> Answer:
@@ -105,8 +129,6 @@ def deliver(call: Call, outcome: Outcome, output: bytes) -> Outcome:
 
 def _gather(run: Run, call: Call) -> tuple[Outcome, bytes]:
     """Run a program, and return its output beside the outcome."""
-    limit = min(call.bounds.output_bytes, RESPONSE_BYTES)
-    output = KeptOutput(limit)
-    bounds = call.bounds._replace(output_bytes=limit)
-    outcome = run(replace(call, output=output, bounds=bounds))
+    output = KeptOutput(call.bounds.output_bytes)
+    outcome = run(replace(call, output=output))
     return outcome, bytes(output.data)

@@ -12,6 +12,7 @@ from worker_agent.runtimes.capsule import envelopes
 from worker_agent.runtimes.capsule.envelopes import BadAnswerError, BadRequestError, GuestError
 from worker_agent.runtimes.capsule.generations import GENERATIONS
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
 OLD = [GENERATIONS[number] for number in (1, 2, 3)]
 NEW = GENERATIONS[4]
 TOKENS = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,10}", fullmatch=True)
@@ -114,7 +115,18 @@ def test_json_body_is_passed_on_as_it_is():
 
 
 @pytest.mark.parametrize(
-    "bad", [answer(StatusCode=7), answer(TextBody="?"), b"S{", b"", b"x", answer(Headers=[1])]
+    "bad",
+    [
+        answer(StatusCode=7),
+        answer(TextBody="?"),
+        answer(TextBody="é"),
+        answer(Headers=[1]),
+        b'S{"JSONBody":' + DEEP + b"}",
+        b"S{",
+        b"",
+        b"x",
+    ],
+    ids=lambda bad: repr(bad[:60]),
 )
 def test_answer_that_is_no_response_is_named(bad):
     with pytest.raises(BadAnswerError):
@@ -130,6 +142,6 @@ def test_headers_of_a_request_to_send_come_in_three_ways(headers):
 
 
 def test_request_to_send_that_is_no_json_is_named():
-    for text in (b"", b"[]", b'{"Headers": "x"}', b'{"URI": 7}'):
+    for text in (b"", b"[]", b'{"Headers": "x"}', b'{"URI": 7}', b'{"JSONBody":' + DEEP + b"}"):
         with pytest.raises(BadRequestError):
             envelopes.read_outgoing(text)

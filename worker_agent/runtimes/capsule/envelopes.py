@@ -1,7 +1,6 @@
 """How Capsule puts requests, results and errors into texts. No guest and no network here: texts in, texts out."""
 
 import base64
-import binascii
 import re
 from typing import Any
 
@@ -161,7 +160,7 @@ def read_outgoing(text: bytes) -> Request:
     try:
         found = msgspec.json.decode(text, type=_RequestJson)
         headers = found.headers if isinstance(found.headers, dict) else _parse_pairs(found.headers or "")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequestError(f"the request is not the JSON that it should be: {error}") from None
     body = (found.text or found.body).encode()
     if not body and found.json not in (None, {}, ""):
@@ -187,7 +186,7 @@ def _decode_response(text: bytes) -> Response:
     try:
         found = msgspec.json.decode(text, type=_ResponseJson)
         body = base64.b64decode(found.text, validate=True) if found.text else bytes(found.json)
-    except (msgspec.DecodeError, binascii.Error) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadAnswerError(f"its answer to an HTTP request is not the JSON that it should be: {error}") from None
     try:
         check_status(found.status)
