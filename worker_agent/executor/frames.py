@@ -36,7 +36,7 @@ class Serving(msgspec.Struct, array_like=True, frozen=True):
     """What a task is beyond a job when its function is served."""
 
     request: Request | None = None
-    """Answer it; None: only load the code."""
+    """Answer it; None: load the code, and rehearse the start of its guest."""
     http_port: int | None = None
     """Where requests come in."""
 

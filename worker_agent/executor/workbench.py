@@ -49,7 +49,7 @@ class Workbench:
         log = LogTail(turn.task.bounds.log_bytes)
         output = OutputSpool(turn.task.bounds.output_bytes, turn.task.spool)
         outcome, response = self._run(turn, output, log)
-        if turn.task.serving is not None and response is None:
+        if turn.task.serving is not None and turn.task.serving.request is not None and response is None:
             outcome, response = settle(outcome)
         result: bytes | Path = b""
         if outcome.error is None:
@@ -94,9 +94,10 @@ class Workbench:
     def _use(self, program: Program, call: Call, serving: Serving | None) -> tuple[Outcome, Response | None]:
         if serving is None:
             return (run_request(program, call) if call.mode == HTTP else program.run(call)), None
-        if serving.request is None:
-            return Outcome(None, NOTHING_USED), None
         call.store, call.http_port = self._store, serving.http_port
+        if serving.request is None:
+            call.rehearsal = True
+            return program.run(call), None
         return ask(program, call, serving.request)
 
     def _give_access(self, call: Call, task: Assign, grants: Grants) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from piecework.modules import DEFAULT, ModuleError, check_code, inspect_code
 from piecework.modules.binary import MAGIC
 from piecework.protocol.messages import Grants
@@ -16,6 +18,8 @@ from worker_agent.runtimes.services.access import NodeRules
 
 CODE_BYTES = 256 * 1024 * 1024
 """Size of the largest code."""
+START_S = 20.0
+"""A guest that has not started by then is of no use to who calls it."""
 HTTP = "http"
 """The mode in which functions answer requests."""
 SCRIPTS = {".lua": "lua5.4", ".js": "javascript", ".mjs": "javascript", ".py": "python3.12"}
@@ -96,6 +100,13 @@ class Version:
             mode=mode or function.mode,
             grants=None if function.grants == NO_GRANTS else function.grants,
             serving=serving,
+        )
+
+    def assign_rehearsal(self) -> Assign:
+        """Return the frame for loading the code and starting a guest that does nothing."""
+        bounds = self.function.bounds
+        return replace(
+            self.assign(serving=Serving()), bounds=bounds._replace(timeout_s=min(bounds.timeout_s, START_S))
         )
 
 

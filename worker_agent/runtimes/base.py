@@ -109,6 +109,8 @@ class Call:
     """What it may reach outside of its sandbox."""
     store: Store | None = None
     """Keys and values that it shares with other calls; None: its own."""
+    rehearsal: bool = False
+    """Only begin, as each call does, and do nothing: it shows whether the guest can be started."""
 
 
 class Outcome(NamedTuple):

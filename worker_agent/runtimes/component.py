@@ -125,7 +125,8 @@ class _Sitting:
         code = 0
         try:
             self.instantiate()
-            code = self.call(ENTRY)
+            if not self._call.rehearsal:
+                code = self.call(ENTRY)
         except ExitTrap as end:
             code = end.code
         except WasmtimeError:

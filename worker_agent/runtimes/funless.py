@@ -75,6 +75,8 @@ class Function:
 
     def _use(self, body: Body) -> None:
         host = self._host
+        if host.call.rehearsal:
+            return
         answer = body.call(ENTRY, len(host.given))
         if answer == _ERROR:
             raise GuestFailedError(
@@ -163,7 +165,7 @@ class OldFunction:
             return given
         output = KeptOutput(call.bounds.output_bytes)
         outcome = self._command.run(replace(call, input=BytesIO(given), output=output, args=(), env=None))
-        if outcome.error is not None:
+        if outcome.error is not None or call.rehearsal:
             return outcome
         try:
             _check_output(bytes(output.data))

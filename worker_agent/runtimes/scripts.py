@@ -105,7 +105,7 @@ class ScriptProgram:
             try:
                 if call.access is not NO_ACCESS:
                     guest.open_granted(call)
-                return sandbox.run(lambda: self._enter(sandbox.vessel, guest, call.log))
+                return sandbox.run(lambda: self._enter(sandbox.vessel, guest, call))
             finally:
                 machine.host.guest = None
                 guest.close()
@@ -116,16 +116,18 @@ class ScriptProgram:
     def close(self) -> None:
         """Do nothing: the interpreter serves other scripts, too."""
 
-    def _enter(self, vessel: Vessel, guest: Guest, log: LogTail) -> None:
+    def _enter(self, vessel: Vessel, guest: Guest, call: Call) -> None:
         try:
             vessel.instantiate()
+            if call.rehearsal:
+                return
             if self._machine.interpreter.reactor:
                 _run_quickjs(vessel, guest)
             else:
                 vessel.call("_start")
         except GuestExitError as end:
             if end.code != 0:
-                raise _explain(end, log, self._machine.interpreter.script) from None
+                raise _explain(end, call.log, self._machine.interpreter.script) from None
 
 
 def _read_script(code: Code, runtime: str) -> bytes:

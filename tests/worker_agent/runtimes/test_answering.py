@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+from abis import ABIS
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.exchange import HEAD_BYTES, Request
@@ -13,7 +14,34 @@ from worker_agent.runtimes.stopping import StopSignal
 
 
 @pytest.fixture
-def serve(workbench, make_assign, build_text):
+def perform(workbench, make_assign):
+    """Return a function that has a guest do something for a function that is served."""
+
+    def perform_task(code, serving, **fields):
+        turn = Turn(msgspec.structs.replace(make_assign(code, **fields), serving=serving), StopSignal())
+        # As the desk does it: the pulse must not go to rest while a guest runs.
+        workbench.desk._turn = turn
+        workbench.pulse.wake()
+        try:
+            return workbench.perform(turn)
+        finally:
+            workbench.desk._turn = None
+
+    return perform_task
+
+
+@pytest.fixture
+def rehearse(perform):
+    """Return a function that has the start of a guest rehearsed."""
+
+    def rehearse_start(code, runtime="capsule", **fields):
+        return perform(code, Serving(), runtime=runtime, **fields)
+
+    return rehearse_start
+
+
+@pytest.fixture
+def serve(perform, build_text):
     """Return a function that has a guest, which always says the same, answer a request."""
 
     def serve_text(answer, **bounds):
@@ -23,10 +51,7 @@ def serve(workbench, make_assign, build_text):
           (memory (export "memory") {size // 65_536 + 2}) (data (i32.const 1024) "{text}")
           (func (export "malloc") (param i32) (result i32) (i32.const 512))
           (func (export "callHandleHTTP") (param i32 i32) (result i64) (i64.const {(1024 << 32) + size})))"""
-        task = make_assign(build_text(source), runtime="capsule", mode="http", **bounds)
-        task = msgspec.structs.replace(task, serving=Serving(Request()))
-        workbench.pulse.wake()
-        return workbench.perform(Turn(task, StopSignal()))
+        return perform(build_text(source), Serving(Request()), runtime="capsule", mode="http", **bounds)
 
     return serve_text
 
@@ -49,3 +74,54 @@ def test_body_above_the_limit_is_the_end_of_the_call(serve):
     # Base64 and what else stands around a body may be more than it.
     done = serve(say(JSONBody="x" * 2000), output_bytes=1000)
     assert (done.error.kind, done.response.status) == (ErrorKind.OUTPUT, 500)
+
+
+@pytest.mark.parametrize("runtime", sorted({*ABIS} - {"lua5.4"}))
+def test_rehearsal_starts_the_guest_and_does_nothing(rehearse, build_guest, runtime):
+    done = rehearse(build_guest(f"{runtime}/fail"), runtime)
+    assert (done.error, done.output, done.log) == (None, b"", b"")
+
+
+def test_rehearsal_of_an_old_function_needs_no_answer(rehearse, build_text):
+    assert (
+        rehearse(build_text('(module (memory (export "memory") 1) (func (export "_start")))'), "funless").error
+        is None
+    )
+
+
+FUNCTION = """(module {imports} (memory (export "memory") 2) {start}
+  (func (export "malloc") (param i32) (result i32) (i32.const 512))
+  (func (export "callHandleHTTP") (param i32 i32) (result i64) unreachable))"""
+LOOP = "(loop $again (br $again))"
+EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (f"(func $s {LOOP}) (start $s)", ErrorKind.TIMEOUT),
+        (f'(func (export "_start") {LOOP})', ErrorKind.TIMEOUT),
+        (f'(func (export "_initialize") {LOOP})', ErrorKind.TIMEOUT),
+        (f'(func (export "OnLoad") {LOOP})', ErrorKind.TIMEOUT),
+        (f'(func (export "OnStop") {LOOP})', ErrorKind.TIMEOUT),
+        ('(func (export "_start") unreachable)', ErrorKind.TRAP),
+        ('(func (export "_start") (call $exit (i32.const 3)))', ErrorKind.GUEST),
+        ('(func (export "_start") (call $exit (i32.const 0)))', None),
+        ('(data (i32.const 131072) "x")', ErrorKind.TRAP),
+    ],
+)
+def test_function_that_cannot_be_started_is_told_before_somebody_calls_it(rehearse, build_text, start, kind):
+    code = build_text(FUNCTION.format(imports=EXIT, start=start))
+    done = rehearse(code, mode="http", timeout_s=0.1)
+    assert (done.error and done.error.kind) == kind
+
+
+def test_function_that_wants_more_memory_than_its_calls_get_is_told(rehearse, build_text):
+    code = build_text(FUNCTION.format(imports="", start=""))
+    assert rehearse(code, mode="http", memory_bytes=65_536).error.kind is ErrorKind.MEMORY
+
+
+def test_handler_that_is_not_there_is_told_before_somebody_calls_it(rehearse, build_text):
+    done = rehearse(build_text(FUNCTION.format(imports="", start="")), mode="text")
+    assert done.error.kind is ErrorKind.LOAD
+    assert "'callHandle'" in done.error.message

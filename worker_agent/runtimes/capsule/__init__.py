@@ -63,7 +63,7 @@ class CapsuleProgram:
         given = read_input(call)
         if isinstance(given, Outcome):
             return given
-        outcome, text = self._call_text(call, self._choose_handler(call.mode), given)
+        outcome, text = self._call_text(call, self._choose_handler(call.mode), given, served=call.rehearsal)
         return outcome if text is None else deliver(call, outcome, text)
 
     def answer(self, call: Call, request: Request) -> Answer:
@@ -137,13 +137,14 @@ class CapsuleProgram:
 
         def use(body: Body) -> None:
             self._tell(body, _FIRST, served)
-            numbers = [REQUEST_ID] if asked is not None else [n for text in texts for n in _place(body, text)]
-            packed = body.call(name, *numbers)
-            result = body.read_output(packed >> 32, packed, spare_bytes=call.bounds.output_bytes + MARKS_BYTES)
-            try:
-                answers.append(read(result))
-            except (envelopes.GuestError, envelopes.BadAnswerError) as error:
-                raise GuestFailedError(str(error)) from None
+            if not call.rehearsal:
+                numbers = [REQUEST_ID] if asked is not None else [n for text in texts for n in _place(body, text)]
+                packed = body.call(name, *numbers)
+                result = body.read_output(packed >> 32, packed, call.bounds.output_bytes + MARKS_BYTES)
+                try:
+                    answers.append(read(result))
+                except (envelopes.GuestError, envelopes.BadAnswerError) as error:
+                    raise GuestFailedError(str(error)) from None
             self._tell(body, _LAST, served)
 
         with Services(call.access, call.stop, call.store) as services:

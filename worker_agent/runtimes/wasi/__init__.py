@@ -52,7 +52,7 @@ class WasiProgram:
             try:
                 if call.access is not NO_ACCESS:
                     guest.open_granted(call)
-                return sandbox.run(lambda: _enter(vessel))
+                return sandbox.run(lambda: _enter(vessel, call))
             finally:
                 self._host.guest = None
                 guest.close()
@@ -65,10 +65,11 @@ class WasiProgram:
         self._module.close()
 
 
-def _enter(vessel: Vessel) -> None:
+def _enter(vessel: Vessel, call: Call) -> None:
     try:
         vessel.instantiate()
-        vessel.call(ENTRY)
+        if not call.rehearsal:
+            vessel.call(ENTRY)
     except GuestExitError as end:
         if end.code != 0:
             raise GuestFailedError(str(end)) from None
