@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from granian.constants import Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
@@ -71,6 +71,8 @@ def serve_door(door: Door, load: Callable[[], object]) -> None:
         address=door.host,
         port=door.port,
         interface=_interface(door),
+        # Of the second version's connections those that say nothing stay, and heads may have 16 MB.
+        http=HTTPModes.http1,
         websockets=False,
         blocking_threads=door.threads,
         backlog=BACKLOG,

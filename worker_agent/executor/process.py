@@ -33,7 +33,8 @@ class GuestProcess:
         self, *, compiled: Path, last_words: Path, interpreters: Path | None = None, rules: NodeRules | None = None
     ) -> None:
         """Start it; it lets guests do what ``rules`` allow. Raises OSError when that is not possible."""
-        self._last_words = last_words
+        self.last_words = last_words
+        """The file with what it wrote to its standard error."""
         self._reader = read_reports()
         self._outbox = bytearray()
         self.link, far_end = socket.socketpair()
@@ -117,7 +118,7 @@ class GuestProcess:
         self, link_fd: int, compiled: Path, interpreters: Path | None
     ) -> "tuple[subprocess.Popen[bytes], Marker]":
         folders = [str(folder) for folder in (compiled, interpreters) if folder is not None]
-        with self._last_words.open("wb") as stderr, tempfile.TemporaryFile() as memory:
+        with self.last_words.open("wb") as stderr, tempfile.TemporaryFile() as memory:
             memory.truncate(MARKER_BYTES)
             marker = Marker(memory.fileno())
             process = subprocess.Popen(  # noqa: S603  # our own program, in our own interpreter
@@ -141,7 +142,7 @@ class GuestProcess:
     def read_last_words(self) -> str:
         """Return the end of what it wrote to its standard error."""
         try:
-            return self._last_words.read_bytes()[-_LAST_WORDS_BYTES:].decode(errors="replace").strip()
+            return self.last_words.read_bytes()[-_LAST_WORDS_BYTES:].decode(errors="replace").strip()
         except OSError:
             return ""
 

@@ -3,7 +3,7 @@
 from worker_agent.executor.desk import Desk
 from worker_agent.executor.frames import Fetch, Fetched, StoreAct
 from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.services.store import MemoryStore
+from worker_agent.runtimes.services.store import STORE_BYTES, MemoryStore
 
 
 class SharedStore:
@@ -32,6 +32,9 @@ class SharedStore:
         return self._ask("find_keys", pattern)
 
     def _ask(self, act: StoreAct, *words: bytes) -> list[bytes]:
+        if sum(map(len, words)) > STORE_BYTES:
+            # The other side would say so, too, but would have to read it all.
+            raise ServiceError(f"the memory store is full: it takes {STORE_BYTES} bytes")
         found = self._desk.fetch(act, *words)
         if found.error:
             raise ServiceError(found.error)

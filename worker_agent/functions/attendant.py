@@ -5,14 +5,14 @@ import math
 import time
 
 from worker_agent.errors import AgentError
-from worker_agent.executor.frames import Assign, Done, Fetch, FromGuests, Loaded, Loading, Logged, Ready
+from worker_agent.executor.frames import Assign, Done, Fetch, FromGuests, Halt, Loaded, Loading, Logged, Ready
 from worker_agent.executor.process import GuestProcess
 from worker_agent.executor.sharing import look_up
 from worker_agent.functions.journal import Journal
 from worker_agent.runtimes.services.store import MemoryStore
 
-START_S, LOAD_S, GRACE_S = 30.0, 120.0, 2.0
-"""How long a process may take to start and to load code, and beyond the time limit of a call until it answers."""
+START_S, LOAD_S, GRACE_S, HALT_S = 30.0, 120.0, 2.0, 1.0
+"""How long a process may take to start, to load code, beyond a call's time limit, and to stop when told to."""
 LOOK_S = 0.1
 """So often overdue processes are looked for."""
 
@@ -36,12 +36,15 @@ class Attendant:
         self, process: GuestProcess, loop: asyncio.AbstractEventLoop, store: MemoryStore, journal: Journal
     ) -> None:
         self.process = process
-        self.lost = False
+        self.ready = self.lost = False
+        """It took a call; it takes none any more."""
         self.deadline_at = math.inf
         self._loop = loop
         self._store = store
         self._journal = journal
         self._timeout_s = math.inf
+        self._key = 0
+        """Of the call that it does, or did last."""
         self._logged = 0
         """Bytes of the call's log that were passed on."""
         self._answer: asyncio.Future[Done] = loop.create_future()
@@ -56,7 +59,7 @@ class Attendant:
 
     async def perform(self, task: Assign) -> Done:
         """Have a call done. Raises LostError when the process does not survive it."""
-        self._answer, self._logged = self._loop.create_future(), 0
+        self._answer, self._logged, self._key = self._loop.create_future(), 0, task.key
         self._timeout_s = task.bounds.timeout_s + GRACE_S
         self.deadline_at = time.monotonic() + self._timeout_s
         self.process.send(task)
@@ -65,6 +68,13 @@ class Attendant:
         self.deadline_at = math.inf
         self._pass_on(done.log, done.log_offset)
         return done
+
+    def halt(self, key: int) -> None:
+        """Have the call with this key end soon, if it is done here. Its process goes on, if it can be stopped."""
+        if key == self._key and not self._answer.done():
+            self.process.send(Halt(key))
+            self._flush_later()
+            self.deadline_at = min(self.deadline_at, time.monotonic() + HALT_S)
 
     def look(self, now: float) -> None:
         """Give up a call that takes too long."""

@@ -2,18 +2,18 @@
 
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
 import structlog
 
 from piecework.protocol.exchange import HOP_BY_HOP, Headers, Request, Response, pick_sendable
-from worker_agent.executor.frames import Done
+from worker_agent.executor.frames import Done, Serving
 from worker_agent.functions.attendant import LostError
-from worker_agent.functions.attendants import Attendants, BusyError
+from worker_agent.functions.attendants import Attendants, BusyError, HangUp
+from worker_agent.functions.bodies import Bodies, BodyError, Exchange, HeaderMap, Scope
 from worker_agent.functions.figures import Figures
 from worker_agent.functions.function import FunctionError
 
@@ -21,38 +21,14 @@ TOKEN_HEADER = "piecework-replica-token"  # noqa: S105  # a header's name
 HEALTH_HOOK, METRICS_HOOK = "OnHealthCheck", "OnMetrics"
 HEALTH_WAIT_S = 0.5
 """A function that is busy for longer than this is well."""
-DROPPED_BYTES = 8 * 1024 * 1024
-"""So much of a body beyond the cap is read for its caller to hear that it is too large."""
+HUNG_UP = 499
+"""The status of calls whose callers did not wait for the end; nobody gets it."""
 _SAFE = "/:@!$&'()*+,;=~-._"
 _BODILESS = {204, 304}
 _JSON = ("content-type", "application/json")
+_LATER = ("retry-after", "1")
 
 log = structlog.get_logger("function")
-
-
-class Scope(Protocol):
-    """A request without its body, as granian has it (RSGI)."""
-
-    method: str
-    path: str
-    query_string: str
-
-    @property
-    def headers(self) -> "HeaderMap": ...
-
-
-class HeaderMap(Protocol):
-    """The headers of a request; their names are in lower case."""
-
-    def items(self) -> list[tuple[str, str]]: ...
-    def get(self, key: str, default: str = "") -> str: ...
-
-
-class Exchange(Protocol):
-    """The way to a request's body and for its response."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +51,7 @@ class Front:
         self._open_attendants = open_attendants
         self._manners = manners
         self._figures = Figures()
+        self._bodies = Bodies(manners.body_bytes)
         self._own = {"/health": self._tell_health, "/metrics": self._tell_metrics, "/stats": self._tell_stats}
         self.attendants: Attendants
 
@@ -121,58 +98,44 @@ class Front:
     async def _pass_on(self, scope: Scope, exchange: Exchange) -> Response:
         """Have a guest answer a request."""
         try:
-            body = await self._read_body(scope, exchange)
-        except _TooLargeError:
-            return _refuse(413, f"the body has more than {self._manners.body_bytes} bytes, the most for a request")
-        except (RuntimeError, OSError) as error:
-            return _refuse(400, f"the body did not come: {error}")
-        uri = quote(scope.path, safe=_SAFE) + (f"?{scope.query_string}" if scope.query_string else "")
-        return await self._ask(Request(scope.method, uri, _pick_headers(scope.headers), body))
-
-    async def _read_body(self, scope: Scope, exchange: Exchange) -> bytes:
-        """Return the body. Raises _TooLargeError.
-
-        Somewhat more than is allowed is read, and dropped: many callers look for an answer only when all is sent.
-        """
-        limit = self._manners.body_bytes
-        length = scope.headers.get("content-length", "0")
-        if length == "0" and not scope.headers.get("transfer-encoding", ""):
-            return b""
-        announced = int(length) if length.isdecimal() else 0
-        if announced > limit and (announced > limit + DROPPED_BYTES or scope.headers.get("expect", "")):
-            raise _TooLargeError
-        body, size = bytearray(), 0
-        async for piece in exchange:
-            size += len(piece)
-            if size > limit + DROPPED_BYTES:
-                raise _TooLargeError
-            if size <= limit:
-                body += piece
-            else:
-                body.clear()
-        if size > limit:
-            raise _TooLargeError
-        if announced > size:
-            raise ConnectionResetError("it broke off")
-        return bytes(body)
-
-    async def _ask(self, request: Request, mode: str | None = None, wait_s: float | None = None) -> Response:
-        wait_s = self._manners.wait_s if wait_s is None else wait_s
+            body = await self._bodies.read(scope, exchange)
+        except BodyError as error:
+            return _refuse(error.status, str(error), *([_LATER] if error.status == 503 else []))
         try:
-            done = await self.attendants.perform(request, self._manners.port, wait_s, mode)
+            uri = quote(scope.path, safe=_SAFE) + (f"?{scope.query_string}" if scope.query_string else "")
+            request = Request(scope.method, uri, _pick_headers(scope.headers), bytes(body))
+            return await self._ask(request, hang_up=exchange.client_disconnect)
+        finally:
+            self._bodies.let_go(body)
+
+    async def _ask(
+        self,
+        request: Request,
+        mode: str | None = None,
+        wait_s: float | None = None,
+        hang_up: HangUp | None = None,
+        busy: Response | None = None,
+    ) -> Response:
+        """Have a request answered; ``busy`` is the answer when nobody is free in time."""
+        wait_s = self._manners.wait_s if wait_s is None else wait_s
+        task = self.attendants.version.assign(serving=Serving(request, self._manners.port), mode=mode)
+        try:
+            done = await self.attendants.perform(task, wait_s, hang_up)
         except BusyError:
-            return _refuse(503, "all guest processes are busy, and others wait already", ("retry-after", "1"))
+            return busy or _refuse(503, "all guest processes are busy, and others wait already", _LATER)
         except LostError as error:
             log.warning("guest process lost", reason=str(error), method=request.method)
             return _refuse(504 if error.overdue else 500, str(error))
         return _read_response(done)
 
     async def _tell_health(self) -> Response:
+        well = Response(200, (("content-type", "text/plain"),), b"OK")
+        trouble = self.attendants.find_trouble()
+        if trouble:
+            return _refuse(503, trouble)
         if HEALTH_HOOK not in self.attendants.version.exports:
-            return Response(200, (("content-type", "text/plain"),), b"OK")
-        response = await self._ask(Request(), HEALTH_HOOK, HEALTH_WAIT_S)
-        busy = response.status == 503 and bool(response.find_header("retry-after"))
-        return Response(200, (("content-type", "text/plain"),), b"OK") if busy else response
+            return well
+        return await self._ask(Request(), HEALTH_HOOK, HEALTH_WAIT_S, busy=well)
 
     async def _tell_metrics(self) -> Response:
         body = self._figures.write_metrics()
@@ -185,10 +148,6 @@ class Front:
         return Response(200, (_JSON,), self._figures.write_json())
 
 
-class _TooLargeError(Exception):
-    """The body is larger than allowed."""
-
-
 def _pick_headers(headers: HeaderMap) -> Headers:
     """Return what a guest may see, with names as most write them."""
     return tuple(
@@ -197,6 +156,8 @@ def _pick_headers(headers: HeaderMap) -> Headers:
 
 
 def _read_response(done: Done) -> Response:
+    if done.halted:
+        return _refuse(HUNG_UP, "the caller hung up")
     if done.error is not None:
         log.warning("call failed", kind=done.error.kind, reason=done.error.message)
     return done.response or _refuse(500, "the guest gave no response")

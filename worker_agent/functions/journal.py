@@ -5,8 +5,8 @@ import os
 import queue
 import threading
 
-LINES_MAX = 10_000
-"""So many pieces wait at most; what comes then is dropped."""
+WAITING_BYTES = 8 * 1024 * 1024
+"""So much waits at most; what comes then is dropped."""
 CLOSE_S = 1.0
 
 
@@ -15,14 +15,20 @@ class Journal:
 
     def __init__(self, file: int = 1) -> None:
         self._file = file
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
         self._pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     def write(self, text: bytes) -> None:
         """Write a text, ended as a line."""
-        if self._pieces.qsize() < LINES_MAX:
-            self._pieces.put(text if text.endswith(b"\n") else text + b"\n")
+        piece = text if text.endswith(b"\n") else text + b"\n"
+        with self._lock:
+            if self._waiting_bytes + len(piece) > WAITING_BYTES:
+                return
+            self._waiting_bytes += len(piece)
+        self._pieces.put(piece)
 
     def close(self) -> None:
         """Write what waits, within a second. Nothing may be written any more."""
@@ -31,6 +37,8 @@ class Journal:
 
     def _run(self) -> None:
         while piece := self._pieces.get():
+            with self._lock:
+                self._waiting_bytes -= len(piece)
             # Nobody reads any more: there is no other place to say so.
             with contextlib.suppress(OSError):
                 while piece:

@@ -18,7 +18,8 @@ from worker_agent.executor import COMPILED_BYTES
 from worker_agent.executor.process import GuestProcess
 from worker_agent.functions.attendant import GRACE_S
 from worker_agent.functions.attendants import Attendants
-from worker_agent.functions.front import Exchange, Front, Manners, Scope
+from worker_agent.functions.bodies import Exchange, Scope
+from worker_agent.functions.front import Front, Manners
 from worker_agent.functions.function import Function, FunctionError
 from worker_agent.functions.journal import Journal
 from worker_agent.logs import configure_logs
@@ -85,7 +86,8 @@ class _App:
         self._door = door
         self._journal = Journal()
         self._front = Front(self._open, plan.manners)
-        self._reloading: set[asyncio.Task[None]] = set()
+        self._reloading: asyncio.Task[None] | None = None
+        self._changed = False
         self.__rsgi__: Callable[[Scope, Exchange], object] = self._front.answer
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -109,9 +111,15 @@ class _App:
         return attendants
 
     def _reload(self) -> None:
-        task = asyncio.ensure_future(self._front.reload())
-        self._reloading.add(task)
-        task.add_done_callback(self._reloading.discard)
+        self._changed = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.ensure_future(self._follow_changes())
+
+    async def _follow_changes(self) -> None:
+        """Reload as long as somebody asks for it, one time after the other."""
+        while self._changed:
+            self._changed = False
+            await self._front.reload()
 
     def _announce(self) -> None:
         if wait_until_listening(self._door):

@@ -46,7 +46,13 @@ def test_store_on_the_other_side_is_a_store(link):
 
 def test_full_store_is_an_error_for_the_guest(link):
     with pytest.raises(ServiceError, match="memory store is full"):
+        SharedStore(link[0]).set(b"a", b"x" * (STORE_BYTES - 1))
+
+
+def test_what_no_store_can_take_is_not_sent(link):
+    with pytest.raises(ServiceError, match="memory store is full"):
         SharedStore(link[0]).set(b"a", b"x" * STORE_BYTES)
+    assert link[1] == []
 
 
 def test_value_that_is_there_by_default_is_set_once(link):

@@ -2,7 +2,7 @@
 
 import os
 
-from worker_agent.functions.journal import LINES_MAX, Journal
+from worker_agent.functions.journal import WAITING_BYTES, Journal
 
 
 def test_texts_are_ended_as_lines_and_keep_their_order():
@@ -19,9 +19,12 @@ def test_texts_are_ended_as_lines_and_keep_their_order():
 def test_output_that_nobody_reads_holds_nobody_up():
     reader, writer = os.pipe()
     journal = Journal(writer)
-    for _ in range(LINES_MAX + 1000):
-        journal.write(b"x" * 100)
-    assert journal._pieces.qsize() <= LINES_MAX
+    piece = b"x" * 65_536
+    for _ in range(2 * WAITING_BYTES // len(piece)):
+        journal.write(piece)
+    # One more is on its way.
+    assert journal._pieces.qsize() * len(piece) <= WAITING_BYTES
+    assert journal._pieces.qsize() > 1
     os.close(reader)
     journal.close()
     os.close(writer)
