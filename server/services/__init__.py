@@ -105,8 +105,13 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     number = _ServerNumber(database, clock)
     with database.read() as connection:
         floor = servers.largest_id(connection)
-    ids = IdSource(number.number, clock, floor)
+    return _wire(settings, clock, database, IdSource(number.number, clock, floor), number)
 
+
+def _wire(
+    settings: Settings, clock: Clock, database: Database, ids: IdSource, number: "_ServerNumber"
+) -> Services:
+    """Give each service the ones that it calls."""
     waiters, watch = Waiters(settings.waiters_max), JobWatch(settings.waiters_max)
     bell = Bell(database, waiters, watch)
     data = Data(database, DirectoryStore(settings.data / "blobs", settings.blob_max_bytes), ids, clock, settings)

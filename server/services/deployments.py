@@ -8,14 +8,15 @@ from msgspec import UnsetType
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut, LambdaCreate
-from server.errors import FunctionNotFound, InvalidRequest, RevisionExists, RevisionInUse, RevisionNotFound
+from server.errors import InvalidRequest, RevisionExists, RevisionInUse
+from server.services.functions import remove_function, require_function, require_revision
 from server.services.hosting import Hosting
 from server.services.lambdas import Lambdas
 from server.services.routing import Routing
 from server.services.sources import Source, Sources, require_module
 from server.store import blobs, functions, lambdas, replicas
 from server.store.database import Connection, Database
-from server.store.functions import Function, Revision
+from server.store.functions import Revision
 from server.store.records import Lambda, LambdaOptions, Log
 
 T = TypeVar("T")
@@ -154,12 +155,7 @@ class Deployments:
 
     def remove_function(self, function: str) -> None:
         """Remove a function with all of its revisions. Raises FunctionNotFound."""
-
-        def remove(connection: Connection) -> None:
-            if not functions.delete_function(connection, function):
-                raise _no_function(function)
-
-        self._write(remove)
+        self._write(partial(remove_function, name=function))
 
     def read_logs(self, function: str, revision: str) -> list[tuple[int, str, Log]]:
         """Return the logs of a revision's replicas, each with the replica and the name of its worker.
@@ -177,43 +173,20 @@ class Deployments:
         self._routing.note_change()
 
 
-def require_function(connection: Connection, name: str) -> Function:
-    """Return a function. Raises FunctionNotFound."""
-    found = functions.find_function(connection, name)
-    if found is None:
-        raise _no_function(name)
-    return found
-
-
-def require_revision(connection: Connection, function: str, name: str) -> Revision:
-    """Return a revision. Raises FunctionNotFound or RevisionNotFound."""
-    require_function(connection, function)
-    found = functions.find_revision(connection, function, name)
-    if found is None:
-        known = ", ".join(each.name for each in functions.list_revisions(connection, function))
-        raise RevisionNotFound(f"the function {function} has no revision {name}; it has {known or 'none'}")
-    return found
-
-
-def _no_function(name: str) -> FunctionNotFound:
-    return FunctionNotFound(f"there is no function {name}")
-
-
 def _remove(connection: Connection, function: str, revision: str, *, force: bool) -> None:
     known = require_function(connection, function)
     require_revision(connection, function, revision)
     if len(functions.list_revisions(connection, function)) == 1:
         functions.delete_function(connection, function)
         return
-    split = {name: weight for name, weight in (known.split or {}).items() if name != revision}
-    default = known.default_revision if known.default_revision != revision else None
-    if (default, split) != (known.default_revision, known.split or {}):
+    default = known.default_without(revision)
+    if default != (known.default_revision, known.split):
         if not force:
             raise RevisionInUse(
                 f"{function}/{revision} gets the calls that name no revision: give them to another one first,"
                 " or force it"
             )
-        functions.set_default(connection, function, default, split or None)
+        functions.set_default(connection, function, *default)
     functions.delete_revision(connection, function, revision)
 
 

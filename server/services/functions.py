@@ -67,6 +67,35 @@ class Functions:
             self._routing.note_change()
 
 
+def require_function(connection: Connection, name: str) -> Function:
+    """Return a function. Raises FunctionNotFound."""
+    found = functions.find_function(connection, name)
+    if found is None:
+        raise _no_function(name)
+    return found
+
+
+def require_revision(connection: Connection, function: str, name: str) -> Revision:
+    """Return a revision. Raises FunctionNotFound or RevisionNotFound."""
+    known = require_function(connection, function)
+    found = functions.find_revision(connection, function, name)
+    if found is None:
+        names = ", ".join(each.name for each in functions.list_revisions(connection, function))
+        hint = f", and {DEFAULT} stands for another one" if name == DEFAULT and known.has_alias else ""
+        raise RevisionNotFound(f"the function {function} has no revision {name}; it has {names or 'none'}{hint}")
+    return found
+
+
+def remove_function(connection: Connection, name: str) -> None:
+    """Remove a function and all that belongs to it. Raises FunctionNotFound."""
+    if not functions.delete_function(connection, name):
+        raise _no_function(name)
+
+
+def _no_function(name: str) -> FunctionNotFound:
+    return FunctionNotFound(f"there is no function {name}")
+
+
 def load_routes(database: Database, routes: RouteFile, now: int) -> None:
     """Have the routes of the configuration file be those: URLs that came from an earlier one are dropped.
 
@@ -115,13 +144,12 @@ def _register(function: str, route: tuple[str, str], connection: Connection, now
 
 
 def _remove(function: str, connection: Connection, _now: int) -> None:
-    if not functions.delete_function(connection, function):
-        raise FunctionNotFound(f"there is no function {function}")
+    remove_function(connection, function)
 
 
 def _add_revision(function: str, route: tuple[str, str], connection: Connection, now: int) -> None:
-    known, (revision, url) = _require(connection, function), route
-    if revision == DEFAULT and _is_alias(known):
+    known, (revision, url) = require_function(connection, function), route
+    if revision == DEFAULT and known.has_alias:
         raise RevisionExists(f"the function {function} has a {DEFAULT} already, which stands for another revision")
     if not functions.add_revision(connection, Revision(function, revision, None, None, 0, now)):
         raise RevisionExists(f"the function {function} has a revision {revision} already")
@@ -129,41 +157,21 @@ def _add_revision(function: str, route: tuple[str, str], connection: Connection,
 
 
 def _remove_revision(function: str, revision: str, connection: Connection, _now: int) -> None:
-    known = _require(connection, function)
-    if revision == DEFAULT and _is_alias(known):
+    known = require_function(connection, function)
+    if revision == DEFAULT and known.has_alias:
         functions.set_default(connection, function, None, None)
         return
-    if not functions.delete_revision(connection, function, revision):
-        raise RevisionNotFound(f"the function {function} has no revision {revision}")
-    alias = None if known.default_revision == revision else known.default_revision
-    split = {name: weight for name, weight in (known.split or {}).items() if name != revision}
-    functions.set_default(connection, function, alias, split or None)
+    require_revision(connection, function, revision)
+    functions.set_default(connection, function, *known.default_without(revision))
+    functions.delete_revision(connection, function, revision)
 
 
 def _add_url(function: str, route: tuple[str, str], connection: Connection, now: int) -> None:
-    _require_revision(connection, function, route[0])
+    require_revision(connection, function, route[0])
     functions.add_url(connection, Url(function, *route, REQUEST, now))
 
 
 def _remove_url(function: str, revision: str, url: str, connection: Connection, _now: int) -> None:
-    _require_revision(connection, function, revision)
+    require_revision(connection, function, revision)
     if not functions.delete_url(connection, function, revision, url):
         raise UrlNotFound(f"the revision {revision} of {function} has no URL {url[:200]!r} that somebody added")
-
-
-def _require(connection: Connection, function: str) -> Function:
-    found = functions.find_function(connection, function)
-    if found is None:
-        raise FunctionNotFound(f"there is no function {function}")
-    return found
-
-
-def _require_revision(connection: Connection, function: str, revision: str) -> None:
-    known = _require(connection, function)
-    if functions.find_revision(connection, function, revision) is None:
-        hint = f": its {revision} stands for another one" if revision == DEFAULT and _is_alias(known) else ""
-        raise RevisionNotFound(f"the function {function} has no revision {revision}{hint}")
-
-
-def _is_alias(function: Function) -> bool:
-    return function.default_revision is not None or function.split is not None

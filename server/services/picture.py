@@ -9,7 +9,7 @@ from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import Traffic
 from server.services.allocation import Host
 from server.services.calls import Calls
-from server.services.deployments import require_function
+from server.services.functions import require_function
 from server.services.lambdas import Lambdas
 from server.services.routing import DEFAULT, HOST_SILENT_MS
 from server.store import functions, replicas

@@ -23,6 +23,16 @@ class Function(NamedTuple):
     """Weights by revision, among which calls of ``default`` are divided."""
     created_at: int
 
+    @property
+    def has_alias(self) -> bool:
+        """Whether ``default`` stands for other revisions."""
+        return self.default_revision is not None or self.split is not None
+
+    def default_without(self, revision: str) -> tuple[str | None, dict[str, int] | None]:
+        """Return what ``default`` stands for, and the split, when a revision is gone."""
+        split = {name: weight for name, weight in (self.split or {}).items() if name != revision}
+        return None if self.default_revision == revision else self.default_revision, split or None
+
 
 class Revision(NamedTuple):
     """One version of a function."""

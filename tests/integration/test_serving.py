@@ -281,7 +281,12 @@ def test_killed_server_leaves_nothing_behind(tmp_path):
     until(lambda: len(served.find_guests()) == 2)
     guests = served.find_guests()
     served.kill()
-    until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in guests))
+
+    def left() -> list[int]:
+        return [pid for pid in guests if Path(f"/proc/{pid}/exe").exists()]
+
+    until(lambda: not left())
+    assert left() == []
 
 
 def test_token_keeps_others_out_and_guests_do_not_see_it(tmp_path):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from worker_agent.settings import MIB, VARIABLES, Settings, SettingsError
@@ -8,69 +10,50 @@ def test_environment_gives_only_what_is_set():
     assert Settings.from_env({"PIECEWORK_WORKER_SLOTS": "3", "PIECEWORK_URL": "", "HOME": "/x"}) == {"slots": 3}
 
 
+READ = {
+    "PIECEWORK_URL": ("https://queue.test", "server", "https://queue.test"),
+    "PIECEWORK_TOKEN": ("secret", "token", "secret"),
+    "PIECEWORK_WORKER_STATE": ("/var/lib/agent", "state_path", Path("/var/lib/agent")),
+    "PIECEWORK_WORKER_SLOTS": ("3", "slots", 3),
+    "PIECEWORK_WORKER_RUNTIMES": ("wasi, default", "runtimes", ("wasi", "default")),
+    "PIECEWORK_WORKER_INTERPRETERS": ("/srv/interpreters", "interpreters_path", Path("/srv/interpreters")),
+    "PIECEWORK_WORKER_TAGS": ("gpu,,big", "tags", ("gpu", "big")),
+    "PIECEWORK_WORKER_NAME": ("node-7", "name", "node-7"),
+    "PIECEWORK_WORKER_CACHE_MB": ("10", "cache_bytes", 10 * MIB),
+    "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": ("1.5", "drain_timeout_s", 1.5),
+    "PIECEWORK_WORKER_PREFETCH": ("0", "prefetch", 0),
+    "PIECEWORK_WORKER_LOG_FORMAT": ("json", "log_format", "json"),
+    "PIECEWORK_WORKER_LOG_LEVEL": ("debug", "log_level", "debug"),
+    "PIECEWORK_WORKER_WAIT": ("no", "wait", False),
+    "PIECEWORK_WORKER_STALL_EXIT_S": ("600", "stall_exit_s", 600),
+    "PIECEWORK_WORKER_ALLOW_HTTP": ("a.test, b.test:81", "allow_http", ("a.test", "b.test:81")),
+    "PIECEWORK_WORKER_ALLOW_REDIS": ("redis.test/3", "allow_redis", "redis.test/3"),
+    "REDIS_PWD": ("secret1", "redis_password", "secret1"),
+    "PIECEWORK_WORKER_ALLOW_COUCHBASE": ("https://couch.test", "allow_couchbase", "https://couch.test"),
+    "COUCHBASE_USER": ("guest", "couchbase_user", "guest"),
+    "COUCHBASE_PWD": ("secret2", "couchbase_password", "secret2"),
+    "PIECEWORK_WORKER_ALLOW_FILES": ("/var/lib/agent-files", "allow_files", "/var/lib/agent-files"),
+    "PIECEWORK_WORKER_ALLOW_DIR": ("/srv/data=/data,/out:rw", "allow_dir", ("/srv/data=/data", "/out:rw")),
+    "PIECEWORK_WORKER_ALLOW_ENV": ("LANG,REGION", "allow_env", ("LANG", "REGION")),
+    "PIECEWORK_WORKER_FUNCTIONS": ("4", "functions", 4),
+    "PIECEWORK_WORKER_FUNCTIONS_HOST": ("10.0.0.5", "functions_host", "10.0.0.5"),
+    "PIECEWORK_WORKER_FUNCTIONS_PORT": ("9999", "functions_port", 9999),
+    "PIECEWORK_WORKER_FUNCTIONS_FIRST_PORT": ("20000", "functions_first_port", 20_000),
+    "PIECEWORK_WORKER_FUNCTIONS_TOKEN": ("secret3", "functions_token", "secret3"),
+    "PIECEWORK_WORKER_FUNCTIONS_OPEN": ("yes", "functions_open", True),
+    "PIECEWORK_WORKER_FUNCTIONS_START_TIMEOUT_S": ("5", "functions_start_timeout_s", 5.0),
+    "PIECEWORK_WORKER_REVERSE_PROXY": ("http://proxy.test:8888", "reverse_proxy", "http://proxy.test:8888"),
+    "PIECEWORK_WORKER_REVERSE_PROXY_TOKEN": ("secret4", "reverse_proxy_token", "secret4"),
+    "PIECEWORK_WORKER_REGISTRY": ("http://registry.test/x", "registry", "http://registry.test/x"),
+}
+"""Of each variable: its text, the setting that it is, and its value."""
+
+
 def test_every_variable_is_read():
-    environ = {
-        "PIECEWORK_URL": "https://queue.test",
-        "PIECEWORK_TOKEN": "secret",
-        "PIECEWORK_WORKER_STATE": "/var/lib/agent",
-        "PIECEWORK_WORKER_SLOTS": "3",
-        "PIECEWORK_WORKER_RUNTIMES": "wasi, default",
-        "PIECEWORK_WORKER_INTERPRETERS": "/srv/interpreters",
-        "PIECEWORK_WORKER_TAGS": "gpu,,big",
-        "PIECEWORK_WORKER_NAME": "node-7",
-        "PIECEWORK_WORKER_CACHE_MB": "10",
-        "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": "1.5",
-        "PIECEWORK_WORKER_PREFETCH": "0",
-        "PIECEWORK_WORKER_LOG_FORMAT": "json",
-        "PIECEWORK_WORKER_LOG_LEVEL": "debug",
-        "PIECEWORK_WORKER_WAIT": "no",
-        "PIECEWORK_WORKER_STALL_EXIT_S": "600",
-        "PIECEWORK_WORKER_ALLOW_HTTP": "a.test, b.test:81",
-        "PIECEWORK_WORKER_ALLOW_REDIS": "redis.test/3",
-        "REDIS_PWD": "secret1",
-        "PIECEWORK_WORKER_ALLOW_COUCHBASE": "https://couch.test",
-        "COUCHBASE_USER": "guest",
-        "COUCHBASE_PWD": "secret2",
-        "PIECEWORK_WORKER_ALLOW_FILES": "/var/lib/agent-files",
-        "PIECEWORK_WORKER_ALLOW_DIR": "/srv/data=/data,/srv/out:rw",
-        "PIECEWORK_WORKER_ALLOW_ENV": "LANG,REGION",
-        "PIECEWORK_WORKER_FUNCTIONS": "4",
-        "PIECEWORK_WORKER_FUNCTIONS_HOST": "10.0.0.5",
-        "PIECEWORK_WORKER_FUNCTIONS_PORT": "9999",
-        "PIECEWORK_WORKER_FUNCTIONS_FIRST_PORT": "20000",
-        "PIECEWORK_WORKER_FUNCTIONS_TOKEN": "secret3",
-        "PIECEWORK_WORKER_FUNCTIONS_OPEN": "yes",
-        "PIECEWORK_WORKER_FUNCTIONS_START_TIMEOUT_S": "5",
-        "PIECEWORK_WORKER_REVERSE_PROXY": "http://proxy.test:8888",
-        "PIECEWORK_WORKER_REVERSE_PROXY_TOKEN": "secret4",
-        "PIECEWORK_WORKER_REGISTRY": "http://registry.test/registry",
-    }
-    assert set(environ) == set(VARIABLES)
-    settings = Settings(**Settings.from_env(environ))
-    assert settings.server == "https://queue.test"
-    assert settings.token == "secret"
-    assert settings.state_path.as_posix() == "/var/lib/agent"
-    assert settings.runtimes == ("wasi", "default")
-    assert settings.interpreters_path.as_posix() == "/srv/interpreters"
-    assert settings.tags == ("gpu", "big")
-    assert settings.cache_bytes == 10 * MIB
-    assert (settings.slots, settings.prefetch, settings.drain_timeout_s) == (3, 0, 1.5)
-    assert (settings.log_format, settings.log_level, settings.wait) == ("json", "debug", False)
-    assert settings.allow_http == ("a.test", "b.test:81")
-    assert (settings.allow_redis, settings.redis_password) == ("redis.test/3", "secret1")
-    assert settings.allow_couchbase == "https://couch.test"
-    assert (settings.couchbase_user, settings.couchbase_password) == ("guest", "secret2")
-    assert settings.allow_files == "/var/lib/agent-files"
-    assert settings.allow_dir == ("/srv/data=/data", "/srv/out:rw")
-    assert settings.allow_env == ("LANG", "REGION")
-    assert (settings.functions, settings.functions_host) == (4, "10.0.0.5")
-    assert (settings.functions_port, settings.functions_first_port) == (9999, 20_000)
-    assert (settings.functions_token, settings.reverse_proxy_token) == ("secret3", "secret4")
-    assert (settings.functions_open, settings.functions_start_timeout_s) == (True, 5.0)
-    assert settings.reverse_proxy == "http://proxy.test:8888"
-    assert settings.registry == "http://registry.test/registry"
+    assert set(READ) == set(VARIABLES)
+    settings = Settings(**Settings.from_env({variable: text for variable, (text, _, _) in READ.items()}))
+    assert [getattr(settings, name) for _, name, _ in READ.values()] == [value for _, _, value in READ.values()]
     assert "secret" not in repr(settings)
-    assert (settings.name, settings.stall_exit_s) == ("node-7", 600)
 
 
 def test_all_variables_that_cannot_be_read_are_named_at_once():

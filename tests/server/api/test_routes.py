@@ -25,4 +25,4 @@ def test_what_is_no_address_or_format_is_refused(house: House, query: str):
 def test_only_operators_get_it_for_it_has_tokens_of_replicas(house: House):
     secret = create_token(house.services.database, "t", "submit", house.clock())
     house.clock.forward(2)
-    house.call("GET", "/routes/caddy", headers={"Authorization": f"Bearer {secret}"}, status=403)
+    assert house.fetch("/routes/caddy", headers={"Authorization": f"Bearer {secret}"}).status_code == 403
