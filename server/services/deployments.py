@@ -168,9 +168,11 @@ class Deployments:
 
     def _write(self, work: Callable[[Connection], None]) -> None:
         """Store a change, and have it count for the next call and the next report."""
-        self._database.write(work)
-        self._hosting.look_around()
-        self._routing.note_change()
+        try:
+            self._database.write(work)
+            self._hosting.look_around()
+        finally:
+            self._routing.note_change()
 
 
 def _remove(connection: Connection, function: str, revision: str, *, force: bool) -> None:

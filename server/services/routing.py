@@ -9,13 +9,13 @@ from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import structlog
 
 from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
 from server.store import functions
-from server.store.database import Database
+from server.store.database import Connection, Database
 from server.store.functions import Function, Replica, Revision, Url
 
 log = structlog.get_logger("server")
@@ -79,13 +79,20 @@ class FunctionRoutes:
 Table = Mapping[str, FunctionRoutes]
 
 
-class _Rows(NamedTuple):
-    """What the table is made of."""
+class _Routes(NamedTuple):
+    """What changes only where a server notes it."""
 
     functions: Sequence[Function]
     revisions: Sequence[Revision]
     urls: Sequence[Url]
-    replicas: Sequence[Replica]
+
+    @classmethod
+    def read(cls, connection: Connection) -> Self:
+        return cls(
+            functions.list_functions(connection),
+            functions.list_revisions(connection),
+            functions.list_urls(connection),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,12 @@ class _Known:
     """The routes as they were at a time."""
 
     at: int
-    rows: _Rows
+    routes: _Routes
+    replicas: Sequence[Replica]
+    """Which of them run, and on hosts that live, changes also by itself."""
     table: Table
+    is_old: bool = False
+    """A change was noted that is not in it."""
 
 
 class Routing:
@@ -130,8 +141,8 @@ class Routing:
             return known.table  # while somebody reads, others go on with what was known
         try:
             if self._known is None or self._changed or not self._is_fresh(self._known):
-                self._changed = False
-                self._known = self._renew(self._known)
+                changed, self._changed = self._changed, False
+                self._known = self._renew(self._known, changed=changed)
             return self._known.table
         finally:
             self._lock.release()
@@ -139,17 +150,17 @@ class Routing:
     def _is_fresh(self, known: _Known) -> bool:
         return 0 <= self._clock() - known.at < REFRESH_MS
 
-    def _renew(self, before: "_Known | None") -> _Known:
+    def _renew(self, before: "_Known | None", *, changed: bool) -> _Known:
         try:
-            return self._read(before)
+            return self._read(before, changed=changed)
         except DatabaseAway:
             if before is None:
                 raise
             log.warning("the routes of functions cannot be read; those known before go on")
-            return replace(before, at=self._clock())
+            return replace(before, at=self._clock(), is_old=before.is_old or changed)
 
     def note_change(self) -> None:
-        """Have the routes read anew before the next call: something was changed by this server."""
+        """Have the routes read anew before the next call: this server changed something, or may have."""
         self._changed = True
 
     def get_function(self, name: str) -> FunctionRoutes:
@@ -192,18 +203,17 @@ class Routing:
         spread = self._spreads.get(function)
         return spread or self._spreads.setdefault(function, _Spread(self._random()))
 
-    def _read(self, before: "_Known | None") -> _Known:
+    def _read(self, before: "_Known | None", *, changed: bool) -> _Known:
         now = self._clock()
         with self._database.read() as connection:
-            rows = _Rows(
-                functions.list_functions(connection),
-                functions.list_revisions(connection),
-                functions.list_urls(connection),
-                functions.list_running_replicas(connection, now - HOST_SILENT_MS),
-            )
-        if before is not None and before.rows == rows:
-            return _Known(now, before.rows, before.table)
-        return _Known(now, rows, _build_table(rows))
+            replicas = functions.list_running_replicas(connection, now - HOST_SILENT_MS)
+            if before is None or before.is_old or changed or self._database.is_shared:
+                routes = _Routes.read(connection)
+            else:
+                routes = before.routes
+        if before is not None and (before.routes, before.replicas) == (routes, replicas):
+            return _Known(now, before.routes, before.replicas, before.table)
+        return _Known(now, routes, replicas, _build_table(routes, replicas))
 
 
 class _Spread:
@@ -221,17 +231,17 @@ class _Spread:
         return min(bisect(sums, place * sums[-1]), len(sums) - 1)
 
 
-def _build_table(rows: _Rows) -> Table:
+def _build_table(routes: _Routes, replicas: Sequence[Replica]) -> Table:
     targets: defaultdict[tuple[str, str], list[Target]] = defaultdict(list)
-    for replica in rows.replicas:
+    for replica in replicas:
         targets[replica.function, replica.revision].append(Target(replica.url, replica.token))
-    for url in rows.urls:
+    for url in routes.urls:
         targets[url.function, url.revision].append(Target(url.url))
     revisions: defaultdict[str, dict[str, RevisionRoutes]] = defaultdict(dict)
-    for each in rows.revisions:
+    for each in routes.revisions:
         found = tuple(targets[each.function, each.name])
         revisions[each.function][each.name] = RevisionRoutes(each.function, each.name, each.lambda_id, found)
     return {
         each.name: FunctionRoutes(each.name, each.default_revision, each.split, revisions[each.name])
-        for each in rows.functions
+        for each in routes.functions
     }
