@@ -88,6 +88,8 @@ class Workbench:
         call = Call(stream, output, log, turn.stop, task.bounds, task.args, task.env, task.seed, task.mode)
         if task.grants is not None:
             self._give_access(call, task, task.grants)
+        elif self._rules.grants_all:
+            call.access = Access(node=self._rules)  # nothing is granted; it is for what a denied guest is told
         with stream, self._pulse.watching(turn, log):
             return self._use(program, call, task.serving)
 

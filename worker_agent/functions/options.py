@@ -86,7 +86,8 @@ class Place:
             rules = settings.make_rules(os.environ)
         except SettingsError as error:
             raise click.UsageError("\n  ".join(["these options cannot be used:", *error.args])) from error
-        self.rules = rules if supervised else _take_literally(rules)
+        rules = rules if supervised else _take_literally(rules)
+        self.rules = replace(rules, grants_all=options.get("grants") is None)
         state = settings.state or platformdirs.user_state_path("piecework") / "functions"
         self.compiled = state / "compiled"
         self.interpreters = settings.interpreters_path

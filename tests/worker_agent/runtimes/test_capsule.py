@@ -157,14 +157,14 @@ def test_files_are_written_and_read_where_both_agree(call, generation, tmp_path)
     assert call(generation, "read a.txt", **access).output == b"some text"
     reading = {**access, "grants": Grants(files="read")}
     assert call(generation, "read ./a.txt", **reading).output == b"some text"
-    assert "no grant to write" in call(generation, "write b x", **reading).error.message
+    assert "no grant for writing" in call(generation, "write b x", **reading).error.message
 
 
 @pytest.mark.parametrize("generation", ALL)
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("read secret", "no grant to read files"),
+        ("read secret", "no grant for reading files"),
         ("redis-get k", "no grant for Redis"),
         ("redis-keys *", "no grant for Redis"),
     ],

@@ -16,7 +16,14 @@ from piecework.protocol.exchange import Request
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes import services as house
 from worker_agent.runtimes.services import DeniedError, ServiceError, Services, files, line, outbound
-from worker_agent.runtimes.services.access import Access, CouchbaseServer, NodeRules, RedisServer, is_public
+from worker_agent.runtimes.services.access import (
+    Access,
+    CouchbaseServer,
+    NodeRules,
+    RedisServer,
+    SharedDir,
+    is_public,
+)
 from worker_agent.runtimes.services.store import MemoryStore
 from worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
 
@@ -127,6 +134,25 @@ def test_lists_of_hosts(entry, host, port, allowed):
         else:
             with pytest.raises(DeniedError):
                 access.check_http(host, port)
+
+
+def test_who_is_operator_and_author_at_once_hears_of_no_grants():
+    share = SharedDir("/srv", "/maps")
+    access = Access(
+        Grants(http=["a.test"], dirs=["/maps"]), NodeRules(("a.test",), dirs=(share,), grants_all=True)
+    )
+    for use, advice in (
+        (lambda: access.check_http("b.test", 81), "allows HTTP to b.test:81; --allow-http b.test:81 would"),
+        (lambda: access.check_address("a.test", "10.0.0.1"), "nothing allows that; --allow-http 10.0.0.1 would"),
+        (access.get_redis, "nothing allows Redis; --allow-redis HOST would"),
+        (access.get_couchbase, "nothing allows Couchbase; --allow-couchbase HOST would"),
+        (lambda: access.find_folder(b"note"), "nothing allows reading files; --allow-files DIR would"),
+        (lambda: access.find_folder(b"/maps/a", write=True), "--allow-dir DIR=/maps:rw would allow it"),
+    ):
+        with pytest.raises(DeniedError) as denied:
+            use()
+        assert str(denied.value).endswith(advice)
+        assert "grant" not in str(denied.value)
 
 
 def test_name_that_leads_to_this_machine_is_denied(monkeypatch):

@@ -132,8 +132,7 @@ def _get_env(turn: Turn, name: bytes) -> bytes:
     value = (turn.call.env or {}).get(wanted)
     if not value:
         if wanted not in {*(turn.call.env or {}), *turn.call.access.grants.env}:
-            advice = f"the lambda has no variable {wanted}; --grant-env {wanted} gives it the node's"
-            turn.call.log.write(f"hostGetEnv denied: {advice}\n".encode())
+            turn.call.log.write(f"hostGetEnv denied: {turn.call.access.explain_no_variable(wanted)}\n".encode())
         raise ServiceError(f"{wanted} is empty")
     return value.encode()
 

@@ -55,6 +55,8 @@ class Folder:
     path: str
     guest_path: str
     write: bool
+    advice: str
+    """What would let a guest write here."""
     private: bool = False
     """It belongs to the lambda alone."""
 
@@ -75,6 +77,14 @@ class NodeRules:
     dirs: tuple[SharedDir, ...] = ()
     env: dict[str, str] = field(default_factory=dict, repr=False)
     """Variables of the node that lambdas may ask for."""
+    grants_all: bool = False
+    """The operator is the author, too: what is allowed is granted, and nothing else has to be said."""
+
+    def explain_denial(self, what: str, option: str) -> str:
+        """Say which option of the operator would allow something."""
+        if self.grants_all:
+            return f"nothing allows {what}; --allow-{option} would"
+        return f"the operator of this node does not allow {what}; worker-agent run --allow-{option} would"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +110,12 @@ class Access:
             return []
         shared = {each.guest_path: each for each in self.node.dirs}
         folders = [
-            Folder(shared[where].path, where, write and shared[where].write)
+            Folder(shared[where].path, where, write and shared[where].write, self._advise_writing(where))
             for where, write in map(parse_dir_grant, self.grants.dirs)
             if where in shared
         ]
         if self.grants.files is not None and self.folder is not None:
-            folders.append(Folder(self.folder, "/", self.grants.files == "write", private=True))
+            folders.append(self._get_private(write=self.grants.files == "write"))
         return folders
 
     def find_missing(self) -> list[str]:
@@ -135,27 +145,26 @@ class Access:
     def check_http(self, host: str, port: int) -> None:
         """Raise DeniedError unless a request may go there. The host's address is another matter."""
         self._check_seal()
+        option = f"http {_bracket(host)}:{port}"
         if not _lists(self.grants.http, host, port):
-            raise DeniedError(_ungranted(f"HTTP to {host}:{port}", f"http {_bracket(host)}:{port}"))
+            raise DeniedError(self._explain_ungranted(f"HTTP to {host}:{port}", option, option))
         if not _lists(self.node.http, host, port):
-            raise DeniedError(_forbidden(f"HTTP to {host}:{port}", f"http {_bracket(host)}:{port}"))
+            raise DeniedError(self.node.explain_denial(f"HTTP to {host}:{port}", option))
 
     def check_address(self, host: str, address: str) -> None:
         """Raise DeniedError for an address that is not public, unless the operator lists it."""
         where = ipaddress.ip_address(address)
         if not is_public(where) and not any(where in network for network in _networks(self.node.http)):
-            raise DeniedError(
-                f"{host} is at {address}, which is not public; the operator of this node does not list it: "
-                f"worker-agent run --allow-http {address} would"
-            )
+            reason = self.node.explain_denial("that", f"http {address}")
+            raise DeniedError(f"{host} is at {address}, which is not public; {reason}")
 
     def get_redis(self) -> RedisServer:
         """Return the Redis to use. Raises DeniedError."""
         self._check_seal()
         if not self.grants.redis:
-            raise DeniedError(_ungranted("Redis", "redis"))
+            raise DeniedError(self._explain_ungranted("Redis", "redis", "redis HOST"))
         if self.node.redis is None:
-            raise DeniedError(_forbidden("Redis", "redis HOST"))
+            raise DeniedError(self.node.explain_denial("Redis", "redis HOST"))
         return self.node.redis
 
     def get_couchbase(self) -> CouchbaseServer:
@@ -163,10 +172,10 @@ class Access:
         self._check_seal()
         server = self.node.couchbase
         if server is None:
-            raise DeniedError(_forbidden("Couchbase", "couchbase HOST"))
+            raise DeniedError(self.node.explain_denial("Couchbase", "couchbase HOST"))
         if not _lists(self.grants.http, server.host, server.port):
             where = f"{_bracket(server.host)}:{server.port}"
-            raise DeniedError(_ungranted(f"HTTP to {where}", f"http {where}"))
+            raise DeniedError(self._explain_ungranted(f"HTTP to {where}", f"http {where}", f"http {where}"))
         return server
 
     def find_folder(self, path: bytes, *, write: bool = False) -> tuple[Folder, bytes]:
@@ -179,17 +188,36 @@ class Access:
             start = folder.guest_path.encode() + b"/"
             if not folder.private and path.startswith(start):
                 if write and not folder.write:
-                    raise DeniedError(f"{folder.guest_path} can only be read: {explain_read_only(folder)}")
+                    raise DeniedError(f"{folder.guest_path} can only be read: {folder.advice}")
                 return folder, path.removeprefix(start).lstrip(b"/")
         return self._get_private(write=write), path
 
     def _get_private(self, *, write: bool) -> Folder:
         if self.grants.files is None or (write and self.grants.files != "write"):
-            kind = "write" if write else "read"
-            raise DeniedError(f"the lambda has no grant to {kind} files; --grant-files {kind} gives it one")
+            kind, what = ("write", "writing files") if write else ("read", "reading files")
+            raise DeniedError(self._explain_ungranted(what, f"files {kind}", "files DIR"))
         if self.folder is None:
-            raise DeniedError(_forbidden("files", "files DIR"))
-        return Folder(self.folder, "/", write, private=True)
+            raise DeniedError(self.node.explain_denial("files", "files DIR"))
+        return Folder(self.folder, "/", write, "--grant-files write would allow it", private=True)
+
+    def explain_no_variable(self, name: str) -> str:
+        """Say what would give a guest a variable that it does not have."""
+        if self.node.grants_all:
+            return f"there is no variable {name}; --env {name}=VALUE or --allow-env {name} would give one"
+        return f"the lambda has no variable {name}; --grant-env {name} gives it the node's"
+
+    def _advise_writing(self, where: str) -> str:
+        if self.node.grants_all:
+            return f"--allow-dir DIR={where}:rw would allow it"
+        return (
+            "its grant and the operator of this node must both allow writing, with "
+            f"--grant-dir {where}:rw and worker-agent run --allow-dir DIR={where}:rw"
+        )
+
+    def _explain_ungranted(self, what: str, grant: str, allowance: str) -> str:
+        if self.node.grants_all:
+            return self.node.explain_denial(what, allowance)
+        return f"the lambda has no grant for {what}; --grant-{grant} gives it one"
 
     def _check_seal(self) -> None:
         if self.sealed:
@@ -200,23 +228,6 @@ def parse_dir_grant(text: str) -> tuple[str, bool]:
     """Return what ``/data`` or ``/data:rw`` says: the path where guests find it, and whether they may write."""
     path, colon, mode = text.rpartition(":")
     return (path, mode == "rw") if colon and mode in {"ro", "rw"} else (text, False)
-
-
-def explain_read_only(folder: Folder) -> str:
-    """Say what would let a guest write to a shared directory."""
-    where = folder.guest_path
-    return (
-        "its grant and the operator of this node must both allow writing, with "
-        f"--grant-dir {where}:rw and worker-agent run --allow-dir DIR={where}:rw"
-    )
-
-
-def _ungranted(what: str, option: str) -> str:
-    return f"the lambda has no grant for {what}; --grant-{option} gives it one"
-
-
-def _forbidden(what: str, option: str) -> str:
-    return f"the operator of this node does not allow {what}; worker-agent run --allow-{option} would"
 
 
 def is_public(address: _Address) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from worker_agent.runtimes.services.access import Access, Folder, explain_read_only
+from worker_agent.runtimes.services.access import Access, Folder
 from worker_agent.runtimes.services.files import FOLDER_BYTES, FOLDER_FILES
 from worker_agent.runtimes.streams import Bytes
 from worker_agent.runtimes.wasi.errno import Errno, WasiError, translate
@@ -37,7 +37,7 @@ class Share:
         self.guest_path = folder.guest_path
         self._write = folder.write
         self._log = log
-        self._advice = "--grant-files write would allow it" if folder.private else explain_read_only(folder)
+        self._advice = folder.advice
         size, count = _measure(folder.path) if folder.private else (0, 0)
         self._bytes_left = FOLDER_BYTES - size
         self._files_left = FOLDER_FILES - count
