@@ -13,7 +13,11 @@ from piecework.protocol.messages import CapsuleReply, ErrorReply
 T = TypeVar("T")
 
 EXCERPT_CHARS = 200
-"""How much of a foreign error page goes into a message."""
+"""How much of a foreign answer goes into a message."""
+PAGE_NOT_FOUND = "PAGE_NOT_FOUND"
+"""What a registry or proxy alone says of paths that it does not have."""
+GATEWAY_FAILURES = range(502, 505)
+"""What a proxy in front of a server may answer for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,19 @@ def read_refusal(reply: Reply) -> ApiError | BadReply:
     for read in (_read_error, _read_capsule_error):
         with suppress(bodies.BodyError, bodies.MessageError):
             return api_error(reply.status, *read(reply), retry_after_s)
-    excerpt = " ".join(reply.content.decode(errors="replace").split())[:EXCERPT_CHARS]
-    message = f"HTTP {reply.status} {reply.reason}".strip()
-    message = f"{message}: {excerpt}" if excerpt else message
-    return api_error(reply.status, Code.ERROR, message, retry_after_s)
+    return api_error(reply.status, Code.ERROR, _describe_foreign(reply), retry_after_s)
+
+
+def _describe_foreign(reply: Reply) -> str:
+    """Put an answer that no Piecework server gives into words: of a web page only that it is one."""
+    message = f"{reply.url} answered HTTP {reply.status} {reply.reason}".rstrip()
+    if "html" in reply.headers.get("content-type", ""):
+        message += " with a web page"
+    elif excerpt := " ".join(reply.content.decode(errors="replace").split())[:EXCERPT_CHARS]:
+        message += f": {excerpt}"
+    if reply.status in GATEWAY_FAILURES:
+        return message
+    return f"{message}; is this the URL of a Piecework server?"
 
 
 def _read_error(reply: Reply) -> tuple[int, str]:
@@ -67,6 +80,8 @@ def _read_error(reply: Reply) -> tuple[int, str]:
 def _read_capsule_error(reply: Reply) -> tuple[int, str]:
     """Return code and message of a refusal on a path of Capsule's; its code is a name."""
     refusal = bodies.decode(reply.content, CapsuleReply, reply.headers.get("content-type"))
+    if refusal.code == PAGE_NOT_FOUND:
+        return Code.ERROR, f"{reply.url} is not there; is this the URL of a registry or proxy alone?"
     return Code.__members__.get(refusal.code, Code.ERROR), refusal.message
 
 
