@@ -1,6 +1,5 @@
 """`piecework lambda`: code with its runtime and defaults."""
 
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import Any
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.data import put_file
+from piecework.cli.code import put_code, read_code
 from piecework.cli.display import to_document
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes
-from piecework.cli.options import FILE_OR_ID, ID, MIB, MODULE, STDIN, lambda_options, runtime_options
+from piecework.cli.options import FILE_OR_ID, ID, MIB, MODULE, lambda_options, runtime_options
 from piecework.cli.pictures import describe_pairs
 from piecework.cli.remote import Remote, remote_command
 from piecework.modules import Inspection, ModuleError, inspect_code
@@ -45,19 +44,14 @@ def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **
     """Create a lambda from a file, - (standard input), an uploaded blob or a module, and print its id."""
     if (code is None) == (module is None):
         raise click.UsageError("give the code: FILE, ID or --module, and only one of them.")
-    codex = _find_codex(remote, code, module)
-    created = remote.client.create_lambda(describe_lambda(codex, **options))
+    source = remote.client.module(module).data if module is not None else code
+    assert source is not None, "one of the two is given"
+    codex, runtime = put_code(remote.client, source, options.pop("runtime"))
+    created = remote.client.create_lambda(describe_lambda(codex, runtime, **options))
     if remote.display.as_json:
-        remote.display.document({"id": str(created), "codex": str(codex), "runtime": options["runtime"]})
+        remote.display.document({"id": str(created), "codex": str(codex), "runtime": runtime})
     else:
         remote.display.line(created)
-
-
-def _find_codex(remote: Remote, code: Path | Id | None, module: ModuleName | None) -> Id:
-    """Return the blob with the code, which is uploaded first when it is a file."""
-    if module is not None:
-        return remote.client.module(module).data
-    return put_file(remote.client, code).id if isinstance(code, Path) else Id.parse(code)
 
 
 @lambda_.command("list")
@@ -95,7 +89,7 @@ def inspect(remote: Remote, code: Path | Id) -> None:
     Nothing is run, and for a file no server is asked. Exit code 1 when it is wasm that no runtime can run.
     """
     try:
-        found = inspect_code(_read_code(remote, code))
+        found = inspect_code(read_code(remote.client, code))
     except ModuleError as error:
         raise click.ClickException(f"{error}.") from error
     if remote.display.as_json:
@@ -104,12 +98,6 @@ def inspect(remote: Remote, code: Path | Id) -> None:
         remote.display.fields(describe_inspection(found))
     if found.pure is not None and not found.runtimes:
         raise Exit(FAILED)
-
-
-def _read_code(remote: Remote, code: Path | Id) -> bytes:
-    if isinstance(code, Id):
-        return remote.client.read(code)
-    return sys.stdin.buffer.read() if code == STDIN else code.read_bytes()
 
 
 def describe_inspection(found: Inspection) -> dict[str, object]:

@@ -7,7 +7,7 @@ from piecework.cli.groups import LazyCommand, RootGroup
 from piecework.cli.options import token_option, url_option
 
 COMMANDS = {
-    "run": ("piecework.cli.run:run", "Run a wasm file as one job and print its output."),
+    "run": ("piecework.cli.run:run", "Run a wasm file, or a script, as one job and print its output."),
     "job": ("piecework.cli.jobs:job", "Submit jobs, look at them, wait for them, cancel them."),
     "lambda": ("piecework.cli.lambdas:lambda_", "Create lambdas and look at them."),
     "module": ("piecework.cli.modules:module", "Push, list, pull and delete modules of the registry."),

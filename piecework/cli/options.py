@@ -117,7 +117,7 @@ def token_option(**extra: Any) -> Callable[[F], F]:
 
 def runtime_options(command: F) -> F:
     """Add the options that describe what runs: its runtime, and those of ``run_options``."""
-    option = click.option("--runtime", default="wasi", show_default=True, help="The runtime that it needs.")
+    option = click.option("--runtime", help="The runtime that it needs; found out unless it is a script.")
     return option(run_options(command))
 
 

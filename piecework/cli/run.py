@@ -5,6 +5,7 @@ from typing import Any
 
 import rich_click as click
 
+from piecework.cli.code import put_code
 from piecework.cli.data import put_file
 from piecework.cli.lambdas import describe_lambda
 from piecework.cli.options import FILE_OR_STDIN, runtime_options
@@ -14,19 +15,19 @@ from piecework.client import ClientError
 
 
 @click.command
-@click.argument("file", metavar="FILE.wasm", type=FILE_OR_STDIN)
+@click.argument("file", metavar="FILE", type=FILE_OR_STDIN)
 @click.option("--input", "input_file", metavar="FILE|-", type=FILE_OR_STDIN, help="Give it this as its input.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write its output here.")
 @runtime_options
 @remote_command
 def run(remote: Remote, file: Path, input_file: Path | None, output: Path | None, **options: Any) -> None:
-    """Run a wasm file as one job and print its output.
+    """Run a wasm file, or a script, as one job and print its output.
 
     Uploads the file, creates a lambda, submits a job and waits for it. The job's log goes to stderr. A failure
     is not tried again. Ctrl-C cancels the job.
     """
-    codex = put_file(remote.client, file).id
-    created = remote.client.create_lambda(describe_lambda(codex, **options))
+    codex, runtime = put_code(remote.client, file, options.pop("runtime"))
+    created = remote.client.create_lambda(describe_lambda(codex, runtime, **options))
     given = None if input_file is None else put_file(remote.client, input_file).id
     job = remote.client.submit(created, given, max_attempts=1)
     try:

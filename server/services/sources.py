@@ -82,7 +82,7 @@ class Sources:
         if found.default is not None:
             return found.default
         if found.pure is None:
-            raise InvalidRequest(f"the code is {found.kind}, no wasm module: `runtime` must say what runs it")
+            raise InvalidRequest(f"the code is {found.kind}, no wasm module: name the runtime that runs it")
         reasons = "; ".join(f"{runtime}: {why}" for runtime, why in found.refusals.items())
         raise ModuleInvalid(f"no runtime can run the code: {reasons}")
 

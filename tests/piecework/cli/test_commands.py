@@ -141,7 +141,7 @@ def test_run_of_a_job_that_fails_ends_with_1_and_the_reason(run, worker):
     assert ran.out == ""
 
 
-def test_run_of_a_file_that_is_no_wasm_is_refused_by_the_server(run, tmp_path):
+def test_run_of_a_file_that_is_no_wasm_is_refused(run, tmp_path):
     (tmp_path / "text.wasm").write_text("hello")
     ran = run("run", tmp_path / "text.wasm", exit_code=1)
     assert ran.err.startswith("piecework: ")
@@ -196,7 +196,7 @@ def test_get_gives_the_bytes_to_stdout_or_a_file(run, client, tmp_path):
     document = run("data", "get", blob, "-o", tmp_path / "out", "--json").document
     assert (tmp_path / "out").read_bytes() == data
     assert document == {"id": str(blob), "file": str(tmp_path / "out"), "size": 100_000}
-    assert "BLOB data object is not exist" in run("data", "get", 17, exit_code=1).err
+    assert "there is no blob with this id" in run("data", "get", 17, exit_code=1).err
 
 
 def test_get_into_a_directory_that_is_not_there_is_one_line(run, client, tmp_path):
@@ -247,6 +247,29 @@ def test_code_is_inspected_from_a_file_or_an_id(run, client, tmp_path):
     lambda_id = run("lambda", "create", blob, "--grant-dir", "/data:rw").out.strip()
     assert client.lambda_(lambda_id).grants.dirs == ["/data:rw"]
     assert run("lambda", "inspect", lambda_id, "--json").document == document
+
+
+def test_refusals_say_one_thing_and_nothing_else(run):
+    assert run("job", "wait", 17, exit_code=1).out_bytes == b""
+    ran = run("lambda", "create", ECHO, "--timeout", "1e30", exit_code=1)
+    assert "limits.timeout_s is 1e+30, but must be below 9223372036854775807" in ran.err
+    assert run("data", "delete", 17, exit_code=1).err == "piecework: 17: there is no blob with this id\n"
+
+
+def test_the_runtime_is_found_out_from_the_code(run, client, tmp_path):
+    hola = ECHO.parent / "capsule_g3.wasm"
+    for code, given in ((hola, None), ("-", hola.read_bytes()), (client.upload(hola.read_bytes()).id, None)):
+        document = run("lambda", "create", code, "--json", given=given).document
+        assert (document["runtime"], client.lambda_(document["id"]).runtime) == ("capsule", "capsule")
+    assert run("lambda", "create", 17, exit_code=1).err == "piecework: there is no blob with this id\n"
+    script = tmp_path / "a.lua"
+    script.write_text("print(1)")
+    ran = run("lambda", "create", script, exit_code=1)
+    assert (
+        ran.err
+        == "piecework: the code is a text, perhaps a script, no wasm module: name what runs it with --runtime.\n"
+    )
+    assert client.lambda_(run("lambda", "create", script, "--runtime", "lua5.4").out.strip()).runtime == "lua5.4"
 
 
 def test_code_that_no_runtime_can_run_is_explained(run, tmp_path):

@@ -138,7 +138,7 @@ def test_two_deploys_of_the_same_revision_at_once_make_one(house: House):
         ({"codex": "C", "env": {"": "x"}}, 422, "env has ''"),
         ({"codex": "C", "env": {"A": "\0"}}, 422, "zero bytes"),
         ({"codex": "C", "args": ["\0"]}, 422, "zero bytes"),
-        ({"codex": "T"}, 422, "`runtime` must say"),
+        ({"codex": "T"}, 422, "name the runtime"),
         ({"codex": "H"}, 422, "HTML page"),
         ({"codex": "B"}, 422, "702"),
     ],
