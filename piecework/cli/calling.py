@@ -13,7 +13,8 @@ from piecework.cli.display import to_document, write_output
 from piecework.cli.failures import FAILED
 from piecework.cli.options import FILE_OR_STDIN, NAME, STDIN
 from piecework.cli.remote import Remote, remote_command
-from piecework.client.functions import CALL_S, pick_revision
+from piecework.client import NotFound, Refused
+from piecework.client.functions import CALL_S, find_revision, pick_revision
 from piecework.protocol.exchange import Headers, Request, Response
 from piecework.protocol.messages import Content, ReplicaLog
 
@@ -21,6 +22,10 @@ ENCODED = "!#$%&'()*+,/:;=?@[]~"
 """What stands in a path and query as it is; the rest is encoded."""
 FAILURES = 400
 """The lowest status that says that a call failed."""
+DEFAULT = "default"
+"""Stands for the revision that gets the calls which name none."""
+NO_ROUTE = b'"code":"ERROR","message":"\xf0\x9f\x98\xa2 Houston? We have a problem'
+"""What the proxy answers where there is nothing to call, as Capsule's did."""
 
 
 class HeaderType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
@@ -77,10 +82,14 @@ def invoke(
         headers=headers if body is None else _with_type(headers, body),
         body=body or b"",
     )
+    if revision is not None and revision != DEFAULT:
+        _check_revision(remote, name, revision)
     try:
         answer = remote.client.invoke(name, request, revision, timeout_s)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
+    if NO_ROUTE in answer.body and not (include or remote.display.as_json):
+        raise click.ClickException(f"there is no function {name}, or none of its revisions gets its calls.")
     _show(remote, answer, include=include)
     if answer.status >= FAILURES:
         click.echo(f"piecework: {name} answered {answer.status}", err=True)
@@ -116,6 +125,18 @@ def _print(parts: Iterable[ReplicaLog], *, several: bool) -> None:
             click.echo(f"==> {part.worker_name} {part.replica} <==")
         click.echo(part.text, nl=False)
         last = part
+
+
+def _check_revision(remote: Remote, name: str, revision: str) -> None:
+    """Raise NotFound for a revision that is not there: in a call its name would be a part of the path.
+
+    Who may only call, and not look, is not told; nor is this known of a proxy alone.
+    """
+    try:
+        function = remote.client.function(name)
+    except (NotFound, Refused):
+        return
+    find_revision(function, revision)
 
 
 def _read(file: Path | None) -> bytes | None:

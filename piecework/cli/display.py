@@ -65,9 +65,13 @@ def stderr_console() -> Console:
 
 
 def write_output(pieces: Iterable[bytes]) -> None:
-    """Write bytes to stdout as they are."""
+    """Write bytes to stdout as they are; on a terminal, what comes next begins on a line of its own."""
+    last = b"\n"
     for piece in pieces:
         sys.stdout.buffer.write(piece)
+        last = piece or last
+    if sys.stdout.isatty() and not last.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import rich_click as click
 
+from piecework.protocol.codes import Code
+
 FAILED = 1
 """The request, or the job, failed."""
 MISUSED = 2
@@ -54,7 +56,7 @@ def _missing_module(error: ModuleNotFoundError) -> Failure | None:
 
 def _client_failure(error: Exception) -> Failure | None:
     # The client is slow to import; by the time one of its errors gets here it has been imported anyway.
-    from piecework.client import ClientError, JobFailed, Refused, ServerUnreachable  # noqa: PLC0415
+    from piecework.client import ApiError, ClientError, JobFailed, Refused, ServerUnreachable  # noqa: PLC0415
 
     if isinstance(error, ServerUnreachable):
         hint = "Start a server with 'piecework server run', or name one with --url or PIECEWORK_URL."
@@ -64,6 +66,8 @@ def _client_failure(error: Exception) -> Failure | None:
         return Failure(f"{_sentence(str(error))} {hint}", FAILED)
     if isinstance(error, JobFailed):
         return Failure(f"{_sentence(str(error))} See 'piecework job trace {error.job}'.", FAILED)
+    if isinstance(error, ApiError) and error.code == Code.BLOB_NOT_FOUND:
+        return Failure("there is no blob with this id", FAILED)  # the server's words are those of v0.5
     if isinstance(error, ClientError):
         return Failure(str(error), FAILED)
     return None

@@ -81,7 +81,8 @@ def wait(remote: Remote, job_ids: Sequence[Id], timeout_s: float | None) -> None
                 ended[info.id] = info
                 advance()
     finally:
-        _show_ended(remote, [ended[each] for each in wanted if each in ended])
+        if ended or remote.display.as_json:
+            _show_ended(remote, [ended[each] for each in wanted if each in ended])
     if any(info.state is not JobState.FINISHED for info in ended.values()):
         raise Exit(FAILED)
 

@@ -9,7 +9,7 @@ import stamina.instrumentation
 from click.exceptions import Exit
 
 from piecework.cli.display import Display
-from piecework.cli.failures import FAILED
+from piecework.cli.failures import FAILED, describe_failure
 from piecework.cli.options import token_option, url_option
 from piecework.client import ApiError, Client
 from piecework.protocol.ids import Id
@@ -50,7 +50,8 @@ class Remote:
                     self.display.line(message)
                 finished.append(str(each))
             except ApiError as error:
-                click.echo(f"piecework: {each}: {error}", err=True)
+                failure = describe_failure(error) or error
+                click.echo(f"piecework: {each}: {failure.message}", err=True)
                 refused += 1
         if self.display.as_json:
             self.display.document({done: finished})

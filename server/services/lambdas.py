@@ -122,7 +122,8 @@ class Lambdas:
 
 
 def check_limits(limits: Limits) -> None:
-    """Raise InvalidRequest unless every limit that is given is above zero."""
+    """Raise InvalidRequest unless every limit that is given is above zero, and can be stored."""
     for name, value in msgspec.structs.asdict(limits).items():
         if value is not None and not 0 < value < ID_MAX:
-            raise InvalidRequest(f"limits.{name} is {value}, but must be above 0")
+            bound = "above 0" if value <= 0 else f"below {ID_MAX}"
+            raise InvalidRequest(f"limits.{name} is {value}, but must be {bound}")

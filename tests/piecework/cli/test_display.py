@@ -1,5 +1,6 @@
 import io
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 
 import pytest
 from msgspec import UNSET
@@ -103,6 +104,16 @@ def test_a_document_has_a_messages_own_fields():
 def test_output_is_written_as_it_is(capsysbinary):
     write_output([b"\xff\x00", b"\n"])
     assert capsysbinary.readouterr().out == b"\xff\x00\n"
+    write_output([b"no line"])
+    assert capsysbinary.readouterr().out == b"no line"
+
+
+@pytest.mark.parametrize(("output", "shown"), [([b"a", b"", b"b"], b"ab\n"), ([b"a\n", b""], b"a\n"), ([], b"")])
+def test_output_on_a_terminal_ends_its_line(monkeypatch, output, shown):
+    screen = SimpleNamespace(buffer=io.BytesIO(), isatty=lambda: True)
+    monkeypatch.setattr("sys.stdout", screen)
+    write_output(output)
+    assert screen.buffer.getvalue() == shown
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     DeploymentPut,
+    ErrorReply,
     FunctionReport,
     ReplicaReport,
     ReplicaState,
@@ -225,13 +226,26 @@ def test_a_call_prints_the_answer_as_it_is(run, script):
     assert (seen.method, seen.path) == ("GET", "/functions/hola")
 
 
+def test_a_call_of_what_is_not_there_says_so(run, hola):
+    ran = run("function", "invoke", hola, "--revision", "green", exit_code=1)
+    assert (ran.out, ran.err) == ("", "piecework: the function hola has no revision green; it has blue\n")
+    ran = run("function", "invoke", "ola", exit_code=1)
+    assert (ran.out, ran.err) == (
+        "",
+        "piecework: there is no function ola, or none of its revisions gets its calls.\n",
+    )
+    run("function", "default", hola, "--none")
+    assert "none of its revisions gets its calls" in run("function", "invoke", hola, exit_code=1).err
+
+
 def test_a_call_sends_what_it_is_given(run, script):
+    script.answer(ErrorReply(code=1, message="no token for that"), status=403)
     script.answer(body=b"ok")
     run(
         "function", "invoke", "hola", "--revision", "blue", "-d", '{"a": 1}', "-H", "X-A:  b c", "--path",
         "a ö?x=1&y=%20", url=script.url,
     )  # fmt: skip
-    [seen] = script.seen
+    _, seen = script.seen
     assert (seen.method, seen.path, seen.body) == (
         "POST",
         "/functions/hola/blue/a%20%C3%B6?x=1&y=%20",
