@@ -101,9 +101,21 @@ class Scene:
 
     def wait_for_replicas(self, dead: set[int]) -> None:
         """Wait until all replicas run, none in a process that was killed."""
+
+        def healed() -> bool:
+            found = self.find_pids()
+            return len(found) == REPLICAS and not dead & found.keys()
+
+        self._wait(healed, f"{REPLICAS} replicas run")
+
+    def wait_for_answer(self) -> None:
+        """Wait until a call that ended since the last look was answered."""
+        self._wait(lambda: any(caller.ends["ok"] for caller in self._callers), "calls are answered")
+
+    def _wait(self, reached: Callable[[], bool], promise: str) -> None:
         began, pause = time.monotonic(), threading.Event()
-        while len(found := self.find_pids()) < REPLICAS or dead & found.keys():
-            expect(time.monotonic() < began + PATIENCE_S, f"{REPLICAS} replicas run; now {self.read_revision()}")
+        while not reached():
+            expect(time.monotonic() < began + PATIENCE_S, f"{promise}; now {self.read_revision()}")
             pause.wait(LOOK_S)
 
     def take_ends(self) -> Counter[str]:
@@ -119,6 +131,7 @@ class Scene:
         self.take_ends()
         began = time.monotonic()
         self.wait_for_replicas(harm())
+        self.wait_for_answer()
         return time.monotonic() - began, self.take_ends()
 
     def kill_replica(self) -> set[int]:
@@ -152,6 +165,7 @@ def drill(folder: Path, *, callers: int) -> Figures:
         before = scene.find_pids()
         by_server_s, after_server = scene.suffer(scene.kill_server)
         expect(scene.find_pids().keys() == before.keys(), "the replicas outlive the server")
+        scene.wait_for_answer()
         last = scene.take_ends()
     expect(set(after_replica) <= {"ok"}, f"no call fails when a replica is killed: {after_replica}")
     expect(set(after_agent) <= {"ok"}, f"no call fails when an agent is killed: {after_agent}")
