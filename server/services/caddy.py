@@ -39,6 +39,11 @@ class CaddyRoute:
     tokens: Mapping[str, str]
     """What replicas must be shown, by address."""
 
+    @property
+    def pattern(self) -> str:
+        """What the path must match: Caddy's own matcher of paths takes no notice of case."""
+        return f"^{self.prefix.replace('.', '[.]')}(/|$)"
+
 
 def list_routes(table: Table) -> list[CaddyRoute]:
     """Return the routes of everything that a URL serves, the longest path of each function first."""
@@ -122,8 +127,7 @@ def _write_route(route: CaddyRoute) -> Document:
         })  # fmt: skip
         headers = proxy.setdefault("headers", {"request": {"set": {}}})
         headers["request"]["set"]["Piecework-Replica-Token"] = [TOKEN]
-    paths = [route.prefix, f"{route.prefix}/*"]
-    return {"match": [{"path": paths}], "handle": [*handlers, proxy], "terminal": True}
+    return {"match": [{"path_regexp": {"pattern": route.pattern}}], "handle": [*handlers, proxy], "terminal": True}
 
 
 def _proxy(dials: Sequence[str]) -> Document:
@@ -142,7 +146,7 @@ def write_caddyfile(routes: Sequence[CaddyRoute], listen: str, home: str) -> str
     for number, route in enumerate(routes):
         name = f"@route{number}"
         lines += [
-            f"\t{name} path {route.prefix} {route.prefix}/*",
+            f"\t{name} path_regexp {route.pattern}",
             f"\troute {name} {{",
             *_write_block(route),
             "\t}",

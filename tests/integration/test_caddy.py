@@ -101,15 +101,18 @@ def site(request: pytest.FixtureRequest, server: LocalServer) -> Iterator[Site]:
         site = Site(server, client, upstream, caddy, find_port("127.0.0.1", 0))
         site.configure(request.param)
         yield site
-        requests.delete(
-            f"{server.url}/memory/functions/registration", json={"function": "told"}, timeout=PATIENCE_S
-        )
+        for name in ("told", "HOLA"):
+            requests.delete(
+                f"{server.url}/memory/functions/registration", json={"function": name}, timeout=PATIENCE_S
+            )
 
 
 def _register(server: LocalServer, upstream: Upstream) -> None:
-    """Have a function at a URL with a path."""
-    route = {"function": "told", "revision": "default", "url": f"{upstream.url}/base"}
-    requests.post(f"{server.url}/memory/functions/registration", json=route, timeout=PATIENCE_S).raise_for_status()
+    """Have functions at a URL with a path."""
+    for name in ("told", "HOLA"):
+        route = {"function": name, "url": f"{upstream.url}/base"}
+        reply = requests.post(f"{server.url}/memory/functions/registration", json=route, timeout=PATIENCE_S)
+        reply.raise_for_status()
 
 
 def test_functions_are_reached_by_name_revision_and_default(site: Site):
@@ -123,6 +126,7 @@ def test_functions_are_reached_by_name_revision_and_default(site: Site):
         "hola/default": "blue",
         "hey": "hey",
     }
+    assert json.loads(site.say("/functions/HOLA/x"))["path"] == "/base/x"
     assert site.call("/other")[1] == b""
 
 

@@ -13,7 +13,7 @@ def test_caddys_configuration_names_this_server_for_what_has_no_route(house: Hou
     assert server["listen"] == [":8080"]
     assert server["routes"][-1]["handle"][0]["upstreams"] == [{"dial": "localhost"}]
     response = house.fetch("/routes/caddy?format=caddyfile&listen=:80&home=10.0.0.1:8000")
-    assert response.text.startswith(":80 {\n\t@route0 path /functions/hola/default ")
+    assert response.text.startswith(":80 {\n\t@route0 path_regexp ^/functions/hola/default(/|$)\n")
     assert "reverse_proxy 10.0.0.1:8000 {" in response.text
 
 

@@ -13,10 +13,15 @@ def table(alias: str | None = None, split: dict[str, int] | None = None, **revis
 
 
 def proxies(routes: Table) -> dict[str, Any]:
-    """Return the last handler of each route by its first path."""
+    """Return the last handler of each route by its path."""
     document = write_json(list_routes(routes), ":8080", "server:8000")
     written = document["apps"]["http"]["servers"]["piecework"]["routes"]
-    return {route["match"][0]["path"][0]: route["handle"][-1] for route in written}
+    return {path_of(route["match"][0]): route["handle"][-1] for route in written}
+
+
+def path_of(matcher: Any) -> str:
+    path: str = matcher["path"][0] if "path" in matcher else matcher["path_regexp"]["pattern"]
+    return path.removeprefix("^").removesuffix("(/|$)").replace("[.]", ".")
 
 
 def dials(proxy: Any) -> Counter[str]:
