@@ -51,6 +51,15 @@ class Display:
         cells = [[_styled(_to_text(value)) for value in row] for row in rows]
         _print_columns([[Text(name, "bold") for name in columns], *cells])
 
+    def listing(
+        self, messages: Sequence[msgspec.Struct], columns: Sequence[str], rows: Iterable[Sequence[object]]
+    ) -> None:
+        """Print messages as one JSON document, or for people as rows under headings."""
+        if self.as_json:
+            self.document([to_document(each) for each in messages])
+        else:
+            self.table(columns, rows)
+
     def fields(self, values: Mapping[str, object]) -> None:
         """Print one thing's fields, one a line; those without a value are left out."""
         texts = {name: _to_text(value) for name, value in values.items()}

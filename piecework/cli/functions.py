@@ -29,12 +29,9 @@ function.add_command(logs)
 def list_(remote: Remote) -> None:
     """List the functions with their revisions: where calls go, what runs, how it does."""
     found = remote.client.functions()
-    if remote.display.as_json:
-        remote.display.document([to_document(each) for each in found])
-        return
     now = time.time()
-    rows = [(each.name, *revision_row(revision, now)) for each in found for revision in each.revisions]
-    remote.display.table(["function", *REVISION_COLUMNS], rows)
+    rows = ((each.name, *revision_row(revision, now)) for each in found for revision in each.revisions)
+    remote.display.listing(found, ["function", *REVISION_COLUMNS], rows)
 
 
 @function.command

@@ -44,15 +44,12 @@ job.add_command(map_)
 def list_(remote: Remote, state: JobState | None, lambda_id: Id | None, tag: str | None, limit: int) -> None:
     """List jobs, newest first."""
     found = list(remote.client.jobs(state=state, lambda_=lambda_id, tag=tag, limit=limit))
-    if remote.display.as_json:
-        remote.display.document([to_document(each) for each in found])
-        return
     now = time.time()
-    rows = [
+    rows = (
         (each.id, each.lambda_.id, each.lambda_.runtime, format_age(each.created_at, now), *ending(each))
         for each in found
-    ]
-    remote.display.table(["id", "lambda", "runtime", "created", *ENDING_COLUMNS], rows)
+    )
+    remote.display.listing(found, ["id", "lambda", "runtime", "created", *ENDING_COLUMNS], rows)
 
 
 @job.command
@@ -132,14 +129,11 @@ def log(remote: Remote, job_id: Id, follow: bool) -> None:
 def trace(remote: Remote, job_id: Id) -> None:
     """Print the steps of a job's life, oldest first."""
     events = remote.client.trace(job_id)
-    if remote.display.as_json:
-        remote.display.document([to_document(event) for event in events])
-        return
-    rows = [
+    rows = (
         (format_moment(event.at), event.state, event.attempt or "", event.worker, event.lease, event.detail)
         for event in events
-    ]
-    remote.display.table(["at", "state", "attempt", "worker", "lease", "detail"], rows)
+    )
+    remote.display.listing(events, ["at", "state", "attempt", "worker", "lease", "detail"], rows)
 
 
 @job.command
@@ -151,10 +145,7 @@ def cancel(remote: Remote, job_ids: Sequence[Id]) -> None:
 
 
 def _show_ended(remote: Remote, jobs: list[JobInfo]) -> None:
-    if remote.display.as_json:
-        remote.display.document([to_document(each) for each in jobs])
-    else:
-        remote.display.table(["id", *ENDING_COLUMNS], [(each.id, *ending(each)) for each in jobs])
+    remote.display.listing(jobs, ["id", *ENDING_COLUMNS], ((each.id, *ending(each)) for each in jobs))
 
 
 def _fields(info: JobInfo) -> dict[str, object]:

@@ -60,12 +60,9 @@ def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **
 def list_(remote: Remote, limit: int) -> None:
     """List lambdas, newest first."""
     found = list(remote.client.lambdas(limit))
-    if remote.display.as_json:
-        remote.display.document([to_document(each) for each in found])
-        return
     now = time.time()
-    rows = [(each.id, each.runtime, each.name, each.codex, format_age(each.created_at, now)) for each in found]
-    remote.display.table(["id", "runtime", "name", "codex", "created"], rows)
+    rows = ((each.id, each.runtime, each.name, each.codex, format_age(each.created_at, now)) for each in found)
+    remote.display.listing(found, ["id", "runtime", "name", "codex", "created"], rows)
 
 
 @lambda_.command

@@ -57,11 +57,8 @@ def push(remote: Remote, file: Path, name: ModuleName, info: str | None) -> None
 def list_(remote: Remote, limit: int) -> None:
     """List modules, newest first."""
     found = list(remote.client.modules(limit))
-    if remote.display.as_json:
-        remote.display.document([to_document(each) for each in found])
-        return
     now = time.time()
-    rows = [
+    rows = (
         (
             f"{each.org}/{each.module}/{each.tag}",
             each.abi,
@@ -71,8 +68,8 @@ def list_(remote: Remote, limit: int) -> None:
             each.info,
         )
         for each in found
-    ]
-    remote.display.table(["name", "abi", "size", "pushed", "digest", "info"], rows)
+    )
+    remote.display.listing(found, ["name", "abi", "size", "pushed", "digest", "info"], rows)
 
 
 @module.command

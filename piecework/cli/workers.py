@@ -30,12 +30,9 @@ worker.add_command(LazyCommand("run", "worker_agent.cli:run", "Run an agent on t
 def list_(remote: Remote) -> None:
     """List the workers."""
     found = list(remote.client.workers())
-    if remote.display.as_json:
-        remote.display.document([to_document(each) for each in found])
-        return
     columns = ["id", "name", "state", "running", "slots", "runtimes", "tags", "seen"]
     now = time.time()
-    remote.display.table(columns, [_row(each, now) for each in found])
+    remote.display.listing(found, columns, (_row(each, now) for each in found))
 
 
 @worker.command
