@@ -163,7 +163,7 @@ def test_runtimes_are_listed_for_programs(tmp_path):
 def test_interpreter_is_compiled_ahead_of_its_first_script(tmp_path):
     result = run("runtimes", "--state", str(tmp_path), "install", "micropython")
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "micropython is ready")
-    assert len(list((tmp_path / "compiled").glob("*/*.cwasm"))) == 1
+    assert len(list((tmp_path / "compiled").rglob("*.cwasm"))) == 1
 
 
 def test_interpreter_that_nobody_knows_and_a_bad_description_are_errors_of_one_line(tmp_path):

@@ -24,17 +24,18 @@ class CompiledStore:
 
     def find(self, key: str) -> Path | None:
         """Return the sound file stored under ``key``, and note that it was used; None when there is none."""
-        for path in sorted(self._folder.glob(f"{key}.*.cwasm")):
-            if self._is_sound(path):
-                return path
-            path.unlink(missing_ok=True)
+        for path in sorted(self._shelf(key).glob(f"{key}.*.cwasm")):
+            with contextlib.suppress(OSError):
+                if self._is_sound(path):
+                    return path
+                path.unlink(missing_ok=True)
         return None
 
     def add(self, key: str, machine_code: bytes) -> Path:
         """Store machine code under ``key`` and return its file. Raises OSError."""
         digest = hashlib.sha256(machine_code).hexdigest()
-        path = self._folder / f"{key}.{digest}.cwasm"
-        part = self._folder / f"{key}.{secrets.token_hex(8)}.part"
+        path = self._shelf(key) / f"{key}.{digest}.cwasm"
+        part = self._shelf(key) / f"{key}.{secrets.token_hex(8)}.part"
         try:
             with part.open("xb") as file:
                 file.write(machine_code)
@@ -60,9 +61,15 @@ class CompiledStore:
         """Remove a file that turned out to be of no use. Safe to repeat."""
         path.unlink(missing_ok=True)
 
+    def _shelf(self, key: str) -> Path:
+        """Return the part of the folder where a key belongs: it is listed for each load."""
+        shelf = self._folder / key[:2]
+        shelf.mkdir(mode=0o700, exist_ok=True)
+        return shelf
+
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        path = self._folder / f"{key}.lock"
+        path = self._shelf(key) / f"{key}.lock"
         with path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             # Whoever waited has the old file's lock and looks into the store before it compiles.
@@ -71,8 +78,8 @@ class CompiledStore:
 
     @staticmethod
     def _is_sound(path: Path) -> bool:
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == path.name.split(".")[-2]:
-                os.utime(path)
-                return True
-        return False
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != path.name.split(".")[-2]:
+                return False
+        os.utime(path)
+        return True

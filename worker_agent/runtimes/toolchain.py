@@ -14,7 +14,7 @@ from piecework.modules import CHECKS, ModuleError, ModuleFacts
 from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
 from worker_agent.runtimes.base import Build, Code, LoadError
 from worker_agent.runtimes.compiled import CompiledStore
-from worker_agent.runtimes.headroom import bounding_growth
+from worker_agent.runtimes.headroom import bounding_growth, work_behind
 from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
 from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
 
@@ -113,7 +113,7 @@ def _compile(kind: type[_Code], engine: wasmtime.Engine, code: Code) -> bytes:
     try:
         # For its caps: wasmtime would list a million exports.
         inspect(data)
-        with bounding_growth(COMPILE_BYTES), kind(engine, data) as compiled:
+        with bounding_growth(COMPILE_BYTES), work_behind(lambda: kind(engine, data)) as compiled:
             return bytes(compiled.serialize())
     except (ModuleError, wasmtime.WasmtimeError) as error:
         raise LoadError(f"the {what} is not valid: {' '.join(str(error).split())}") from error

@@ -1,5 +1,6 @@
 """Compiled modules on disk."""
 
+import errno
 import os
 import threading
 
@@ -34,6 +35,18 @@ def test_damaged_file_is_removed_and_made_again(store, damage):
     assert store.find(KEY) is None
     assert not path.exists()
     assert store.find_or_make(KEY, lambda: b"new").read_bytes() == b"new"
+
+
+def test_file_that_cannot_be_read_now_stays_for_later(store, monkeypatch):
+    path = store.add(KEY, b"machine code")
+
+    def fail(*_arguments):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as context:
+        context.setattr("pathlib.Path.open", fail)
+        assert store.find(KEY) is None
+    assert store.find(KEY) == path
 
 
 def test_use_is_noted_for_eviction(store):
@@ -76,4 +89,4 @@ def test_failure_to_compile_leaves_the_way_free(store):
 
 def test_no_half_written_file_stays(store, tmp_path):
     store.find_or_make(KEY, lambda: b"machine code")
-    assert [path.suffix for path in (tmp_path / "compiled").iterdir()] == [".cwasm"]
+    assert [path.suffix for path in (tmp_path / "compiled" / KEY[:2]).iterdir()] == [".cwasm"]

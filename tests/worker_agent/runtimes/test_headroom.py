@@ -1,10 +1,12 @@
 """Bounding the memory of this very process, for a while."""
 
+import os
 import resource
+import threading
 
 import pytest
 
-from worker_agent.runtimes.headroom import bounding_growth
+from worker_agent.runtimes.headroom import NICENESS, bounding_growth, work_behind
 
 MIB = 1024 * 1024
 
@@ -31,3 +33,18 @@ def test_bound_that_holds_already_is_not_raised():
     with bounding_growth(64 * MIB), bounding_growth(1024 * MIB), pytest.raises(MemoryError):
         bytearray(512 * MIB)
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def find_niceness():
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def test_work_lets_others_go_first_and_who_wants_it_does_not():
+    before = find_niceness()
+    assert work_behind(find_niceness) == before + NICENESS
+    assert find_niceness() == before
+
+
+def test_failure_of_work_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        work_behind(lambda: 1 // 0)

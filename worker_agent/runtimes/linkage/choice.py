@@ -11,6 +11,7 @@ from importlib.metadata import version
 import structlog
 from wasmtime import Config, Engine, Module, Trap, TrapCode
 
+from worker_agent.runtimes.headroom import work_behind
 from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, LinkageMaker, Vessel
 from worker_agent.runtimes.linkage.public import PublicLinkage
 
@@ -112,7 +113,8 @@ def check_linkage(make: LinkageMaker) -> None:
     linkage = make(engine)
     linkage.define("host", "add", "iI", lambda left, right: left + right // 1_000_000, answers=True)
     linkage.define("host", "fail", "", _fail, answers=False)
-    with Module(engine, _PROBE) as module:
+    # The threads that compile stay as they were when the first module was compiled.
+    with work_behind(lambda: Module(engine, _PROBE)) as module:
         prepared = linkage.prepare(module)
         vessel = prepared.open(_ALLOWANCE)
         try:
