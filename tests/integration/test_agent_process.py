@@ -60,7 +60,7 @@ def test_idle_agent_ends_at_once_with_code_0(start):
     time_s = time.monotonic()
     agent.signal(signal.SIGTERM)
     assert agent.wait() == 0
-    assert time.monotonic() - time_s < 5
+    assert time.monotonic() - time_s < 20, "a poll that nobody ends waits for 24 s"
 
 
 def test_running_job_is_finished_before_the_agent_ends(start, slow, client):

@@ -131,9 +131,9 @@ def test_a_job_handed_back_wakes_a_contract(house: House, pool):
 
 def test_a_contract_is_answered_before_its_timeout(house: House):
     started = time.monotonic()
-    request = ContractRequest(timeout=0.4)
+    request = ContractRequest(timeout=2.0)
     house.services.contracts.contract(int(house.new_worker()), request)
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 2.0
 
 
 def start_sleeper(house: House, pool: ThreadPoolExecutor, worker: str, **fields) -> Future[Contracted]:

@@ -107,7 +107,7 @@ def check_timeout(done):
     assert done.error.kind is ErrorKind.TIMEOUT
     assert done.error.message == "it ran longer than its limit of 0.1 s"
     # Time runs from before the guest's store is made, which is not its own.
-    assert 0.05 <= done.usage.wall_s < 1
+    assert 0.05 <= done.usage.wall_s < 5
 
 
 @every("loop")

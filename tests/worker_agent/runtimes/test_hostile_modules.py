@@ -77,7 +77,7 @@ def test_many_segments_of_data_are_only_as_large_as_the_module(run, build_text):
 def test_loop_of_any_kind_is_stopped_at_its_limit(run, build_text, body, rest):
     done = run(build_text(command(body, rest)), timeout_s=0.1, memory_bytes=16 * MIB)
     assert done.error.kind is ErrorKind.TIMEOUT
-    assert done.usage.wall_s < 2
+    assert done.usage.wall_s < 5
 
 
 def test_array_larger_than_any_memory_is_a_trap(run, build_text):
