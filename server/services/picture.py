@@ -74,7 +74,7 @@ class Picture:
     def of(self, name: str) -> FunctionView:
         """Return one function. Raises FunctionNotFound."""
         with self._database.read() as connection:
-            rows = _read(connection, [require_function(connection, name)])
+            rows = _read(connection, [require_function(connection, name)], name)
         return self._view(rows)[0]
 
     def _view(self, rows: _Rows) -> list[FunctionView]:
@@ -126,13 +126,13 @@ def share_out(function: Function, revisions: Sequence[str]) -> dict[str, float]:
     return {name: weight / sum(there.values()) for name, weight in there.items()}
 
 
-def _read(connection: Connection, shown: Sequence[Function]) -> _Rows:
+def _read(connection: Connection, shown: Sequence[Function], only: str | None = None) -> _Rows:
     revisions, running, urls = defaultdict(list), defaultdict(list), defaultdict(list)
-    for revision in functions.list_revisions(connection):
+    for revision in functions.list_revisions(connection, only):
         revisions[revision.function].append(revision)
     for replica in replicas.list_replicas(connection):
         running[replica.name].append(replica)
-    for url in functions.list_urls(connection):
+    for url in functions.list_urls(connection, only):
         urls[url.function, url.revision].append(url.url)
     return _Rows(shown, revisions, running, urls, replicas.list_hosts(connection))
 

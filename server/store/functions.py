@@ -103,7 +103,9 @@ _change_revision = Statement(
     "which", "version", "code", "source", "wanted",
 )  # fmt: skip
 _insert_url = Statement(insert(urls), *(column.name for column in _url))
-_urls = Statement(select(*_url).order_by(urls.c.function, urls.c.revision, urls.c.created_at, urls.c.url))
+_in_order = (urls.c.function, urls.c.revision, urls.c.created_at, urls.c.url)
+_urls = Statement(select(*_url).order_by(*_in_order))
+_urls_of = Statement(select(*_url).where(urls.c.function == bindparam("which")).order_by(*_in_order), "which")
 _with_address = (*_this_url, urls.c.url == bindparam("address"))
 _known_url = Statement(select(urls.c.url).where(*_with_address), "which", "version", "address")
 _delete_url = Statement(delete(urls).where(*_with_address), "which", "version", "address")
@@ -213,9 +215,10 @@ def delete_urls_from(connection: Connection, source: str) -> int:
     return _delete_urls_from.run(connection, source)
 
 
-def list_urls(connection: Connection) -> list[Url]:
-    """Return all URLs that somebody named, those of a revision in the order in which they came."""
-    return [Url(*row) for row in _urls.rows(connection)]
+def list_urls(connection: Connection, function: str | None = None) -> list[Url]:
+    """Return the URLs that somebody named, of a function or of all, those of a revision in order of age."""
+    rows = _urls.rows(connection) if function is None else _urls_of.rows(connection, function)
+    return [Url(*row) for row in rows]
 
 
 def list_running_replicas(connection: Connection, seen_since: int) -> list[Replica]:

@@ -84,6 +84,8 @@ def test_urls_are_listed_in_the_order_in_which_they_came(database: Database):
             Url("hola", "blue", "http://z", "request", NOW),
             Url("hola", "blue", "http://a", "request", NOW + 1),
         ]
+        assert functions.list_urls(connection, "hola") == functions.list_urls(connection)
+        assert functions.list_urls(connection, "hey") == []
     assert database.write(lambda c: functions.delete_url(c, "hola", "blue", "http://z"))
     assert not database.write(lambda c: functions.delete_url(c, "hola", "blue", "http://z"))
 
