@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ READ_BYTES = 64 * 1024
 """So much is read at once, at most."""
 WRITE_BYTES = 256 * 1024
 """So much is written at once, at most; each piece has the whole time-out."""
+
+
+IDLE_MAX_S = 60.0
+"""A firewall on the way may forget a connection that was idle for longer, and drop what is sent on it."""
 
 
 class Pieces(Protocol):
@@ -42,9 +47,13 @@ class Connection:
         self._finalizer = weakref.finalize(self, opened.close)
         self.intact = True
         """Everything that was to be sent was sent."""
+        self.idle_since = 0.0
+        """When it was given back, by the monotonic clock."""
 
     def is_alive(self) -> bool:
-        """Tell whether an idle connection can be used: nothing came in, and the server has not closed it."""
+        """Tell whether an idle connection can be used: it was lately, nothing came in, and it is not closed."""
+        if time.monotonic() - self.idle_since > IDLE_MAX_S:
+            return False
         try:
             self._socket.settimeout(0)
             self._socket.recv(1)
@@ -150,6 +159,7 @@ class Pool:
     def give_back(self, connection: Connection, answer: Answer) -> None:
         """Keep a connection whose answer is complete for the next request, when it is still good for one."""
         if answer.complete and answer.reusable and connection.intact:
+            connection.idle_since = time.monotonic()
             self._idle.append(connection)
         else:
             connection.close()

@@ -78,6 +78,13 @@ def test_a_connection_that_was_closed_while_idle_costs_nothing(raw, client):
     assert len(raw.requests) == 2
 
 
+def test_a_connection_that_was_idle_for_long_is_not_used_again(raw, client, monkeypatch):
+    monkeypatch.setattr("piecework.client.connections.IDLE_MAX_S", 0.0)
+    raw.answer(http(), http(b'{"message": "where a firewall may have forgotten it"}'))
+    raw.answer(http())
+    assert [client.ping(), client.ping()] == ["pong", "pong"]
+
+
 def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(raw, client):
     raw.answer(http() + http(b'{"message": "not yours"}'))
     raw.answer(http())
