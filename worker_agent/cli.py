@@ -19,6 +19,7 @@ from piecework.client.transport import Patience
 from piecework.protocol.messages import WorkerRegister
 from worker_agent.allowances import name_offer
 from worker_agent.cache import BlobCache
+from worker_agent.endings import CommandGroup
 from worker_agent.errors import AgentError
 from worker_agent.executor import Executor
 from worker_agent.functions.commands import exec_function, serve
@@ -38,10 +39,10 @@ HEARTBEAT_TIMEOUT_S = 5.0
 """A heartbeat that takes longer is tried again, while the leases still hold."""
 
 
-@click.group(name="worker-agent", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(name="worker-agent", cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="worker-agent")
 def worker_commands() -> None:
-    """Contract jobs from a Piecework server and run them on this node."""
+    """Run jobs of a Piecework server on this node, or functions without one."""
 
 
 worker_commands.add_command(runtimes)

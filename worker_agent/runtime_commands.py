@@ -15,7 +15,7 @@ from worker_agent.settings import Settings, SettingsError
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
-@click.group(invoke_without_command=True, context_settings=_HELP)
+@click.group(invoke_without_command=True, context_settings=_HELP, short_help="List the runtimes of this node.")
 @click.option(
     "--state",
     metavar="DIR",
@@ -46,7 +46,7 @@ def runtimes(context: click.Context, /, as_json: bool, **options: Path | None) -
     click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(map(_write_row, rows)))
 
 
-@runtimes.command(context_settings=_HELP)
+@runtimes.command(context_settings=_HELP, short_help="Get the interpreter of a runtime ready.")
 @click.argument("name", metavar="NAME")
 @click.option(
     "--source",

@@ -69,7 +69,10 @@ def test_options_override_the_environment(monkeypatch):
 def test_server_that_does_not_answer_ends_no_wait_with_code_1_and_one_line(nowhere, tmp_path):
     result = run("run", "--no-wait", "--server", nowhere, "--state", str(tmp_path), "--cache-size", "5")
     assert result.exit_code == 1
-    assert result.output == f"Error: no answer from {nowhere}: connection refused\n"
+    assert result.output == (
+        f"worker-agent: no answer from {nowhere}: connection refused; "
+        "start it, or name another with --server or PIECEWORK_URL\n"
+    )
 
 
 def test_state_directory_in_use_ends_with_code_1_and_one_line(nowhere, tmp_path):
@@ -84,7 +87,7 @@ def test_state_directory_that_cannot_be_used_ends_with_one_line(nowhere, tmp_pat
     (tmp_path / "blobs").touch()
     result = run("run", "--no-wait", "--server", nowhere, "--state", str(tmp_path))
     assert result.exit_code == 1
-    assert result.output.startswith("Error: the cache")
+    assert result.output.startswith("worker-agent: the cache")
 
 
 class Stopwatch:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from piecework.ports import find_port
+from worker_agent.endings import describe_os_error
 from worker_agent.errors import AgentError
 from worker_agent.functions.function import Function
 from worker_agent.functions.options import HELP, Place, describe_function, function_options
@@ -26,7 +27,7 @@ SERVE_LOG_BYTES = 64 * 1024
 QUEUE_PER_PROCESS = 32
 
 
-@click.command("exec", context_settings=HELP)
+@click.command("exec", context_settings=HELP, short_help="Run a wasm module or script once.")
 @function_options
 @click.option(
     "--handler", type=click.Choice(["text", "json", "http"]), default="text", help="Of a Capsule module.  [text]"
@@ -48,12 +49,16 @@ def exec_function(**options: Any) -> None:
         run_once(function, place.compiled, place.interpreters)
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Answer HTTP requests with a wasm module or script.")
 @function_options
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), default=8080, help="Port to listen on; 0: any free one.  [8080]"
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8080,
+    metavar="PORT",
+    help="Port to listen on; 0: any free one.  [8080]",
 )
-@click.option("--host", default="127.0.0.1", help="Address to listen on.  [127.0.0.1]")
+@click.option("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on.  [127.0.0.1]")
 @click.option("--open", "is_open", is_flag=True, help="Let everybody in who reaches an address of this machine.")
 @click.option(
     "--handler",
@@ -61,8 +66,15 @@ def exec_function(**options: Any) -> None:
     default="http",
     help="Of a Capsule module; http: the best that it has for requests.  [http]",
 )
-@click.option("--processes", type=click.IntRange(1, 256), help="Requests that run at once.  [one per CPU]")
-@click.option("--queue", type=click.IntRange(min=0), help="Requests that may wait for their turn.  [32 a process]")
+@click.option(
+    "--processes", type=click.IntRange(1, 256), metavar="N", help="Requests that run at once.  [one per CPU]"
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Requests that may wait for their turn.  [32 a process]",
+)
 @click.option(
     "--max-body", type=click.IntRange(min=1), default=16, metavar="MB", help="Largest body of a request.  [16]"
 )
@@ -115,6 +127,8 @@ def _check_door(options: dict[str, Any], token: str | None) -> None:
     """Raise click.UsageError for an address that is open to others by mistake, and half of what TLS needs."""
     if (options["crt"] is None) != (options["key"] is None):
         raise click.UsageError("--crt and --key belong together")
+    if options["crt"] is not None:
+        _check_certificate(options["crt"], options["key"])
     try:
         local = options["host"] == "localhost" or ip_address(options["host"]).is_loopback
     except ValueError:
@@ -124,6 +138,17 @@ def _check_door(options: dict[str, Any], token: str | None) -> None:
             f"on {options['host']} anybody could call this function: set {TOKEN_VARIABLE}, which callers must "
             "show, or allow it with --open"
         )
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    import ssl  # noqa: PLC0415  # few functions speak TLS
+
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        raise click.UsageError(
+            f"{certificate} and {key} are no certificate and its key, as PEM and without a password: {error}"
+        ) from error
 
 
 def _download(options: dict[str, Any]) -> None:
@@ -158,5 +183,7 @@ def _one_line_failures() -> Iterator[None]:
     """Turn what goes wrong on this machine into one line and the exit code 1."""
     try:
         yield
-    except (AgentError, OSError) as error:
+    except AgentError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(describe_os_error(error)) from error

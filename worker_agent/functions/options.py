@@ -33,6 +33,7 @@ _OPTIONS = (
     click.option("--env", metavar="K=V", multiple=True, help="A variable of the function; can be repeated."),
     click.option(
         "--env-file",
+        metavar="FILE|-",
         type=click.File("rb"),
         help="Variables as a JSON object of texts; - is standard input. For secrets.",
     ),
@@ -46,7 +47,7 @@ _OPTIONS = (
     click.option(
         "--memory", type=click.IntRange(min=1), default=256, metavar="MB", help="Most memory of a call.  [256]"
     ),
-    click.option("--fuel", type=click.IntRange(min=1), help="Most units of fuel for a call.  [any]"),
+    click.option("--fuel", type=click.IntRange(min=1), metavar="N", help="Most units of fuel for a call.  [any]"),
     click.option(
         "--allow-http", metavar="HOST", multiple=True, help="Let it send HTTP requests to HOST, HOST:PORT or *."
     ),

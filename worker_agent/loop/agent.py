@@ -172,7 +172,8 @@ class Agent:
         if is_refusal(error):
             raise ServerRefusedError(f"{self._settings.server} refuses this agent: {describe(error)}") from error
         if not self._settings.wait:
-            raise ServerAwayError(describe(error)) from error
+            hint = "start it, or name another with --server or PIECEWORK_URL"
+            raise ServerAwayError(f"{describe(error)}; {hint}") from error
 
     def _end_poll(self) -> None:
         """Tell a server that holds a poll of ours that we want nothing; again if the poll arrived only then."""

@@ -93,13 +93,22 @@ def test_module_for_another_runtime_is_refused(refused):
         (["--allow-dir", "/nowhere/at/all"], "is no directory"),
         (["--allow-env", "NOT_SET_AT_ALL"], "NOT_SET_AT_ALL is not set"),
         (["--handler", "xml"], "--handler"),
+        (["--hander", "json"], "Did you mean '--handler'? Try 'worker-agent"),
     ],
 )
 @pytest.mark.parametrize("command", ["exec", "serve"])
 def test_wrong_options_are_refused(refused, command, options, hint):
     exit_code, output = refused(command, SAMPLES / "echo.wasm", *options)
     assert exit_code == 2
+    assert output.startswith("worker-agent: ")
+    assert "Usage:" not in output
     assert hint in " ".join(output.split())
+
+
+def test_directory_that_cannot_be_made_is_named(refused, tmp_path):
+    (tmp_path / "file").touch()
+    exit_code, output = refused("exec", SAMPLES / "echo.wasm", "--state", tmp_path / "file" / "state")
+    assert (exit_code, output) == (1, f"worker-agent: {tmp_path}/file/state/compiled: Not a directory\n")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +117,7 @@ def test_wrong_options_are_refused(refused, command, options, hint):
         (["--host", "0.0.0.0"], "anybody could call this function"),
         (["--host", "example.org"], "anybody could call this function"),
         (["--crt", __file__], "--crt and --key belong together"),
+        (["--crt", __file__, "--key", __file__], "are no certificate and its key"),
     ],
 )
 def test_door_that_is_open_by_mistake_is_refused(refused, options, hint):
@@ -168,16 +178,16 @@ def test_function_of_texts_shows_its_log_before_its_answer(execute):
 @pytest.mark.integration
 def test_function_that_fails_ends_with_1_and_a_line(execute):
     done = execute(SAMPLES / "capsule_g3.wasm", "dance")
-    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"Error: there is no such command (7)\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"worker-agent: there is no such command (7)\n")
     done = execute(SAMPLES / "crash.wasm", "unreachable")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == b"Error: trap: wasm `unreachable` instruction executed"
+    assert done.stderr.splitlines()[-1] == b"worker-agent: trap: wasm `unreachable` instruction executed"
 
 
 @pytest.mark.integration
 def test_limits_hold(execute):
     done = execute(SAMPLES / "loop_forever.wasm", "--timeout", "0.2")
-    assert (done.returncode, done.stderr) == (1, b"Error: timeout: it ran longer than its limit of 0.2 s\n")
+    assert (done.returncode, done.stderr) == (1, b"worker-agent: timeout: it ran longer than its limit of 0.2 s\n")
     done = execute(SAMPLES / "eat_memory.wasm", "--memory", "16")
     assert b"more memory than its limit" in done.stderr
 
