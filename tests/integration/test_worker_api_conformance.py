@@ -47,7 +47,7 @@ class RealWorld:
         return self.client.job(job).attempt
 
     def output(self, job):
-        return self.client.result(job, timeout_s=5)
+        return self.client.result(job, timeout_s=60)
 
     def cancel(self, job):
         self.client.cancel(job)

@@ -127,7 +127,7 @@ class FakeControlServer:
             self.holds_polls = False
             self._changed.notify_all()
 
-    def wait_for(self, reached, timeout_s=5.0):
+    def wait_for(self, reached, timeout_s=60.0):
         """Wait until something is the case; looked at after each request."""
         with self._changed:
             return self._changed.wait_for(reached, timeout_s)

@@ -81,7 +81,7 @@ class HandExecutor:
         task = self._find(job)
         self.logs.append(LogUpdate(job=task.job, lease=task.lease, log=text, offset=0))
 
-    def wait_for(self, count, timeout_s=5.0):
+    def wait_for(self, count, timeout_s=60.0):
         """Wait until so many tasks are here."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.tasks) == count, timeout_s)
