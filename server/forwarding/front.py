@@ -119,7 +119,7 @@ def _read_call(scope: Message, line: _Line) -> Call:
         headers=headers,
         body=line,
         length=lengths[0] if lengths else None if is_chunked else 0,
-        peer=scope["client"][0].rpartition(":")[0] if ":" in scope["client"][0] else scope["client"][0],
+        peer=scope["client"][0],
         scheme=scope["scheme"],
         is_cut=lambda: line.is_cut,
     )

@@ -129,6 +129,13 @@ def test_all_else_is_answered_by_the_app(house: House):
     assert start["status"] in {200, 404}  # the app's own
 
 
+@pytest.mark.parametrize("peer", ["10.0.0.7", "::1"])
+def test_the_function_is_told_the_address_of_the_caller(house: House, upstream: Upstream, peer: str):
+    route(house, "hola", upstream.url)
+    _, body = ask(house, scope() | {"client": (peer, 5)})
+    assert f'["x-forwarded-for", "{peer}"]'.encode() in body["body"]
+
+
 def test_a_host_from_elsewhere_is_refused_there_too(house: House, upstream: Upstream):
     route(house, "hola", upstream.url)
     start, _ = ask(house, scope(host="evil.example"))
