@@ -86,6 +86,8 @@ def _answer_http_error(error: HTTPException) -> Response:
     status = error.code or 500
     if speaks_capsule() and (isinstance(error, NotFound) or _can_only_be_deleted(error)):
         return message_response(PAGE_NOT_FOUND, 404)
+    if isinstance(error, NotFound) and request.path == "/" and "text/html" in request.headers.get("Accept", ""):
+        return Response(status=302, headers={"Location": "docs"})  # who opens the server's URL in a browser
     if isinstance(error, NotFound):
         return _answer(404, Code.NO_SUCH_PATH, f"there is nothing at {request.path}; /docs lists what there is")
     if isinstance(error, MethodNotAllowed):

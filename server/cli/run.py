@@ -24,7 +24,7 @@ from server.settings import MIB
 def run(log_format: str, memory_mb: int | None, **given: Any) -> None:
     """Run the control server until SIGTERM or Ctrl-C.
 
-    Every other setting is a PIECEWORK_… variable; the operations page lists them.
+    Every other setting is a PIECEWORK_… variable; README.md lists them.
     """
     memory_bytes = None if memory_mb is None else memory_mb * MIB
     run_part(WHOLE, load_settings(memory_bytes=memory_bytes, **given), log_format)
