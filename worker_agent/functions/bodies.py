@@ -8,8 +8,8 @@ DROPPED_BYTES = 8 * 1024 * 1024
 """So much of a body beyond the cap is read for its caller to hear that it is too large."""
 AT_ONCE = 16
 """So many of the largest bodies are in memory at a time."""
-WAIT_S = 30.0
-"""A body of which nothing comes for so long is given up."""
+WAIT_S, BYTES_PER_S = 30.0, 100_000
+"""A body is given up that takes longer, and comes slower, than this."""
 
 
 class Scope(Protocol):
@@ -66,12 +66,14 @@ class Bodies:
         if over > DROPPED_BYTES or (over > 0 and scope.headers.get("expect", "")):
             raise self._too_large()
         try:
-            await self._take(exchange, body)
+            # Of a body in chunks nobody knows how large it will be.
+            async with asyncio.timeout(self._wait_s + (announced or self._limit_bytes) / BYTES_PER_S):
+                await self._take(exchange, body)
             if announced > len(body):
                 raise ConnectionResetError("it broke off")
         except TimeoutError:
             self.let_go(body)
-            raise BodyError(408, f"nothing of the body came for {self._wait_s:g} s") from None
+            raise BodyError(408, f"it took too long to send the body: {len(body)} bytes came") from None
         except (RuntimeError, OSError) as error:
             self.let_go(body)
             raise BodyError(400, f"the body did not come: {error}") from error
@@ -89,15 +91,13 @@ class Bodies:
 
         Somewhat more than is allowed is read, and dropped: many callers look for an answer only when all is sent.
         """
-        size, now = 0, asyncio.get_running_loop().time
-        async with asyncio.timeout(self._wait_s) as patience:
-            async for piece in exchange:
-                patience.reschedule(now() + self._wait_s)
-                size += len(piece)
-                if size > self._limit_bytes + DROPPED_BYTES:
-                    raise self._too_large()
-                if size <= self._limit_bytes:
-                    self._hold(piece, body)
+        size = 0
+        async for piece in exchange:
+            size += len(piece)
+            if size > self._limit_bytes + DROPPED_BYTES:
+                raise self._too_large()
+            if size <= self._limit_bytes:
+                self._hold(piece, body)
         if size > self._limit_bytes:
             raise self._too_large()
 

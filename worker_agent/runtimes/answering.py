@@ -48,14 +48,14 @@ def run_request(program: Program, call: Call) -> Outcome:
         request = read_request(given)
     except EnvelopeError as error:
         return refuse_input(str(error))
-    outcome, response = ask(program, call, request)
+    outcome, response = ask(program, replace(call), request)
     return outcome if outcome.error is not None else deliver(call, outcome, write_response(response))
 
 
 def ask(program: Program, call: Call, request: Request) -> Answer:
-    """Have a program answer, with no more than a response may have."""
+    """Have a program answer, with no more than a response may have: the call is held to that, too."""
     limit = min(call.bounds.output_bytes, RESPONSE_BYTES)
-    call = replace(call, bounds=call.bounds._replace(output_bytes=limit))
+    call.bounds = call.bounds._replace(output_bytes=limit)
     outcome, response = program.answer(call, request)
     if outcome.error is not None:
         return outcome, response
