@@ -10,6 +10,9 @@ from piecework.protocol.messages import Limits
 
 PREFIX = "PIECEWORK_"
 MIB = 1024 * 1024
+DATABASES = ("postgresql:", "postgresql+psycopg:", "postgres:", "sqlite:")
+"""How URLs of databases begin."""
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 DATABASE_NAME = "piecework.db"
 BLOBS_NAME = "blobs"
 FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -121,8 +124,7 @@ class Settings:
             try:
                 found[each.name] = _read(text, each.default)
             except ValueError:
-                kind = "true or false" if isinstance(each.default, bool) else f"a {type(each.default).__name__}"
-                wrong.append(f"{name}={text!r} is not {kind}")
+                wrong.append(f"{name}={text!r} is not {_KINDS[type(each.default)]}")
         if wrong:
             raise SettingsError("; ".join(wrong))
         return found
@@ -137,6 +139,10 @@ class Settings:
             wrong.append(f"port is {self.port}, but must lie between 0 and 65535")
         if self.synchronous.upper() not in {"FULL", "NORMAL", "OFF", "EXTRA"}:
             wrong.append(f"synchronous is {self.synchronous!r}, but must be FULL, EXTRA, NORMAL or OFF")
+        if self.database_url and not self.database_url.startswith(DATABASES):
+            wrong.append(
+                "database_url does not begin with postgresql://"
+            )  # it may have a password: it is not shown
         if wrong:
             raise SettingsError("; ".join(wrong))
 

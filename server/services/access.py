@@ -37,7 +37,7 @@ SECRET_PREFIX = "pw_"  # noqa: S105  # it marks a leaked secret as ours, and is 
 REFRESH_MS = 1000
 """A new or revoked token counts after this time at the latest."""
 
-HOW_TO_GET_IN = "make one with: piecework server token create NAME --scope submit|invoke|worker|operate|view|admin"
+HOW_TO_GET_IN = "make one with: piecework server token create NAME --scope view|invoke|submit|worker|operate|admin"
 
 
 class Headers(Protocol):

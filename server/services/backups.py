@@ -48,7 +48,7 @@ def write_backup(settings: Settings, file: Path, *, overwrite: bool = False) -> 
     if not settings.database_file.exists():
         raise BackupError(f"there is no server's data in {settings.data}")
     if file.exists() and not overwrite:
-        raise BackupError(f"{file} exists already")
+        raise BackupError(f"{file} exists already; --force would replace it")
     with _room_beside(file) as room:
         copy_database(settings.database_file, room / DATABASE_NAME)
         (room / "tar").touch(mode=0o600)

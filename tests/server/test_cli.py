@@ -153,7 +153,7 @@ def test_all_wrong_variables_are_named_at_once(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setenv("PIECEWORK_PORT", "http")
     monkeypatch.setenv("PIECEWORK_LEASE_S", "long")
     line = _one_line(run("run"))
-    assert "PIECEWORK_PORT='http' is not a int" in line
+    assert "PIECEWORK_PORT='http' is not a whole number" in line
     assert "PIECEWORK_LEASE_S='long'" in line
 
 
