@@ -103,8 +103,9 @@ def test_a_lease_that_ran_out_wakes_a_contract(house: House, pool):
 
 
 def test_a_job_given_to_an_agent_that_died_while_it_waited_is_soon_given_to_another(house: House, pool):
-    start_contract(house, pool, house.new_worker())
+    first = start_contract(house, pool, house.new_worker())
     job = house.submit(house.new_lambda())
+    assert [found.id for found in first.result(PATIENCE_S).jobs] == [int(job)]
     waiting = start_contract(house, pool, house.new_worker())
     house.clock.forward(8)
     house.move_on()
