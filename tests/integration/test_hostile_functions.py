@@ -52,6 +52,8 @@ def test_many_reloads_at_once_are_few(tmp_path):
     with ServedFunction(tmp_path, store(tmp_path, WELL), "--processes", "1") as served:
         for _ in range(30):
             os.kill(served.pid, signal.SIGHUP)
+            # The system makes one of those that nobody has heard yet.
+            served.ask("/stats")
         store(tmp_path, WELL.replace("well", "fine"))
         os.kill(served.pid, signal.SIGHUP)
         until(lambda: served.ask().body == b"fine")
