@@ -1,6 +1,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -73,6 +75,13 @@ def test_server_that_does_not_answer_ends_no_wait_with_code_1_and_one_line(nowhe
         f"worker-agent: no answer from {nowhere}: connection refused; "
         "start it, or name another with --server or PIECEWORK_URL\n"
     )
+
+
+def test_installation_without_the_libraries_of_an_agent_says_what_to_install():
+    code = "import sys; sys.modules['structlog'] = None; from worker_agent.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "worker-agent: structlog is not installed: run pip install 'piecework[worker]'\n"
 
 
 def test_state_directory_in_use_ends_with_code_1_and_one_line(nowhere, tmp_path):

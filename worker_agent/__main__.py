@@ -1,0 +1,23 @@
+"""`worker-agent`, and `python -m worker_agent`: the command, once what it needs was found."""
+
+import sys
+from typing import NoReturn
+
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run the command. In an installation for clients its libraries are not there, and it says so."""
+    try:
+        from worker_agent.cli import main as run_command  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(("worker_agent", "piecework")):
+            raise
+        sys.exit(f"worker-agent: {error.name} is not installed: run pip install 'piecework[worker]'")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    run_command()
+
+
+if __name__ == "__main__":
+    main()
