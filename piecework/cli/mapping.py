@@ -20,7 +20,8 @@ from piecework.client import JobResult
 from piecework.client.results import failure
 from piecework.protocol.ids import Id
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+STDIN = Path("-")
+FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @click.command("map")
@@ -35,12 +36,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @submission_options
 @remote_command
 def map_(remote: Remote, lambda_id: Id, files: Sequence[Path], output: Path | None, **options: Any) -> None:
-    """Run a lambda on each file, or on each line of standard input, and print the outputs in that order.
+    """Run a lambda on each file, or on each line of standard input (-), and print the outputs in that order.
 
     An output is printed as soon as those before it are; one that does not end with a line break gets one. With
     --json, prints a document on each line. A job that fails is told on stderr and does not stop the others; then
     the exit code is 1. Ctrl-C cancels what has not ended.
     """
+    files = () if files == (STDIN,) else files
     _check(files, output)
     inputs = files or _lines(sys.stdin.buffer)
     bar = bool(files) and (output is not None or not sys.stdout.isatty())  # not among the outputs
@@ -55,7 +57,9 @@ def map_(remote: Remote, lambda_id: Id, files: Sequence[Path], output: Path | No
 
 
 def _check(files: Sequence[Path], output: Path | None) -> None:
-    """Make the output directory. Raises click.UsageError when outputs would overwrite each other or an input."""
+    """Make the output directory. Raises click.UsageError for names that do not go together."""
+    if STDIN in files:
+        raise click.UsageError("- is the lines of standard input, and goes with no files.")
     if output is None:
         return
     if not files:

@@ -52,6 +52,7 @@ def revoke(name: str, data: Path | None, database_url: str | None) -> None:
     """Make a token invalid, within a second on servers that run."""
     with opened_database(load_settings(data=data, database_url=database_url)) as database:
         access.revoke_token(database, name, system_clock())
+    click.echo(f"token {name} is revoked")
 
 
 def _to_document(each: Token) -> dict[str, object]:

@@ -52,7 +52,7 @@ def test_a_token_is_made_listed_and_revoked(run: Run, tmp_path: Path):
     with database.read() as connection:
         assert digest(secret) in tokens.live_tokens(connection)
     database.close()
-    _succeed(run("token", "revoke", "alice"))
+    assert _succeed(run("token", "revoke", "alice")) == "token alice is revoked"
     table = _succeed(run("token", "list"))
     assert [word in table for word in ("alice", "submit", "revoked")] == [True] * 3
 

@@ -20,7 +20,8 @@ def files(tmp_path):
 
 
 def test_map_prints_an_output_for_each_line_in_their_order(run, picky):
-    assert run("job", "map", picky, given=b"one\ntwo\r\n\nfour").out == "ONE\nTWO\n\nFOUR\n"
+    for given in ([], ["-"]):
+        assert run("job", "map", picky, *given, given=b"one\ntwo\r\n\nfour").out == "ONE\nTWO\n\nFOUR\n"
 
 
 def test_map_of_nothing_prints_nothing(run, picky):
@@ -57,6 +58,7 @@ def test_outputs_never_overwrite_inputs_or_each_other(run, picky, files, tmp_pat
     (tmp_path / "sub" / "a").touch()
     ran = run("job", "map", picky, *files, tmp_path / "sub" / "a", "-o", tmp_path / "out", exit_code=2)
     assert "several files named a" in ran.err
+    assert "goes with no files" in run("job", "map", picky, *files, "-", given=b"x", exit_code=2).err
     assert "lines have no names" in run("job", "map", picky, "-o", tmp_path / "out", given=b"x", exit_code=2).err
     assert not (tmp_path / "out").exists()
 
