@@ -12,13 +12,13 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError, BrokenBlobError
-from worker_agent.loop.link import describe, is_refusal
+from worker_agent.loop.link import describe, is_fault, is_refusal
 from worker_agent.loop.shared import Shared
 
 UNUSED_MAX = 8
 """Blobs that are held though no lease needs them now."""
 TRIES_BROKEN = 3
-"""So often a blob may arrive damaged before its job is given up."""
+"""So often a blob may arrive damaged, or the server fail by a bug of its own, before its job is given up."""
 
 
 class NotWantedError(Exception):
@@ -113,7 +113,7 @@ class BlobFetcher:
 
     def _download(self, refs: Sequence[LeaseRef], blob: Id, checksum: str, part: Path) -> None:
         backoff = self._shared.new_backoff()
-        broken = 0
+        broken = faults = 0
         while any(map(self._shared.ledger.is_open, refs)) and not self._shared.stop.is_set():
             try:
                 self._shared.server.download(blob, part, checksum=checksum)
@@ -124,8 +124,9 @@ class BlobFetcher:
                 if broken == TRIES_BROKEN:
                     raise BrokenBlobError(str(error)) from error
             except ClientError as error:
-                if is_refusal(error):
-                    raise RefusedError(f"the server refuses blob {blob}: {describe(error)}") from error
+                faults += is_fault(error)
+                if is_refusal(error) or faults == TRIES_BROKEN:
+                    raise RefusedError(f"the server does not give blob {blob}: {describe(error)}") from error
                 self._shared.link.failed(error)
                 self._shared.stop.wait(backoff.next_s(error))
             else:

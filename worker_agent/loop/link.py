@@ -82,3 +82,8 @@ def is_refusal(error: ClientError) -> bool:
         and HTTPStatus.BAD_REQUEST <= error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR
         and error.http_status not in TRANSIENT
     )
+
+
+def is_fault(error: ClientError) -> bool:
+    """Tell whether the server failed by a bug of its own, which may well do the same to each repetition."""
+    return isinstance(error, ApiError) and error.http_status == HTTPStatus.INTERNAL_SERVER_ERROR

@@ -6,7 +6,7 @@ import pytest
 from fake_control_server import digest, not_a_server, unreachable
 from lessons import teach
 
-from piecework.client import Busy, Refused
+from piecework.client import ApiError, Busy, Refused
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, Grants, LeasedJob, LeasedLambda
@@ -172,6 +172,15 @@ def test_blob_that_the_server_refuses_fails_the_attempt(agent, server):
     outcome = run_to_end(agent, server, job)
     assert outcome.error.kind == ErrorKind.WORKER
     assert "the token may not read" in outcome.error.message
+
+
+def test_blob_at_which_the_server_fails_again_and_again_fails_the_attempt(agent, server):
+    job = server.add_job(LARGE)
+    for _ in range(3):
+        server.fail_once("download", ApiError(500, 1, "internal error"))
+    outcome = run_to_end(agent, server, job)
+    assert outcome.error.kind == ErrorKind.WORKER
+    assert "internal error" in outcome.error.message
 
 
 def test_full_disk_fails_the_attempt(agent, server, monkeypatch):
