@@ -42,6 +42,17 @@ def start_contract(house: House, pool: ThreadPoolExecutor, worker: str, **fields
     return future
 
 
+def start_sleeper(house: House, pool: ThreadPoolExecutor, worker: str, **fields) -> Future[Contracted]:
+    """Begin a long poll in another thread, and return once it has found nothing and sleeps."""
+    future = start_contract(house, pool, worker, **fields)
+    until(lambda: count_sleepers(house.services.waiters) > 0)
+    return future
+
+
+def count_sleepers(waiters: Waiters) -> int:
+    return sum(each.take_turn is not None for each in list(waiters._parked))
+
+
 def test_a_waiting_contract_is_given_the_job_that_is_submitted(house: House, pool):
     waiting = start_contract(house, pool, house.new_worker())
     job = house.submit(house.new_lambda())
@@ -103,7 +114,7 @@ def test_a_lease_that_ran_out_wakes_a_contract(house: House, pool):
 
 
 def test_a_job_given_to_an_agent_that_died_while_it_waited_is_soon_given_to_another(house: House, pool):
-    first = start_contract(house, pool, house.new_worker())
+    first = start_sleeper(house, pool, house.new_worker())
     job = house.submit(house.new_lambda())
     assert [found.id for found in first.result(PATIENCE_S).jobs] == [int(job)]
     waiting = start_contract(house, pool, house.new_worker())
@@ -114,7 +125,7 @@ def test_a_job_given_to_an_agent_that_died_while_it_waited_is_soon_given_to_anot
 
 def test_a_lease_of_an_agent_that_waited_is_as_long_as_others_once_it_is_renewed(house: House, pool):
     worker = house.new_worker()
-    waiting = start_contract(house, pool, worker)
+    waiting = start_sleeper(house, pool, worker)
     job = house.submit(house.new_lambda())
     given = waiting.result(PATIENCE_S)
     held = {"leases": [{"job": job, "lease": given.lease}]}
@@ -135,17 +146,6 @@ def test_a_contract_is_answered_before_its_timeout(house: House):
     request = ContractRequest(timeout=2.0)
     house.services.contracts.contract(int(house.new_worker()), request)
     assert time.monotonic() - started < 2.0
-
-
-def start_sleeper(house: House, pool: ThreadPoolExecutor, worker: str, **fields) -> Future[Contracted]:
-    """Begin a long poll in another thread, and return once it has found nothing and sleeps."""
-    future = start_contract(house, pool, worker, **fields)
-    until(lambda: count_sleepers(house.services.waiters) > 0)
-    return future
-
-
-def count_sleepers(waiters: Waiters) -> int:
-    return sum(each.take_turn is not None for each in list(waiters._parked))
 
 
 def report_end(lease: dict[str, str]) -> Outcome:
