@@ -135,14 +135,11 @@ def make_assign(store_code, tmp_path):
 
 
 @pytest.fixture
-def run(workbench, make_assign, request):
-    """Return a function that runs code in this process and returns its ``Done`` frame, the output as bytes."""
+def perform(workbench):
+    """Return a function that does a task in this process and returns its ``Done`` frame."""
 
-    def run_code(code, rules=NO_RULES, **fields):
-        workbench._rules = rules
-        if fields.get("runtime") in LUA_NAMES:
-            request.getfixturevalue("interpreters")
-        turn = Turn(make_assign(code, **fields), StopSignal())
+    def perform_task(task):
+        turn = Turn(task, StopSignal())
         # As the desk does it: the pulse must not go to rest while a guest runs.
         workbench.desk._turn = turn
         workbench.pulse.wake()
@@ -150,5 +147,18 @@ def run(workbench, make_assign, request):
             return workbench.perform(turn)
         finally:
             workbench.desk._turn = None
+
+    return perform_task
+
+
+@pytest.fixture
+def run(workbench, perform, make_assign, request):
+    """Return a function that runs code in this process and returns its ``Done`` frame, the output as bytes."""
+
+    def run_code(code, rules=NO_RULES, **fields):
+        workbench._rules = rules
+        if fields.get("runtime") in LUA_NAMES:
+            request.getfixturevalue("interpreters")
+        return perform(make_assign(code, **fields))
 
     return run_code

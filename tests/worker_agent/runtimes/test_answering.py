@@ -8,40 +8,31 @@ from abis import ABIS
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.exchange import HEAD_BYTES, Request
-from worker_agent.executor.desk import Turn
 from worker_agent.executor.frames import Serving
-from worker_agent.runtimes.stopping import StopSignal
 
 
 @pytest.fixture
-def perform(workbench, make_assign):
+def perform_serving(perform, make_assign):
     """Return a function that has a guest do something for a function that is served."""
 
-    def perform_task(code, serving, **fields):
-        turn = Turn(msgspec.structs.replace(make_assign(code, **fields), serving=serving), StopSignal())
-        # As the desk does it: the pulse must not go to rest while a guest runs.
-        workbench.desk._turn = turn
-        workbench.pulse.wake()
-        try:
-            return workbench.perform(turn)
-        finally:
-            workbench.desk._turn = None
+    def perform_for(code, serving, **fields):
+        return perform(msgspec.structs.replace(make_assign(code, **fields), serving=serving))
 
-    return perform_task
+    return perform_for
 
 
 @pytest.fixture
-def rehearse(perform):
+def rehearse(perform_serving):
     """Return a function that has the start of a guest rehearsed."""
 
     def rehearse_start(code, runtime="capsule", **fields):
-        return perform(code, Serving(), runtime=runtime, **fields)
+        return perform_serving(code, Serving(), runtime=runtime, **fields)
 
     return rehearse_start
 
 
 @pytest.fixture
-def serve(perform, build_text):
+def serve(perform_serving, build_text):
     """Return a function that has a guest, which always says the same, answer a request."""
 
     def serve_text(answer, **bounds):
@@ -51,7 +42,7 @@ def serve(perform, build_text):
           (memory (export "memory") {size // 65_536 + 2}) (data (i32.const 1024) "{text}")
           (func (export "malloc") (param i32) (result i32) (i32.const 512))
           (func (export "callHandleHTTP") (param i32 i32) (result i64) (i64.const {(1024 << 32) + size})))"""
-        return perform(build_text(source), Serving(Request()), runtime="capsule", mode="http", **bounds)
+        return perform_serving(build_text(source), Serving(Request()), runtime="capsule", mode="http", **bounds)
 
     return serve_text
 
