@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -38,13 +39,15 @@ def test_damaged_file_is_removed_and_made_again(store, damage):
 
 
 def test_file_that_cannot_be_read_now_stays_for_later(store, monkeypatch):
-    path = store.add(KEY, b"machine code")
+    path, really_open = store.add(KEY, b"machine code"), Path.open
 
-    def fail(*_arguments):
-        raise OSError(errno.EMFILE, "too many open files")
+    def fail(asked, *arguments):
+        if asked == path:
+            raise OSError(errno.EMFILE, "too many open files")
+        return really_open(asked, *arguments)
 
     with monkeypatch.context() as context:
-        context.setattr("pathlib.Path.open", fail)
+        context.setattr(Path, "open", fail)
         assert store.find(KEY) is None
     assert store.find(KEY) == path
 

@@ -159,20 +159,20 @@ def test_name_that_leads_to_this_machine_is_denied(monkeypatch):
     with open_services("public.example") as services:
         for address in ("127.0.0.1", "169.254.169.254", "10.0.0.1"):
             found = [(socket.AF_INET, 1, 6, "", ("93.184.216.34", 80)), (socket.AF_INET, 1, 6, "", (address, 80))]
-            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=found, **__: found)
+            monkeypatch.setattr(line, "getaddrinfo", lambda *_, found=found, **__: found)
             with pytest.raises(DeniedError, match=f"public.example is at {address}, which is not public"):
                 services.fetch(Request(uri="http://public.example/"))
 
 
 def test_checked_address_is_the_one_that_is_used(monkeypatch):
-    asked, real = [], socket.getaddrinfo
+    asked, real = [], line.getaddrinfo
 
     def resolve(host, port, **_):
         asked.append(host)
         return real("127.0.0.1", port, type=socket.SOCK_STREAM)
 
     with serving(b"HTTP/1.1 200 OK\r\n\r\nhi") as port:
-        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        monkeypatch.setattr(line, "getaddrinfo", resolve)
         with open_services(f"name.example:{port}", "127.0.0.0/8") as services:
             assert services.fetch(Request(uri=f"http://name.example:{port}/")).body == b"hi"
     assert asked == ["name.example"]
@@ -309,7 +309,7 @@ def test_wait_for_somebody_who_is_silent_ends_with_the_call(ask):
 
 def test_wait_for_a_resolver_ends_with_the_call(monkeypatch):
     stop, done = StopSignal(), threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(10) and [])
+    monkeypatch.setattr(line, "getaddrinfo", lambda *_, **__: done.wait(10) and [])
     stop.stop(StopReason.TIMEOUT)
     with open_services("a.example", stop=stop) as services, pytest.raises(StoppedError):
         services.fetch(Request(uri="http://a.example/"))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from socket import getaddrinfo
 from typing import Any, Self, TypeVar
 
 from worker_agent.runtimes.services.errors import ServiceError
@@ -44,7 +45,7 @@ def find_addresses(host: str, port: int, watch: Watch) -> list[tuple[int, Any]]:
 
     def ask() -> None:
         try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers = getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found.append([(family, address) for family, _, _, _, address in answers])
         except (OSError, UnicodeError) as error:
             found.append(OSError(str(error)))
