@@ -93,7 +93,9 @@ def test_jump_table_without_end_is_refused(run):
 
 
 def test_module_that_eats_memory_when_it_is_compiled_costs_its_own_job_only(run):
-    result = run(make_module((CALL + b"\x01") * 3_000_000, b""))
-    assert result.error.kind is ErrorKind.LOAD
-    assert "takes more memory to compile" in result.error.message
+    bomb = make_module((CALL + b"\x01") * 3_000_000, b"")
+    for said in ("takes more memory to compile than a node has for that", "this node knows that from before"):
+        result = run(bomb)
+        assert result.error.kind is ErrorKind.LOAD
+        assert said in result.error.message
     assert run(guest("echo")).error is None

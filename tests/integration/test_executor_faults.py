@@ -267,6 +267,32 @@ def test_code_that_takes_too_long_to_compile_is_a_load_error(make_owner):
     assert time.monotonic() - started < 10
 
 
+def test_compile_bomb_is_known_to_those_who_waited_and_those_who_come_later(make_owner):
+    owner = make_owner(slots=2, load_s=2.0)
+    bombs = [owner.make(make_compile_bomb(40_000)) for _ in range(2)]
+    owner.submit(*bombs)
+    assert {result.error.kind for result in owner.wait_for(*bombs)} == {ErrorKind.LOAD}
+    # One process compiled, and is gone; the other had waited, and is there.
+    assert sum("knows that" in owner.results[bomb.job].error.message for bomb in bombs) == 1
+    owner.executor.stop(5)
+    again = make_owner(slots=1, load_s=2.0)
+    again.wait_until(lambda: again.executor.pids)
+    before = again.executor.pids
+    (late,) = again.wait_for(again.submit_one(make_compile_bomb(40_000), b""))
+    assert "not compiled within 2 s (this node knows that" in late.error.message
+    assert again.executor.pids == before
+
+
+def test_cancelled_job_is_no_refusal_of_its_code(make_owner):
+    owner = make_owner(slots=1)
+    bomb = owner.make(make_compile_bomb(3_000))
+    owner.submit(bomb)
+    owner.wait_until(lambda: list((owner.folder / "compiled").rglob("*.refused")))
+    owner.executor.cancel(bomb.job, bomb.lease)
+    assert owner.wait_for(bomb)[0].cancelled
+    assert owner.wait_for(owner.submit_one(make_compile_bomb(3_000), b""))[0].error is None
+
+
 def test_processes_compile_a_module_once_between_them(make_owner):
     owner = make_owner(slots=2)
     code = make_compile_bomb(300)

@@ -16,6 +16,7 @@ import structlog
 from worker_agent.cache import trim_folder
 from worker_agent.errors import ExecutorStoppedError
 from worker_agent.executor.assignment import Assignment
+from worker_agent.executor.frames import LOAD_S
 from worker_agent.executor.pool import TICK_S, Pool
 from worker_agent.executor.process import GuestProcess
 from worker_agent.executor.slot import News, Patience, Slot
@@ -45,7 +46,7 @@ class Executor:
         interpreters: Path | None = None,
         on_done: Callable[[Sequence[tuple[Task, Result]]], None],
         grace_s: float = 2.0,
-        load_s: float = 120.0,
+        load_s: float = LOAD_S,
         depth: int = 64,
         rules: NodeRules | None = None,
     ) -> None:
@@ -63,6 +64,7 @@ class Executor:
         self._interpreters = interpreters
         self._on_done = on_done
         self._rules = rules
+        self._load_s = load_s
         self._spool = str(scratch / secrets.token_hex(4))
         """How the names of scratch files begin."""
         news, patience = News(), Patience(grace_s, load_s)
@@ -164,7 +166,11 @@ class Executor:
     def _launcher(self, number: int) -> Callable[[], GuestProcess]:
         last_words = Path(f"{self._spool}-{number}.stderr")
         return lambda: GuestProcess(
-            compiled=self._compiled, interpreters=self._interpreters, last_words=last_words, rules=self._rules
+            compiled=self._compiled,
+            interpreters=self._interpreters,
+            last_words=last_words,
+            rules=self._rules,
+            load_s=self._load_s,
         )
 
     def _supervise(self) -> None:

@@ -32,10 +32,10 @@ def serve(
     ``gone`` is called, in another thread, when that happens while a guest runs.
     """
     desk = Desk(link, marker)
-    rules = desk.learn_rules()
+    equipment = desk.get_equipment()
     pulse = Pulse(desk, gone)
-    library = Library(Toolchain(compiled), interpreters)
-    workbench = Workbench(library, pulse, desk.send, rules, SharedStore(desk))
+    library = Library(Toolchain(compiled, patience_s=equipment.load_s), interpreters)
+    workbench = Workbench(library, pulse, desk.send, equipment.rules, SharedStore(desk))
     pulse.start()
     # A broken link is the agent's end, too.
     with contextlib.suppress(OSError):

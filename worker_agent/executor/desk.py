@@ -55,7 +55,7 @@ class Desk:
         self._outbox = bytearray()
         self._sync_at = 0.0
         self._turn: Turn | None = None
-        self._rules: NodeRules | None = None
+        self._equipment: Equip | None = None
         self._fetched: Fetched | None = None
         self._closed = False
         self._inbox_lock = threading.Lock()
@@ -66,12 +66,12 @@ class Desk:
         """A task was taken and is not done."""
         return self._turn is not None
 
-    def learn_rules(self) -> NodeRules:
-        """Wait for what the node's operator allows: the first that is said. Nothing, when the link is closed."""
+    def get_equipment(self) -> Equip:
+        """Wait for what holds for all tasks, which is said first. When the link is closed, nothing is allowed."""
         with self._inbox_lock:
-            while self._rules is None and not self._closed:
+            while self._equipment is None and not self._closed:
                 self._receive(wait=True)
-            return self._rules or NodeRules()
+            return self._equipment or Equip(0, NodeRules())
 
     def take(self) -> Turn | None:
         """Wait for the next task; None when the agent closed the link."""
@@ -151,7 +151,7 @@ class Desk:
         if isinstance(command, Assign):
             self._waiting[command.key] = command
         elif isinstance(command, Equip):
-            self._rules = command.rules
+            self._equipment = command
         elif isinstance(command, Fetched):
             self._fetched = command
         elif self._waiting.pop(command.key, None) is not None:

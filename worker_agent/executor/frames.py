@@ -16,6 +16,8 @@ from worker_agent.runtimes.services.access import NodeRules
 
 MAX_FRAME_BYTES = 1024 * 1024 * 1024
 """A longer frame means that the other side lost its mind."""
+LOAD_S = 120.0
+"""How long compiling code may take, unless somebody says otherwise, seconds."""
 _LENGTH = struct.Struct("<I")
 StoreAct = Literal["set", "get", "delete", "set_default", "find_keys"]
 
@@ -30,6 +32,8 @@ class Equip(Frame, frozen=True):
     """To the guest process, once, before all else: what the node's operator allows. The key means nothing."""
 
     rules: NodeRules
+    load_s: float = LOAD_S
+    """How long compiling code may take, seconds."""
 
 
 class Serving(msgspec.Struct, array_like=True, frozen=True):

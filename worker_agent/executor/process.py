@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import worker_agent
-from worker_agent.executor.frames import Equip, Frame, FrameError, FromGuests, pack_into, read_reports
+from worker_agent.executor.frames import LOAD_S, Equip, Frame, FrameError, FromGuests, pack_into, read_reports
 from worker_agent.executor.marker import MARKER_BYTES, Marker
 from worker_agent.runtimes.services.access import NodeRules
 
@@ -30,9 +30,18 @@ class GuestProcess:
     """
 
     def __init__(
-        self, *, compiled: Path, last_words: Path, interpreters: Path | None = None, rules: NodeRules | None = None
+        self,
+        *,
+        compiled: Path,
+        last_words: Path,
+        interpreters: Path | None = None,
+        rules: NodeRules | None = None,
+        load_s: float = LOAD_S,
     ) -> None:
-        """Start it; it lets guests do what ``rules`` allow. Raises OSError when that is not possible."""
+        """Start it; it lets guests do what ``rules`` allow, and compiles for ``load_s`` at most.
+
+        Raises OSError when that is not possible.
+        """
         self.last_words = last_words
         """The file with what it wrote to its standard error."""
         self._reader = read_reports()
@@ -46,7 +55,7 @@ class GuestProcess:
                 self.link.close()
                 raise
         # Over the link, not on the command line: there others could read passwords.
-        self.send(Equip(0, rules or NodeRules()))
+        self.send(Equip(0, rules or NodeRules(), load_s))
 
     @property
     def pid(self) -> int:

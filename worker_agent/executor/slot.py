@@ -20,6 +20,7 @@ from worker_agent.executor.frames import (
     Returned,
 )
 from worker_agent.executor.process import GuestProcess
+from worker_agent.runtimes.refusals import GAVE_UP, TOO_LARGE, explain_overdue
 from worker_agent.tasks import Result
 
 START_WITHIN_S = 30.0
@@ -40,7 +41,7 @@ class Patience:
     """How long guest processes may take, seconds."""
 
     grace_s: float
-    """Beyond a task's time limit, until it answers."""
+    """Beyond a task's time limit or ``load_s``, until it answers."""
     load_s: float
     """To load and compile a task's code."""
 
@@ -208,7 +209,7 @@ class Slot:
             case Logged():
                 task.add_log(frame)
             case Loading():
-                task.loading, task.deadline_at = True, now + self._patience.load_s
+                task.loading, task.deadline_at = True, now + self._patience.load_s + self._patience.grace_s
             case Loaded():
                 task.loading, self._news.compiled = False, True
                 task.begin(now, self._patience.grace_s)
@@ -252,8 +253,7 @@ class Slot:
         if task.halted:
             result = task.cancel(now)
         elif task.loading:
-            message = f"the module was not compiled within {self._patience.load_s:g} s"
-            result = task.fail(ErrorKind.LOAD, message, now)
+            result = task.fail(ErrorKind.LOAD, explain_overdue(self._patience.load_s), now)
         else:
             message = f"it ran longer than its limit of {task.bounds.timeout_s:g} s, and could only be killed"
             result = task.fail(ErrorKind.TIMEOUT, message, now)
@@ -269,7 +269,19 @@ class Slot:
             self._drop_process()
         else:
             task = self._find_culprit()
-            self._lose(task, _explain_end(task, end, words, now), now)
+            self._lose(task, self._explain_end(task, end, words, now), now)
+
+    def _explain_end(self, task: Assignment, end: str, words: str, now: float) -> Result:
+        """Return the result of a task whose process ended, saying these last words."""
+        if task.halted:
+            return task.cancel(now)
+        # These would be the same anywhere: nobody need try again.
+        if task.loading and end == f"exit code {GAVE_UP}":
+            return task.fail(ErrorKind.LOAD, explain_overdue(self._patience.load_s), now)
+        if task.loading and any(said in words for said in OUT_OF_MEMORY):
+            return task.fail(ErrorKind.LOAD, TOO_LARGE, now, trace=words)
+        doing = "loading the module" if task.loading else "running the guest"
+        return task.fail(ErrorKind.TRAP, f"the process ended while {doing}: {end}", now, trace=words)
 
     def _find_culprit(self) -> Assignment:
         """Return the task that the process worked on. It may have ended others before, and not said so."""
@@ -306,15 +318,3 @@ class Slot:
         self._failed_starts += 1
         self._start_at = now + min(MAX_RESTART_DELAY_S, 0.1 * 2**self._failed_starts)
         self._news.failed_starts.append((reason, self._failed_starts))
-
-
-def _explain_end(task: Assignment, end: str, words: str, now: float) -> Result:
-    """Return the result of a task whose process ended, saying these last words."""
-    if task.halted:
-        return task.cancel(now)
-    if task.loading and any(said in words for said in OUT_OF_MEMORY):
-        # It would be the same anywhere: nobody need try again.
-        message = "the module takes more memory to compile than a node has for that"
-        return task.fail(ErrorKind.LOAD, message, now, trace=words)
-    doing = "loading the module" if task.loading else "running the guest"
-    return task.fail(ErrorKind.TRAP, f"the process ended while {doing}: {end}", now, trace=words)

@@ -57,6 +57,10 @@ class CompiledStore:
         with self._locked(key):
             return self.find(key) or self.add(key, make())
 
+    def locate_note(self, key: str, subject: str) -> Path:
+        """Return where a note about ``key`` belongs, which is evicted as machine code is."""
+        return self._shelf(key) / f"{key}.{subject}"
+
     def drop(self, path: Path) -> None:
         """Remove a file that turned out to be of no use. Safe to repeat."""
         path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import wasmtime
 from wasmtime.component import Component
 
+from piecework import __version__
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
 from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
 from worker_agent.runtimes.base import Build, Code, LoadError
@@ -17,6 +18,7 @@ from worker_agent.runtimes.compiled import CompiledStore
 from worker_agent.runtimes.headroom import bounding_growth, work_behind
 from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
 from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
+from worker_agent.runtimes.refusals import Refusal
 
 _Code = TypeVar("_Code", wasmtime.Module, Component)
 _LETTERS = {"i32": "i", "i64": "I", "f32": "f", "f64": "F", "v128": "v"}
@@ -40,9 +42,16 @@ class Toolchain:
     Belongs to one process: nothing here survives a fork after a module was compiled.
     """
 
-    def __init__(self, compiled: Path, make_linkage: LinkageMaker | None = None) -> None:
-        """Keep machine code in the folder ``compiled``. ``make_linkage`` None: the fastest that works here."""
+    def __init__(
+        self, compiled: Path, make_linkage: LinkageMaker | None = None, *, patience_s: float | None = None
+    ) -> None:
+        """Keep machine code in the folder ``compiled``. ``make_linkage`` None: the fastest that works here.
+
+        Compiling that takes longer than ``patience_s`` ends the process; why code could not be compiled is kept,
+        too. None: there is no end, and nothing is kept but machine code.
+        """
         self._folder = compiled
+        self._patience_s = patience_s
         self._make_linkage = make_linkage
         self._engines: dict[Build, wasmtime.Engine] = {}
         self._component_engines: dict[Build, wasmtime.Engine] = {}
@@ -93,7 +102,7 @@ class Toolchain:
 
     def _load(self, kind: type[_Code], engine: wasmtime.Engine, code: Code, build: Build) -> _Code:
         key = f"{code.checksum}-{'m' * build.metered}{'d' * build.deterministic}"
-        path = self._store.find_or_make(key, lambda: _compile(kind, engine, code))
+        path = self._store.find_or_make(key, lambda: self._try_to_compile(key, kind, engine, code))
         try:
             return kind.deserialize_file(engine, str(path))
         except wasmtime.WasmtimeError:
@@ -101,6 +110,15 @@ class Toolchain:
             self._store.drop(path)
             path = self._store.add(key, _compile(kind, engine, code))
             return kind.deserialize_file(engine, str(path))
+
+    def _try_to_compile(self, key: str, kind: type[_Code], engine: wasmtime.Engine, code: Code) -> bytes:
+        if self._patience_s is None:
+            return _compile(kind, engine, code)
+        limits = f"{__version__}-{COMPILE_BYTES}-{self._patience_s:g}"
+        refusal = Refusal(self._store.locate_note(key, f"{limits}.refused"), self._patience_s)
+        refusal.check()
+        with refusal.trying():
+            return _compile(kind, engine, code)
 
     @cached_property
     def _store(self) -> CompiledStore:

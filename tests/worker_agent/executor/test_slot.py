@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Usage
@@ -20,6 +21,7 @@ from worker_agent.executor.frames import (
     Returned,
 )
 from worker_agent.executor.slot import HALT_WITHIN_S, QUICK_S, START_WITHIN_S, News, Patience, Slot
+from worker_agent.runtimes.refusals import GAVE_UP
 
 GRACE_S, LOAD_S = 2.0, 100.0
 
@@ -139,11 +141,19 @@ def test_answer_that_is_there_already_counts_at_the_deadline(scene, two_tasks):
 
 def test_loading_has_its_own_time_and_ends_as_a_load_error(scene, two_tasks):
     scene.report(Loading(1))
-    scene.pass_time(LOAD_S - 0.01)
+    scene.pass_time(LOAD_S + GRACE_S - 0.01)
     assert not scene.process.killed
     scene.pass_time(0.01)
     assert scene.only_result().error.kind is ErrorKind.LOAD
     assert f"{LOAD_S:g} s" in scene.only_result().error.message
+
+
+def test_process_that_gave_up_compiling_ends_its_task_as_a_load_error(scene, two_tasks):
+    scene.report(Loading(1))
+    scene.die(f"exit code {GAVE_UP}")
+    result = scene.only_result()
+    assert (result.error.kind, result.error.trace) == (ErrorKind.LOAD, UNSET)
+    assert f"{LOAD_S:g} s" in result.error.message
 
 
 def test_time_of_the_guest_begins_after_loading(scene, two_tasks):
