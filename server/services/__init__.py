@@ -35,7 +35,7 @@ from server.settings import Settings
 from server.store import servers
 from server.store.database import Database, open_database
 from server.store.ids import IdSource
-from server.store.schema import check_schema, current_revision, upgrade_schema
+from server.store.schema import compare_revisions, upgrade_schema
 
 log = structlog.get_logger("server")
 
@@ -160,9 +160,10 @@ def _wire(
 
 def prepare_schema(database: Database) -> None:
     """Give the database the program's schema where that is safe; see ``open_services``."""
-    if check_schema(database.engine):
+    before, head = compare_revisions(database.engine)
+    if before == head:
         return
-    if database.is_shared and current_revision(database.engine) is not None:
+    if database.is_shared and before is not None:
         raise SchemaMismatch(
             "the database has an older schema: stop its servers and run `piecework server migrate`"
         )

@@ -32,13 +32,24 @@ def known_revisions() -> list[str]:
     return sorted(module.name.partition("_")[0] for module in iter_modules(versions.__path__))
 
 
+def compare_revisions(engine: Engine) -> tuple[str | None, str]:
+    """Return the database's version and the program's. Raises SchemaMismatch when the database's is unknown."""
+    before, known = current_revision(engine), known_revisions()
+    if before is not None and before not in known:
+        raise SchemaMismatch(
+            f"the database has schema version {before}, which this program does not know: a newer piecework"
+            f" wrote it (this one knows versions up to {known[-1]}). Install that version, or use another database"
+        )
+    return before, known[-1]
+
+
 def upgrade_schema(engine: Engine) -> tuple[str | None, str]:
     """Bring the database to the program's schema, from nothing or from any older version.
 
     Returns the version before and after. Safe to repeat. Raises SchemaMismatch when the database is newer than
     the program: an old program must not write to it.
     """
-    before, head = _look_up(engine)
+    before, head = compare_revisions(engine)
     if before != head:
         with translated_errors(), engine.connect() as connection:
             _upgrade(make_config(), connection)
@@ -66,7 +77,7 @@ def _upgrade(config: "Config", connection: Connection) -> None:
 
 def check_schema(engine: Engine) -> bool:
     """Tell whether the database has the program's schema. Raises SchemaMismatch when it is newer."""
-    before, head = _look_up(engine)
+    before, head = compare_revisions(engine)
     return before == head
 
 
@@ -77,14 +88,3 @@ def make_config() -> "Config":
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     return config
-
-
-def _look_up(engine: Engine) -> tuple[str | None, str]:
-    """Return the database's version and the program's. Raises SchemaMismatch when the database's is unknown."""
-    before, known = current_revision(engine), known_revisions()
-    if before is not None and before not in known:
-        raise SchemaMismatch(
-            f"the database has schema version {before}, which this program does not know: a newer piecework"
-            f" wrote it (this one knows versions up to {known[-1]}). Install that version, or use another database"
-        )
-    return before, known[-1]

@@ -1,5 +1,6 @@
 """Databases for tests: what is stored is tested on SQLite and on PostgreSQL alike."""
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from postgres import Cluster
 from server.store.database import Database
 from server.store.tables import metadata
 
+NUMBERS = itertools.count(1)
 EMPTY_ALL = ";".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
 
 
@@ -73,4 +75,4 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
     cluster: Cluster = request.getfixturevalue("postgres")
-    return cluster.create_database("empty")
+    return cluster.create_database(f"empty_{next(NUMBERS)}")
