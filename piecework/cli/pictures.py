@@ -37,7 +37,7 @@ def revision_row(revision: RevisionInfo, now: float) -> tuple[object, ...]:
         format_ms(traffic.p99_ms),
         describe_code(revision),
         format_age(revision.created_at, now),
-        why_not_ready(revision),
+        _remark(revision),
     )
 
 
@@ -98,13 +98,20 @@ def _traffic(revision: RevisionInfo) -> Traffic:
     )
 
 
+def _remark(revision: RevisionInfo) -> str:
+    """Say what keeps replicas from running, and calls from URLs; "" when nothing is known."""
+    aside = revision.set_aside.items() if isinstance(revision.set_aside, dict) else ()
+    reasons = [why_not_ready(revision), *(f"{url} is set aside: {why}" for url, why in aside)]
+    return "; ".join(filter(None, reasons))
+
+
 def _describe_revision(revision: RevisionInfo) -> dict[str, object]:
     traffic = _traffic(revision)
     return {
         "revision": revision.name,
         "calls go": format_share(revision.share),
         "replicas": describe_replicas(revision),
-        "remark": why_not_ready(revision),
+        "remark": _remark(revision),
         "module": revision.module,
         "code SHA-256": revision.checksum,
         "lambda": revision.lambda_,

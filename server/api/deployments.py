@@ -157,6 +157,7 @@ def _revision_info(view: RevisionView, of: FunctionView) -> RevisionInfo:
         urls=list(view.urls),
         share=view.share,
         traffic=view.traffic or UNSET,
+        set_aside=dict(view.set_aside) or UNSET,
         module=view.revision.module or UNSET,
         advice=view.advice or UNSET,
     )

@@ -4,19 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 
-import structlog
-
 from piecework.client.answers import Broken, NotHttp
 from piecework.client.connections import NotSent
 from server.forwarding.bodies import Passing, prepare_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import Call, Refusal, Reply, Unreached
-from server.forwarding.upstreams import Exchange, Incoming, Upstream, Upstreams
-from server.services.health import Health
+from server.forwarding.upstreams import Dead, Exchange, Incoming, Upstream, Upstreams
+from server.services.health import Health, tell_dead
 from server.services.routing import RevisionRoutes, Target
 from server.settings import Settings
-
-log = structlog.get_logger("server")
 
 MISDIRECTED = 421
 """A replica that got another one's token has not acted: ask another, whatever the method (RFC 9110, 15.5.20)."""
@@ -49,12 +45,10 @@ class Forwarder:
             head = _write_head(call, path, headers, upstream, target)
             try:
                 return self._receive(self._send(call, head, body, upstream, target), target)
-            except Broken as error:
+            except (Broken, NotHttp) as error:
                 self._note_failure(target, error)
                 if place == len(targets) or not _may_repeat(call, body, error):
                     raise self._explain(revision, error, call, body) from error
-            except NotHttp as error:
-                raise Refusal(502, "BAD_GATEWAY", f"{_name(revision)} did not answer in HTTP: {error}") from error
         raise AssertionError("there is a target")
 
     def _send(
@@ -65,7 +59,6 @@ class Forwarder:
         if target.token and exchange.answer.status == MISDIRECTED:
             exchange.read_to_end()
             raise NotSent("another replica is there now")
-        self._health.note_success(target.url)
         return exchange
 
     def _receive(self, exchange: Exchange, target: Target) -> Reply:
@@ -74,7 +67,9 @@ class Forwarder:
         length = answer.headers.get("content-length", "")
         if answer.complete or (length.isdecimal() and int(length) <= WHOLE_BYTES):
             body = exchange.read_to_end()
+            self._health.note_success(target.url)
             return Reply(answer.status, [*headers, *_tell_length(answer, length, body)], body)
+        self._health.note_success(target.url)
         if length:
             headers.append(("Content-Length", length))
         return Reply(answer.status, headers, self._watch(exchange.pieces(), target))
@@ -82,18 +77,31 @@ class Forwarder:
     def _watch(self, pieces: Iterator[bytes], target: Target) -> Iterator[bytes]:
         try:
             yield from pieces
-        except Broken as error:
-            self._note_failure(target, error)
+        except (Broken, NotHttp) as error:
+            if not _is_timeout(error):  # nobody can say how often events should come
+                self._note_failure(target, error)
             raise
 
-    def _note_failure(self, target: Target, error: Broken) -> None:
-        """Have calls pass the URL by for a while. That it is slow is no reason."""
-        if not _is_timeout(error) or isinstance(error, NotSent):
-            self._health.note_failure(target.url)
-        log.info("a URL of a function failed", url=target.url, error=str(error))
+    def _note_failure(self, target: Target, error: Broken | NotHttp) -> None:
+        """Have calls pass the URL by for a while."""
+        self._health.note_failure(target.url, self._diagnose(error), is_dead=isinstance(error, Dead))
 
-    def _explain(self, revision: RevisionRoutes, error: Broken, call: Call, body: bytes | Passing) -> Refusal:
+    def _diagnose(self, error: Broken | NotHttp) -> str:
+        """Say what is wrong with a URL."""
+        if isinstance(error, Dead):
+            return tell_dead(str(error))
+        if isinstance(error, NotHttp):
+            return f"it did not answer in HTTP: {error}"
+        if _is_timeout(error):
+            return f"it was silent for {self._settings.call_timeout_s:g} s"
+        return f"it broke off: {error}"
+
+    def _explain(
+        self, revision: RevisionRoutes, error: Broken | NotHttp, call: Call, body: bytes | Passing
+    ) -> Refusal:
         name = _name(revision)
+        if isinstance(error, NotHttp):
+            return Refusal(502, "BAD_GATEWAY", f"{name} did not answer in HTTP, and may have acted: {error}")
         if isinstance(error, NotSent):
             why = f"{name} cannot be reached: {error}"
             if isinstance(body, Passing):
@@ -133,7 +141,7 @@ def _tell_length(answer: Incoming, told: str, body: bytes) -> list[tuple[str, st
     return [("Content-Length", str(len(body)))]
 
 
-def _may_repeat(call: Call, body: bytes | Passing, error: Broken) -> bool:
+def _may_repeat(call: Call, body: bytes | Passing, error: Broken | NotHttp) -> bool:
     if isinstance(body, Passing) and body.begun:
         return False
     if isinstance(error, NotSent):
@@ -141,7 +149,7 @@ def _may_repeat(call: Call, body: bytes | Passing, error: Broken) -> bool:
     return not _is_timeout(error) and (call.method in IDEMPOTENT or bool(call.find_header("idempotency-key")))
 
 
-def _is_timeout(error: Broken) -> bool:
+def _is_timeout(error: Broken | NotHttp) -> bool:
     return isinstance(error.__cause__, TimeoutError)
 
 

@@ -1,17 +1,20 @@
 """The URLs that calls go to: their addresses, and the connections that are kept open to them."""
 
-import ssl
 from collections.abc import Iterator
-from functools import cache
 from urllib.parse import urlsplit
 
 from piecework.client.answers import Answer, Broken
 from piecework.client.connections import Connection, NotSent, Pool
 from piecework.client.routes import DEFAULT_PORTS, Route
 from server.forwarding.bodies import Passing
+from server.services.health import trust
 
 CONNECT_S = 2.0
 """A URL that takes no connection for so long does not answer."""
+
+
+class Dead(NotSent):
+    """The URL takes no connection."""
 
 
 class Upstream:
@@ -24,7 +27,7 @@ class Upstream:
         shown = f"[{host}]" if ":" in host else host
         self.authority = shown if port == usual else f"{shown}:{port}"
         self._base = parts.path
-        tls = _trust() if parts.scheme == "https" else None
+        tls = trust() if parts.scheme == "https" else None
         self._pool = Pool(Route(host, port, self.authority, tls, "", None))
 
     def target(self, path: str, query: str) -> str:
@@ -35,7 +38,8 @@ class Upstream:
     def exchange(self, head: bytes, body: bytes | Passing, timeout_s: float, *, without_body: bool) -> "Exchange":
         """Send a request over an idle connection or a new one; return the answer once its head is there.
 
-        Raises NotSent when nothing of it was acted on, Broken, NotHttp, or what making the body raises.
+        Raises NotSent when nothing of it was acted on, Dead if there was no connection, Broken, NotHttp, or what
+        making the body raises.
         """
         kept = self._pool.take()
         if kept is not None:
@@ -47,7 +51,7 @@ class Upstream:
         try:
             fresh = self._pool.open(CONNECT_S)
         except Broken as error:
-            raise NotSent(str(error)) from error
+            raise Dead(str(error)) from error
         return Exchange(self._pool, fresh, head, body, timeout_s, without_body=without_body)
 
     def close(self) -> None:
@@ -136,8 +140,3 @@ class Upstreams:
             forgotten = self._known.pop(url, None)
             if forgotten is not None:  # else another call was quicker
                 forgotten.close()
-
-
-@cache
-def _trust() -> ssl.SSLContext:
-    return ssl.create_default_context()

@@ -120,7 +120,7 @@ def _wire(
     jobs = Jobs(database, data, lambdas, bell, clock, settings)
     submission = Submission(database, data, lambdas, ids, bell, clock, settings)
     health = Health(time.monotonic)
-    routing = Routing(database, clock, health.is_well, random.random)
+    routing = Routing(database, clock, health, random.random)
     calls = Calls(time.monotonic)
     hosting = Hosting(database, lambdas, ids, routing, clock, settings)
     sources = Sources(database, data, lambdas)
@@ -150,7 +150,7 @@ def _wire(
         calls=calls,
         hosting=hosting,
         deployments=Deployments(database, lambdas, sources, hosting, routing, clock),
-        picture=Picture(database, lambdas, calls, clock),
+        picture=Picture(database, lambdas, calls, health, clock),
         prober=Prober(health),
         waiters=waiters,
         watch=watch,

@@ -10,6 +10,7 @@ from piecework.protocol.messages import Traffic
 from server.services.allocation import Host
 from server.services.calls import Calls
 from server.services.functions import require_function
+from server.services.health import Health
 from server.services.lambdas import Lambdas
 from server.services.routing import DEFAULT, HOST_SILENT_MS
 from server.store import functions, replicas
@@ -32,6 +33,8 @@ class RevisionView(NamedTuple):
     """Of the calls that name no revision, from 0 to 1."""
     traffic: Traffic | None
     """What passed this server; None when nothing did."""
+    set_aside: Mapping[str, str]
+    """URLs that calls to this server pass by, each with the reason."""
     advice: str
     """Why it has fewer replicas than it should; "" when it has them, or nothing is known."""
 
@@ -59,10 +62,13 @@ class _Rows:
 class Picture:
     """Reads how functions stand."""
 
-    def __init__(self, database: Database, lambdas: Lambdas, calls: Calls, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, database: Database, lambdas: Lambdas, calls: Calls, health: Health, clock: Callable[[], int]
+    ) -> None:
         self._database = database
         self._lambdas = lambdas
         self._calls = calls
+        self._health = health
         self._clock = clock
 
     def of_all(self) -> list[FunctionView]:
@@ -113,10 +119,9 @@ class Picture:
                 *name, revision.replicas, lambda_.id, lambda_.runtime, TagSet.parse(lambda_.options.tags)
             )
             advice = _advise(wanted, len(running), rows.hosts, self._clock())
-        traffic = self._calls.read(*name)
-        return RevisionView(
-            revision, lambda_, digest.hex(), running, rows.urls.get(name, ()), share, traffic, advice
-        )
+        traffic, urls = self._calls.read(*name), rows.urls.get(name, ())
+        set_aside = self._health.reasons([*urls, *(each.url for each in running if each.url)])
+        return RevisionView(revision, lambda_, digest.hex(), running, urls, share, traffic, set_aside, advice)
 
 
 def share_out(function: Function, revisions: Sequence[str]) -> dict[str, float]:

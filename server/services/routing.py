@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 import structlog
 
 from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
+from server.services.health import Health
 from server.store import functions
 from server.store.database import Connection, Database
 from server.store.functions import Function, Replica, Revision, Url
@@ -115,13 +116,13 @@ class Routing:
         self,
         database: Database,
         clock: Callable[[], int],
-        is_well: Callable[[str], bool],
+        health: Health,
         random: Callable[[], float],
     ) -> None:
-        """Read nothing yet. ``is_well`` tells of a URL whether calls should go there; ``random`` gives 0 to 1."""
+        """Read nothing yet. ``random`` gives 0 to 1."""
         self._database = database
         self._clock = clock
-        self._is_well = is_well
+        self._health = health
         self._random = random
         self._lock = threading.Lock()
         self._known: _Known | None = None
@@ -188,16 +189,21 @@ class Routing:
     def order(self, revision: RevisionRoutes) -> Sequence[Target]:
         """Return the targets of a revision in the order in which a call should try them, next in turn first.
 
-        Those that failed lately are left out. When all did, all are tried, unless a job can do instead.
+        Those that failed lately are left out, but for one that is due to be tried again: it comes first. When all
+        did, all are tried; but not dead ones when a job can do instead.
         """
-        targets = revision.targets
-        well = [target for target in targets if self._is_well(target.url)]
-        if not well and revision.lambda_id is None:
-            well = [*targets]
-        if len(well) < 2:
-            return well
-        first = next(self._turns[revision.function, revision.name]) % len(well)
-        return (*well[first:], *well[:first])
+        health = self._health
+        well = [target for target in revision.targets if health.is_well(target.url)]
+        trial = None
+        if len(well) < len(revision.targets):
+            trial = next((target for target in revision.targets if health.begin_trial(target.url)), None)
+        if not well:
+            can_run = revision.lambda_id is not None
+            well = [each for each in revision.targets if not (can_run and health.is_dead(each.url))]
+        if len(well) > 1:
+            first = next(self._turns[revision.function, revision.name]) % len(well)
+            well = [*well[first:], *well[:first]]
+        return well if trial is None else [trial, *(each for each in well if each is not trial)]
 
     def _spread(self, function: str) -> "_Spread":
         spread = self._spreads.get(function)

@@ -226,6 +226,8 @@ class RevisionInfo(msgspec.Struct, kw_only=True):
     """Of the calls that name no revision, from 0 to 1."""
     traffic: Maybe[Traffic] = UNSET
     """What passed the server that answers this; absent when nothing did."""
+    set_aside: Maybe[dict[str, str]] = UNSET
+    """URLs that failed that server lately, and are passed by, each with what went wrong; absent without any."""
     lambda_: Maybe[Id] = msgspec.field(default=UNSET, name="lambda")
     """What it runs."""
     module: Maybe[str] = UNSET

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import requests
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
@@ -173,6 +174,15 @@ def test_a_function_is_shown_with_its_replicas(run, hola, host):
     for id_ in ids:
         assert str(int(id_)) in out
     assert "there is no function nobody" in run("function", "show", "nobody", exit_code=1).err
+
+
+def test_a_url_that_is_set_aside_is_shown_with_the_reason(run, empty, server_url):
+    route = {"function": "far", "url": "http://127.0.0.1:1"}
+    assert requests.post(f"{server_url}/memory/functions/registration", json=route, timeout=10).ok
+    run("function", "invoke", "far", exit_code=1)
+    why = "http://127.0.0.1:1 is set aside: it takes no connection: connection refused"
+    assert why in run("function", "show", "far").out
+    assert why in run("function", "list").out
 
 
 def test_a_function_is_scaled_by_its_default_revision_unless_one_is_named(run, hola, client):

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from raw_server import RawServer, http, reset
 from upstreams import Upstream, route
 from werkzeug.test import TestResponse
 
+from piecework.client.answers import Broken, NotHttp
 from server.services.access import create_token
 from server.store import functions
 
@@ -278,7 +280,7 @@ def test_a_url_may_speak_tls_with_a_certificate_that_the_system_trusts(
     assert (refused.status_code, "certificate" in refused.json["message"]) == (502, True)
     raw.answer(http(), http())
     authority.configure_trust(theirs)
-    monkeypatch.setattr("server.forwarding.upstreams._trust", lambda: theirs)
+    monkeypatch.setattr("server.forwarding.upstreams.trust", lambda: theirs)
     house.services.functions.add_url("hola", "default", f"https://localhost:{raw.port}/b")
     house.services.functions.remove_url("hola", "default", f"https://localhost:{raw.port}")
     assert [told(house, "hola") for _ in range(2)] == [{"message": "pong"}] * 2
@@ -325,7 +327,7 @@ def test_a_get_whose_url_hangs_up_is_answered_by_another(
     route(house, "hola", raw.url, upstream.url)
     assert told(house, "hola")["name"] == "up"
     assert len(raw.requests) == 1
-    assert not house.services.health.is_well(raw.url)
+    assert house.services.health.reasons([raw.url]) == {raw.url: "it broke off: the connection broke off"}
 
 
 def test_a_post_that_may_have_acted_is_not_sent_again(house: House, upstream: Upstream, raw: RawServer):
@@ -358,7 +360,7 @@ def test_a_post_to_a_replica_in_whose_place_is_another_now_is_sent_to_the_next(
 
 def test_a_url_that_answers_again_is_well_again(house: House, upstream: Upstream):
     route(house, "hola", upstream.url)
-    house.services.health.note_failure(upstream.url)
+    house.services.health.note_failure(upstream.url, "it broke off", is_dead=False)
     assert told(house, "hola")["name"] == "up"
     assert house.services.health.is_well(upstream.url)
 
@@ -421,6 +423,49 @@ def test_what_is_no_answer_in_http_is_told(house: House, raw: RawServer, answer:
     route(house, "hola", raw.url)
     response = call(house, "hola")
     assert (response.status_code, response.json["code"]) == (502, "BAD_GATEWAY")
+    assert "may have acted" in response.json["message"]
+
+
+def test_a_url_that_answers_rubbish_is_set_aside_and_tried_by_a_call_now_and_then(
+    house: House, upstream: Upstream, raw: RawServer
+):
+    health = house.services.health
+    for _ in range(3):
+        raw.answer(b"SSH-2.0-OpenSSH\r\n")
+    raw.answer(http(b'{"name": "raw"}'))
+    route(house, "hola", raw.url, upstream.url)
+    assert call(house, "hola", "POST").status_code == 502, "it may have acted"
+    assert [told(house, "hola", "POST")["name"] for _ in range(4)] == ["up"] * 4
+    [revision] = house.client.get("/deployments/hola").json["revisions"]
+    assert revision["set_aside"][raw.url].startswith("it did not answer in HTTP: ")
+    health.note_connection(raw.url)  # as the prober does
+    assert told(house, "hola")["name"] == "up", "what may be repeated is"
+    assert len(raw.requests) == 2
+    health.note_connection(raw.url)
+    assert call(house, "hola", "POST").status_code == 502
+    health.note_connection(raw.url)
+    assert told(house, "hola", "POST")["name"] == "raw"
+    assert health.is_well(raw.url)
+    [revision] = house.client.get("/deployments/hola").json["revisions"]
+    assert "set_aside" not in revision
+
+
+def test_the_only_url_is_tried_whatever_it_answered(house: House, raw: RawServer):
+    raw.answer(b"SSH-2.0-OpenSSH\r\n")
+    raw.answer(http())
+    route(house, "hola", raw.url)
+    assert [call(house, "hola").status_code for _ in range(2)] == [502, 200]
+    assert house.services.health.is_well(raw.url)
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+def test_a_good_head_does_not_make_up_for_a_body_that_breaks(house: House, raw: RawServer, length: str):
+    broken = b"HTTP/1.1 200 OK\r\n%b\r\n\r\nno chunk" % length.encode()
+    raw.answer(broken)
+    route(house, "hola", raw.url)
+    with suppress(Broken, NotHttp):  # an answer of which some was sent is not ended
+        assert call(house, "hola").status_code == 502
+    assert not house.services.health.is_well(raw.url)
 
 
 def test_a_reset_before_the_answer_is_a_bad_gateway(house: House, raw: RawServer):
@@ -429,12 +474,21 @@ def test_a_reset_before_the_answer_is_a_bad_gateway(house: House, raw: RawServer
     assert call(house, "hola", "POST").status_code == 502
 
 
-def test_a_url_that_is_too_slow_times_out_and_stays_in_turn(tmp_path, upstream: Upstream):
+def test_a_url_that_is_too_slow_times_out_and_is_set_aside(tmp_path, upstream: Upstream):
     house = House(tmp_path, settings={"call_timeout_s": 0.2})
     route(house, "hola", upstream.url)
     response = call(house, "hola/wait")
     assert (response.status_code, response.json["code"]) == (504, "GATEWAY_TIMEOUT")
     assert "within 0.2 s" in response.json["message"]
+    assert house.services.health.reasons([upstream.url]) == {upstream.url: "it was silent for 0.2 s"}
+    house.close()
+
+
+def test_events_that_take_long_to_come_are_no_reason_to_set_a_url_aside(tmp_path, upstream: Upstream):
+    house = House(tmp_path, settings={"call_timeout_s": 0.2})
+    route(house, "hola", upstream.url)
+    with pytest.raises(Broken, match="took too long"):
+        call(house, "hola/events")
     assert house.services.health.is_well(upstream.url)
     house.close()
 

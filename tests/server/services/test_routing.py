@@ -8,6 +8,7 @@ from house import House
 from hypothesis import given, strategies as st
 
 from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
+from server.services.health import Health
 from server.services.routing import FunctionRoutes, RevisionRoutes, Routing, Target, _Spread
 from server.store import functions
 
@@ -21,8 +22,18 @@ def function(*revisions: RevisionRoutes, alias: str | None = None, **split: int)
 
 
 @pytest.fixture
-def routing() -> Routing:
-    return Routing(None, lambda: 0, lambda url: "sick" not in url, lambda: 0.3)  # type: ignore[arg-type]
+def health() -> Health:
+    health = Health(lambda: 0.0)
+    for url in ("http://dead", "http://dead/2"):
+        health.note_failure(url, "refused", is_dead=True)
+    for url in ("http://mad", "http://mad/2"):
+        health.note_failure(url, "rubbish", is_dead=False)
+    return health
+
+
+@pytest.fixture
+def routing(health: Health) -> Routing:
+    return Routing(None, lambda: 0, health, lambda: 0.3)  # type: ignore[arg-type]
 
 
 BLUE, GREEN = revision("blue", "http://b"), revision("green", "http://g")
@@ -80,12 +91,33 @@ def test_urls_take_turns(routing: Routing):
 
 
 def test_urls_that_failed_lately_are_left_out_unless_all_did(routing: Routing):
-    mixed = revision("blue", "http://1", "http://sick", "http://3")
+    mixed = revision("blue", "http://1", "http://dead", "http://mad", "http://3")
     assert {target.url for _ in range(4) for target in routing.order(mixed)} == {"http://1", "http://3"}
-    all_sick = revision("blue", "http://sick/1", "http://sick/2")
-    assert len(routing.order(all_sick)) == 2
-    with_lambda = revision("blue", "http://sick/1", "http://sick/2", lambda_id=7)
+    all_dead = revision("blue", "http://dead", "http://dead/2")
+    assert len(routing.order(all_dead)) == 2
+    with_lambda = revision("blue", "http://dead", "http://dead/2", lambda_id=7)
     assert not routing.order(with_lambda)
+
+
+def test_where_a_job_can_do_instead_a_url_that_takes_connections_is_tried_all_the_same(routing: Routing):
+    with_lambda = revision("blue", "http://dead", "http://mad", lambda_id=7)
+    assert routing.order(with_lambda) == [Target("http://mad")]
+
+
+def test_one_call_tries_a_url_that_may_be_well_again_before_all_others(routing: Routing, health: Health):
+    mixed = revision("blue", "http://1", "http://mad", "http://mad/2", "http://2")
+    for url in ("http://mad", "http://mad/2"):
+        health.note_connection(url)
+    orders = [[target.url for target in routing.order(mixed)] for _ in range(3)]
+    assert orders == [
+        ["http://mad", "http://1", "http://2"],
+        ["http://mad/2", "http://2", "http://1"],
+        ["http://1", "http://2"],
+    ]
+    alone = revision("green", "http://mad/2")
+    assert routing.order(alone) == [Target("http://mad/2")]
+    health.note_connection("http://mad/2")
+    assert routing.order(alone) == [Target("http://mad/2")]
 
 
 def test_what_changes_here_counts_at_once_and_what_other_servers_change_within_a_second(house: House):
@@ -106,7 +138,7 @@ def test_routes_go_on_as_they_were_while_the_database_does_not_answer(house: Hou
     services.functions.register("new", "blue", "http://b")
     monkeypatch.setattr(services.database, "read", _be_away)
     assert services.routing.table() == before
-    fresh = Routing(services.database, house.clock, lambda _: True, lambda: 0.0)
+    fresh = Routing(services.database, house.clock, Health(lambda: 0.0), lambda: 0.0)
     with pytest.raises(DatabaseAway):
         fresh.table()
     monkeypatch.undo()
