@@ -27,7 +27,7 @@ OURS = re.compile(r"PIECEWORK_.*|REDIS_PWD|COUCHBASE_(USER|PWD)")
 FEATURES = {
     "default": ("http", "redis", "couchbase", "files", "dir", "env"),
     "capsule": ("http", "redis", "couchbase", "files", "dir", "env"),
-    "component": ("env",),
+    "component": ("dir", "env"),
     "funless": ("http",),
 }
 """What guests of a runtime can make use of."""

@@ -9,6 +9,7 @@ from piecework.modules.binary import (
     Binary,
     ModuleError,
     ModuleFacts,
+    claims_component,
     inspect_component,
     inspect_module,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "ModuleError",
     "ModuleFacts",
     "check_code",
+    "claims_component",
     "describe_bytes",
     "inspect_code",
     "inspect_module",

@@ -145,6 +145,11 @@ def inspect_component(data: Binary) -> ModuleFacts:
     return ModuleFacts(imports, exports)
 
 
+def claims_component(data: Binary) -> bool:
+    """Tell whether bytes of any kind begin as a component does."""
+    return data[:HEADER_BYTES] == MAGIC + COMPONENT_LAYER
+
+
 def is_component(start: bytes) -> bool:
     """Tell whether a binary that starts with these ``HEADER_BYTES`` is a component, not a core module.
 

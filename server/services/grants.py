@@ -21,6 +21,17 @@ def check_grants(grants: Grants) -> None:
     _check("dirs", grants.dirs, _DIRECTORY.fullmatch, "a directory's path for guests, as `/data` or `/data:rw`")
 
 
+def check_reading_only(grants: Grants) -> None:
+    """Raise InvalidRequest for a grant that is of no use to a component, which can only read directories."""
+    if grants.files is not None:
+        raise InvalidRequest(
+            "grants.files is of no use to a component: it cannot write, so its private folder would be empty; "
+            "grant a directory to read, as `/data`"
+        )
+    if written := [entry for entry in grants.dirs if entry.endswith(":rw")]:
+        raise InvalidRequest(f"grants.dirs has {written[0]!r}, but components only read directories: omit `:rw`")
+
+
 def _check(kind: str, entries: Iterable[str], fits: Callable[[str], object], wanted: str) -> None:
     for number, entry in enumerate(entries):
         if number >= GRANTS_MAX:

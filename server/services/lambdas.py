@@ -5,13 +5,13 @@ from functools import partial
 
 import msgspec
 
-from piecework.modules import CHECKED, ModuleError, check_code
+from piecework.modules import CHECKED, ModuleError, check_code, claims_component
 from piecework.protocol.ids import ID_MAX, NO_ID
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import LambdaCreate, Limits
 from server.errors import BlobNotFound, InvalidRequest, LambdaNotFound, ModuleInvalid
 from server.services.data import Data
-from server.services.grants import check_grants
+from server.services.grants import check_grants, check_reading_only
 from server.store import lambdas
 from server.store.database import Database
 from server.store.ids import IdSource
@@ -66,7 +66,7 @@ class Lambdas:
         return new
 
     def _check_codex(self, new: Lambda) -> None:
-        """Refuse code that no node could run. Raises ModuleInvalid."""
+        """Refuse code that no node could run, or give what it asks for. Raises ModuleInvalid, InvalidRequest."""
         runtime = RuntimeName.parse(new.runtime).base
         if runtime not in CHECKED or new.codex == NO_ID:
             return
@@ -79,6 +79,8 @@ class Lambdas:
         try:
             with self._data.viewing(blob) as code:
                 check_code(runtime, code)
+                if claims_component(code):
+                    check_reading_only(new.options.grants)
         except ModuleError as error:
             raise ModuleInvalid(f"codex {new.codex} cannot run under {new.runtime}: {error}") from error
 

@@ -137,7 +137,7 @@ def test_component_reaches_nothing_but_the_variables_that_it_is_granted(
     target = tmp_path / "reach.wasm"
     BUILDING["build_python"]("reach", target, TOOLS, folder=Path(__file__).parent / "components")
     port = web.partition(":")[2].encode()
-    grants = Grants(http=["*"], env=["REGION"], files="write", dirs=["/tmp"])
+    grants = Grants(http=["*"], env=["REGION"], dirs=["/tmp"])
     answer, _ = run(client, target.read_bytes(), port, runtime="component+env", grants=grants)
     assert answer.decode().splitlines() == [
         "REGION=eu",

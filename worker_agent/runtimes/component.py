@@ -5,6 +5,7 @@ ends its process), and how much memory a guest has cannot be seen, only limited.
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -27,18 +28,19 @@ from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.streams import OutputFullError, ScratchError
 from worker_agent.runtimes.toolchain import Toolchain, check_facts, read_component_facts
 from worker_agent.runtimes.verdict import GuestFailedError
+from worker_agent.runtimes.wasi.directories import open_folders
 
 ENTRY = "run"
 PROGRAM_NAME = "lambda"
 """``argv[0]``."""
 _DESCRIPTOR = "/dev/fd/{}"
-"""wasmtime takes the input as a file that has a name."""
+"""wasmtime takes the input as a file that has a name, and directories, too."""
 INSTANCES = 1000
 """Core modules and components that one guest may consist of."""
 
 
 class ComponentRuntime:
-    """Loads commands for WASI 0.2. No directory and no address is granted, and ``wasi:http`` is not there."""
+    """Loads commands for WASI 0.2. Directories can be read, no address is granted, ``wasi:http`` is not there."""
 
     def __init__(self, toolchain: Toolchain) -> None:
         self._toolchain = toolchain
@@ -167,7 +169,19 @@ class _Sitting:
             config.stdin_file = self._input_path
         config.stdout_custom = self._take_output
         config.stderr_custom = self._take_log
+        self._share_folders(config)
         return config
+
+    def _share_folders(self, config: WasiConfig) -> None:
+        """Let the guest read the directories that are granted. What it writes there nobody would count."""
+        for folder, descriptor in open_folders(self._call.access, self._call.log.write):
+            try:
+                config.preopen_dir(_DESCRIPTOR.format(descriptor), folder.guest_path, fs_mutable=False)
+            finally:
+                os.close(descriptor)
+            if folder.write:
+                line = f"writing to {folder.guest_path} denied: a component can only read directories\n"
+                self._call.log.write(line.encode())
 
     def _take_output(self, data: bytes) -> int:
         """Take what the guest writes. What is raised here would be lost: it is noted, and the guest is ended."""

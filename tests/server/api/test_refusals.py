@@ -115,6 +115,20 @@ def test_code_that_can_never_run_is_refused_when_the_lambda_is_created(house: Ho
     assert says in reply["message"]
 
 
+@pytest.mark.parametrize("runtime", ["component", "default"])
+def test_component_asks_for_no_more_than_reading_directories(house: House, runtime: str):
+    code = wat2wasm('(component (instance $cli) (export "wasi:cli/run@0.2.0" (instance $cli)))')
+    blob = house.client.post("/data", data=bytes(code), content_type="application/octet-stream").get_json()["id"]
+
+    def ask(**grants):
+        return house.call("POST", "/lambda", {"codex": blob, "runtime": runtime, "grants": grants}, status=None)
+
+    assert ask(dirs=["/data", "/in:ro"], env=["LANG"])["code"] == 0
+    refused = ask(dirs=["/data", "/out:rw"])
+    assert (refused["code"], "'/out:rw', but components only read" in refused["message"]) == (3, True)
+    assert "grants.files is of no use to a component" in ask(files="read")["message"]
+
+
 def test_code_that_is_kept_in_a_file_is_looked_at_there(house: House):
     sound = b"\0asm\x01\0\0\0" + b"\0\x80\x80\x80\x01" + b"\0" * 2_097_152
     blob = house.client.post("/data", data=sound + b"\1", content_type="application/octet-stream").get_json()["id"]

@@ -267,6 +267,11 @@ class Directory(File):
 
 def open_granted(access: Access, log: Callable[[bytes], object]) -> list[Directory]:
     """Open the directories that a call may use. One that is gone is left out, and the log says so."""
+    return [Directory(each, Share(folder, log), granted=True) for folder, each in open_folders(access, log)]
+
+
+def open_folders(access: Access, log: Callable[[bytes], object]) -> list[tuple[Folder, int]]:
+    """Do so, and return their descriptors, which the caller must close."""
     opened = []
     for folder in access.find_folders():
         try:
@@ -276,7 +281,7 @@ def open_granted(access: Access, log: Callable[[bytes], object]) -> list[Directo
         except OSError as error:
             log(f"directory {folder.guest_path} denied: this node cannot open it: {error.strerror}\n".encode())
             continue
-        opened.append(Directory(descriptor, Share(folder, log), granted=True))
+        opened.append((folder, descriptor))
     return opened
 
 
