@@ -9,7 +9,7 @@ from msgspec import UnsetType
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut, LambdaCreate
 from server.errors import InvalidRequest, RevisionExists, RevisionInUse
-from server.services.functions import remove_function, require_function, require_revision
+from server.services.functions import lock_function, remove_function, require_revision
 from server.services.hosting import Hosting
 from server.services.lambdas import Lambdas
 from server.services.routing import Routing
@@ -88,6 +88,7 @@ class Deployments:
         self, connection: Connection, new: Revision, lambda_: Lambda, wanted: int | None, *, make_default: bool
     ) -> None:
         is_first = functions.add_function(connection, new.function, new.created_at)
+        lock_function(connection, new.function)
         old = functions.find_revision(connection, new.function, new.name)
         if old is None:
             if new.module is not None:
@@ -123,7 +124,7 @@ class Deployments:
         """
 
         def store(connection: Connection) -> None:
-            require_function(connection, function)
+            lock_function(connection, function)
             if revision is not None:
                 require_revision(connection, function, revision)
             functions.set_default(connection, function, revision, None)
@@ -139,6 +140,7 @@ class Deployments:
             raise InvalidRequest('weights is empty; it names revisions, as {"blue": 90, "green": 10}')
 
         def store(connection: Connection) -> None:
+            lock_function(connection, function)
             for revision in weights:
                 require_revision(connection, function, revision)
             functions.set_default(connection, function, None, weights)
@@ -176,7 +178,7 @@ class Deployments:
 
 
 def _remove(connection: Connection, function: str, revision: str, *, force: bool) -> None:
-    known = require_function(connection, function)
+    known = lock_function(connection, function)
     require_revision(connection, function, revision)
     if len(functions.list_revisions(connection, function)) == 1:
         functions.delete_function(connection, function)

@@ -75,6 +75,14 @@ def require_function(connection: Connection, name: str) -> Function:
     return found
 
 
+def lock_function(connection: Connection, name: str) -> Function:
+    """Return a function that nobody else changes until this transaction ends. Raises FunctionNotFound."""
+    found = functions.lock_function(connection, name)
+    if found is None:
+        raise _no_function(name)
+    return found
+
+
 def require_revision(connection: Connection, function: str, name: str) -> Revision:
     """Return a revision. Raises FunctionNotFound or RevisionNotFound."""
     known = require_function(connection, function)
@@ -126,8 +134,12 @@ def _drop_empty(connection: Connection, revisions: set[tuple[str, str]]) -> None
     """Remove those of some revisions that nothing serves any more, and functions that have no other."""
     served = {each[:2] for each in functions.list_urls(connection)}
     for function, name in revisions - served:
-        found = functions.find_revision(connection, function, name)
-        if found is not None and found.lambda_id is None:
+        known, found = (
+            functions.lock_function(connection, function),
+            functions.find_revision(connection, function, name),
+        )
+        if known is not None and found is not None and found.lambda_id is None:
+            functions.set_default(connection, function, *known.default_without(name))
             functions.delete_revision(connection, function, name)
             if not functions.list_revisions(connection, function):
                 functions.delete_function(connection, function)
@@ -148,7 +160,7 @@ def _remove(function: str, connection: Connection, _now: int) -> None:
 
 
 def _add_revision(function: str, route: tuple[str, str], connection: Connection, now: int) -> None:
-    known, (revision, url) = require_function(connection, function), route
+    known, (revision, url) = lock_function(connection, function), route
     if revision == DEFAULT and known.has_alias:
         raise RevisionExists(f"the function {function} has a {DEFAULT} already, which stands for another revision")
     if not functions.add_revision(connection, Revision(function, revision, None, None, 0, now)):
@@ -157,7 +169,7 @@ def _add_revision(function: str, route: tuple[str, str], connection: Connection,
 
 
 def _remove_revision(function: str, revision: str, connection: Connection, _now: int) -> None:
-    known = require_function(connection, function)
+    known = lock_function(connection, function)
     if revision == DEFAULT and known.has_alias:
         functions.set_default(connection, function, None, None)
         return

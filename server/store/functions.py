@@ -84,6 +84,7 @@ _this_url = (urls.c.function == bindparam("which"), urls.c.revision == bindparam
 _insert_function = Statement(insert(functions), *(column.name for column in _function))
 _functions = Statement(select(*_function).order_by(functions.c.name))
 _by_name = Statement(select(*_function).where(_this_function), "which")
+_lock_function = Statement(select(*_function).where(_this_function).with_for_update(key_share=True), "which")
 _set_default = Statement(
     update(functions)
     .where(_this_function)
@@ -138,6 +139,15 @@ def add_function(connection: Connection, name: str, now: int) -> bool:
 
 def find_function(connection: Connection, name: str) -> Function | None:
     row = _by_name.row(connection, name)
+    return _to_function(row) if row else None
+
+
+def lock_function(connection: Connection, name: str) -> Function | None:
+    """Return a function, and have nobody else lock it until this transaction ends.
+
+    Whoever says what ``default`` stands for, or removes a revision, does this first, so that what it reads stays.
+    """
+    row = _lock_function.row(connection, name)
     return _to_function(row) if row else None
 
 

@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from postgres import Cluster
 
 from piecework.protocol.messages import ContractRequest, FunctionReport
 from piecework.protocol.states import JobState
+from server.errors import RevisionNotFound
+from server.store import functions
+from server.store.database import Connection
 
 pytestmark = pytest.mark.integration
 
@@ -99,9 +103,53 @@ def test_a_route_that_is_added_at_one_is_known_to_the_other_within_a_second(hous
     assert here.services.routing.table() == {}
 
 
+@pytest.mark.parametrize("act", ["set_default", "split"])
+@pytest.mark.parametrize("removal_is_first", [False, True])
+def test_calls_never_go_to_a_revision_that_is_removed_at_the_same_time(
+    houses: tuple[House, House], monkeypatch: pytest.MonkeyPatch, act: str, removal_is_first: bool
+):
+    here, there = houses
+    for name in ("blue", "green"):
+        here.call("PUT", f"/deployments/hola/{name}", {"codex": upload(here), "runtime": "test"})
+    wanted = "green" if act == "set_default" else {"blue": 1, "green": 1}
+    give = partial(getattr(here.services.deployments, act), "hola", wanted)
+    remove = partial(there.services.deployments.remove_revision, "hola", "green", force=True)
+    first, second = (remove, give) if removal_is_first else (give, remove)
+    statement = "delete_revision" if removal_is_first else "set_default"
+    plain = getattr(functions, statement)
+    with ThreadPoolExecutor(1) as pool:
+        pending: list[Future[None]] = []
+
+        def begin_second(connection: Connection, *values: object) -> bool:
+            monkeypatch.undo()
+            pending.append(pool.submit(second))
+            until(lambda: pending[0].done() or waits_for_a_lock(here))
+            return plain(connection, *values)
+
+        monkeypatch.setattr(functions, statement, begin_second)
+        first()
+        refused = pending[0].exception(PATIENCE_S)
+    assert isinstance(refused, RevisionNotFound) if removal_is_first else refused is None
+    info = there.call("GET", "/deployments/hola")
+    assert [each["name"] for each in info["revisions"]] == ["blue"]
+    left = {"default": "blue"} if removal_is_first else {} if act == "set_default" else {"split": {"blue": 1}}
+    assert {name: info[name] for name in ("default", "split") if name in info} == left
+
+
+def upload(house: House) -> str:
+    found: str = house.call("POST", "/data", data=b"print(1)", content_type="application/octet-stream")["id"]
+    return found
+
+
+def waits_for_a_lock(house: House) -> bool:
+    with house.services.database.read() as connection:
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        return connection.exec_driver_sql(waiting).first() is not None
+
+
 def test_hosts_that_report_to_both_at_once_get_no_replica_twice(houses: tuple[House, House]):
     here, there = houses
-    codex = here.call("POST", "/data", data=b"print(1)", content_type="application/octet-stream")["id"]
+    codex = upload(here)
     nodes = [(houses[n % 2], here.new_worker("test")) for n in range(6)]
     start = threading.Barrier(len(nodes))
 

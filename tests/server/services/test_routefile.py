@@ -105,6 +105,16 @@ def test_a_url_that_a_request_added_stays_when_the_file_no_longer_has_it(house: 
     assert load(house, {}) == {"hola": {"default": ["http://both"]}}
 
 
+def test_calls_do_not_go_to_a_revision_that_the_file_no_longer_has(house: House):
+    load(house, {"hola": {"blue": ["http://b"], "green": ["http://g"], "red": ["http://r"]}})
+    house.call("PUT", "/deployments/hola/default", {"revision": "blue"})
+    load(house, {"hola": {"green": ["http://g"], "red": ["http://r"]}})
+    assert "default" not in house.call("GET", "/deployments/hola")
+    house.call("PUT", "/deployments/hola/split", {"weights": {"green": 1, "red": 9}})
+    load(house, {"hola": {"green": ["http://g"]}})
+    assert house.call("GET", "/deployments/hola")["split"] == {"green": 1}
+
+
 @pytest.mark.parametrize("routes", [{"a/b": {}}, {"a": {"..": ["http://a"]}}, {"a": {"b": ["ftp://a"]}}])
 def test_names_and_urls_that_cannot_be_are_refused_and_nothing_changes(house: House, routes: RouteFile):
     load(house, ROUTES)
