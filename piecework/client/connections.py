@@ -7,6 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from piecework.client.answers import HEAD_MAX_BYTES, Answer, Broken, NotHttp
@@ -93,6 +94,11 @@ class Connection:
             answer.feed(data)
         else:
             answer.end()
+
+    def cut(self) -> None:
+        """Have whoever sends or receives on it fail at once. For another thread, while it is in use."""
+        with suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # that of TLS would pull its state away
 
     def close(self) -> None:
         self._finalizer()

@@ -16,6 +16,8 @@ from server.settings import Settings
 
 MISDIRECTED = 421
 """A replica that got another one's token has not acted: ask another, whatever the method (RFC 9110, 15.5.20)."""
+LEFT = 499
+"""What counts as the status of a call whose caller left before the answer; nobody gets it."""
 HEAD_MAX_BYTES = 64 * 1024
 """First line and headers of a call are no longer than this."""
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -44,8 +46,10 @@ class Forwarder:
             upstream = self._upstreams.get(target.url)
             head = _write_head(call, path, headers, upstream, target)
             try:
-                return self._receive(self._send(call, head, body, upstream, target), target)
+                return self._receive(call, self._send(call, head, body, upstream, target), target)
             except (Broken, NotHttp) as error:
+                if call.departure.is_noted:
+                    raise Refusal(LEFT, "LEFT", "the caller left") from error
                 self._note_failure(target, error)
                 if place == len(targets) or not _may_repeat(call, body, error):
                     raise self._explain(revision, error, call, body) from error
@@ -54,14 +58,13 @@ class Forwarder:
     def _send(
         self, call: Call, head: bytes, body: bytes | Passing, upstream: Upstream, target: Target
     ) -> Exchange:
-        bare = call.method == "HEAD"
-        exchange = upstream.exchange(head, body, self._settings.call_timeout_s, without_body=bare)
+        exchange = upstream.exchange(call, head, body, self._settings.call_timeout_s)
         if target.token and exchange.answer.status == MISDIRECTED:
             exchange.read_to_end()
             raise NotSent("another replica is there now")
         return exchange
 
-    def _receive(self, exchange: Exchange, target: Target) -> Reply:
+    def _receive(self, call: Call, exchange: Exchange, target: Target) -> Reply:
         """Return the answer; whole when it is short, so that one that breaks off can still be had elsewhere."""
         answer, headers = exchange.answer, headers_for_caller(tuple(exchange.answer.fields))
         length = answer.headers.get("content-length", "")
@@ -72,13 +75,14 @@ class Forwarder:
         self._health.note_success(target.url)
         if length:
             headers.append(("Content-Length", length))
-        return Reply(answer.status, headers, self._watch(exchange.pieces(), target))
+        return Reply(answer.status, headers, self._watch(call, exchange.pieces(), target))
 
-    def _watch(self, pieces: Iterator[bytes], target: Target) -> Iterator[bytes]:
+    def _watch(self, call: Call, pieces: Iterator[bytes], target: Target) -> Iterator[bytes]:
         try:
             yield from pieces
         except (Broken, NotHttp) as error:
-            if not _is_timeout(error):  # nobody can say how often events should come
+            # Nobody can say how often events should come.
+            if not (_is_timeout(error) or call.departure.is_noted):
                 self._note_failure(target, error)
             raise
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from server.forwarding.calls import Calls
 from server.forwarding.gateway import find_room
-from server.forwarding.messages import Call, Reply
+from server.forwarding.messages import Call, Departure, Reply
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -22,28 +22,39 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+WATCH_AFTER_S = 1.0
+"""A call that takes longer ends when its caller leaves. To look out for that costs a fifth of a short call."""
+
+
 class Front:
     """An ASGI app."""
 
-    def __init__(self, calls: Calls, app: "WSGIApplication", threads: int) -> None:
+    def __init__(
+        self, calls: Calls, app: "WSGIApplication", threads: int, watch_after_s: float = WATCH_AFTER_S
+    ) -> None:
         """``app`` answers what is no call; ``threads`` requests are answered at once."""
         self._calls = calls
         self._app = app
+        self._watch_after_s = watch_after_s
         self._pool = ThreadPoolExecutor(threads, "call")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         line = _Line(asyncio.get_running_loop(), receive, send)
-        reply = await line.loop.run_in_executor(self._pool, self._answer, scope, line)
+        call = _read_call(scope, line)
+        try:
+            line.expect(call.length, self._watch_after_s)
+            reply = await line.loop.run_in_executor(self._pool, self._answer, scope, call, line)
+        finally:
+            line.stop_watching()
         if reply is not None:
             assert isinstance(reply.body, bytes), "what comes in pieces was sent"
             await send(_start(reply))
             await send({"type": "http.response.body", "body": reply.body})
 
-    def _answer(self, scope: Message, line: "_Line") -> Reply | None:
+    def _answer(self, scope: Message, call: Call, line: "_Line") -> Reply | None:
         """Return the answer; None when it came in pieces and was sent. Runs in a thread."""
-        call = _read_call(scope, line)
         room = find_room(call.path)
         if room is None:
             return _ask(self._app, scope, call)
@@ -55,28 +66,48 @@ class Front:
 
 
 class _Line:
-    """The connection to the caller, for use from a thread."""
+    """The connection to the caller, for use from a thread. Once the body is here, its end is looked out for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive, send: Send) -> None:
         self.loop = loop
         self._receive = receive
         self._send = send
         self._waiting = b""
-        self._is_over = False
-        self.is_cut = False
-        """The caller left before the end of its body."""
+        self._left: int | None = None
+        self._is_over = self._is_late = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self.departure = Departure()
+
+    def expect(self, length: int | None, watch_after_s: float) -> None:
+        """Say how long the body is, if that is known, and when to begin to look out. Runs in the loop."""
+        self._left, self._is_over = length, length == 0
+        self._timer = self.loop.call_later(watch_after_s, self._grow_late)
+
+    def _grow_late(self) -> None:
+        self._is_late = True
+        if self._is_over:
+            self._watch()
 
     def read(self, size: int = -1, /) -> bytes:
         """Return some bytes of the body, all that is left for -1; none at the end, or when the caller is gone."""
         if size < 0:
             return b"".join(iter(lambda: self.read(1 << 16), b""))
         while not self._waiting and not self._is_over:
-            message = self._wait_for(self._receive())
-            self.is_cut = message["type"] == "http.disconnect"
-            self._waiting = message.get("body", b"")
-            self._is_over = not message.get("more_body", False)
+            self._take_in(self._wait_for(self._receive()))
         data, self._waiting = self._waiting[:size], self._waiting[size:]
         return data
+
+    def _take_in(self, message: Message) -> None:
+        """Keep the next part of the body."""
+        self._waiting = message.get("body", b"")
+        if self._left is not None:
+            self._left -= len(self._waiting)
+        self._is_over = not message.get("more_body", False) or self._left == 0
+        if message["type"] == "http.disconnect":
+            self.departure.note()
+        elif self._is_over and self._is_late:
+            self.loop.call_soon_threadsafe(self._watch)
 
     def send_pieces(self, reply: Reply) -> None:
         """Send an answer piece by piece while the caller is there.
@@ -84,21 +115,33 @@ class _Line:
         Raises what its body raises, which breaks the connection.
         """
         pieces = iter(reply.body)
-        leaving = asyncio.run_coroutine_threadsafe(self._await_leaving(), self.loop)
+        self.loop.call_soon_threadsafe(self._watch)
         try:
             self._wait_for(self._send(_start(reply)))
             for piece in pieces:
-                if leaving.done():  # what is sent would be dropped without a word
+                if self.departure.is_noted:  # what is sent would be dropped without a word
                     return
                 self._wait_for(self._send({"type": "http.response.body", "body": piece, "more_body": True}))
             self._wait_for(self._send({"type": "http.response.body", "body": b""}))
         finally:
-            leaving.cancel()
             pieces.close()  # type: ignore[attr-defined]  # such a body can always be closed
+
+    def _watch(self) -> None:
+        """Look out for the caller's leaving from now on. Runs in the loop. Safe to repeat."""
+        if self._watching is None:
+            self._watching = self.loop.create_task(self._await_leaving())
+
+    def stop_watching(self) -> None:
+        """Look out no more. Runs in the loop. Safe to repeat."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def _await_leaving(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass  # the rest of a body that nobody reads any more
+        self.departure.note()
 
     def _wait_for(self, awaitable: Awaitable[Any]) -> Any:
         async def wait() -> Any:
@@ -121,7 +164,7 @@ def _read_call(scope: Message, line: _Line) -> Call:
         length=lengths[0] if lengths else None if is_chunked else 0,
         peer=scope["client"][0],
         scheme=scope["scheme"],
-        is_cut=lambda: line.is_cut,
+        departure=line.departure,
     )
 
 

@@ -1,5 +1,6 @@
 """A call of a function as it came, and its answer as it goes, whichever server takes and sends them."""
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -23,6 +24,29 @@ class BodyStream(Protocol):
         """Return some bytes, at most so many; none at the end, or when the caller is gone."""
 
 
+class Departure:
+    """Whether the caller of a call left, and what must be broken off then. Some servers cannot tell."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cut: Callable[[], object] | None = None
+        self.is_noted = False
+
+    def note(self) -> None:
+        """Say that the caller left."""
+        with self._lock:
+            self.is_noted = True
+            if self._cut is not None:
+                self._cut()
+
+    def guard(self, cut: Callable[[], object] | None) -> None:
+        """Have ``cut`` called when the caller leaves, at once if it did already; None ends that."""
+        with self._lock:
+            self._cut = cut
+            if cut is not None and self.is_noted:
+                cut()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request to a function."""
@@ -41,8 +65,8 @@ class Call:
     """The address that it came from."""
     scheme: str
     """How it came: http or https."""
-    is_cut: Callable[[], bool] = lambda: False
-    """Whether the caller left before the end of a body of unknown length; a server that cannot tell says no."""
+    departure: Departure = field(default_factory=Departure)
+    """Whether the caller is gone."""
 
     def below(self, room: str) -> "Call":
         """Return the call with its path after what stands before the function's name."""

@@ -7,6 +7,7 @@ from piecework.client.answers import Answer, Broken
 from piecework.client.connections import Connection, NotSent, Pool
 from piecework.client.routes import DEFAULT_PORTS, Route
 from server.forwarding.bodies import Passing
+from server.forwarding.messages import Call
 from server.services.health import trust
 
 CONNECT_S = 2.0
@@ -35,7 +36,7 @@ class Upstream:
         joined = self._base.rstrip("/") + path if path else self._base
         return f"{joined or '/'}?{query}" if query else joined or "/"
 
-    def exchange(self, head: bytes, body: bytes | Passing, timeout_s: float, *, without_body: bool) -> "Exchange":
+    def exchange(self, call: Call, head: bytes, body: bytes | Passing, timeout_s: float) -> "Exchange":
         """Send a request over an idle connection or a new one; return the answer once its head is there.
 
         Raises NotSent when nothing of it was acted on, Dead if there was no connection, Broken, NotHttp, or what
@@ -44,7 +45,7 @@ class Upstream:
         kept = self._pool.take()
         if kept is not None:
             try:
-                return Exchange(self._pool, kept, head, body, timeout_s, without_body=without_body)
+                return Exchange(self._pool, kept, call, head, body, timeout_s)
             except NotSent:
                 if isinstance(body, Passing) and body.begun:
                     raise
@@ -52,7 +53,7 @@ class Upstream:
             fresh = self._pool.open(CONNECT_S)
         except Broken as error:
             raise Dead(str(error)) from error
-        return Exchange(self._pool, fresh, head, body, timeout_s, without_body=without_body)
+        return Exchange(self._pool, fresh, call, head, body, timeout_s)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -60,22 +61,17 @@ class Upstream:
 
 
 class Exchange:
-    """A request that was sent, and its answer while it comes in."""
+    """A request that was sent, and its answer while it comes in. It breaks off when the caller leaves."""
 
     def __init__(
-        self,
-        pool: Pool,
-        connection: Connection,
-        head: bytes,
-        body: bytes | Passing,
-        timeout_s: float,
-        *,
-        without_body: bool,
+        self, pool: Pool, connection: Connection, call: Call, head: bytes, body: bytes | Passing, timeout_s: float
     ) -> None:
         """Send the request and read the head of the answer. Raises NotSent, Broken or NotHttp."""
         self._pool = pool
         self._connection = connection
-        self.answer = Incoming(without_body=without_body)
+        self._departure = call.departure
+        self.answer = Incoming(without_body=call.method == "HEAD")
+        self._departure.guard(connection.cut)
         connection.exchange(head, body, timeout_s, self.answer)
 
     def read_to_end(self) -> bytes:
@@ -93,6 +89,7 @@ class Exchange:
                     break
                 self._connection.receive(answer)
         finally:
+            self._departure.guard(None)
             self._pool.give_back(self._connection, answer)
 
 

@@ -255,6 +255,19 @@ def test_a_caller_that_leaves_frees_its_place(tmp_path: Path):
         until(lambda: ask(proxy.port, "GET", "/functions/hola")[0] == 200)
 
 
+@pytest.mark.parametrize("body", [None, b"x", bytes(300_000)])
+def test_a_caller_that_leaves_a_silent_function_frees_its_place(tmp_path: Path, body: bytes | None):
+    environ = {"PIECEWORK_CALLS_MAX": "1"}
+    with LocalServer(tmp_path, part="proxy", environ=environ) as proxy, Upstream() as upstream:
+        register(proxy.port, "hola", upstream.url)
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+        connection.request("POST", "/functions/hola/wait", body)
+        until(lambda: upstream.calls == 1)
+        assert ask(proxy.port, "GET", "/functions/hola")[0] == 503
+        connection.close()
+        until(lambda: ask(proxy.port, "GET", "/functions/hola")[0] == 200)
+
+
 def test_variables_of_the_server_reach_no_function(tmp_path: Path):
     environ = {"HTTP_X_SECRET": "variable"}
     with LocalServer(tmp_path, part="proxy", environ=environ) as proxy, Upstream() as upstream:

@@ -2,19 +2,25 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from house import House
-from raw_server import RawServer, read_request
+from patience import PATIENCE_S
+from raw_server import RawServer, http, read_request
 from upstreams import Upstream, route
 
 from piecework.client.answers import Broken
 from server.api.parts import PROXY
 from server.forwarding.calls import Calls
 from server.forwarding.front import Front
+from server.forwarding.messages import Call, Departure
 
 
 @pytest.fixture
@@ -34,8 +40,14 @@ def scope(method: str = "GET", path: str = "/functions/hola", **headers: str) ->
     }  # fmt: skip
 
 
-def ask(house: House, asked: dict[str, Any], *body: bytes, leaves: bool = False) -> list[dict[str, Any]]:
-    """Return what is sent to a caller whose body comes in pieces, and who may leave in the middle of it."""
+def ask(
+    house: House,
+    asked: dict[str, Any],
+    *body: bytes,
+    leaves: bool = False,
+    leaves_after: threading.Event | None = None,
+) -> list[dict[str, Any]]:
+    """Return what is sent to a caller whose body comes in pieces, and who may leave in its middle or later."""
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
     end = {"type": "http.disconnect"} if leaves else {"type": "http.request", "body": b"", "more_body": False}
     coming, sent = iter([*messages, end]), []
@@ -43,15 +55,22 @@ def ask(house: House, asked: dict[str, Any], *body: bytes, leaves: bool = False)
     async def receive() -> dict[str, Any]:
         for message in coming:
             return message
-        await asyncio.Event().wait()  # nothing comes any more
-        raise AssertionError
+        if leaves_after is None:
+            await asyncio.Event().wait()  # nothing comes any more
+        else:
+            await asyncio.to_thread(leaves_after.wait)
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(dict(message))
 
-    front = Front(Calls(house.services), house.app, 4)
+    front = Front(Calls(house.services), house.app, 4, watch_after_s=0)
     asyncio.run(front(asked, receive, send))
     return sent
+
+
+def a_call() -> Call:
+    return Call("GET", "hola", "", (("host", "localhost"),), BytesIO(), 0, "10.0.0.7", "http")
 
 
 def test_a_call_comes_back_in_one_piece_when_it_is_short(house: House, upstream: Upstream):
@@ -103,18 +122,56 @@ def test_an_answer_that_breaks_off_is_not_ended(house: House, raw: RawServer):
 
 
 def test_a_caller_that_leaves_ends_an_answer_that_has_no_end(house: House, raw: RawServer):
+    began = threading.Event()
+
     def answer_for_ever(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
-            connection.sendall(b"5\r\nhello\r\n")
+            connection.sendall(b"5\r\nhello\r\n" * 100_000)
+            began.set()
 
     raw.answer(answer_for_ever)
     route(house, "hola", raw.url)
-    start, *pieces = ask(house, scope(), leaves=True)
+    sent: list[dict[str, Any]] = []
+    with suppress(Broken):  # or it is seen between two pieces
+        sent = ask(house, scope(), leaves_after=began)
     raw.wait_until_closed()
-    assert start["status"] == 200
-    assert not any(piece["body"] == b"" for piece in pieces), "it is not ended as if it were whole"
+    assert not any(message.get("body") == b"" for message in sent), "it is not ended as if it were whole"
+    assert house.services.health.is_well(raw.url)
+
+
+@pytest.mark.parametrize("size", [0, 50, 100_000])
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\nsome", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_a_caller_that_leaves_a_silent_url_frees_its_place(house: House, raw: RawServer, size: int, said: bytes):
+    silent, left = threading.Event(), threading.Event()
+
+    def keep_silent(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(said)
+        silent.set()
+        assert connection.recv(1) == b""
+        left.set()
+
+    raw.answer(keep_silent)
+    raw.answer(http())
+    route(house, "hola", raw.url)
+    start, *_ = ask(house, scope("POST", content_length=str(size)), b"x" * size, leaves_after=silent)
+    assert start["status"] == (200 if said.startswith(b"HTTP/1.1 200") else 499)
+    assert left.wait(PATIENCE_S)
+    assert house.services.health.is_well(raw.url)
+    start, body = ask(house, scope())
+    assert (start["status"], body["body"]) == (200, b'{"message": "pong"}')
+
+
+def test_a_caller_that_leaves_when_all_is_over_breaks_nothing(house: House, raw: RawServer):
+    raw.answer(http(), http())
+    route(house, "hola", raw.url)
+    calls, gone = Calls(house.services), Departure()
+    for departure in (gone, Departure()):
+        assert calls.answer(replace(a_call(), departure=departure)).status == 200
+        gone.note()
+    assert len(raw.requests) == 2, "the connection is there still"
 
 
 def test_all_else_is_answered_by_the_app(house: House):
