@@ -114,7 +114,8 @@ languages: $(BIN)/python ## Install compilers of other languages into build/lang
 	@cp samples/assemblyscript/package.json $(LANGUAGES)/
 	@if type npm >/dev/null; then cd $(LANGUAGES) && npm install --silent --no-package-lock; \
 	  else echo "npm is not here: no AssemblyScript"; fi
-	@type rustc >/dev/null || echo "rustc is not here: no Rust"
+	@$(PYTHON) -c 'import sys; sys.path.insert(0, "samples"); import languages; \
+	  languages.find_rust() or print("rustc with a target for WASI is not here: no Rust")'
 
 .PHONY: test-languages
 test-languages: $(VENV)/.installed-dev languages ## Build the samples of other languages with their compilers and test them

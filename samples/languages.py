@@ -55,9 +55,9 @@ def build_python(name: str, target: Path, tools: Path, *, folder: Path = FOLDER 
 
 def build_rust(name: str, target: Path, _tools: Path) -> None:
     """Build a program; or the function of FunLess, which is a library."""
-    platform = next((each for each in RUST_TARGETS if has_rust_for(each)), RUST_TARGETS[0])
+    rustc, platform = find_rust() or ("rustc", RUST_TARGETS[0])
     kind = ["--crate-type=cdylib"] if name.startswith("funless") else []
-    command = ["rustc", f"--target={platform}", *RUST_FLAGS, *kind, f"{name}.rs", "-o", target]
+    command = [rustc, f"--target={platform}", *RUST_FLAGS, *kind, f"{name}.rs", "-o", target]
     subprocess.run(command, cwd=FOLDER / "rust", check=True)
     target.chmod(0o644)
 
@@ -77,11 +77,19 @@ def build_assemblyscript(name: str, target: Path, tools: Path) -> None:
     subprocess.run(command, cwd=FOLDER / "assemblyscript", check=True)
 
 
-def has_rust_for(platform: str) -> bool:
-    """Tell whether there is a compiler with the library for a platform."""
-    if not shutil.which("rustc"):
-        return False
-    command = ["rustc", "--print", "target-libdir", "--target", platform]
+def find_rust() -> tuple[str, str] | None:
+    """Return the first compiler in PATH that has the library for a target, and that target; None: there is none.
+
+    Whoever has rustup beside Debian's packages has two, and perhaps only the second can do it.
+    """
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    compilers = [found for folder in folders if (found := shutil.which("rustc", path=folder))]
+    pairs = ((rustc, target) for rustc in dict.fromkeys(compilers) for target in RUST_TARGETS)
+    return next((pair for pair in pairs if _has_library(*pair)), None)
+
+
+def _has_library(rustc: str, target: str) -> bool:
+    command = [rustc, "--print", "target-libdir", "--target", target]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     return told.returncode == 0 and Path(told.stdout.strip()).is_dir()
 
@@ -97,7 +105,7 @@ LANGUAGES = {
 def find_missing(language: str, tools: Path) -> str | None:
     """Return what is needed for a language and is not there; None when all is."""
     if language == "rust":
-        return None if any(map(has_rust_for, RUST_TARGETS)) else f"rustc with the target {RUST_TARGETS[0]}"
+        return None if find_rust() else f"rustc with the target {RUST_TARGETS[0]}"
     needed = tools / {
         "go": "bin/go", "python": "bin/componentize-py", "assemblyscript": "node_modules/.bin/asc"
     }[language]  # fmt: skip

@@ -1,6 +1,8 @@
 """The committed samples of other languages, which need no compiler: they do what those in C do."""
 
 import json
+import os
+import runpy
 import socket
 import threading
 from pathlib import Path
@@ -84,3 +86,31 @@ def test_function_of_funless_in_assemblyscript_says_what_it_misses(run):
 def test_function_of_funless_in_rust_says_what_it_misses(run):
     done = run(read("rust/funless_fetch"), runtime="funless", given=b"{}")
     assert done.error.message == "the input has neither `url` nor `say`"
+
+
+@pytest.fixture
+def install_rust(tmp_path, monkeypatch):
+    """Return a function that puts a compiler for some targets behind those that are in PATH already."""
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    (tmp_path / "lib").mkdir()
+
+    def install(name, *targets):
+        rustc = tmp_path / name / "rustc"
+        rustc.parent.mkdir()
+        libraries = "; ".join(f"[ $4 = {target} ] && echo {tmp_path / 'lib'} && exit" for target in targets)
+        # Of a target without its library it names a folder, too.
+        rustc.write_text(f"#!/bin/sh\n{libraries}\n[ $4 = wasm32-wasip1 ] && echo /nowhere/lib && exit\nexit 1\n")
+        rustc.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{rustc.parent}")
+        return str(rustc)
+
+    return install
+
+
+def test_compiler_of_rust_that_has_the_target_is_found_behind_one_that_has_not(install_rust):
+    find_rust = runpy.run_path(str(SAMPLES / "languages.py"))["find_rust"]
+    assert find_rust() is None
+    install_rust("rustup")
+    assert find_rust() is None
+    debian = install_rust("debian", "wasm32-wasi")
+    assert find_rust() == (debian, "wasm32-wasi")
