@@ -6,7 +6,9 @@ import queue
 import pytest
 from guests import guest
 from mutations import encode_number, join_sections
+from served import ServedFunction
 
+from piecework.local import ProgramError
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Limits
 from worker_agent.executor import Executor
@@ -25,6 +27,8 @@ BLOCK, IF, END, BR_TABLE, CALL, ZERO, DROP = (
     b"\x41\0",
     b"\x1a",
 )
+
+EATS_MEMORY = [(CALL + b"\x01") * 3_000_000, b""]
 
 
 def make_module(*bodies):
@@ -93,9 +97,17 @@ def test_jump_table_without_end_is_refused(run):
 
 
 def test_module_that_eats_memory_when_it_is_compiled_costs_its_own_job_only(run):
-    bomb = make_module((CALL + b"\x01") * 3_000_000, b"")
+    bomb = make_module(*EATS_MEMORY)
     for said in ("takes more memory to compile than a node has for that", "this node knows that from before"):
         result = run(bomb)
         assert result.error.kind is ErrorKind.LOAD
         assert said in result.error.message
     assert run(guest("echo")).error is None
+
+
+def test_function_that_cannot_be_compiled_is_not_served_and_soon_refused(tmp_path):
+    file = tmp_path / "bomb.wasm"
+    file.write_bytes(make_module(*EATS_MEMORY))
+    for said in ("takes more memory to compile than a node has for that", "this node knows that from before"):
+        with pytest.raises(ProgramError, match=said):
+            ServedFunction(tmp_path, file, "--processes", "1")

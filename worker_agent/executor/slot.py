@@ -20,7 +20,7 @@ from worker_agent.executor.frames import (
     Returned,
 )
 from worker_agent.executor.process import GuestProcess
-from worker_agent.runtimes.refusals import GAVE_UP, TOO_LARGE, explain_overdue
+from worker_agent.runtimes.refusals import explain_end, explain_overdue
 from worker_agent.tasks import Result
 
 START_WITHIN_S = 30.0
@@ -32,8 +32,6 @@ QUICK_S = 0.05
 AHEAD_S = 0.005
 """A quick process has about so much work at hand, so that it does not wait for the next task."""
 MAX_RESTART_DELAY_S = 30.0
-OUT_OF_MEMORY = ("memory allocation of", "out-of-memory")
-"""The last words of native code that got no more memory."""
 
 
 @dataclass(slots=True)
@@ -275,11 +273,9 @@ class Slot:
         """Return the result of a task whose process ended, saying these last words."""
         if task.halted:
             return task.cancel(now)
-        # These would be the same anywhere: nobody need try again.
-        if task.loading and end == f"exit code {GAVE_UP}":
-            return task.fail(ErrorKind.LOAD, explain_overdue(self._patience.load_s), now)
-        if task.loading and any(said in words for said in OUT_OF_MEMORY):
-            return task.fail(ErrorKind.LOAD, TOO_LARGE, now, trace=words)
+        if task.loading and (reason := explain_end(end, words, self._patience.load_s)):
+            # It would be the same anywhere: nobody need try again.
+            return task.fail(ErrorKind.LOAD, reason, now, trace=words)
         doing = "loading the module" if task.loading else "running the guest"
         return task.fail(ErrorKind.TRAP, f"the process ended while {doing}: {end}", now, trace=words)
 

@@ -5,14 +5,26 @@ import math
 import time
 
 from worker_agent.errors import AgentError
-from worker_agent.executor.frames import Assign, Done, Fetch, FromGuests, Halt, Loaded, Loading, Logged, Ready
+from worker_agent.executor.frames import (
+    LOAD_S,
+    Assign,
+    Done,
+    Fetch,
+    FromGuests,
+    Halt,
+    Loaded,
+    Loading,
+    Logged,
+    Ready,
+)
 from worker_agent.executor.process import GuestProcess
 from worker_agent.executor.sharing import look_up
 from worker_agent.functions.journal import Journal
+from worker_agent.runtimes.refusals import explain_end, explain_overdue
 from worker_agent.runtimes.services.store import MemoryStore
 
-START_S, LOAD_S, GRACE_S, HALT_S = 30.0, 120.0, 2.0, 1.0
-"""How long a process may take to start, to load code, beyond a call's time limit, and to stop when told to."""
+START_S, GRACE_S, HALT_S = 30.0, 2.0, 1.0
+"""How long a process may take to start, beyond the limits of a call and of loading, and to stop when told to."""
 LOOK_S = 0.1
 """So often overdue processes are looked for."""
 
@@ -38,6 +50,8 @@ class Attendant:
         self.process = process
         self.ready = self.lost = False
         """It took a call; it takes none any more."""
+        self.loading = False
+        """It loads the code of its call."""
         self.deadline_at = math.inf
         self._loop = loop
         self._store = store
@@ -102,14 +116,17 @@ class Attendant:
     def _hear(self, frame: FromGuests) -> None:
         match frame:
             case Done():
+                self.loading = False
                 if not self._answer.done():
                     self._answer.set_result(frame)
             case Fetch():
                 self.process.send(look_up(self._store, frame))
                 self._flush_later()
             case Loading():
-                self.deadline_at = time.monotonic() + LOAD_S
+                self.loading = True
+                self.deadline_at = time.monotonic() + LOAD_S + GRACE_S
             case Loaded():
+                self.loading = False
                 self.deadline_at = time.monotonic() + self._timeout_s
             case Logged():
                 self._pass_on(frame.log, frame.offset)
@@ -143,9 +160,15 @@ class Attendant:
             self._loop.remove_writer(self.process.link)
 
 
-def describe_loss(process: GuestProcess, why: LostError, limit_s: float, end: str = "") -> str:
+def describe_loss(attendant: Attendant, why: LostError, limit_s: float, end: str = "") -> str:
     """Say how a process ended during a call."""
+    loading = attendant.loading
     if why.overdue:
+        if loading:
+            return explain_overdue(LOAD_S)
         return f"it ran longer than its limit of {limit_s:g} s, and could only be killed"
-    how = end or process.bury()
-    return f"the process ended while running the guest: {how} {process.read_last_words()[-300:]}".strip()
+    how, words = end or attendant.process.bury(), attendant.process.read_last_words()
+    if loading and (reason := explain_end(how, words, LOAD_S)):
+        return reason
+    doing = "loading the module" if loading else "running the guest"
+    return f"the process ended while {doing}: {how} {words[-300:]}".strip()

@@ -209,7 +209,7 @@ class Attendants:
         process = attendant.process
         loop = asyncio.get_running_loop()
         end = await loop.run_in_executor(None, process.kill if why.overdue else process.bury)
-        told = describe_loss(process, why, self._function.bounds.timeout_s, end)
+        told = describe_loss(attendant, why, self._function.bounds.timeout_s, end)
         process.last_words.unlink(missing_ok=True)
         self._all.discard(attendant)
         if not self._all:

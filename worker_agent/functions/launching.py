@@ -71,7 +71,7 @@ async def _call(task: Assign, process: GuestProcess, journal: Journal) -> Done:
         await attendant.start()
         return await attendant.perform(task)
     except LostError as error:
-        raise FunctionError(describe_loss(process, error, task.bounds.timeout_s)) from error
+        raise FunctionError(describe_loss(attendant, error, task.bounds.timeout_s)) from error
     finally:
         watch.cancel()
         attendant.leave()
