@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from piecework.client.routes import check_url
 from piecework.protocol.matching import RuntimeName
 from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
 from worker_agent.errors import InterpreterError
@@ -241,10 +240,17 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
 """Environment variables, with the setting each one sets and how its text is read."""
 
 
+def _check_url(url: str) -> None:
+    """Raise ValueError for what is no address of a server."""
+    from piecework.client.routes import check_url  # noqa: PLC0415  # the client is large, and most need none
+
+    _ = urlsplit(check_url(url)).port  # raises for a number that is no port
+
+
 def _check_names(settings: Settings) -> list[str]:
     problems = []
     try:
-        _ = urlsplit(check_url(settings.server)).port  # raises for a number that is no port
+        _check_url(settings.server)
     except ValueError as error:
         problems.append(f"server: {error}")
     if settings.runtimes is not None:
@@ -260,7 +266,8 @@ def _check_functions(settings: Settings) -> list[str]:
     problems = []
     for name, url in (("reverse proxy", settings.reverse_proxy), ("registry", settings.registry)):
         try:
-            _ = url is not None and urlsplit(check_url(url)).port
+            if url is not None:
+                _check_url(url)
         except ValueError as error:
             problems.append(f"{name}: {error}")
     host = settings.functions_host

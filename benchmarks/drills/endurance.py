@@ -20,7 +20,7 @@ from evidence import MIB, Figures, expect, memory_bytes, run_as_script, thread_c
 from guests import guest
 
 from piecework.protocol.messages import Grants, Limits
-from worker_agent.executor import Executor
+from worker_agent.executor.executor import Executor
 from worker_agent.runtimes.lua import install_lua
 from worker_agent.tasks import Result, Task
 

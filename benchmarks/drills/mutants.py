@@ -24,7 +24,7 @@ from mutations import mutate
 from piecework.modules import CHECKS, ModuleError, check_code, inspect_code
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Limits
-from worker_agent.executor import Executor
+from worker_agent.executor.executor import Executor
 from worker_agent.runtimes import DEFAULT
 from worker_agent.runtimes.lua import install_lua
 from worker_agent.tasks import Result, Task

@@ -15,7 +15,7 @@ from server.services.workers import GONE_MS, TOUCH_MS
 from server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S
 from server.settings import Settings
 from server.store.connections import CONNECTIONS
-from worker_agent.executor import COMPILED_BYTES, Executor
+from worker_agent.executor.executor import COMPILED_BYTES, Executor
 from worker_agent.loop.appetite import STUCK_S, WORK_AHEAD_S
 from worker_agent.loop.heartbeat import INTERVAL_MAX_S
 from worker_agent.loop.link import Backoff as AgentBackoff

@@ -10,7 +10,7 @@ import structlog
 from click.testing import CliRunner
 
 from piecework import __version__
-from worker_agent import cli
+from worker_agent import assembly, cli
 from worker_agent.errors import AgentError
 from worker_agent.loop.state import StateDirectory
 from worker_agent.runtimes.services.access import NodeRules
@@ -125,7 +125,7 @@ class Stopwatch:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_first_signal_drains_and_the_second_leaves_at_once(number, code):
     agent = Stopwatch()
-    cli.listen_to_signals(agent)
+    assembly.listen_to_signals(agent)
     signal.raise_signal(number)
     assert agent.wait_for(1)
     signal.raise_signal(number)
@@ -136,19 +136,19 @@ def test_first_signal_drains_and_the_second_leaves_at_once(number, code):
 def test_agent_is_put_together_from_its_settings(tmp_path):
     settings = cli.read_settings({"state": tmp_path, "slots": 3, "tags": ("gpu",), "name": "n", "token": "secret"})
     with StateDirectory(settings.state_path) as state:
-        agent = cli.assemble(settings, state, NodeRules())
+        agent = assembly.assemble(settings, state, NodeRules())
     registration = agent.membership._registration
     assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
     assert (registration.runtime, registration.agent_version) == (list(settings.list_runtimes()), __version__)
     assert len(registration.incarnation) == 16
     assert agent.shared.server.transport._patience.attempts == 1
-    assert agent.shared.pulse_server.transport._patience.read_s == cli.HEARTBEAT_TIMEOUT_S
+    assert agent.shared.pulse_server.transport._patience.read_s == assembly.HEARTBEAT_TIMEOUT_S
     agent.parts.executor.stop(0)
 
 
 def test_a_token_that_is_none_ends_the_agent_with_a_reason(tmp_path):
     with pytest.raises(AgentError, match="the token has"):
-        cli.connect(cli.read_settings({"state": tmp_path, "token": "two words"}))
+        assembly.connect(cli.read_settings({"state": tmp_path, "token": "two words"}))
 
 
 def test_runtimes_are_listed_with_what_is_missing(tmp_path):

@@ -14,7 +14,7 @@ import structlog
 
 from piecework.serving import Door, serve_door, start_thread, wait_until_listening
 from worker_agent.cache import trim_folder
-from worker_agent.executor import COMPILED_BYTES
+from worker_agent.executor.executor import COMPILED_BYTES
 from worker_agent.executor.process import GuestProcess
 from worker_agent.functions.attendant import GRACE_S
 from worker_agent.functions.attendants import Attendants

@@ -11,7 +11,7 @@ import pytest
 
 from piecework.protocol.codes import ErrorKind
 from worker_agent.errors import ExecutorStoppedError
-from worker_agent.executor import Executor
+from worker_agent.executor.executor import Executor
 
 pytestmark = pytest.mark.integration
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from guest_texts import build, read_guest
+from loading import loaded_by
 from web_host import WebHost
 
 from worker_agent.cli import worker_commands
@@ -254,3 +255,7 @@ def test_seed_makes_runs_the_same(execute, tmp_path):
     file.write_bytes(build(read_guest("wasi/tell")))
     first, second = (execute(file, "--seed", "a").stdout for _ in range(2))
     assert first == second != execute(file, "--seed", "b").stdout
+
+
+def test_commands_that_need_no_agent_do_not_load_one():
+    assert loaded_by("worker_agent.cli") & {"piecework.client", "worker_agent.loop.agent"} == set()

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 
-import structlog
 from wasmtime import Config, Engine, Module, Trap, TrapCode
 
 from worker_agent.runtimes.headroom import work_behind
@@ -37,8 +36,6 @@ _NO_ACCESS = 0
 _INSTANCE_BYTES = 64 * 1024 * 1024
 """What wasmtime may need to know of one guest: a few bytes for each function."""
 
-_log = structlog.get_logger(__name__)
-
 
 class UnfitLinkageError(Exception):
     """The linkage does not do what it should."""
@@ -56,7 +53,7 @@ def choose_linkage() -> LinkageMaker:
         check_version(direct.capi.WRITTEN_FOR)
         check_linkage(direct.DirectLinkage)
     except Exception as error:  # noqa: BLE001  # whatever does not fit: the other linkage does
-        _log.warning("guests are called the slow way", reason=f"{type(error).__name__}: {error}")
+        _warn("guests are called the slow way", error)
         return PublicLinkage
     chosen: LinkageMaker = direct.DirectLinkage
     return chosen
@@ -73,7 +70,7 @@ def make_engine(new_config: Callable[[], Config]) -> Engine:
         return Engine(config)
     except (ImportError, AttributeError, OSError, UnfitLinkageError) as error:
         # Another wasmtime, or an operator who gives processes few addresses.
-        _log.warning("guests get their memory the slow way", reason=f"{type(error).__name__}: {error}")
+        _warn("guests get their memory the slow way", error)
         return Engine(new_config())
 
 
@@ -151,3 +148,9 @@ def _find_end(vessel: Vessel, name: str) -> object:
     except _HostError:
         return _HostError
     return None
+
+
+def _warn(event: str, error: Exception) -> None:
+    import structlog  # noqa: PLC0415  # it would be half of the start of each guest process, and all are fit
+
+    structlog.get_logger(__name__).warning(event, reason=f"{type(error).__name__}: {error}")

@@ -1,11 +1,9 @@
 """What an agent's settings make of the parts that serve functions."""
 
-import subprocess
-import sys
-
 import pytest
+from loading import loaded_by
 
-from worker_agent.cli import choose_functions
+from worker_agent.assembly import choose_functions
 from worker_agent.functions.deployments.host import find_token, list_allowances
 from worker_agent.settings import Settings
 
@@ -52,17 +50,10 @@ def test_proxy_that_is_the_server_gets_the_agents_token():
 def test_agent_that_serves_no_functions_does_not_load_what_that_needs():
     assert choose_functions(Settings(), None, None, None) is None
     assert (
-        loaded_by("worker_agent.cli") & {"flask", "waitress", "granian", "worker_agent.functions.deployments"}
+        loaded_by("worker_agent.assembly") & {"flask", "waitress", "granian", "worker_agent.functions.deployments"}
         == set()
     )
 
 
 def test_node_without_an_api_of_its_own_loads_no_web_server():
     assert loaded_by("worker_agent.functions.deployments.host") & {"flask", "waitress", "granian"} == set()
-
-
-def loaded_by(module):
-    program = f"import sys, {module}; print(*sys.modules)"
-    return set(
-        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
-    )

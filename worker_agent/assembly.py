@@ -1,0 +1,102 @@
+"""Putting together an agent, and having it hear of signals."""
+
+import queue
+import secrets
+import signal
+import socket
+import threading
+from functools import partial
+
+from piecework import __version__
+from piecework.client import Client
+from piecework.client.transport import Patience
+from piecework.protocol.messages import WorkerRegister
+from worker_agent.allowances import name_offer
+from worker_agent.cache import BlobCache
+from worker_agent.errors import AgentError
+from worker_agent.executor.executor import Executor
+from worker_agent.loop.agent import Agent
+from worker_agent.loop.parts import FunctionHostMaker, Surroundings
+from worker_agent.loop.state import StateDirectory
+from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.settings import Settings
+
+SIGNALLED = 128
+"""Exit code of a process that a signal ended, less the signal's number."""
+HEARTBEAT_TIMEOUT_S = 5.0
+"""A heartbeat that takes longer is tried again, while the leases still hold."""
+
+
+def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Agent:
+    """Put together an agent from its settings. Raises AgentError when its folders or URL cannot be used."""
+    cache = BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes)
+    return Agent(
+        settings,
+        state,
+        cache,
+        WorkerRegister(
+            runtime=[name_offer(runtime, rules) for runtime in settings.list_runtimes()],
+            name=settings.name,
+            tags=list(settings.tags),
+            slots=settings.slots,
+            incarnation=secrets.token_hex(8),
+            agent_version=__version__,
+            hostname=socket.gethostname(),
+        ),
+        Surroundings(
+            server=connect(settings),
+            pulse_server=connect(settings, connect_s=HEARTBEAT_TIMEOUT_S, read_s=HEARTBEAT_TIMEOUT_S),
+            make_executor=lambda on_done: Executor(
+                slots=settings.slots,
+                scratch=state.path / "scratch",
+                compiled=state.path / "compiled",
+                interpreters=settings.interpreters_path,
+                on_done=on_done,
+                rules=rules,
+            ),
+            make_functions=choose_functions(settings, state, cache, rules),
+        ),
+    )
+
+
+def choose_functions(
+    settings: Settings, state: StateDirectory, cache: BlobCache, rules: NodeRules
+) -> FunctionHostMaker | None:
+    """Return what makes the part that serves functions; None when this agent serves none."""
+    if not settings.functions and not settings.functions_port:
+        return None
+    from worker_agent.functions.deployments.host import Host  # noqa: PLC0415  # few agents need it
+
+    passwords = {
+        "REDIS_PWD": settings.redis_password,
+        "COUCHBASE_USER": settings.couchbase_user,
+        "COUCHBASE_PWD": settings.couchbase_password,
+    }
+    environ = rules.env | {name: value for name, value in passwords.items() if value}
+    return partial(Host, settings, state.path, cache, environ)
+
+
+def connect(settings: Settings, connect_s: float = Patience.connect_s, read_s: float = Patience.read_s) -> Client:
+    """Return a client that repeats nothing. Raises AgentError for a bad token, proxy or certificate file."""
+    try:
+        return Client(
+            settings.server, settings.token, attempts=1, connect_timeout_s=connect_s, read_timeout_s=read_s
+        )
+    except ValueError as error:
+        raise AgentError(str(error)) from error
+
+
+def listen_to_signals(agent: Agent) -> None:
+    """Drain on the first SIGTERM or SIGINT, leave at once on the second.
+
+    A signal handler may interrupt the main thread anywhere, so it only notes the signal.
+    """
+    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def obey() -> None:
+        agent.ask_to_stop(signal.Signals(arrived.get()).name)
+        agent.leave_now(SIGNALLED + arrived.get())
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: arrived.put(number))
+    threading.Thread(target=obey, name="signals", daemon=True).start()
