@@ -29,6 +29,8 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
     What must stay as it is while the server runs is entered into ``held``. Raises Refusal when it cannot start.
     """
     with one_line_failures():
+        if not settings.data.exists():
+            _check_new(settings)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         held.enter_context(own_database(settings))
         with opened_database(settings, owned=True) as database:
@@ -37,6 +39,13 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
             if settings.routes_file:
                 _load_routes(database, Path(settings.routes_file))
         return replace(settings, port=choose_port(settings.host, settings.port))
+
+
+def _check_new(settings: Settings) -> None:
+    """Raise Misuse or CannotStart when a new server could not start, before there is any of its data."""
+    if not settings.is_loopback and not settings.database_url:
+        raise Misuse(_no_token_line(settings))
+    choose_port(settings.host, settings.port)
 
 
 def _load_routes(database: Database, path: Path) -> None:

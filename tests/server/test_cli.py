@@ -112,9 +112,12 @@ def test_a_directory_in_use_is_not_migrated(run: Run, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
-def test_listening_beyond_this_machine_needs_a_token(run: Run, host: str):
-    line = _one_line(run("run", "--host", host, "--port", "0"), 2)
-    assert "piecework server token create NAME --scope admin" in line
+def test_listening_beyond_this_machine_needs_a_token(run: Run, tmp_path: Path, host: str):
+    for is_there in (False, True):
+        line = _one_line(run("run", "--host", host, "--port", "0"), 2)
+        assert "piecework server token create NAME --scope admin" in line
+        assert (tmp_path / "data").exists() == is_there
+        _succeed(run("migrate"))
 
 
 def test_the_hint_names_the_data_directory(run: Run, tmp_path: Path):
@@ -122,13 +125,15 @@ def test_the_hint_names_the_data_directory(run: Run, tmp_path: Path):
     assert line.endswith(f"--scope admin --data {tmp_path / 'd'}")
 
 
-def test_a_port_in_use_is_one_clear_line(run: Run, monkeypatch: pytest.MonkeyPatch):
+def test_a_port_in_use_is_one_clear_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("piecework.ports.WAIT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in _one_line(
-            run("run", "--port", port)
-        )
+        for is_there in (False, True):
+            line = _one_line(run("run", "--port", port))
+            assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in line
+            assert (tmp_path / "data").exists() == is_there
+            _succeed(run("migrate"))
 
 
 def test_a_host_that_is_not_ours_is_one_clear_line():

@@ -155,9 +155,27 @@ def _download(options: dict[str, Any]) -> None:
     """Put the module of ``--url`` where FILE says, whole or not at all. Raises AgentError."""
     if options["url"] is None:
         return
+    file: Path = options["file"]
+    with _own_folders(file.absolute().parent):
+        _download_to(file, options["url"])
+
+
+@contextlib.contextmanager
+def _own_folders(folder: Path) -> Iterator[None]:
+    """Remove again, when the block fails, what it made of a folder and those above it."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in made:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
+
+
+def _download_to(file: Path, url: str) -> None:
     from worker_agent.downloads import download_module  # noqa: PLC0415
 
-    file: Path = options["file"]
     try:
         file.absolute().parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name}-")
@@ -165,7 +183,7 @@ def _download(options: dict[str, Any]) -> None:
     except OSError as error:
         raise AgentError(f"{file} cannot be written: {error.strerror}") from error
     try:
-        download_module(options["url"], Path(draft))
+        download_module(url, Path(draft))
         Path(draft).chmod(0o644)
         Path(draft).replace(file)
     finally:

@@ -160,6 +160,13 @@ def test_download_that_is_no_module_leaves_the_file_as_it_was(refused, web, tmp_
     assert file.read_bytes() == b"the old one"
 
 
+def test_download_that_fails_leaves_no_folder(refused, web, tmp_path):
+    web.pages = {"/none": b""}
+    (tmp_path / "kept").mkdir()
+    assert refused("exec", tmp_path / "kept" / "new" / "newer" / "f.wasm", "--url", f"{web.url}/none")[0] == 1
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
 @pytest.mark.integration
 def test_download_then_run(execute, web, tmp_path):
     web.pages = {"/hello": (SAMPLES / "capsule_g3.wasm").read_bytes()}
