@@ -177,11 +177,13 @@ def test_what_nothing_serves_goes_to_the_server_which_runs_it_as_a_job(site: Sit
 
 
 def test_a_replica_that_dies_costs_no_call(site: Site):
-    found = site.client.function("hola")
-    [blue] = [each for each in found.revisions if each.name == "blue"]
-    pid = blue.replicas[0].pid
+    def find_pids() -> list[object]:
+        [blue] = [each for each in site.client.function("hola").revisions if each.name == "blue"]
+        return [each.pid for each in blue.replicas]
+
+    pid = find_pids()[0]
     assert isinstance(pid, int)
     os.kill(pid, signal.SIGKILL)
     assert [site.say("/functions/hola/blue") for _ in range(10)] == ["blue"] * 10
-    until(lambda: all(each.pid != pid for each in site.client.function("hola").revisions[0].replicas))
+    until(lambda: pid not in find_pids())
     site.client.await_replicas("hola", "blue", PATIENCE_S)

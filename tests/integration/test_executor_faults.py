@@ -269,16 +269,23 @@ def test_code_that_takes_too_long_to_compile_is_a_load_error(make_owner):
 
 def test_compile_bomb_is_known_to_those_who_waited_and_those_who_come_later(make_owner):
     owner = make_owner(slots=2, load_s=2.0)
-    bombs = [owner.make(make_compile_bomb(40_000)) for _ in range(2)]
-    owner.submit(*bombs)
-    assert {result.error.kind for result in owner.wait_for(*bombs)} == {ErrorKind.LOAD}
+    for loops in range(40_000, 40_010):
+        code = make_compile_bomb(loops)
+        bombs = [owner.make(code) for _ in range(2)]
+        owner.submit(*bombs)
+        results = owner.wait_for(*bombs)
+        assert {result.error.kind for result in results} == {ErrorKind.LOAD}
+        known = ["knows that" in result.error.message for result in results]
+        if any(known):
+            break
+        # Else others took the CPUs, which is not blamed on the code.
     # One process compiled, and is gone; the other had waited, and is there.
-    assert sum("knows that" in owner.results[bomb.job].error.message for bomb in bombs) == 1
+    assert sum(known) == 1
     owner.executor.stop(5)
     again = make_owner(slots=1, load_s=2.0)
     again.wait_until(lambda: again.executor.pids)
     before = again.executor.pids
-    (late,) = again.wait_for(again.submit_one(make_compile_bomb(40_000), b""))
+    (late,) = again.wait_for(again.submit_one(code, b""))
     assert "not compiled within 2 s (this node knows that" in late.error.message
     assert again.executor.pids == before
 

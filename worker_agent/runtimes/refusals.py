@@ -5,7 +5,7 @@ import faulthandler
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -34,10 +34,19 @@ class Refusal:
     time, for it is their standard handler of native faults that writes there.
     """
 
-    def __init__(self, path: Path, patience_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        patience_s: float,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        process_time: Callable[[], float] = time.process_time,
+    ) -> None:
         """Keep it in the file ``path``. Compiling may take ``patience_s``, wall time."""
         self._path = path
         self._patience_s = patience_s
+        self._monotonic = monotonic
+        self._process_time = process_time
 
     def check(self) -> None:
         """Raise LoadError when somebody tried within a day, and it would fail again."""
@@ -51,12 +60,12 @@ class Refusal:
 
         Ends the process, with ``GAVE_UP``, when the block takes too long. Raises OSError without an empty file.
         """
-        started, reason = time.monotonic(), ""
+        started, reason = self._monotonic(), ""
         try:
-            with self._path.open("wb", buffering=0) as file, _leaving_word(file, self._patience_s):
+            with self._path.open("wb", buffering=0) as file, self._leaving_word(file):
                 yield
         except LoadError as error:
-            if time.monotonic() - started >= WORTH_S and _OF_THE_NODE not in str(error):
+            if self._monotonic() - started >= WORTH_S and _OF_THE_NODE not in str(error):
                 reason = str(error)
             raise
         finally:
@@ -64,6 +73,26 @@ class Refusal:
             if reason:
                 with contextlib.suppress(OSError):
                     self._path.write_text(reason)
+
+    @contextmanager
+    def _leaving_word(self, file: FileIO) -> Iterator[None]:
+        """Have the file explain an end of this process within the block, and end it when the block is overdue."""
+        timer = threading.Timer(self._patience_s, self._give_up, (file, self._process_time()))
+        timer.daemon = True
+        faulthandler.enable(file)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            faulthandler.enable(_STDERR)
+
+    def _give_up(self, file: FileIO, cpu_started: float) -> None:
+        # With less, others took the CPUs: another time it may be quick enough.
+        if self._process_time() - cpu_started >= self._patience_s / 2:
+            with contextlib.suppress(OSError):
+                file.write(explain_overdue(self._patience_s).encode())
+        os._exit(GAVE_UP)
 
     def _read(self) -> str:
         with contextlib.suppress(OSError):
@@ -82,28 +111,6 @@ def explain_end(end: str, last_words: str, patience_s: float) -> str:
     if end == f"exit code {GAVE_UP}":
         return explain_overdue(patience_s)
     return _TOO_LARGE if any(said in last_words for said in _OUT_OF_MEMORY) else ""
-
-
-@contextmanager
-def _leaving_word(file: FileIO, patience_s: float) -> Iterator[None]:
-    """Have the end of this process within the block explained in a file, and end it when the block is overdue."""
-    timer = threading.Timer(patience_s, _give_up, (file, patience_s, time.process_time()))
-    timer.daemon = True
-    faulthandler.enable(file)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        faulthandler.enable(_STDERR)
-
-
-def _give_up(file: FileIO, patience_s: float, cpu_started: float) -> None:
-    # With less, others took the CPUs: another time it may be quick enough.
-    if time.process_time() - cpu_started >= patience_s / 2:
-        with contextlib.suppress(OSError):
-            file.write(explain_overdue(patience_s).encode())
-    os._exit(GAVE_UP)
 
 
 def _explain(noted: str) -> str:

@@ -16,11 +16,10 @@ import os, signal, sys, time
 from pathlib import Path
 from worker_agent.runtimes.refusals import Refusal
 
-with Refusal(Path(sys.argv[1]), float(sys.argv[2])).trying():
+computed_s = iter([5.0, 5.0 + float(sys.argv[3])])
+with Refusal(Path(sys.argv[1]), float(sys.argv[2]), process_time=computed_s.__next__).trying():
     {block}
 """
-BUSY = "while True: pass"
-IDLE = "time.sleep(60)"
 
 
 @pytest.fixture
@@ -32,8 +31,8 @@ def path(tmp_path):
 def attempt(path):
     """Return a function that has another process try, and returns that process's end and the refusal after it."""
 
-    def run(block, patience_s=60.0):
-        program = [sys.executable, "-c", PROGRAM.format(block=block), str(path), str(patience_s)]
+    def run(block, patience_s=60.0, computes_s=0.0):
+        program = [sys.executable, "-c", PROGRAM.format(block=block), str(path), str(patience_s), str(computes_s)]
         ended = subprocess.run(program, check=False, timeout=30, stderr=subprocess.DEVNULL)
         return ended.returncode, Refusal(path, patience_s)
 
@@ -41,14 +40,11 @@ def attempt(path):
 
 
 @pytest.fixture
-def fail(monkeypatch, path):
+def fail(path):
     """Return a function that tries for so long, and then raises an error."""
-    now = [time.monotonic()]
-    monkeypatch.setattr("worker_agent.runtimes.refusals.time.monotonic", lambda: now[0])
 
     def run(seconds, error):
-        with Refusal(path, 60.0).trying():
-            now[0] += seconds
+        with Refusal(path, 60.0, monotonic=iter([5.0, 5.0 + seconds]).__next__).trying():
             raise error
 
     return run
@@ -73,14 +69,14 @@ def test_native_fault_is_remembered(attempt, signal_name, reason):
 
 
 def test_code_that_keeps_the_compiler_too_long_is_remembered(attempt):
-    end, refusal = attempt(BUSY, patience_s=0.3)
+    end, refusal = attempt("time.sleep(60)", patience_s=0.25, computes_s=0.125)
     assert end == GAVE_UP
-    with pytest.raises(LoadError, match=r"not compiled within 0\.3 s"):
+    with pytest.raises(LoadError, match=r"not compiled within 0\.25 s"):
         refusal.check()
 
 
 def test_time_that_others_took_is_not_blamed_on_the_code(attempt):
-    end, refusal = attempt(IDLE, patience_s=0.3)
+    end, refusal = attempt("time.sleep(60)", patience_s=0.25, computes_s=0.12)
     assert end == GAVE_UP
     refusal.check()
 
