@@ -19,6 +19,8 @@ WRITE_BYTES = 256 * 1024
 """So much is written at once, at most; each piece has the whole time-out."""
 
 
+LEAST_WAIT_S = 0.001
+"""A socket takes a time-out of 0 for none."""
 IDLE_MAX_S = 60.0
 """A firewall on the way may forget a connection that was idle for longer, and drop what is sent on it."""
 
@@ -67,18 +69,18 @@ class Connection:
     def exchange(self, head: bytes, body: Body, timeout_s: float, answer: Answer | None = None) -> Answer:
         """Send a request and return the answer once its head is there; ``receive`` brings the rest.
 
-        ``timeout_s`` is for each piece sent, and for each wait for more of the answer. ``answer`` is what takes it
-        in, when that is to be one of the caller's own.
+        ``timeout_s`` is for each piece sent, for the head of the answer, and for each wait for more of its body.
+        ``answer`` is what takes it in, when that is to be one of the caller's own.
         Raises NotSent, Broken, NotHttp, or what making the body raises.
         """
         self._socket.settimeout(timeout_s)
         answer = answer or Answer()
         try:
             self._send(head, body)
-            self._receive_head(answer)
+            self._receive_head(answer, timeout_s)
         except NotSent as error:
             self.intact = False
-            self._receive_early(answer, error)
+            self._receive_early(answer, timeout_s, error)
         except BaseException:
             self.close()
             raise
@@ -120,14 +122,19 @@ class Connection:
         except OSError as error:
             raise NotSent(find_reason(error)) from error
 
-    def _receive_head(self, answer: Answer) -> None:
+    def _receive_head(self, answer: Answer, timeout_s: float) -> None:
+        """Read the head of an answer, which may come drop by drop, but not for longer than ``timeout_s``."""
+        until = time.monotonic() + timeout_s
+        self.receive(answer)
         while not answer.status:
+            self._socket.settimeout(max(until - time.monotonic(), LEAST_WAIT_S))
             self.receive(answer)
+        self._socket.settimeout(timeout_s)
 
-    def _receive_early(self, answer: Answer, unsent: NotSent) -> None:
+    def _receive_early(self, answer: Answer, timeout_s: float, unsent: NotSent) -> None:
         """Look for the answer of a server that refused a body, and hung up, before it had read all of it."""
         try:
-            self._receive_head(answer)
+            self._receive_head(answer, timeout_s)
         except (Broken, NotHttp):
             self.close()
             raise unsent from unsent.__cause__

@@ -2,13 +2,14 @@
 
 import socket
 import ssl
+import threading
 from contextlib import suppress
 from typing import Any
 
 import pytest
 import trustme
 from house import House
-from raw_server import RawServer, http, reset
+from raw_server import RawServer, http, read_request, reset
 from upstreams import Upstream, route
 from werkzeug.test import TestResponse
 
@@ -481,6 +482,24 @@ def test_a_url_that_is_too_slow_times_out_and_is_set_aside(tmp_path, upstream: U
     assert (response.status_code, response.json["code"]) == (504, "GATEWAY_TIMEOUT")
     assert "within 0.2 s" in response.json["message"]
     assert house.services.health.reasons([upstream.url]) == {upstream.url: "it was silent for 0.2 s"}
+    house.close()
+
+
+@pytest.mark.parametrize("drop", [b"x", b"HTTP/1.1 102 Processing\r\n\r\n"])
+def test_a_head_that_comes_drop_by_drop_times_out_too(tmp_path, raw: RawServer, drop: bytes):
+    house = House(tmp_path, settings={"call_timeout_s": 0.3})
+
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: " if drop == b"x" else drop)
+        for _ in range(100):
+            threading.Event().wait(0.02)
+            connection.sendall(drop)
+
+    raw.answer(drip)
+    route(house, "hola", raw.url)
+    response = call(house, "hola")
+    assert (response.status_code, response.json["code"]) == (504, "GATEWAY_TIMEOUT")
     house.close()
 
 
