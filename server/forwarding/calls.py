@@ -9,8 +9,8 @@ import structlog
 from server.api.errors import HTTP_STATUS
 from server.errors import ServerError
 from server.forwarding.forwarder import Forwarder
-from server.forwarding.jobs import JOB_HEADER, call_as_job
-from server.forwarding.messages import NO_ROUTE, Call, Refusal, Reply, Unreached
+from server.forwarding.jobs import call_as_job
+from server.forwarding.messages import JOB_HEADER, NO_ROUTE, Call, Refusal, Reply, Unreached
 from server.forwarding.paths import read_place
 from server.forwarding.upstreams import Upstreams
 from server.services import Services

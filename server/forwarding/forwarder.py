@@ -9,7 +9,7 @@ from piecework.client.connections import NotSent
 from server.forwarding.bodies import Passing, prepare_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import Call, Refusal, Reply, Unreached
-from server.forwarding.upstreams import Dead, Exchange, Incoming, Upstream, Upstreams
+from server.forwarding.upstreams import Dead, Exchange, Incoming, Upstream, Upstreams, is_timeout, may_repeat
 from server.services.health import Health, tell_dead
 from server.services.routing import RevisionRoutes, Target
 from server.settings import Settings
@@ -20,8 +20,6 @@ LEFT = 499
 """What counts as the status of a call whose caller left before the answer; nobody gets it."""
 HEAD_MAX_BYTES = 64 * 1024
 """First line and headers of a call are no longer than this."""
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Doing these twice is the same as doing them once (RFC 9110, section 9.2.2)."""
 WHOLE_BYTES = 64 * 1024
 """A body whose length is told and no larger than this is sent on in one piece."""
 
@@ -51,7 +49,7 @@ class Forwarder:
                 if call.departure.is_noted:
                     raise Refusal(LEFT, "LEFT", "the caller left") from error
                 self._note_failure(target, error)
-                if place == len(targets) or not _may_repeat(call, body, error):
+                if place == len(targets) or not may_repeat(call, body, error):
                     raise self._explain(revision, error, call, body) from error
         raise AssertionError("there is a target")
 
@@ -82,7 +80,7 @@ class Forwarder:
             yield from pieces
         except (Broken, NotHttp) as error:
             # Nobody can say how often events should come.
-            if not (_is_timeout(error) or call.departure.is_noted):
+            if not (is_timeout(error) or call.departure.is_noted):
                 self._note_failure(target, error)
             raise
 
@@ -96,7 +94,7 @@ class Forwarder:
             return tell_dead(str(error))
         if isinstance(error, NotHttp):
             return f"it did not answer in HTTP: {error}"
-        if _is_timeout(error):
+        if is_timeout(error):
             return f"it was silent for {self._settings.call_timeout_s:g} s"
         return f"it broke off: {error}"
 
@@ -111,7 +109,7 @@ class Forwarder:
             if isinstance(body, Passing):
                 return Refusal(502, "BAD_GATEWAY", why) if body.begun else Unreached(call, why)
             return Unreached(replace(call, body=BytesIO(body), length=len(body)), why)
-        if _is_timeout(error):
+        if is_timeout(error):
             timeout_s = self._settings.call_timeout_s
             return Refusal(
                 504, "GATEWAY_TIMEOUT", f"{name} did not answer within {timeout_s:g} s; it may have acted"
@@ -143,18 +141,6 @@ def _tell_length(answer: Incoming, told: str, body: bytes) -> list[tuple[str, st
     if answer.without_body or answer.status in {204, 304}:
         return [("Content-Length", told)] if told else []
     return [("Content-Length", str(len(body)))]
-
-
-def _may_repeat(call: Call, body: bytes | Passing, error: Broken | NotHttp) -> bool:
-    if isinstance(body, Passing) and body.begun:
-        return False
-    if isinstance(error, NotSent):
-        return True
-    return not _is_timeout(error) and (call.method in IDEMPOTENT or bool(call.find_header("idempotency-key")))
-
-
-def _is_timeout(error: Broken | NotHttp) -> bool:
-    return isinstance(error.__cause__, TimeoutError)
 
 
 def _name(revision: RevisionRoutes) -> str:

@@ -1,7 +1,7 @@
 """What is told to the function of where a call came from, and what is left out on both ways."""
 
-from piecework.protocol.exchange import Headers, pick_sendable
-from server.forwarding.messages import REPLICA_TOKEN, Call, Refusal, drop_hops
+from piecework.protocol.exchange import HOP_BY_HOP, Headers, pick_sendable
+from server.forwarding.messages import JOB_HEADER, REPLICA_TOKEN, Call, Refusal, drop_hops
 from server.services.access import SECRET_PREFIX
 
 HOPS_MAX = 8
@@ -10,25 +10,30 @@ _OURS = (
     "host", "expect", "content-length", REPLICA_TOKEN, "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
     "via",
 )  # fmt: skip
+_NAMES = HOP_BY_HOP.union(_OURS)
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 """Of requests by these methods the length is told also when it is 0 (RFC 9110, section 8.6)."""
 
 
 def headers_for_function(call: Call) -> list[tuple[str, str]]:
     """Return the headers that the function gets, all but ``Host``. Raises Refusal for a call in a circle."""
-    passed = drop_hops(call.headers, *_OURS)
-    kept = [(name.title(), value) for name, value in passed if not _is_ours(name, value)]
+    kept = [(name.title(), value) for name, value in drop_hops(call.headers, *_OURS) if not _is_ours(name, value)]
     return [*kept, *_tell_length(call), *_tell_origin(call)]
 
 
 def headers_for_caller(fields: Headers) -> list[tuple[str, str]]:
     """Return the headers of an answer that go to the caller, all but its length. Names are in lower case."""
-    kept = drop_hops(fields, "server", REPLICA_TOKEN)
+    kept = drop_hops(fields, "server", REPLICA_TOKEN, JOB_HEADER.lower())
     return [(name.title(), value) for name, value in pick_sendable(tuple(kept))]
 
 
 def _is_ours(name: str, value: str) -> bool:
-    """Tell whether a header has a token of this system, which no function must get."""
+    """Tell whether a header has a token of this system, or would be taken for one that only this server sets.
+
+    Functions that see headers as variables, as CGI and WSGI have them, cannot tell ``_`` from ``-``.
+    """
+    if "_" in name:
+        return name.replace("_", "-") in _NAMES
     return name == "authorization" and any(
         word.startswith(SECRET_PREFIX) for word in value.replace(",", " ").split()
     )

@@ -10,13 +10,10 @@ from piecework.protocol.states import JobState
 from server.errors import Busy, ServerError, Stopping
 from server.forwarding.bodies import read_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
-from server.forwarding.messages import Call, Refusal, Reply, to_text
+from server.forwarding.messages import JOB_HEADER, Call, Refusal, Reply, to_text
 from server.services import Services
 from server.services.jobs import JobView
 from server.services.routing import RevisionRoutes
-
-JOB_HEADER = "Piecework-Job"
-"""In the answer of a call that became a job: its id."""
 
 
 def call_as_job(services: Services, call: Call, path: str, revision: RevisionRoutes) -> Reply:

@@ -15,6 +15,8 @@ NO_ROUTE = "😢 Houston? We have a problem 🥵"
 RETRY_AFTER_S = 2
 REPLICA_TOKEN = "piecework-replica-token"  # noqa: S105  # the name of a header
 """The header that a replica's token is shown in. No caller and no function sees it."""
+JOB_HEADER = "Piecework-Job"
+"""In the answer of a call that became a job: its id."""
 
 
 class BodyStream(Protocol):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from piecework.client.answers import Answer, Broken
+from piecework.client.answers import Answer, Broken, NotHttp
 from piecework.client.connections import Connection, NotSent, Pool
 from piecework.client.routes import DEFAULT_PORTS, Route
 from server.forwarding.bodies import Passing
@@ -12,6 +12,9 @@ from server.services.health import trust
 
 CONNECT_S = 2.0
 """A URL that takes no connection for so long does not answer."""
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Doing these twice is the same as doing them once (RFC 9110, section 9.2.2)."""
 
 
 class Dead(NotSent):
@@ -46,8 +49,8 @@ class Upstream:
         if kept is not None:
             try:
                 return Exchange(self._pool, kept, call, head, body, timeout_s)
-            except NotSent:
-                if isinstance(body, Passing) and body.begun:
+            except Broken as error:  # as a rule it was about to be closed: a new one tells more
+                if not may_repeat(call, body, error):
                     raise
         try:
             fresh = self._pool.open(CONNECT_S)
@@ -118,6 +121,20 @@ class Incoming(Answer):
         super().on_message_complete()
         if not self.status:  # an early hint
             self.fields.clear()
+
+
+def may_repeat(call: Call, body: bytes | Passing, error: Broken | NotHttp) -> bool:
+    """Tell whether a call that failed may be sent once more."""
+    if isinstance(body, Passing) and body.begun:
+        return False
+    if isinstance(error, NotSent):
+        return True
+    return not is_timeout(error) and (call.method in IDEMPOTENT or bool(call.find_header("idempotency-key")))
+
+
+def is_timeout(error: Broken | NotHttp) -> bool:
+    """Tell whether a call failed because nothing came for long."""
+    return isinstance(error.__cause__, TimeoutError)
 
 
 class Upstreams:

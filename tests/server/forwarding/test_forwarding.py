@@ -399,6 +399,27 @@ def test_a_connection_is_kept_for_the_next_call(house: House, raw: RawServer):
     assert [told(house, "hola") for _ in range(2)] == [{"message": "pong"}] * 2
 
 
+def test_a_kept_connection_that_is_closed_when_it_is_used_costs_only_what_may_not_be_repeated(
+    house: House, raw: RawServer
+):
+    for _ in range(3):
+        raw.answer(http(), read_request)  # which takes the second call, and hangs up
+    raw.answer(http())
+    route(house, "hola", raw.url)
+    assert [told(house, "hola", method) for method in ("POST", "GET", "PUT")] == [{"message": "pong"}] * 3
+    assert house.services.health.is_well(raw.url)
+    assert call(house, "hola", "POST").status_code == 502
+
+
+def test_a_url_cannot_say_that_a_call_ran_as_a_job(house: House, raw: RawServer):
+    raw.answer(http(b"{}", "Piecework-Job: 7"))
+    route(house, "hola", raw.url)
+    assert "Piecework-Job" not in call(house, "hola").headers
+    counted = house.services.calls.read("hola", "default")
+    assert counted is not None
+    assert counted.jobs == 0
+
+
 def test_a_long_answer_that_breaks_off_is_never_taken_for_whole(house: House, raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(100_000))
     route(house, "hola", raw.url)

@@ -1,6 +1,7 @@
 """The proxy alone: requests as an ASGI server brings them."""
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -191,6 +192,15 @@ def test_the_function_is_told_the_address_of_the_caller(house: House, upstream: 
     route(house, "hola", upstream.url)
     _, body = ask(house, scope() | {"client": (peer, 5)})
     assert f'["x-forwarded-for", "{peer}"]'.encode() in body["body"]
+
+
+def test_no_header_passes_for_one_of_ours_where_dashes_become_underscores(house: House, upstream: Upstream):
+    route(house, "hola", upstream.url)
+    asked = scope()
+    for name in (b"x_forwarded_for", b"x_forwarded-proto", b"content_length", b"transfer_encoding", b"x_mine"):
+        asked["headers"].append((name, b"7"))
+    _, body = ask(house, asked)
+    assert {name for name, _ in json.loads(body["body"])["headers"] if "_" in name} == {"x_mine"}
 
 
 def test_a_host_from_elsewhere_is_refused_there_too(house: House, upstream: Upstream):
