@@ -96,7 +96,7 @@ class Forwarder:
             return f"it did not answer in HTTP: {error}"
         if is_timeout(error):
             return f"it was silent for {self._settings.call_timeout_s:g} s"
-        return f"it broke off: {error}"
+        return f"a call failed there: {error}"
 
     def _explain(
         self, revision: RevisionRoutes, error: Broken | NotHttp, call: Call, body: bytes | Passing

@@ -328,7 +328,7 @@ def test_a_get_whose_url_hangs_up_is_answered_by_another(
     route(house, "hola", raw.url, upstream.url)
     assert told(house, "hola")["name"] == "up"
     assert len(raw.requests) == 1
-    assert house.services.health.reasons([raw.url]) == {raw.url: "it broke off: the connection broke off"}
+    assert house.services.health.reasons([raw.url]) == {raw.url: "a call failed there: the connection broke off"}
 
 
 def test_a_post_that_may_have_acted_is_not_sent_again(house: House, upstream: Upstream, raw: RawServer):
