@@ -11,6 +11,7 @@ from click.exceptions import Exit
 
 from piecework.cli.display import to_document, write_output
 from piecework.cli.failures import FAILED
+from piecework.cli.figures import format_moment
 from piecework.cli.options import FILE_OR_STDIN, NAME, STDIN
 from piecework.cli.remote import Remote, remote_command
 from piecework.client import NotFound, Refused
@@ -102,7 +103,10 @@ def invoke(
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @remote_command
 def logs(remote: Remote, name: str, revision: str | None, *, follow: bool) -> None:
-    """Print what the replicas of a function logged lately. Calls that ran as jobs have logs of their own."""
+    """Print what the replicas of a function logged lately, and the last ones that ended.
+
+    Calls that ran as jobs have logs of their own.
+    """
     chosen = pick_revision(remote.client.function(name), revision)
     if follow and remote.display.as_json:
         raise click.UsageError("--json and --follow exclude each other.")
@@ -121,8 +125,9 @@ def _print(parts: Iterable[ReplicaLog], *, several: bool) -> None:
     """Print parts of logs; where they are of several replicas, with lines that tell whose what follows is."""
     last: ReplicaLog | None = None
     for part in parts:
-        if several if last is None else part.replica != last.replica:
-            click.echo(f"==> {part.worker_name} {part.replica} <==")
+        if several if last is None else (part.replica, part.ended_at) != (last.replica, last.ended_at):
+            ended = f", ended {format_moment(part.ended_at)}" if part.ended_at else ""
+            click.echo(f"==> {part.worker_name} {part.replica}{ended} <==")
         click.echo(part.text, nl=False)
         last = part
 

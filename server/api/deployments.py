@@ -23,7 +23,7 @@ from server.api.endpoint import Query, endpoint
 from server.errors import InvalidParameter
 from server.services import Services
 from server.services.picture import FunctionView, RevisionView
-from server.store.records import Log
+from server.store.records import KeptLog
 from server.store.replicas import HostRow, ReplicaRow
 
 ALL = "/deployments"
@@ -115,11 +115,17 @@ class LogQuery(Query, kw_only=True):
 
 @endpoint("GET", f"{REVISION}/log", scope="view", query=LogQuery, reply=DeploymentLog)
 def log(services: Services, function: str, revision: str, query: LogQuery) -> DeploymentLog:
-    """Read what a revision's replicas logged lately."""
+    """Read what a revision's replicas logged lately, and the last ones that ended."""
     offsets = _read_offsets(query.after)
     logs = services.deployments.read_logs(function, revision)
+    there = {each.replica_id for each in logs if each.ended_at is None}
     return DeploymentLog(
-        replicas=[_log_part(id_, worker, kept, offsets.get(id_, 0)) for id_, worker, kept in logs]
+        replicas=[
+            _log_part(each, offsets.get(each.replica_id, 0))
+            for each in logs
+            # Where a replica has another process now, the offset is of that one's log.
+            if each.ended_at is None or not (offsets and each.replica_id in there)
+        ]
     )
 
 
@@ -131,10 +137,18 @@ def _read_offsets(text: str) -> dict[int, int]:
         raise InvalidParameter(f"after is {text[:100]!r}, and must be ID:BYTE,…") from error
 
 
-def _log_part(id_: int, worker: str, kept: Log, offset: int) -> ReplicaLog:
-    start = max(kept.start, offset)
-    text = kept.content[start - kept.start :].decode(errors="replace")
-    return ReplicaLog(replica=Id(id_), worker_name=worker, text=text, offset=start, next=kept.end)
+def _log_part(kept: KeptLog, offset: int) -> ReplicaLog:
+    log = kept.log
+    start = max(log.start, offset)
+    text = log.content[start - log.start :].decode(errors="replace")
+    return ReplicaLog(
+        replica=Id(kept.replica_id),
+        worker_name=kept.worker_name,
+        text=text,
+        offset=start,
+        next=log.end,
+        ended_at=UNSET if kept.ended_at is None else kept.ended_at / 1000,
+    )
 
 
 def _info(view: FunctionView) -> FunctionInfo:

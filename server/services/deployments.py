@@ -14,10 +14,10 @@ from server.services.hosting import Hosting
 from server.services.lambdas import Lambdas
 from server.services.routing import Routing
 from server.services.sources import Source, Sources, require_module
-from server.store import blobs, functions, lambdas, replicas
+from server.store import blobs, ended_logs, functions, lambdas, replicas
 from server.store.database import Connection, Database
 from server.store.functions import Revision
-from server.store.records import Lambda, LambdaOptions, Log
+from server.store.records import KeptLog, Lambda, LambdaOptions
 
 T = TypeVar("T")
 OPTIONS = ("args", "env", "tags", "limits", "grants")
@@ -159,14 +159,15 @@ class Deployments:
         """Remove a function with all of its revisions. Raises FunctionNotFound."""
         self._write(partial(remove_function, name=function))
 
-    def read_logs(self, function: str, revision: str) -> list[tuple[int, str, Log]]:
-        """Return the logs of a revision's replicas, each with the replica and the name of its worker.
+    def read_logs(self, function: str, revision: str) -> list[KeptLog]:
+        """Return the logs of the replicas of a revision: of those that ended last, then of those that there are.
 
         Raises FunctionNotFound or RevisionNotFound.
         """
         with self._database.read() as connection:
             require_revision(connection, function, revision)
-            return replicas.read_logs(connection, function, revision)
+            there_are = replicas.read_logs(connection, function, revision)
+            return ended_logs.list_ended(connection, function, revision) + there_are
 
     def _write(self, work: Callable[[Connection], None]) -> None:
         """Store a change, and have it count for the next call and the next report."""

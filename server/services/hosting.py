@@ -100,7 +100,7 @@ class Hosting:
         now = self._clock()
         scene = Scene.read(connection)
         plan = scene.plan(since, now, failing)
-        replicas.delete_replicas(connection, plan.drop)
+        replicas.delete_replicas(connection, plan.drop, now)
         for wanted, worker_id in plan.add:
             new = Order(self._ids.next(), *wanted.name, secrets.token_hex(16), wanted.lambda_id)
             replicas.add_replica(connection, new, worker_id, now)

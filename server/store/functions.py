@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from server.store.statements import Row, Statement, to_json
-from server.store.tables import functions, hosts, replicas, revisions, urls
+from server.store.tables import ended_logs, functions, hosts, replicas, revisions, urls
 
 FILE, REQUEST = "file", "request"
 """Who added a URL: the configuration file, or somebody who called."""
@@ -123,7 +123,7 @@ _empty_revision = [
         delete(table).where(table.c.function == bindparam("which"), table.c.revision == bindparam("version")),
         "which", "version",
     )
-    for table in (urls, replicas)
+    for table in (urls, replicas, ended_logs)
 ]  # fmt: skip
 _lock = Statement(select(revisions.c.name).order_by(revisions.c.function, revisions.c.name).with_for_update())
 _delete_revision = Statement(delete(revisions).where(*_this_revision), "which", "version")
@@ -191,7 +191,7 @@ def lock_revisions(connection: Connection) -> None:
 
 
 def delete_revision(connection: Connection, function: str, name: str) -> bool:
-    """Remove a revision, its URLs and the rows of its replicas, whose hosts then stop them.
+    """Remove a revision, its URLs, its logs and the rows of its replicas, whose hosts then stop them.
 
     What ``default`` stands for is left as it is. Returns False when there is no such revision.
     """

@@ -255,6 +255,16 @@ class Log:
         return self.start + len(self.content)
 
 
+class KeptLog(NamedTuple):
+    """What one replica of a function logged, as far as it is kept."""
+
+    replica_id: int
+    worker_name: str
+    log: Log
+    ended_at: int | None = None
+    """When its process ended; None: it is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """One access token; the secret itself is never stored."""

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal_column, nu
 
 from piecework.protocol.matching import TagSet, worker_tags
 from piecework.protocol.messages import ReplicaReport, ReplicaState
+from server.store.ended_logs import keep_log
 from server.store.logs import extend_log
-from server.store.records import LambdaOptions, Log
+from server.store.records import KeptLog, LambdaOptions, Log
 from server.store.statements import Statement, without_nul
 from server.store.tables import hosts, lambdas, replicas, revisions, workers
 
@@ -224,9 +225,10 @@ def add_replica(connection: Connection, new: Order, worker_id: int, now: int) ->
     _insert.run(connection, *new[:3], worker_id, state, new.token, "", 0, 0, now, b"", 0)
 
 
-def delete_replicas(connection: Connection, ids: Iterable[int]) -> None:
-    """Forget replicas; their hosts stop them when they report."""
+def delete_replicas(connection: Connection, ids: Iterable[int], now: int) -> None:
+    """Forget replicas, but the end of their logs; their hosts stop them when they report."""
     for id_ in sorted(ids):
+        keep_log(connection, id_, now)
         _delete.run(connection, id_)
 
 
@@ -248,14 +250,16 @@ def note_report(connection: Connection, known: ReplicaRow, report: ReplicaReport
 
 def forget_report(connection: Connection, known: ReplicaRow, now: int) -> None:
     """Take a replica for one that its host has yet to start: the host did not name it."""
+    keep_log(connection, known.id, now)
     since = known.since if known.state is ReplicaState.STARTING else now
     _reset.run(connection, known.id, since, b"")
 
 
-def read_logs(connection: Connection, function: str, revision: str) -> list[tuple[int, str, Log]]:
-    """Return the kept logs of a revision's replicas, each with the replica and the name of its worker."""
+def read_logs(connection: Connection, function: str, revision: str) -> list[KeptLog]:
+    """Return the kept logs of a revision's replicas."""
     return [
-        (id_, name, Log(start, log, 0)) for id_, name, start, log in _logs.rows(connection, function, revision)
+        KeptLog(id_, name, Log(start, log, 0))
+        for id_, name, start, log in _logs.rows(connection, function, revision)
     ]
 
 

@@ -301,3 +301,17 @@ replicas = Table(
     Index("ix_replicas_function_revision", "function", "revision"),
     Index("ix_replicas_worker_id", "worker_id"),
 )
+ended_logs = Table(
+    "ended_logs",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("replica_id", BigInteger, nullable=False),  # its row may be gone, or have another process
+    Column("ended_at", BigInteger, nullable=False),
+    Column("function", String(NAME_LENGTH), nullable=False),
+    Column("revision", String(NAME_LENGTH), nullable=False),
+    Column("worker_name", Text, nullable=False),
+    Column("start", BigInteger, nullable=False),  # bytes that were dropped before content
+    Column("content", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["function", "revision"], ["revisions.function", "revisions.name"]),
+    Index("ix_ended_logs_function_revision", "function", "revision"),
+)

@@ -285,10 +285,12 @@ class ReplicaLog(msgspec.Struct, kw_only=True):
     """Bytes that it wrote before ``text``."""
     next: int
     """Bytes that it wrote in all: later ones start here."""
+    ended_at: Maybe[float] = UNSET
+    """When its process ended, seconds since 1970; left out while there is one."""
 
 
 class DeploymentLog(Reply, kw_only=True):
     """The answer of ``GET /deployments/{function}/{revision}/log``."""
 
     replicas: list[ReplicaLog]
-    """One for each replica that there is, oldest first."""
+    """One for each of the last that ended, and then one for each replica that there is, oldest first."""

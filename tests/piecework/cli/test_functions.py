@@ -1,5 +1,6 @@
 """`piecework function`, as people type it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -225,7 +226,9 @@ def test_logs_of_several_replicas_say_whose_they_are(run, hola, host):
     parts = run("function", "logs", hola, "--json").document
     assert [(Id.parse(each["replica"]), each["text"]) for each in parts] == [(first, "hola\n"), (second, "hola\n")]
     run("function", "scale", hola, 1)
-    assert run("function", "logs", hola).out == "hola\n"
+    ended, there = run("function", "logs", hola).out.split("hola\n==>")
+    assert re.fullmatch(rf"==> kitchen {second}, ended \d{{4}}-.+ <==\n", ended)
+    assert there == f" kitchen {first} <==\nhola\n"
 
 
 def test_a_call_prints_the_answer_as_it_is(run, script):

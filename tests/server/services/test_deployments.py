@@ -1,5 +1,6 @@
 """Deploying, scaling, routing by name, removing: what the requests of people do."""
 
+import base64
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -276,6 +277,32 @@ def test_logs_of_replicas_are_read_with_where_they_begin(house: House):
         "replica": order["id"], "worker_name": "kitchen", "text": "hola\n\ufffd", "offset": 10, "next": 16,
     }  # fmt: skip
     house.call("GET", "/deployments/hola/red/log", status=404)
+
+
+def test_logs_of_replicas_that_ended_are_read_before_those_that_there_are(house: House):
+    put(house)
+    node = house.new_worker("wasi", name="kitchen")
+
+    def report(*texts: bytes) -> Any:
+        [order] = house.call("POST", f"/worker/{node}/functions", {"slots": 1})["replicas"]
+        said = {"id": order["id"], "state": "running", "url": "http://h", "log_start": 0}
+        for text in texts:
+            report = {"slots": 1, "replicas": [said | {"log": base64.b64encode(text).decode()}]}
+            house.call("POST", f"/worker/{node}/functions", report)
+        return order["id"]
+
+    def read(after: str = "") -> list[tuple[str, str, bool]]:
+        parts = house.call("GET", f"/deployments/hola/blue/log?after={after}")["replicas"]
+        return [(each["replica"], each["text"], "ended_at" in each) for each in parts]
+
+    first = report(b"it crashes")
+    again = report(b"new")  # its first report names no process: the one before is gone
+    assert again == first
+    assert read() == [(first, "it crashes", True), (first, "new", False)]
+    assert read(f"{first}:1") == [(first, "ew", False)]
+    house.call("PATCH", "/deployments/hola/blue", {"replicas": 0})
+    house.call("POST", f"/worker/{node}/functions", {"slots": 1})
+    assert read() == [(first, "it crashes", True), (first, "new", True)]
 
 
 def test_lists_of_lambdas_show_no_secrets_of_functions(house: House):

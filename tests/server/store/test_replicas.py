@@ -8,10 +8,10 @@ from rows import LAMBDA, NOW, lambda_, worker
 from piecework.protocol.ids import Id
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import ReplicaReport, ReplicaState
-from server.store import functions, lambdas, replicas, servers, workers
+from server.store import ended_logs, functions, lambdas, replicas, servers, workers
 from server.store.database import Connection, Database
 from server.store.functions import Revision
-from server.store.records import LambdaOptions, Log
+from server.store.records import KeptLog, LambdaOptions, Log
 from server.store.replicas import Order
 
 HOST = 5
@@ -46,7 +46,7 @@ def note(database: Database, now: int = NOW, **fields: Any) -> replicas.ReplicaR
 
 def kept_log(database: Database) -> Log:
     with database.read() as connection:
-        return replicas.read_logs(connection, "hola", "blue")[0][2]
+        return replicas.read_logs(connection, "hola", "blue")[0].log
 
 
 def test_a_host_is_its_worker_with_slots_and_the_time_of_its_last_report(database: Database):
@@ -129,9 +129,45 @@ def test_a_replica_that_its_host_did_not_name_starts_anew_with_an_empty_log(data
 
 
 def test_dropped_replicas_are_gone(database: Database):
-    database.write(lambda c: replicas.delete_replicas(c, {1, 99}))
+    database.write(lambda c: replicas.delete_replicas(c, {1, 99}, NOW))
     with database.read() as connection:
         assert [row.id for row in replicas.list_replicas(connection)] == [2]
+        assert ended_logs.list_ended(connection, "hola", "blue") == []
+
+
+def list_ended(database: Database) -> list[KeptLog]:
+    with database.read() as connection:
+        return ended_logs.list_ended(connection, "hola", "blue")
+
+
+def test_the_end_of_a_log_outlives_its_replica(database: Database):
+    note(database, log=b"a" + b"b" * ended_logs.KEPT_BYTES, log_start=5)
+    database.write(lambda c: replicas.delete_replicas(c, {1}, NOW + 9))
+    [kept] = list_ended(database)
+    assert kept == KeptLog(1, "w", Log(6, b"b" * ended_logs.KEPT_BYTES, 0), NOW + 9)
+
+
+def test_the_log_of_a_process_that_its_host_lost_is_kept(database: Database):
+    row = note(database, log=b"last words", log_start=0)
+    for seconds in (1, 2):  # the second time there is nothing to keep
+        database.write(lambda c, at=NOW + seconds: replicas.forget_report(c, row, at))
+    assert [(each.replica_id, each.log.content, each.ended_at) for each in list_ended(database)] == [
+        (1, b"last words", NOW + 1)
+    ]
+
+
+def test_only_the_last_logs_of_a_revision_are_kept(database: Database):
+    for number in range(ended_logs.KEPT + 2):
+        row = note(database, log=b"%d" % number, log_start=0)
+        database.write(lambda c, row=row: replicas.forget_report(c, row, NOW))
+    assert [each.log.content for each in list_ended(database)] == [b"2", b"3", b"4"]
+
+
+def test_a_revision_that_is_removed_takes_its_logs_along(database: Database):
+    note(database, log=b"words", log_start=0)
+    database.write(lambda c: replicas.delete_replicas(c, {1}, NOW))
+    assert database.write(lambda c: functions.delete_revision(c, "hola", "blue"))
+    assert list_ended(database) == []
 
 
 def test_ids_of_replicas_are_not_given_again_when_the_clock_was_set_back(database: Database):
