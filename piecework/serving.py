@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
@@ -71,6 +71,8 @@ def serve_door(door: Door, load: Callable[[], object]) -> None:
         address=door.host,
         port=door.port,
         interface=_interface(door),
+        # The quickest that is installed. But uvloop takes the signals for itself that others watch.
+        loop=Loops.auto if door.is_async else Loops.asyncio,
         # Of the second version's connections those that say nothing stay, and heads may have 16 MB.
         http=HTTPModes.http1,
         websockets=False,

@@ -11,30 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import trustme
-from guest_texts import build, read_guest
+from guest_texts import BY_BODY, build, read_guest
 from patience import until
 from served import ServedFunction
 
 pytestmark = pytest.mark.integration
 SAMPLES = Path(__file__).parents[2] / "samples"
-BY_BODY = """(module
-  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 2)
-  (data (i32.const 2048) "Sseen")
-  (func (export "malloc") (param i32) (result i32) (i32.const 4096))
-  (func (export "allocateBuffer") (param i32) (result i32) (i32.const 70000))
-  (func (export "callHandle") (param $at i32) (param $size i32) (result i64) (local $act i32)
-    (local.set $act (i32.load8_u (local.get $at)))
-    (i32.store (i32.const 8) (local.get $at)) (i32.store (i32.const 12) (local.get $size))
-    (drop (call $write (i32.const 2) (i32.const 8) (i32.const 1) (i32.const 16)))
-    (if (i32.eq (local.get $act) (i32.const 116)) (then unreachable))
-    (if (i32.eq (local.get $act) (i32.const 108)) (then (loop $again (br $again))))
-    (if (i32.eq (local.get $act) (i32.const 119)) (then
-      (i32.store8 (i32.const 512) (i32.const 0)) (i64.store (i32.const 536) (i64.const 1200000000))
-      (drop (call $poll (i32.const 512) (i32.const 600) (i32.const 1) (i32.const 700)))))
-    (i64.const 0x80000000005)))"""
-"""Logs the body, and answers "seen"; traps, loops or waits 1.2 s between when the body begins with t, l or w."""
 CARELESS = """Content-Type: text/html
 Content-Length: 3
 Set-Cookie: a=1

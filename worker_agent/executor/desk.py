@@ -105,11 +105,15 @@ class Desk:
         return found
 
     def done(self, report: Frame) -> None:
-        """Report how the task ended that was taken last. The report goes out with the next ones, and soon."""
+        """Report how the task ended that was taken last. The report goes out with the next ones, and soon.
+
+        That of a call goes out at once: somebody waits for it, and it must not be lost with a later one.
+        """
         with self._inbox_lock:
+            is_call = self._turn is not None and self._turn.task.serving is not None
             self._turn = None
         self._write(report)
-        if len(self._outbox) > OUTBOX_BYTES:
+        if is_call or len(self._outbox) > OUTBOX_BYTES:
             self._flush()
 
     def poll(self) -> bool:

@@ -1,5 +1,7 @@
 """Guest processes that answer requests: each one at a time, each request in a fresh instance.
 
+While all have a request to answer, quick ones get the next already, so that they need not wait for it.
+
 All of this happens in one event loop; only starting and ending processes waits, in a thread of its own.
 """
 
@@ -19,7 +21,15 @@ from piecework.protocol.codes import ErrorKind
 from worker_agent.errors import AgentError
 from worker_agent.executor.frames import Assign, Done
 from worker_agent.executor.process import GuestProcess
-from worker_agent.functions.attendant import LOOK_S, Attendant, LostError, OverdueError, describe_loss
+from worker_agent.functions.attendant import (
+    LOOK_S,
+    QUICK_S,
+    Attendant,
+    LostError,
+    OverdueError,
+    ReturnedError,
+    describe_loss,
+)
 from worker_agent.functions.function import Function, FunctionError, Version
 from worker_agent.functions.journal import Journal
 from worker_agent.functions.scratch import Scratch
@@ -37,11 +47,18 @@ class BusyError(AgentError):
     """All guest processes are busy, and others wait already."""
 
 
+class _Hand(NamedTuple):
+    """A call in the hands of a process."""
+
+    attendant: Attendant
+    answer: "asyncio.Future[Done]"
+
+
 class _Turn(NamedTuple):
     """A call that waits for a process."""
 
-    key: int
-    taken: "asyncio.Future[Attendant]"
+    task: Assign
+    given: "asyncio.Future[_Hand]"
     until: float
 
 
@@ -88,6 +105,7 @@ class Attendants:
         self._chores: set[asyncio.Future[object]] = set()
         self._keeping = False
         """Processes that end are replaced."""
+        self._timer: asyncio.TimerHandle | None = None
         self._starting = asyncio.Lock()
         self._scratch = Scratch("piecework-serve-")
         # The kernel ends a process together with the thread that started it: this one lives as long as they do.
@@ -125,23 +143,24 @@ class Attendants:
 
     async def _perform(self, task: Assign, wait_s: float) -> Done:
         room: float = self._queue
+        until = time.monotonic() + wait_s
         while True:
-            attendant = self._take() or await self._wait(task.key, wait_s, room)
+            attendant, answer = self._give(task) or await self._wait(task, until, room)
+            # Another process can do what this one does not begin with, whoever else waits.
+            room = math.inf
             try:
-                done = await attendant.perform(task)
+                return await answer
+            except ReturnedError:
+                if self._has_left(task.key):
+                    raise BusyError from None
             except LostError as error:
                 end = await self._bury(attendant, error)
-                if attendant.process.working_on == task.key:
+                if attendant.has_begun(task.key):
                     raise type(error)(end) from error
-                # It ended before it began with this: another one can, whoever else waits.
-                room = math.inf
                 log.warning("guest process lost", reason=end)
             except BaseException:
                 await self._bury(attendant, OverdueError())
                 raise
-            else:
-                self._give_back(attendant)
-                return done
 
     async def close(self) -> None:
         """Let calls end, and end all processes. Safe to repeat."""
@@ -157,28 +176,53 @@ class Attendants:
         self._starter.shutdown(wait=False)
         self._scratch.remove()
 
-    def _take(self) -> Attendant | None:
-        """Return a process that is free and there; None when there is none."""
+    def _give(self, task: Assign) -> _Hand | None:
+        """Give a call to a process that is free, or soon will be; None when there is none."""
         while self._idle:
             attendant = self._idle.pop()
             if not attendant.lost:
-                return attendant
+                return self._hand(attendant, task)
             self._do(self._mourn(attendant))
-        return None
+        if self._waiting or self._count_waiting() >= self._queue:
+            return None
+        return next((self._hand(each, task) for each in self._all if each.ready and each.takes(task)), None)
 
-    async def _wait(self, key: int, wait_s: float, room: float) -> Attendant:
-        if len(self._waiting) >= room:
+    def _hand(self, attendant: Attendant, task: Assign) -> _Hand:
+        hand = _Hand(attendant, attendant.give(task))
+        if attendant.has_ahead and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(QUICK_S, self._call_back)
+        return hand
+
+    def _call_back(self) -> None:
+        """Have what waits behind calls that take long done elsewhere."""
+        self._timer = None
+        now = time.monotonic()
+        for attendant in self._all:
+            attendant.recall(now)
+        if any(attendant.has_ahead for attendant in self._all):
+            self._timer = asyncio.get_running_loop().call_later(QUICK_S, self._call_back)
+
+    def _count_waiting(self) -> int:
+        return len(self._waiting) + sum(attendant.load > 1 for attendant in self._all)
+
+    async def _wait(self, task: Assign, until: float, room: float) -> _Hand:
+        if self._count_waiting() >= room:
             raise BusyError
-        turn = _Turn(key, asyncio.get_running_loop().create_future(), time.monotonic() + wait_s)
-        self._waiting.append(turn)
-        return await turn.taken
+        turn = _Turn(task, asyncio.get_running_loop().create_future(), until)
+        place = len(self._waiting)
+        while place and self._waiting[place - 1].task.key > task.key:  # it was given back
+            place -= 1
+        self._waiting.insert(place, turn)
+        return await turn.given
 
-    def _give_back(self, attendant: Attendant) -> None:
-        while self._waiting:
-            taken = self._waiting.popleft().taken
-            if not taken.done():
-                taken.set_result(attendant)
-                return
+    def _share(self, attendant: Attendant) -> None:
+        """Give a process that is done with a call what waits."""
+        while self._waiting and attendant.takes(self._waiting[0].task):
+            turn = self._waiting.popleft()
+            if not turn.given.done():
+                turn.given.set_result(self._hand(attendant, turn.task))
+        if attendant.load:
+            return
         if self._keeping:
             self._idle.append(attendant)
         else:
@@ -201,11 +245,17 @@ class Attendants:
             fault = "cannot run" if done.error.kind is ErrorKind.LOAD else "does not start"
             raise FunctionError(f"{self._function.file} {fault}: {done.error.message}")
         attendant.ready, self._trouble = True, ""
-        self._give_back(attendant)
+        attendant.freed = self._share
+        self._share(attendant)
 
     async def _bury(self, attendant: Attendant, why: LostError) -> str:
-        """End a process, have it replaced, and tell how it ended."""
-        attendant.leave()
+        """End a process, have it replaced, and tell how it ended. Safe to repeat."""
+        if attendant.burial is None:
+            attendant.burial = asyncio.ensure_future(self._end(attendant, why))
+        return await asyncio.shield(attendant.burial)
+
+    async def _end(self, attendant: Attendant, why: LostError) -> str:
+        attendant.lose(why)
         process = attendant.process
         loop = asyncio.get_running_loop()
         end = await loop.run_in_executor(None, process.kill if why.overdue else process.bury)
@@ -254,15 +304,20 @@ class Attendants:
                     attendant.halt(key)
                 self._refuse(math.inf, key)
 
+    def _has_left(self, key: int) -> bool:
+        """Tell whether the caller of the call with this key has hung up."""
+        caller = self._callers.get(key)
+        return caller is not None and caller.gone is not None and caller.gone.done()
+
     async def _mourn(self, attendant: Attendant) -> None:
         log.warning("guest process lost", reason=await self._bury(attendant, LostError()))
 
     def _refuse(self, now: float, key: int | None = None) -> None:
         """Let nobody wait longer than they want to: none of those that wait, or only the call with this key."""
-        for turn in [each for each in self._waiting if each.until <= now and key in {None, each.key}]:
+        for turn in [each for each in self._waiting if each.until <= now and key in {None, each.task.key}]:
             self._waiting.remove(turn)
-            if not turn.taken.done():
-                turn.taken.set_exception(BusyError())
+            if not turn.given.done():
+                turn.given.set_exception(BusyError())
 
     def _do(self, chore: Coroutine[None, None, object]) -> None:
         """Have something done beside the calls."""

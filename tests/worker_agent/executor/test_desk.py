@@ -4,9 +4,21 @@ import socket
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from worker_agent.executor.desk import OUTBOX_BYTES, SYNC_S, Desk
-from worker_agent.executor.frames import Done, Halt, Kept, Logged, Ready, Recall, Returned, pack, read_reports
+from worker_agent.executor.frames import (
+    Done,
+    Halt,
+    Kept,
+    Logged,
+    Ready,
+    Recall,
+    Returned,
+    Serving,
+    pack,
+    read_reports,
+)
 from worker_agent.executor.marker import Marker
 from worker_agent.runtimes.stopping import StopReason
 
@@ -90,6 +102,15 @@ def test_report_does_not_wait_for_the_end_of_a_task_that_begins_later(make_assig
         desk.done(Ready(1))
         desk.take()
         assert agent.hear() == [Ready(1)]
+
+
+def test_report_of_a_call_is_not_lost_with_a_later_one(pair, make_assigns):
+    agent, desk = pair
+    agent.send(*[replace(task, serving=Serving()) for task in make_assigns(2)])
+    for key in (1, 2):
+        desk.take()
+        desk.done(Ready(key))
+        assert agent.hear() == [Ready(key)]
 
 
 def test_long_report_is_sent_at_once(pair, make_assigns):

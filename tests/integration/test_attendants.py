@@ -1,0 +1,194 @@
+"""Calls that guest processes get ahead of their turn, and where they are done when that turn does not come."""
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+
+import pytest
+from guest_texts import BY_BODY, build
+from patience import until
+
+from piecework.protocol.exchange import Request
+from worker_agent.executor.frames import Serving
+from worker_agent.executor.process import GuestProcess
+from worker_agent.functions import attendant as attendant_module, attendants as attendants_module
+from worker_agent.functions.attendant import AHEAD_BYTES, LostError, OverdueError
+from worker_agent.functions.attendants import Attendants, BusyError
+from worker_agent.functions.function import Function
+from worker_agent.functions.journal import Journal
+from worker_agent.runtimes.base import Bounds
+
+pytestmark = pytest.mark.integration
+WITHIN_S = 15.0
+QUICK_S = 0.25
+"""Also where others have the machine to themselves, less than a call takes that waits."""
+QUICK, WAIT = b"quick", b"wait"
+
+
+async def happens(condition):
+    await asyncio.to_thread(until, condition, WITHIN_S)
+
+
+class Crew:
+    """Some guest processes, which have done a few quick calls: so they get quick ones ahead."""
+
+    def __init__(self, folder, count, queue):
+        (folder / "function.wasm").write_bytes(build(BY_BODY))
+        function = Function(file=folder / "function.wasm", mode="http", bounds=Bounds(timeout_s=1.5))
+        self.folder = folder
+        self.log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
+        self.journal = Journal(self.log)
+        self.attendants = Attendants(function, self.launch, self.journal, processes=count, queue=queue)
+
+    def launch(self, words):
+        return GuestProcess(compiled=self.folder, last_words=words)
+
+    @property
+    def all(self):
+        return list(self.attendants._all)
+
+    def make(self, body):
+        return self.attendants.version.assign(serving=Serving(Request("POST", "/", (), body)))
+
+    def call(self, body, hang_up=None):
+        """Have a call begun, after those before."""
+        return asyncio.ensure_future(self.attendants.perform(self.make(body), WITHIN_S, hang_up))
+
+    async def begin(self):
+        """Let the calls be handed out; tell how many each process has."""
+        await asyncio.sleep(0)
+        return [each.load for each in self.all]
+
+    def count_logged(self, word):
+        """Tell how often a word was logged; nothing is called any more."""
+        self.journal.close()
+        return (self.folder / "log").read_text().split().count(word.decode())
+
+
+@asynccontextmanager
+async def crew_of(folder, count, queue=8):
+    crew = Crew(folder, count, queue)
+    patch = pytest.MonkeyPatch()
+    for module in (attendant_module, attendants_module):
+        patch.setattr(module, "QUICK_S", QUICK_S)
+    await crew.attendants.open()
+    try:
+        await happens(lambda: sum(each.ready for each in crew.all) == count)
+        for _ in range(8):
+            await asyncio.gather(*[crew.call(b"ready") for _ in range(count)])
+        yield crew
+    finally:
+        await crew.attendants.close()
+        crew.journal.close()
+        os.close(crew.log)
+        patch.undo()
+
+
+def runs_in_a_loop(test):
+    def run(tmp_path):
+        asyncio.run(test(tmp_path))
+
+    run.__name__ = test.__name__
+    return run
+
+
+@runs_in_a_loop
+async def test_quick_processes_get_one_more_call_while_all_are_busy(folder):
+    async with crew_of(folder, 2) as crew:
+        calls = [crew.call(QUICK) for _ in range(7)]
+        assert await crew.begin() == [2, 2]
+        assert len(crew.attendants._waiting) == 3
+        assert {(await call).response.body for call in calls} == {b"seen"}
+        assert [each.load for each in crew.all] == [0, 0]
+
+
+@runs_in_a_loop
+async def test_call_does_not_stay_behind_one_that_takes_long(folder):
+    async with crew_of(folder, 2) as crew:
+        slow, *quick = [crew.call(body) for body in (WAIT, QUICK, QUICK, QUICK)]
+        assert await crew.begin() == [2, 2]
+        await asyncio.gather(*quick)
+        assert not slow.done()
+        assert (await slow).error is None
+
+
+@runs_in_a_loop
+async def test_processes_that_were_slow_get_no_call_ahead_and_none_a_large_one(folder):
+    async with crew_of(folder, 1) as crew:
+        [attendant] = crew.all
+        busy = crew.call(QUICK)
+        assert await crew.begin() == [1]
+        assert attendant.takes(crew.make(b"q" * AHEAD_BYTES))
+        assert not attendant.takes(crew.make(b"q" * (AHEAD_BYTES + 1)))
+        await busy
+        for _ in range(2):
+            await crew.call(WAIT)
+        busy = crew.call(QUICK)
+        assert await crew.begin() == [1]
+        assert not attendant.takes(crew.make(QUICK))
+        await busy
+
+
+@runs_in_a_loop
+async def test_calls_ahead_count_as_waiting(folder):
+    async with crew_of(folder, 1, queue=1) as crew:
+        calls = [crew.call(QUICK) for _ in range(3)]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(end) for end in ends].count(BusyError) == 1
+        assert isinstance(ends[2], BusyError)
+
+
+@runs_in_a_loop
+async def test_death_costs_the_call_that_had_begun_and_no_other(folder):
+    async with crew_of(folder, 1) as crew:
+        [attendant] = crew.all
+        slow, ahead = crew.call(WAIT), crew.call(QUICK)
+        assert await crew.begin() == [2]
+        await happens(lambda: attendant.process.working_on == attendant._calls[0].task.key)
+        os.kill(attendant.process.pid, signal.SIGKILL)
+        with pytest.raises(LostError, match="SIGKILL"):
+            await slow
+        assert (await ahead).response.body == b"seen"
+        assert attendant.process.working_on == attendant._calls[0].task.key
+        assert crew.count_logged(QUICK) == 1
+
+
+@runs_in_a_loop
+async def test_kill_by_the_time_limit_costs_the_call_that_had_begun_and_no_other(folder):
+    async with crew_of(folder, 1) as crew:
+        [attendant] = crew.all
+        slow, ahead = crew.call(WAIT), crew.call(QUICK)
+        assert await crew.begin() == [2]
+        await happens(lambda: attendant.process.working_on == attendant._calls[0].task.key)
+        os.kill(attendant.process.pid, signal.SIGSTOP)
+        with pytest.raises(OverdueError):
+            await slow
+        assert (await ahead).response.body == b"seen"
+        assert crew.count_logged(QUICK) == 1
+
+
+@runs_in_a_loop
+async def test_time_limit_counts_from_the_beginning_of_each_call(folder):
+    async with crew_of(folder, 1) as crew:
+        [attendant] = crew.all
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(attendant_module, "GRACE_S", 0.2)
+            answers = [attendant.give(crew.make(WAIT)) for _ in range(2)]
+            ends = [await answer for answer in answers]
+        assert [end.error for end in ends] == [None, None]
+
+
+@runs_in_a_loop
+async def test_call_ahead_whose_caller_hung_up_is_done_nowhere(folder):
+    async with crew_of(folder, 1) as crew:
+        [attendant] = crew.all
+        os.kill(attendant.process.pid, signal.SIGSTOP)
+        first, ahead = crew.call(b"first"), crew.call(QUICK, hang_up=lambda: asyncio.sleep(0))
+        assert await crew.begin() == [2]
+        await happens(lambda: crew.attendants._has_left(attendant._calls[1].task.key))
+        os.kill(attendant.process.pid, signal.SIGCONT)
+        with pytest.raises(BusyError):
+            await ahead
+        await first
+        assert crew.count_logged(QUICK) == 0
