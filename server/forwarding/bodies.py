@@ -67,7 +67,7 @@ def read_body(call: Call, limit_bytes: int) -> bytes:
 def _check_end(call: Call, passed: int) -> None:
     """Raise Refusal unless so many bytes are the whole body."""
     if passed < call.length if call.length is not None else call.departure.is_noted:
-        raise Refusal(400, "BODY_BROKEN", "the body of the request broke off before its end")
+        raise Refusal(400, "BODY_BROKEN", "the body of the request broke off before its end, or came too slowly")
 
 
 def too_large(limit_bytes: int) -> Refusal:

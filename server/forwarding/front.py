@@ -5,6 +5,7 @@ answered in threads, as everywhere else; all that is no call goes to the app of 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,12 @@ Send = Callable[[Message], Awaitable[None]]
 
 WATCH_AFTER_S = 1.0
 """A call that takes longer ends when its caller leaves. To look out for that costs a fifth of a short call."""
+
+BODY_WAIT_S, BYTES_PER_S = 30.0, 1000
+"""A body is given up for which calls waited longer, and which came slower, than this."""
+
+SEND_WAIT_S = 60.0
+"""A caller that takes nothing of its answer for so long is given up."""
 
 
 class Front:
@@ -74,6 +81,7 @@ class _Line:
         self._send = send
         self._waiting = b""
         self._left: int | None = None
+        self._patience_s = BODY_WAIT_S
         self._is_over = self._is_late = False
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -90,17 +98,30 @@ class _Line:
             self._watch()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return some bytes of the body, all that is left for -1; none at the end, or when the caller is gone."""
+        """Return some bytes of the body, all that is left for -1; none at the end, or when the caller is gone.
+
+        One that sends too slowly counts as gone: it has a place among the calls.
+        """
         if size < 0:
             return b"".join(iter(lambda: self.read(1 << 16), b""))
         while not self._waiting and not self._is_over:
-            self._take_in(self._wait_for(self._receive()))
+            self._take_in(self._await_more())
         data, self._waiting = self._waiting[:size], self._waiting[size:]
         return data
+
+    def _await_more(self) -> Message:
+        began = time.monotonic()
+        try:
+            message: Message = self._wait_for(self._receive(), self._patience_s)
+        except TimeoutError:
+            message = {"type": "http.disconnect"}
+        self._patience_s -= time.monotonic() - began
+        return message
 
     def _take_in(self, message: Message) -> None:
         """Keep the next part of the body."""
         self._waiting = message.get("body", b"")
+        self._patience_s += len(self._waiting) / BYTES_PER_S
         if self._left is not None:
             self._left -= len(self._waiting)
         self._is_over = not message.get("more_body", False) or self._left == 0
@@ -112,7 +133,7 @@ class _Line:
     def send_pieces(self, reply: Reply) -> None:
         """Send an answer piece by piece while the caller is there.
 
-        Raises what its body raises, which breaks the connection.
+        Raises what its body raises, or TimeoutError, which breaks the connection.
         """
         pieces = iter(reply.body)
         self.loop.call_soon_threadsafe(self._watch)
@@ -121,7 +142,8 @@ class _Line:
             for piece in pieces:
                 if self.departure.is_noted:  # what is sent would be dropped without a word
                     return
-                self._wait_for(self._send({"type": "http.response.body", "body": piece, "more_body": True}))
+                message = {"type": "http.response.body", "body": piece, "more_body": True}
+                self._wait_for(self._send(message), SEND_WAIT_S)
             self._wait_for(self._send({"type": "http.response.body", "body": b""}))
         finally:
             pieces.close()  # type: ignore[attr-defined]  # such a body can always be closed
@@ -143,11 +165,15 @@ class _Line:
             pass  # the rest of a body that nobody reads any more
         self.departure.note()
 
-    def _wait_for(self, awaitable: Awaitable[Any]) -> Any:
+    def _wait_for(self, awaitable: Awaitable[Any], timeout_s: float | None = None) -> Any:
         async def wait() -> Any:
             return await awaitable
 
-        return asyncio.run_coroutine_threadsafe(wait(), self.loop).result()
+        future = asyncio.run_coroutine_threadsafe(wait(), self.loop)
+        try:
+            return future.result(timeout_s)
+        finally:
+            future.cancel()
 
 
 def _read_call(scope: Message, line: _Line) -> Call:

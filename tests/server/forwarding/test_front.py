@@ -46,12 +46,13 @@ def ask(
     asked: dict[str, Any],
     *body: bytes,
     leaves: bool = False,
+    stalls: bool = False,
     leaves_after: threading.Event | None = None,
 ) -> list[dict[str, Any]]:
     """Return what is sent to a caller whose body comes in pieces, and who may leave in its middle or later."""
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
     end = {"type": "http.disconnect"} if leaves else {"type": "http.request", "body": b"", "more_body": False}
-    coming, sent = iter([*messages, end]), []
+    coming, sent = iter(messages if stalls else [*messages, end]), []
 
     async def receive() -> dict[str, Any]:
         for message in coming:
@@ -94,6 +95,18 @@ def test_a_caller_that_leaves_before_the_end_of_its_body_calls_nothing(house: Ho
     route(house, "hola", upstream.url)
     start, _ = ask(house, scope("POST", content_length="100"), b"x" * 50, leaves=True)
     assert (start["status"], upstream.calls) == (400, 0)
+
+
+@pytest.mark.parametrize("headers", [{"content_length": "200000"}, {"transfer_encoding": "chunked"}])
+def test_a_caller_that_stops_sending_does_not_keep_its_place(
+    house: House, upstream: Upstream, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("server.forwarding.front.BODY_WAIT_S", 0.1)
+    monkeypatch.setattr("server.forwarding.front.BYTES_PER_S", 1_000_000)
+    route(house, "hola", upstream.url)
+    start, body = ask(house, scope("POST", **headers), b"x" * 90_000, stalls=True)
+    assert (start["status"], json.loads(body["body"])["code"]) == (400, "BODY_BROKEN")
+    assert house.services.health.is_well(upstream.url)
 
 
 def test_a_body_of_unknown_length_that_breaks_off_is_not_taken_for_whole(house: House, raw: RawServer):
@@ -163,6 +176,27 @@ def test_a_caller_that_leaves_a_silent_url_frees_its_place(house: House, raw: Ra
     assert house.services.health.is_well(raw.url)
     start, body = ask(house, scope())
     assert (start["status"], body["body"]) == (200, b'{"message": "pong"}')
+
+
+def test_a_caller_that_takes_nothing_of_its_answer_does_not_keep_its_place(
+    house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("server.forwarding.front.SEND_WAIT_S", 0.1)
+    route(house, "hola", upstream.url)
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    calls = Calls(house.services)
+    with pytest.raises(TimeoutError):
+        asyncio.run(Front(calls, house.app, 4)(scope(path="/functions/hola/big/300000"), receive, send))
+    assert calls._free._value == house.services.settings.calls_max  # type: ignore[attr-defined]
+    assert house.services.health.is_well(upstream.url)
 
 
 def test_a_caller_that_leaves_when_all_is_over_breaks_nothing(house: House, raw: RawServer):
