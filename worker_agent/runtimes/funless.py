@@ -40,7 +40,7 @@ class FunlessRuntime:
 
     def load(self, code: Code, build: Build) -> Program:
         module = self._toolchain.load(code, build)
-        facts = check_module("funless", module)
+        facts = check_module("funless", code)
         if ENTRY not in facts.exports:
             module.close()
             return OldFunction(self._wasi.load(code, build))

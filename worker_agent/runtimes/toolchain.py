@@ -21,15 +21,6 @@ from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
 from worker_agent.runtimes.refusals import Refusal
 
 _Code = TypeVar("_Code", wasmtime.Module, Component)
-_LETTERS = {"i32": "i", "i64": "I", "f32": "f", "f64": "F", "v128": "v"}
-_KINDS = {
-    wasmtime.MemoryType: "memory",
-    wasmtime.TableType: "table",
-    wasmtime.GlobalType: "global",
-    wasmtime.TagType: "tag",
-}
-"""How ``ModuleFacts`` has types."""
-
 COMPILE_BYTES = 2 * 1024**3
 """Memory for compiling one module: CPython, with 26 MB one of the largest, takes 0.4 GB on two cores."""
 ENGINE_REVISION = 2
@@ -97,8 +88,8 @@ class Toolchain:
         if read_is_component(code):
             with self.load_component(code, build) as component:
                 return read_component_facts(component, self.component_engine(build))
-        with self.load(code, build) as module:
-            return read_facts(module)
+        self.load(code, build).close()
+        return read_facts(code)
 
     def _load(self, kind: type[_Code], engine: wasmtime.Engine, code: Code, build: Build) -> _Code:
         key = f"{code.checksum}-{'m' * build.metered}{'d' * build.deterministic}"
@@ -137,12 +128,15 @@ def _compile(kind: type[_Code], engine: wasmtime.Engine, code: Code) -> bytes:
         raise LoadError(f"the {what} is not valid: {' '.join(str(error).split())}") from error
 
 
-def read_facts(module: wasmtime.Module) -> ModuleFacts:
-    """Return what a module imports and exports."""
-    return ModuleFacts(
-        imports={(item.module, item.name or ""): _describe(item.type) for item in module.imports},
-        exports={item.name: _describe(item.type) for item in module.exports},
-    )
+def read_facts(code: Code) -> ModuleFacts:
+    """Return what a module imports and exports, from its bytes: wasmtime's C API does not survive all types.
+
+    Raises LoadError, and as ``Code.read``.
+    """
+    try:
+        return inspect_module(code.read())
+    except ModuleError as error:
+        raise LoadError(f"the module is not valid: {error}") from error
 
 
 def read_component_facts(component: Component, engine: wasmtime.Engine) -> ModuleFacts:
@@ -154,9 +148,9 @@ def read_component_facts(component: Component, engine: wasmtime.Engine) -> Modul
     )
 
 
-def check_module(runtime: str, module: wasmtime.Module) -> ModuleFacts:
+def check_module(runtime: str, code: Code) -> ModuleFacts:
     """Return what a module imports and exports. Raises LoadError when the runtime of this name cannot run it."""
-    return check_facts(runtime, read_facts(module))
+    return check_facts(runtime, read_facts(code))
 
 
 def check_facts(runtime: str, facts: ModuleFacts) -> ModuleFacts:
@@ -174,14 +168,6 @@ def link(linkage: Linkage, module: wasmtime.Module) -> Prepared:
         return linkage.prepare(module)
     except wasmtime.WasmtimeError as error:
         raise LoadError(f"the module cannot be linked: {' '.join(str(error).split())}") from error
-
-
-def _describe(kind: object) -> str:
-    if isinstance(kind, wasmtime.FuncType):
-        return ">".join(
-            "".join(_LETTERS.get(str(value), "r") for value in side) for side in (kind.params, kind.results)
-        )
-    return next(word for known, word in _KINDS.items() if isinstance(kind, known))
 
 
 def _configure(build: Build) -> wasmtime.Config:

@@ -90,3 +90,29 @@ def test_component_with_memory_that_others_share_is_refused(run, build_text):
     done = run(build_text(f"(component {core})"), runtime="component")
     assert done.error.kind is ErrorKind.LOAD
     assert "shared memories" in done.error.message
+
+
+ODD_EXPORTS = """
+  (type $struct (struct (field i32)))
+  (func (export "{}") (result v128) (v128.const i64x2 0 0))
+  (func (export "vector") (param v128))
+  (func (export "struct") (result (ref null $struct)) (ref.null $struct))
+  (func (export "references") (param externref exnref (ref null any)))
+  (global (export "global") v128 (v128.const i64x2 0 0))
+  (table (export "table") 1 anyref)
+  (tag (export "tag") (param v128))
+"""
+
+
+def test_exports_of_types_that_wasmtime_cannot_name_do_no_harm(run, build_text):
+    assert run(build_text(command("", ODD_EXPORTS.format("odd")))).error is None
+    wanted = build_text(f"(module {ODD_EXPORTS.format('_start')})")
+    assert "'_start' as a function () -> v128" in run(wanted).error.message
+
+
+def test_hook_of_a_type_that_no_hook_has_is_not_called(run, build_text):
+    parts = """(memory (export "memory") 1) (data (i32.const 8) "Swell")
+      (func (export "malloc") (param i32) (result i32) (i32.const 512))
+      (func (export "callHandle") (param i32 i32) (result i64) (i64.const 0x800000005))"""
+    code = build_text(f"(module {parts} {ODD_EXPORTS.format('OnLoad')})")
+    assert run(code, runtime="capsule").output == b"well"

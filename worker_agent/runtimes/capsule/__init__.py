@@ -27,6 +27,7 @@ VERSION_KEY = b"capsule_version"
 JSON_HANDLER = "callHandleJSON"
 INQUIRIES = ("OnHealthCheck", "OnMetrics")
 """What a module may export to be asked how it is."""
+_HOOK_TYPES = {">", ">i", ">I"}
 _FIRST, _LAST = ("OnLoad", "OnStart"), ("OnStop", "OnExit")
 """What a module may export to hear of the beginning and the end; the inner two when it serves HTTP."""
 
@@ -42,7 +43,7 @@ class CapsuleRuntime:
 
     def load(self, code: Code, build: Build) -> "CapsuleProgram":
         module = self._toolchain.load(code, build)
-        facts = check_module("capsule", module)
+        facts = check_module("capsule", code)
         generation = GENERATIONS[find_generation(facts) or 0]
         linkage = self._toolchain.make_linkage(build)
         host = CapsuleHost(generation, facts, linkage)
@@ -157,7 +158,7 @@ class CapsuleProgram:
         """Call those of two hooks that the module has; those named for starting and stopping are about serving."""
         for hook in hooks:
             about_serving = hook in {"OnStart", "OnStop"}
-            if self._exports.get(hook, "").startswith(">") and (served or not about_serving):
+            if self._exports.get(hook) in _HOOK_TYPES and (served or not about_serving):
                 body.call(hook)
 
 

@@ -84,7 +84,7 @@ class DirectPrepared:
     def __init__(self, linkage: DirectLinkage, instance: InstancePre, module: Module) -> None:
         self.linkage = linkage
         self.at = capi.find_address(instance)
-        self.exports = _list_functions(module)
+        self.exports = _Functions(module)
         names = [export.name for export in module.exports]
         self.memory_index = names.index(MEMORY) if MEMORY in names else None
         self._instance = instance
@@ -200,16 +200,26 @@ class DirectVessel:
         raise capi.make_trap(trap)
 
 
-def _list_functions(module: Module) -> dict[str, _Export]:
-    found = {}
-    for index, export in enumerate(module.exports):
-        if isinstance(kind := export.type, FuncType):
-            parameters, results = len(kind.params), kind.results
-            count = max(parameters, len(results))
-            values = (c_int64 * (2 * max(1, count)))()
-            answer = (c_int64 if str(results[0]) == "i64" else c_int32) if results else None
-            found[export.name] = _Export(index, values, addressof(values), count, parameters, answer)
-    return found
+class _Functions(dict[str, _Export]):
+    """The functions that a module exports, each described when it is called.
+
+    Not before: asked for a type that it does not know, such as v128, wasmtime's C API ends the process.
+    """
+
+    def __init__(self, module: Module) -> None:
+        super().__init__()
+        self._kinds = {export.name: (index, export.type) for index, export in enumerate(module.exports)}
+
+    def __missing__(self, name: str) -> _Export:
+        index, kind = self._kinds[name]
+        if not isinstance(kind, FuncType):
+            raise KeyError(name)
+        parameters, results = len(kind.params), kind.results
+        count = max(parameters, len(results))
+        values = (c_int64 * (2 * max(1, count)))()
+        answer = (c_int64 if str(results[0]) == "i64" else c_int32) if results else None
+        self[name] = _Export(index, values, addressof(values), count, parameters, answer)
+        return self[name]
 
 
 def _make_reader(parameters: str) -> Any:

@@ -29,7 +29,7 @@ class WasiRuntime:
 
     def load(self, code: Code, build: Build) -> "WasiProgram":
         module = self._toolchain.load(code, build)
-        check_module("wasi", module)
+        check_module("wasi", code)
         if build not in self._hosts:
             self._hosts[build] = WasiHost(self._toolchain.make_linkage(build))
         host = self._hosts[build]
