@@ -1,7 +1,9 @@
 """Calls that guest processes get ahead of their turn, and where they are done when that turn does not come."""
 
 import asyncio
+import math
 import os
+import select
 import signal
 from contextlib import asynccontextmanager
 
@@ -39,6 +41,7 @@ class Crew:
         self.folder = folder
         self.log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
         self.journal = Journal(self.log)
+        self.count = count
         self.attendants = Attendants(function, self.launch, self.journal, processes=count, queue=queue)
 
     def launch(self, words):
@@ -54,6 +57,10 @@ class Crew:
     def call(self, body, hang_up=None):
         """Have a call begun, after those before."""
         return asyncio.ensure_future(self.attendants.perform(self.make(body), WITHIN_S, hang_up))
+
+    async def recover(self):
+        """Wait until all processes are there."""
+        await happens(lambda: sum(each.ready and not each.lost for each in self.all) == self.count)
 
     async def begin(self):
         """Let the calls be handed out; tell how many each process has."""
@@ -74,10 +81,11 @@ async def crew_of(folder, count, queue=8):
         patch.setattr(module, "QUICK_S", QUICK_S)
     await crew.attendants.open()
     try:
-        await happens(lambda: sum(each.ready for each in crew.all) == count)
+        await crew.recover()
         for _ in range(8):
             await asyncio.gather(*[crew.call(b"ready") for _ in range(count)])
         yield crew
+        await crew.recover()
     finally:
         await crew.attendants.close()
         crew.journal.close()
@@ -132,11 +140,11 @@ async def test_processes_that_were_slow_get_no_call_ahead_and_none_a_large_one(f
 
 @runs_in_a_loop
 async def test_calls_ahead_count_as_waiting(folder):
-    async with crew_of(folder, 1, queue=1) as crew:
-        calls = [crew.call(QUICK) for _ in range(3)]
-        ends = await asyncio.gather(*calls, return_exceptions=True)
-        assert [type(end) for end in ends].count(BusyError) == 1
-        assert isinstance(ends[2], BusyError)
+    for queue in (0, 1):
+        async with crew_of(folder, 1, queue=queue) as crew:
+            calls = [crew.call(QUICK) for _ in range(3)]
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(end) is BusyError for end in ends] == [False, queue == 0, True]
 
 
 @runs_in_a_loop
@@ -192,3 +200,40 @@ async def test_call_ahead_whose_caller_hung_up_is_done_nowhere(folder):
             await ahead
         await first
         assert crew.count_logged(QUICK) == 0
+
+
+@runs_in_a_loop
+async def test_call_that_is_given_back_keeps_its_place(folder):
+    async with crew_of(folder, 1) as crew:
+        bodies, ended = [WAIT, b"first", b"second", b"third"], []
+        calls = [crew.call(body) for body in bodies]
+        for call, body in zip(calls, bodies, strict=True):
+            call.add_done_callback(lambda _, body=body: ended.append(body))
+        await happens(lambda: len(crew.attendants._waiting) == 3)
+        await asyncio.gather(*calls)
+        assert ended == bodies
+
+
+@runs_in_a_loop
+async def test_call_that_ended_unheard_before_the_one_that_a_process_died_in_is_not_done_again(folder):
+    async with crew_of(folder, 1) as crew:
+        [attendant] = crew.all
+        os.kill(attendant.process.pid, signal.SIGSTOP)
+        calls = [crew.call(QUICK) for _ in range(2)]
+        assert await crew.begin() == [2]
+        attendant.process._marker.set(attendant._calls[1].task.key)
+        os.kill(attendant.process.pid, signal.SIGKILL)
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(end) for end in ends] == [LostError, LostError]
+
+
+@runs_in_a_loop
+async def test_answer_that_came_in_time_is_heard_before_a_process_is_given_up(folder):
+    async with crew_of(folder, 1) as crew:
+        [attendant] = crew.all
+        answer = attendant.give(crew.make(QUICK))
+        asyncio.get_running_loop().remove_reader(attendant.process.link)
+        await happens(lambda: bool(select.select([attendant.process.link], [], [], 0)[0]))
+        attendant.look(math.inf)
+        assert answer.result().response.body == b"seen"
+        await crew.attendants._bury(attendant, OverdueError())
