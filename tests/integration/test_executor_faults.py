@@ -145,7 +145,7 @@ def test_time_limits_are_kept_for_guests_that_compute_and_that_sleep(make_owner)
     tasks = [owner.make("loop", timeout_s=0.5), owner.make("sleep", timeout_s=0.5)]
     owner.submit(*tasks)
     for result in owner.wait_for(*tasks):
-        assert 0.5 <= result.usage.wall_s < 10
+        assert 0.4 < result.usage.wall_s < 10  # the agent hears of the beginning somewhat late
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
