@@ -47,6 +47,7 @@ def ask(
     *body: bytes,
     leaves: bool = False,
     stalls: bool = False,
+    pause_s: float = 0,
     leaves_after: threading.Event | None = None,
 ) -> list[dict[str, Any]]:
     """Return what is sent to a caller whose body comes in pieces, and who may leave in its middle or later."""
@@ -56,6 +57,7 @@ def ask(
 
     async def receive() -> dict[str, Any]:
         for message in coming:
+            await asyncio.to_thread(threading.Event().wait, pause_s)
             return message
         if leaves_after is None:
             await asyncio.Event().wait()  # nothing comes any more
@@ -107,6 +109,15 @@ def test_a_caller_that_stops_sending_does_not_keep_its_place(
     start, body = ask(house, scope("POST", **headers), b"x" * 90_000, stalls=True)
     assert (start["status"], json.loads(body["body"])["code"]) == (400, "BODY_BROKEN")
     assert house.services.health.is_well(upstream.url)
+
+
+def test_a_caller_that_goes_on_sending_is_waited_for(
+    house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("server.forwarding.front.BODY_WAIT_S", 0.2)
+    route(house, "hola", upstream.url)
+    _, body = ask(house, scope("POST", content_length="2000"), *[b"x" * 500] * 4, pause_s=0.1)
+    assert b'"size": 2000' in body["body"]
 
 
 def test_a_body_of_unknown_length_that_breaks_off_is_not_taken_for_whole(house: House, raw: RawServer):
