@@ -52,8 +52,9 @@ def test_full_agent_polls_as_soon_as_there_is_room(running, server):
 
 
 def test_drain_finishes_what_runs_and_hands_back_the_rest(running, server):
+    lambda_ = server.add_lambda()
     agent = running(prefetch=4, drain_timeout_s=10)
-    teach(agent.parts.appetite, 0.001)
+    teach(agent.parts.appetite, 0.001, lambda_=lambda_)
     executor = agent.parts.executor
     jobs = [server.add_job(b"in") for _ in range(4)]
     assert executor.wait_for(4)
