@@ -1,0 +1,44 @@
+"""What strangers wrote, on its way to a terminal: a guest's output and log, names, messages of errors.
+
+A terminal obeys control characters: they move the cursor, repaint lines, set the title, turn the order of letters
+around, and some make it answer as if somebody typed. So none reaches it; files and pipes get everything as it is.
+"""
+
+import codecs
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+_KEPT = "\n\t\u200c\u200d"
+"""Line breaks and tabs; and the joiners, which emoji and some scripts are made with."""
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of characters that are not shown but obeyed: control, format, half a character, other line breaks."""
+_SUSPECT = re.compile(r"\r(?!\n)|[^\n\r\t -~]")
+
+
+def escape_text(text: str) -> str:
+    r"""Return a text as a terminal may show it: a control character is written out, escape as ``\x1b``.
+
+    Line breaks, also those of Windows, and tabs stay.
+    """
+    return _SUSPECT.sub(_escape, text)
+
+
+def escape_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    r"""Go through bytes as ``escape_text`` has them. What is no UTF-8 is written out, too: ``\xff``.
+
+    A character may be cut in two between pieces. Each piece is passed on before the next one is asked for.
+    """
+    characters = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    decoder = io.IncrementalNewlineDecoder(characters, translate=False)  # it keeps a return until what follows
+    for piece in pieces:
+        yield escape_text(decoder.decode(piece)).encode()
+    yield escape_text(decoder.decode(b"", final=True)).encode()
+
+
+def _escape(found: re.Match[str]) -> str:
+    letter = found[0]
+    if letter in _KEPT or (letter != "\r" and unicodedata.category(letter) not in _HARMFUL):
+        return letter
+    return letter.encode("unicode_escape").decode()
