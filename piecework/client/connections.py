@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import struct
 import time
 import weakref
 from collections import deque
@@ -21,6 +22,8 @@ WRITE_BYTES = 256 * 1024
 
 LEAST_WAIT_S = 0.001
 """A socket takes a time-out of 0 for none."""
+RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+"""For SO_LINGER. After a shutdown no reading makes room: without a reset, who sends waits a minute for some."""
 IDLE_MAX_S = 60.0
 """A firewall on the way may forget a connection that was idle for longer, and drop what is sent on it."""
 
@@ -100,6 +103,7 @@ class Connection:
     def cut(self) -> None:
         """Have whoever sends or receives on it fail at once. For another thread, while it is in use."""
         with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # that of TLS would pull its state away
 
     def close(self) -> None:

@@ -1,12 +1,18 @@
 import multiprocessing
+import queue
 import ssl
+import threading
+from contextlib import suppress
 
 import pytest
 import trustme
+from patience import LONG_S, PATIENCE_S
 from raw_server import PONG, RawServer, http, pass_on, read_request, reset
 
 from piecework.client import ApiError, BadReply, Client, ServerUnreachable, TooLarge
-from piecework.client.connections import Connection
+from piecework.client.answers import Broken
+from piecework.client.connections import Connection, Pool
+from piecework.client.routes import find_route
 from piecework.client.transport import REFUSAL_BYTES, Request
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
@@ -113,6 +119,36 @@ def test_a_request_that_may_have_got_through_is_not_sent_again_by_itself(raw, cl
     with pytest.raises(ServerUnreachable, match="connection reset by peer"):
         client.register(WorkerRegister())
     assert raw.script == []
+
+
+def test_a_cut_is_felt_by_a_server_that_waits_for_room(raw):
+    is_full, failures = threading.Event(), queue.SimpleQueue()
+
+    def send_for_ever(connection):
+        read_request(connection)
+        connection.sendall(http(length=False))
+        connection.settimeout(0)
+        with suppress(BlockingIOError):
+            while True:
+                connection.send(bytes(1_000_000))
+        is_full.set()
+        connection.settimeout(PATIENCE_S)
+        try:
+            connection.sendall(bytes(100_000_000))
+        except OSError as error:
+            failures.put(type(error))
+
+    raw.answer(send_for_ever)
+    connection = Pool(find_route(raw.url)).open(PATIENCE_S)
+    answer = connection.exchange(b"GET / HTTP/1.1\r\n\r\n", None, PATIENCE_S)
+    assert is_full.wait(PATIENCE_S)
+    connection.cut()
+    with suppress(Broken):
+        while not answer.complete:
+            connection.receive(answer)
+            answer.take()
+    connection.close()
+    assert failures.get(timeout=LONG_S) in {ConnectionResetError, BrokenPipeError}, "it does not time out"
 
 
 def test_a_forked_process_leaves_the_connections_of_its_parent_alone(raw, client):
