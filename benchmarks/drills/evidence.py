@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import stamina.instrumentation
 from rich.console import Console
 from rich.table import Table
 
@@ -85,7 +84,5 @@ def run_as_script(title: str, drill: Callable[..., Figures], **sizes: int) -> No
     for name, size in sizes.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=size, help=f"{size} unless given")
     options = vars(parser.parse_args())
-    # Requests that are repeated while a server is away are what a drill expects.
-    stamina.instrumentation.set_on_retry_hooks([])
     with tempfile.TemporaryDirectory(prefix="piecework-drill-") as folder:
         show(title, drill(Path(folder), **options))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import rich_click as click
-import stamina.instrumentation
 from click.exceptions import Exit
 
 from piecework.cli.display import Display
@@ -61,8 +60,6 @@ class Remote:
 
 def connect(url: str, token: str | None, attempts: int) -> Client:
     """Return a client; a URL that is none is a mistake on the command line."""
-    # Without this, stamina writes each repeated request into the middle of our output.
-    stamina.instrumentation.set_on_retry_hooks([])
     try:
         return Client(url, token, attempts=attempts)
     except ValueError as error:

@@ -1,17 +1,19 @@
 """Requests and replies over HTTP: connections, timeouts, the token, and repeating what is safe to repeat."""
 
+import logging
+import random
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
-import stamina
-
 from piecework import __version__
 from piecework.client.answers import Answer, Broken, NotHttp
 from piecework.client.connections import Body, Connection, NotSent, Pieces, Pool
-from piecework.client.errors import ApiError, BadReply, ClientError, ServerUnreachable
+from piecework.client.errors import ApiError, BadReply, ServerUnreachable
 from piecework.client.replies import Reply, read_message, read_refusal
 from piecework.client.routes import check_url, find_route
 from piecework.protocol import bodies, exchange
@@ -27,6 +29,8 @@ REFUSAL_BYTES = 1024 * 1024
 """No more than about this is read of a refusal; it may come from another program."""
 LONGEST_PAUSE_S = 30.0
 """The client pauses no longer than this, whatever ``Retry-After`` says."""
+LOGGER = logging.getLogger("piecework.client")
+"""Is told of repeated requests. What a program prints, and where it logs, is its own matter."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,20 @@ class Patience:
     def read_timeout_s(self, poll_s: float) -> float:
         """Return how long to wait for the next bytes of an answer that the server may hold for ``poll_s``."""
         return poll_s + self.poll_margin_s if poll_s else self.read_s
+
+    def pause_s(self, failures: int, asked_s: float | None, chance: float) -> float:
+        """Return how long to wait after so many failures; ``chance`` is 0 to 1.
+
+        ``asked_s`` is what the server asked for; None when it did not.
+        """
+        if asked_s:
+            return min(asked_s, LONGEST_PAUSE_S)
+        grown_s = self.first_pause_s * 2.0 ** (failures - 1)
+        return min(grown_s + chance * self.jitter_s, self.longest_pause_s)
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,8 @@ class Transport:
 
     Redirects are not followed, so the token goes to no other host.
     """
+
+    pause: Callable[[float], object] = staticmethod(_pause)
 
     def __init__(
         self,
@@ -176,27 +196,18 @@ class Transport:
     def repeat(self, action: Callable[[], T]) -> T:
         """Do what is safe to repeat, again after a broken connection and when the server is busy."""
         patience = self._patience
-        if patience.attempts <= 1:
-            return action()
-        # Nearly always the first try succeeds: stamina, which costs more than a request, begins with its failure.
-        try:
-            return action()
-        except (ApiError, ServerUnreachable) as error:
-            failed: ClientError | None = error
-        for attempt in stamina.retry_context(
-            on=_pause_before_repeat,
-            attempts=patience.attempts,
-            timeout=patience.total_s,
-            wait_initial=patience.first_pause_s,
-            wait_max=patience.longest_pause_s,
-            wait_jitter=patience.jitter_s,
-        ):
-            with attempt:
-                if failed is not None:
-                    failure, failed = failed, None
-                    raise failure
+        began = time.monotonic()
+        for failures in range(1, patience.attempts):
+            try:
                 return action()
-        raise AssertionError("a retry loop ends with a result or an error")
+            except (ApiError, ServerUnreachable) as error:
+                if not _may_pass(error) or time.monotonic() - began >= patience.total_s:
+                    raise
+                asked_s = error.retry_after_s if isinstance(error, ApiError) else None
+                pause_s = patience.pause_s(failures, asked_s, random.random())  # noqa: S311  # keeps no secret
+                LOGGER.info("%s; trying again in %.1f s", error, pause_s)
+            self.pause(pause_s)
+        return action()
 
     def close(self) -> None:
         """Close the idle connections. The transport can be used again afterwards."""
@@ -259,10 +270,8 @@ def _authorization(token: str | None) -> str:
     return f"Authorization: Bearer {token}\r\n"
 
 
-def _pause_before_repeat(error: Exception) -> bool | float:
-    """Tell stamina whether another try makes sense, and how long to wait when the server said so."""
-    if isinstance(error, ApiError) and error.http_status in REPEATED_STATUSES:
-        if error.retry_after_s:
-            return min(error.retry_after_s, LONGEST_PAUSE_S)
-        return True
-    return isinstance(error, ServerUnreachable)
+def _may_pass(error: Exception) -> bool:
+    """Tell whether another try makes sense."""
+    return isinstance(error, ServerUnreachable) or (
+        isinstance(error, ApiError) and error.http_status in REPEATED_STATUSES
+    )

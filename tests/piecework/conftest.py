@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import stamina
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from piecework.client import Client
+from piecework.client.transport import Transport
 from piecework.protocol import bodies
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import (
@@ -25,10 +25,11 @@ from server.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses_between_repeats():
-    stamina.set_testing(True, attempts=100, cap=True)
-    yield
-    stamina.set_testing(False)
+def pauses(monkeypatch):
+    """Nothing pauses between repeats; the pauses that there would have been, seconds."""
+    asked = []
+    monkeypatch.setattr(Transport, "pause", staticmethod(asked.append))
+    return asked
 
 
 @dataclass

@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +20,7 @@ from piecework.client import (
 )
 from piecework.client.errors import ClientError
 from piecework.client.routes import check_url
-from piecework.client.transport import Patience
+from piecework.client.transport import Patience, Request, Transport
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
@@ -229,6 +231,55 @@ def test_what_the_server_asks_to_wait_is_kept_with_the_error(script):
     with Client(script.url, attempts=1) as client, pytest.raises(Busy) as caught:
         client.ping()
     assert caught.value.retry_after_s == 7
+
+
+def test_pauses_between_repeats_grow_to_the_longest():
+    patience = Patience(first_pause_s=0.1, longest_pause_s=5, jitter_s=0.5)
+    assert [round(patience.pause_s(failures, None, 0.0), 1) for failures in (1, 2, 3, 6, 7, 29)] == [
+        0.1, 0.2, 0.4, 3.2, 5, 5
+    ]  # fmt: skip
+    assert patience.pause_s(1, None, 1.0) == pytest.approx(0.6)
+
+
+def test_the_pause_is_what_a_busy_server_asks_for(script, client, pauses):
+    for asked in ("2", "3600"):
+        script.answer(ErrorReply(code=7, message="busy"), status=429, headers={"Retry-After": asked})
+    script.answer(PONG)
+    client.ping()
+    assert pauses == [2, 30]
+
+
+def test_no_request_is_repeated_when_its_time_is_over(script, pauses):
+    transport = Transport(script.url, patience=Patience(attempts=9, total_s=0))
+    script.answer(hang_up=True)
+    with pytest.raises(ServerUnreachable):
+        transport.call(Request("GET", "/ping", repeatable=True), MessageReply)
+    assert pauses == []
+
+
+def test_a_repeat_is_told_to_logging_and_not_printed(script, client, caplog, capfd):
+    script.answer(hang_up=True)
+    script.answer(PONG)
+    with caplog.at_level("INFO", "piecework.client"):
+        client.ping()
+    (line,) = caplog.messages
+    assert line.startswith(f"no answer from {script.url}: ")
+    assert "trying again in" in line
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("structlog", ["__import__('structlog')", "None"], ids=["with structlog", "without"])
+def test_the_output_of_a_program_is_its_own_while_requests_are_repeated(script, structlog):
+    code = (
+        f"import sys; sys.modules['structlog'] = {structlog}\n"
+        f"import piecework; piecework.Client({script.url!r}).ping(); print('mine')"
+    )
+    script.answer(hang_up=True)
+    script.answer(ErrorReply(code=7, message="busy"), status=503)
+    script.answer(PONG)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("mine\n", "")
 
 
 def test_repeating_can_be_switched_off(script):
