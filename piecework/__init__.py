@@ -1,18 +1,62 @@
 """Piecework: run WebAssembly functions as jobs on any number of nodes."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from piecework.client import Client as Client
+    from piecework.client import (
+        ApiError,
+        BadReply,
+        Busy,
+        ChecksumMismatch,
+        Client,
+        ClientError,
+        Conflict,
+        Invalid,
+        JobCancelled,
+        JobFailed,
+        JobOptions,
+        JobResult,
+        LambdaOptions,
+        NotFound,
+        NotReady,
+        Refused,
+        ServerUnreachable,
+        StillRunning,
+        TooLarge,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Client", "__version__"]
+__all__ = [
+    "ApiError",
+    "BadReply",
+    "Busy",
+    "ChecksumMismatch",
+    "Client",
+    "ClientError",
+    "Conflict",
+    "Invalid",
+    "JobCancelled",
+    "JobFailed",
+    "JobOptions",
+    "JobResult",
+    "LambdaOptions",
+    "NotFound",
+    "NotReady",
+    "Refused",
+    "ServerUnreachable",
+    "StillRunning",
+    "TooLarge",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import the client when it is asked for: the server and the command line start faster without it."""
-    if name == "Client":
-        from piecework.client import Client  # noqa: PLC0415
-
-        return Client
+    if name in __all__:
+        return getattr(importlib.import_module("piecework.client"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

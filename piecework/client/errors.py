@@ -1,13 +1,24 @@
 """What can go wrong when a program talks to a server."""
 # the names say what happened; "Error" at their end would add nothing
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from piecework.protocol.ids import Id
 
 
 class ClientError(Exception):
     """The root of everything that the client raises on purpose."""
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[Any, ...], dict[str, Any]]:
+        """Let errors travel between processes, whatever their constructors take."""
+        return _revive, (type(self), self.args), vars(self)
+
+
+def _revive(kind: type[ClientError], args: tuple[Any, ...]) -> ClientError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class ServerUnreachable(ClientError):

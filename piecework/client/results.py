@@ -17,6 +17,7 @@ from piecework.client.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import Query, Request, Transport
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobList, blob_id
+from piecework.protocol.messages.base import show_shortly
 from piecework.protocol.states import JobState
 
 IDS_PER_REQUEST = 200
@@ -40,6 +41,9 @@ class JobResult:
     info: JobInfo
     output: bytes
     """What it produced; empty unless it finished."""
+
+    def __repr__(self) -> str:
+        return f"JobResult(info={self.info!r}, output={show_shortly(self.output)})"
 
     @property
     def ok(self) -> bool:

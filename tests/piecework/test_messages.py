@@ -3,13 +3,18 @@ from hypothesis import given, strategies as st
 from msgspec import UNSET
 
 from piecework.protocol import bodies
+from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
+    Content,
     ContractRequest,
+    FunctionOrders,
     JobSpec,
     JobSubmit,
     JobUpdate,
     LambdaCreate,
+    LeaseRef,
     Limits,
+    ReplicaOrder,
     WorkerRegister,
     first_set,
 )
@@ -135,3 +140,42 @@ def test_limits_over_or_under_no_limits_stay_as_they_are(some):
 def test_the_first_value_that_is_set_counts_even_when_it_is_empty():
     assert first_set(UNSET, None, 0, 5) == 0
     assert first_set(UNSET, None) is None
+
+
+def test_a_message_shows_the_fields_that_are_set():
+    shown = repr(JobSubmit(lambda_=3, priority=2, limits=Limits(fuel=9), input=Content(text="hi")))
+    assert shown == "JobSubmit(lambda_=3, input=Content(text='hi'), priority=2, limits=Limits(fuel=9))"
+    assert repr(Limits()) == "Limits()"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        JobSubmit(lambda_=3, env={"A": "hush"}),
+        LeaseRef(job=Id(1), lease="hush"),
+        FunctionOrders(
+            replicas=[
+                ReplicaOrder(
+                    id=Id(1),
+                    function="f",
+                    revision="r",
+                    lambda_=Id(2),
+                    runtime="wasi",
+                    codex=Id(3),
+                    codex_checksum="",
+                    codex_size=0,
+                    env={"A": "hush"},
+                    token="hush",
+                )
+            ]
+        ),
+    ],
+)
+def test_a_message_shows_no_secret(message):
+    assert "hush" not in repr(message)
+    assert "'***'" in repr(message)
+
+
+def test_a_message_shows_the_beginning_of_what_is_long():
+    assert repr(Content(raw=b"x" * 500)) == f"Content(raw={b'x' * 100!r}… (500 bytes))"
+    assert repr(JobSubmit(key="k" * 101)) == f"JobSubmit(key={'k' * 100!r}… (101 characters))"

@@ -1,11 +1,13 @@
 """What all messages share."""
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from piecework.protocol.codes import Code
+from piecework.protocol.secrets import MASK
 
 T = TypeVar("T")
 
@@ -13,11 +15,51 @@ Maybe: TypeAlias = T | UnsetType
 """A field that is left out of the message unless it has a value."""
 
 
-class Message(msgspec.Struct, kw_only=True):
+SHOWN_CHARS = 100
+"""A longer value is cut where a message is shown."""
+_SECRET = frozenset({"token", "lease"})
+
+
+class Shown:
+    """Shows a message by the fields that are set, and without what is secret or long."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={_show(name, value)}" for name, value in _set_fields(self))
+        return f"{type(self).__name__}({shown})"
+
+
+def _set_fields(message: Any) -> Iterator[tuple[str, object]]:
+    for each in msgspec.structs.fields(message):
+        value = getattr(message, each.name)
+        default = each.default if each.default_factory is msgspec.NODEFAULT else each.default_factory()
+        if value is not UNSET and value != default:
+            yield each.name, value
+
+
+def _show(name: str, value: object) -> str:
+    if name in _SECRET:
+        return repr(MASK)
+    if name == "env" and isinstance(value, dict):
+        return repr(dict.fromkeys(value, MASK))
+    if isinstance(value, str | bytes):
+        return show_shortly(str(value) if isinstance(value, str) else value)
+    return repr(value)
+
+
+def show_shortly(value: str | bytes) -> str:
+    """Return a value as Python writes it; of a long one the beginning, and its length."""
+    if len(value) <= SHOWN_CHARS:
+        return repr(value)
+    return f"{value[:SHOWN_CHARS]!r}… ({len(value)} {'characters' if isinstance(value, str) else 'bytes'})"
+
+
+class Message(Shown, msgspec.Struct, kw_only=True):
     """A body that someone sends. Unknown fields are ignored: old clients send many."""
 
 
-class Reply(msgspec.Struct, kw_only=True):
+class Reply(Shown, msgspec.Struct, kw_only=True):
     """An answer of the server. Every JSON answer has these two fields."""
 
     code: int = Code.OK.value
@@ -41,7 +83,7 @@ class ErrorReply(Reply, kw_only=True):
     status: str = "error"
 
 
-class CapsuleReply(msgspec.Struct, kw_only=True):
+class CapsuleReply(Shown, msgspec.Struct, kw_only=True):
     """An answer on the paths of Capsule's services, also to a request that is refused."""
 
     code: str
@@ -57,7 +99,7 @@ class VersionReply(Reply, kw_only=True):
     """The server's version."""
 
 
-class RuntimeStats(msgspec.Struct, kw_only=True):
+class RuntimeStats(Shown, msgspec.Struct, kw_only=True):
     """How many workers offer a runtime and how many jobs ask for it."""
 
     workers: int

@@ -7,10 +7,10 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.ids import NO_ID, Id
-from piecework.protocol.messages.base import Maybe
+from piecework.protocol.messages.base import Maybe, Shown
 
 
-class Content(msgspec.Struct, kw_only=True):
+class Content(Shown, msgspec.Struct, kw_only=True):
     """Bytes inside a message, in exactly one of four spellings; or a blob that is there already.
 
     ``bytes`` is for MessagePack (in JSON it is base64, like ``base64``).

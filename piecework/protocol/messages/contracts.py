@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
 from piecework.protocol.messages.content import Content
 from piecework.protocol.messages.lambdas import Grants, Limits
 from piecework.protocol.messages.outcomes import LeaseRef, Outcome, OutcomeAck
@@ -39,7 +39,7 @@ class ContractRequest(Message, kw_only=True):
         return self.max is not UNSET or bool(self.outcomes)
 
 
-class LeasedLambda(msgspec.Struct, kw_only=True, frozen=True):
+class LeasedLambda(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """The lambda of leased jobs: what the agent needs to load it."""
 
     id: Id
@@ -61,7 +61,7 @@ class LeasedLambda(msgspec.Struct, kw_only=True, frozen=True):
     handler of JSON is called."""
 
 
-class LeasedJob(msgspec.Struct, kw_only=True):
+class LeasedJob(Shown, msgspec.Struct, kw_only=True):
     """One leased job: all that the agent needs to run it."""
 
     job: Id

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
 from piecework.protocol.messages.lambdas import Grants, Limits
 
 REPLICAS_MAX = 1000
@@ -32,7 +32,7 @@ class ReplicaState(StrEnum):
     """It ends the calls that it has, and takes no more."""
 
 
-class ReplicaReport(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+class ReplicaReport(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """How one replica does."""
 
     id: Id
@@ -72,7 +72,7 @@ class FunctionReport(Message, kw_only=True):
     """As in a contract."""
 
 
-class ReplicaOrder(msgspec.Struct, kw_only=True, frozen=True):
+class ReplicaOrder(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """A replica that a host is to run, with all that it needs for that. The order of a replica never changes."""
 
     id: Id
@@ -165,7 +165,7 @@ class SplitPut(Message, kw_only=True):
     """By revision: its share of the calls that name none, out of the sum of all. Takes the default's place."""
 
 
-class Traffic(msgspec.Struct, kw_only=True, frozen=True):
+class Traffic(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Calls that passed one control server since it started."""
 
     calls: int
@@ -180,7 +180,7 @@ class Traffic(msgspec.Struct, kw_only=True, frozen=True):
     """99 of 100 of the latest calls took no longer, milliseconds."""
 
 
-class ReplicaInfo(msgspec.Struct, kw_only=True):
+class ReplicaInfo(Shown, msgspec.Struct, kw_only=True):
     """One process that serves a revision."""
 
     id: Id
@@ -209,7 +209,7 @@ class ReplicaInfo(msgspec.Struct, kw_only=True):
     """99 of 100 of its latest calls took no longer, milliseconds."""
 
 
-class RevisionInfo(msgspec.Struct, kw_only=True):
+class RevisionInfo(Shown, msgspec.Struct, kw_only=True):
     """One version of a function. Those that only have URLs have no ``lambda`` and nothing that comes from it."""
 
     name: str
@@ -272,7 +272,7 @@ class FunctionList(Reply, kw_only=True):
     """All functions with all that is known about them."""
 
 
-class ReplicaLog(msgspec.Struct, kw_only=True):
+class ReplicaLog(Shown, msgspec.Struct, kw_only=True):
     """What the function of one replica wrote to its log; the newest is kept."""
 
     replica: Id

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply, first_set
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, first_set
 from piecework.protocol.messages.content import BlobRef, Content
 from piecework.protocol.messages.lambdas import Limits
 from piecework.protocol.messages.outcomes import JobError, Usage
@@ -21,7 +21,7 @@ LATER_OPTIONS = ("after", "on_failure", "group", "concurrency_key", "rate_key", 
 """Options that the protocol names and this server refuses: ignoring them would break what they ask for."""
 
 
-class Backoff(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+class Backoff(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """How long a failed job waits before its next attempt."""
 
     kind: Literal["exponential", "fixed", "none"] = "exponential"
@@ -124,7 +124,7 @@ class JobSubmit(JobSpec, kw_only=True):
     """Many jobs instead of one; of the fields beside it only ``key`` counts then."""
 
 
-class JobLambda(msgspec.Struct, kw_only=True):
+class JobLambda(Shown, msgspec.Struct, kw_only=True):
     """The lambda inside a job's info."""
 
     id: Id
@@ -230,7 +230,7 @@ class JobUpdate(Message, kw_only=True):
         return found
 
 
-class TraceEvent(msgspec.Struct, kw_only=True):
+class TraceEvent(Shown, msgspec.Struct, kw_only=True):
     """One step in a job's life."""
 
     at: float

@@ -6,10 +6,10 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply, first_set
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, first_set
 
 
-class Limits(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+class Limits(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """What one attempt may use. None: the lambda's limit, else the server's, holds."""
 
     timeout_s: float | None = None
@@ -29,7 +29,7 @@ class Limits(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
         return Limits(**{name: theirs[name] if value is None else value for name, value in mine.items()})
 
 
-class Grants(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+class Grants(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """What a lambda may touch, where the node's operator allows it too. Nothing unless listed."""
 
     http: list[str] = []

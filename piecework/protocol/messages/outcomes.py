@@ -5,12 +5,12 @@ from msgspec import UNSET
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe
+from piecework.protocol.messages.base import Maybe, Shown
 from piecework.protocol.messages.content import BlobRef
 from piecework.protocol.states import JobState
 
 
-class JobError(msgspec.Struct, kw_only=True, frozen=True):
+class JobError(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Why an attempt failed."""
 
     kind: ErrorKind
@@ -21,7 +21,7 @@ class JobError(msgspec.Struct, kw_only=True, frozen=True):
     """Where in the guest it happened, when that is known."""
 
 
-class Digests(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+class Digests(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """What went into a deterministic run and what came out, SHA-256 in hex: any node gives the same."""
 
     module: str
@@ -34,7 +34,7 @@ class Digests(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """Of the guest's linear memory at its end; absent where that cannot be seen."""
 
 
-class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+class Usage(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """What an attempt used; fields that were not measured are left out."""
 
     wall_s: float | None = None
@@ -49,7 +49,7 @@ class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """Of a deterministic lambda only."""
 
 
-class LeaseRef(msgspec.Struct, kw_only=True, frozen=True):
+class LeaseRef(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """One lease of one job."""
 
     job: Id
@@ -58,7 +58,7 @@ class LeaseRef(msgspec.Struct, kw_only=True, frozen=True):
     """The fencing token that the contract gave."""
 
 
-class Outcome(msgspec.Struct, kw_only=True):
+class Outcome(Shown, msgspec.Struct, kw_only=True):
     """The end of one lease.
 
     ``state`` is ``Finished``, ``Fail_Execution``, ``Cancelled`` (the server asked for it), or ``Enqueued``:
@@ -84,7 +84,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     """How many bytes of log came before ``log`` and were dropped."""
 
 
-class OutcomeAck(msgspec.Struct, kw_only=True):
+class OutcomeAck(Shown, msgspec.Struct, kw_only=True):
     """What became of one outcome."""
 
     job: Id
