@@ -8,7 +8,8 @@ import codecs
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import Any
 
 _KEPT = "\n\t\u200c\u200d"
 """Line breaks and tabs; and the joiners, which emoji and some scripts are made with."""
@@ -35,6 +36,14 @@ def escape_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         yield escape_text(decoder.decode(piece)).encode()
     yield escape_text(decoder.decode(b"", final=True)).encode()
+
+
+def escape_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape the texts of a line of a log for people, which may have colours: a processor for structlog."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = escape_text(value)
+    return event
 
 
 def _escape(found: re.Match[str]) -> str:

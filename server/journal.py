@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from piecework.terminal import escape_event
+
 FORMATS = ("console", "json")
 
 
@@ -26,7 +28,11 @@ def open_journal(format_: str) -> None:
         last = [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     else:
         plain = structlog.dev.plain_traceback
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        last = [
+            structlog.processors.format_exc_info,
+            escape_event,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),
+        ]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
+from piecework.terminal import escape_text
 from worker_agent.errors import AgentError
 
 FAILED = 1
@@ -46,5 +47,5 @@ def _sentence(text: str) -> str:
 
 
 def _end(message: str, exit_code: int) -> NoReturn:
-    click.echo(f"worker-agent: {message}", err=True)
+    click.echo(f"worker-agent: {escape_text(message)}", err=True)
     sys.exit(exit_code)

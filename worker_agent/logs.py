@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from piecework.protocol.ids import Id
+from piecework.terminal import escape_event
 
 
 def configure_logs(form: str, level: str, stream: TextIO | None = None) -> None:
@@ -27,9 +28,10 @@ def configure_logs(form: str, level: str, stream: TextIO | None = None) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso" if form == "json" else "%H:%M:%S", utc=form == "json"),
         _write_ids,
+        structlog.processors.format_exc_info,
     ]
-    if form == "json":
-        processors.append(structlog.processors.format_exc_info)
+    if form == "console":
+        processors.append(escape_event)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

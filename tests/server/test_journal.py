@@ -54,3 +54,12 @@ def test_people_get_plain_lines_and_tracebacks():
 def test_the_variables_of_a_traceback_stay_out_of_the_log():
     for format_ in ("json", "console"):
         assert "hush-hush" not in _log(format_)
+
+
+def test_people_get_nothing_that_a_terminal_obeys():
+    program = "from server.journal import open_journal; import structlog; open_journal('console')"
+    line = r"structlog.get_logger('server').warning('refused', path='/\x1b[2J', reason='\x9b2J of it')"
+    command = [sys.executable, "-c", f"{program}; {line}"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stderr
+    assert r"path=/\x1b[2J" in text
+    assert text.replace("\n", "").isprintable()

@@ -51,3 +51,14 @@ def test_level_bounds_what_is_written():
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_tracebacks_do_not_show_the_values_of_variables(form):
     assert "secret" not in write(form)
+
+
+def test_console_lines_hold_nothing_that_a_terminal_obeys():
+    stream = io.StringIO()
+    configure_logs("console", "info", stream)
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        structlog.get_logger().exception("failed", reason="\x1b]0;owned\x07", at="\x9b2J of it")
+    assert "reason=\\x1b]0;owned\\x07" in stream.getvalue()
+    assert all(letter.isprintable() for letter in stream.getvalue().replace("\n", ""))

@@ -4,6 +4,9 @@ import contextlib
 import os
 import queue
 import threading
+from collections.abc import Iterator
+
+from piecework.terminal import escape_pieces
 
 WAITING_BYTES = 8 * 1024 * 1024
 """So much waits at most; what comes then is dropped."""
@@ -35,10 +38,15 @@ class Journal:
         self._pieces.put(b"")
         self._thread.join(CLOSE_S)
 
-    def _run(self) -> None:
+    def _take(self) -> Iterator[bytes]:
         while piece := self._pieces.get():
             with self._lock:
                 self._waiting_bytes -= len(piece)
+            yield piece
+
+    def _run(self) -> None:
+        for each in escape_pieces(self._take()) if os.isatty(self._file) else self._take():
+            piece = each
             # Nobody reads any more: there is no other place to say so.
             with contextlib.suppress(OSError):
                 while piece:

@@ -4,12 +4,16 @@ import asyncio
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
 from piecework.protocol.codes import ErrorKind
+from piecework.terminal import escape_pieces
 from worker_agent.executor.frames import Assign, Done
 from worker_agent.executor.process import GuestProcess
 from worker_agent.functions.attendant import Attendant, LostError, describe_loss
@@ -82,10 +86,13 @@ def _show(done: Done, spool: Path, *, ends_line: bool) -> None:
     if done.error is not None:
         kind = "" if done.error.kind is ErrorKind.GUEST else f"{done.error.kind}: "
         raise FunctionError(f"{kind}{done.error.message}")
-    output = sys.stdout.buffer
-    if done.spooled:
-        with spool.open("rb") as file:
-            shutil.copyfileobj(file, output, _COPY_BYTES)
-    else:
-        output.write(done.output + (b"\n" if ends_line and not done.output.endswith(b"\n") else b""))
-    output.flush()
+    with spool.open("rb") if done.spooled else BytesIO(done.output) as file:
+        _write(iter(partial(file.read, _COPY_BYTES), b""))
+    if ends_line and not done.spooled and not done.output.endswith(b"\n"):
+        _write([b"\n"])
+
+
+def _write(pieces: Iterable[bytes]) -> None:
+    """Write to standard output, as it is unless that is a terminal."""
+    sys.stdout.buffer.writelines(escape_pieces(pieces) if sys.stdout.isatty() else pieces)
+    sys.stdout.buffer.flush()

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from guest_texts import build, read_guest
 from loading import loaded_by
+from screens import Screen
 from web_host import WebHost
 
 from worker_agent.cli import worker_commands
@@ -34,11 +35,12 @@ def refused(tmp_path, monkeypatch):
 def execute(tmp_path):
     """Return a function that runs `worker-agent exec` as a process of its own."""
 
-    def run(*args, given=b"", environ=()):
+    def run(*args, given=b"", environ=(), stdout=subprocess.PIPE):
         return subprocess.run(
             [*COMMAND, "exec", "--state", str(tmp_path / "state"), *map(str, args)],
             input=given,
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             timeout=60,
             check=False,
             env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **dict(environ)},
@@ -213,6 +215,20 @@ def test_command_reads_standard_input_and_has_two_outputs(execute):
 
 
 @pytest.mark.integration
+def test_terminal_obeys_nothing_that_a_function_answers(execute):
+    answer = b"\x1b[31mred\x9b\xff" + b"more" * 1_000_000 + b"\r\n"
+    with Screen() as screen:
+        assert execute(SAMPLES / "echo.wasm", given=answer, stdout=screen.file).returncode == 0
+        assert screen.read() == r"\x1b[31mred\x9b\xff" + "more" * 1_000_000 + "\r\n"
+    assert execute(SAMPLES / "echo.wasm", given=answer).stdout == answer
+
+
+def test_terminal_obeys_nothing_in_a_message(refused, tmp_path):
+    (tmp_path / "code.wasm").write_bytes(build(r'(module (func (export "\1b]0;owned\07")))'))
+    _, complaint = refused("exec", tmp_path / "code.wasm")
+    assert r"it exports \x1b]0;owned\x07" in complaint
+
+
 def test_json_for_functions_of_funless(execute, tmp_path):
     file = tmp_path / "echo.wasm"
     file.write_bytes(build(read_guest("funless/echo")))

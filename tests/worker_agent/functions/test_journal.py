@@ -2,6 +2,8 @@
 
 import os
 
+from screens import Screen
+
 from worker_agent.functions.journal import WAITING_BYTES, Journal
 
 
@@ -28,3 +30,12 @@ def test_output_that_nobody_reads_holds_nobody_up():
     os.close(reader)
     journal.close()
     os.close(writer)
+
+
+def test_terminal_obeys_nothing_that_a_guest_logs():
+    with Screen() as screen:
+        journal = Journal(screen.file)
+        journal.write(b"\x1b]0;owned\x07caf\xc3")
+        journal.write(b"two")
+        journal.close()
+        assert screen.read() == "\\x1b]0;owned\\x07caf\\xc3\ntwo\n"
