@@ -131,9 +131,10 @@ class _Sitting:
                 code = self.call(ENTRY)
         except ExitTrap as end:
             code = end.code
-        except WasmtimeError:
+        except WasmtimeError as end:
             if self._failure is None:
                 raise
+            raise self._failure from end
         if self._failure is not None:
             raise self._failure
         if code:

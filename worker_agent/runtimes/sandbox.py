@@ -13,7 +13,7 @@ from worker_agent.runtimes.base import Build, Call, Outcome
 from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, Prepared
 from worker_agent.runtimes.stopping import StoppedError
 from worker_agent.runtimes.streams import OutputFullError, ScratchError
-from worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, judge
+from worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, has_exact_fuel, judge
 
 ALL_FUEL = 2**63 - 1
 """Fuel of a metered call that may use as much as it wants."""
@@ -40,23 +40,29 @@ class Sandbox:
         """Run guest code, whatever it does, and return how it ended."""
         wall_started, cpu_started = time.perf_counter(), time.thread_time()
         error: JobError | None = None
+        counted = True
         try:
             with self._call.stop.interrupting(self._engine.increment_epoch):
                 guest()
         except (Trap, WasmtimeError, GuestFailedError, StoppedError, OutputFullError, ScratchError) as failure:
+            counted = has_exact_fuel(failure)
             error = judge(failure, self._call, MemoryUse(self.vessel.memory_at_start, self._memory_bytes()))
         return Outcome(
             error,
             Usage(
                 wall_s=time.perf_counter() - wall_started,
                 cpu_s=time.thread_time() - cpu_started,
-                fuel=None if self._fuel is None else self._fuel - self.vessel.read_fuel(),
+                fuel=self._read_fuel() if counted else None,
                 memory_bytes=self._memory_bytes(),
                 digests=None
                 if self._call.seed is None
                 else Digests(module="", input="", memory=self._sum_memory()),
             ),
         )
+
+    def _read_fuel(self) -> int | None:
+        """Return how much fuel the guest used; None when it is not counted."""
+        return None if self._fuel is None else self._fuel - self.vessel.read_fuel()
 
     def _sum_memory(self) -> str | None:
         """Return the SHA-256 of the guest's memory; None when it cannot be seen, or there is none."""

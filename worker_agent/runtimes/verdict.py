@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from wasmtime import Trap, TrapCode
+from wasmtime import Trap, TrapCode, WasmtimeError
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
@@ -31,6 +31,8 @@ _TRAPS = {
     "out of bounds memory": TrapCode.MEMORY_OUT_OF_BOUNDS,
 }
 """How the reasons begin of which wasmtime gives only the text when they end a component."""
+_COUNTED_TRAPS = (TrapCode.UNREACHABLE, TrapCode.OUT_OF_FUEL)
+"""Those before which compiled code writes down how much fuel it used."""
 _FRAME = re.compile(r"^ *\d+: +(?:(0x[0-9a-f]+) - )?(?:[^!\n]*!)?(.+)$", re.MULTILINE)
 """A line of the backtrace in such a text: place, if known, and function, after the name of its module."""
 
@@ -64,6 +66,17 @@ def judge(failure: Exception, call: Call, memory: MemoryUse) -> JobError:
     if trap is TrapCode.OUT_OF_FUEL:
         return JobError(kind=ErrorKind.FUEL, message=f"it used up its {call.bounds.fuel} units of fuel")
     return _judge_guest(failure, trap, call, memory)
+
+
+def has_exact_fuel(failure: Exception) -> bool:
+    """Tell whether the store of a guest that ended like this says how much fuel it used.
+
+    Compiled code counts in a register. It writes the count down when it calls a function, returns, or gives up by
+    itself. A trap of the processor, an epoch that is over, or an error of the engine comes in between: then the
+    store has the count of some call before, or none at all.
+    """
+    end = failure.__cause__ or failure
+    return not isinstance(end, Trap | WasmtimeError) or _find_trap(end) in _COUNTED_TRAPS
 
 
 def _judge_guest(failure: Exception, trap: TrapCode | None, call: Call, memory: MemoryUse) -> JobError:

@@ -42,7 +42,7 @@ class Usage(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True
     cpu_s: float | None = None
     """Time on a CPU, seconds."""
     fuel: int | None = None
-    """Units of fuel, when they were counted."""
+    """Units of fuel, when they were counted; absent after an end that loses count, such as a division by zero."""
     memory_bytes: int | None = None
     """The guest's linear memory at its largest."""
     digests: Digests | None = None

@@ -137,6 +137,26 @@ def test_deterministic_lambda_without_clock_and_random_numbers_runs(run, build_t
     assert done.usage.fuel > 0
 
 
+@pytest.mark.parametrize(
+    ("body", "known"),
+    [("unreachable", True), ("(i32.div_u (i32.const 1) (local.get $z))", False), ("(i32.const 1)", True)],
+)
+def test_fuel_is_told_unless_the_end_loses_count(run, build_text, body, known):
+    text = f"""
+      (core module $ends (func (export "run") (result i32) (local $z i32) {body}))
+      (core instance $main (instantiate $ends))
+    """
+    done = run(build_text(make_component(text)), runtime="component", fuel=1000)
+    assert done.error is not None
+    assert (done.usage.fuel is not None) is known
+
+
+def test_fuel_is_left_out_where_too_much_output_ends_the_guest(run_guest):
+    done = run_guest("flood_output", fuel=10**9, output_bytes=1000)
+    assert done.error.kind is ErrorKind.OUTPUT
+    assert done.usage.fuel is None
+
+
 def test_output_that_is_just_not_too_much_is_taken(run_guest, tmp_path):
     given = b"x" * MIB
     assert run_guest("echo", given=given, output_bytes=MIB).output == given

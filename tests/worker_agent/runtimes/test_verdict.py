@@ -116,3 +116,62 @@ def test_disk_that_fails_is_blamed_on_the_worker(run, build_guest, tmp_path):
     done = run(build_guest("wasi/flood_output"), key=99)
     assert done.error.kind is ErrorKind.WORKER
     assert "File exists" in done.error.message
+
+
+COUNTED = {
+    "end": "",
+    "unreachable": "unreachable",
+    "exit code": "(call $exit (i32.const 3))",
+}
+UNCOUNTED = {
+    "division by zero": "(drop (i32.div_u (i32.const 1) (global.get $zero)))",
+    "overflow": "(drop (i32.div_s (i32.const 0x80000000) (i32.sub (global.get $zero) (i32.const 1))))",
+    "not a number": "(drop (i32.trunc_f32_s (f32.div (f32.const 0) (f32.convert_i32_u (global.get $zero)))))",
+    "out of bounds": "(drop (i32.load (i32.sub (global.get $zero) (i32.const 8))))",
+    "filled out of bounds": "(memory.fill (i32.const -9) (i32.const 0) (i32.const 100))",
+    "table": "(drop (table.get $t (i32.const 77)))",
+    "null": "(drop (struct.get $pair 0 (ref.null $pair)))",
+    "heap": "(drop (array.new_default $row (i32.const 99999999)))",
+    "recursion": "(call $deep)",
+}
+
+
+def count_fuel(run, build_text, body, turns, call="", **bounds):
+    """Return what is said about the fuel of a guest that counts to ``turns`` before its end, and its error."""
+    head = """(type $pair (struct (field i32))) (type $row (array (mut i64)))
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32))) (memory (export "memory") 1)
+      (table $t 1 funcref) (global $zero (mut i32) (i32.const 0)) (func $nothing)
+      (func $deep (call $deep) (call $nothing))"""
+    loop = f"""(loop $more (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (br_if $more (i32.lt_u (local.get $n) (i32.const {turns}))))"""
+    text = f'(module {head} (func (export "_start") (local $n i32) {call} {loop} {body}))'
+    done = run(build_text(text), **{"fuel": 10**9, **bounds})
+    return done.usage.fuel, done.error
+
+
+@pytest.mark.parametrize("end", COUNTED)
+def test_fuel_is_told_when_the_guest_ends_by_itself(run, build_text, end):
+    few, _ = count_fuel(run, build_text, COUNTED[end], 1000)
+    more, error = count_fuel(run, build_text, COUNTED[end], 3000)
+    assert (error is None) == (end == "end")
+    assert more - few == 2000 * 8
+
+
+@pytest.mark.parametrize("call", ["", "(call $nothing)"], ids=["", "after a call"])
+@pytest.mark.parametrize("end", UNCOUNTED)
+def test_fuel_is_left_out_when_the_end_loses_count(run, build_text, end, call):
+    fuel, error = count_fuel(run, build_text, UNCOUNTED[end], 1000, call)
+    assert error is not None
+    assert fuel is None
+
+
+def test_fuel_is_left_out_when_time_is_over(run, build_text):
+    fuel, error = count_fuel(run, build_text, "(loop $on (br $on))", 1000, fuel=2**62, timeout_s=0.05)
+    assert error.kind is ErrorKind.TIMEOUT
+    assert fuel is None
+
+
+def test_fuel_is_left_out_when_nothing_ran(run, build_text):
+    fuel, error = count_fuel(run, build_text, "", 1, memory_bytes=1)
+    assert error.kind is ErrorKind.MEMORY
+    assert fuel is None
