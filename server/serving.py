@@ -84,4 +84,6 @@ def _announce(settings: Settings, door: Door) -> None:
     """Log where the server listens, once it does."""
     if wait_until_listening(door):
         database = settings.url.partition(":")[0]
-        log.info("listening on %s", door.url, database=database, pid=os.getppid())
+        log.info(
+            "listening on %s", door.url, data=str(settings.data.absolute()), database=database, pid=os.getppid()
+        )

@@ -1,11 +1,11 @@
 """The server's settings: defaults here, then PIECEWORK_… variables, then command-line options."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
+from piecework.addresses import is_loopback
 from piecework.protocol.messages import Limits
 
 PREFIX = "PIECEWORK_"
@@ -16,14 +16,6 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 DATABASE_NAME = "piecework.db"
 BLOBS_NAME = "blobs"
 FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-
-def is_loopback_host(host: str) -> bool:
-    """Tell whether a name or address reaches this machine only: localhost, 127.0.0.0/8 or ::1."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _read(text: str, default: object) -> Any:
@@ -44,7 +36,7 @@ class Settings:
     """How one server runs. Every field is read from PIECEWORK_<NAME IN CAPITALS>."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Another than loopback needs a token to exist."""
+    """Address to listen on, or a name for it. Another than loopback needs a token to exist."""
     port: int = 8000
     """Port to listen on."""
     data: Path = Path("piecework-data")
@@ -159,7 +151,7 @@ class Settings:
     @property
     def is_loopback(self) -> bool:
         """Whether only programs on this machine can reach the server."""
-        return is_loopback_host(self.host)
+        return is_loopback(self.host)
 
     @property
     def default_limits(self) -> Limits:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from piecework.addresses import resolve_host
 from piecework.ports import find_port, try_patiently
 
 LOCK_FILE = "server.lock"
@@ -13,6 +14,14 @@ LOCK_FILE = "server.lock"
 
 class CannotStart(Exception):
     """The server cannot start here; the message says why in one line."""
+
+
+def choose_host(host: str) -> str:
+    """Return the address to listen on for a name or an address. Raises CannotStart when there is none."""
+    try:
+        return resolve_host(host)
+    except OSError as error:
+        raise CannotStart(str(error)) from error
 
 
 def choose_port(host: str, port: int) -> int:

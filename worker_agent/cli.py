@@ -145,7 +145,7 @@ def run(cache_mb: int | None, **options: Any) -> None:
 def read_settings(given: dict[str, Any]) -> Settings:
     """Put together defaults, the environment and the options given. Raises click.UsageError with all problems."""
     try:
-        return Settings(**(Settings.from_env(os.environ) | given))
+        return Settings(**(Settings.from_env(os.environ) | given)).with_address()
     except SettingsError as error:
         raise click.UsageError("\n  ".join(["these settings cannot be used:", *error.args])) from error
 

@@ -7,13 +7,14 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import platformdirs
 
+from piecework.addresses import is_loopback, resolve_host
 from piecework.protocol.matching import RuntimeName
 from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
 from worker_agent.errors import InterpreterError
@@ -94,8 +95,8 @@ class Settings:
     functions: int = 0
     """Replicas of functions that the control server may have this node run."""
     functions_host: str = "127.0.0.1"
-    """Address of this node for calls of functions; replicas of the control server's orders and the node's own API
-    listen there."""
+    """Address of this node for calls of functions, or a name that leads to it; replicas of the control server's
+    orders and the node's own API listen there."""
     functions_port: int = 0
     """Port of the node's own API for deployments, the one of Capsule's workers (9999 there); 0: there is none."""
     functions_first_port: int = 10_001
@@ -138,6 +139,19 @@ class Settings:
         if problems:
             raise SettingsError(*problems)
         return found
+
+    def with_address(self) -> Self:
+        """Return these settings with the address that ``functions_host`` leads to, if anything listens there.
+
+        Raises SettingsError.
+        """
+        if not self.functions and not self.functions_port:
+            return self
+        try:
+            address = resolve_host(self.functions_host)
+        except OSError as error:
+            raise SettingsError(f"functions host: {error}") from error
+        return replace(self, functions_host=address)
 
     def make_rules(self, environ: Mapping[str, str]) -> NodeRules:
         """Return what guests may reach. Raises SettingsError that names every option that cannot be used."""
@@ -271,9 +285,9 @@ def _check_functions(settings: Settings) -> list[str]:
         except ValueError as error:
             problems.append(f"{name}: {error}")
     host = settings.functions_host
-    if host in {"", "0.0.0.0", "::"}:  # noqa: S104  # compares only
+    if host == "" or (_is_address(host) and ipaddress.ip_address(host).is_unspecified):
         problems.append(f"functions host {host!r}: give an address at which others reach this node")
-    elif not is_loopback(host) and settings.functions_port and not settings.functions_token:
+    elif _is_address(host) and not is_loopback(host) and settings.functions_port and not settings.functions_token:
         problems.append(
             f"functions host {host} is reached from elsewhere, so the node's own API needs a token:"
             " set PIECEWORK_WORKER_FUNCTIONS_TOKEN"
@@ -281,12 +295,13 @@ def _check_functions(settings: Settings) -> list[str]:
     return problems
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether an address is reached from this machine only. Raises nothing."""
+def _is_address(host: str) -> bool:
+    """Tell an address from a name, of which nothing is known before it was looked up."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return False
+    return True
 
 
 def _check_runtimes(wanted: tuple[str, ...], interpreters: Path) -> list[str]:

@@ -14,8 +14,8 @@ from server.services import prepare_schema
 from server.services.backups import BackupError
 from server.settings import Settings, SettingsError
 from server.startup import CannotStart, DirectoryLock
-from server.store.database import Database, open_database
-from server.store.schema import check_schema
+from server.store.database import Database, is_there, open_database
+from server.store.schema import check_schema, current_revision
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,7 +58,9 @@ def store_options(place: Path = Settings.data) -> Callable[[F], F]:
 def listen_options(port: int = Settings.port) -> Callable[[F], F]:
     """Add the options that say where a server listens: on ``port`` unless another is given."""
     host = click.option(
-        "--host", metavar="HOST", help="Address to listen on; 127.0.0.1 unless given (PIECEWORK_HOST)."
+        "--host",
+        metavar="HOST",
+        help="Address to listen on, or its name; 127.0.0.1 unless given (PIECEWORK_HOST).",
     )
     number = click.option(
         "--port",
@@ -107,18 +109,32 @@ def own_database(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def opened_database(settings: Settings, *, owned: bool = False) -> Iterator[Database]:
+def opened_database(settings: Settings, *, owned: bool = False, new: bool = True) -> Iterator[Database]:
     """Open the database, with the program's schema; failures end in one line.
 
     A schema that must be made or upgraded first is not touched while someone else works with a SQLite file;
-    ``owned`` says that the caller has it already.
+    ``owned`` says that the caller has it already. Without ``new`` there must be a server's data already: what is
+    told to a database that nobody uses would be lost.
     """
     with one_line_failures():
+        if not new and not is_there(settings.url):
+            raise Refusal(_no_data_line(settings))
         database = open_database(settings.url, synchronous=settings.synchronous)
         try:
+            if not new and current_revision(database.engine) is None:
+                raise Refusal(_no_data_line(settings))
             if not check_schema(database.engine):
                 with nullcontext() if owned else own_database(settings):
                     prepare_schema(database)
             yield database
         finally:
             database.close()
+
+
+def _no_data_line(settings: Settings) -> str:
+    if settings.database_url:
+        return "there is no server's data in this database; piecework server migrate would make it"
+    return (
+        f"there is no server's data in {settings.data.absolute()}: name its directory with --data, or make"
+        f" a new one with piecework server migrate --data {settings.data}"
+    )

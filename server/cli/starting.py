@@ -12,7 +12,7 @@ from server.services import access, system_clock
 from server.services.functions import load_routes
 from server.serving import serve
 from server.settings import Settings
-from server.startup import CannotStart, choose_port
+from server.startup import CannotStart, choose_host, choose_port
 from server.store.database import Database
 
 
@@ -24,27 +24,28 @@ def run_part(part: Part, settings: Settings, log_format: str) -> None:
 
 
 def _prepare(settings: Settings, held: ExitStack) -> Settings:
-    """Make sure that the server can start here, and return the settings with the port that it will have.
+    """Make sure that the server can start here. Returns the settings with the address and port that it will have.
 
     What must stay as it is while the server runs is entered into ``held``. Raises Refusal when it cannot start.
     """
     with one_line_failures():
+        name, settings = settings.host, replace(settings, host=choose_host(settings.host))
         if not settings.data.exists():
-            _check_new(settings)
+            _check_new(settings, name)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         held.enter_context(own_database(settings))
         with opened_database(settings, owned=True) as database:
             if not settings.is_loopback and not access.has_tokens(database):
-                raise Misuse(_no_token_line(settings))
+                raise Misuse(_no_token_line(settings, name))
             if settings.routes_file:
                 _load_routes(database, Path(settings.routes_file))
         return replace(settings, port=choose_port(settings.host, settings.port))
 
 
-def _check_new(settings: Settings) -> None:
+def _check_new(settings: Settings, name: str) -> None:
     """Raise Misuse or CannotStart when a new server could not start, before there is any of its data."""
     if not settings.is_loopback and not settings.database_url:
-        raise Misuse(_no_token_line(settings))
+        raise Misuse(_no_token_line(settings, name, "piecework server migrate{place} and "))
     choose_port(settings.host, settings.port)
 
 
@@ -59,9 +60,10 @@ def _load_routes(database: Database, path: Path) -> None:
         raise CannotStart(f"{path}: {error}") from error
 
 
-def _no_token_line(settings: Settings) -> str:
+def _no_token_line(settings: Settings, name: str, before: str = "") -> str:
     place = f" --data {settings.data}" if settings.data != Settings.data else ""
+    shown = name if name == settings.host else f"{name}, which is {settings.host},"
     return (
-        f"on {settings.host} anybody could use this server: make a token first, with"
-        f" piecework server token create NAME --scope admin{place}"
+        f"on {shown} anybody could use this server: make a token first, with"
+        f" {before.format(place=place)}piecework server token create NAME --scope admin{place}"
     )

@@ -1,5 +1,6 @@
 """`piecework server token …`: who may use the server."""
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import rich_click as click
 from piecework.cli.display import Display
 from server.cli.options import load_settings, opened_database, store_options
 from server.services import access, system_clock
+from server.store.database import Database
 from server.store.records import Token
 
 
@@ -27,7 +29,7 @@ def create(name: str, scope: str, data: Path | None, database_url: str | None) -
     part, and nothing else. operate: drain and retire workers, deploy and route functions, too. admin: everything.
     As soon as a token was made, every request needs one.
     """
-    with opened_database(load_settings(data=data, database_url=database_url)) as database:
+    with _server_database(data, database_url) as database:
         click.echo(access.create_token(database, name, scope, system_clock()))
 
 
@@ -36,7 +38,7 @@ def create(name: str, scope: str, data: Path | None, database_url: str | None) -
 @store_options()
 def list_(as_json: bool, data: Path | None, database_url: str | None) -> None:
     """List the tokens, without their secrets."""
-    with opened_database(load_settings(data=data, database_url=database_url)) as database:
+    with _server_database(data, database_url) as database:
         found = access.list_tokens(database)
     display = Display(as_json=as_json)
     if as_json:
@@ -50,9 +52,13 @@ def list_(as_json: bool, data: Path | None, database_url: str | None) -> None:
 @store_options()
 def revoke(name: str, data: Path | None, database_url: str | None) -> None:
     """Make a token invalid, within a second on servers that run."""
-    with opened_database(load_settings(data=data, database_url=database_url)) as database:
+    with _server_database(data, database_url) as database:
         access.revoke_token(database, name, system_clock())
     click.echo(f"token {name} is revoked")
+
+
+def _server_database(data: Path | None, database_url: str | None) -> AbstractContextManager[Database]:
+    return opened_database(load_settings(data=data, database_url=database_url), new=False)
 
 
 def _to_document(each: Token) -> dict[str, object]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Protocol
 
+from piecework.addresses import is_loopback
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
-from server.settings import is_loopback_host
 from server.store import tokens
 from server.store.database import Connection, Database
 from server.store.records import Token
@@ -138,7 +138,7 @@ def _refuse_foreign_pages(headers: Headers) -> None:
 def _names_loopback(host: str) -> bool:
     """Tell whether a Host header, ``name[:port]``, names this machine."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return is_loopback_host(name)
+    return is_loopback(name)
 
 
 def digest(secret: str) -> bytes:

@@ -17,7 +17,7 @@ from server.store.connections import BUSY_TIMEOUT_S, Lender, T, Tally, Work, tra
 from server.store.postgres import PostgresDatabase
 from server.store.statements import driver_of
 
-__all__ = ["Connection", "Database", "open_database"]
+__all__ = ["Connection", "Database", "is_there", "open_database"]
 
 GROUP_MAX = 256
 """Requests that share a commit at most, so that the first of them does not wait for long."""
@@ -68,6 +68,12 @@ def open_database(url: str, *, synchronous: str = "FULL") -> Database:
     if parsed.get_backend_name() == "sqlite":
         return SqliteDatabase(Path(parsed.database or "").absolute(), synchronous)
     return PostgresDatabase(parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+
+
+def is_there(url: str) -> bool:
+    """Tell whether opening a URL makes no new file; what a PostgreSQL server has, only a connection tells."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
 
 
 class _Unit(Generic[T]):

@@ -15,6 +15,7 @@ from evidence import process_tree
 from guest_texts import build, read_guest
 from guests import guest
 from patience import until
+from served import ServedFunction
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
@@ -183,6 +184,26 @@ def test_replicas_that_the_server_ordered_go_on_while_it_is_away(tmp_path: Path)
                 client.undeploy("hey")
                 until(lambda: not any(is_listening(url) for url in before))
                 agent.stop()
+
+
+def test_all_doors_open_where_names_lead(tmp_path: Path):
+    with LocalServer(tmp_path, "--host", "localhost") as server, Client(server.url) as client:
+        client.push_module("k33g/hola/0.0.1", guest("capsule_g1"))
+        client.deploy("hey", "blue", DeploymentPut(module="k33g/hola/0.0.1", replicas=1))
+        node = Node(server, tmp_path, "--functions-host", "localhost")
+        try:
+            until(lambda: len(urls(client)) == 1, 30)
+            assert urls(client)[0].startswith("http://127.0.0.1:")
+            assert fetch(server.port, "POST", "/functions/hey/blue", "x")[0] == 200
+            assert node.ask("GET", "/functions/list") == {}
+        finally:
+            node.agent.stop()
+
+
+def test_a_served_function_listens_where_a_name_leads(tmp_path: Path):
+    (tmp_path / "hola.wasm").write_bytes(guest("capsule_g1"))
+    with ServedFunction(tmp_path, tmp_path / "hola.wasm", "--host", "localhost") as served:
+        assert served.ask("/", "POST", b"x").status == 200
 
 
 def urls(client: Client) -> list[str]:

@@ -165,10 +165,12 @@ def test_the_log_can_be_read_by_programs(tmp_path: Path):
     lines = [json.loads(line) for line in server.read_log().splitlines()]
     assert [line["event"].split(" http")[0] for line in lines] == ["listening on", "stopping"]
     assert lines[0]["database"] == "sqlite"
+    assert lines[0]["data"] == str(server.data)
 
 
 def test_beyond_this_machine_a_token_opens_what_its_scope_covers(tmp_path: Path):
     data = tmp_path / "data"
+    _run("migrate", "--data", data)
     secret = _run("token", "create", "node", "--scope", "worker", "--data", data).stdout.strip()
     bearer = {"Authorization": f"Bearer {secret}"}
     command = [sys.executable, "-m", "piecework", "server", "run", "--data", str(data), "--host", "0.0.0.0"]

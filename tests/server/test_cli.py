@@ -42,6 +42,7 @@ def _one_line(result: Result, exit_code: int = 1) -> str:
 
 
 def test_a_token_is_made_listed_and_revoked(run: Run, tmp_path: Path):
+    _succeed(run("migrate"))
     secret = _succeed(run("token", "create", "alice", "--scope", "submit"))
     assert secret.startswith("pw_")
     listed = _succeed(run("token", "list", "--json"))
@@ -58,6 +59,7 @@ def test_a_token_is_made_listed_and_revoked(run: Run, tmp_path: Path):
 
 
 def test_a_token_name_that_is_taken_is_refused_in_one_line(run: Run):
+    _succeed(run("migrate"))
     _succeed(run("token", "create", "alice", "--scope", "view"))
     assert "a token named alice already" in _one_line(run("token", "create", "alice", "--scope", "view"))
     assert "no live token named bob" in _one_line(run("token", "revoke", "bob"))
@@ -67,13 +69,24 @@ def test_an_unknown_scope_is_a_wrong_command_line(run: Run):
     assert "'root'" in _one_line(run("token", "create", "alice", "--scope", "root"), 2)
 
 
-@pytest.mark.parametrize("command", [["migrate"], ["token", "list"]])
-def test_a_new_data_directory_is_kept_from_other_users(run: Run, tmp_path: Path, command: list[str]):
-    _succeed(run(*command))
+@pytest.mark.parametrize("command", [["create", "alice", "--scope", "view"], ["list"], ["revoke", "alice"]])
+def test_tokens_of_no_server_are_refused(run: Run, tmp_path: Path, command: list[str]):
+    assert f"there is no server's data in {tmp_path / 'data'}: name its directory" in _one_line(
+        run("token", *command)
+    )
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "piecework.db").touch()
+    assert "there is no server's data in" in _one_line(run("token", *command))
+
+
+def test_a_new_data_directory_is_kept_from_other_users(run: Run, tmp_path: Path):
+    _succeed(run("migrate"))
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
 def test_the_data_option_goes_before_the_variable(run: Run, tmp_path: Path):
+    _succeed(run("migrate", "--data", tmp_path / "other"))
     _succeed(run("token", "create", "alice", "--scope", "view", "--data", tmp_path / "other"))
     assert (tmp_path / "other" / "piecework.db").exists()
     assert not (tmp_path / "data").exists()
@@ -87,6 +100,7 @@ def test_migrate_says_what_it_did_and_is_safe_to_repeat(run: Run):
 @pytest.mark.integration
 def test_commands_work_on_postgresql_without_a_data_directory(run: Run, postgres: Cluster, tmp_path: Path):
     url = postgres.create_database("to_migrate")
+    assert "there is no server's data in this database" in _one_line(run("token", "list", "--database-url", url))
     assert _succeed(run("migrate", "--database-url", url)).startswith("schema version none -> 0")
     assert _succeed(run("migrate", "--database-url", url)).endswith("as before")
     _succeed(run("token", "create", "alice", "--scope", "view", "--database-url", url))
@@ -111,11 +125,17 @@ def test_a_directory_in_use_is_not_migrated(run: Run, tmp_path: Path, monkeypatc
     _succeed(run("migrate"))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
-def test_listening_beyond_this_machine_needs_a_token(run: Run, tmp_path: Path, host: str):
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "node7.example"])
+def test_listening_beyond_this_machine_needs_a_token(
+    run: Run, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
+):
+    resolve = dict.fromkeys(["node7.example"], "192.0.2.7")
+    monkeypatch.setattr("server.startup.resolve_host", lambda name: resolve.get(name, name))
     for is_there in (False, True):
         line = _one_line(run("run", "--host", host, "--port", "0"), 2)
         assert "piecework server token create NAME --scope admin" in line
+        assert ("piecework server migrate" in line) != is_there
+        assert (f"on {host}, which is 192.0.2.7, anybody" in line) == (host in resolve)
         assert (tmp_path / "data").exists() == is_there
         _succeed(run("migrate"))
 
@@ -123,6 +143,37 @@ def test_listening_beyond_this_machine_needs_a_token(run: Run, tmp_path: Path, h
 def test_the_hint_names_the_data_directory(run: Run, tmp_path: Path):
     line = _one_line(run("run", "--host", "0.0.0.0", "--data", tmp_path / "d"), 2)
     assert line.endswith(f"--scope admin --data {tmp_path / 'd'}")
+
+
+def test_what_the_hint_says_opens_the_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    served: list[str] = []
+    monkeypatch.setattr("server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
+    line = _one_line(run("run", "--host", "0.0.0.0", "--port", "0", "--data", tmp_path / "d"), 2)
+    for hint in line.split("with piecework server ")[1].split(" and piecework server "):
+        _succeed(run(*hint.split()))
+    _succeed(run("run", "--host", "0.0.0.0", "--port", "0", "--data", tmp_path / "d"))
+    assert served == ["0.0.0.0"]
+
+
+@pytest.mark.parametrize("part", ["run", "registry", "proxy"])
+def test_a_name_is_resolved_before_anything_is_opened(
+    run: Run, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    served: list[str] = []
+    monkeypatch.setattr("server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
+    _succeed(run(part, "--host", "localhost", "--port", "0"))
+    assert served == ["127.0.0.1"]
+    line = _one_line(run(part, "--host", "nowhere.invalid", "--data", tmp_path / "none"))
+    assert "cannot listen on 'nowhere.invalid', which leads to no address: " in line
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_was_checked_of_a_name_is_what_is_listened_on(run: Run, monkeypatch: pytest.MonkeyPatch):
+    answers, served = iter(["127.0.0.1", "192.0.2.7"]), []
+    monkeypatch.setattr("server.startup.resolve_host", lambda _: next(answers))
+    monkeypatch.setattr("server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
+    _succeed(run("run", "--host", "changing.example", "--port", "0"))
+    assert served == ["127.0.0.1"]
 
 
 def test_a_port_in_use_is_one_clear_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -170,6 +221,7 @@ def test_a_database_that_does_not_answer_is_one_clear_line(run: Run):
 
 
 def test_backup_and_restore(run: Run, tmp_path: Path):
+    _succeed(run("migrate"))
     secret = _succeed(run("token", "create", "alice", "--scope", "view"))
     assert secret
     file = tmp_path / "b.tar"

@@ -138,3 +138,26 @@ def test_settings_of_functions_that_cannot_be_used_are_named(given, problem):
 @pytest.mark.parametrize("given", [{"functions_host": "::1", "functions_port": 1}, {"functions_host": "10.0.0.5"}])
 def test_addresses_of_functions_that_others_do_not_reach_need_no_token(given):
     assert Settings(**given).functions_token is None
+
+
+def test_a_name_for_functions_becomes_the_address_that_is_announced():
+    named = Settings(functions_host="localhost", functions=2, functions_port=9999)
+    assert named.with_address().functions_host == "127.0.0.1"
+    assert Settings(functions_host="nowhere.invalid").with_address().functions_host == "nowhere.invalid"
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [("0.0.0.0", "give an address at which others"), ("192.0.2.7", "192.0.2.7 is reached from elsewhere")],
+)
+def test_rules_of_addresses_hold_for_what_a_name_leads_to(address, problem, monkeypatch):
+    monkeypatch.setattr("worker_agent.settings.resolve_host", lambda _: address)
+    with pytest.raises(SettingsError, match=problem):
+        Settings(functions_host="node7.example", functions_port=9999).with_address()
+
+
+def test_a_name_for_functions_that_leads_nowhere_is_refused():
+    with pytest.raises(
+        SettingsError, match=r"functions host: cannot listen on 'nowhere\.invalid', which leads to no"
+    ):
+        Settings(functions_host="nowhere.invalid", functions=1).with_address()

@@ -7,12 +7,12 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 
+from piecework.addresses import is_loopback, resolve_host
 from piecework.ports import find_port
 from worker_agent.endings import describe_os_error
 from worker_agent.errors import AgentError
@@ -58,7 +58,9 @@ def exec_function(**options: Any) -> None:
     metavar="PORT",
     help="Port to listen on; 0: any free one.  [8080]",
 )
-@click.option("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on.  [127.0.0.1]")
+@click.option(
+    "--host", default="127.0.0.1", metavar="HOST", help="Address to listen on, or its name.  [127.0.0.1]"
+)
 @click.option("--open", "is_open", is_flag=True, help="Let everybody in who reaches an address of this machine.")
 @click.option(
     "--handler",
@@ -102,14 +104,16 @@ def serve(**options: Any) -> None:
     if options["die_with_parent"]:
         end_with_parent()
     token = os.environ.get(TOKEN_VARIABLE) or None
-    _check_door(options, token)
+    with _one_line_failures():
+        host = resolve_host(options["host"])
+    _check_door(options, host, token)
     place = Place(options, supervised=options["die_with_parent"])
     configure_logs(options["log_format"], "info")
     with _one_line_failures():
         _download(options)
         function = describe_function(options, place, mode=options["handler"], log_bytes=SERVE_LOG_BYTES)
         _try_code(function)
-        port = find_port(options["host"], options["port"])
+        port = find_port(host, options["port"])
         processes = options["processes"] or os.cpu_count() or 1
         plan = Plan(
             function=function,
@@ -120,20 +124,16 @@ def serve(**options: Any) -> None:
             queue=processes * QUEUE_PER_PROCESS if options["queue"] is None else options["queue"],
             log_format=options["log_format"],
         )
-        serve_plan(plan, options["host"], options["crt"], options["key"])
+        serve_plan(plan, host, options["crt"], options["key"])
 
 
-def _check_door(options: dict[str, Any], token: str | None) -> None:
+def _check_door(options: dict[str, Any], host: str, token: str | None) -> None:
     """Raise click.UsageError for an address that is open to others by mistake, and half of what TLS needs."""
     if (options["crt"] is None) != (options["key"] is None):
         raise click.UsageError("--crt and --key belong together")
     if options["crt"] is not None:
         _check_certificate(options["crt"], options["key"])
-    try:
-        local = options["host"] == "localhost" or ip_address(options["host"]).is_loopback
-    except ValueError:
-        local = False
-    if not local and token is None and not options["is_open"]:
+    if not is_loopback(host) and token is None and not options["is_open"]:
         raise click.UsageError(
             f"on {options['host']} anybody could call this function: set {TOKEN_VARIABLE}, which callers must "
             "show, or allow it with --open"

@@ -118,7 +118,7 @@ def test_directory_that_cannot_be_made_is_named(refused, tmp_path):
     ("options", "hint"),
     [
         (["--host", "0.0.0.0"], "anybody could call this function"),
-        (["--host", "example.org"], "anybody could call this function"),
+        (["--host", "192.0.2.7"], "anybody could call this function"),
         (["--crt", __file__], "--crt and --key belong together"),
         (["--crt", __file__, "--key", __file__], "are no certificate and its key"),
     ],
@@ -127,6 +127,13 @@ def test_door_that_is_open_by_mistake_is_refused(refused, options, hint):
     exit_code, output = refused("serve", SAMPLES / "echo.wasm", *options)
     assert exit_code == 2
     assert hint in " ".join(output.split())
+
+
+def test_name_that_leads_to_no_address_is_refused(refused):
+    exit_code, output = refused("serve", SAMPLES / "echo.wasm", "--host", "nowhere.invalid")
+    assert exit_code == 1
+    assert output.startswith("worker-agent: cannot listen on 'nowhere.invalid', which leads to no address: ")
+    assert len(output.splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["[]", '{"A": 1}', "{", '{"A": "\\u0000"}'])

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from piecework.addresses import is_loopback
 from piecework.protocol.messages import Grants, Limits
 from worker_agent.errors import AgentError
 from worker_agent.functions.deployments.code import Code
 from worker_agent.functions.deployments.ports import NoPortError, Ports
 from worker_agent.functions.deployments.process import PROGRAM, ServeProcess
 from worker_agent.runtimes.streams import LogTail
-from worker_agent.settings import is_loopback
 
 TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # a variable's name
 LOOPBACK = "127.0.0.1"
