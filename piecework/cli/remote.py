@@ -31,6 +31,11 @@ class Remote:
         self.display = display
         self._url, self._token = url, token
 
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token to show."""
+        return bool(self._token)
+
     @functools.cached_property
     def patient_client(self) -> Client:
         """A client for long waits: it bears with a server that restarts."""

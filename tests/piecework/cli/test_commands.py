@@ -12,7 +12,7 @@ import pytest
 from piecework import __version__
 from piecework.cli.main import COMMANDS, main
 from piecework.client import ServerUnreachable
-from piecework.protocol.messages import ErrorReply, JobLog, WorkerRegister
+from piecework.protocol.messages import ErrorReply, JobLog, MessageReply, WorkerRegister
 from piecework.protocol.states import JobState
 
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -26,6 +26,22 @@ def test_ping_tells_who_answered(run, server_url):
     assert document["url"] == server_url
     assert document["version"] == __version__
     assert document["round_trip_s"] > 0
+
+
+def test_ping_needs_no_token_and_says_so(run, script):
+    script.answer(ErrorReply(code=4, message="this request needs a token"), status=401)
+    script.answer(MessageReply(message="pong"))
+    line = run("ping", url=script.url).out
+    assert line.startswith(f"pong from {script.url}, in ")
+    assert line.endswith("; for more, it wants a token (--token or PIECEWORK_TOKEN)\n")
+
+
+def test_ping_tells_what_a_token_is_too_small_for(run, script):
+    script.answer(ErrorReply(code=5, message="the token x has scope invoke"), status=403)
+    script.answer(MessageReply(message="pong"))
+    document = run("ping", "--json", "--token", "abc", url=script.url).document
+    assert (document["message"], document["version"]) == ("pong", None)
+    assert document["refused"] == "the token x has scope invoke"
 
 
 def test_the_url_may_stand_before_or_after_the_command(run, server_url):
