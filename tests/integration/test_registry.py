@@ -89,6 +89,6 @@ def test_a_registry_for_others_needs_a_token(tmp_path: Path):
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 2
     assert (
-        "make a token first, with piecework server token create NAME --scope admin --data piecework-registry"
-        in (ran.stderr)
+        "make a token first, with piecework server migrate --data piecework-registry and"
+        " piecework server token create NAME --scope admin --data piecework-registry" in (ran.stderr)
     )
