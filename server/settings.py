@@ -68,7 +68,7 @@ class Settings:
     wait_max_s: float = 300.0
     """A wait for a job's state is answered before this many seconds."""
     waiters_max: int = 2000
-    """Requests that may wait at once; more get 429."""
+    """Requests that may wait at once; another one takes the place of the one that waits longest."""
     request_threads: int = 64
     """Threads for requests that do not wait."""
     body_max_bytes: int = 64 * MIB

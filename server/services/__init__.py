@@ -29,7 +29,7 @@ from server.services.sources import Sources
 from server.services.submission import Submission
 from server.services.timekeeper import Chore, Timekeeper
 from server.services.updates import Updates
-from server.services.waiting import Bell, JobWatch, Waiters
+from server.services.waiting import Bell, JobWatch, Places, Waiters
 from server.services.workers import Workers
 from server.settings import Settings
 from server.store import servers
@@ -112,7 +112,8 @@ def _wire(
     settings: Settings, clock: Clock, database: Database, ids: IdSource, number: "_ServerNumber"
 ) -> Services:
     """Give each service the ones that it calls."""
-    waiters, watch = Waiters(settings.waiters_max), JobWatch(settings.waiters_max)
+    places = Places(settings.waiters_max)
+    waiters, watch = Waiters(places), JobWatch(places)
     bell = Bell(database, waiters, watch)
     data = Data(database, DirectoryStore(settings.data / "blobs", settings.blob_max_bytes), ids, clock, settings)
     lambdas = Lambdas(database, data, ids, clock)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 from piecework.protocol.matching import TagSet, offers_runtime
 from server.store import lanes, leases
@@ -19,20 +20,37 @@ def admits(lane: Lane, runtimes: tuple[str, ...], tags: frozenset[str]) -> bool:
     return fits and offers_runtime(runtimes, lane.runtime)
 
 
+class Claimed(NamedTuple):
+    """What a worker was given."""
+
+    jobs: list[Job]
+    """As they were before the lease."""
+    left_returned: bool
+    """There were jobs that only a caller who is there for certain may have."""
+
+
 def claim_jobs(
-    connection: Connection, runtimes: tuple[str, ...], tags: frozenset[str], room: int, grant: LeaseGrant, now: int
-) -> list[Job]:
+    connection: Connection,
+    runtimes: tuple[str, ...],
+    tags: frozenset[str],
+    room: int,
+    grant: LeaseGrant,
+    now: int,
+    *,
+    slept: bool,
+) -> Claimed:
     """Lease up to ``room`` jobs: by priority, then by how many suggested tags fit, then oldest first.
 
-    Returns the jobs as they were before the lease.
+    A request that ``slept`` gets none that came back from another such request.
     """
     candidates: list[Job] = []
     for lane in lanes.lanes_with_jobs(connection):
         if admits(lane, runtimes, tags):
-            candidates += leases.find_candidates(connection, lane.id, room + LOOK_AHEAD)
-    chosen = _best(candidates, tags)[:room]
+            candidates += leases.find_candidates(connection, lane.id, now, room + LOOK_AHEAD)
+    allowed = [job for job in candidates if not job.is_returned] if slept else candidates
+    chosen = _best(allowed, tags)[:room]
     leases.grant_leases(connection, [job.id for job in chosen], grant, now)
-    return chosen
+    return Claimed(chosen, len(allowed) < len(candidates))
 
 
 def _best(candidates: Iterable[Job], tags: frozenset[str]) -> list[Job]:

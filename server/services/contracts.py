@@ -26,16 +26,17 @@ from server.services.overdue import move_overdue
 from server.services.waiting import Admits, Bell, Changes
 from server.services.workers import hear_of, require_worker
 from server.settings import Settings
-from server.store import blobs, jobs, leases, logs
+from server.store import blobs, jobs, lanes, leases, logs
 from server.store.database import Connection, Database
 from server.store.records import Blob, Job, LeaseGrant, Log, Worker
 
 MARGIN_S = 1.0
 """A contract is answered this long before its timeout, or a quarter of it when that is shorter."""
-UNSEEN_SHARE = 0.5
-"""How long the lease of a contract that slept is until the first heartbeat, as a share of other leases.
+UNSEEN_S = 2.5
+"""How long the lease of a contract that slept holds before its worker shows that it has it, at most.
 
-The agent may have died while it waited, and nobody would read the answer.
+The caller may have died while it waited, and nobody would read the answer. The outcome shows it, or a heartbeat:
+agents send the first after a third of this.
 """
 OFFERS_MAX = 10_000
 """Workers whose runtimes and tags are kept in memory."""
@@ -61,11 +62,33 @@ class _Turn:
 
     contracted: Contracted
     changes: Changes
-    worker: Worker
     restarted: bool
     """The worker's process was started anew since it was last heard of."""
-    superseded: bool = False
-    """The request slept, and meanwhile a newer process of the worker was heard of: nobody waits for its answer."""
+    is_over: bool = False
+    """The request slept, and there is nothing in it for its caller any more, or only if he asks again."""
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """One contract that was asked for."""
+
+    worker_id: int
+    request: ContractRequest
+    room: int
+    """Jobs that it may be given."""
+    began_at: int
+    """When it came."""
+    slept: bool = False
+    """It has waited: its caller may have gone meanwhile."""
+
+    def has_ended(self, known: Worker) -> bool:
+        """Tell whether nobody can be waiting for the answer any more.
+
+        A newer process of the worker was heard of, or a lease of this one ran out while the request slept.
+        """
+        is_older = self.request.incarnation not in {UNSET, known.incarnation}
+        has_lapsed = known.lapsed_at is not None and known.lapsed_at >= self.began_at
+        return self.slept and (is_older or has_lapsed)
 
 
 class Contracts:
@@ -96,13 +119,14 @@ class Contracts:
             raise InvalidRequest(f"timeout is {request.timeout}, but cannot be negative")
         reports = self._outcomes.prepare(request.outcomes)
         patience_s = self._patience_s(request.timeout)
+        ask = _Ask(worker_id, request, room, self._clock())
         if room and patience_s > 0:
             try:
-                return self._wait_for_job(worker_id, request, room, reports, time.monotonic() + patience_s)
+                return self._wait_for_job(ask, reports, time.monotonic() + patience_s)
             except (Busy, Stopping):
                 if not reports:
                     raise
-        turn = self._take_turn(worker_id, request, room, reports)
+        turn = self._take_turn(ask, reports)
         if not room:
             self._bell.waiters.dismiss(worker_id)
         return turn.contracted
@@ -111,24 +135,31 @@ class Contracts:
         wanted = timeout_s or 0.0
         return min(wanted - min(MARGIN_S, wanted / 4), self._settings.poll_max_s - MARGIN_S)
 
-    def _wait_for_job(
-        self, worker_id: int, request: ContractRequest, room: int, reports: Sequence[Report], deadline: float
-    ) -> Contracted:
-        fits = self._find_fits(worker_id, request)
-        answer_for = partial(self._answer_for, worker_id=worker_id, request=request, room=room)
+    def _wait_for_job(self, ask: _Ask, reports: Sequence[Report], deadline: float) -> Contracted:
+        fits = self._find_fits(ask.worker_id, ask.request)
+        sleeping = replace(ask, slept=True)
         acks: Sequence[OutcomeAck] = ()
-        slept = False
         while True:
-            with self._bell.waiters.park(worker_id, fits) as waiter:
-                turn = self._take_turn(worker_id, request, room, reports, slept=slept)
-                contracted, reports, slept = turn.contracted, (), True
+            with self._bell.waiters.park(ask.worker_id, fits) as waiter:
+                turn = self._take_turn(ask, reports)
+                contracted, reports, ask = turn.contracted, (), sleeping
                 acks = acks or contracted.acks
-                is_over = turn.superseded or (contracted.drain and request.is_extended)
+                is_over = turn.is_over or (contracted.drain and ask.request.is_extended)
                 if not contracted.jobs and not is_over:
+                    answer_for = partial(self._answer_for, ask=sleeping)
                     woken = self._bell.waiters.sleep(waiter, answer_for, deadline - time.monotonic())
                     if woken and not waiter.dismissed and waiter.answer is None:
                         continue
-                return replace(waiter.answer or contracted, acks=acks)
+            if is_over and not contracted.jobs:
+                self._wake_next(fits)
+            return replace(waiter.answer or contracted, acks=acks)
+
+    def _wake_next(self, fits: Admits) -> None:
+        """Wake the next in the place of a contract that was woken for a job and leaves without it."""
+        with self._database.read() as connection:
+            waiting = [lane for lane in lanes.lanes_with_jobs(connection) if fits(lane)]
+        for lane in waiting:
+            self._bell.waiters.wake(lane, 1)
 
     def _find_fits(self, worker_id: int, request: ContractRequest) -> Admits:
         """Return what tells which lanes a request is for. What a worker offers never changes."""
@@ -141,87 +172,57 @@ class Contracts:
         runtimes, tags = self._offers[worker_id]
         return partial(admits, runtimes=runtimes, tags=worker_tags(tags, request.all_tags()))
 
-    def _answer_for(
-        self, connection: Connection, worker_id: int, request: ContractRequest, room: int
-    ) -> tuple[Contracted | None, Sequence[Job]]:
+    def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Sequence[Job]]:
         """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
         try:
-            turn = self._turn(connection, worker_id, request, room, (), look=False, slept=True)
+            turn = self._turn(connection, ask, (), look=False)
         except (WorkerNotFound, WorkerRetired):
             return None, ()
         return (turn.contracted if turn.contracted.jobs else None), turn.contracted.jobs
 
-    def _take_turn(
-        self,
-        worker_id: int,
-        request: ContractRequest,
-        room: int,
-        reports: Sequence[Report],
-        *,
-        slept: bool = False,
-    ) -> _Turn:
+    def _take_turn(self, ask: _Ask, reports: Sequence[Report]) -> _Turn:
         # A lease that a power cut undoes costs one more execution. An outcome, or the end of a job whose workers
         # vanished, must not be undone.
         durable = bool(reports) or self._is_overdue()
         turn = self._database.write(
-            lambda connection: self._turn(
-                connection, worker_id, request, room, reports, look=durable, slept=slept
-            ),
-            durable=durable,
+            lambda connection: self._turn(connection, ask, reports, look=durable), durable=durable
         )
         self._bell.ring(turn.changes)
         if turn.restarted and not durable and not turn.contracted.jobs:
             # The leases of the worker's process before this one have just ended: their jobs are overdue now.
-            return self._take_turn(worker_id, request, room, reports)
+            return self._take_turn(ask, reports)
         return turn
 
-    def _turn(
-        self,
-        connection: Connection,
-        worker_id: int,
-        request: ContractRequest,
-        room: int,
-        reports: Sequence[Report],
-        *,
-        look: bool,
-        slept: bool,
-    ) -> _Turn:
+    def _turn(self, connection: Connection, ask: _Ask, reports: Sequence[Report], *, look: bool) -> _Turn:
         now = self._clock()
-        known = require_worker(connection, worker_id)
-        if slept and request.incarnation not in {UNSET, known.incarnation}:
-            return _Turn(Contracted(), Changes(), known, restarted=False, superseded=True)
-        worker = hear_of(connection, known, request.incarnation, now)
-        recorded = self._outcomes.record(connection, worker_id, reports) if reports else Recorded()
+        known = require_worker(connection, ask.worker_id)
+        if ask.has_ended(known):
+            return _Turn(Contracted(), Changes(), restarted=False, is_over=True)
+        worker = known if ask.slept else hear_of(connection, known, ask.request.incarnation, now)
+        recorded = self._outcomes.record(connection, worker.id, reports) if reports else Recorded()
         changes = recorded.changes
         if look:
             changes.add(move_overdue(connection, self._settings, now))
-        contracted = Contracted(acks=recorded.acks, drain=worker.draining)
-        if room and not worker.draining:
-            claimed = self._claim(connection, worker, request, room, now, slept=slept)
+        contracted, left_returned = Contracted(acks=recorded.acks, drain=worker.draining), False
+        if ask.room and not worker.draining:
+            claimed, left_returned = self._claim(connection, worker, ask, now)
             contracted = replace(claimed, acks=recorded.acks)
         changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
-        return _Turn(contracted, changes, worker, restarted=worker.incarnation != known.incarnation)
+        restarted = worker.incarnation != known.incarnation
+        return _Turn(contracted, changes, restarted, is_over=left_returned and not contracted.jobs)
 
-    def _claim(
-        self,
-        connection: Connection,
-        worker: Worker,
-        request: ContractRequest,
-        room: int,
-        now: int,
-        *,
-        slept: bool,
-    ) -> Contracted:
-        # A v0.5 client sends no token back. Its lease is short until it asks about the job, because the
-        # answer may go to a socket that nobody reads any more.
-        kind = "fenced" if request.is_extended else "first"
-        lease_s = self._settings.lease_s * (UNSEEN_SHARE if slept and request.is_extended else 1)
+    def _claim(self, connection: Connection, worker: Worker, ask: _Ask, now: int) -> tuple[Contracted, bool]:
+        """Lease jobs. Also tells whether there are others, which the caller only gets when he asks again."""
+        kind, lease_s = _choose_lease(ask, self._settings.lease_s)
         until = now + round(lease_s * 1000)
         grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
-        tags = worker_tags(worker.tags, request.all_tags())
-        chosen = claim_jobs(connection, worker.runtimes, tags, room, grant, now)
-        inputs = blobs.find_blobs(connection, (job.input_id for job in chosen)) if request.is_extended else {}
-        return Contracted(chosen, grant.lease, lease_s, inputs)
+        tags = worker_tags(worker.tags, ask.request.all_tags())
+        chosen, left_returned = claim_jobs(
+            connection, worker.runtimes, tags, ask.room, grant, now, slept=ask.slept
+        )
+        is_extended = ask.request.is_extended
+        inputs = blobs.find_blobs(connection, (job.input_id for job in chosen)) if is_extended else {}
+        return Contracted(chosen, grant.lease, lease_s, inputs), left_returned
 
     def _is_overdue(self) -> bool:
         """Tell whether the time of a job has come."""
@@ -264,3 +265,14 @@ class Contracts:
         for part in wanted:
             log = Log(part.offset, part.log, found[part.job].attempt)
             logs.append_log(connection, part.job, log, self._settings.log_max_bytes)
+
+
+def _choose_lease(ask: _Ask, lease_s: float) -> tuple[str, float]:
+    """Return the kind of lease that a contract leaves, and how many seconds it holds at first."""
+    holds_s = min(UNSEEN_S, lease_s) if ask.slept else lease_s
+    if ask.request.is_extended:
+        return ("unseen" if ask.slept else "fenced"), holds_s
+    return (
+        "first",
+        holds_s,
+    )  # a v0.5 client sends no token back; its next request about the job shows that it lives

@@ -145,7 +145,8 @@ class Jobs:
                     job = require_job(connection, id_)
                     log = logs.find_log(connection, id_) or Log(0, b"", job.attempt)
                 start = offset if attempt in {None, log.attempt} else 0
-                if log.end > start or job.state.is_final or not waiter.wait(deadline - time.monotonic()):
+                is_over = log.end > start or job.state.is_final
+                if is_over or not waiter.wait(deadline - time.monotonic()) or waiter.dismissed:
                     return job, log, min(max(start, log.start), log.end)
 
     def cancel(self, id_: int) -> Job:

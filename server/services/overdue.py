@@ -4,7 +4,7 @@ from piecework.protocol.states import JobState
 from server.services.retries import end_vanished
 from server.services.waiting import Changes
 from server.settings import Settings
-from server.store import events, jobs, leases
+from server.store import events, jobs, leases, workers
 from server.store.database import Connection
 from server.store.records import Event, Job
 
@@ -18,7 +18,7 @@ def move_overdue(connection: Connection, settings: Settings, now: int) -> Change
     trail = []
     for job in leases.find_overdue(connection, now):
         if job.state is JobState.RUNNING:
-            event = _rescue(connection, job, settings, now)
+            event = _rescue(connection, job, settings, changes, now)
         elif job.expires_at is not None and job.expires_at <= now:
             event = _expire(connection, job, now)
         else:
@@ -31,18 +31,30 @@ def move_overdue(connection: Connection, settings: Settings, now: int) -> Change
     return changes
 
 
-def _rescue(connection: Connection, job: Job, settings: Settings, now: int) -> Event | None:
+def _rescue(connection: Connection, job: Job, settings: Settings, changes: Changes, now: int) -> Event | None:
     end = end_vanished(job, vanished_max=settings.vanished_max, now=now)
     if not leases.end_lease(connection, end):
         return None
+    assert job.worker_id is not None
+    if workers.note_lapse(connection, job.worker_id, job.incarnation or "", now):
+        changes.lapsed.add(job.worker_id)
     detail = end.error.message if end.error else "the lease ran out"
+    if end.returned:
+        detail = "nobody took it up"
     return Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, since=job.started_at)
 
 
 def _expire(connection: Connection, job: Job, now: int) -> Event | None:
     if not jobs.cancel_unstarted(connection, job.id, now):
         return None
-    return Event(job.id, now, JobState.CANCELLED, detail="not started before it expired")
+    return Event(job.id, now, JobState.CANCELLED, attempt=job.attempt, detail=_describe_expiry(job))
+
+
+def _describe_expiry(job: Job) -> str:
+    if not job.attempt:
+        return "not started before it expired"
+    why = f"failed: {job.error.message}" if job.error else "was lost with its worker"
+    return f"expired before attempt {job.attempt + 1}; attempt {job.attempt} {why}"
 
 
 def _enqueue(connection: Connection, job: Job, now: int) -> Event | None:

@@ -51,9 +51,9 @@ def end_vanished(job: Job, *, vanished_max: int, now: int) -> LeaseEnd:
     """The lease ran out. Vanished workers have a budget of their own, beside the job's attempts."""
     # No outcome was accepted under this lease: one that still comes is too late, not a repetition.
     end = _end(job, JobState.ENQUEUED)._replace(last_lease=job.last_lease)
-    if job.lease_kind == "first":
-        # A v0.5 contract whose answer nobody read: the job was never seen, let alone started.
-        return end._replace(attempt=max(0, job.attempt - 1))
+    if job.lease_kind in {"unseen", "first"}:
+        # A contract whose answer nobody read: the job was never seen, let alone started.
+        return end._replace(attempt=max(0, job.attempt - 1), returned=True)
     end = end._replace(vanished=job.vanished + 1)
     if end.vanished <= vanished_max:
         return end
@@ -80,7 +80,7 @@ def _end(
 def _is_worth_another(job: Job, error: JobError, gone: int, *, repeats: bool) -> bool:
     if error.kind in HOPELESS or (repeats and error.kind is ErrorKind.TRAP):
         return False
-    if job.lease_kind != "fenced" and job.options.max_attempts is None:
+    if not job.is_fenced and job.options.max_attempts is None:
         return False  # v0.5 knows no attempts: what its worker reports is final unless the job asked for more
     if job.options.retry_on is not None and error.kind not in job.options.retry_on:
         return False

@@ -86,7 +86,7 @@ class Updates:
         if job.state is state and job.lease is None and job.output_id == _read_id(output):
             return state  # the answer to the first report was lost, and it was repeated
         error = JobError(kind=ErrorKind.GUEST, message="the worker reported a failure")
-        fenced = job.lease is None or job.lease_kind == "fenced"
+        fenced = job.lease is None or job.is_fenced
         outcome = Outcome(
             job=Id(job.id),
             lease=NO_LEASE if fenced else job.lease or NO_LEASE,
@@ -110,7 +110,7 @@ class Updates:
 
     def _steer(self, job: Job, state: JobState) -> JobState:
         """Pause or resume a job; a v0.5 worker hands one back by setting it to enqueued."""
-        if job.state is JobState.RUNNING and job.lease_kind != "fenced" and state is JobState.ENQUEUED:
+        if job.state is JobState.RUNNING and not job.is_fenced and state is JobState.ENQUEUED:
             handed_back = Outcome(job=Id(job.id), lease=job.lease or NO_LEASE, state=JobState.ENQUEUED)
             recorded = self._outcomes.finish(job.worker_id or 0, [handed_back])
             return recorded.changes.jobs.get(job.id, job.state)
@@ -126,7 +126,7 @@ class Updates:
 
 def _is_steering(job: Job, state: JobState | None, request: JobUpdate) -> bool:
     """Tell whether an update is a requester's."""
-    if job.state is JobState.RUNNING and job.lease_kind != "fenced":
+    if job.state is JobState.RUNNING and not job.is_fenced:
         return False
     steers = state in {JobState.CANCELLED, JobState.PAUSED, JobState.ENQUEUED}
     return steers or _read_id(first_set(request.input)) not in {None, job.input_id}

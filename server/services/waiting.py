@@ -25,17 +25,22 @@ TakeTurn = Callable[[Connection], Taken]
 """Leases jobs to a waiting contract inside the caller's transaction, if there are any for it."""
 Concerns = Callable[[int, JobState], bool]
 """Whether it is what a reader waits for that a job is now in a state."""
+SAFE_S = 5.0
+"""A request that has not waited for so long keeps its place when all are taken."""
 
 
 class Waiter:
     """One waiting request. It sleeps at most once; waking it before it sleeps is not lost."""
 
-    __slots__ = ("_lock", "_woken")
+    __slots__ = ("_lock", "dismissed", "since")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
-        self._woken = False
+        self.since = 0.0
+        """When it took its place."""
+        self.dismissed = False
+        """Woken to be answered with what there is: nobody wants its answer, or others need its place."""
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until woken. Returns False when ``timeout_s`` passed first."""
@@ -43,16 +48,55 @@ class Waiter:
 
     def wake(self) -> None:
         """End the sleep. The caller holds the lock of the register that the waiter is in."""
-        if not self._woken:
-            self._woken = True
+        if self._lock.locked():
             self._lock.release()
+
+    def dismiss(self) -> None:
+        """End the sleep, and the request with it. The caller holds the same lock."""
+        self.dismissed = True
+        self.wake()
+
+
+class Places:
+    """The places of requests that may wait at once, of all kinds together.
+
+    A server cannot see that a caller has hung up. So when all places are taken, the request that has waited the
+    longest makes room; it is answered with what there is. Callers who are there ask again.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._taken: dict[Waiter, Callable[[Waiter], None]] = {}
+
+    @contextmanager
+    def take(self, waiter: Waiter, dismiss: Callable[[Waiter], None]) -> Iterator[None]:
+        """Hold a place. ``dismiss`` is called when another needs it. Raises Busy when there is none."""
+        with self._lock:
+            waiter.since = self._clock()
+            if len(self._taken) >= self._limit:
+                self._make_room(waiter.since)
+            self._taken[waiter] = dismiss
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken.pop(waiter, None)
+
+    def _make_room(self, now: float) -> None:
+        eldest, dismiss = next(iter(self._taken.items()))
+        if now - eldest.since < SAFE_S:
+            raise Busy(f"{self._limit} requests wait already, which is the server's limit; try again later")
+        del self._taken[eldest]
+        dismiss(eldest)
 
 
 class _Register:
-    """What both kinds of waiting have in common: a cap, and an end."""
+    """What both kinds of waiting have in common: a count, and an end."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self._lock = threading.Lock()
         self._closed = False
         self._count = 0
@@ -63,15 +107,13 @@ class _Register:
     def _enter(self) -> None:
         if self._closed:
             raise Stopping("the server is stopping; try again in a moment")
-        if self._count >= self._limit:
-            raise Busy(f"{self._limit} requests wait already, which is the server's limit; try again later")
         self._count += 1
 
 
 class ContractWaiter(Waiter):
     """One contract that waits for a job."""
 
-    __slots__ = ("admits", "answer", "dismissed", "take_turn", "worker_id")
+    __slots__ = ("admits", "answer", "take_turn", "worker_id")
 
     def __init__(self, worker_id: int, admits: Admits) -> None:
         super().__init__()
@@ -81,15 +123,13 @@ class ContractWaiter(Waiter):
         """Set while it sleeps: whoever takes its turn for it may give it jobs."""
         self.answer: Any = None
         """What somebody else's transaction leased for it."""
-        self.dismissed = False
-        """Woken because nobody wants its answer any more."""
 
 
 class Waiters(_Register):
     """Contracts that wait for a job, in the order in which they came."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
+    def __init__(self, places: Places) -> None:
+        super().__init__(places)
         self._parked: dict[ContractWaiter, None] = {}
 
     @contextmanager
@@ -99,15 +139,16 @@ class Waiters(_Register):
         Look for a job after parking and before sleeping: a job that comes in between wakes the waiter.
         """
         waiter = ContractWaiter(worker_id, admits)
-        with self._lock:
-            self._enter()
-            self._parked[waiter] = None
-        try:
-            yield waiter
-        finally:
+        with self._places.take(waiter, self._dismiss_one):
             with self._lock:
-                self._count -= 1
-                self._parked.pop(waiter, None)
+                self._enter()
+                self._parked[waiter] = None
+            try:
+                yield waiter
+            finally:
+                with self._lock:
+                    self._count -= 1
+                    self._parked.pop(waiter, None)
 
     def sleep(self, waiter: ContractWaiter, take_turn: TakeTurn, timeout_s: float) -> bool:
         """Sleep until woken, maybe with an answer. Returns False when ``timeout_s`` passed first.
@@ -160,9 +201,15 @@ class Waiters(_Register):
         """End the waits of a worker without a job."""
         with self._lock:
             for waiter in [each for each in self._parked if each.worker_id == worker_id]:
-                waiter.dismissed = True
                 del self._parked[waiter]
-                waiter.wake()
+                waiter.dismiss()
+
+    def _dismiss_one(self, waiter: Waiter) -> None:
+        """End one wait without a job, unless somebody has just chosen it for one."""
+        with self._lock:
+            if waiter in self._parked:
+                del self._parked[waiter]
+                waiter.dismiss()
 
     def close(self) -> None:
         """Wake everyone, and take nobody any more."""
@@ -176,8 +223,8 @@ class Waiters(_Register):
 class JobWatch(_Register):
     """Readers that wait for something to happen to some jobs."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
+    def __init__(self, places: Places) -> None:
+        super().__init__(places)
         self._watched: dict[int, dict[Waiter, Concerns]] = {}
 
     @contextmanager
@@ -187,17 +234,22 @@ class JobWatch(_Register):
         Read the jobs after parking and before sleeping: a change in between wakes the waiter.
         """
         waiter, ids = Waiter(), set(job_ids)
-        with self._lock:
-            self._enter()
-            for id_ in ids:
-                self._watched.setdefault(id_, {})[waiter] = concerns
-        try:
-            yield waiter
-        finally:
+        with self._places.take(waiter, self._dismiss_one):
             with self._lock:
-                self._count -= 1
+                self._enter()
                 for id_ in ids:
-                    self._forget(id_, waiter)
+                    self._watched.setdefault(id_, {})[waiter] = concerns
+            try:
+                yield waiter
+            finally:
+                with self._lock:
+                    self._count -= 1
+                    for id_ in ids:
+                        self._forget(id_, waiter)
+
+    def _dismiss_one(self, waiter: Waiter) -> None:
+        with self._lock:
+            waiter.dismiss()
 
     def _forget(self, id_: int, waiter: Waiter) -> None:
         waiting = self._watched[id_]
@@ -238,6 +290,8 @@ class Changes:
     """Jobs that can now be contracted, by lane id."""
     jobs: dict[int, JobState] = field(default_factory=dict)
     """The new states of jobs that changed."""
+    lapsed: set[int] = field(default_factory=set)
+    """Workers that let a lease run out: whatever waits for them has nobody to answer."""
 
     def note(self, job_id: int, lane_id: int, state: JobState) -> None:
         """Add a job that went to another state."""
@@ -249,6 +303,7 @@ class Changes:
         """Add what happened after this."""
         self.enqueued += later.enqueued
         self.jobs |= later.jobs
+        self.lapsed |= later.lapsed
 
 
 class Bell:
@@ -267,6 +322,8 @@ class Bell:
 
     def wake(self, changes: Changes) -> None:
         """Do what ``ring`` does, for this server alone."""
+        for worker_id in changes.lapsed:
+            self.waiters.dismiss(worker_id)
         woken = self.watch.wake(changes.jobs)
         if changes.enqueued and len(self.waiters):
             with self._database.read() as connection:

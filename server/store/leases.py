@@ -1,7 +1,9 @@
 """Leases: who owns which job until when. Every statement that ends or renews one names its fencing token.
 
-A lease is ``fenced`` when its worker sends the token back. Clients of v0.5 know no token: their contract leaves
-a short ``first`` lease, which their next request about the job turns into a longer ``legacy`` one.
+A lease is ``fenced`` when its worker sends the token back. One that is given to a request that slept is
+``unseen`` until the worker shows that it has it, for the caller may have died meanwhile. Clients of v0.5 know no
+token: their contract leaves a short ``first`` lease, which their next request about the job turns into a longer
+``legacy`` one. A job whose lease nobody took up keeps the word ``unseen`` until it is leased again.
 """
 
 from collections.abc import Sequence
@@ -26,11 +28,15 @@ _EXPIRING = jobs.c.expires_at.is_not(None) & jobs.c.state.in_(
 
 _candidates = Statement(
     select(*COLUMNS)
-    .where(jobs.c.lane_id == bindparam("lane"), _ENQUEUED)
+    .where(
+        jobs.c.lane_id == bindparam("lane"),
+        _ENQUEUED,
+        jobs.c.expires_at.is_(None) | (jobs.c.expires_at > bindparam("now")),
+    )
     .order_by(jobs.c.priority.desc(), jobs.c.id)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True),
-    "lane", "limit",
+    "lane", "now", "limit",
 )  # fmt: skip
 # The next three find jobs by id. With a state spelled out, PostgreSQL might go through all jobs in that state.
 _grant = Statement(
@@ -52,7 +58,7 @@ _grant = Statement(
 _renew = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.lease == bindparam("token"))
-    .values(lease_until=bindparam("until")),
+    .values(lease_kind=literal_column("'fenced'"), lease_until=bindparam("until")),
     "job", "token", "until",
 )  # fmt: skip
 _end = Statement(
@@ -69,10 +75,10 @@ _end = Statement(
         finished_at=bindparam("end"),
         last_lease=bindparam("last"),
         lease=null(),
-        lease_kind=null(),
+        lease_kind=bindparam("left"),
         lease_until=null(),
     ),
-    "job", "token", "to", "tries", "gone", "last", "output", "why", "used", "due", "end",
+    "job", "token", "to", "tries", "gone", "last", "output", "why", "used", "due", "end", "left",
 )  # fmt: skip
 _confirm = (
     update(jobs)
@@ -119,12 +125,12 @@ _next_times = Statement(
 )
 
 
-def find_candidates(connection: Connection, lane_id: int, limit: int) -> list[Job]:
-    """Return the first enqueued jobs of a lane, highest priority first, then oldest.
+def find_candidates(connection: Connection, lane_id: int, now: int, limit: int) -> list[Job]:
+    """Return the first enqueued jobs of a lane that have not expired, highest priority first, then oldest.
 
     On PostgreSQL they are locked, and those that another server looks at are left out.
     """
-    return list(map(read_job, _candidates.rows(connection, lane_id, limit)))
+    return list(map(read_job, _candidates.rows(connection, lane_id, now, limit)))
 
 
 def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
@@ -142,7 +148,7 @@ def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGra
 
 
 def renew_lease(connection: Connection, job_id: int, lease: str, until: int) -> bool:
-    """Extend a lease. Returns False when it is not the job's current one."""
+    """Extend a lease: its worker has it. Returns False when it is not the job's current one."""
     return _renew.run(connection, job_id, lease, until) == 1
 
 
@@ -159,7 +165,7 @@ def end_leases(connection: Connection, ends: Sequence[LeaseEnd]) -> None:
 def _end_row(end: LeaseEnd) -> tuple[object, ...]:
     return (
         end.job_id, end.lease, end.state.value, end.attempt, end.vanished, end.last_lease, end.output_id,
-        to_json(end.error), to_json(end.usage), end.due_at, end.finished_at,
+        to_json(end.error), to_json(end.usage), end.due_at, end.finished_at, "unseen" if end.returned else None,
     )  # fmt: skip
 
 

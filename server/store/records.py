@@ -87,6 +87,8 @@ class Worker:
     registered_at: int
     seen_at: int
     retired_at: int | None
+    lapsed_at: int | None = None
+    """When a lease of its process last ran out: whoever waited for it before that has gone."""
     running: int = 0
     """Jobs that it holds; only filled in by the reads for people."""
 
@@ -147,6 +149,16 @@ class Job(NamedTuple):
         return JobState(self.state_name)
 
     @property
+    def is_fenced(self) -> bool:
+        """Whether who runs it must show the lease's token; a v0.5 worker cannot."""
+        return self.lease_kind in {"fenced", "unseen"}
+
+    @property
+    def is_returned(self) -> bool:
+        """Whether it came back from a request that slept and whose caller had gone: another may have gone, too."""
+        return self.lease is None and self.lease_kind == "unseen"
+
+    @property
     def tags(self) -> tuple[str, ...]:
         return tuple(msgspec.json.decode(self.tags_json)) if self.tags_json else ()
 
@@ -194,7 +206,8 @@ class LeaseGrant:
 
     lease: str
     kind: str
-    """``fenced``; for clients that know no lease ``first``, and ``legacy`` once they showed that they live."""
+    """``fenced``, or ``unseen`` until the worker showed that it has it; for clients that know no lease ``first``,
+    and ``legacy`` once they showed that they live."""
     until: int
     worker_id: int
     incarnation: str
@@ -215,6 +228,8 @@ class LeaseEnd(NamedTuple):
     usage: Usage | None = None
     due_at: int | None = None
     finished_at: int | None = None
+    returned: bool = False
+    """Nobody took the lease up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ workers = Table(
     Column("registered_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
+    Column("lapsed_at", BigInteger),  # when a lease of its process last ran out
 )
 
 # Spelled with OR: for IN, SQLite makes a table of the list whenever a row is checked, and the check takes longer
@@ -116,7 +117,7 @@ jobs = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("vanished", SmallInteger, nullable=False),  # attempts whose worker vanished
     Column("lease", String(40)),
-    Column("lease_kind", String(8)),  # fenced | first | legacy, see server/store/leases.py
+    Column("lease_kind", String(8)),  # fenced | unseen | first | legacy, see server/store/leases.py
     Column("lease_until", BigInteger),
     Column("last_lease", String(40)),  # under which the last outcome was accepted
     Column("worker_id", BigInteger),

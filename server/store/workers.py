@@ -10,7 +10,7 @@ from server.store.tables import workers
 _columns = (
     workers.c.id, workers.c.name, workers.c.hostname, workers.c.agent_version, workers.c.incarnation,
     workers.c.runtimes, workers.c.tags, workers.c.slots, workers.c.draining, workers.c.registered_at,
-    workers.c.seen_at, workers.c.retired_at,
+    workers.c.seen_at, workers.c.retired_at, workers.c.lapsed_at,
 )  # fmt: skip
 _insert = Statement(insert(workers), *(column.name for column in _columns))
 _by_id = Statement(select(*_columns).where(workers.c.id == bindparam("worker")), "worker")
@@ -39,6 +39,12 @@ _drain = Statement(
     .values(draining=bindparam("drain")),
     "worker", "drain",
 )  # fmt: skip
+_lapse = Statement(
+    update(workers)
+    .where(workers.c.id == bindparam("worker"), workers.c.incarnation == bindparam("start"))
+    .values(lapsed_at=bindparam("at")),
+    "worker", "start", "at",
+)  # fmt: skip
 _retire = Statement(
     update(workers)
     .where(workers.c.id == bindparam("worker"), workers.c.retired_at.is_(None))
@@ -50,7 +56,7 @@ _retire = Statement(
 def add_worker(connection: Connection, new: Worker) -> None:
     _insert.run(
         connection, new.id, new.name, new.hostname, new.agent_version, new.incarnation, to_json(new.runtimes),
-        to_json(new.tags), new.slots, new.draining, new.registered_at, new.seen_at, new.retired_at,
+        to_json(new.tags), new.slots, new.draining, new.registered_at, new.seen_at, new.retired_at, new.lapsed_at,
     )  # fmt: skip
 
 
@@ -77,6 +83,11 @@ def touch_worker(connection: Connection, id_: int, now: int) -> None:
 def note_start(connection: Connection, id_: int, incarnation: str, now: int) -> None:
     """Note that the worker's process was started anew; it is no longer draining."""
     _start.run(connection, id_, incarnation, now)
+
+
+def note_lapse(connection: Connection, id_: int, incarnation: str, now: int) -> bool:
+    """Note that a lease of the worker's process ran out. Returns False when it has a newer process."""
+    return _lapse.run(connection, id_, incarnation, now) == 1
 
 
 def set_draining(connection: Connection, id_: int, *, draining: bool) -> bool:

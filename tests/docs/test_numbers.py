@@ -8,9 +8,10 @@ from piecework.protocol.messages import Backoff
 from piecework.serving import FILES_MAX
 from server.api.paging import DEFAULT_LIMIT
 from server.services.claims import LOOK_AHEAD
-from server.services.contracts import MARGIN_S, UNSEEN_SHARE
+from server.services.contracts import MARGIN_S, UNSEEN_S
 from server.services.jobs import IDS_MAX
 from server.services.submission import ATTEMPTS_MAX, KEY_LENGTH, TAGS_MAX, TEXT_MAX_BYTES
+from server.services.waiting import SAFE_S
 from server.services.workers import GONE_MS, TOUCH_MS
 from server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S
 from server.settings import Settings
@@ -36,7 +37,7 @@ def default_of(function, name):
 SENTENCES = {
     "docs/queue.md": [
         f"It ends {SERVER.lease_s:g} seconds after the last heartbeat",
-        f"seems to wait: within {SERVER.lease_s * UNSEEN_SHARE:g} s",
+        f"seems to wait: within {UNSEEN_S:g} s",
         f"The budget for workers** (`PIECEWORK_VANISHED_MAX`, {SERVER.vanished_max})",
         f"`PIECEWORK_WORKER_DRAIN_TIMEOUT_S` ({AGENT.drain_timeout_s:g} s)",
         f"only, {LOOK_AHEAD} more than are wanted",
@@ -61,7 +62,9 @@ SENTENCES = {
         f"`timeout` less {MARGIN_S:g} s (less a quarter, when it is short)",
         f"and {SERVER.poll_max_s - MARGIN_S:g} s |",
         f"`timeout`, and {SERVER.wait_max_s:g} s",
-        f"Above {SERVER.waiters_max} held requests",
+        f"When {SERVER.waiters_max} requests are held",
+        f"less than {SAFE_S:g} s ago",
+        f"`lease_s` is {UNSEEN_S:g} until",
         f"holds `lease_s` seconds, {SERVER.lease_s:g} unless",
         f"holds {SERVER.lease_s:g} s only",
         f"one of {SERVER.legacy_lease_s:g} s",

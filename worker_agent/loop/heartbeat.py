@@ -55,8 +55,9 @@ class Heartbeat:
 
     @property
     def tick_s(self) -> float:
-        """How long to wait between two calls of ``tick``."""
-        return min(self._pace.idle_s, self._interval_s)
+        """How long to wait between two calls of ``tick``: no longer than until a heartbeat is due."""
+        due_s = self._due_at - self._clock()
+        return min(self._pace.idle_s, due_s if due_s > 0 else self._interval_s)
 
     def note_lease(self, lease_s: float) -> None:
         """Learn how long leases are: three heartbeats fit into one."""

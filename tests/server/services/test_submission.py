@@ -1,7 +1,7 @@
 """Submitting: options, idempotency, order, and what is refused."""
 
 import pytest
-from house import House, finished
+from house import House, failed, finished
 
 
 def test_bulk_submission_keeps_the_order_and_all_jobs_run(house: House):
@@ -94,6 +94,24 @@ def test_a_job_that_is_not_started_before_it_expires_is_cancelled(house: House):
     assert house.contract(worker)["code"] == 1299
     assert house.state(job) == "Cancelled"
     assert house.trace(job)[-1] == ("Cancelled", "not started before it expired")
+
+
+@pytest.mark.parametrize("ends", ["failed", "lost"])
+def test_a_job_that_expires_between_attempts_says_so(house: House, ends: str):
+    worker = house.new_worker()
+    backoff = {"kind": "fixed", "base_s": 300}
+    job = house.submit(house.new_lambda(), expires_at=house.clock() / 1000 + 60, backoff=backoff)
+    lease = house.lease(worker)
+    if ends == "failed":
+        house.finish(worker, failed(lease, message="no bread"))
+        why = "failed: no bread"
+    else:
+        house.clock.forward(16)
+        house.move_on()
+        why = "was lost with its worker"
+    house.clock.forward(60)
+    house.move_on()
+    assert house.trace(job)[-1] == ("Cancelled", f"expired before attempt 2; attempt 1 {why}")
 
 
 def test_a_paused_job_waits_until_it_is_resumed(house: House):

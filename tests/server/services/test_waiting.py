@@ -2,9 +2,11 @@
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from house import House, finished
+from msgspec import UNSET
 from patience import PATIENCE_S, until
 
 from piecework.protocol.ids import Id
@@ -12,9 +14,9 @@ from piecework.protocol.messages import ContractRequest, Outcome
 from piecework.protocol.states import JobState
 from server.errors import Busy, Stopping, WorkerRetired
 from server.services.contracts import Contracted
-from server.services.waiting import JobWatch, Waiters
+from server.services.waiting import JobWatch, Places, Waiters
 from server.store import jobs, workers
-from server.store.records import Lane
+from server.store.records import Job, Lane
 
 LANE = Lane(1, "wasi", frozenset(), frozenset())
 
@@ -113,14 +115,89 @@ def test_a_lease_that_ran_out_wakes_a_contract(house: House, pool):
     assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
 
 
-def test_a_job_given_to_an_agent_that_died_while_it_waited_is_soon_given_to_another(house: House, pool):
-    first = start_sleeper(house, pool, house.new_worker())
+def start_sleepers(house: House, pool: ThreadPoolExecutor, *owners: str, **fields) -> list[Future[Contracted]]:
+    """Begin long polls of some workers, one after the other, and return once all sleep."""
+    futures = []
+    for number, worker in enumerate(owners, 1):
+        futures.append(start_contract(house, pool, worker, **fields))
+        until(lambda wanted=number: count_sleepers(house.services.waiters) == wanted)
+    return futures
+
+
+def read_row(house: House, job: str) -> Job:
+    return house.services.jobs.get(int(job))
+
+
+V05 = {"max": UNSET}
+
+
+@pytest.mark.parametrize("fields", [{}, V05], ids=["agent", "v0.5"])
+def test_a_job_that_nobody_took_up_costs_no_attempt(house: House, pool, fields):
+    [dead] = start_sleepers(house, pool, house.new_worker(), **fields)
     job = house.submit(house.new_lambda())
-    assert [found.id for found in first.result(PATIENCE_S).jobs] == [int(job)]
-    waiting = start_contract(house, pool, house.new_worker())
-    house.clock.forward(8)
+    assert [found.id for found in dead.result(PATIENCE_S).jobs] == [int(job)]
+    house.clock.forward(2.6)
     house.move_on()
-    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+    assert (read_row(house, job).attempt, read_row(house, job).vanished) == (0, 0)
+    assert house.trace(job)[-1] == ("Enqueued", "nobody took it up")
+    [leased] = house.contract(house.new_worker())["jobs"]
+    assert (leased["job"], leased["attempt"], leased["lease_s"]) == (job, 1, 15.0)
+
+
+def test_dead_polls_leave_a_job_to_who_asks_next(house: House, pool):
+    polls = start_sleepers(house, pool, *(house.new_worker() for _ in range(6)))
+    job = house.submit(house.new_lambda())
+    assert [found.id for found in polls[0].result(PATIENCE_S).jobs] == [int(job)]
+    house.clock.forward(2.6)
+    house.move_on()
+    assert [poll.result(PATIENCE_S).jobs for poll in polls[1:]] == [[]] * 5
+    assert house.lease(house.new_worker())["job"] == job
+
+
+def test_a_returned_job_that_is_lost_again_counts(house: House, pool):
+    start_sleepers(house, pool, house.new_worker())
+    job = house.submit(house.new_lambda())
+    house.clock.forward(2.6)
+    house.lease(house.new_worker())
+    house.clock.forward(16)
+    house.move_on()
+    assert (read_row(house, job).attempt, read_row(house, job).vanished) == (1, 1)
+    assert not read_row(house, job).is_returned
+
+
+def test_a_lost_lease_ends_the_other_polls_of_its_worker(house: House, pool):
+    dead, lambda_ = house.new_worker(), house.new_lambda()
+    job = house.submit(lambda_)
+    house.lease(dead)
+    poll, other = start_sleepers(house, pool, dead, house.new_worker())
+    house.clock.forward(16)
+    house.move_on()
+    assert not poll.result(PATIENCE_S).jobs
+    assert [found.id for found in other.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_a_poll_whose_worker_another_server_found_dead_passes_its_turn_on(house: House, pool):
+    dead = house.new_worker()
+    poll, other = start_sleepers(house, pool, dead, house.new_worker())
+    found = house.services.workers.get(int(dead))
+    lapse = partial(workers.note_lapse, id_=found.id, incarnation=found.incarnation, now=house.clock())
+    assert house.services.database.write(lapse)
+    job = house.submit(house.new_lambda())
+    assert not poll.result(PATIENCE_S).jobs
+    assert [each.id for each in other.result(PATIENCE_S).jobs] == [int(job)]
+
+
+def test_a_worker_whose_lease_ran_out_is_given_jobs_when_it_asks_again(house: House, pool):
+    worker, lambda_ = house.new_worker(), house.new_lambda()
+    job = house.submit(lambda_)
+    house.lease(worker)
+    house.clock.forward(16)
+    house.move_on()
+    assert house.lease(worker)["job"] == job
+    house.clock.forward(1)
+    [waiting] = start_sleepers(house, pool, worker)
+    next_ = house.submit(lambda_)
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(next_)]
 
 
 def test_a_lease_of_an_agent_that_waited_is_as_long_as_others_once_it_is_renewed(house: House, pool):
@@ -130,7 +207,20 @@ def test_a_lease_of_an_agent_that_waited_is_as_long_as_others_once_it_is_renewed
     given = waiting.result(PATIENCE_S)
     held = {"leases": [{"job": job, "lease": given.lease}]}
     [renewed] = house.call("POST", f"/worker/{worker}/heartbeat", held)["leases"]
-    assert renewed["lease_s"] == given.lease_s * 2
+    assert (given.lease_s, renewed["lease_s"]) == (2.5, 15.0)
+    house.clock.forward(15.1)
+    house.move_on()
+    assert read_row(house, job).vanished == 1
+
+
+def test_a_job_that_has_expired_is_given_to_nobody(house: House, pool):
+    [waiting] = start_sleepers(house, pool, house.new_worker())
+    lambda_ = house.new_lambda()
+    late = house.submit(lambda_, expires_at=house.clock() / 1000 - 60)
+    job = house.submit(lambda_)
+    assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
+    house.move_on()
+    assert house.trace(late)[-1] == ("Cancelled", "not started before it expired")
 
 
 def test_a_job_handed_back_wakes_a_contract(house: House, pool):
@@ -223,7 +313,7 @@ def test_the_sleeping_contract_of_a_process_that_was_replaced_takes_nothing_from
 
 
 def test_a_contract_whose_time_ends_while_its_turn_is_taken_waits_for_the_answer(pool):
-    waiters = Waiters(10)
+    waiters = Waiters(Places(10))
     with waiters.park(1, anything) as waiter:
         waiter.take_turn = no_turn
         with waiters.engage(LANE) as engaged:
@@ -237,7 +327,7 @@ def test_a_contract_whose_time_ends_while_its_turn_is_taken_waits_for_the_answer
 
 
 def test_a_contract_that_has_not_looked_yet_is_not_engaged():
-    waiters = Waiters(10)
+    waiters = Waiters(Places(10))
     with waiters.park(1, anything), waiters.engage(LANE) as engaged:
         assert engaged is None
 
@@ -340,30 +430,69 @@ def test_stopping_answers_everyone_and_takes_nobody(house: House, pool):
 
 
 def test_more_waiters_than_the_cap_are_refused():
-    waiters = Waiters(1)
-    with waiters.park(1, lambda _: True), pytest.raises(Busy), waiters.park(1, lambda _: True):
+    places = Places(1)
+    waiters, watch = Waiters(places), JobWatch(places)
+    with waiters.park(1, anything), pytest.raises(Busy), watch.park([1], anything):
         pass
-    with waiters.park(1, lambda _: True):
-        assert len(waiters) == 1
-    assert len(waiters) == 0
+    with watch.park([1], anything):
+        assert (len(waiters), len(watch)) == (0, 1)
+    assert len(watch) == 0
+
+
+def test_who_has_waited_longest_makes_room_when_all_places_are_taken():
+    now = 100.0
+    places = Places(2, lambda: now)
+    waiters, watch = Waiters(places), JobWatch(places)
+    with waiters.park(1, anything) as first, watch.park([1], anything) as second:
+        now += 5
+        with watch.park([2], anything) as third:
+            assert (first.wait(0), first.dismissed) == (True, True)
+            with waiters.park(2, anything):
+                assert (second.wait(0), second.dismissed, third.dismissed) == (True, True, False)
+                with pytest.raises(Busy), waiters.park(3, anything):
+                    pass
+
+
+def test_a_contract_that_is_given_a_job_just_now_is_not_sent_away():
+    now = 100.0
+    places = Places(1, lambda: now)
+    waiters = Waiters(places)
+    with waiters.park(1, anything) as waiter:
+        waiter.take_turn = no_turn
+        now += 5
+        with waiters.engage(LANE) as engaged, waiters.park(2, anything):
+            assert (engaged, waiter.dismissed) == (waiter, False)
+
+
+def test_a_reader_that_makes_room_is_answered_with_what_there_is(house: House, pool):
+    job = house.submit(house.new_lambda())
+    waits = [
+        pool.submit(house.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0),
+        pool.submit(house.services.jobs.log, int(job), 0, None, 20.0),
+    ]
+    until(lambda: len(house.services.watch) == 2)
+    for waiter in list(house.services.watch._watched[int(job)]):
+        house.services.watch._dismiss_one(waiter)
+    assert waits[0].result(PATIENCE_S).state is JobState.ENQUEUED
+    assert waits[1].result(PATIENCE_S)[1].content == b""
 
 
 def test_a_waiter_that_is_woken_before_it_sleeps_does_not_sleep():
-    waiters = Waiters(10)
+    waiters = Waiters(Places(10))
     with waiters.park(1, lambda _: True) as waiter:
         waiters.wake(LANE, 1)
         assert waiter.wait(0)
 
 
 def test_those_who_wait_longest_are_woken_first():
-    waiters = Waiters(10)
+    waiters = Waiters(Places(10))
     with waiters.park(1, lambda _: True) as first, waiters.park(1, lambda _: True) as second:
         waiters.wake(LANE, 1)
         assert (first.wait(0), second.wait(0)) == (True, False)
 
 
 def test_a_watch_forgets_who_left():
-    watch = JobWatch(10)
+    watch = JobWatch(Places(10))
     with watch.park([1, 2], anything) as one, watch.park([2, 3], anything) as other:
         watch.wake({2: JobState.RUNNING})
         assert one.wait(0)

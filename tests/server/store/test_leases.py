@@ -17,9 +17,9 @@ def test_candidates_come_by_priority_and_then_by_age(database: Database):
     store_jobs(database, new_job(5, state=JobState.PAUSED), new_job(6, state=JobState.WAITING, due_at=1))
     store_jobs(database, new_job(7, priority=9), lane=77)
     run_job(database, 8)
-    found = database.write(lambda c: [job.id for job in leases.find_candidates(c, LANE, 10)])
+    found = database.write(lambda c: [job.id for job in leases.find_candidates(c, LANE, NOW, 10)])
     assert found == [2, 4, 1, 3]
-    assert database.write(lambda c: [job.id for job in leases.find_candidates(c, LANE, 2)]) == [2, 4]
+    assert database.write(lambda c: [job.id for job in leases.find_candidates(c, LANE, NOW, 2)]) == [2, 4]
 
 
 def test_a_grant_makes_jobs_run_with_one_more_attempt(database: Database):
@@ -42,7 +42,7 @@ def test_claims_that_happen_at_once_never_share_a_job(database: Database):
 
     def claim(number: int) -> list[int]:
         def work(connection: Connection) -> list[int]:
-            found = [job.id for job in leases.find_candidates(connection, LANE, 6)]
+            found = [job.id for job in leases.find_candidates(connection, LANE, NOW, 6)]
             leases.grant_leases(connection, found, grant(f"L{number}"), NOW)
             return found
 

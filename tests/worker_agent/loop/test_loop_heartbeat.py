@@ -63,6 +63,18 @@ def test_short_leases_are_renewed_more_often(agent, server, clock):
     assert server.states() == [JobState.RUNNING]
 
 
+def test_the_pause_ends_when_a_heartbeat_is_due(make_agent, server, clock):
+    agent = make_agent(idle_s=1.0)
+    agent.join()
+    server.add_job(b"in")
+    agent.parts.contracting.step()
+    beat(agent, clock)
+    assert agent.parts.heartbeat.tick_s == 1.0
+    agent.parts.heartbeat.note_lease(2.4)
+    clock.pass_s(0.7)
+    assert agent.parts.heartbeat.tick_s == pytest.approx(0.1)
+
+
 def test_short_lease_does_not_wait_for_the_heartbeat_that_was_planned_before_it(agent, server, clock):
     contract(agent, server)
     beat(agent, clock)
