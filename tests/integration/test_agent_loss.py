@@ -3,11 +3,13 @@
 import re
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from evidence import process_tree
 from guests import guest
+from patience import until
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
@@ -18,7 +20,7 @@ from piecework.protocol.states import JobState
 pytestmark = pytest.mark.integration
 
 RESCUED_WITHIN_S = 30.0
-STARTED = re.compile("agent started")
+WAITING = 'piecework_waiting_requests{for="contract"}'
 
 
 def submit_slow_job(client: Client, seconds: int) -> Id:
@@ -38,10 +40,9 @@ def test_another_agent_finishes_the_job_of_a_killed_one(tmp_path: Path):
             job = submit_slow_job(client, seconds=3)
             assert "tick 1 of 30" in next(client.follow_log(job))
             family = process_tree(first.pid)
-            with LocalAgent(server.url, tmp_path, "second", "--slots", "1") as second:
-                second.wait_for_line(STARTED)
-                first.kill()
-                killed_at = time.monotonic()
+            first.kill()
+            killed_at = time.monotonic()
+            with LocalAgent(server.url, tmp_path, "second", "--slots", "1"):
                 assert client.result(job, timeout_s=RESCUED_WITHIN_S) == b"30\n"
                 assert time.monotonic() - killed_at < RESCUED_WITHIN_S
         names = {worker.id: worker.name for worker in client.workers()}
@@ -51,6 +52,32 @@ def test_another_agent_finishes_the_job_of_a_killed_one(tmp_path: Path):
         ]
         assert len(family) > 1
         assert not any(Path(f"/proc/{pid}").exists() for pid in family), "its guests ended with it"
+
+
+def count_polls(server: LocalServer) -> int:
+    with urllib.request.urlopen(f"{server.url}/metrics") as answer:
+        [line] = [line for line in answer.read().decode().splitlines() if line.startswith(WAITING)]
+    return round(float(line.split()[-1]))
+
+
+def test_polls_of_dead_agents_cost_a_job_nothing(tmp_path: Path):
+    with (
+        LocalServer(tmp_path) as server,
+        Client(server.url) as client,
+        LocalAgent(server.url, tmp_path, "one", "--slots", "1") as one,
+        LocalAgent(server.url, tmp_path, "two", "--slots", "1") as two,
+    ):
+        until(lambda: count_polls(server) == 2)
+        with LocalAgent(server.url, tmp_path, "living", "--slots", "1"):
+            until(lambda: count_polls(server) == 3)
+            one.kill()
+            two.kill()
+            job = client.submit(client.create_lambda(guest("echo")), b"X")
+            assert client.result(job, timeout_s=RESCUED_WITHIN_S) == b"X"
+        names = {worker.id: worker.name for worker in client.workers()}
+        runs = [(attempt, names[worker]) for attempt, worker in runs_of(client.trace(job))]
+        assert {attempt for attempt, _ in runs} == {1}
+        assert runs[-1] == (1, "living")
 
 
 def test_the_late_result_of_an_agent_that_slept_past_its_lease_is_refused(tmp_path: Path):
