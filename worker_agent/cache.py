@@ -13,6 +13,8 @@ from pathlib import Path
 from worker_agent.errors import BrokenBlobError, CacheError
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
+BLOBS_MAX = 2000
+"""Blobs that are kept, however small they are: what is known of each takes memory, a quarter of a kB."""
 
 
 class BlobCache:
@@ -122,11 +124,14 @@ class BlobCache:
         finally:
             part.unlink(missing_ok=True)
 
+    def _is_full(self) -> bool:
+        return self._used_bytes > self._capacity_bytes or len(self._sizes) > BLOBS_MAX
+
     def _evict(self) -> None:
-        if self._used_bytes <= self._capacity_bytes:
+        if not self._is_full():
             return
         for checksum in [name for name in self._sizes if name not in self._pins]:
-            if self._used_bytes <= self._capacity_bytes:
+            if not self._is_full():
                 return
             with contextlib.suppress(OSError):
                 (self._folder / checksum).unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import big_blob
 import endurance
 import function_kills
 import idle_polls
+import long_run
 import mutants
 import pytest
 import server_kills
@@ -36,6 +37,10 @@ def test_damaged_code_of_any_kind_ends_in_an_outcome_and_costs_no_process(tmp_pa
 def test_calls_that_fail_in_every_way_leave_nothing_behind_in_their_process(tmp_path: Path):
     names = ["wasi", "component", "capsule, generation 2", "funless, both kinds", "lua5.4"]
     assert list(endurance.drill(tmp_path, calls=1000, names=names)) == names
+
+
+def test_an_agent_that_works_for_long_does_not_grow(tmp_path: Path):
+    assert long_run.drill(tmp_path, jobs=4000)["jobs"] == "4,000"
 
 
 def test_calls_are_answered_while_function_processes_agents_and_the_server_are_killed(tmp_path: Path):

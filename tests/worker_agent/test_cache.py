@@ -72,6 +72,16 @@ def test_blob_used_longest_ago_gives_way(make_cache, source, files):
     assert cache.used_bytes == 20
 
 
+def test_small_blobs_give_way_when_they_are_too_many(make_cache, source, files, monkeypatch):
+    monkeypatch.setattr("worker_agent.cache.BLOBS_MAX", 2)
+    cache = make_cache()
+    for data in (b"a", b"b", b"a", b"c"):
+        checksum, fetch = source(data)
+        cache.acquire(checksum, fetch)
+        cache.release(checksum)
+    assert files() == [b"a", b"c"]
+
+
 def test_order_of_use_survives_a_restart(make_cache, source, files, tmp_path):
     cache = make_cache(capacity_bytes=20)
     for age, data in ((1, b"a" * 10), (2, b"b" * 10)):

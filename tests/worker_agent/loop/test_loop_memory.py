@@ -1,0 +1,86 @@
+"""What an agent keeps of the jobs that it had: after thousands as much as after the first."""
+
+from collections import deque
+from collections.abc import Collection, Mapping
+from functools import partial
+from itertools import cycle
+
+import pytest
+from fake_control_server import unreachable
+from patience import until
+
+from worker_agent import cache
+from worker_agent.loop import appetite
+
+LARGE = b"x" * 33_000
+ROUND = 7
+
+
+@pytest.fixture
+def _forgetful(monkeypatch):
+    """Few blobs and lambdas are remembered, so that there are soon more."""
+    monkeypatch.setattr(cache, "BLOBS_MAX", 20)
+    monkeypatch.setattr(appetite, "LAMBDAS_MAX", 10)
+
+
+def count_objects(*roots):
+    """Count what the containers hold that are reached from some objects, through objects of the agent's types."""
+    seen, waiting, count = set(), deque(roots), 0
+    while waiting:
+        found = waiting.popleft()
+        if id(found) in seen or isinstance(found, str | bytes | int | type):
+            continue
+        seen.add(id(found))
+        if isinstance(found, Mapping):
+            waiting += [*found.keys(), *found.values()]
+            count += len(found)
+        elif isinstance(found, Collection):
+            waiting += found
+            count += len(found)
+        elif isinstance(found, partial):
+            waiting += [found.func, found.args, found.keywords]
+        elif type(found).__module__.startswith(("worker_agent", "piecework")):
+            slots = [
+                getattr(found, name) for name in getattr(type(found), "__slots__", ()) if hasattr(found, name)
+            ]
+            waiting += [*slots, *getattr(found, "__dict__", {}).values()]
+        else:
+            waiting.append(getattr(found, "__self__", None))
+    return count
+
+
+def do_round(agent, server, clock, number, ways):
+    """Have jobs of new lambdas end in every way, beside heartbeats and requests that fail."""
+    executor = agent.parts.executor
+    for n in range(ROUND):
+        given = LARGE + b"%d" % number if n % 2 else b"small"
+        server.add_job(given, server.add_lambda(b"code %d %d" % (number, n)))
+    while not all(state.is_final for state in server.states()):
+        agent.parts.contracting.step()
+        until(lambda: executor.tasks or not agent.ledger.open_refs())
+        for job in executor.jobs:
+            executor.log(job, b"log")
+            next(ways)(server, executor, job)
+        clock.pass_s(6)
+        agent.parts.pulse()
+
+
+WAYS = (
+    lambda _, executor, job: executor.finish(job, b"out"),
+    lambda _, executor, job: executor.finish(job, LARGE),
+    lambda _, executor, job: executor.fail(job),
+    lambda server, executor, job: server.cancel(job),  # a heartbeat tells
+    lambda server, executor, job: (server.lose_answer("contract"), executor.finish(job)),
+    lambda server, executor, job: (server.fail_once("heartbeat", unreachable()), executor.finish(job)),
+    lambda server, executor, job: (server.forget_workers(), executor.finish(job)),
+)
+"""How jobs end, and what befalls their agent then."""
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_an_agent_keeps_no_more_after_many_jobs(agent, server, clock):
+    ways, counts = cycle(WAYS), []
+    for number in range(20):
+        do_round(agent, server, clock, number, ways)
+        counts.append(count_objects(agent))
+    assert max(counts[10:]) < max(counts[:10]) + 5, "not even one object more in two rounds"
