@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from piecework.streams import prepare_streams
 from piecework.terminal import escape_event
 
 FORMATS = ("console", "json")
@@ -16,6 +17,7 @@ def open_journal(format_: str) -> None:
 
     What libraries log as warnings and errors goes the same way. Safe to repeat.
     """
+    prepare_streams()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

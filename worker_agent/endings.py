@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
+from piecework.streams import standard_streams
 from piecework.terminal import escape_text
 from worker_agent.errors import AgentError
 
@@ -17,6 +18,10 @@ class CommandGroup(click.Group):
     """Commands whose expected failures end in one line, as those of ``piecework`` do."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
+        with standard_streams("worker-agent"):
+            self._run(*args, **options)
+
+    def _run(self, *args: Any, **options: Any) -> NoReturn:
         options["standalone_mode"] = False
         try:
             outcome = super().main(*args, **options)

@@ -9,11 +9,13 @@ import msgspec
 import structlog
 
 from piecework.protocol.ids import Id
+from piecework.streams import prepare_streams
 from piecework.terminal import escape_event
 
 
 def configure_logs(form: str, level: str, stream: TextIO | None = None) -> None:
     """Set up logging for this process. ``form`` is ``console`` or ``json``."""
+    prepare_streams()
     stream = stream or sys.stderr
     renderer: Any
     if form == "json":

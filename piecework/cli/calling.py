@@ -9,8 +9,8 @@ from urllib.parse import quote
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.display import to_document, write_output
-from piecework.cli.failures import FAILED
+from piecework.cli.display import to_document, write_output, write_text
+from piecework.cli.failures import FAILED, warn
 from piecework.cli.figures import format_moment
 from piecework.cli.options import FILE_OR_STDIN, NAME, STDIN
 from piecework.cli.remote import Remote, remote_command
@@ -93,7 +93,7 @@ def invoke(
         raise click.ClickException(f"there is no function {name}, or none of its revisions gets its calls.")
     _show(remote, answer, include=include)
     if answer.status >= FAILURES:
-        click.echo(f"piecework: {name} answered {answer.status}", err=True)
+        warn(f"{name} answered {answer.status}")
         raise Exit(FAILED)
 
 
@@ -127,8 +127,8 @@ def _print(parts: Iterable[ReplicaLog], *, several: bool) -> None:
     for part in parts:
         if several if last is None else (part.replica, part.ended_at) != (last.replica, last.ended_at):
             ended = f", ended {format_moment(part.ended_at)}" if part.ended_at else ""
-            click.echo(f"==> {part.worker_name} {part.replica}{ended} <==")
-        click.echo(part.text, nl=False)
+            write_text(f"==> {part.worker_name} {part.replica}{ended} <==\n")
+        write_text(part.text)
         last = part
 
 

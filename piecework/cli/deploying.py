@@ -11,6 +11,7 @@ from rich.status import Status
 
 from piecework.cli.data import put_file
 from piecework.cli.display import stderr_console, to_document
+from piecework.cli.failures import warn
 from piecework.cli.lambdas import read_grants, read_limits
 from piecework.cli.options import FILE_OR_STDIN, ID, MODULE, NAME, lambda_options, run_options
 from piecework.cli.pictures import describe_replicas
@@ -125,6 +126,6 @@ def _tell(remote: Remote, name: str, chosen: str) -> None:
         return
     found = find_revision(info, chosen)
     if isinstance(found.advice, str):
-        click.echo(f"piecework: {found.advice}; until then each call is a job", err=True)
+        warn(f"{found.advice}; until then each call is a job")
     path = name if found.share == 1 else f"{name}/{chosen}"
     remote.display.line(f"{name}/{chosen}: {describe_replicas(found)}, {remote.client.url}/functions/{path}")

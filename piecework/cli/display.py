@@ -1,5 +1,7 @@
 """Showing results: tables for people, JSON documents for programs."""
 
+import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +13,7 @@ from rich.text import Text
 
 from piecework.protocol import bodies
 from piecework.protocol.states import JobState
+from piecework.terminal import escape_pieces, escape_text
 
 STYLES = {
     JobState.FINISHED: "green",
@@ -30,6 +33,9 @@ STYLES = {
 OLD_FIELDS = frozenset({"code", "status", "job_status", "job_input_id", "job_output_id", "functio", "lambda_id"})
 """What replies carry for old clients only; ``runtime`` of a job is one too, see ``to_document``."""
 
+_BLANK = re.compile(r"\s")
+_BEYOND_ASCII = re.compile(r"[^ -~\n]")
+
 
 class Display:
     """Where a command shows what it found."""
@@ -40,11 +46,11 @@ class Display:
     def document(self, value: Any) -> None:
         """Print a value as one JSON document, easy to read on a terminal."""
         text = msgspec.json.encode(value).decode()
-        click.echo(msgspec.json.format(text, indent=2 if sys.stdout.isatty() else 0))
+        write_json(msgspec.json.format(text, indent=2 if sys.stdout.isatty() else 0))
 
     def record(self, value: Any) -> None:
         """Print a value as JSON on one line, one of many."""
-        click.echo(msgspec.json.encode(value).decode())
+        write_json(msgspec.json.encode(value).decode())
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print rows under headings. Cells are data: nothing in them is read as markup or control."""
@@ -66,17 +72,33 @@ class Display:
         _print_columns([[Text(name, "bold"), _styled(text)] for name, text in texts.items() if text])
 
     def line(self, text: object) -> None:
-        click.echo(str(text))
+        write_text(f"{text}\n")
 
 
 def stderr_console() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
+def write_text(text: str, *, err: bool = False) -> None:
+    """Write a text as it is; on a terminal, nothing in it is obeyed."""
+    stream = sys.stderr if err else sys.stdout
+    click.echo(escape_text(text) if stream.isatty() else text, nl=False, err=err)
+
+
+def write_json(text: str) -> None:
+    """Write a JSON document on a line of its own; on a terminal, nothing in it is obeyed."""
+    click.echo(_BEYOND_ASCII.sub(_escape_in_json, text) if sys.stdout.isatty() else text)
+
+
+def _escape_in_json(found: re.Match[str]) -> str:
+    letter = found[0]
+    return letter if escape_text(letter) == letter else json.dumps(letter)[1:-1]
+
+
 def write_output(pieces: Iterable[bytes]) -> None:
-    """Write bytes to stdout as they are; on a terminal, what comes next begins on a line of its own."""
+    """Write bytes to stdout as they are; on a terminal nothing is obeyed, and what comes next has its own line."""
     last = b"\n"
-    for piece in pieces:
+    for piece in escape_pieces(pieces) if sys.stdout.isatty() else pieces:
         sys.stdout.buffer.write(piece)
         last = piece or last
     if sys.stdout.isatty() and not last.endswith(b"\n"):
@@ -92,12 +114,12 @@ def to_document(message: msgspec.Struct) -> dict[str, Any]:
 
 
 def _to_text(value: object) -> str:
-    """Return a cell's text on one line, without characters that would move the cursor or change colours."""
+    """Return a cell's text on one line. What a terminal would obey is written out."""
     if value is None or value is msgspec.UNSET:
         return ""
     if isinstance(value, list | tuple):
         value = " ".join(map(str, value))
-    return "".join(letter if letter.isprintable() else " " for letter in str(value)).strip()
+    return escape_text(_BLANK.sub(" ", str(value)).strip())
 
 
 def _styled(text: str) -> Text:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import rich_click as click
 
 from piecework.protocol.codes import Code
+from piecework.terminal import escape_text
 
 FAILED = 1
 """The request, or the job, failed."""
@@ -33,6 +34,11 @@ class Failure(NamedTuple):
     exit_code: int
 
 
+def warn(message: str) -> None:
+    """Tell people something on stderr, beside what the command prints."""
+    click.echo(f"piecework: {escape_text(message)}", err=True)
+
+
 def describe_failure(error: Exception) -> Failure | None:
     """Put an expected failure into words; None for an unexpected one, which is a bug."""
     if isinstance(error, click.UsageError):
@@ -42,8 +48,11 @@ def describe_failure(error: Exception) -> Failure | None:
         return Failure(error.format_message(), error.exit_code)
     if isinstance(error, ModuleNotFoundError):
         return _missing_module(error)
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return Failure(f"{error.filename}: {error.strerror}", FAILED)
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{error.filename}: "
+        return Failure(f"{place}{error.strerror}", FAILED)
+    if isinstance(error, UnicodeEncodeError):
+        return Failure(f"{error.object!r} is no text that can be sent: it is not UTF-8", MISUSED)
     return _client_failure(error)
 
 

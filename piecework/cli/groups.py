@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 
 import rich_click as click
 
-from piecework.cli.failures import INTERRUPTED, describe_failure
+from piecework.cli.failures import INTERRUPTED, describe_failure, warn
+from piecework.streams import standard_streams
 
 
 class LazyCommand(click.RichCommand):
@@ -37,16 +38,20 @@ class RootGroup(click.RichGroup):
         return list(self.commands)
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
+        with standard_streams("piecework"):
+            self._run(*args, **options)
+
+    def _run(self, *args: Any, **options: Any) -> NoReturn:
         options["standalone_mode"] = False
         try:
             outcome = super().main(*args, **options)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("piecework: interrupted", err=True)
+            warn("interrupted")
             sys.exit(INTERRUPTED)
         except Exception as error:
             failure = describe_failure(error)
             if failure is None:
                 raise
-            click.echo(f"piecework: {failure.message}", err=True)
+            warn(failure.message)
             sys.exit(failure.exit_code)
         sys.exit(outcome if isinstance(outcome, int) else 0)

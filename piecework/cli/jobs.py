@@ -10,7 +10,7 @@ from click.exceptions import Exit
 from msgspec import UnsetType
 
 from piecework.cli.data import get_blob
-from piecework.cli.display import to_document
+from piecework.cli.display import to_document, write_text
 from piecework.cli.endings import ENDING_COLUMNS, ending, reason, took
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
@@ -115,12 +115,12 @@ def log(remote: Remote, job_id: Id, follow: bool) -> None:
         if remote.display.as_json:
             remote.display.document(to_document(part))
         else:
-            click.echo(part.text, nl=False)
+            write_text(part.text)
         return
     if remote.display.as_json:
         raise click.UsageError("--json and --follow exclude each other.")
     for text in remote.patient_client.follow_log(job_id):
-        click.echo(text, nl=False)
+        write_text(text)
 
 
 @job.command

@@ -11,7 +11,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.display import to_document, write_output
-from piecework.cli.failures import FAILED
+from piecework.cli.failures import FAILED, warn
 from piecework.cli.options import ID
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.submit import job_options, submission_options
@@ -82,7 +82,7 @@ def _show(remote: Remote, name: str, result: JobResult, directory: Path | None) 
     if remote.display.as_json:
         remote.display.record({"source": name} | to_document(result.info) | output_field(result))
     elif not result.ok:
-        click.echo(f"piecework: {name}: {failure(result.info)}", err=True)
+        warn(f"{name}: {failure(result.info)}")
     elif directory is None:
         write_output([result.output, b"" if result.output.endswith(b"\n") else b"\n"])
     if directory is not None and result.ok:

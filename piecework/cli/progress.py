@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from piecework.cli.display import stderr_console
+from piecework.terminal import escape_text
 
 LARGE_BYTES = 4_000_000
 """Transfers below this size show no bar: they are over before it could be read."""
@@ -40,7 +41,7 @@ def reading(path: Path) -> Iterator[BinaryIO]:
             yield file
             return
         with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
-            task = bar.add_task(path.name, total=size)
+            task = bar.add_task(escape_text(path.name), total=size)
             yield bar.wrap_file(file, task_id=task)
 
 
@@ -51,7 +52,7 @@ def receiving(label: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda _: None
         return
     with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(escape_text(label), total=total)
         yield lambda received: bar.update(task, completed=received)
 
 

@@ -8,7 +8,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.display import Display
-from piecework.cli.failures import FAILED, describe_failure
+from piecework.cli.failures import FAILED, describe_failure, warn
 from piecework.cli.options import token_option, url_option
 from piecework.client import ApiError, Client
 from piecework.protocol.ids import Id
@@ -55,7 +55,7 @@ class Remote:
                 finished.append(str(each))
             except ApiError as error:
                 failure = describe_failure(error) or error
-                click.echo(f"piecework: {each}: {failure.message}", err=True)
+                warn(f"{each}: {failure.message}")
                 refused += 1
         if self.display.as_json:
             self.display.document({done: finished})

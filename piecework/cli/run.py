@@ -7,6 +7,7 @@ import rich_click as click
 
 from piecework.cli.code import put_code
 from piecework.cli.data import put_file
+from piecework.cli.failures import warn
 from piecework.cli.lambdas import describe_lambda
 from piecework.cli.options import FILE_OR_STDIN, runtime_options
 from piecework.cli.remote import Remote, remote_command
@@ -36,6 +37,6 @@ def run(remote: Remote, file: Path, input_file: Path | None, output: Path | None
         try:
             remote.client.cancel(job)
         except ClientError as error:
-            click.echo(f"piecework: job {job} was not cancelled: {error}", err=True)
+            warn(f"job {job} was not cancelled: {error}")
         raise
     show_result(remote, result, output)

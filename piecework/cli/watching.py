@@ -4,10 +4,10 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-import rich_click as click
 from rich.status import Status
 
-from piecework.cli.display import stderr_console, to_document, write_output
+from piecework.cli.display import stderr_console, to_document, write_output, write_text
+from piecework.cli.failures import warn
 from piecework.cli.remote import Remote
 from piecework.client import Client, JobResult
 from piecework.protocol.ids import Id
@@ -20,11 +20,11 @@ def watch_job(client: Client, job: Id) -> JobResult:
     with spinner or nullcontext():
         advice = client.job(job).advice
         if isinstance(advice, str):
-            click.echo(f"piecework: job {job} has to wait: {advice}", err=True)
+            warn(f"job {job} has to wait: {advice}")
         for text in client.follow_log(job):
             if spinner:
                 spinner.stop()
-            click.echo(text, nl=False, err=True)
+            write_text(text, err=True)
         _, result = next(client.results([job]))
     return result
 
