@@ -23,12 +23,13 @@ from worker_agent.settings import Settings
 
 SIGNALLED = 128
 """Exit code of a process that a signal ended, less the signal's number."""
-HEARTBEAT_TIMEOUT_S = 5.0
+PULSE = Patience(attempts=1, connect_s=5.0, read_s=5.0)
 """A heartbeat that takes longer is tried again, while the leases still hold."""
 
 
 def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Agent:
     """Put together an agent from its settings. Raises AgentError when its folders or URL cannot be used."""
+    server = connect(settings)
     cache = BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes)
     return Agent(
         settings,
@@ -44,8 +45,8 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
             hostname=socket.gethostname(),
         ),
         Surroundings(
-            server=connect(settings),
-            pulse_server=connect(settings, connect_s=HEARTBEAT_TIMEOUT_S, read_s=HEARTBEAT_TIMEOUT_S),
+            server=server,
+            pulse_server=server.with_patience(PULSE),
             make_executor=lambda on_done: Executor(
                 slots=settings.slots,
                 scratch=state.path / "scratch",
@@ -76,12 +77,10 @@ def choose_functions(
     return partial(Host, settings, state.path, cache, environ)
 
 
-def connect(settings: Settings, connect_s: float = Patience.connect_s, read_s: float = Patience.read_s) -> Client:
+def connect(settings: Settings) -> Client:
     """Return a client that repeats nothing. Raises AgentError for a bad token, proxy or certificate file."""
     try:
-        return Client(
-            settings.server, settings.token, attempts=1, connect_timeout_s=connect_s, read_timeout_s=read_s
-        )
+        return Client(settings.server, settings.token, attempts=1, ca=settings.ca)
     except ValueError as error:
         raise AgentError(str(error)) from error
 

@@ -32,6 +32,12 @@ worker_commands.add_command(serve)
 @click.option("--server", metavar="URL", help="The control server.  [env PIECEWORK_URL; http://127.0.0.1:8000]")
 @click.option("--token", metavar="T", help="Access token of scope `worker`.  [env PIECEWORK_TOKEN]")
 @click.option(
+    "--ca",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Trust these certificates, instead of the system's.  [env PIECEWORK_CA]",
+)
+@click.option(
     "--state",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),

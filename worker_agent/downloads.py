@@ -11,8 +11,9 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from piecework import __version__
 from piecework.client.answers import Answer, Broken, NotHttp
-from piecework.client.connections import Connection, find_reason, open_socket
+from piecework.client.connections import Connection
 from piecework.client.routes import find_route
+from piecework.client.sockets import find_reason, open_socket
 from piecework.modules import DEFAULT, ModuleError, check_code
 from piecework.modules.binary import MAGIC
 from piecework.modules.inspection import describe_bytes
@@ -48,6 +49,8 @@ class Terms:
     whole_s: float = WHOLE_S
     piece_s: float = PIECE_S
     find_token: FindToken = lambda _url: None
+    ca: Path | None = None
+    """Certificates to trust instead of those that the environment names."""
     clock: Callable[[], float] = time.monotonic
 
 
@@ -126,7 +129,7 @@ def _connect(url: str, terms: Terms, deadline_at: float) -> Iterator[Connection]
     if terms.clock() > deadline_at:
         raise Broken("it took too long")
     try:
-        connection = Connection(open_socket(find_route(_origin(url)), terms.piece_s))
+        connection = Connection(open_socket(find_route(_origin(url), terms.ca), terms.piece_s))
     except OSError as error:
         raise Broken(find_reason(error)) from error
     with closing(connection):
@@ -139,7 +142,7 @@ def _origin(url: str) -> str:
 
 
 def _head(url: str, terms: Terms) -> bytes:
-    parts, route = urlsplit(url), find_route(_origin(url))
+    parts, route = urlsplit(url), find_route(_origin(url), terms.ca)
     target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_SAFE)
     token = terms.find_token(url)
     lines = [

@@ -45,6 +45,8 @@ class Settings:
     """URL of the control server."""
     token: str | None = field(default=None, repr=False)
     """Access token of scope ``worker``; an open server needs none."""
+    ca: Path | None = None
+    """Certificates to trust, a file or directory; unless given, those that the environment names."""
     state: Path | None = None
     """Directory of worker id and caches; unless given, one for each server in the user's state directory."""
     slots: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -218,6 +220,7 @@ def _read_flag(text: str) -> bool:
 VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_URL": ("server", str),
     "PIECEWORK_TOKEN": ("token", str),
+    "PIECEWORK_CA": ("ca", Path),
     "PIECEWORK_WORKER_STATE": ("state", Path),
     "PIECEWORK_WORKER_SLOTS": ("slots", int),
     "PIECEWORK_WORKER_RUNTIMES": ("runtimes", _read_list),

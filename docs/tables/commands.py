@@ -9,7 +9,7 @@ from piecework.cli.main import main as piecework_command
 from tables.markdown import as_code, write_table
 from worker_agent.cli import worker_commands
 
-SHARED_OPTIONS = frozenset({"--url", "--token", "--json"})
+SHARED_OPTIONS = frozenset({"--url", "--token", "--ca", "--json"})
 """Options of every command that talks to a server; the page tells them once."""
 
 

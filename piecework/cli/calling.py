@@ -14,7 +14,7 @@ from piecework.cli.failures import FAILED, warn
 from piecework.cli.figures import format_moment
 from piecework.cli.options import FILE_OR_STDIN, NAME, STDIN
 from piecework.cli.remote import Remote, remote_command
-from piecework.client import NotFound, Refused
+from piecework.client import Client, NotFound, Refused
 from piecework.client.functions import CALL_S, find_revision, pick_revision
 from piecework.protocol.exchange import Headers, Request, Response
 from piecework.protocol.messages import Content, ReplicaLog
@@ -83,10 +83,11 @@ def invoke(
         headers=headers if body is None else _with_type(headers, body),
         body=body or b"",
     )
+    client = remote.client.within(timeout_s)
     if revision is not None and revision != DEFAULT:
-        _check_revision(remote, name, revision)
+        _check_revision(client, name, revision)
     try:
-        answer = remote.client.invoke(name, request, revision, timeout_s)
+        answer = client.invoke(name, request, revision, timeout_s)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
     if NO_ROUTE in answer.body and not (include or remote.display.as_json):
@@ -132,13 +133,13 @@ def _print(parts: Iterable[ReplicaLog], *, several: bool) -> None:
         last = part
 
 
-def _check_revision(remote: Remote, name: str, revision: str) -> None:
+def _check_revision(client: Client, name: str, revision: str) -> None:
     """Raise NotFound for a revision that is not there: in a call its name would be a part of the path.
 
     Who may only call, and not look, is not told; nor is this known of a proxy alone.
     """
     try:
-        function = remote.client.function(name)
+        function = client.function(name)
     except (NotFound, Refused):
         return
     find_revision(function, revision)

@@ -68,8 +68,7 @@ def _client_failure(error: Exception) -> Failure | None:
     from piecework.client import ApiError, ClientError, JobFailed, Refused, ServerUnreachable  # noqa: PLC0415
 
     if isinstance(error, ServerUnreachable):
-        hint = "Start a server with 'piecework server run', or name one with --url or PIECEWORK_URL."
-        return Failure(f"{error}. {hint}", FAILED)
+        return Failure(f"{error}. {_find_way_out(error)}", FAILED)
     if isinstance(error, Refused):
         hint = "Give a token that may do this with --token or PIECEWORK_TOKEN."
         return Failure(f"{_sentence(str(error))} {hint}", FAILED)
@@ -80,6 +79,19 @@ def _client_failure(error: Exception) -> Failure | None:
     if isinstance(error, ClientError):
         return Failure(str(error), FAILED)
     return None
+
+
+def _find_way_out(error: Exception) -> str:
+    """Say what to do about a server that cannot be reached."""
+    from piecework.client import CertificateRefused, ProxyUnreachable  # noqa: PLC0415  # as above
+
+    if isinstance(error, ProxyUnreachable):
+        return "Name another proxy in that variable, or this server's host in NO_PROXY."
+    if isinstance(error, CertificateRefused):
+        return "Name the file of the authority that signed it with --ca or PIECEWORK_CA."
+    if isinstance(error.__cause__, Exception) and isinstance(error.__cause__.__cause__, TimeoutError):
+        return "It may be busy; or name another with --url or PIECEWORK_URL."
+    return "Start a server with 'piecework server run', or name one with --url or PIECEWORK_URL."
 
 
 def _sentence(text: str) -> str:

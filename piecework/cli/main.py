@@ -1,10 +1,12 @@
 """The `piecework` command: its commands by name."""
 
+from pathlib import Path
+
 import rich_click as click
 
 from piecework import __version__
 from piecework.cli.groups import LazyCommand, RootGroup
-from piecework.cli.options import token_option, url_option
+from piecework.cli.options import ca_option, token_option, url_option
 
 COMMANDS = {
     "run": ("piecework.cli.run:run", "Run a wasm file, or a script, as one job and print its output."),
@@ -28,6 +30,7 @@ COMMANDS = {
 )
 @url_option(envvar="PIECEWORK_URL", default="http://127.0.0.1:8000", show_default=True)
 @token_option(envvar="PIECEWORK_TOKEN")
+@ca_option()
 @click.version_option(__version__, prog_name="piecework")
-def main(url: str, token: str | None) -> None:
+def main(url: str, token: str | None, ca: Path | None) -> None:
     """Run WebAssembly functions as jobs on any number of nodes."""

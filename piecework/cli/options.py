@@ -115,6 +115,15 @@ def token_option(**extra: Any) -> Callable[[F], F]:
     return click.option("--token", metavar="TOKEN", help="The token to show it (PIECEWORK_TOKEN).", **extra)
 
 
+def ca_option() -> Callable[[F], F]:
+    return click.option(
+        "--ca",
+        metavar="FILE",
+        type=click.Path(exists=True, path_type=Path),
+        help="Trust the certificates in this file or directory, instead of the system's (PIECEWORK_CA).",
+    )
+
+
 def runtime_options(command: F) -> F:
     """Add the options that describe what runs: its runtime, and those of ``run_options``."""
     option = click.option("--runtime", help="The runtime that it needs; found out unless it is a script.")

@@ -2,6 +2,8 @@
 
 import functools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
@@ -9,37 +11,35 @@ from click.exceptions import Exit
 
 from piecework.cli.display import Display
 from piecework.cli.failures import FAILED, describe_failure, warn
-from piecework.cli.options import token_option, url_option
+from piecework.cli.options import ca_option, token_option, url_option
 from piecework.client import ApiError, Client
+from piecework.client.transport import Patience
 from piecework.protocol.ids import Id
 from piecework.protocol.names import ModuleName
 
 R = TypeVar("R")
 T = TypeVar("T", Id, ModuleName)
 
-HASTY_ATTEMPTS = 4
-"""Tries of a request while nobody is known to answer: about a second, then the command says so."""
-PATIENT_ATTEMPTS = 30
-"""Tries of a request while waiting for jobs: a server may be away for over a minute."""
+HASTY = Patience(attempts=4, read_s=10.0, total_s=5.0)
+"""While nobody is known to answer: a request is tried for about a second. A server that takes the connection and
+says nothing has longer, for it may be busy."""
+PATIENT = replace(HASTY, attempts=30, read_s=Patience.read_s, total_s=Patience.total_s)
+"""While waiting for jobs: a server may be away for over a minute."""
 
 
 class Remote:
     """The server that a command talks to, and where it shows what it found."""
 
-    def __init__(self, url: str, token: str | None, display: Display) -> None:
-        self.client = connect(url, token, HASTY_ATTEMPTS)
-        self.display = display
-        self._url, self._token = url, token
-
-    @property
-    def has_token(self) -> bool:
+    def __init__(self, url: str, token: str | None, display: Display, ca: Path | None = None) -> None:
+        self.client = connect(url, token, HASTY, ca)
+        self.has_token = bool(token)
         """Whether there is a token to show."""
-        return bool(self._token)
+        self.display = display
 
     @functools.cached_property
     def patient_client(self) -> Client:
         """A client for long waits: it bears with a server that restarts."""
-        return connect(self._url, self._token, PATIENT_ATTEMPTS)
+        return self.client.with_patience(PATIENT)
 
     def apply_to_all(self, ids: Iterable[T], action: Callable[[T], str], done: str) -> None:
         """Do something to each and say what came of it; a refusal does not keep the others from their turn.
@@ -63,27 +63,35 @@ class Remote:
             raise Exit(FAILED)
 
 
-def connect(url: str, token: str | None, attempts: int) -> Client:
+def connect(url: str, token: str | None, patience: Patience, ca: Path | None = None) -> Client:
     """Return a client; a URL that is none is a mistake on the command line."""
     try:
-        return Client(url, token, attempts=attempts)
+        return Client(url, token, ca=ca).with_patience(patience)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
 
 
 def remote_command(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command ``--url``, ``--token`` and ``--json``, and pass it a Remote as first argument."""
+    """Give a command ``--url``, ``--token``, ``--ca`` and ``--json``, and pass it a Remote as first argument."""
 
     @url_option()
     @token_option()
+    @ca_option()
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
     @click.pass_context
     @functools.wraps(function)
     def command(
-        context: click.Context, /, *args: Any, url: str | None, token: str | None, as_json: bool, **options: Any
+        context: click.Context,
+        /,
+        *args: Any,
+        url: str | None,
+        token: str | None,
+        ca: Path | None,
+        as_json: bool,
+        **options: Any,
     ) -> R:
         given = context.find_root().params
-        remote = Remote(url or given["url"], token or given["token"], Display(as_json=as_json))
+        remote = Remote(url or given["url"], token or given["token"], Display(as_json=as_json), ca or given["ca"])
         return function(remote, *args, **options)
 
     return command

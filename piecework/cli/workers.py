@@ -19,7 +19,7 @@ def worker(context: click.Context) -> None:
     """Run an agent, look at workers, drain and retire them."""
     # The agent's own options have other names: what was said of the server before the command holds for it, too.
     given = context.find_root().params
-    context.default_map = {"run": {"server": given["url"], "token": given["token"]}}
+    context.default_map = {"run": {"server": given["url"], "token": given["token"], "ca": given["ca"]}}
 
 
 worker.add_command(LazyCommand("run", "worker_agent.cli:run", "Run an agent on this node."))

@@ -1,5 +1,7 @@
 """The client: one method for each thing that a server can do."""
 
+import copy
+from pathlib import Path
 from typing import Self
 
 from piecework.client.functions import FunctionCalls
@@ -28,14 +30,22 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
         connect_timeout_s: float = Patience.connect_s,
         read_timeout_s: float = Patience.read_s,
         media_type: str = bodies.MSGPACK,
+        ca: Path | None = None,
     ) -> None:
         """Prepare for talking to ``url``; nothing is sent yet.
 
-        Raises ValueError for what is no URL or no token, and when the environment names a proxy or certificates
-        that cannot be used.
+        ``ca``: a file, or directory, of certificates to trust instead of those that the environment names. Raises
+        ValueError for what is no URL or no token, for certificates that cannot be used, and when the environment
+        names a proxy that cannot.
         """
         patience = Patience(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
-        self.transport = Transport(url, token, patience=patience, media_type=media_type)
+        self.transport = Transport(url, token, patience=patience, media_type=media_type, ca=ca)
+
+    def with_patience(self, patience: Patience) -> Self:
+        """Return a client that shares the connections of this one and waits otherwise."""
+        other = copy.copy(self)
+        other.transport = self.transport.with_patience(patience)
+        return other
 
     def ping(self) -> str:
         """Return what the server says when it is alive."""

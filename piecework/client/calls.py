@@ -1,7 +1,8 @@
 """What the groups of calls share."""
 
+import copy
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from piecework.client.transport import Query, Request, Transport
 from piecework.protocol.ids import Id
@@ -21,6 +22,15 @@ class Calls:
     """A group of calls about one kind of thing; ``Client`` is all groups together."""
 
     transport: Transport
+
+    def within(self, timeout_s: float | None) -> Self:
+        """Return a client that shares the connections of this one, and that is of use for so many seconds.
+
+        All its calls end by then, with ServerUnreachable if need be. None: for ever.
+        """
+        bounded = copy.copy(self)
+        bounded.transport = self.transport.within(timeout_s)
+        return bounded
 
     def _steer(self, request: Request) -> str:
         """Send a request that is answered in words, and return them."""

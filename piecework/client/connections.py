@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import struct
+import threading
 import time
 import weakref
 from collections import deque
@@ -11,19 +12,24 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from piecework.client.answers import HEAD_MAX_BYTES, Answer, Broken, NotHttp
-from piecework.client.routes import Proxy, Route
+from piecework.client.answers import Answer, Broken, NotHttp
+from piecework.client.deadlines import NEVER, Deadline
+from piecework.client.routes import Route
+from piecework.client.sockets import (
+    LEAST_WAIT_S,
+    READ_BYTES,
+    UNANSWERED_MAX_S,
+    bear_silence,
+    find_reason,
+    open_socket,
+)
 
-READ_BYTES = 64 * 1024
-"""So much is read at once, at most."""
 WRITE_BYTES = 256 * 1024
 """So much is written at once, at most; each piece has the whole time-out."""
-
-
-LEAST_WAIT_S = 0.001
-"""A socket takes a time-out of 0 for none."""
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 """For SO_LINGER. After a shutdown no reading makes room: without a reset, who sends waits a minute for some."""
+SILENCE_S = 3.0
+"""A connection on which nothing came for so long may be one that the network has forgotten."""
 IDLE_MAX_S = 60.0
 """A firewall on the way may forget a connection that was idle for longer, and drop what is sent on it."""
 
@@ -53,12 +59,17 @@ class Connection:
         self._finalizer = weakref.finalize(self, opened.close)
         self.intact = True
         """Everything that was to be sent was sent."""
-        self.idle_since = 0.0
-        """When it was given back, by the monotonic clock."""
+        self.heard_at = time.monotonic()
+        """When something came in last, or it was made; by the monotonic clock."""
+        self.opened_at = self.began_at = self.heard_at
+        """When it was made, and when the newest request on it was."""
+        self._timeout_s = 0.0
+        self._deadline = NEVER
+        self._bears_s: float = UNANSWERED_MAX_S
 
     def is_alive(self) -> bool:
         """Tell whether an idle connection can be used: it was lately, nothing came in, and it is not closed."""
-        if time.monotonic() - self.idle_since > IDLE_MAX_S:
+        if time.monotonic() - self.heard_at > IDLE_MAX_S:
             return False
         try:
             self._socket.settimeout(0)
@@ -69,21 +80,25 @@ class Connection:
             return False
         return False
 
-    def exchange(self, head: bytes, body: Body, timeout_s: float, answer: Answer | None = None) -> Answer:
+    def exchange(
+        self, head: bytes, body: Body, timeout_s: float, answer: Answer | None = None, deadline: Deadline = NEVER
+    ) -> Answer:
         """Send a request and return the answer once its head is there; ``receive`` brings the rest.
 
-        ``timeout_s`` is for each piece sent, for the head of the answer, and for each wait for more of its body.
-        ``answer`` is what takes it in, when that is to be one of the caller's own.
+        ``timeout_s`` is for each piece sent, for the head of the answer, and for each wait for more of its body;
+        ``deadline`` for all of it. ``answer`` is what takes it in, when that is to be one of the caller's own.
         Raises NotSent, Broken, NotHttp, or what making the body raises.
         """
+        self.began_at = time.monotonic()
+        self._timeout_s, self._deadline = timeout_s, deadline
         self._socket.settimeout(timeout_s)
         answer = answer or Answer()
         try:
             self._send(head, body)
-            self._receive_head(answer, timeout_s)
+            self._receive_head(answer)
         except NotSent as error:
             self.intact = False
-            self._receive_early(answer, timeout_s, error)
+            self._receive_early(answer, error)
         except BaseException:
             self.close()
             raise
@@ -92,9 +107,11 @@ class Connection:
     def receive(self, answer: Answer) -> None:
         """Read some more of an answer. Raises Broken or NotHttp."""
         try:
+            self._mind_deadline()
             data = self._socket.recv(READ_BYTES)
         except OSError as error:
             raise Broken(find_reason(error)) from error
+        self.heard_at = time.monotonic()
         if data:
             answer.feed(data)
         else:
@@ -110,6 +127,7 @@ class Connection:
         self._finalizer()
 
     def _send(self, head: bytes, body: Body) -> None:
+        self._bear_silence(UNANSWERED_MAX_S if body is None or isinstance(body, bytes) else self._timeout_s)
         if isinstance(body, bytes):
             self._write(head + body[:WRITE_BYTES])  # in one packet when it is small
             rest = memoryview(body)
@@ -122,40 +140,70 @@ class Connection:
 
     def _write(self, data: bytes | memoryview) -> None:
         try:
+            self._mind_deadline()
             self._socket.sendall(data)
         except OSError as error:
             raise NotSent(find_reason(error)) from error
 
-    def _receive_head(self, answer: Answer, timeout_s: float) -> None:
-        """Read the head of an answer, which may come drop by drop, but not for longer than ``timeout_s``."""
-        until = time.monotonic() + timeout_s
-        self.receive(answer)
-        while not answer.status:
-            self._socket.settimeout(max(until - time.monotonic(), LEAST_WAIT_S))
-            self.receive(answer)
-        self._socket.settimeout(timeout_s)
+    def _mind_deadline(self) -> None:
+        """Have the next step end by the deadline. Raises TimeoutError when it is over."""
+        if self._deadline is NEVER:
+            return
+        if self._deadline.is_over():
+            raise TimeoutError
+        self._socket.settimeout(max(self._deadline.shorten(self._timeout_s), LEAST_WAIT_S))
 
-    def _receive_early(self, answer: Answer, timeout_s: float, unsent: NotSent) -> None:
+    def _bear_silence(self, seconds: float) -> None:
+        """Bear with a server that takes nothing for so long: it may be busy storing a large body."""
+        if seconds != self._bears_s:
+            with suppress(OSError):
+                bear_silence(self._socket, seconds)
+            self._bears_s = seconds
+
+    def _receive_head(self, answer: Answer) -> None:
+        """Read the head of an answer, which may come drop by drop, but not for longer than one time-out."""
+        whole, until = self._deadline, Deadline(self._deadline.shorten(self._timeout_s))
+        self.receive(answer)
+        if answer.status:  # it came in one piece, as nearly all do
+            return
+        self._deadline = until
+        try:
+            while not answer.status:
+                self.receive(answer)
+        finally:
+            self._deadline = whole
+            self._socket.settimeout(self._timeout_s)
+
+    def _receive_early(self, answer: Answer, unsent: NotSent) -> None:
         """Look for the answer of a server that refused a body, and hung up, before it had read all of it."""
         try:
-            self._receive_head(answer, timeout_s)
+            self._receive_head(answer)
         except (Broken, NotHttp):
             self.close()
             raise unsent from unsent.__cause__
 
 
 class Pool:
-    """The idle connections to one server. Safe to share between threads and with forked processes."""
+    """The connections to one server, and those of them that are idle.
+
+    Safe to share between threads and with forked processes.
+    """
 
     def __init__(self, route: Route) -> None:
         self._route = route
         self._idle: deque[Connection] = deque()
+        self._known: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        """Held around the use of ``_known``."""
+        self._doubts = 0.0
+        """Connections that were not heard of since then may be dead, though they are in use; 0: there are none."""
         self._owner = os.getpid()
 
     def take(self) -> Connection | None:
         """Return an idle connection that is alive; None when there is none."""
         if self._owner != os.getpid():  # what was open at a fork belongs to the parent
-            self._idle, self._owner = deque(), os.getpid()
+            self._idle, self._known, self._lock = deque(), weakref.WeakSet(), threading.Lock()
+            self._owner = os.getpid()
         while self._idle:
             try:
                 connection = self._idle.pop()
@@ -166,64 +214,50 @@ class Pool:
             connection.close()
         return None
 
-    def open(self, timeout_s: float) -> Connection:
+    def open(self, timeout_s: float, deadline: Deadline = NEVER) -> Connection:
         """Make a new connection; ``timeout_s`` for each of its steps. Raises Broken or NotHttp."""
         try:
-            return Connection(open_socket(self._route, timeout_s))
+            connection = Connection(open_socket(self._route, timeout_s, deadline))
         except OSError as error:
             raise Broken(find_reason(error)) from error
+        with self._lock:
+            self._known.add(connection)
+        return connection
 
     def give_back(self, connection: Connection, answer: Answer) -> None:
         """Keep a connection whose answer is complete for the next request, when it is still good for one."""
         if answer.complete and answer.reusable and connection.intact:
-            connection.idle_since = time.monotonic()
             self._idle.append(connection)
         else:
             connection.close()
+
+    def condemn(self, failed: Connection) -> None:
+        """Take note that a kept connection failed: whatever ended it probably ended others of its age, too.
+
+        The idle ones that were not heard of since are closed. When nothing at all came back, those in use are cut
+        as well, but only once ``vindicate`` shows that the server does answer.
+        """
+        for connection in list(self._idle):
+            if connection.heard_at <= failed.began_at:
+                with suppress(ValueError):  # another thread has taken it
+                    self._idle.remove(connection)
+                    connection.close()
+        if time.monotonic() - max(failed.heard_at, failed.began_at) >= SILENCE_S:
+            self._doubts = max(self._doubts, failed.began_at)
+
+    def vindicate(self, answered: Connection) -> None:
+        """Take note that the server answered: what was silent before that connection was made is dead."""
+        doubts = self._doubts
+        if not doubts or answered.opened_at <= doubts:
+            return
+        self._doubts = 0.0
+        with self._lock:
+            known = list(self._known)
+        for connection in known:
+            if max(connection.opened_at, connection.heard_at) <= doubts:
+                connection.cut()
 
     def close(self) -> None:
         """Close the idle connections."""
         while (connection := self.take()) is not None:
             connection.close()
-
-
-def open_socket(route: Route, timeout_s: float) -> socket.socket:
-    """Connect to a server, through its proxy when there is one. Raises OSError, Broken or NotHttp."""
-    way = route.proxy or route
-    opened = socket.create_connection((way.host, way.port), timeout_s)
-    try:
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if route.tls is None:
-            return opened
-        if route.proxy is not None:
-            _open_tunnel(opened, route, route.proxy)
-        return route.tls.wrap_socket(opened, server_hostname=route.host)
-    except BaseException:
-        opened.close()
-        raise
-
-
-def _open_tunnel(opened: socket.socket, route: Route, proxy: Proxy) -> None:
-    """Ask the proxy for a tunnel to the server (RFC 9110, 9.3.6)."""
-    target = f"{route.host}:{route.port}" if ":" not in route.host else f"[{route.host}]:{route.port}"
-    opened.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{proxy.header}\r\n".encode())
-    head = b""
-    while b"\r\n\r\n" not in head:
-        data = opened.recv(READ_BYTES)
-        if not data or len(head) > HEAD_MAX_BYTES:
-            raise NotHttp("the proxy did not answer in HTTP")
-        head += data
-    status_line = head.partition(b"\r\n")[0].decode("latin-1")
-    if status_line.split(" ")[1:2] != ["200"]:
-        raise Broken(f"the proxy opened no tunnel: {status_line}")
-
-
-def find_reason(error: OSError) -> str:
-    """Say in a few words why a connection failed."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate was not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return f"TLS failed: {error.reason.replace('_', ' ').lower()}"
-    if error.strerror:
-        return error.strerror[0].lower() + error.strerror[1:]
-    return "it took too long" if isinstance(error, TimeoutError) else "the connection broke off"

@@ -30,6 +30,14 @@ class ServerUnreachable(ClientError):
         self.reason = reason
 
 
+class ProxyUnreachable(ServerUnreachable):
+    """The proxy that the environment names did not let us through; the server was not asked."""
+
+
+class CertificateRefused(ServerUnreachable):
+    """The server's certificate is not one of those that are trusted."""
+
+
 class BadReply(ClientError):
     """Something answered, but not as a Piecework server answers. The URL may name another program."""
 

@@ -1,11 +1,11 @@
 """The client's calls about functions: deploying them, looking at them, calling them."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from piecework.client.calls import Calls, path_name
+from piecework.client.deadlines import Deadline
 from piecework.client.errors import NotFound, NotReady
 from piecework.client.transport import Request
 from piecework.protocol import exchange
@@ -84,13 +84,13 @@ class FunctionCalls(Calls):
         self, function: str, revision: str, timeout_s: float, pause: Callable[[float], object] = _pause
     ) -> RevisionInfo:
         """Wait until a revision has as many running replicas as it should. Raises NotReady, with what is known."""
-        end = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         while True:
-            found = find_revision(self.function(function), revision)
+            found = find_revision(self.within(deadline.allow()).function(function), revision)
             running = sum(each.state is ReplicaState.RUNNING for each in found.replicas)
             if running >= found.wanted:
                 return found
-            if time.monotonic() >= end:
+            if deadline.is_over():
                 raise NotReady(f"{function}/{revision}", running, found.wanted, why_not_ready(found))
             pause(LOOK_S)
 

@@ -8,13 +8,16 @@ from typing import TypedDict, Unpack
 import msgspec
 
 from piecework.client.calls import AnyId, path_id
+from piecework.client.deadlines import NEVER, Deadline
 from piecework.client.inputs import Input, carried_bytes, input_content
 from piecework.client.lambdas import LambdaCalls
 from piecework.client.transport import Query, Request
+from piecework.client.uploads import Source
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     Backoff,
+    DataReply,
     JobCreated,
     JobInfo,
     JobList,
@@ -146,14 +149,20 @@ class JobCalls(LambdaCalls):
                 return
             offset, attempt = part.next, part.attempt
 
-    def _specs(self, lambda_id: AnyId, inputs: Iterable[Input], options: JobOptions) -> Iterator[JobSpec]:
+    def _specs(
+        self, lambda_id: AnyId, inputs: Iterable[Input], options: JobOptions, deadline: Deadline = NEVER
+    ) -> Iterator[JobSpec]:
         """Describe one job for each input, as it is asked for; large inputs are uploaded then."""
         prefix = options.pop("key", None)
         lambda_id = path_id(lambda_id)
+
+        def upload(source: Source) -> DataReply:
+            return self.within(deadline.allow()).upload(source)
+
         for number, value in enumerate(inputs):
             if prefix is not None:
                 options["key"] = f"{prefix}-{number}"
-            yield JobSpec(lambda_=lambda_id, input=input_content(value, self.upload), **options)
+            yield JobSpec(lambda_=lambda_id, input=input_content(value, upload), **options)
 
     def post_batch(self, batch: list[JobSpec]) -> list[Id]:
         """Submit jobs together and return their ids; safe to repeat because the batch has a key."""

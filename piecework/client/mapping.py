@@ -5,11 +5,12 @@ from contextlib import AbstractContextManager, suppress
 from typing import Literal, Unpack, cast, overload
 
 from piecework.client.calls import AnyId
+from piecework.client.deadlines import Deadline
 from piecework.client.errors import ApiError, ServerUnreachable, StillRunning
 from piecework.client.inputs import Input, carried_bytes
 from piecework.client.jobs import BYTES_PER_BODY, JOBS_PER_BODY, JobOptions, spec_bytes
 from piecework.client.progress import Progress, Tell, open_progress
-from piecework.client.results import Deadline, JobResult, ResultCalls, Watch
+from piecework.client.results import JobResult, ResultCalls, Watch
 from piecework.client.transport import Request
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobInfo, JobSpec
@@ -93,10 +94,10 @@ class MapCalls(ResultCalls):
         if isinstance(inputs, str | bytes):
             raise TypeError("inputs is a single text, not many: give a list of inputs")
         total = len(inputs) if isinstance(inputs, Sized) else None
-        flight = _Flight(self, self._specs(lambda_id, inputs, options), window, ordered=ordered)
-        results = self._results_of(
-            flight, Deadline(wait_s, self.clock), open_progress(progress, total), cancel=cancel, errors=errors
-        )
+        deadline = Deadline(wait_s, self.clock)
+        specs = self._specs(lambda_id, inputs, options, deadline)
+        flight = _Flight(self, specs, window, ordered=ordered, deadline=deadline)
+        results = self._results_of(flight, deadline, open_progress(progress, total), cancel=cancel, errors=errors)
         return cast("Generator[bytes, None, None] | Generator[JobResult, None, None]", results)
 
     def _results_of(
@@ -112,7 +113,7 @@ class MapCalls(ResultCalls):
             with progress as tell:
                 while flight.goes_on:
                     late = flight.submit()
-                    flight.look(deadline, hold=not late)
+                    flight.look(hold=not late)
                     tell(flight.ended)
                     for info in flight.take():
                         result = JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
@@ -136,7 +137,9 @@ class MapCalls(ResultCalls):
 class _Flight:
     """The jobs of one map: those in flight, and those that have ended and wait for their turn."""
 
-    def __init__(self, client: ResultCalls, specs: Iterator[JobSpec], window: int, *, ordered: bool) -> None:
+    def __init__(
+        self, client: ResultCalls, specs: Iterator[JobSpec], window: int, *, ordered: bool, deadline: Deadline
+    ) -> None:
         self._watch = Watch(client.transport, client.clock, "inline")
         self.ended = 0
         """How many jobs have ended."""
@@ -144,6 +147,7 @@ class _Flight:
         self._specs = specs
         self._window = window
         self._ordered = ordered
+        self._deadline = deadline
         self._places: dict[Id, int] = {}
         self._kept: dict[int, JobInfo] = {}
         """Jobs that have ended, by the turn that each waits for."""
@@ -169,7 +173,7 @@ class _Flight:
         while room and not self._exhausted:
             batch, late = self._draw(min(room, JOBS_PER_BODY))
             if batch:
-                for job in self._client.post_batch(batch):
+                for job in self._client.within(self._deadline.allow()).post_batch(batch):
                     self._places[job] = self._submitted
                     self._submitted += 1
                     self._watch.waiting.append(job)
@@ -178,11 +182,11 @@ class _Flight:
             room -= len(batch)
         return False
 
-    def look(self, deadline: Deadline, *, hold: bool) -> None:
+    def look(self, *, hold: bool) -> None:
         """Take in the jobs that have ended since; with ``hold``, wait a while for the next."""
         if not self._watch.waiting:
             return
-        for info in self._watch.look(deadline, hold=hold):
+        for info in self._watch.look(self._deadline, hold=hold):
             place = self._places.pop(info.id)
             size = carried_bytes(info.output or None)
             fits = self._kept_bytes + size <= KEPT_BYTES

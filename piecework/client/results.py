@@ -11,7 +11,8 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.client.calls import AnyId, path_id
-from piecework.client.errors import JobCancelled, JobFailed, StillRunning
+from piecework.client.deadlines import Deadline
+from piecework.client.errors import JobCancelled, JobFailed, ServerUnreachable, StillRunning
 from piecework.client.inputs import Input
 from piecework.client.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import Query, Request, Transport
@@ -119,7 +120,7 @@ class ResultCalls(JobCalls):
         """
         deadline = Deadline(wait_s, self.clock)
         poll_s = deadline.shorten(POLL_S)
-        info = self.submit_and_wait(lambda_id, input, poll_s, **options)
+        info = self.within(deadline.allow()).submit_and_wait(lambda_id, input, poll_s, **options)
         if not info.state.is_final:
             return self.result(info.id, None if wait_s is None else deadline.shorten(wait_s))
         return JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"").read()
@@ -158,21 +159,6 @@ class ResultCalls(JobCalls):
                 raise StillRunning(list(watch.waiting))
 
 
-class Deadline:
-    """The end of a time to wait, which may never come."""
-
-    def __init__(self, timeout_s: float | None, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._end = None if timeout_s is None else clock() + timeout_s
-
-    def shorten(self, wait_s: float) -> float:
-        """Return ``wait_s``, or less when the deadline comes first; never below 0."""
-        return wait_s if self._end is None else max(0.0, min(wait_s, self._end - self._clock()))
-
-    def is_over(self) -> bool:
-        return self._end is not None and self._clock() >= self._end
-
-
 class Watch:
     """Jobs that are waited for.
 
@@ -190,13 +176,19 @@ class Watch:
         self._clock = clock
         self._output = output
         self._news = True
+        self._was_answered = False
 
-    def look(self, deadline: "Deadline", *, hold: bool = True) -> list[JobInfo]:
+    def look(self, deadline: Deadline, *, hold: bool = True) -> list[JobInfo]:
         """Return jobs that have ended, after a while none if there are none; without ``hold`` at once."""
         asked = [self.waiting.popleft() for _ in range(min(len(self.waiting), IDS_PER_REQUEST))]
         until, poll_s = choose_poll(len(asked), others=bool(self.waiting), news=self._news)
         began = self._clock()
-        found = self._poll(asked, until, deadline.shorten(poll_s) if hold else 0.0)
+        try:
+            found = self._poll(asked, until, deadline.shorten(poll_s) if hold else 0.0, deadline.allow())
+        except ServerUnreachable:
+            if not (self._was_answered and deadline.is_over()):
+                raise
+            found = []  # as far as is known
         ended = {info.id: info for info in found if info.state.is_final}
         self._news = bool(ended)
         left = [job for job in asked if job not in ended]
@@ -208,7 +200,7 @@ class Watch:
                 threading.Event().wait(SHORTEST_POLL_S)
         return list(ended.values())
 
-    def _poll(self, ids: list[Id], until: Until, timeout_s: float) -> list[JobInfo]:
+    def _poll(self, ids: list[Id], until: Until, timeout_s: float, whole_s: float | None) -> list[JobInfo]:
         query: Query = {
             "ids": ",".join(map(str, ids)),
             "output": self._output,
@@ -216,4 +208,6 @@ class Watch:
             "timeout": round(timeout_s, 3),
         }
         request = Request("GET", "/job", query, repeatable=True, poll_s=timeout_s)
-        return self._transport.call(request, JobList).jobs
+        found = self._transport.within(whole_s).call(request, JobList).jobs
+        self._was_answered = True
+        return found

@@ -12,8 +12,11 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""A file or directory of certificates to trust; without one the system's are. OpenSSL also knows SSL_CERT_FILE."""
+CA_VARIABLES = ("PIECEWORK_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Each names a file or directory of certificates to trust; without one the system's are. The first counts: those
+that are for fewer programs stand before those that are for more."""
+OPENSSL_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""OpenSSL reads these by itself."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,13 @@ class Proxy:
     port: int
     header: str = field(default="", repr=False)
     """The header line that lets one use it, with its end; "" for none."""
+    variable: str = ""
+    """The variable that names it; "" for the system's own settings."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        source = f"{self.variable} names it" if self.variable else "the system names it"
+        return f"the proxy http://{host}:{self.port} ({source})"
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class Route:
     target: str
     """What stands before the path in a request's first line: with a proxy and without TLS, the whole base URL."""
     proxy: Proxy | None
+    trusted: str = ""
+    """Which certificates ``tls`` trusts, in words."""
 
     @property
     def proxy_header(self) -> str:
@@ -65,10 +77,11 @@ def check_url(url: str) -> str:
     return text
 
 
-def find_route(url: str, environ: Mapping[str, str] = os.environ) -> Route:
-    """Return the way to a server; proxies and certificates are those of the environment.
+def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os.environ) -> Route:
+    """Return the way to a server. Its proxy is that of the environment.
 
-    Raises ValueError for a bad URL, or when the environment names a proxy or certificates that cannot be used.
+    ``ca``: a file or directory of certificates to trust; None for those of the environment. Raises ValueError for
+    a bad URL, for certificates that cannot be used, and when the environment names a proxy that cannot.
     """
     parts = urlsplit(check_url(url))
     host, port = _host_and_port(url)
@@ -77,13 +90,15 @@ def find_route(url: str, environ: Mapping[str, str] = os.environ) -> Route:
         authority = f"{authority}:{port}"
     prefix = quote(parts.path, safe="/%:@!$&'()*+,;=~")
     proxy = _find_proxy(parts.scheme, host, port)
+    tls, trusted = _trust(ca, environ) if parts.scheme == "https" else (None, "")
     return Route(
         host=host,
         port=port,
         authority=authority,
         target=f"http://{authority}{prefix}" if proxy and parts.scheme == "http" else prefix,
-        tls=_trust(environ) if parts.scheme == "https" else None,
+        tls=tls,
         proxy=proxy,
+        trusted=trusted,
     )
 
 
@@ -96,18 +111,30 @@ def _host_and_port(url: str) -> tuple[str, int]:
     return host, parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
 
 
-def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
+def _trust(ca: Path | None, environ: Mapping[str, str]) -> tuple[ssl.SSLContext, str]:
+    """Return what checks certificates, and which ones it trusts. Raises ValueError."""
+    if ca is not None:
+        source = CA_VARIABLES[0] if str(ca) == environ.get(CA_VARIABLES[0]) else "--ca"
+        return _load(ca, f"{source} names {ca}, which cannot be used"), f"those in {ca} ({source})"
     name = next((name for name in CA_VARIABLES if environ.get(name)), None)
     if name is None:
-        return ssl.create_default_context()
+        return ssl.create_default_context(), "the system's"
     path = Path(environ[name])
+    if name != "SSL_CERT_DIR":  # a list of directories, which may be missing
+        loaded = _load(path, f"{name} names {path}, which cannot be used")
+    tls = ssl.create_default_context() if name in OPENSSL_VARIABLES else loaded
+    return tls, f"those in {path} ({name})"
+
+
+def _load(path: Path, wrong: str) -> ssl.SSLContext:
+    """Trust a file, or directory, of certificates. Raises ValueError."""
     try:
         if path.is_dir():
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
     except OSError as error:
         reason = "it has no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ValueError(f"{name} names {path}, which cannot be used: {reason}") from error
+        raise ValueError(f"{wrong}: {reason}") from error
 
 
 def _find_proxy(scheme: str, host: str, port: int) -> Proxy | None:
@@ -116,13 +143,20 @@ def _find_proxy(scheme: str, host: str, port: int) -> Proxy | None:
     url = found.get(scheme) or found.get("all")
     if not url or proxy_bypass(host) or proxy_bypass(f"{host}:{port}") or _is_within(host, found.get("no", "")):
         return None
+    variable = _find_variable(f"{scheme}_proxy" if found.get(scheme) else "all_proxy", url)
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
-        raise ValueError(f"the environment names a proxy for {scheme} whose URL does not begin with http://")
+        source = variable or "the system"
+        raise ValueError(f"{source} names a proxy for {scheme} whose URL does not begin with http://")
     given = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     encoded = base64.b64encode(given.encode()).decode()
     header = f"Proxy-Authorization: Basic {encoded}\r\n" if parts.username else ""
-    return Proxy(parts.hostname, parts.port or DEFAULT_PORTS["http"], header)
+    return Proxy(parts.hostname, parts.port or DEFAULT_PORTS["http"], header, variable)
+
+
+def _find_variable(name: str, value: str) -> str:
+    """Return under which spelling of its name a variable has a value; "" when it has not."""
+    return next((each for each in (name, name.upper()) if os.environ.get(each) == value), "")
 
 
 def _is_within(host: str, networks: str) -> bool:

@@ -1,21 +1,32 @@
 """Requests and replies over HTTP: connections, timeouts, the token, and repeating what is safe to repeat."""
 
+import copy
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from pathlib import Path
+from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from piecework import __version__
 from piecework.client.answers import Answer, Broken, NotHttp
 from piecework.client.connections import Body, Connection, NotSent, Pieces, Pool
-from piecework.client.errors import ApiError, BadReply, ServerUnreachable
+from piecework.client.deadlines import NEVER, Deadline
+from piecework.client.errors import (
+    ApiError,
+    BadReply,
+    CertificateRefused,
+    ProxyUnreachable,
+    ServerUnreachable,
+)
 from piecework.client.replies import Reply, read_message, read_refusal
 from piecework.client.routes import check_url, find_route
+from piecework.client.sockets import NotTrusted, ProxyFailed
 from piecework.protocol import bodies, exchange
 
 T = TypeVar("T")
@@ -27,6 +38,8 @@ BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 """Methods whose requests need not say that they have no body (RFC 9110, section 8.6)."""
 REFUSAL_BYTES = 1024 * 1024
 """No more than about this is read of a refusal; it may come from another program."""
+STORED_BYTES_PER_S = 10 * 1024 * 1024
+"""A server flushes what it was sent at this speed at least."""
 LONGEST_PAUSE_S = 30.0
 """The client pauses no longer than this, whatever ``Retry-After`` says."""
 LOGGER = logging.getLogger("piecework.client")
@@ -43,7 +56,7 @@ class Patience:
     """For a connection to be made."""
     read_s: float = 30.0
     """For the next bytes of an answer."""
-    poll_margin_s: float = 10.0
+    poll_margin_s: float = 5.0
     """Added to a long poll's own timeout."""
     total_s: float = 90.0
     """No further try starts later than this after the first."""
@@ -53,9 +66,12 @@ class Patience:
     jitter_s: float = 0.5
     """Up to this much is added to each pause at random, so that clients do not return in step."""
 
-    def read_timeout_s(self, poll_s: float) -> float:
-        """Return how long to wait for the next bytes of an answer that the server may hold for ``poll_s``."""
-        return poll_s + self.poll_margin_s if poll_s else self.read_s
+    def read_timeout_s(self, poll_s: float, stored_bytes: int = 0) -> float:
+        """Return how long to wait for the next bytes of an answer that the server may hold for ``poll_s``.
+
+        ``stored_bytes``: so much has to be on its disk before.
+        """
+        return (poll_s + self.poll_margin_s if poll_s else self.read_s) + stored_bytes / STORED_BYTES_PER_S
 
     def pause_s(self, failures: int, asked_s: float | None, chance: float) -> float:
         """Return how long to wait after so many failures; ``chance`` is 0 to 1.
@@ -129,22 +145,45 @@ class Transport:
         *,
         patience: Patience | None = None,
         media_type: str = bodies.MSGPACK,
+        ca: Path | None = None,
     ) -> None:
-        """Find the way to a server; nothing is sent yet.
+        """Find the way to a server; nothing is sent yet. ``ca`` is as ``find_route`` has it.
 
-        Raises ValueError for a bad URL or token, and when the environment names a proxy or certificates that
-        cannot be used.
+        Raises ValueError for a bad URL or token, for certificates that cannot be used, and when the environment
+        names a proxy that cannot.
         """
         self.url = check_url(url)
         self.media_type = media_type
         self._patience = patience or Patience()
-        route = find_route(self.url)
+        self._deadline = NEVER
+        route = find_route(self.url, ca)
+        self._proxy = route.proxy
         self._pool = Pool(route)
         self._target = route.target
         self._headers = (
             f"Host: {route.authority}\r\nUser-Agent: piecework/{__version__}\r\nAccept-Encoding: identity\r\n"
             f"{_authorization(token)}{route.proxy_header}"
         )
+
+    def within(self, timeout_s: float | None) -> Self:
+        """Return a transport over the same connections, all of whose requests and repeats end within that time.
+
+        None: there is no such end.
+        """
+        bounded = copy.copy(self)
+        bounded._deadline = Deadline(timeout_s)  # noqa: SLF001  # its own kind
+        return bounded
+
+    def with_patience(self, patience: Patience) -> Self:
+        """Return a transport over the same connections that waits otherwise."""
+        other = copy.copy(self)
+        other._patience = patience  # noqa: SLF001  # its own kind
+        return other
+
+    @property
+    def patience(self) -> Patience:
+        """How long it waits, and how often it tries."""
+        return self._patience
 
     def call(self, request: Request, reply: type[T], *, also: Iterable[int] = ()) -> T:
         """Send a request and read the reply.
@@ -172,8 +211,8 @@ class Transport:
     def relay(self, request: exchange.Request, timeout_s: float) -> Reply:
         """Send a request with headers of the caller's own, once, and return whatever is answered.
 
-        ``request.uri`` begins with the path at the server, and goes out as it is. Raises ServerUnreachable or
-        BadReply; and ValueError for a method, path or header that cannot be sent.
+        ``request.uri`` begins with the path at the server, and goes out as it is; ``timeout_s`` is for all of it.
+        Raises ServerUnreachable or BadReply; and ValueError for a method, path or header that cannot be sent.
         """
         if request.method == "HEAD":
             raise ValueError("what HEAD asks for has no body: use GET")
@@ -186,7 +225,8 @@ class Transport:
             raise ValueError("method, path and headers are ASCII text, and the path has no spaces: encode others")
         head = "\r\n".join([*lines, "", ""]).encode()
         sent = Request(request.method, request.uri, poll_s=timeout_s)
-        with self._open(sent, head, request.body or None, also=range(600)) as stream:
+        bounded = self.within(self._deadline.shorten(timeout_s))
+        with bounded._open(sent, head, request.body or None, also=range(600)) as stream:  # noqa: SLF001  # its own kind
             return stream.read()
 
     def open_stream(self, request: Request) -> AbstractContextManager[Stream]:
@@ -205,6 +245,8 @@ class Transport:
                     raise
                 asked_s = error.retry_after_s if isinstance(error, ApiError) else None
                 pause_s = patience.pause_s(failures, asked_s, random.random())  # noqa: S311  # keeps no secret
+                if pause_s >= self._deadline.shorten(math.inf):
+                    raise
                 LOGGER.info("%s; trying again in %.1f s", error, pause_s)
             self.pause(pause_s)
         return action()
@@ -236,9 +278,11 @@ class Transport:
         self, request: Request, head: bytes, body: Body = None, *, also: Iterable[int] = ()
     ) -> Iterator[Stream]:
         """Send a request and give its reply, whose body can be read in the ``with`` block."""
-        url = self.url + request.path
+        through = f", through {self._proxy}" if self._proxy else ""
+        url = f"{self.url}{request.path}{through}"
         try:
-            connection, answer = self._exchange(head, body, self._patience.read_timeout_s(request.poll_s))
+            timeout_s = self._patience.read_timeout_s(request.poll_s, len(body or b""))
+            connection, answer = self._exchange(head, body, timeout_s)
             try:
                 stream = Stream(url, connection, answer)
                 if not 200 <= answer.status < 300 and answer.status not in also:
@@ -246,8 +290,12 @@ class Transport:
                 yield stream
             finally:
                 self._pool.give_back(connection, answer)
+        except ProxyFailed as error:
+            raise ProxyUnreachable(self.url, str(error)) from error
+        except NotTrusted as error:
+            raise CertificateRefused(self.url, str(error)) from error
         except Broken as error:
-            raise ServerUnreachable(self.url, str(error)) from error
+            raise ServerUnreachable(self.url, f"{error}{through}") from error
         except NotHttp as error:
             raise BadReply(f"{url} did not answer like a Piecework server: {error}") from error
 
@@ -255,10 +303,17 @@ class Transport:
         """Send a request over an idle connection or a new one; return that and the head of the answer."""
         connection = self._pool.take()
         if connection is not None:
-            with suppress(NotSent):  # the server closed it at this moment, and has not seen the request
-                return connection, connection.exchange(head, body, timeout_s)
-        connection = self._pool.open(self._patience.connect_s)
-        return connection, connection.exchange(head, body, timeout_s)
+            try:
+                return connection, connection.exchange(head, body, timeout_s, deadline=self._deadline)
+            except NotSent:  # the server closed it at this moment, and has not seen the request
+                self._pool.condemn(connection)
+            except Broken:
+                self._pool.condemn(connection)
+                raise
+        connection = self._pool.open(self._patience.connect_s, self._deadline)
+        answer = connection.exchange(head, body, timeout_s, deadline=self._deadline)
+        self._pool.vindicate(connection)
+        return connection, answer
 
 
 def _authorization(token: str | None) -> str:

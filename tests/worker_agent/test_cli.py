@@ -142,7 +142,7 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
     assert (registration.runtime, registration.agent_version) == (list(settings.list_runtimes()), __version__)
     assert len(registration.incarnation) == 16
     assert agent.shared.server.transport._patience.attempts == 1
-    assert agent.shared.pulse_server.transport._patience.read_s == assembly.HEARTBEAT_TIMEOUT_S
+    assert agent.shared.pulse_server.transport._patience.read_s == assembly.PULSE.read_s
     agent.parts.executor.stop(0)
 
 

@@ -13,6 +13,7 @@ def test_environment_gives_only_what_is_set():
 READ = {
     "PIECEWORK_URL": ("https://queue.test", "server", "https://queue.test"),
     "PIECEWORK_TOKEN": ("secret", "token", "secret"),
+    "PIECEWORK_CA": ("/etc/lab.pem", "ca", Path("/etc/lab.pem")),
     "PIECEWORK_WORKER_STATE": ("/var/lib/agent", "state_path", Path("/var/lib/agent")),
     "PIECEWORK_WORKER_SLOTS": ("3", "slots", 3),
     "PIECEWORK_WORKER_RUNTIMES": ("wasi, default", "runtimes", ("wasi", "default")),

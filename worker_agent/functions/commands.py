@@ -157,7 +157,7 @@ def _download(options: dict[str, Any]) -> None:
         return
     file: Path = options["file"]
     with _own_folders(file.absolute().parent):
-        _download_to(file, options["url"])
+        _download_to(file, options["url"], options["ca"])
 
 
 @contextlib.contextmanager
@@ -173,8 +173,8 @@ def _own_folders(folder: Path) -> Iterator[None]:
         raise
 
 
-def _download_to(file: Path, url: str) -> None:
-    from worker_agent.downloads import download_module  # noqa: PLC0415
+def _download_to(file: Path, url: str, ca: Path | None) -> None:
+    from worker_agent.downloads import Terms, download_module  # noqa: PLC0415
 
     try:
         file.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ def _download_to(file: Path, url: str) -> None:
     except OSError as error:
         raise AgentError(f"{file} cannot be written: {error.strerror}") from error
     try:
-        download_module(url, Path(draft))
+        download_module(url, Path(draft), terms=Terms(ca=ca))
         Path(draft).chmod(0o644)
         Path(draft).replace(file)
     finally:

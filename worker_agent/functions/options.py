@@ -29,6 +29,12 @@ _OPTIONS = (
     click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path)),
     click.argument("args", metavar="[ARG]...", nargs=-1),
     click.option("--url", metavar="URL", help="Download the module to FILE first."),
+    click.option(
+        "--ca",
+        metavar="CAFILE",
+        type=click.Path(exists=True, path_type=Path),
+        help="Trust these certificates at --url, instead of the system's.  [env PIECEWORK_CA]",
+    ),
     click.option("--runtime", default=DEFAULT, metavar="NAME", help="What runs it.  [what the code is for]"),
     click.option("--env", metavar="K=V", multiple=True, help="A variable of the function; can be repeated."),
     click.option(

@@ -58,6 +58,25 @@ def test_a_server_that_does_not_answer_is_one_line_with_a_way_out(run):
     )
 
 
+def test_a_dead_proxy_is_blamed_and_not_the_server(run, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("http_proxy", raising=False)
+    ran = run("ping", url="http://queue.invalid", exit_code=1)
+    assert ran.err == (
+        "piecework: no answer from http://queue.invalid: the proxy http://127.0.0.1:1 (HTTP_PROXY names it) does "
+        "not answer: connection refused. Name another proxy in that variable, or this server's host in NO_PROXY.\n"
+    )
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_certificates_to_trust_can_be_given_to_every_command(run, tmp_path, place):
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    args = ["--ca", empty, "ping"] if place == "before" else ["ping", "--ca", empty]
+    ran = run(*args, url="https://127.0.0.1:1", exit_code=2)
+    assert f"--ca names {empty}, which cannot be used: it has no certificates." in ran.err
+
+
 def test_a_url_that_is_none_is_a_mistake(run):
     assert "'localhost' is not the URL of a server" in run("ping", "--url", "localhost", exit_code=2).err
 

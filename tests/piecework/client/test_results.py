@@ -3,6 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from piecework.client import Client, JobCancelled, JobFailed, StillRunning
+from piecework.client.deadlines import Deadline
 from piecework.client.jobs import POLL_S
 from piecework.client.results import (
     BATCH_POLL_S,
@@ -10,7 +11,6 @@ from piecework.client.results import (
     FEW_JOBS,
     IDS_PER_REQUEST,
     SHORTEST_POLL_S,
-    Deadline,
     choose_poll,
     failure,
 )
@@ -111,7 +111,7 @@ def test_a_job_that_fails_while_it_is_waited_for_is_an_error(script, client):
 def test_a_poll_never_lasts_longer_than_the_time_that_is_left(script, client):
     script.answer(JobList(jobs=[info(1, JobState.RUNNING)]))
     script.answer(JobList(jobs=[info(1, JobState.RUNNING)]))
-    now = iter([100.0, 100.0, 100.0, 103.5, 103.5, 103.5, 103.5, 106.0, 106.0])
+    now = iter([100.0] * 4 + [103.5] * 5 + [106.0] * 2)
     client.clock = lambda: next(now)
     with pytest.raises(StillRunning):
         client.wait([1], timeout_s=5)

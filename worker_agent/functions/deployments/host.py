@@ -63,7 +63,7 @@ class Host:
         )
         times = Times(start_s=settings.functions_start_timeout_s, drain_s=settings.drain_timeout_s)
         self._supervisor = Supervisor(partial(Launcher, node), shared.clock, times)
-        terms = Terms(find_token=partial(find_token, settings))
+        terms = Terms(find_token=partial(find_token, settings), ca=settings.ca)
         codes = CodeStore(cache, state, terms, shared.server)
         self._local = self._make_local(state, codes, times) if settings.functions_port else None
         self._orders = self._make_orders(shared, membership, codes, on_drain) if settings.functions else None
@@ -105,7 +105,9 @@ class Host:
         proxy = None
         if settings.reverse_proxy is not None:
             try:
-                proxy = ReverseProxy(settings.reverse_proxy, find_token(settings, settings.reverse_proxy))
+                proxy = ReverseProxy(
+                    settings.reverse_proxy, find_token(settings, settings.reverse_proxy), settings.ca
+                )
             except ValueError as error:
                 raise AgentError(str(error)) from error
         return LocalDeployments(self._supervisor, codes, KeptFile(state), bounds, proxy)

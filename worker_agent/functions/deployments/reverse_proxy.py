@@ -1,6 +1,7 @@
 """The reverse proxy, as Capsule's workers talk to it: ``/memory/functions``."""
 
 from http import HTTPStatus
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from piecework.client import ApiError, ClientError
@@ -40,10 +41,10 @@ class Route(NamedTuple):
 class ReverseProxy:
     """A reverse proxy: Piecework's, or Capsule's own. All methods raise ReverseProxyError."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        """Nothing is sent yet. Raises ValueError for a bad URL or token."""
+    def __init__(self, url: str, token: str | None = None, ca: Path | None = None) -> None:
+        """Nothing is sent yet. Raises ValueError for a bad URL, token or ``ca``."""
         patience = Patience(attempts=1, connect_s=2.0, read_s=5.0)
-        self._transport = Transport(url, token, patience=patience, media_type=bodies.JSON)
+        self._transport = Transport(url, token, patience=patience, media_type=bodies.JSON, ca=ca)
         self.url = self._transport.url
 
     def list_routes(self) -> Routes:
