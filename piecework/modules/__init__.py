@@ -24,6 +24,7 @@ from piecework.modules.inspection import (
     read_facts,
     recognise,
 )
+from piecework.modules.rules import PAGE_BYTES, check_room, explain_shortage
 
 __all__ = [
     "CHECKED",
@@ -31,13 +32,16 @@ __all__ = [
     "COMPONENT",
     "HEADER_BYTES",
     "MAGIC",
+    "PAGE_BYTES",
     "Binary",
     "Inspection",
     "ModuleError",
     "ModuleFacts",
     "check_code",
+    "check_room",
     "claims_component",
     "describe_bytes",
+    "explain_shortage",
     "inspect_code",
     "inspect_module",
     "name_interface",

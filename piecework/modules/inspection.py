@@ -18,11 +18,11 @@ from piecework.modules.binary import (
 from piecework.modules.capsule import UNCONFIGURED, check_capsule, find_generation, is_capsule
 from piecework.modules.component import check_component, find_entry
 from piecework.modules.funless import check_funless, is_funless
+from piecework.modules.rules import PAGE_BYTES
 from piecework.modules.wasi import check_wasi
 
 COMPONENT = "component"
 """The runtime whose code is no core module."""
-PAGE_BYTES = 65_536
 Check = Callable[[ModuleFacts], None]
 CHECKS: dict[str, Check] = {
     "capsule": check_capsule,

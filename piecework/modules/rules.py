@@ -7,6 +7,24 @@ from piecework.modules.binary import ModuleError, ModuleFacts
 _VALUES = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "v": "v128", "r": "a reference"}
 NAMED = 5
 """So many names of what is missing stand in a message."""
+PAGE_BYTES = 65_536
+"""Of a memory."""
+_MIB = 1024 * 1024
+
+
+def check_room(facts: ModuleFacts, limit_bytes: int) -> None:
+    """Raise ModuleError when a module begins with more memory than its limit."""
+    if facts.memory is not None and facts.memory[0] * PAGE_BYTES > limit_bytes:
+        raise ModuleError(explain_shortage(facts.memory[0] * PAGE_BYTES, limit_bytes))
+
+
+def explain_shortage(needed_bytes: int, limit_bytes: int) -> str:
+    """Say that a guest's memory begins above its limit. The figure that is needed is enough as a limit."""
+    if limit_bytes % _MIB:
+        sizes = f"{needed_bytes} bytes, limit {limit_bytes} bytes"
+    else:
+        sizes = f"{-(-needed_bytes // _MIB)} MB, limit {limit_bytes // _MIB} MB"
+    return f"it needs {sizes}: with so much memory it begins, so raise the limit"
 
 
 def check_imports(facts: ModuleFacts, runtime: str, offered: Mapping[str, Container[str]]) -> None:

@@ -15,6 +15,7 @@ from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, LoadError, Outcome
 from worker_agent.runtimes.interpreters import ARGS, HEAP, SCRIPT, Interpreter
+from worker_agent.runtimes.lacking import explain_missing
 from worker_agent.runtimes.linkage import Prepared, Vessel
 from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.streams import LogTail
@@ -100,7 +101,7 @@ class ScriptProgram:
         with Sandbox(machine.host.linkage.engine, machine.prepared, machine.build, call) as sandbox:
             guest = Guest.start(call, GuestMemory(sandbox.vessel))
             guest.args = tuple(_fill_argv(machine.interpreter, call))
-            guest.files[guest.free_number()] = ScriptFolder(self._files)
+            guest.files[guest.free_number()] = ScriptFolder(self._files, guest.random)
             machine.host.guest = guest
             try:
                 if call.access is not NO_ACCESS:
@@ -127,7 +128,7 @@ class ScriptProgram:
                 vessel.call("_start")
         except GuestExitError as end:
             if end.code != 0:
-                raise _explain(end, call.log, self._machine.interpreter.script) from None
+                raise _explain(end, call.log, self._machine.interpreter) from None
 
 
 def _read_script(code: Code, runtime: str) -> bytes:
@@ -182,7 +183,7 @@ def _place(vessel: Vessel, memory: GuestMemory, data: bytes) -> int:
     return pointer & 0xFFFF_FFFF
 
 
-def _explain(end: GuestExitError, log: LogTail, script: str) -> GuestFailedError:
+def _explain(end: GuestExitError, log: LogTail, interpreter: Interpreter) -> GuestFailedError:
     """Put together what an interpreter said at its end: complaint, line of the script, the whole as a trace."""
     text = log.read(at_most=TRACE_BYTES)[1].decode(errors="replace")
     # Where all interpreters of the table agree: what they indent is where it happened, not what.
@@ -190,10 +191,12 @@ def _explain(end: GuestExitError, log: LogTail, script: str) -> GuestFailedError
     if not said:
         return GuestFailedError(str(end))
     complaint = said[-1]
-    place = re.compile(re.escape(script) + r'"?(?::|, line )(\d+)')
+    place = re.compile(re.escape(interpreter.script) + r'"?(?::|, line )(\d+)')
     # The innermost call comes first after the complaint, or last before it.
     places = [place.search(text, complaint.start()), *reversed([*place.finditer(text)])]
     found = next(filter(None, places), None)
     within = found is not None and complaint.start() <= found.start() < complaint.end()
     line = "" if found is None or within else f" (line {found[1]})"
-    return GuestFailedError(f"{end}: {complaint[0].strip()[:300]}{line}", trace=text)
+    missing = explain_missing(complaint[0], interpreter.name)
+    advice = f": {missing}" if missing else ""
+    return GuestFailedError(f"{end}: {complaint[0].strip()[:300]}{line}{advice}", trace=text)

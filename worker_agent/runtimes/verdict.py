@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 from wasmtime import Trap, TrapCode, WasmtimeError
 
+from piecework.modules import PAGE_BYTES, explain_shortage
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from worker_agent.runtimes.base import Call
 from worker_agent.runtimes.stopping import StoppedError, StopReason
 from worker_agent.runtimes.streams import OutputFullError, ScratchError
 
-_PAGE_BYTES = 65_536
+_FIRST_MEMORY = re.compile(r"memory minimum size of (\d+) pages")
+_OUT_OF_BOUNDS = ("out of bounds memory access", "out of bounds table access")
 _OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "not enough memory",
@@ -86,14 +88,22 @@ def _judge_guest(failure: Exception, trap: TrapCode | None, call: Call, memory: 
         error = JobError(kind=ErrorKind.GUEST, message=message, trace=failure.trace)
         return _out_of_memory(error, call) if _looks_starved(call, memory) else error
     text = _cause(failure)
-    if "memory minimum size" in text or "heap out of memory" in text:
+    if "wasm backtrace" not in str(failure):
+        return JobError(kind=ErrorKind.LOAD, message=_explain_refusal(text, call))
+    if "heap out of memory" in text:
         return _out_of_memory(JobError(kind=ErrorKind.MEMORY, message=text), call)
-    if isinstance(failure, Trap) or trap is not None or "wasm backtrace" in str(failure):
-        error = JobError(kind=ErrorKind.TRAP, message=text, trace=_backtrace(failure))
-        starved = trap in _OUT_OF_MEMORY_TRAPS and _looks_starved(call, memory)
-        return _out_of_memory(error, call) if starved else error
-    # wasmtime refused to instantiate the module, or to go on with it.
-    return JobError(kind=ErrorKind.LOAD, message=text)
+    error = JobError(kind=ErrorKind.TRAP, message=text, trace=_backtrace(failure))
+    starved = trap in _OUT_OF_MEMORY_TRAPS and _looks_starved(call, memory)
+    return _out_of_memory(error, call) if starved else error
+
+
+def _explain_refusal(text: str, call: Call) -> str:
+    """Say why wasmtime made no instance. The guest did not run by then: another attempt would end the same."""
+    pages = _FIRST_MEMORY.search(text)
+    if pages:
+        return explain_shortage(int(pages[1]) * PAGE_BYTES, call.bounds.memory_bytes)
+    beyond = text.endswith(_OUT_OF_BOUNDS)
+    return f"the module begins with data or elements outside of its memory or table: {text}" if beyond else text
 
 
 def _find_trap(failure: Exception) -> TrapCode | None:
@@ -119,7 +129,7 @@ def _looks_starved(call: Call, memory: MemoryUse) -> bool:
     is no more.
     """
     limit = call.bounds.memory_bytes
-    grew_to_limit = memory.at_end > memory.at_start and limit - memory.at_end < max(limit // 8, _PAGE_BYTES)
+    grew_to_limit = memory.at_end > memory.at_start and limit - memory.at_end < max(limit // 8, PAGE_BYTES)
     _, end = call.log.read(at_most=400)
     text = end.decode(errors="replace").lower()
     return grew_to_limit or any(words in text for words in _OUT_OF_MEMORY_WORDS)

@@ -98,7 +98,7 @@ EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
         ('(func (export "_start") unreachable)', ErrorKind.TRAP),
         ('(func (export "_start") (call $exit (i32.const 3)))', ErrorKind.GUEST),
         ('(func (export "_start") (call $exit (i32.const 0)))', None),
-        ('(data (i32.const 131072) "x")', ErrorKind.TRAP),
+        ('(data (i32.const 131072) "x")', ErrorKind.LOAD),
     ],
 )
 def test_function_that_cannot_be_started_is_told_before_somebody_calls_it(rehearse, build_text, start, kind):
@@ -109,7 +109,7 @@ def test_function_that_cannot_be_started_is_told_before_somebody_calls_it(rehear
 
 def test_function_that_wants_more_memory_than_its_calls_get_is_told(rehearse, build_text):
     code = build_text(FUNCTION.format(imports="", start=""))
-    assert rehearse(code, mode="http", memory_bytes=65_536).error.kind is ErrorKind.MEMORY
+    assert rehearse(code, mode="http", memory_bytes=65_536).error.kind is ErrorKind.LOAD
 
 
 def test_handler_that_is_not_there_is_told_before_somebody_calls_it(rehearse, build_text):

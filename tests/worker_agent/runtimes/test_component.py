@@ -97,9 +97,10 @@ def test_more_tables_than_allowed_are_refused(run, build_text):
     assert "table count too high" in done.error.message
 
 
-def test_memory_that_is_too_large_from_the_start_is_a_memory_error(run, build_text):
+def test_memory_that_is_too_large_from_the_start_is_refused(run, build_text):
     done = run(build_text(make_component(QUIET)), runtime="component", memory_bytes=65_536)
-    assert done.error.kind is ErrorKind.MEMORY
+    assert done.error.kind is ErrorKind.LOAD
+    assert "needs 131072 bytes, limit 65536 bytes" in done.error.message
 
 
 def ask_random(size):

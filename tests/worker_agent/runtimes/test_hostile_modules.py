@@ -32,7 +32,7 @@ def test_module_that_lists_names_without_end_is_refused(run, build_text, rest):
 
 def test_memory_of_a_gigabyte_is_refused_before_there_is_any(run, build_text):
     done = run(build_text(command("", memory="(memory 16384)")), memory_bytes=16 * MIB)
-    assert (done.error.kind, done.usage.memory_bytes) == (ErrorKind.MEMORY, 0)
+    assert (done.error.kind, done.usage.memory_bytes) == (ErrorKind.LOAD, 0)
 
 
 @pytest.mark.parametrize("size", ["i64 0x1000000000000", "1 1 shared"])
@@ -45,9 +45,9 @@ def test_memory_of_64_bits_has_the_same_limit(run, build_text):
     assert run(build_text(command(body, memory="(memory i64 1)")), memory_bytes=16 * MIB).error is None
 
 
-def test_data_that_would_lie_a_gigabyte_away_is_a_trap(run, build_text):
+def test_data_that_would_lie_a_gigabyte_away_is_refused(run, build_text):
     done = run(build_text(command("", '(data (i32.const 0x3fffffff) "x")')))
-    assert done.error.kind is ErrorKind.TRAP
+    assert done.error.kind is ErrorKind.LOAD
     assert "out of bounds memory access" in done.error.message
 
 

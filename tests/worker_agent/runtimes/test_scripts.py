@@ -9,6 +9,7 @@ from abis import SCRIPT_ABIS
 from piecework.protocol.codes import ErrorKind
 from worker_agent.runtimes.base import Bounds, Build, Call, Code, LoadError
 from worker_agent.runtimes.interpreters import KNOWN
+from worker_agent.runtimes.lacking import PYTHON_LACKS, list_python_modules
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.scripts import SCRIPT_BYTES, ScriptRuntime
 from worker_agent.runtimes.stopping import StopSignal
@@ -63,6 +64,48 @@ def test_exit_code_is_told(run_sample):
 def test_nothing_of_the_node_can_be_reached_and_nothing_written(run_sample):
     done = run_sample("reach")
     assert (done.error, done.output) == (None, b"nothing")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "script", "message"),
+    [
+        ("micropython", "import statistics", "'statistics' (line 1): the runtime python3.12 has it"),
+        ("micropython", "import numpy", "'numpy' (line 1): there are no modules but MicroPython's own"),
+        ("python3.12", "import numpy.linalg", "there are no modules but those of the standard library"),
+        ("python3.12", "import ssl", "there are no modules but those of the standard library"),
+        ("javascript", "require('fs')", "there are no modules of Node, only qjs:std and qjs:os"),
+        ("javascript", "import fs from 'fs'", "there are no modules of Node, only qjs:std and qjs:os"),
+        ("dlabLua", "require('socket')", "there are no modules but those of Lua itself"),
+    ],
+)
+@pytest.mark.usefixtures("interpreters")
+def test_module_that_is_missing_is_explained(run, runtime, script, message):
+    assert message in run(script.encode(), runtime=runtime).error.message
+
+
+def test_python_has_what_is_said_of_it(run):
+    script = f"""
+import importlib, io, sys
+sys.stdout, kept = io.StringIO(), sys.stdout
+def has(name):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
+offered = [each for each in {list_python_modules()} if each not in ("antigravity", "this")]
+sys.stdout, lacking = kept, [each for each in offered if not has(each)]
+print(lacking, [each for each in {sorted(PYTHON_LACKS)} if has(each)])
+"""
+    done = run(script.encode(), runtime="python3.12", timeout_s=60.0)
+    assert (done.error, done.output) == (None, b"[] []\n")
+
+
+def test_micropython_has_random_numbers(run):
+    script = b"import os, random; print(random.getrandbits(30), os.urandom(4))"
+    first, again = (run(script, runtime="micropython", seed=b"x") for _ in range(2))
+    assert first.error is None
+    assert first.output == again.output != run(script, runtime="micropython").output
 
 
 @every_script

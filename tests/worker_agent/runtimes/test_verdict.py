@@ -32,9 +32,31 @@ def test_exception_that_nobody_catches_is_a_trap(run, build_text):
 
 
 def test_module_that_begins_above_its_memory_limit(run, build_text):
-    done = run(build_text(command("", memory="100")), memory_bytes=MIB)
-    assert done.error.kind is ErrorKind.MEMORY
-    assert str(MIB) in done.error.message
+    code = build_text(command("", memory="100"))
+    done = run(code, memory_bytes=MIB)
+    assert done.error.kind is ErrorKind.LOAD, "another attempt would end the same"
+    assert "it needs 7 MB, limit 1 MB" in done.error.message
+    assert "it needs 6553600 bytes, limit 70000 bytes" in run(code, memory_bytes=70_000).error.message
+    assert run(code, memory_bytes=7 * MIB).error is None
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        '(data (i32.const 70000) "x")',
+        "(table 1 funcref) (elem (i32.const 5) $main)",
+        "(type $row (array (mut i64))) (global (ref $row) (array.new_default $row (i32.const 99999999)))",
+    ],
+)
+def test_module_that_cannot_begin_is_not_tried_again(run, build_text, rest):
+    done = run(build_text(command("", rest=rest)))
+    assert done.error.kind is ErrorKind.LOAD
+    assert "out of" in done.error.message
+
+
+def test_start_function_that_traps_is_a_trap(run, build_text):
+    rest = "(func $first (drop (i32.load (i32.const -4)))) (start $first)"
+    assert run(build_text(command("", rest=rest))).error.kind is ErrorKind.TRAP
 
 
 def test_garbage_collected_memory_counts_too(run, build_text):
@@ -173,5 +195,5 @@ def test_fuel_is_left_out_when_time_is_over(run, build_text):
 
 def test_fuel_is_left_out_when_nothing_ran(run, build_text):
     fuel, error = count_fuel(run, build_text, "", 1, memory_bytes=1)
-    assert error.kind is ErrorKind.MEMORY
+    assert error.kind is ErrorKind.LOAD
     assert fuel is None

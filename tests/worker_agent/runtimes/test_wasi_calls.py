@@ -292,7 +292,7 @@ def test_no_other_descriptor_is_open(probe, name):
 
 @pytest.fixture
 def folder_probe(probe):
-    probe.guest.files[3] = ScriptFolder({b"script.lua": b"0123456789"})
+    probe.guest.files[3] = ScriptFolder({b"script.lua": b"0123456789"}, lambda size: b"r" * size)
     return probe
 
 
@@ -309,6 +309,15 @@ def test_folder_tells_its_name_and_ends_the_list(folder_probe):
     assert folder_probe.call("fd_prestat_dir_name", 3, 64, 1) == Errno.SUCCESS
     assert folder_probe.get(64, 2) == b"/_"
     assert folder_probe.call("fd_prestat_get", 4, 64) == folder_probe.call("fd_prestat_get", 0, 64) == Errno.BADF
+
+
+@pytest.mark.parametrize("path", [b"dev/random", b"/dev/urandom"])
+def test_random_numbers_are_read_from_a_device_too(folder_probe, path):
+    assert open_file(folder_probe, path) == (Errno.SUCCESS, 4)
+    folder_probe.put_vectors(0, (200, 4))
+    assert folder_probe.call("fd_read", 4, 0, 1, 64) == Errno.SUCCESS
+    assert (folder_probe.get_u32(64), folder_probe.get(200, 5)) == (4, b"rrrr\0")
+    assert folder_probe.call("path_filestat_get", 3, 0, 1000, len(path), 400) == Errno.SUCCESS
 
 
 @pytest.mark.parametrize("path", [b"script.lua", b"./script.lua", b"/script.lua"])

@@ -4,11 +4,16 @@ import io
 from collections.abc import Mapping
 from typing import cast
 
+from worker_agent.runtimes.wasi.clocks import RandomSource
 from worker_agent.runtimes.wasi.directories import OFFSET_MAX, Directory, Entry, Share, Wish
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 from worker_agent.runtimes.wasi.files import File, Kind, Rights, Stat
 
 _READ_ONLY = Rights.ALL & ~Rights.FD_WRITE
+_RANDOM = frozenset({b"dev/random", b"dev/urandom"})
+"""Where libraries look for random numbers that do not ask their host; they stand in no list."""
+RANDOM_BYTES = 65_536
+"""So many random bytes are read at once."""
 
 
 class MemoryFile(File):
@@ -46,6 +51,23 @@ class MemoryFile(File):
         return 2, Kind.REGULAR, 1, len(self._data), 0, 0, 0
 
 
+class RandomFile(File):
+    """A file that never ends, of random bytes."""
+
+    rights = _READ_ONLY
+
+    def __init__(self, random: RandomSource) -> None:
+        self._random = random
+
+    def read_into(self, buffer: memoryview, _offset: int | None = None) -> int:
+        part = self._random(min(len(buffer), RANDOM_BYTES))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def stat(self) -> Stat:
+        return 3, Kind.UNKNOWN, 1, 0, 0, 0, 0
+
+
 class ScriptFolder(Directory):
     """The folder itself, which has no other in it."""
 
@@ -54,9 +76,12 @@ class ScriptFolder(Directory):
     share = cast("Share", None)
     """It has none: nothing is moved here from a directory that was granted."""
 
-    def __init__(self, files: Mapping[bytes, bytes], granted_as: bytes | None = b"/") -> None:
+    def __init__(
+        self, files: Mapping[bytes, bytes], random: RandomSource, granted_as: bytes | None = b"/"
+    ) -> None:
         """Hold files by name."""
         self._files = files
+        self._random = random
         self.granted_as = granted_as
 
     def open(self, path: bytes, wish: Wish) -> File:
@@ -96,7 +121,9 @@ class ScriptFolder(Directory):
     def _find(self, path: bytes) -> File:
         name = path.strip(b"/").removeprefix(b"./")
         if name in (b"", b"."):
-            return ScriptFolder(self._files, granted_as=None)
+            return ScriptFolder(self._files, self._random, granted_as=None)
+        if name in _RANDOM:
+            return RandomFile(self._random)
         if name not in self._files:
             raise WasiError(Errno.NOENT)
         return MemoryFile(self._files[name])
