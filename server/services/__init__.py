@@ -178,7 +178,10 @@ class _ServerNumber:
         self._database = database
         self._clock = clock
         self._incarnation = secrets.token_hex(8)
-        self.number = database.write(partial(servers.claim_number, incarnation=self._incarnation, now=clock()))
+        claim = partial(
+            servers.claim_number, incarnation=self._incarnation, now=clock(), alone=not database.is_shared
+        )
+        self.number = database.write(claim)
 
     def keep(self) -> None:
         """Show the other servers that the number is in use."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import ReplicaState
+from server.store.ids import age
 from server.store.replicas import Name, ReplicaRow, Wanted
 
 
@@ -54,7 +55,7 @@ def allocate(
     another only starts in its place.
     """
     board = _Board(wanted, hosts)
-    for replica in sorted(replicas, key=lambda each: (not each.runs, each.id)):
+    for replica in sorted(replicas, key=lambda each: (not each.runs, age(each.id))):
         board.keep(replica)
     for replica in replicas:
         if replica.id in failing:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from piecework.protocol.matching import TagSet, offers_runtime
 from server.store import lanes, leases
 from server.store.database import Connection
+from server.store.ids import age
 from server.store.records import Job, Lane, LeaseGrant
 
 LOOK_AHEAD = 16
@@ -54,7 +55,7 @@ def claim_jobs(
 
 
 def _best(candidates: Iterable[Job], tags: frozenset[str]) -> list[Job]:
-    return sorted(candidates, key=lambda job: (-job.priority, -_fit(job, tags), job.id))
+    return sorted(candidates, key=lambda job: (-job.priority, -_fit(job, tags), age(job.id)))
 
 
 def _fit(job: Job, tags: frozenset[str]) -> int:

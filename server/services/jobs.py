@@ -114,7 +114,7 @@ class Jobs:
                 waiter.wait(min(timeout_s, self._settings.wait_max_s))
 
     def list_page(self, which: JobFilter, *, before: int, limit: int) -> list[Job]:
-        """Return jobs that fit, with ids below ``before``, newest first."""
+        """Return jobs that fit and are older than ``before``, newest first."""
         with self._database.read() as connection:
             return jobs.list_jobs(connection, which, before=before, limit=limit)
 

@@ -118,7 +118,7 @@ class Lambdas:
         return {id_: known[id_] for id_ in wanted if id_ in known}
 
     def list_page(self, *, before: int, limit: int) -> list[Lambda]:
-        """Return lambdas with ids below ``before``, newest first."""
+        """Return lambdas that are older than ``before``, newest first."""
         with self._database.read() as connection:
             return lambdas.list_lambdas(connection, before=before, limit=limit)
 

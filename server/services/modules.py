@@ -74,7 +74,7 @@ class Modules:
         return found
 
     def list_page(self, *, before: int, limit: int) -> list[Module]:
-        """Return modules whose blobs have ids below ``before``, newest first."""
+        """Return modules whose blobs are older than ``before``, newest first."""
         with self._database.read() as connection:
             return modules.list_modules(connection, before=before, limit=limit)
 

@@ -76,7 +76,7 @@ class Workers:
             return replace(worker, running=leases.count_held(connection, id_))
 
     def list_page(self, *, before: int, limit: int) -> list[Worker]:
-        """Return workers in service with ids below ``before``, newest first."""
+        """Return workers in service that are older than ``before``, newest first."""
         with self._database.read() as connection:
             held = leases.count_held_by_all(connection)
             page = workers.list_workers(connection, before=before, limit=limit)

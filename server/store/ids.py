@@ -1,15 +1,29 @@
-"""New ids: time in the upper bits, the server's number and a sequence in the lower (protocol page, section 1)."""
+"""New ids: time in the upper bits, the server's number and a sequence in the lower (protocol page, section 1).
+
+They have 53 bits, for a program that reads them as floating-point numbers, as JavaScript does, must not get
+another object's. Ids of databases that are older than this rule are larger, and older: ``age`` orders both.
+"""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
+
+from piecework.protocol.ids import ID_MAX
+
+T = TypeVar("T")
 
 EPOCH_MS = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
 TICK_MS = 10
-LOW_BITS = 22
-SEQUENCE_BITS = 12
+NEW_ID_BITS = 53
+NEW_ID_MAX = (1 << NEW_ID_BITS) - 1
+"""Larger ids were given before there was this limit."""
+LOW_BITS = 15
+SEQUENCE_BITS = 8
 SERVERS_MAX = 1 << (LOW_BITS - SEQUENCE_BITS)
 """How many servers can share a database."""
+TICK_MAX = NEW_ID_MAX >> LOW_BITS
+"""In the year 2107. A clock that says more is wrong."""
 _PER_TICK = 1 << SEQUENCE_BITS
 
 
@@ -30,10 +44,10 @@ class IdSource:
         self._sequence = _PER_TICK
 
     def take(self, count: int = 1) -> list[int]:
-        """Return ``count`` new ids in rising order. More than 4096 per 10 ms borrow from the future."""
+        """Return ``count`` new ids in rising order. More than 256 per 10 ms borrow from the future."""
         with self._lock:
             tick = (self._now_ms() - EPOCH_MS) // TICK_MS
-            if tick > self._tick:
+            if self._tick < tick <= TICK_MAX:
                 self._tick, self._sequence = tick, 0
             ids = []
             for _ in range(count):
@@ -45,3 +59,19 @@ class IdSource:
 
     def next(self) -> int:
         return self.take()[0]
+
+
+def age(id_: int) -> tuple[bool, int]:
+    """Return what ids sort by, oldest first."""
+    return id_ <= NEW_ID_MAX, id_
+
+
+def read_newest(read: Callable[[int, int, int], Sequence[T]], before: int, limit: int) -> list[T]:
+    """Return ``limit`` rows at most that are older than ``before``, newest first; ID_MAX is newer than all.
+
+    ``read(above, below, limit)`` returns those with ids in between, from the largest to the smallest.
+    """
+    if NEW_ID_MAX < before < ID_MAX:
+        return [*read(NEW_ID_MAX, before, limit)]
+    found = read(0, min(before, NEW_ID_MAX + 1), limit)
+    return [*found, *read(NEW_ID_MAX, ID_MAX, limit - len(found))] if len(found) < limit else [*found]

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from piecework.protocol.states import FINAL_STATES, JobState
+from server.store.ids import read_newest
 from server.store.records import Blob, Job, NewJob, read_job
 from server.store.statements import ByList, Statement, to_json
 from server.store.tables import blobs, jobs
@@ -145,8 +146,8 @@ def find_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, tuple
 
 
 def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: int) -> list[Job]:
-    """Return jobs with ids below ``before``, newest first."""
-    statement: Select[Any] = select(*COLUMNS).where(jobs.c.id < before).order_by(jobs.c.id.desc()).limit(limit)
+    """Return jobs that are older than ``before``, newest first."""
+    statement: Select[Any] = select(*COLUMNS).order_by(jobs.c.id.desc())
     if which.state is not None:
         statement = statement.where(jobs.c.state == which.state.value)
     if which.lambda_id is not None:
@@ -154,7 +155,12 @@ def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: i
     if which.tag is not None:
         quoted = msgspec.json.encode(which.tag).decode()
         statement = statement.where(jobs.c.tags.contains(quoted, autoescape=True))
-    return list(map(read_job, connection.execute(statement).all()))
+
+    def read(above: int, below: int, most: int) -> list[Any]:
+        page = statement.where(jobs.c.id > above, jobs.c.id < below).limit(most)
+        return list(connection.execute(page))
+
+    return list(map(read_job, read_newest(read, before, limit)))
 
 
 def cancel_job(connection: Connection, id_: int, now: int) -> bool:

@@ -1,8 +1,11 @@
 """Lambda rows. Lambdas never change."""
 
+from functools import partial
+
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, select
 
+from server.store.ids import read_newest
 from server.store.records import Lambda, LambdaOptions
 from server.store.statements import ByList, Row, Statement, to_json
 from server.store.tables import lambdas
@@ -14,10 +17,10 @@ _insert = Statement(insert(lambdas), *(column.name for column in _columns))
 _by_ids = ByList(select(*_columns), lambdas.c.id)
 _page = Statement(
     select(*_columns)
-    .where(lambdas.c.id < bindparam("before"))
+    .where(lambdas.c.id > bindparam("above"), lambdas.c.id < bindparam("below"))
     .order_by(lambdas.c.id.desc())
     .limit(bindparam("limit")),
-    "before", "limit",
+    "above", "below", "limit",
 )  # fmt: skip
 
 
@@ -31,8 +34,8 @@ def find_lambdas(connection: Connection, ids: set[int]) -> dict[int, Lambda]:
 
 
 def list_lambdas(connection: Connection, *, before: int, limit: int) -> list[Lambda]:
-    """Return lambdas with ids below ``before``, newest first."""
-    return [_to_lambda(row) for row in _page.rows(connection, before, limit)]
+    """Return lambdas that are older than ``before``, newest first."""
+    return [_to_lambda(row) for row in read_newest(partial(_page.rows, connection), before, limit)]
 
 
 def _to_lambda(row: Row) -> Lambda:

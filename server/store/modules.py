@@ -1,8 +1,11 @@
 """Rows of the registry's modules: names and tags of blobs."""
 
+from functools import partial
+
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 from sqlalchemy.dialects import postgresql
 
+from server.store.ids import read_newest
 from server.store.records import Module
 from server.store.statements import Statement
 from server.store.tables import modules, revisions
@@ -24,10 +27,10 @@ _lock_by_name = Statement(select(*_columns).where(*_this).with_for_update(), *_K
 _by_digest = Statement(select(*_columns).where(modules.c.sha256 == bindparam("digest")).limit(1), "digest")
 _page = Statement(
     select(*_columns)
-    .where(modules.c.blob_id < bindparam("before"))
+    .where(modules.c.blob_id > bindparam("above"), modules.c.blob_id < bindparam("below"))
     .order_by(modules.c.blob_id.desc())
     .limit(bindparam("limit")),
-    "before", "limit",
+    "above", "below", "limit",
 )  # fmt: skip
 _names = Statement(
     select(modules.c.org, modules.c.module, modules.c.tag).order_by(modules.c.org, modules.c.module, modules.c.tag)
@@ -68,8 +71,8 @@ def find_by_digest(connection: Connection, sha256: bytes) -> Module | None:
 
 
 def list_modules(connection: Connection, *, before: int, limit: int) -> list[Module]:
-    """Return modules whose blobs have ids below ``before``, newest first."""
-    return [Module(*row) for row in _page.rows(connection, before, limit)]
+    """Return modules whose blobs are older than ``before``, newest first."""
+    return [Module(*row) for row in read_newest(partial(_page.rows, connection), before, limit)]
 
 
 def list_names(connection: Connection) -> list[tuple[str, str, str]]:

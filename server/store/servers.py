@@ -1,10 +1,12 @@
 """The numbers of the servers that share a database: each server's ids carry its own."""
 
+import math
+
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from server.errors import Busy
-from server.store.ids import LOW_BITS, SERVERS_MAX
+from server.store.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
 from server.store.tables import blobs, jobs, lambdas, lanes, replicas, servers, workers
 
 FORGOTTEN_AFTER_MS = 120_000
@@ -18,9 +20,12 @@ _touch = update(servers).where(*_mine).values(seen_at=bindparam("at"))
 _release = delete(servers).where(*_mine)
 
 
-def claim_number(connection: Connection, incarnation: str, now: int) -> int:
-    """Take the lowest free server number. Raises Busy when all are taken or another server was quicker."""
-    forgotten = now - FORGOTTEN_AFTER_MS
+def claim_number(connection: Connection, incarnation: str, now: int, *, alone: bool = False) -> int:
+    """Take the lowest free server number; the lowest of all where a server is always ``alone``.
+
+    Raises Busy when all are taken or another server was quicker.
+    """
+    forgotten = math.inf if alone else now - FORGOTTEN_AFTER_MS
     taken = {row.number for row in connection.execute(_all) if row.seen_at >= forgotten}
     number = next((n for n in range(SERVERS_MAX) if n not in taken), None)
     if number is None:
@@ -43,7 +48,8 @@ def release_number(connection: Connection, number: int, incarnation: str) -> Non
 
 
 def largest_id(connection: Connection) -> int:
-    """Return a number that no id in use is above, as a floor for new ids."""
+    """Return a number that no id in use is above, as a floor for new ids; but those of older databases are."""
     tables = (blobs, jobs, lambdas, lanes, replicas, workers)
-    largest = max(connection.execute(select(func.max(table.c.id))).scalar() or 0 for table in tables)
+    largest_of = (select(func.max(table.c.id)).where(table.c.id <= NEW_ID_MAX) for table in tables)
+    largest = max(connection.execute(statement).scalar() or 0 for statement in largest_of)
     return largest | ((1 << LOW_BITS) - 1)

@@ -1,8 +1,11 @@
 """Worker rows."""
 
+from functools import partial
+
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from server.store.ids import read_newest
 from server.store.records import Worker
 from server.store.statements import Row, Statement, to_json
 from server.store.tables import workers
@@ -16,10 +19,10 @@ _insert = Statement(insert(workers), *(column.name for column in _columns))
 _by_id = Statement(select(*_columns).where(workers.c.id == bindparam("worker")), "worker")
 _page = Statement(
     select(*_columns)
-    .where(workers.c.id < bindparam("before"), workers.c.retired_at.is_(None))
+    .where(workers.c.id > bindparam("above"), workers.c.id < bindparam("below"), workers.c.retired_at.is_(None))
     .order_by(workers.c.id.desc())
     .limit(bindparam("limit")),
-    "before", "limit",
+    "above", "below", "limit",
 )  # fmt: skip
 _seen_since = Statement(
     select(*_columns).where(workers.c.seen_at >= bindparam("since"), workers.c.retired_at.is_(None)), "since"
@@ -67,8 +70,8 @@ def find_worker(connection: Connection, id_: int) -> Worker | None:
 
 
 def list_workers(connection: Connection, *, before: int, limit: int) -> list[Worker]:
-    """Return workers that are not retired, with ids below ``before``, newest first."""
-    return [_to_worker(row) for row in _page.rows(connection, before, limit)]
+    """Return workers that are not retired and older than ``before``, newest first."""
+    return [_to_worker(row) for row in read_newest(partial(_page.rows, connection), before, limit)]
 
 
 def workers_seen_since(connection: Connection, since: int) -> list[Worker]:

@@ -10,6 +10,7 @@ from rows import blob
 from server.errors import Busy
 from server.store import blobs, servers
 from server.store.database import Database
+from server.store.ids import LOW_BITS, SERVERS_MAX
 from server.store.servers import FORGOTTEN_AFTER_MS
 
 
@@ -69,7 +70,14 @@ def test_servers_that_start_at_once_do_not_share_a_number(postgres_place: Place)
 
 def test_the_largest_id_is_above_every_id_in_use(database: Database):
     with database.read() as connection:
-        assert servers.largest_id(connection) < 2**22
-    database.write(lambda c: blobs.add_blobs(c, [blob(5 << 22 | 77)]))
+        assert servers.largest_id(connection) < 1 << LOW_BITS
+    database.write(lambda c: blobs.add_blobs(c, [blob(5 << LOW_BITS | 77), blob(2**53 + 77)]))
     with database.read() as connection:
-        assert servers.largest_id(connection) == (6 << 22) - 1
+        assert servers.largest_id(connection) == (6 << LOW_BITS) - 1
+
+
+def test_a_server_that_is_always_alone_needs_one_number(sqlite_place: Place):
+    database = sqlite_place.open()
+    for start in range(SERVERS_MAX + 2):
+        assert database.write(lambda c, s=start: servers.claim_number(c, f"s{s}", 1000 - s, alone=True)) == 0
+    database.close()
