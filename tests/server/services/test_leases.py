@@ -13,6 +13,20 @@ def test_a_contract_runs_a_job_and_a_finish_ends_it(house: House):
     assert (info["state"], info["output"]["text"], info["worker"]) == ("Finished", "done", worker)
 
 
+def test_a_worker_is_told_which_attempt_it_makes(house: House):
+    worker = house.new_worker()
+    house.submit(house.new_lambda(), max_attempts=3, backoff={"kind": "none"})
+    ends = ["guest", "handed back", "worker", "guest", "guest"]
+    told = []
+    for end in ends:
+        [leased] = house.contract(worker)["jobs"]
+        told.append(leased["attempt"])
+        lease = {"job": leased["job"], "lease": leased["lease"]}
+        house.finish(worker, {**lease, "state": "Enqueued"} if end == "handed back" else failed(lease, end))
+    assert told == [1, 2, 2, 3, 4], "what was handed back was none"
+    assert house.contract(worker)["jobs"] == []
+
+
 def test_a_finish_after_another_worker_has_the_job_is_refused_and_traced(house: House):
     job = house.submit(house.new_lambda())
     slow, quick = house.new_worker(), house.new_worker()
