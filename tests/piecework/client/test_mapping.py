@@ -51,6 +51,7 @@ class Sent:
 
 @pytest.fixture
 def sent(client, monkeypatch):
+    client.clock = lambda: 0.0  # no input comes late, however busy the machine is
     return Sent(client, monkeypatch)
 
 

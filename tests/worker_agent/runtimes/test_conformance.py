@@ -4,6 +4,8 @@ What runtimes differ in, and which behaviours one cannot have, is in ``abis``.
 """
 
 import json
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,21 +105,24 @@ def test_trap_tells_its_cause_and_its_place(run_sample):
     assert [line.split()[0] for line in done.error.trace.splitlines()] == ["inner", "outer"]
 
 
-def check_timeout(done):
+def check_timeout(run):
+    began = time.monotonic()
+    done = run(timeout_s=0.1)
     assert done.error.kind is ErrorKind.TIMEOUT
     assert done.error.message == "it ran longer than its limit of 0.1 s"
-    # Time runs from before the guest's store is made, which is not its own.
-    assert 0.05 <= done.usage.wall_s < 5
+    assert time.monotonic() - began >= 0.1
+    # Its limit counts from before the guest's store is made, which is not its own time.
+    assert 0 < done.usage.wall_s < 5
 
 
 @every("loop")
 def test_guest_that_computes_too_long_is_stopped_at_its_limit(run_sample):
-    check_timeout(run_sample("loop", timeout_s=0.1))
+    check_timeout(partial(run_sample, "loop"))
 
 
 @every("sleep")
 def test_guest_that_sleeps_too_long_is_stopped_at_its_limit(run_sample):
-    check_timeout(run_sample("sleep", timeout_s=0.1))
+    check_timeout(partial(run_sample, "sleep"))
 
 
 @every("eat_memory")
@@ -307,8 +312,7 @@ def test_guest_that_says_that_it_failed_answers_with_500(run_sample, abi):
 
 @every("loop")
 def test_request_that_takes_too_long_fails_its_job(run_sample):
-    done, _ = ask(run_sample, "loop", timeout_s=0.1)
-    check_timeout(done)
+    check_timeout(lambda **limit: ask(run_sample, "loop", **limit)[0])
 
 
 @every("flood_output")
