@@ -82,7 +82,10 @@ class Deployments:
                 mode=HTTP,
             )
         )
-        return given if given and (given.runtime, options) == (wanted.runtime, wanted.options) else wanted
+        is_given = given and given.runtime == wanted.runtime
+        return (
+            given if given and is_given and options.without_order() == wanted.options.without_order() else wanted
+        )
 
     def _store(
         self, connection: Connection, new: Revision, lambda_: Lambda, wanted: int | None, *, make_default: bool
@@ -205,7 +208,8 @@ def _check_same(connection: Connection, old: Revision, now: Lambda) -> None:
     differences = [] if digests.get(before.codex) == digests.get(now.codex) else ["code"]
     if before.runtime != now.runtime:
         differences.append("runtime")
-    differences += [each for each in OPTIONS if getattr(before.options, each) != getattr(now.options, each)]
+    was, is_now = before.options.without_order(), now.options.without_order()
+    differences += [each for each in OPTIONS if getattr(was, each) != getattr(is_now, each)]
     if differences:
         raise RevisionExists(
             f"{name} is there already, with other {' and '.join(differences)}; a revision never changes:"

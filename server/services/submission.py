@@ -1,10 +1,8 @@
 """Submitting jobs: checking what was asked for, then storing it in one transaction."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
@@ -12,12 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from piecework.protocol.bodies import MSGPACK, encode
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import JobSpec, read_ref
 from piecework.protocol.states import JobState, parse_state
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.data import Data
+from server.services.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
 from server.services.lambdas import Lambdas, check_limits
 from server.services.trails import first_events
 from server.services.waiting import Bell, Changes, ContractWaiter, TakeTurn
@@ -40,11 +38,12 @@ TEXT_MAX_BYTES = 256 * 1024
 _NO_OPTIONS = JobOptions()
 
 
-class _Terms(NamedTuple):
-    """What a job asks for, all but its input and its key."""
+class _Plan(NamedTuple):
+    """What a job is to be, all but its input and its key. Jobs that are alike share it."""
 
     job: NewJob
     """Without id, input and key."""
+    terms: Terms
     text: bytes
     """The same terms have the same text."""
 
@@ -54,15 +53,21 @@ class _Draft(NamedTuple):
 
     job: NewJob
     content: Blob | None
-    terms: _Terms
+    plan: _Plan
+    meaning: bytes | None
+    """The digest of an input that is a JSON value, whatever the order of its keys."""
+
+    def identify(self, inputs: dict[int, bytes]) -> Identity:
+        """Return what tells a repetition of the job; ``inputs`` has the SHA-256 of inputs that are named by id."""
+        sha256 = self.content.sha256 if self.content else inputs.get(self.job.input_id, b"")
+        return identify_job(self.plan.terms, self.plan.text, Input(sha256, self.meaning or sha256))
 
 
-@dataclass(frozen=True)
-class _Whole:
+class _Whole(NamedTuple):
     """What tells a repeated submission of many jobs."""
 
     key: str
-    digest: bytes
+    identity: Identity
 
 
 class _Stored(NamedTuple):
@@ -99,18 +104,18 @@ class Submission:
         """Do what ``submit`` does; with a key, repeating the whole submission gives the same jobs again."""
         if key is None:
             return self.submit(specs)
-        return self.submit(specs, _Whole(check_key(key), hashlib.sha256(encode(specs, MSGPACK)).digest()))
+        return self.submit(specs, check_key(key))
 
     def forget_old_keys(self) -> int:
         """Forget the keys of bulk submissions that nobody repeats any more. Returns how many there were."""
         before = self._clock() - SUBMISSION_KEYS_MS
         return self._database.write(partial(submissions.forget_submissions, before=before))
 
-    def submit(self, specs: Sequence[JobSpec], whole: "_Whole | None" = None) -> list[int]:
+    def submit(self, specs: Sequence[JobSpec], whole_key: str | None = None) -> list[int]:
         """Store jobs, all or none, and return their ids in order. They are on disk when this returns.
 
-        A job whose idempotency key is known is not stored again: the earlier job's id is returned. A repeated
-        ``whole`` submission stores nothing and returns the ids of the first. Raises InvalidRequest,
+        A job whose idempotency key is known is not stored again: the earlier job's id is returned. A submission
+        whose ``whole_key`` is known stores nothing and returns the ids of the first. Raises InvalidRequest,
         LambdaNotFound, BlobNotFound or KeyConflict; then nothing is stored.
         """
         if len(specs) > self._settings.bulk_max:
@@ -124,8 +129,9 @@ class Submission:
             # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
             alike = msgspec.structs.replace(spec, input=UNSET, input_id=UNSET, key=UNSET)
             if alike != asked:
-                asked, terms = alike, self._read_terms(alike, known[_lambda_id(alike)], now)
-            drafts.append(self._draft(spec, terms, id_, input_id, now))
+                asked, plan = alike, self._plan(alike, known[_lambda_id(alike)], now)
+            drafts.append(self._draft(spec, plan, id_, input_id, now))
+        whole = None if whole_key is None else _Whole(whole_key, _identify_all(specs, drafts))
         with self._engage(drafts) as waiter:
             take_turn = waiter.take_turn if waiter else None
             stored = self._database.write(partial(self._store, drafts, now, whole, take_turn))
@@ -140,7 +146,7 @@ class Submission:
             return nullcontext()
         return self._bell.waiters.engage(_find_lane(drafts[0].job.runtime, drafts[0].job.tags))
 
-    def _read_terms(self, spec: JobSpec, lambda_: Lambda, now: int) -> _Terms:
+    def _plan(self, spec: JobSpec, lambda_: Lambda, now: int) -> _Plan:
         """Check what a job asks for, all but its input and key. Raises InvalidRequest that says what is wrong."""
         if refused := spec.refused_options():
             raise InvalidRequest(f"this server does not know {', '.join(refused)} yet, and will not ignore it")
@@ -154,17 +160,19 @@ class Submission:
             0, lambda_.id, lambda_.runtime, state, spec.priority, 0, max_attempts, due_at, expires_at, None, None,
             tags, kept,
         )  # fmt: skip
-        return _Terms(common, msgspec.json.encode((lambda_.id, spec.priority, tags, kept, when)))
+        terms = Terms(lambda_.id, spec.priority, tags, kept, when, state is JobState.PAUSED)
+        return _Plan(common, terms, terms.write())
 
-    def _draft(self, spec: JobSpec, terms: _Terms, id_: int, input_id: int, now: int) -> _Draft:
+    def _draft(self, spec: JobSpec, plan: _Plan, id_: int, input_id: int, now: int) -> _Draft:
         """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
+        ref = spec.input_ref()
         try:
-            content, named = read_ref(spec.input_ref())
+            content, named = read_ref(ref)
         except ValueError as error:
             raise InvalidRequest(f"the input is wrong: {error}") from error
         blob = None if content is None else self._data.prepare_bytes(content, input_id, now)
-        job = terms.job._replace(id=id_, input_id=blob.id if blob else named or 0, key=_read_key(spec))
-        return _Draft(job, blob, terms)
+        job = plan.job._replace(id=id_, input_id=blob.id if blob else named or 0, key=_read_key(spec))
+        return _Draft(job, blob, plan, None if content is None else input_meaning(ref, content))
 
     def _store(
         self,
@@ -175,11 +183,11 @@ class Submission:
         connection: Connection,
     ) -> "_Stored":
         if whole and (earlier := submissions.find_submission(connection, whole.key)):
-            if earlier[0] != whole.digest:
+            if not whole.identity.matches(earlier[0]):
                 raise KeyConflict(f"an earlier submission has the key {whole.key!r} and other content")
             return _Stored(earlier[1], Changes())
         inputs = _find_inputs(connection, drafts)
-        ids, fresh = _recognize(connection, [_identify(draft, inputs) for draft in drafts])
+        ids, fresh = _recognize(connection, drafts, inputs)
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
         places: dict[tuple[str, tuple[str, ...]], int] = {}
         lane_ids = []
@@ -192,7 +200,7 @@ class Submission:
         jobs.add_jobs(connection, new, lane_ids, now)
         events.add_events(connection, [event for job in new for event in first_events(job.id, job.state, now)])
         if whole:
-            submissions.add_submission(connection, whole.key, whole.digest, ids, now)
+            submissions.add_submission(connection, whole.key, whole.identity.digest, ids, now)
         ready = {job.id: lane for job, lane in zip(new, lane_ids, strict=True) if job.state is JobState.ENQUEUED}
         answer, taken = take_turn(connection) if take_turn and ready else (None, ())
         others = [job.id for job in taken if ready.pop(job.id, None) is None]
@@ -216,32 +224,39 @@ def _find_inputs(connection: Connection, drafts: Sequence[_Draft]) -> dict[int, 
     return {id_: sha256 for id_, (sha256, _) in found.items()}
 
 
-def _identify(draft: _Draft, inputs: dict[int, bytes]) -> _Draft:
-    """Give a job with a key the digest of what makes two submissions the same job.
+def _identify_all(specs: Sequence[JobSpec], drafts: Iterable[_Draft]) -> Identity:
+    """Return what tells a repetition of a whole submission. Inputs that are named by id count by that here."""
+    parts = (
+        (
+            each.plan.text,
+            each.meaning or (each.content.sha256 if each.content else each.job.input_id),
+            each.job.key,
+        )
+        for each in drafts
+    )
+    return identify_submission(specs, parts)
 
-    The input counts by its bytes: a file that was uploaded again has another id.
-    """
-    if draft.job.key is None:
-        return draft
-    source = draft.content.sha256 if draft.content else inputs.get(draft.job.input_id, b"")
-    digest = hashlib.sha256(draft.terms.text + source).digest()
-    return draft._replace(job=draft.job._replace(key_digest=digest))
 
-
-def _recognize(connection: Connection, drafts: Sequence[_Draft]) -> tuple[list[int], list[_Draft]]:
+def _recognize(
+    connection: Connection, drafts: Sequence[_Draft], inputs: dict[int, bytes]
+) -> tuple[list[int], list[_Draft]]:
     """Tell jobs that are new from those whose key is known. Returns all ids in order, and the new drafts."""
     taken = jobs.find_by_keys(connection, (draft.job.key for draft in drafts if draft.job.key is not None))
     ids, fresh = [], []
     for draft in drafts:
         job = draft.job
-        if job.key is None or job.key not in taken:
+        if job.key is None:
             ids.append(job.id)
             fresh.append(draft)
-            if job.key is not None:
-                taken[job.key] = (job.id, job.key_digest or b"")
+            continue
+        identity = draft.identify(inputs)
+        if job.key not in taken:
+            ids.append(job.id)
+            fresh.append(draft._replace(job=job._replace(key_digest=identity.digest)))
+            taken[job.key] = (job.id, identity.digest)
             continue
         id_, digest = taken[job.key]
-        if digest != job.key_digest:
+        if not identity.matches(digest):
             raise KeyConflict(f"job {id_} has the key {job.key!r} and other content")
         ids.append(id_)
     return ids, fresh

@@ -58,6 +58,13 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     deterministic: bool = False
     mode: str = "text"
 
+    def without_order(self) -> "LambdaOptions":
+        """Return options that are equal for all that mean the same: tags and grants have no order."""
+        grants = self.grants
+        lists = {each: sorted(set(getattr(grants, each))) for each in ("http", "dirs", "env")}
+        grants = msgspec.structs.replace(grants, **lists)
+        return msgspec.structs.replace(self, tags=tuple(sorted(set(self.tags))), grants=grants)
+
 
 @dataclass(frozen=True, slots=True)
 class Lambda:

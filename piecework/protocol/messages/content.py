@@ -45,7 +45,10 @@ class Content(Shown, msgspec.Struct, kw_only=True):
                 return base64.b64decode(self.base64_, validate=True)
             except ValueError as error:  # binascii.Error is one, and so is the one for letters beyond ASCII
                 raise ValueError(f"base64 content is broken: {error}") from error
-        return msgspec.json.encode(self.json_)
+        try:
+            return msgspec.json.encode(self.json_)
+        except TypeError as error:  # MessagePack has values that JSON has not
+            raise ValueError(f"json content is no JSON value: {error}") from error
 
     @classmethod
     def of(cls, data: bytes, *, packed: bool, blob: Maybe[Id] = UNSET) -> Self:

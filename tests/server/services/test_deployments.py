@@ -55,6 +55,26 @@ def test_a_deployment_makes_the_function_its_revision_and_a_lambda_of_mode_http(
     assert house.call("GET", "/functions") == house.call("GET", "/deployments") | {"functions": [info]}
 
 
+def test_tags_and_grants_in_another_order_are_the_same_revision(house: House):
+    code = upload(house)
+    put(
+        house,
+        codex=code,
+        tags=["a", "b"],
+        env={"A": "1", "B": "2"},
+        grants={"http": ["x", "y"], "env": ["M", "N"]},
+    )
+    put(
+        house,
+        codex=code,
+        tags=["b", "a"],
+        env={"B": "2", "A": "1"},
+        grants={"env": ["N", "M"], "http": ["y", "x"]},
+    )
+    refused = put(house, codex=code, tags=["b", "a"], env={"A": "1", "B": "2"}, grants={"http": ["x"]}, status=409)
+    assert "with other grants;" in refused["message"]
+
+
 def test_a_module_is_pinned_by_its_digest_and_its_runtime_found_out(house: House):
     digest = push(house, file="capsule_g4.wasm")
     blue = revision(put(house, module=HOLA))

@@ -1,0 +1,90 @@
+"""What makes two submissions the same: nothing counts that has no order, as the keys of a map and the tags have none.
+
+Earlier versions kept digests of what was sent, in the order in which it came. A repetition of such a submission in
+that order is known, too.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from piecework.protocol.bodies import MSGPACK, encode
+from piecework.protocol.messages import BlobRef, Content, JobSpec
+from server.store.records import JobOptions
+
+
+class Identity:
+    """The digest of a submission, and others under which the same may be known."""
+
+    def __init__(self, digest: bytes, others: Callable[[], Iterable[bytes]]) -> None:
+        """``others`` is asked only when the digest is not the one that is known."""
+        self.digest = digest
+        self._others = others
+
+    def matches(self, known: bytes | None) -> bool:
+        """Tell whether what is stored under a digest is the same submission."""
+        return known == self.digest or known in self._others()
+
+
+class Terms(NamedTuple):
+    """What a job asks for, all but its input and its key."""
+
+    lambda_id: int
+    priority: int
+    tags: tuple[str, ...]
+    options: JobOptions | None
+    when: tuple[int | None, float | None, int | None]
+    paused: bool
+
+    def write(self) -> bytes:
+        """Return a text that the same terms have, in whatever order they came."""
+        options, retry_on = self.options, None
+        if options is not None and options.retry_on is not None:
+            retry_on = sorted(set(options.retry_on))
+            options = msgspec.structs.replace(options, retry_on=())
+        fields = (self.lambda_id, self.priority, sorted(self.tags), options, retry_on, self.when, self.paused)
+        return msgspec.json.encode(fields, order="deterministic")
+
+    def write_as_sent(self) -> bytes:
+        """Return the text that earlier versions took the digest of."""
+        return msgspec.json.encode(self[:5])
+
+
+class Input(NamedTuple):
+    """The input of a job, as far as it tells a repetition."""
+
+    sha256: bytes
+    """Of its bytes; empty when there is none."""
+    meaning: bytes
+    """The same for JSON values that differ in the order of keys; else ``sha256``."""
+
+
+def input_meaning(ref: BlobRef | None, content: bytes) -> bytes | None:
+    """Return the digest of a JSON value whatever the order of its keys; None when the input is no such value."""
+    if not isinstance(ref, Content) or ref.json_ is msgspec.UNSET:
+        return None
+    ordered = msgspec.json.encode(msgspec.json.decode(content), order="deterministic")
+    return hashlib.sha256(ordered).digest()
+
+
+def identify_job(terms: Terms, text: bytes, given: Input) -> Identity:
+    """Return what tells a repetition of a job. ``text`` is what ``terms.write()`` gave.
+
+    The input counts by its bytes: a file that was uploaded again has another id.
+    """
+
+    def others() -> set[bytes]:
+        return {_digest(each + part) for each in (text, terms.write_as_sent()) for part in given}
+
+    return Identity(_digest(text + given.meaning), others)
+
+
+def identify_submission(specs: Sequence[JobSpec], jobs: Iterable[tuple[bytes, object, str | None]]) -> Identity:
+    """Return what tells a repetition of many jobs: of each the text of its terms, its input and its key, in order."""
+    return Identity(_digest(encode(list(jobs), MSGPACK)), lambda: (_digest(encode(specs, MSGPACK)),))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
