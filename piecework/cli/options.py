@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from piecework.protocol.ids import Id
 from piecework.protocol.names import NAME_RULE, ModuleName, is_name
 from piecework.protocol.states import JobState, parse_state
+from piecework.protocol.text import find_variable_fault
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +73,8 @@ class Assignment(click.ParamType):  # type: ignore[type-arg]  # generic since cl
         key, equals, text = value.partition("=")
         if not key or not equals:
             self.fail(f"{value!r} is not KEY=VALUE.", param, ctx)
+        if fault := find_variable_fault({key: text}):
+            self.fail(f"{fault}.", param, ctx)
         return key, text
 
 

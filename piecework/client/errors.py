@@ -4,7 +4,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
+from piecework.protocol.text import find_fault
 
 
 class ClientError(Exception):
@@ -137,3 +139,9 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 def api_error(http_status: int, code: int, message: str, retry_after_s: float | None = None) -> ApiError:
     """Return the error of the class that fits the HTTP status."""
     return _BY_STATUS.get(http_status, ApiError)(http_status, code, message, retry_after_s)
+
+
+def check_texts(texts: object) -> None:
+    """Raise Invalid, as the server would, when one of the texts in a value is none that a request can have."""
+    if fault := find_fault(texts):
+        raise Invalid(422, Code.INVALID, fault)

@@ -23,11 +23,14 @@ from piecework.client.errors import (
     CertificateRefused,
     ProxyUnreachable,
     ServerUnreachable,
+    api_error,
+    check_texts,
 )
 from piecework.client.replies import Reply, read_message, read_refusal
 from piecework.client.routes import check_url, find_route
 from piecework.client.sockets import NotTrusted, ProxyFailed
 from piecework.protocol import bodies, exchange
+from piecework.protocol.codes import Code
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | float | None]
@@ -189,9 +192,12 @@ class Transport:
         """Send a request and read the reply.
 
         ``also``: HTTP statuses beside 2xx that are read as a reply, not as a refusal.
-        Raises ApiError, ServerUnreachable or BadReply.
+        Raises ApiError, also for what cannot be sent, ServerUnreachable or BadReply.
         """
-        body = None if request.body is None else bodies.encode(request.body, self.media_type)
+        try:
+            body = None if request.body is None else bodies.encode(request.body, self.media_type)
+        except bodies.MessageError as error:
+            raise api_error(422, Code.INVALID, str(error)) from error
 
         def send() -> Reply:
             return self._send(request, body, self.media_type, also=also)
@@ -261,7 +267,8 @@ class Transport:
             return stream.read()
 
     def _head(self, request: Request, accept: str, body: Body = None, content_type: str = "") -> bytes:
-        """Return a request's first line and headers."""
+        """Return a request's first line and headers. Raises Invalid for texts that no request can have."""
+        check_texts({**request.query, "path": request.path})
         target = self._target + quote(request.path)
         query = {name: value for name, value in request.query.items() if value is not None}
         if query:

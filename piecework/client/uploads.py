@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
+from piecework.client.errors import check_texts
+from piecework.protocol.text import clean_text
+
 CHUNK_BYTES = 256 * 1024
 SPOOL_BYTES = 8 * 1024 * 1024
 """A source that cannot be rewound (a pipe) is copied first: up to this size in memory, then on disk."""
@@ -28,6 +31,7 @@ class MultipartFile:
         self._file, self._owned = _open_source(source)
         self._start = self._file.tell()
         self._size = self._file.seek(0, os.SEEK_END) - self._start
+        check_texts(texts or {})
         boundary = f"piecework-{os.urandom(12).hex()}"
         self.content_type = f"multipart/form-data; boundary={boundary}"
         parts = [
@@ -36,7 +40,7 @@ class MultipartFile:
         ]
         self._head = (
             f"{''.join(parts)}--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\n'
+            f'Content-Disposition: form-data; name="file"; filename="{_escape(filename)}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
@@ -66,6 +70,11 @@ class MultipartFile:
     def __exit__(self, *_: object) -> None:
         if self._owned:
             self._file.close()
+
+
+def _escape(filename: str) -> str:
+    """Return a file's name as it can stand between quotes (the HTML standard, multipart/form-data)."""
+    return clean_text(filename).translate({34: "%22", 13: "%0D", 10: "%0A"})
 
 
 def _open_source(source: Source) -> tuple[BinaryIO, bool]:

@@ -1,12 +1,15 @@
 """Reading and writing message bodies: JSON and MessagePack, the same typed messages in both."""
 
+import json
 from collections.abc import Hashable
 from functools import cache
 from typing import Any, TypeVar, cast
 
 import msgspec
 
+from piecework.protocol import text
 from piecework.protocol.ids import ID_MAX, Id
+from piecework.protocol.messages.base import Message
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -56,8 +59,15 @@ def _msgpack_decoder(type_: Any) -> msgspec.msgpack.Decoder[Any]:
 
 
 def encode(message: object, media_type: str = JSON) -> bytes:
-    """Write a message as JSON, or as MessagePack when ``media_type`` is that."""
-    return (_msgpack_encoder if media_type == MSGPACK else _json_encoder).encode(message)
+    """Write a message as JSON, or as MessagePack when ``media_type`` is that.
+
+    Raises MessageError for a text that cannot be sent: one with bytes that are not UTF-8, as Python has them in
+    arguments of programs and names of files.
+    """
+    try:
+        return (_msgpack_encoder if media_type == MSGPACK else _json_encoder).encode(message)
+    except UnicodeEncodeError as error:
+        raise MessageError(text.find_fault(message) or str(error)) from error
 
 
 def decode(body: bytes, type_: type[T], media_type: str | None = JSON) -> T:
@@ -65,6 +75,7 @@ def decode(body: bytes, type_: type[T], media_type: str | None = JSON) -> T:
 
     Every body that is not announced as MessagePack is read as JSON, whatever its type says (old clients
     send none, or a wrong one); an empty body is the empty object. Numbers and booleans may come as strings.
+    Texts of requests must keep the rule of ``piecework.protocol.text``.
 
     Raises BodyError when the bytes are neither, MessageError when a field does not fit.
     """
@@ -73,9 +84,31 @@ def decode(body: bytes, type_: type[T], media_type: str | None = JSON) -> T:
         body, packed = b"{}", False
     try:
         decoder: _Decoder[T] = (_msgpack_decoder if packed else _json_decoder)(cast("Hashable", type_))
-        return decoder.decode(body)
+        message = decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise MessageError(str(error)) from error
+        raise MessageError(text.explain(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if fault := _find_broken_text(body, packed=packed):
+            raise MessageError(fault) from error
         kind = "MessagePack" if packed else "JSON"
         raise BodyError(f"the body is not {kind}: {error}") from error
+    # Without these bytes there can be no NUL in a text: most bodies need not be looked through.
+    is_suspect = (b"\0" if packed else b"\\u0000") in body and isinstance(message, Message)
+    if is_suspect and (fault := text.find_fault(message)):
+        raise MessageError(fault)
+    return message
+
+
+def _find_broken_text(body: bytes, *, packed: bool) -> str | None:
+    """Say which text of a body that could not be read is to blame; None when it is something else."""
+    try:
+        if not packed:
+            return text.find_fault(json.loads(body)) if b"\\u" in body else None
+        for name, field in msgspec.msgpack.decode(body, type=dict[str, msgspec.Raw]).items():
+            try:
+                msgspec.msgpack.decode(field)
+            except UnicodeDecodeError:
+                return f"{name} has a text that is not UTF-8"
+    except (ValueError, RecursionError):
+        pass  # it is no JSON or MessagePack either way
+    return None

@@ -17,8 +17,9 @@ from piecework.protocol.bodies import JSON, MSGPACK, decode, encode
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Message
 from piecework.protocol.names import NAME_RULE, is_name
+from piecework.protocol.text import find_fault, has_fault
 from server.api.parts import Part
-from server.errors import BodyTooLarge, InvalidParameter
+from server.errors import BodyTooLarge, InvalidParameter, InvalidRequest
 from server.services import Services
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _answer_with(each: Endpoint) -> Callable[..., Response]:
     def answer(**path: str) -> Response:
         services = current_services()
         services.access.check(each.scope, request.headers)
+        _check_texts(path)
         parts = [read(name, path[name]) for name, read in each.parts.items()]
         given: dict[str, Any] = {}
         if each.query is not None:
@@ -113,6 +115,12 @@ def _answer_with(each: Endpoint) -> Callable[..., Response]:
         return result if isinstance(result, Response) else message_response(result)
 
     return answer
+
+
+def _check_texts(path: dict[str, str]) -> None:
+    """Raise InvalidRequest unless path and query keep the rule for texts."""
+    if b"%00" in request.query_string or any(map(has_fault, path.values())):
+        raise InvalidRequest(find_fault({**path, **request.args}) or "the query has the character NUL")
 
 
 def read_id(name: str, text: str) -> Id:

@@ -8,6 +8,7 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from piecework.protocol.bodies import BINARY
+from piecework.protocol.text import find_fault
 from server.errors import BodyTooLarge, InvalidRequest, UploadBroken, UploadWithoutFile
 
 CHUNK_BYTES = 256 * 1024
@@ -50,8 +51,8 @@ class Upload:
             text = self._texts[name].decode()
         except UnicodeDecodeError as error:
             raise InvalidRequest(f"the part named `{name}` is not UTF-8") from error
-        if "\0" in text:
-            raise InvalidRequest(f"the part named `{name}` has a character with the number 0")
+        if fault := find_fault({name: text}):
+            raise InvalidRequest(fault)
         return text
 
     def _open(self) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """Deployments: revisions with their lambdas, how many replicas they are to have, which of them is the default."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, TypeVar
 
@@ -67,7 +67,6 @@ class Deployments:
             raise InvalidRequest(
                 "the lambda is deterministic: its clock and random numbers come from a job, which a call has not"
             )
-        _check_words(_pick(request.args, []), _pick(request.env, {}))
         runtime = _pick(request.runtime, "") or (given.runtime if given else self._sources.detect_runtime(source))
         wanted = self._lambdas.prepare(
             LambdaCreate(
@@ -215,15 +214,6 @@ def _check_same(connection: Connection, old: Revision, now: Lambda) -> None:
             f"{name} is there already, with other {' and '.join(differences)}; a revision never changes:"
             " deploy this as another one"
         )
-
-
-def _check_words(args: Sequence[str], env: Mapping[str, str]) -> None:
-    """Raise InvalidRequest unless a process can have these arguments and variables."""
-    wrong = next((name for name in env if not name or "=" in name or "\0" in name), None)
-    if wrong is not None:
-        raise InvalidRequest(f"env has {wrong[:100]!r}, which is no name of a variable")
-    if any("\0" in word for word in (*args, *env.values())):
-        raise InvalidRequest("args and env cannot have zero bytes")
 
 
 def _pick(given: T | UnsetType, otherwise: T) -> T:

@@ -1,4 +1,4 @@
-"""What makes two submissions the same: nothing counts that has no order, as the keys of a map and the tags have none.
+"""What makes two submissions the same. An order counts only where there is one: keys of maps and tags have none.
 
 Earlier versions kept digests of what was sent, in the order in which it came. A repetition of such a submission in
 that order is known, too.
@@ -25,7 +25,7 @@ class Identity:
 
     def matches(self, known: bytes | None) -> bool:
         """Tell whether what is stored under a digest is the same submission."""
-        return known == self.digest or known in self._others()
+        return known == self.digest or any(known == each for each in self._others())
 
 
 class Terms(NamedTuple):
@@ -82,7 +82,7 @@ def identify_job(terms: Terms, text: bytes, given: Input) -> Identity:
 
 
 def identify_submission(specs: Sequence[JobSpec], jobs: Iterable[tuple[bytes, object, str | None]]) -> Identity:
-    """Return what tells a repetition of many jobs: of each the text of its terms, its input and its key, in order."""
+    """Return what tells a repetition of many jobs: the text of its terms, its input and its key, of each."""
     return Identity(_digest(encode(list(jobs), MSGPACK)), lambda: (_digest(encode(specs, MSGPACK)),))
 
 

@@ -1,6 +1,6 @@
 """Lambdas: creating them and looking them up."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -19,6 +19,8 @@ from server.store.records import Lambda, LambdaOptions
 
 CACHED = 10_000
 RUNTIME_LENGTH = 200
+TAGS_MAX = 50
+TAG_LENGTH = 100
 CODEX_MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -51,6 +53,7 @@ class Lambdas:
             raise InvalidRequest(f"a lambda needs `runtime`: a name of at most {RUNTIME_LENGTH} characters")
         check_limits(request.limits)
         check_grants(request.grants)
+        check_tags(request.tags or ())
         options = LambdaOptions(
             tags=tuple(request.tags or ()),
             args=tuple(request.args or ()),
@@ -121,6 +124,12 @@ class Lambdas:
         """Return lambdas that are older than ``before``, newest first."""
         with self._database.read() as connection:
             return lambdas.list_lambdas(connection, before=before, limit=limit)
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Raise InvalidRequest unless a job can have all these tags."""
+    if len(tags) > TAGS_MAX or any(not 0 < len(tag) <= TAG_LENGTH for tag in tags):
+        raise InvalidRequest(f"a job has at most {TAGS_MAX} tags, each of 1 to {TAG_LENGTH} characters")
 
 
 def check_limits(limits: Limits) -> None:

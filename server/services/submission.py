@@ -16,7 +16,7 @@ from piecework.protocol.states import JobState, parse_state
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.data import Data
 from server.services.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
-from server.services.lambdas import Lambdas, check_limits
+from server.services.lambdas import Lambdas, check_limits, check_tags
 from server.services.trails import first_events
 from server.services.waiting import Bell, Changes, ContractWaiter, TakeTurn
 from server.settings import Settings
@@ -28,8 +28,6 @@ from server.store.records import Blob, JobOptions, Lambda, Lane, NewJob
 T = TypeVar("T")
 
 ATTEMPTS_MAX = 100
-TAGS_MAX = 50
-TAG_LENGTH = 100
 KEY_LENGTH = 255
 SUBMISSION_KEYS_MS = 24 * 3600 * 1000
 """How long the key of a bulk submission is known."""
@@ -325,8 +323,7 @@ def check_key(key: str) -> str:
 def _read_tags(spec: JobSpec, lambda_: Lambda) -> tuple[str, ...]:
     """Return the lambda's and the job's tags together, each once."""
     tags = tuple(dict.fromkeys((*lambda_.options.tags, *spec.all_tags())))
-    if len(tags) > TAGS_MAX or any(not 0 < len(tag) <= TAG_LENGTH for tag in tags):
-        raise InvalidRequest(f"a job has at most {TAGS_MAX} tags, each of 1 to {TAG_LENGTH} characters")
+    check_tags(tags)
     return tags
 
 

@@ -10,7 +10,8 @@ from server.api.paging import DEFAULT_LIMIT
 from server.services.claims import LOOK_AHEAD
 from server.services.contracts import MARGIN_S, UNSEEN_S
 from server.services.jobs import IDS_MAX
-from server.services.submission import ATTEMPTS_MAX, KEY_LENGTH, TAGS_MAX, TEXT_MAX_BYTES
+from server.services.lambdas import TAGS_MAX
+from server.services.submission import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
 from server.services.waiting import SAFE_S
 from server.services.workers import GONE_MS, TOUCH_MS
 from server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S

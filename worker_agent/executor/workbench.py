@@ -64,7 +64,7 @@ class Workbench:
             turn.task.key,
             output=result if isinstance(result, bytes) else b"",
             spooled=isinstance(result, Path),
-            error=outcome.error,
+            error=outcome.error and outcome.error.clean(),
             usage=_sign(outcome.usage, turn.task, result if outcome.error is None else None),
             log=tail,
             log_offset=offset,

@@ -4,7 +4,6 @@ Whoever runs these is operator and author at once: an option allows something, a
 """
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import platformdirs
 
 from piecework.modules import DEFAULT
 from piecework.protocol.messages import Grants
+from piecework.protocol.text import find_fault, find_variable_fault
 from worker_agent.functions.function import Function
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import NodeRules
@@ -24,7 +24,6 @@ from worker_agent.settings import MIB, Settings, SettingsError
 F = TypeVar("F", bound=Callable[..., Any])
 LOOPBACK = ("127.0.0.1", "::1")
 HELP = {"help_option_names": ["-h", "--help"]}
-_NAME = re.compile(r"[^=\0]+")
 _OPTIONS = (
     click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path)),
     click.argument("args", metavar="[ARG]...", nargs=-1),
@@ -114,6 +113,8 @@ def describe_function(
     options: dict[str, Any], place: Place, *, mode: str, log_bytes: int, seed: bytes | None = None
 ) -> Function:
     """Return the function that the options describe. Raises click.UsageError."""
+    if fault := find_fault(options["args"]):
+        raise click.UsageError(f"the arguments cannot be: {fault}")
     return Function(
         file=options["file"],
         runtime=options["runtime"],
@@ -163,7 +164,6 @@ def _read_env(options: dict[str, Any]) -> dict[str, str]:
         if not equals:
             raise click.UsageError(f"--env {text!r} is not NAME=VALUE")
         found[name] = value
-    for name, value in found.items():
-        if not _NAME.fullmatch(name) or "\0" in value:
-            raise click.UsageError(f"{name!r} is no name of a variable, or its value has a zero byte")
+    if fault := find_variable_fault(found):
+        raise click.UsageError(f"the environment cannot be: {fault}")
     return found

@@ -50,7 +50,7 @@ class Finisher:
 
     def fail(self, ref: LeaseRef, kind: ErrorKind, message: str) -> None:
         """End a job that could not be run."""
-        error = JobError(kind=kind, message=message)
+        error = JobError(kind=kind, message=message).clean()
         self.end(Outcome(job=ref.job, lease=ref.lease, state=JobState.FAILED, error=error))
 
     def end(self, *outcomes: Outcome) -> None:

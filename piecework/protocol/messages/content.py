@@ -1,7 +1,7 @@
 """Bytes that travel inside a message instead of through an upload or download of their own."""
 
 import base64
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
 from msgspec import UNSET
@@ -15,6 +15,9 @@ class Content(Shown, msgspec.Struct, kw_only=True):
 
     ``bytes`` is for MessagePack (in JSON it is base64, like ``base64``).
     """
+
+    free_texts: ClassVar = ("text", "json")
+    """Fields with texts that the rule of ``piecework.protocol.text`` is not about: they are bytes, spelled so."""
 
     id: Maybe[Id] = UNSET
     """The blob's id."""

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
 from piecework.protocol.messages.lambdas import Grants, Limits
+from piecework.protocol.text import Name, VariableName
 
 REPLICAS_MAX = 1000
 """Of one revision, and on one host."""
@@ -128,11 +129,11 @@ class DeploymentPut(Message, kw_only=True):
     """A lambda: its code, and its options where this message is silent."""
     replicas: Maybe[Wanted] = UNSET
     """How many processes are to serve it; left out: 1, or as before. With 0, each call is a job."""
-    runtime: Maybe[str] = UNSET
+    runtime: Maybe[Name] = UNSET
     """``Base[+Feature…]``; found out from the code when left out."""
     args: Maybe[list[str]] = UNSET
     """Its command line, without the program's name."""
-    env: Maybe[dict[str, str]] = UNSET
+    env: Maybe[dict[VariableName, str]] = UNSET
     """Its environment. In lists, values of variables whose names look secret are shown as ``***``."""
     tags: Maybe[list[str]] = UNSET
     """Which workers may, or should, run it: as the tags of a job."""

@@ -13,6 +13,7 @@ from piecework.protocol.messages.content import BlobRef, Content
 from piecework.protocol.messages.lambdas import Limits
 from piecework.protocol.messages.outcomes import JobError, Usage
 from piecework.protocol.states import JobState
+from piecework.protocol.text import VariableName
 
 Seconds = Annotated[float, Meta(ge=0, le=10 * 366 * 86_400)]
 """A duration in seconds: not negative, at most ten years."""
@@ -73,7 +74,7 @@ class JobSpec(Message, kw_only=True):
     """Over the lambda's."""
     args: list[str] | None = None
     """Instead of the lambda's arguments."""
-    env: dict[str, str] | None = None
+    env: dict[VariableName, str] | None = None
     """Added to the lambda's environment."""
     key: Maybe[str | None] = UNSET
     """Idempotency key: the same key with the same content is the same job."""

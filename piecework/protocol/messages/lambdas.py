@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, first_set
+from piecework.protocol.text import Name, VariableName
 
 
 class Limits(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
@@ -53,13 +54,13 @@ class LambdaCreate(Message, kw_only=True):
     """Old name of ``codex``."""
     runtime: str
     """``Base[+Feature…]``."""
-    name: Maybe[str | None] = UNSET
+    name: Maybe[Name | None] = UNSET
     """For people; need not be unique."""
     tags: list[str] | None = None
     """Added to the tags of each of its jobs."""
     args: list[str] | None = None
     """Command line of its jobs, without the program's name."""
-    env: dict[str, str] | None = None
+    env: dict[VariableName, str] | None = None
     """Environment of its jobs."""
     limits: Limits = Limits()
     """What an attempt may use, unless its job says otherwise."""

@@ -1,13 +1,14 @@
 """What an execution produced, and whether the server took it."""
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Shown
 from piecework.protocol.messages.content import BlobRef
 from piecework.protocol.states import JobState
+from piecework.protocol.text import clean_text
 
 
 class JobError(Shown, msgspec.Struct, kw_only=True, frozen=True):
@@ -19,6 +20,11 @@ class JobError(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """For people, in a sentence or two."""
     trace: Maybe[str] = UNSET
     """Where in the guest it happened, when that is known."""
+
+    def clean(self) -> "JobError":
+        """Return the error as it can be sent, whatever its guest wrote into the texts."""
+        trace = self.trace if isinstance(self.trace, UnsetType) else clean_text(self.trace)
+        return JobError(kind=self.kind, message=clean_text(self.message), trace=trace)
 
 
 class Digests(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):

@@ -6,6 +6,7 @@ from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, first_set
+from piecework.protocol.text import Name
 
 
 class WorkerState(StrEnum):
@@ -32,7 +33,7 @@ class WorkerRegister(Message, kw_only=True):
     """Old name of ``runtime``."""
     execulator: Maybe[list[str] | None] = UNSET
     """Old name of ``runtime``."""
-    name: Maybe[str] = UNSET
+    name: Maybe[Name] = UNSET
     """For people; need not be unique."""
     tags: list[str] | None = None
     """What jobs may ask for or avoid."""

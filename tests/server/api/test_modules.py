@@ -218,7 +218,7 @@ def test_what_is_no_sound_wasm_is_refused(house: House, content: bytes, words: s
         ("/upload/%2e%2e/hola/0.0.0", 400, "INVALID"),
         ("/upload/k33g/ho%20la/0.0.0", 400, "INVALID"),
         ("/upload/k33g/h%C3%A9/0.0.0", 400, "INVALID"),
-        ("/upload/k33g/%00/0.0.0", 400, "INVALID"),
+        ("/upload/k33g/%00/0.0.0", 422, "INVALID"),
         (f"/upload/k33g/{'x' * 101}/0.0.0", 400, "INVALID"),
         ("/upload/info/hola/0.0.0", 400, "INVALID"),
         ("/upload/k33g/ho%2Fla/0.0.0", 404, "PAGE_NOT_FOUND"),

@@ -12,7 +12,9 @@ from msgspec import Meta
 from werkzeug.exceptions import HTTPException
 
 from piecework.protocol import bodies
+from piecework.protocol.messages import Message
 from piecework.protocol.secrets import mask_secrets
+from piecework.protocol.text import VariableName
 from worker_agent.downloads import DownloadError, NotCodeError
 from worker_agent.errors import AgentError
 from worker_agent.functions.deployments import errors
@@ -29,8 +31,6 @@ LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _NO_PATH = frozenset({".", ".."})
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
-Variable = Annotated[str, Meta(pattern=r"^[^=\x00]+$")]
-Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 
 ERRORS: dict[type[AgentError], tuple[int, str]] = {
     AgentError: (500, "ERROR"),
@@ -47,7 +47,7 @@ ERRORS: dict[type[AgentError], tuple[int, str]] = {
 """Status and code of what can go wrong, by class."""
 
 
-class FunctionBody(msgspec.Struct):
+class FunctionBody(Message):
     function: Name
 
 
@@ -56,8 +56,8 @@ class RevisionBody(FunctionBody):
 
 
 class DeployBody(RevisionBody, kw_only=True):
-    url: Text = msgspec.field(name="downloadUrl")
-    env: dict[Variable, Text] = msgspec.field(name="envVariables", default_factory=dict)
+    url: str = msgspec.field(name="downloadUrl")
+    env: dict[VariableName, str] = msgspec.field(name="envVariables", default_factory=dict)
     checksum: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = msgspec.field(name="sha256", default=None)
 
 

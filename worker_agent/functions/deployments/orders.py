@@ -8,6 +8,7 @@ import structlog
 from piecework.client import ClientError
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import FunctionOrders, FunctionReport, ReplicaOrder, ReplicaReport, ReplicaState
+from piecework.protocol.text import clean_text
 from worker_agent.functions.deployments.code import CodeStore
 from worker_agent.functions.deployments.launcher import ReplicaSpec
 from worker_agent.functions.deployments.supervisor import Post, Supervisor
@@ -124,7 +125,7 @@ class Orders:
             state=ReplicaState.STOPPING if self._released.is_set() else state,
             url=url,
             pid=replica.pid,
-            error=replica.error if state is ReplicaState.FAILED else "",
+            error=clean_text(replica.error) if state is ReplicaState.FAILED else "",
             failures=replica.failures,
             calls=vitals.calls,
             errors=vitals.errors,

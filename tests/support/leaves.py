@@ -1,0 +1,101 @@
+"""Messages with one chosen text in one place: for tests of rules that every text of every message must keep."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import inspect
+
+from piecework.protocol.messages import Message
+
+PLAIN: dict[type, Any] = {
+    inspect.IntType: 1,
+    inspect.FloatType: 1.0,
+    inspect.BoolType: True,
+    inspect.BytesType: b"",
+    inspect.DateTimeType: "2026-01-01T00:00:00Z",
+    inspect.CustomType: "1",  # an id
+    inspect.AnyType: 1,
+    inspect.NoneType: None,
+    inspect.ListType: [],
+    inspect.VarTupleType: [],
+    inspect.DictType: {},
+}
+
+
+class Leaf(NamedTuple):
+    """A message, as an object of JSON, and where in it the text is."""
+
+    place: tuple[str, ...]
+    """Names of fields, from outside in."""
+    message: Any
+
+
+def message_types() -> list[type[Message]]:
+    """Return every type of message that somebody sends."""
+    found: list[type[Message]] = []
+    waiting = list(Message.__subclasses__())
+    while waiting:
+        each = waiting.pop()
+        if each.__module__.startswith("piecework."):
+            found.append(each)
+        waiting += each.__subclasses__()
+    return sorted(found, key=lambda each: each.__name__)
+
+
+def plant(type_: type, text: str) -> Iterator[Leaf]:
+    """Yield messages of a type, each with the text in another of the places where one can be."""
+    yield from _plant(inspect.type_info(type_), text, (), frozenset())
+
+
+def _plant(info: Any, text: str, place: tuple[str, ...], above: frozenset[type]) -> Iterator[Leaf]:
+    match info:
+        case inspect.StrType() | inspect.AnyType():
+            yield Leaf(place, text)
+        case inspect.ListType() | inspect.VarTupleType():
+            for leaf in _plant(info.item_type, text, place, above):
+                yield Leaf(leaf.place, [leaf.message])
+        case inspect.DictType():
+            for leaf in _plant(info.key_type, text, place, above):
+                yield Leaf(leaf.place, {leaf.message: _plain(info.value_type)})
+            for leaf in _plant(info.value_type, text, place, above):
+                yield Leaf(leaf.place, {"k": leaf.message})
+        case inspect.UnionType():
+            for each in info.types:
+                yield from _plant(each, text, place, above)
+        case inspect.StructType() if info.cls not in above:
+            yield from _plant_struct(info, text, place, above | {info.cls})
+
+
+def _plant_struct(info: Any, text: str, place: tuple[str, ...], above: frozenset[type]) -> Iterator[Leaf]:
+    for field in info.fields:
+        for leaf in _plant(field.type, text, (*place, field.encode_name), above):
+            rest = {each.encode_name: _plain(each.type) for each in info.fields if each.required and each != field}
+            yield Leaf(leaf.place, rest | {field.encode_name: leaf.message})
+
+
+def _plain(info: Any) -> Any:
+    """Return some value that fits."""
+    match info:
+        case inspect.StrType():
+            return "x"
+        case inspect.EnumType():
+            return next(iter(info.cls)).value
+        case inspect.LiteralType():
+            return info.values[0]
+        case inspect.UnionType():
+            return _plain(info.types[0])
+        case inspect.StructType():
+            return {each.encode_name: _plain(each.type) for each in info.fields if each.required}
+    return PLAIN[type(info)]
+
+
+def write(leaf: Leaf) -> bytes:
+    """Write a message as JSON, also with texts that no UTF-8 has."""
+    return json.dumps(leaf.message, default=lambda _: "").encode()
+
+
+def pack(leaf: Leaf) -> bytes:
+    """Write a message as MessagePack."""
+    return msgspec.msgpack.encode(leaf.message)
