@@ -36,7 +36,7 @@ def put(remote: Remote, files: tuple[Path, ...]) -> None:
     elif len(replies) == 1:
         remote.display.line(replies[0].id)
     else:
-        rows = [(reply.id, path) for path, reply in zip(files, replies, strict=True)]
+        rows = [(str(reply.id), path) for path, reply in zip(files, replies, strict=True)]
         remote.display.table(["id", "file"], rows)
 
 

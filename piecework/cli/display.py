@@ -3,37 +3,20 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import rich_click as click
 from rich.console import Console
-from rich.text import Text
 
+from piecework.cli.tables import print_fields, print_table
 from piecework.protocol import bodies
-from piecework.protocol.states import JobState
 from piecework.terminal import escape_pieces, escape_text
-
-STYLES = {
-    JobState.FINISHED: "green",
-    JobState.FAILED: "red",
-    JobState.CANCELLED: "yellow",
-    JobState.RUNNING: "cyan",
-    "busy": "cyan",
-    "idle": "green",
-    "gone": "red",
-    "draining": "yellow",
-    "running": "green",
-    "failed": "red",
-    "starting": "yellow",
-    "stopping": "yellow",
-}
 
 OLD_FIELDS = frozenset({"code", "status", "job_status", "job_input_id", "job_output_id", "functio", "lambda_id"})
 """What replies carry for old clients only; ``runtime`` of a job is one too, see ``to_document``."""
 
-_BLANK = re.compile(r"\s")
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 
@@ -52,24 +35,29 @@ class Display:
         """Print a value as JSON on one line, one of many."""
         write_json(msgspec.json.encode(value).decode())
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print rows under headings. Cells are data: nothing in them is read as markup or control."""
-        cells = [[_styled(_to_text(value)) for value in row] for row in rows]
-        _print_columns([[Text(name, "bold") for name in columns], *cells])
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], less: Collection[str] = ()) -> None:
+        """Print rows under headings. Cells are data: nothing in them is read as markup or control.
+
+        ``less``: columns that a narrow terminal does without, in this order.
+        """
+        print_table(columns, rows, less)
 
     def listing(
-        self, messages: Sequence[msgspec.Struct], columns: Sequence[str], rows: Iterable[Sequence[object]]
+        self,
+        messages: Sequence[msgspec.Struct],
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        less: Collection[str] = (),
     ) -> None:
         """Print messages as one JSON document, or for people as rows under headings."""
         if self.as_json:
             self.document([to_document(each) for each in messages])
         else:
-            self.table(columns, rows)
+            self.table(columns, rows, less)
 
     def fields(self, values: Mapping[str, object]) -> None:
         """Print one thing's fields, one a line; those without a value are left out."""
-        texts = {name: _to_text(value) for name, value in values.items()}
-        _print_columns([[Text(name, "bold"), _styled(text)] for name, text in texts.items() if text])
+        print_fields(values.items())
 
     def line(self, text: object) -> None:
         write_text(f"{text}\n")
@@ -111,36 +99,3 @@ def to_document(message: msgspec.Struct) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.json.decode(bodies.encode(message))
     old = OLD_FIELDS | {"runtime"} if "job_status" in fields else OLD_FIELDS
     return {name: value for name, value in fields.items() if name not in old}
-
-
-def _to_text(value: object) -> str:
-    """Return a cell's text on one line. What a terminal would obey is written out."""
-    if value is None or value is msgspec.UNSET:
-        return ""
-    if isinstance(value, list | tuple):
-        value = " ".join(map(str, value))
-    return escape_text(_BLANK.sub(" ", str(value)).strip())
-
-
-def _styled(text: str) -> Text:
-    return Text(text, STYLES.get(text, ""))
-
-
-def _print_columns(rows: Sequence[Sequence[Text]]) -> None:
-    """Print rows in columns as wide as their widest cell.
-
-    Nothing is cut or folded, so that ids can be copied and programs can read every cell; a terminal that is
-    too narrow wraps the line by itself.
-    """
-    console = Console(file=sys.stdout, highlight=False)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = Text("  ").join(_pad(cell, width) for cell, width in zip(row, widths, strict=True))
-        line.rstrip()
-        console.print(line, soft_wrap=True)
-
-
-def _pad(cell: Text, width: int) -> Text:
-    padded = cell.copy()
-    padded.pad_right(width - len(cell))
-    return padded

@@ -31,7 +31,7 @@ def list_(remote: Remote) -> None:
     found = remote.client.functions()
     now = time.time()
     rows = ((each.name, *revision_row(revision, now)) for each in found for revision in each.revisions)
-    remote.display.listing(found, ["function", *REVISION_COLUMNS], rows)
+    remote.display.listing(found, ["function", *REVISION_COLUMNS], rows, less=["created", "p50", "code", "calls"])
 
 
 @function.command

@@ -19,11 +19,17 @@ from piecework.cli.options import ID, STATE
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.submit import submit
+from piecework.cli.tables import Brief
 from piecework.cli.watching import output_document
 from piecework.client.results import failure
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, Digests, JobInfo, Usage, blob_id
+from piecework.protocol.messages import Content, Digests, JobInfo, TraceEvent, Usage, blob_id
 from piecework.protocol.states import JobState
+
+LOCAL_CHARS = 19
+"""Of a moment, without parts of seconds and offset."""
+LEASE_CHARS = 6
+"""Of a fencing token, to tell it from others."""
 
 
 @click.group
@@ -49,7 +55,8 @@ def list_(remote: Remote, state: JobState | None, lambda_id: Id | None, tag: str
         (each.id, each.lambda_.id, each.lambda_.runtime, format_age(each.created_at, now), *ending(each))
         for each in found
     )
-    remote.display.listing(found, ["id", "lambda", "runtime", "created", *ENDING_COLUMNS], rows)
+    columns = ["id", "lambda", "runtime", "created", *ENDING_COLUMNS]
+    remote.display.listing(found, columns, rows, less=["runtime"])
 
 
 @job.command
@@ -129,10 +136,10 @@ def log(remote: Remote, job_id: Id, follow: bool) -> None:
 def trace(remote: Remote, job_id: Id) -> None:
     """Print the steps of a job's life, oldest first."""
     events = remote.client.trace(job_id)
-    rows = (
-        (format_moment(event.at), event.state, event.attempt or "", event.worker, event.lease, event.detail)
+    rows = [
+        (_format_step(event.at), event.state, event.attempt or "", event.worker, _brief_lease(event), event.detail)
         for event in events
-    )
+    ]
     remote.display.listing(events, ["at", "state", "attempt", "worker", "lease", "detail"], rows)
 
 
@@ -142,6 +149,16 @@ def trace(remote: Remote, job_id: Id) -> None:
 def cancel(remote: Remote, job_ids: Sequence[Id]) -> None:
     """Cancel jobs; a running one is stopped within seconds."""
     remote.apply_to_all(job_ids, remote.client.cancel, "cancelled")
+
+
+def _format_step(at: float) -> Brief:
+    moment = format_moment(at)
+    return Brief(moment, moment[:LOCAL_CHARS])
+
+
+def _brief_lease(event: TraceEvent) -> Brief:
+    lease = event.lease or ""
+    return Brief(lease, lease[:LEASE_CHARS])
 
 
 def _show_ended(remote: Remote, jobs: list[JobInfo]) -> None:

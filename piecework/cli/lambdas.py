@@ -61,8 +61,10 @@ def list_(remote: Remote, limit: int) -> None:
     """List lambdas, newest first."""
     found = list(remote.client.lambdas(limit))
     now = time.time()
-    rows = ((each.id, each.runtime, each.name, each.codex, format_age(each.created_at, now)) for each in found)
-    remote.display.listing(found, ["id", "runtime", "name", "codex", "created"], rows)
+    rows = (
+        (each.id, each.runtime, str(each.codex), format_age(each.created_at, now), each.name) for each in found
+    )
+    remote.display.listing(found, ["id", "runtime", "codex", "created", "name"], rows, less=["codex"])
 
 
 @lambda_.command

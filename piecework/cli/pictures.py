@@ -48,7 +48,8 @@ def show_function(display: Display, info: FunctionInfo) -> None:
         display.line("")
         display.fields(_describe_revision(revision))
         if revision.replicas:
-            display.table(REPLICA_COLUMNS, [_replica_row(each) for each in revision.replicas])
+            rows = [_replica_row(each) for each in revision.replicas]
+            display.table(REPLICA_COLUMNS, rows, less=["pid", "p50", "since", "calls", "errors", "p99"])
 
 
 def describe_function(info: FunctionInfo) -> dict[str, object]:

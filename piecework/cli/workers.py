@@ -30,9 +30,9 @@ worker.add_command(LazyCommand("run", "worker_agent.cli:run", "Run an agent on t
 def list_(remote: Remote) -> None:
     """List the workers."""
     found = list(remote.client.workers())
-    columns = ["id", "name", "state", "running", "slots", "runtimes", "tags", "seen"]
+    columns = ["id", "name", "state", "running", "slots", "seen", "runtimes", "tags"]
     now = time.time()
-    remote.display.listing(found, columns, (_row(each, now) for each in found))
+    remote.display.listing(found, columns, (_row(each, now) for each in found), less=["slots"])
 
 
 @worker.command
@@ -85,7 +85,7 @@ def _row(info: WorkerInfo, now: float) -> tuple[object, ...]:
         info.state,
         info.running,
         info.slots,
+        format_age(info.seen_at, now),
         info.runtime,
         info.tags,
-        format_age(info.seen_at, now),
     )
