@@ -13,7 +13,7 @@ from piecework.cli.data import put_file
 from piecework.cli.display import stderr_console, to_document
 from piecework.cli.failures import warn
 from piecework.cli.lambdas import read_grants, read_limits
-from piecework.cli.options import FILE_OR_STDIN, ID, MODULE, NAME, lambda_options, run_options
+from piecework.cli.options import FILE_OR_STDIN, LAMBDA, MODULE, NAME, lambda_options, run_options
 from piecework.cli.pictures import describe_replicas
 from piecework.cli.remote import Remote, remote_command
 from piecework.client.functions import find_revision
@@ -33,7 +33,7 @@ DIGEST_CHARS = 12
 @click.option("--module", type=MODULE, help="Deploy this module of the registry.")
 @click.option("--file", metavar="FILE|-", type=FILE_OR_STDIN, help="Deploy this file; - is standard input.")
 @click.option(
-    "--lambda", "lambda_id", metavar="ID", type=ID, help="Deploy what this lambda runs, with its options."
+    "--lambda", "lambda_id", metavar="ID", type=LAMBDA, help="Deploy what this lambda runs, with its options."
 )
 @click.option(
     "--revision", type=NAME, help="What this version is called; else the module's tag, or the file's digest."

@@ -15,7 +15,7 @@ from piecework.cli.endings import ENDING_COLUMNS, ending, reason, took
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
 from piecework.cli.mapping import map_
-from piecework.cli.options import ID, STATE
+from piecework.cli.options import JOB, LAMBDA, STATE
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.submit import submit
@@ -43,7 +43,7 @@ job.add_command(map_)
 
 @job.command("list")
 @click.option("--state", type=STATE, help="Only jobs in this state, such as enqueued or Fail_Execution.")
-@click.option("--lambda", "lambda_id", type=ID, help="Only jobs of this lambda.")
+@click.option("--lambda", "lambda_id", type=LAMBDA, help="Only jobs of this lambda.")
 @click.option("--tag", help="Only jobs with this tag.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many at most.")
 @remote_command
@@ -60,7 +60,7 @@ def list_(remote: Remote, state: JobState | None, lambda_id: Id | None, tag: str
 
 
 @job.command
-@click.argument("job_id", metavar="ID", type=ID)
+@click.argument("job_id", metavar="ID", type=JOB)
 @remote_command
 def show(remote: Remote, job_id: Id) -> None:
     """Show everything about a job."""
@@ -72,7 +72,7 @@ def show(remote: Remote, job_id: Id) -> None:
 
 
 @job.command
-@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=ID)
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=JOB)
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
 @remote_command
 def wait(remote: Remote, job_ids: Sequence[Id], timeout_s: float | None) -> None:
@@ -92,7 +92,7 @@ def wait(remote: Remote, job_ids: Sequence[Id], timeout_s: float | None) -> None
 
 
 @job.command
-@click.argument("job_id", metavar="ID", type=ID)
+@click.argument("job_id", metavar="ID", type=JOB)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
 @remote_command
 def output(remote: Remote, job_id: Id, output: Path | None) -> None:
@@ -112,7 +112,7 @@ def output(remote: Remote, job_id: Id, output: Path | None) -> None:
 
 
 @job.command
-@click.argument("job_id", metavar="ID", type=ID)
+@click.argument("job_id", metavar="ID", type=JOB)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @remote_command
 def log(remote: Remote, job_id: Id, follow: bool) -> None:
@@ -131,7 +131,7 @@ def log(remote: Remote, job_id: Id, follow: bool) -> None:
 
 
 @job.command
-@click.argument("job_id", metavar="ID", type=ID)
+@click.argument("job_id", metavar="ID", type=JOB)
 @remote_command
 def trace(remote: Remote, job_id: Id) -> None:
     """Print the steps of a job's life, oldest first."""
@@ -144,7 +144,7 @@ def trace(remote: Remote, job_id: Id) -> None:
 
 
 @job.command
-@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=ID)
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=JOB)
 @remote_command
 def cancel(remote: Remote, job_ids: Sequence[Id]) -> None:
     """Cancel jobs; a running one is stopped within seconds."""

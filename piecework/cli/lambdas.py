@@ -12,7 +12,7 @@ from piecework.cli.code import put_code, read_code
 from piecework.cli.display import to_document
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes
-from piecework.cli.options import FILE_OR_ID, ID, MIB, MODULE, lambda_options, runtime_options
+from piecework.cli.options import FILE_OR_ID, FILE_OR_LAMBDA, LAMBDA, MIB, MODULE, lambda_options, runtime_options
 from piecework.cli.pictures import describe_pairs
 from piecework.cli.remote import Remote, remote_command
 from piecework.modules import Inspection, ModuleError, inspect_code
@@ -62,13 +62,13 @@ def list_(remote: Remote, limit: int) -> None:
     found = list(remote.client.lambdas(limit))
     now = time.time()
     rows = (
-        (each.id, each.runtime, str(each.codex), format_age(each.created_at, now), each.name) for each in found
+        (each.id, each.runtime, each.name, str(each.codex), format_age(each.created_at, now)) for each in found
     )
-    remote.display.listing(found, ["id", "runtime", "codex", "created", "name"], rows, less=["codex"])
+    remote.display.listing(found, ["id", "runtime", "name", "codex", "created"], rows, less=["codex"])
 
 
 @lambda_.command
-@click.argument("lambda_id", metavar="ID", type=ID)
+@click.argument("lambda_id", metavar="ID", type=LAMBDA)
 @remote_command
 def show(remote: Remote, lambda_id: Id) -> None:
     """Show everything about a lambda."""
@@ -80,7 +80,7 @@ def show(remote: Remote, lambda_id: Id) -> None:
 
 
 @lambda_.command
-@click.argument("code", metavar="FILE|ID", type=FILE_OR_ID)
+@click.argument("code", metavar="FILE|ID", type=FILE_OR_LAMBDA)
 @remote_command
 def inspect(remote: Remote, code: Path | Id) -> None:
     """Tell what code is, which runtimes can run it and what it needs: of a file, a blob or a lambda.

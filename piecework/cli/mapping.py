@@ -12,7 +12,7 @@ from click.exceptions import Exit
 
 from piecework.cli.display import to_document, write_output
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options import ID
+from piecework.cli.options import LAMBDA
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.submit import job_options, submission_options
 from piecework.cli.watching import output_field
@@ -25,7 +25,7 @@ FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @click.command("map")
-@click.argument("lambda_id", metavar="LAMBDA", type=ID)
+@click.argument("lambda_id", metavar="LAMBDA", type=LAMBDA)
 @click.argument("files", metavar="[FILE...]", nargs=-1, type=FILE)
 @click.option(
     "-o",

@@ -1,8 +1,9 @@
 """Options that many commands share, and the kinds of value they take."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import rich_click as click
 from click.shell_completion import CompletionItem
@@ -17,14 +18,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 MIB = 1024 * 1024
 
 
+ENDING_DIGITS = range(6, 15)
+"""How many digits the end of an id may have; a whole one has more."""
+Kind = Literal["job", "lambda", "worker"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of an id, as lists show it. ``remote_command`` finds out whose it is before a command sees it."""
+
+    kind: Kind
+    digits: str
+
+
 class IdType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """An id: a decimal number."""
+    """An id: a decimal number, or the end of one where its ``kind`` is known."""
 
     name = "id"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Id:
+    def __init__(self, kind: Kind | None = None) -> None:
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Id | Ending:
         try:
-            return Id.parse(value)
+            return read_id(value, self.kind)
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
 
@@ -34,14 +51,17 @@ class FileOrId(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
     name = "file|-|id"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Id:
-        if isinstance(value, Path | Id):
+    def __init__(self, kind: Kind | None = None) -> None:
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Id | Ending:
+        if isinstance(value, Path | Id | Ending):
             return value
         path = Path(value)
         if value == "-" or path.is_file():
             return path
         try:
-            return Id.parse(value)
+            return read_id(value, self.kind)
         except ValueError:
             self.fail(f"there is no file {value!r}, and it is not an id.", param, ctx)
 
@@ -101,11 +121,25 @@ class NameType(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         return str(value)
 
 
+def read_id(value: Any, kind: Kind | None) -> Id | Ending:
+    """Read an id, or the end of one of a known kind. Raises ValueError."""
+    if isinstance(value, Ending):
+        return value
+    number = Id.parse(value)
+    if kind and isinstance(value, str) and len(value.strip()) in ENDING_DIGITS:
+        return Ending(kind, value.strip())
+    return number
+
+
 ID = IdType()
+JOB = IdType("job")
+LAMBDA = IdType("lambda")
+WORKER = IdType("worker")
 MODULE = ModuleType()
 NAME = NameType()
 STATE = StateType()
 FILE_OR_ID = FileOrId()
+FILE_OR_LAMBDA = FileOrId("lambda")
 FILE_OR_STDIN = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 STDIN = Path("-")
 

@@ -11,8 +11,8 @@ from click.exceptions import Exit
 
 from piecework.cli.display import Display
 from piecework.cli.failures import FAILED, describe_failure, warn
-from piecework.cli.options import ca_option, token_option, url_option
-from piecework.client import ApiError, Client
+from piecework.cli.options import Ending, ca_option, token_option, url_option
+from piecework.client import ApiError, Client, NotFound, Refused
 from piecework.client.transport import Patience
 from piecework.protocol.ids import Id
 from piecework.protocol.names import ModuleName
@@ -40,6 +40,27 @@ class Remote:
     def patient_client(self) -> Client:
         """A client for long waits: it bears with a server that restarts."""
         return self.client.with_patience(PATIENT)
+
+    def complete(self, value: Any) -> Any:
+        """Return the whole ids of those that were given by their ends, also within tuples; else what was given.
+
+        Raises click.UsageError for an end that several have.
+        """
+        if isinstance(value, Ending):
+            return self._find(value)
+        if isinstance(value, tuple) and any(isinstance(each, Ending) for each in value):
+            return tuple(map(self.complete, value))
+        return value
+
+    def _find(self, ending: Ending) -> Id:
+        try:
+            found = self.client.find_ids(ending.kind, ending.digits)
+        except (NotFound, Refused):  # an older server, or a token that may not look: it may be a whole id
+            found = []
+        if len(found) > 1:
+            ids = ", ".join(map(str, found))
+            raise click.UsageError(f"several ids of a {ending.kind} end with {ending.digits}: {ids}.")
+        return found[0] if found else Id(ending.digits)
 
     def apply_to_all(self, ids: Iterable[T], action: Callable[[T], str], done: str) -> None:
         """Do something to each and say what came of it; a refusal does not keep the others from their turn.
@@ -92,6 +113,6 @@ def remote_command(function: Callable[..., R]) -> Callable[..., R]:
     ) -> R:
         given = context.find_root().params
         remote = Remote(url or given["url"], token or given["token"], Display(as_json=as_json), ca or given["ca"])
-        return function(remote, *args, **options)
+        return function(remote, *args, **{name: remote.complete(value) for name, value in options.items()})
 
     return command

@@ -13,7 +13,7 @@ from piecework.cli.display import to_document
 from piecework.cli.endings import ENDING_COLUMNS, ending
 from piecework.cli.failures import FAILED
 from piecework.cli.lambdas import memory_bytes
-from piecework.cli.options import FILE_OR_ID, ID, Assignment
+from piecework.cli.options import FILE_OR_ID, LAMBDA, Assignment
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.watching import show_result, watch_job
@@ -59,7 +59,7 @@ def submission_options(command: F) -> F:
 
 
 @click.command
-@click.argument("lambda_id", metavar="LAMBDA", type=ID)
+@click.argument("lambda_id", metavar="LAMBDA", type=LAMBDA)
 @click.option("--input", "given", metavar="FILE|-|ID", type=FILE_OR_ID, help="Its input.")
 @click.option("--input-dir", metavar="DIR", type=DIRECTORY, help="Submit one job for each file in here.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")

@@ -169,7 +169,7 @@ def _print(lines: Sequence[Line], width: float) -> None:
     widths = _widths(lines)
     fixed = _fit(widths, width)
     used = _total(fixed) + GAP if fixed else 0
-    console = Console(file=sys.stdout, highlight=False)
+    console = Console(file=sys.stdout, highlight=False, width=used + 1)  # lines are made here, at any width
     for *cells, last in lines:
         head = Text(" " * GAP).join(_pad(cell, size) for cell, size in zip(cells, fixed, strict=True))
         for text in _place(console, head, last, used, width):

@@ -7,7 +7,7 @@ import rich_click as click
 from piecework.cli.display import to_document
 from piecework.cli.figures import format_age
 from piecework.cli.groups import LazyCommand
-from piecework.cli.options import ID
+from piecework.cli.options import WORKER
 from piecework.cli.remote import Remote, remote_command
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import WorkerInfo
@@ -30,13 +30,13 @@ worker.add_command(LazyCommand("run", "worker_agent.cli:run", "Run an agent on t
 def list_(remote: Remote) -> None:
     """List the workers."""
     found = list(remote.client.workers())
-    columns = ["id", "name", "state", "running", "slots", "seen", "runtimes", "tags"]
+    columns = ["id", "name", "state", "running", "slots", "runtimes", "tags", "seen"]
     now = time.time()
     remote.display.listing(found, columns, (_row(each, now) for each in found), less=["slots"])
 
 
 @worker.command
-@click.argument("worker_id", metavar="ID", type=ID)
+@click.argument("worker_id", metavar="ID", type=WORKER)
 @remote_command
 def show(remote: Remote, worker_id: Id) -> None:
     """Show everything about a worker."""
@@ -63,7 +63,7 @@ def show(remote: Remote, worker_id: Id) -> None:
 
 
 @worker.command
-@click.argument("worker_ids", metavar="ID...", nargs=-1, required=True, type=ID)
+@click.argument("worker_ids", metavar="ID...", nargs=-1, required=True, type=WORKER)
 @remote_command
 def drain(remote: Remote, worker_ids: tuple[Id, ...]) -> None:
     """Tell workers to take no more jobs and to finish those they have."""
@@ -71,7 +71,7 @@ def drain(remote: Remote, worker_ids: tuple[Id, ...]) -> None:
 
 
 @worker.command
-@click.argument("worker_ids", metavar="ID...", nargs=-1, required=True, type=ID)
+@click.argument("worker_ids", metavar="ID...", nargs=-1, required=True, type=WORKER)
 @remote_command
 def retire(remote: Remote, worker_ids: tuple[Id, ...]) -> None:
     """Remove workers. Their jobs go to others; an agent that still runs registers again."""
@@ -85,7 +85,7 @@ def _row(info: WorkerInfo, now: float) -> tuple[object, ...]:
         info.state,
         info.running,
         info.slots,
-        format_age(info.seen_at, now),
         info.runtime,
         info.tags,
+        format_age(info.seen_at, now),
     )

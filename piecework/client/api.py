@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from piecework.client.functions import FunctionCalls
 from piecework.client.mapping import MapCalls
@@ -10,7 +10,8 @@ from piecework.client.modules import ModuleCalls
 from piecework.client.transport import Patience, Request, Transport
 from piecework.client.workers import WorkerCalls
 from piecework.protocol import bodies
-from piecework.protocol.messages import MessageReply, VersionReply
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import IdList, MessageReply, VersionReply
 
 
 class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
@@ -54,6 +55,11 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
     def version(self) -> str:
         """Return the server's version."""
         return self.transport.call(Request("GET", "/sys/version", repeatable=True), VersionReply).version
+
+    def find_ids(self, kind: Literal["job", "lambda", "worker"], ends: str) -> list[Id]:
+        """Return ids that end with these digits, six at least; newest first, the newest few of them."""
+        request = Request("GET", "/ids", {"kind": kind, "ends": ends}, repeatable=True)
+        return self.transport.call(request, IdList).ids
 
     @property
     def url(self) -> str:

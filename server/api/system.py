@@ -1,8 +1,13 @@
 """The server as a whole: alive, ready, version, runtimes."""
 
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
 from piecework import __version__
-from piecework.protocol.messages import MessageReply, RuntimeStatsReply, VersionReply
-from server.api.endpoint import endpoint
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import IdList, MessageReply, RuntimeStatsReply, VersionReply
+from server.api.endpoint import Query, endpoint
 from server.services import Services, system
 
 
@@ -35,3 +40,18 @@ def version(_services: Services) -> VersionReply:
 def runtime_stats(services: Services) -> RuntimeStatsReply:
     """Count the workers that offer each runtime, and the jobs that ask for it."""
     return RuntimeStatsReply(runtimes=system.runtime_stats(services.database, services.clock()))
+
+
+class EndingQuery(Query, kw_only=True):
+    """Which ids are looked for."""
+
+    kind: Literal["job", "lambda", "worker"]
+    """What has the id."""
+    ends: Annotated[str, Meta(pattern=r"\A[0-9]{6,19}\Z")]
+    """The last digits of it, 6 at least."""
+
+
+@endpoint("GET", "/ids", scope="view", query=EndingQuery, reply=IdList)
+def find_ids(services: Services, query: EndingQuery) -> IdList:
+    """Find ids by how they end, as people type them."""
+    return IdList(ids=[Id(each) for each in system.find_ids(services.database, query.kind, query.ends)])

@@ -9,7 +9,7 @@ from piecework.protocol.states import JobState
 from server.blobs import DirectoryStore
 from server.errors import StorageFull
 from server.services.workers import GONE_MS, Workers
-from server.store import jobs, lanes, leases, tokens, workers
+from server.store import endings, jobs, lanes, leases, tokens, workers
 from server.store.database import Database
 
 
@@ -30,6 +30,12 @@ def runtime_stats(database: Database, now: int) -> dict[str, RuntimeStats]:
         )
         for name in sorted(by_runtime)
     }
+
+
+def find_ids(database: Database, kind: str, ends: str) -> list[int]:
+    """Return ids of jobs, lambdas or workers that end with these digits, newest first, a few of them."""
+    with database.read() as connection:
+        return endings.find_ids(connection, kind, ends)
 
 
 def count_jobs(database: Database) -> dict[JobState, int]:

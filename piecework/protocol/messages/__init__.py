@@ -3,6 +3,7 @@
 from piecework.protocol.messages.base import (
     CapsuleReply,
     ErrorReply,
+    IdList,
     Maybe,
     Message,
     MessageReply,
@@ -99,6 +100,7 @@ __all__ = [
     "Grants",
     "HeartbeatReply",
     "HeartbeatRequest",
+    "IdList",
     "JobCreated",
     "JobError",
     "JobInfo",

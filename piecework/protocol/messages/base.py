@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from piecework.protocol.codes import Code
+from piecework.protocol.ids import Id
 from piecework.protocol.secrets import MASK
 
 T = TypeVar("T")
@@ -115,6 +116,13 @@ class RuntimeStatsReply(Reply, kw_only=True):
 
     runtimes: dict[str, RuntimeStats]
     """By runtime name."""
+
+
+class IdList(Reply, kw_only=True):
+    """The answer of ``GET /ids``: newest first, no more than a few."""
+
+    ids: list[Id]
+    """Those that end so."""
 
 
 def first_set(*values: Any) -> Any:

