@@ -22,6 +22,7 @@ STYLES = {
     "busy": "cyan",
     "idle": "green",
     "gone": "red",
+    "stopped": "yellow",
     "draining": "yellow",
     "running": "green",
     "failed": "red",

@@ -26,10 +26,11 @@ worker.add_command(LazyCommand("run", "worker_agent.cli:run", "Run an agent on t
 
 
 @worker.command("list")
+@click.option("--all", "everyone", is_flag=True, help="Also those that were retired, or silent for over a day.")
 @remote_command
-def list_(remote: Remote) -> None:
-    """List the workers."""
-    found = list(remote.client.workers())
+def list_(remote: Remote, everyone: bool) -> None:
+    """List the workers, newest first."""
+    found = list(remote.client.workers(everyone=everyone))
     columns = ["id", "name", "state", "running", "slots", "runtimes", "tags", "seen"]
     now = time.time()
     remote.display.listing(found, columns, (_row(each, now) for each in found), less=["slots"])

@@ -14,6 +14,7 @@ from piecework.protocol.messages import (
     HeartbeatReply,
     HeartbeatRequest,
     WorkerInfo,
+    WorkerLeave,
     WorkerList,
     WorkerRegister,
     WorkerRegistered,
@@ -50,6 +51,13 @@ class AgentCalls(Calls):
         request = Request("POST", path, body=finish, repeatable=True)
         return self.transport.call(request, FinishReply, also=(409,))
 
+    def leave(self, worker_id: AnyId, leave: WorkerLeave) -> str:
+        """Say that the worker's process ends. Never repeated here: who ends does not wait.
+
+        Returns what the server says.
+        """
+        return self._steer(Request("POST", f"/worker/{path_id(worker_id)}/leave", body=leave))
+
     def report_functions(self, worker_id: AnyId, report: FunctionReport) -> FunctionOrders:
         """Say how the worker's replicas do, and learn which ones it is to run.
 
@@ -62,9 +70,9 @@ class AgentCalls(Calls):
 class WorkerCalls(AgentCalls):
     """Workers, as an operator sees them."""
 
-    def workers(self) -> Iterator[WorkerInfo]:
-        """Go through all workers."""
-        return self._items("/worker", {}, WorkerList, "workers", None)
+    def workers(self, *, everyone: bool = False) -> Iterator[WorkerInfo]:
+        """Go through the workers in service, heard of within a day; or ``everyone`` who ever registered."""
+        return self._items("/worker", {"all": "true" if everyone else None}, WorkerList, "workers", None)
 
     def worker(self, worker_id: AnyId) -> WorkerInfo:
         """Return a worker with everything known about it. Raises NotFound."""

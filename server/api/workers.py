@@ -1,11 +1,14 @@
 """Workers: ``/worker``, but contracts."""
 
+from functools import partial
+
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     MessageReply,
     WorkerInfo,
+    WorkerLeave,
     WorkerList,
     WorkerRegister,
     WorkerRegistered,
@@ -25,10 +28,18 @@ def register(services: Services, body: WorkerRegister) -> WorkerRegistered:
     return WorkerRegistered(id=Id(new.id), runtime=list(new.runtimes), wid=old_id)
 
 
-@endpoint("GET", "/worker", scope="view", query=PageQuery, reply=WorkerList)
-def list_all(services: Services, query: PageQuery) -> WorkerList:
+class WorkerListQuery(PageQuery):
+    """Which workers to list."""
+
+    all: bool = False
+    """Also those that were retired, or not heard of for over a day."""
+
+
+@endpoint("GET", "/worker", scope="view", query=WorkerListQuery, reply=WorkerList)
+def list_all(services: Services, query: WorkerListQuery) -> WorkerList:
     """List the workers in service, newest first."""
-    page, more = query.read(services.workers.list_page, services.settings.page_max)
+    list_page = partial(services.workers.list_page, everyone=query.all)
+    page, more = query.read(list_page, services.settings.page_max)
     rows = [_full_info(services, each) for each in page]
     return WorkerList(workers=rows, next=next_cursor([each.id for each in page], more))
 
@@ -36,9 +47,9 @@ def list_all(services: Services, query: PageQuery) -> WorkerList:
 @endpoint("GET", "/worker/<worker>", scope=("view", "worker"), query=ViewQuery, reply=WorkerInfo)
 def show(services: Services, id_: Id, query: ViewQuery) -> WorkerInfo:
     """Tell what a worker offers; with `view=full` also how it stands."""
-    found = services.workers.get(id_)
     if query.is_full:
-        return _full_info(services, found)
+        return _full_info(services, services.workers.view(id_))
+    found = services.workers.get(id_)
     return WorkerInfo(id=Id(found.id), runtime=list(found.runtimes))
 
 
@@ -47,6 +58,13 @@ def drain(services: Services, id_: Id) -> MessageReply:
     """Ask a worker to finish what it runs and take no more."""
     services.workers.drain(id_)
     return MessageReply(message=f"worker {id_} drains")
+
+
+@endpoint("POST", "/worker/<worker>/leave", scope="worker", body=WorkerLeave, reply=MessageReply)
+def leave(services: Services, id_: Id, body: WorkerLeave) -> MessageReply:
+    """Say that a worker's process ends: it is shown as stopped, and what it still holds goes to others."""
+    services.workers.leave(id_, body.incarnation)
+    return MessageReply(message=f"worker {id_} left")
 
 
 @endpoint("DELETE", "/worker/<worker>", scope="operate", reply=MessageReply)

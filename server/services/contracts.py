@@ -102,8 +102,8 @@ class Contracts:
         self._bell = bell
         self._clock = clock
         self._settings = settings
-        self._offers: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        """The runtimes and tags of workers, by their ids."""
+        self._offers: dict[int, Worker] = {}
+        """Workers by their ids, for what they offer."""
 
     def contract(self, worker_id: int, request: ContractRequest) -> Contracted:
         """Record the request's outcomes, then lease jobs to the worker, waiting for one if it asks for that.
@@ -162,15 +162,15 @@ class Contracts:
             self._bell.waiters.wake(lane, 1)
 
     def _find_fits(self, worker_id: int, request: ContractRequest) -> Admits:
-        """Return what tells which lanes a request is for. What a worker offers never changes."""
-        if worker_id not in self._offers:
+        """Return what tells which lanes a request is for. A process of a worker offers the same all the time."""
+        worker = self._offers.get(worker_id)
+        if worker is None or request.incarnation not in {UNSET, worker.incarnation}:
             with self._database.read() as connection:
                 worker = require_worker(connection, worker_id)
             if len(self._offers) > OFFERS_MAX:
                 self._offers = {}
-            self._offers[worker_id] = worker.runtimes, worker.tags
-        runtimes, tags = self._offers[worker_id]
-        return partial(admits, runtimes=runtimes, tags=worker_tags(tags, request.all_tags()))
+            self._offers[worker_id] = worker
+        return partial(admits, runtimes=worker.runtimes, tags=worker_tags(worker.tags, request.all_tags()))
 
     def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Sequence[Job]]:
         """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
@@ -204,12 +204,12 @@ class Contracts:
         if look:
             changes.add(move_overdue(connection, self._settings, now))
         contracted, left_returned = Contracted(acks=recorded.acks, drain=worker.draining), False
-        if ask.room and not worker.draining:
+        if ask.room and worker.takes_jobs:
             claimed, left_returned = self._claim(connection, worker, ask, now)
             contracted = replace(claimed, acks=recorded.acks)
         changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
-        restarted = worker.incarnation != known.incarnation
-        return _Turn(contracted, changes, restarted, is_over=left_returned and not contracted.jobs)
+        restarted, has_left = worker.incarnation != known.incarnation, worker.stopped_at is not None
+        return _Turn(contracted, changes, restarted, is_over=has_left or (left_returned and not contracted.jobs))
 
     def _claim(self, connection: Connection, worker: Worker, ask: _Ask, now: int) -> tuple[Contracted, bool]:
         """Lease jobs. Also tells whether there are others, which the caller only gets when he asks again."""
@@ -247,7 +247,8 @@ class Contracts:
         kept: list[LeaseRef] = []
         dropped: list[LeaseRef] = []
         for ref in request.leases:
-            (kept if leases.renew_lease(connection, ref.job, ref.lease, until) else dropped).append(ref)
+            renewed = worker.stopped_at is None and leases.renew_lease(connection, ref.job, ref.lease, until)
+            (kept if renewed else dropped).append(ref)
         states = jobs.find_states(connection, (ref.job for ref in dropped)) if dropped else {}
         cancelled = [ref.job for ref in dropped if states.get(ref.job) is JobState.CANCELLED]
         self._keep_logs(connection, request.logs, kept)

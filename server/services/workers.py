@@ -23,6 +23,8 @@ TOUCH_MS = 5_000
 """A worker's last sign of life is noted at most this often."""
 GONE_MS = 60_000
 """A worker that was not heard of for this long is gone."""
+LISTED_MS = 24 * 3600 * 1000
+"""A worker that was not heard of for this long is no longer listed, unless one asks for all."""
 NAME_LENGTH = 200
 NAMES_MAX = 100
 """Runtimes, and tags, that one worker may list."""
@@ -41,7 +43,10 @@ class Workers:
         self._settings = settings
 
     def register(self, request: WorkerRegister) -> Worker:
-        """Store a new worker. Raises InvalidRequest for names that are too long or too many."""
+        """Store a new worker, or what one offers now that was known before.
+
+        Raises InvalidRequest for names that are too long or too many. Then its polls of before end.
+        """
         runtimes, tags = request.runtime_names(), request.tags or []
         for names, what in ((runtimes, "runtimes"), (tags, "tags")):
             if len(names) > NAMES_MAX or any(not 0 < len(name) <= NAME_LENGTH for name in names):
@@ -66,20 +71,33 @@ class Workers:
             seen_at=now,
             retired_at=None,
         )
-        self._database.write(partial(workers.add_worker, new=new))
-        return new
+        stored = self._database.write(partial(_store, new=new, known_as=_given(request.known_as, None)))
+        if stored.id != new.id:
+            self._waiters.dismiss(stored.id)
+        return stored
 
     def get(self, id_: int) -> Worker:
         """Return a worker that is in service. Raises WorkerNotFound or WorkerRetired."""
         with self._database.read() as connection:
-            worker = require_worker(connection, id_)
+            return require_worker(connection, id_)
+
+    def view(self, id_: int) -> Worker:
+        """Return a worker, with how many jobs it holds; also one that was retired. Raises WorkerNotFound."""
+        with self._database.read() as connection:
+            worker = workers.find_worker(connection, id_)
+            if worker is None:
+                raise WorkerNotFound(f"there is no worker {id_}")
             return replace(worker, running=leases.count_held(connection, id_))
 
-    def list_page(self, *, before: int, limit: int) -> list[Worker]:
-        """Return workers in service that are older than ``before``, newest first."""
+    def list_page(self, *, before: int, limit: int, everyone: bool = False) -> list[Worker]:
+        """Return workers that are older than ``before``, newest first.
+
+        Those in service that were heard of within a day, or ``everyone`` who ever registered.
+        """
+        since = None if everyone else self._clock() - LISTED_MS
         with self._database.read() as connection:
             held = leases.count_held_by_all(connection)
-            page = workers.list_workers(connection, before=before, limit=limit)
+            page = workers.list_workers(connection, since=since, before=before, limit=limit)
         return [replace(worker, running=held.get(worker.id, 0)) for worker in page]
 
     def drain(self, id_: int) -> None:
@@ -87,6 +105,24 @@ class Workers:
         if not self._database.write(partial(workers.set_draining, id_=id_, draining=True)):
             raise WorkerNotFound(f"there is no worker {id_}")
         self._waiters.dismiss(id_)
+
+    def leave(self, id_: int, incarnation: str) -> None:
+        """Note the last word of a worker's process: its polls end, and so does the time of its leases.
+
+        A process that is not the worker's latest has no say. Safe to repeat.
+        Raises WorkerNotFound or WorkerRetired.
+        """
+        now = self._clock()
+
+        def note(connection: Connection) -> bool:
+            if require_worker(connection, id_).incarnation != incarnation:
+                return False
+            leases.expire_leases(connection, id_, "", now)
+            workers.note_stop(connection, id_, now)
+            return True
+
+        if self._database.write(note):
+            self._waiters.dismiss(id_)
 
     def retire(self, id_: int) -> None:
         """Remove a worker from service; its jobs become available at once. Raises WorkerNotFound."""
@@ -104,11 +140,25 @@ class Workers:
         """Say how a worker stands now."""
         if worker.retired_at is not None:
             return WorkerState.RETIRED
+        if worker.stopped_at is not None:
+            return WorkerState.STOPPED
         if self._clock() - worker.seen_at > GONE_MS:
             return WorkerState.GONE
         if worker.draining:
             return WorkerState.DRAINING
         return WorkerState.BUSY if worker.running else WorkerState.IDLE
+
+
+def _store(connection: Connection, new: Worker, known_as: int | None) -> Worker:
+    """Store a worker under the id that it was known as, if it is in service; else under its new one."""
+    old = None if known_as is None else workers.find_worker(connection, known_as)
+    if old is None or old.retired_at is not None:
+        workers.add_worker(connection, new)
+        return new
+    kept = replace(new, id=old.id, registered_at=old.registered_at)
+    leases.expire_leases(connection, kept.id, kept.incarnation, kept.seen_at)
+    workers.replace_worker(connection, kept)
+    return kept
 
 
 def require_worker(connection: Connection, id_: int) -> Worker:
@@ -122,13 +172,19 @@ def require_worker(connection: Connection, id_: int) -> Worker:
 
 
 def hear_of(connection: Connection, worker: Worker, incarnation: str | UnsetType, now: int) -> Worker:
-    """Note a sign of life. A new incarnation ends the leases of the worker's process before it."""
+    """Note a sign of life. A new incarnation ends the leases of the worker's process before it.
+
+    What comes late from a process that has said its last word is none.
+    """
     if incarnation is not UNSET and incarnation != worker.incarnation:
         leases.expire_leases(connection, worker.id, incarnation, now)
         workers.note_start(connection, worker.id, incarnation, now)
-        return replace(worker, incarnation=incarnation, draining=False)
-    if now - worker.seen_at > TOUCH_MS:
+        return replace(worker, incarnation=incarnation, draining=False, stopped_at=None)
+    if worker.stopped_at is not None and incarnation is not UNSET:
+        return worker
+    if worker.stopped_at is not None or now - worker.seen_at > TOUCH_MS:
         workers.touch_worker(connection, worker.id, now)
+        return replace(worker, stopped_at=None)
     return worker
 
 

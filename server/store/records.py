@@ -96,8 +96,15 @@ class Worker:
     retired_at: int | None
     lapsed_at: int | None = None
     """When a lease of its process last ran out: whoever waited for it before that has gone."""
+    stopped_at: int | None = None
+    """When its process said that it ends."""
     running: int = 0
     """Jobs that it holds; only filled in by the reads for people."""
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Its process may be given further jobs."""
+        return not self.draining and self.stopped_at is None
 
 
 class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):

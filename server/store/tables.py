@@ -93,6 +93,7 @@ workers = Table(
     Column("seen_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
     Column("lapsed_at", BigInteger),  # when a lease of its process last ran out
+    Column("stopped_at", BigInteger),  # NULL: its process works, or went without a word
 )
 
 # Spelled with OR: for IN, SQLite makes a table of the list whenever a row is checked, and the check takes longer

@@ -3,7 +3,7 @@
 from functools import partial
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, null, select, update
 
 from server.store.ids import read_newest
 from server.store.records import Worker
@@ -13,28 +13,58 @@ from server.store.tables import workers
 _columns = (
     workers.c.id, workers.c.name, workers.c.hostname, workers.c.agent_version, workers.c.incarnation,
     workers.c.runtimes, workers.c.tags, workers.c.slots, workers.c.draining, workers.c.registered_at,
-    workers.c.seen_at, workers.c.retired_at, workers.c.lapsed_at,
+    workers.c.seen_at, workers.c.retired_at, workers.c.lapsed_at, workers.c.stopped_at,
 )  # fmt: skip
 _insert = Statement(insert(workers), *(column.name for column in _columns))
 _by_id = Statement(select(*_columns).where(workers.c.id == bindparam("worker")), "worker")
 _page = Statement(
     select(*_columns)
-    .where(workers.c.id > bindparam("above"), workers.c.id < bindparam("below"), workers.c.retired_at.is_(None))
+    .where(
+        workers.c.id > bindparam("above"),
+        workers.c.id < bindparam("below"),
+        workers.c.retired_at.is_(None),
+        workers.c.seen_at >= bindparam("since"),
+    )
+    .order_by(workers.c.id.desc())
+    .limit(bindparam("limit")),
+    "since", "above", "below", "limit",
+)  # fmt: skip
+_page_of_all = Statement(
+    select(*_columns)
+    .where(workers.c.id > bindparam("above"), workers.c.id < bindparam("below"))
     .order_by(workers.c.id.desc())
     .limit(bindparam("limit")),
     "above", "below", "limit",
 )  # fmt: skip
-_seen_since = Statement(
-    select(*_columns).where(workers.c.seen_at >= bindparam("since"), workers.c.retired_at.is_(None)), "since"
+_at_work = Statement(
+    select(*_columns).where(
+        workers.c.seen_at >= bindparam("since"), workers.c.retired_at.is_(None), workers.c.stopped_at.is_(None)
+    ),
+    "since",
 )
 _touch = Statement(
-    update(workers).where(workers.c.id == bindparam("worker")).values(seen_at=bindparam("at")), "worker", "at"
-)
+    update(workers)
+    .where(workers.c.id == bindparam("worker"))
+    .values(seen_at=bindparam("at"), stopped_at=null()),
+    "worker", "at",
+)  # fmt: skip
 _start = Statement(
     update(workers)
     .where(workers.c.id == bindparam("worker"))
-    .values(incarnation=bindparam("start"), seen_at=bindparam("at"), draining=False),
+    .values(incarnation=bindparam("start"), seen_at=bindparam("at"), draining=False, stopped_at=null()),
     "worker", "start", "at",
+)  # fmt: skip
+_stop = Statement(
+    update(workers)
+    .where(workers.c.id == bindparam("worker"))
+    .values(seen_at=bindparam("at"), stopped_at=bindparam("at")),
+    "worker", "at",
+)  # fmt: skip
+_replace = Statement(
+    update(workers)
+    .where(workers.c.id == bindparam("worker"))
+    .values({column.name: bindparam(f"new_{column.name}") for column in _columns[1:]}),
+    "worker", *(f"new_{column.name}" for column in _columns[1:]),
 )  # fmt: skip
 _drain = Statement(
     update(workers)
@@ -57,10 +87,12 @@ _retire = Statement(
 
 
 def add_worker(connection: Connection, new: Worker) -> None:
-    _insert.run(
-        connection, new.id, new.name, new.hostname, new.agent_version, new.incarnation, to_json(new.runtimes),
-        to_json(new.tags), new.slots, new.draining, new.registered_at, new.seen_at, new.retired_at, new.lapsed_at,
-    )  # fmt: skip
+    _insert.run(connection, *_to_row(new))
+
+
+def replace_worker(connection: Connection, new: Worker) -> None:
+    """Store a worker in place of what was known under its id."""
+    _replace.run(connection, *_to_row(new))
 
 
 def find_worker(connection: Connection, id_: int) -> Worker | None:
@@ -69,28 +101,39 @@ def find_worker(connection: Connection, id_: int) -> Worker | None:
     return _to_worker(row) if row else None
 
 
-def list_workers(connection: Connection, *, before: int, limit: int) -> list[Worker]:
-    """Return workers that are not retired and older than ``before``, newest first."""
-    return [_to_worker(row) for row in read_newest(partial(_page.rows, connection), before, limit)]
+def list_workers(connection: Connection, *, since: int | None, before: int, limit: int) -> list[Worker]:
+    """Return workers that are older than ``before``, newest first.
+
+    Those that are not retired and were heard of since a moment, or with None all that there ever were.
+    """
+    everyone = partial(_page_of_all.rows, connection)
+    read = everyone if since is None else partial(_page.rows, connection, since)
+    return [_to_worker(row) for row in read_newest(read, before, limit)]
 
 
 def workers_seen_since(connection: Connection, since: int) -> list[Worker]:
-    return [_to_worker(row) for row in _seen_since.rows(connection, since)]
+    """Return workers that were heard of since a moment and have not ended."""
+    return [_to_worker(row) for row in _at_work.rows(connection, since)]
 
 
 def touch_worker(connection: Connection, id_: int, now: int) -> None:
-    """Note that the worker was heard of."""
+    """Note that the worker was heard of: it works."""
     _touch.run(connection, id_, now)
 
 
 def note_start(connection: Connection, id_: int, incarnation: str, now: int) -> None:
-    """Note that the worker's process was started anew; it is no longer draining."""
+    """Note that the worker's process was started anew; it is no longer draining, and has not ended."""
     _start.run(connection, id_, incarnation, now)
 
 
 def note_lapse(connection: Connection, id_: int, incarnation: str, now: int) -> bool:
     """Note that a lease of the worker's process ran out. Returns False when it has a newer process."""
     return _lapse.run(connection, id_, incarnation, now) == 1
+
+
+def note_stop(connection: Connection, id_: int, now: int) -> None:
+    """Note that the worker's process said that it ends."""
+    _stop.run(connection, id_, now)
 
 
 def set_draining(connection: Connection, id_: int, *, draining: bool) -> bool:
@@ -101,6 +144,14 @@ def set_draining(connection: Connection, id_: int, *, draining: bool) -> bool:
 def retire_worker(connection: Connection, id_: int, now: int) -> bool:
     """Remove the worker from service. Returns False when there is none with this id."""
     return _retire.run(connection, id_, now) == 1
+
+
+def _to_row(worker: Worker) -> tuple[object, ...]:
+    return (
+        worker.id, worker.name, worker.hostname, worker.agent_version, worker.incarnation,
+        to_json(worker.runtimes), to_json(worker.tags), worker.slots, worker.draining, worker.registered_at,
+        worker.seen_at, worker.retired_at, worker.lapsed_at, worker.stopped_at,
+    )  # fmt: skip
 
 
 def _to_worker(row: Row) -> Worker:

@@ -13,7 +13,7 @@ from guests import guest
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import LambdaCreate
+from piecework.protocol.messages import LambdaCreate, WorkerState
 from piecework.protocol.states import JobState
 
 pytestmark = pytest.mark.integration
@@ -111,6 +111,29 @@ def test_drained_worker_ends_with_code_0_and_works_again_after_its_next_start(tm
             assert worker_id(again) == worker
             lambda_id = client.create_lambda(guest("echo"))
             assert client.result(client.submit(lambda_id, b"back"), timeout_s=10) == b"back"
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_agent_that_was_told_to_end_is_stopped_at_once(start, slow, client, signals):
+    agent = start("--drain-timeout", "0.1" if signals == 1 else "60")
+    worker, job = worker_id(agent), slow(60)
+    for _ in range(signals):
+        agent.signal(signal.SIGTERM)
+        agent.wait_for_line(re.compile("draining"))
+    agent.wait()
+    assert client.worker(worker).state is WorkerState.STOPPED
+    start(name="another")
+    assert "tick 1 of" in next(client.follow_log(job))
+    client.cancel(job)
+
+
+def test_agent_with_other_runtimes_is_the_same_worker(start, client):
+    first = start("--runtime", "wasi")
+    worker = worker_id(first)
+    first.stop()
+    assert worker_id(start("--runtime", "javascript", "--runtime", "wasi", "--tag", "big")) == worker
+    info = client.worker(worker)
+    assert (info.runtime, info.tags, info.state) == (["javascript", "wasi"], ["big"], WorkerState.IDLE)
 
 
 def test_cancelled_guest_is_stopped_within_seconds(start, slow, client):

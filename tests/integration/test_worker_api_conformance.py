@@ -16,6 +16,7 @@ from piecework.protocol.messages import (
     LambdaCreate,
     LeaseRef,
     Outcome,
+    WorkerLeave,
     WorkerRegister,
 )
 from piecework.protocol.states import JobState
@@ -283,6 +284,28 @@ def test_drain_is_told_until_the_process_starts_anew(world, worker):
     assert (reply.drain, reply.jobs) == (True, [])
     assert heartbeat(world, worker).drain
     assert len(contract(world, worker, incarnation="second").jobs) == 1
+
+
+def test_worker_that_left_gets_nothing_until_its_next_start(world, worker):
+    job = world.add_job(world.add_lambda())
+    contract(world, worker)
+    world.server.leave(worker, WorkerLeave(incarnation="first"))
+    assert contract(world, worker).jobs == []
+    assert [leased.job for leased in contract(world, worker, incarnation="second").jobs] == [job]
+
+
+def test_goodbye_of_an_older_start_is_not_heeded(world, worker):
+    contract(world, worker, incarnation="second")
+    world.server.leave(worker, WorkerLeave(incarnation="first"))
+    world.add_job(world.add_lambda())
+    assert len(contract(world, worker, incarnation="second").jobs) == 1
+
+
+def test_worker_that_was_known_keeps_its_id_unless_retired(world, worker):
+    known = WorkerRegister(runtime=["other"], name="w", slots=1, incarnation="second", known_as=worker)
+    assert world.server.register(known).id == worker
+    world.retire(worker)
+    assert world.server.register(known).id != worker
 
 
 @pytest.mark.parametrize("request_of", [contract, heartbeat])

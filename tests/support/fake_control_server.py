@@ -40,6 +40,7 @@ class Worker:
     incarnation: str
     draining: bool = False
     retired: bool = False
+    stopped: bool = False
 
 
 @dataclass
@@ -156,6 +157,9 @@ class FakeControlServer:
         worker = self._hear_of(worker_id, "")
         return FunctionOrders(replicas=list(self.orders), drain=worker.draining)
 
+    def leave(self, worker_id, leave):
+        return self._answer("leave", leave, lambda message: self._leave(worker_id, message))
+
     def finish(self, worker_id, finish):
         return self._answer("finish", finish, lambda message: self._finish(worker_id, message))
 
@@ -186,9 +190,23 @@ class FakeControlServer:
             return cross_wire(reply)
 
     def _register(self, message):
-        id_ = self.new_id()
+        known = self.workers.get(message.known_as or None)
+        id_ = message.known_as if known and not known.retired else self.new_id()
+        self._end_leases(id_)
         self.workers[id_] = Worker(message, message.incarnation)
         return WorkerRegistered(id=id_, runtime=message.runtime_names())
+
+    def _leave(self, worker_id, message):
+        if self.workers[worker_id].incarnation == message.incarnation:
+            self.workers[worker_id].stopped = True
+            self._end_leases(worker_id)
+            self._rescue()
+        return f"worker {worker_id} left"
+
+    def _end_leases(self, worker_id):
+        for job in self.jobs.values():
+            if job.worker == worker_id:
+                job.lease_until = self.clock()
 
     def _contract(self, worker_id, message):
         worker = self._hear_of(worker_id, message.incarnation)
@@ -197,7 +215,7 @@ class FakeControlServer:
             self._changed.notify_all()
             ready = lambda: not self.holds_polls or self._waiting_jobs() or worker.draining  # noqa: E731
             self._changed.wait_for(ready, HELD_POLL_S)
-        chosen = [] if worker.draining else self._waiting_jobs()[: message.max]
+        chosen = [] if worker.draining or worker.stopped else self._waiting_jobs()[: message.max]
         lease = f"lease-{next(self._numbers)}"
         leased = [self._lease(id_, worker_id, lease, message.inline_max_bytes) for id_ in chosen]
         used = {job.lambda_ for job in leased}
@@ -269,10 +287,8 @@ class FakeControlServer:
         if worker.retired:
             raise NotFound(404, Code.WORKER_RETIRED, f"worker {worker_id} was retired")
         if incarnation and incarnation != worker.incarnation:
-            worker.incarnation, worker.draining = incarnation, False
-            for job in self.jobs.values():
-                if job.worker == worker_id:
-                    job.lease_until = self.clock()
+            worker.incarnation, worker.draining, worker.stopped = incarnation, False, False
+            self._end_leases(worker_id)
         self._rescue()
         return worker
 
@@ -324,6 +340,6 @@ def digest(data):
 
 def cross_wire(message):
     """Send a message through its encoding, as a real server would get it."""
-    if message is None or isinstance(message, bytes | Id):
+    if message is None or isinstance(message, bytes | str | Id):
         return message
     return bodies.decode(bodies.encode(message, bodies.MSGPACK), type(message), bodies.MSGPACK)

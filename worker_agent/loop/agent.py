@@ -26,6 +26,8 @@ END_POLL_TRIES, END_POLL_S = 5, 0.5
 """So often the server is told that a poll shall end, seconds between: the poll may have been on its way."""
 DELIVER_S = 5.0
 """How long the last outcomes may take to reach the server."""
+GOODBYE_S = 1.0
+"""How long the last word of an agent that ends at once may take to reach the server."""
 
 
 class ServerRefusedError(AgentError):
@@ -50,6 +52,8 @@ class Agent:
         self._settings = settings
         self._leave = around.leave
         self._stop_asked = threading.Event()
+        self._ending = threading.Lock()
+        """Held while the process is ended at once: the end in good order comes too late then."""
         self.shared = around.share()
         self.ledger = self.shared.ledger
         self.membership = Membership(around.server, settings.server.rstrip("/"), state, registration)
@@ -79,9 +83,15 @@ class Agent:
             self._withdraw_functions()
             self._end_functions()
             return
-        self.start()
+        try:
+            self.start()
+        except AgentError:
+            self._say_goodbye()
+            raise
         self._stop_asked.wait()
         self.stop()
+        with self._ending:
+            return
 
     def join(self) -> bool:
         """Be known to the server, however long that takes; False: somebody asked to stop meanwhile.
@@ -139,16 +149,19 @@ class Agent:
                 "tell the threads": self.shared.stop.set,
                 "wake the threads": self.ledger.end_waits,
                 "end the threads": self.parts.end,
+                "say goodbye": self._say_goodbye,
             }
         )
         log.info("agent stopped")
 
     def leave_now(self, code: int) -> None:
-        """End the process at once, without a word to the server; only the guests are ended first."""
-        killer = threading.Thread(target=self._kill, daemon=True)
-        killer.start()
-        killer.join(KILL_S)
-        self._leave(code)
+        """End the process at once; only the guests are ended first, and the server is told, if that is quick."""
+        with self._ending:
+            for act, most_s in ((self._kill, KILL_S), (self._say_goodbye, GOODBYE_S)):
+                actor = threading.Thread(target=act, daemon=True)
+                actor.start()
+                actor.join(most_s)
+            self._leave(code)
 
     def _drain(self) -> None:
         self.ask_to_stop("an operator asked for it")
@@ -160,6 +173,12 @@ class Agent:
     def _end_functions(self) -> None:
         if self._functions is not None:
             self._functions.stop()
+
+    def _say_goodbye(self) -> None:
+        """Tell the server that this process ends, so that it need not find out by silence."""
+        if self.membership.joined:
+            with contextlib.suppress(ClientError):
+                self.membership.leave(self.shared.pulse_server)
 
     def _kill(self) -> None:
         """End the guests; that they were killed is nothing to report."""

@@ -15,6 +15,7 @@ from piecework.protocol.messages import (
     FunctionReport,
     HeartbeatReply,
     HeartbeatRequest,
+    WorkerLeave,
     WorkerRegister,
     WorkerRegistered,
 )
@@ -33,6 +34,8 @@ class ControlServer(Protocol):
     def finish(self, worker_id: Id, finish: FinishRequest) -> FinishReply: ...
 
     def report_functions(self, worker_id: Id, report: FunctionReport) -> FunctionOrders: ...
+
+    def leave(self, worker_id: Id, leave: WorkerLeave) -> str: ...
 
     def upload(self, source: bytes | Path) -> DataReply: ...
 

@@ -5,11 +5,12 @@ import threading
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from piecework.client import ClientError, NotFound
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import ContractRequest, WorkerRegister
+from piecework.protocol.messages import ContractRequest, WorkerLeave, WorkerRegister
 from worker_agent.loop.control import ControlServer
 from worker_agent.loop.state import StateDirectory, StateError
 
@@ -48,12 +49,14 @@ class Membership:
     def join(self) -> Id:
         """Be known to the server: under the id on disk when it still counts, else under a new one.
 
+        It is told what this agent offers unless that is what it knows.
+
         The server then knows that a new process has started, and ends the leases of the one before.
         Raises ClientError when the server does not answer or refuses. Safe to repeat.
         """
-        kept = self._state.find_worker(self._url, self._digest())
-        if kept is None:
-            return self._register()
+        kept, registered = self._state.find_worker(self._url) or (None, "")
+        if kept is None or registered != self._digest():
+            return self._register(kept)
         hello = ContractRequest(max=0, timeout=0, incarnation=self.incarnation)
         try:
             self._server.contract(kept, hello)
@@ -74,8 +77,13 @@ class Membership:
                 log.warning("the server does not know this worker any more, registering again", worker=stale)
                 self._register()
 
-    def _register(self) -> Id:
-        worker_id = self._server.register(self._registration).id
+    def leave(self, server: ControlServer) -> None:
+        """Say through a connection to the server that this process ends. Raises ClientError."""
+        server.leave(self.worker_id, WorkerLeave(incarnation=self.incarnation))
+
+    def _register(self, known_as: Id | None = None) -> Id:
+        asked = self._registration if known_as is None else replace(self._registration, known_as=known_as)
+        worker_id = self._server.register(asked).id
         self._worker_id = worker_id
         try:
             self._state.keep_worker(self._url, self._digest(), worker_id)
@@ -85,7 +93,7 @@ class Membership:
         return worker_id
 
     def _digest(self) -> str:
-        lasting = msgspec.structs.replace(self._registration, incarnation=msgspec.UNSET)
+        lasting = replace(self._registration, incarnation=msgspec.UNSET)
         return hashlib.sha256(msgspec.json.encode(lasting)).hexdigest()[:16]
 
 

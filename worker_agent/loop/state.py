@@ -27,7 +27,7 @@ class WorkerFile(msgspec.Struct, frozen=True):
     worker: str
     """The worker's id, decimal."""
     registration: str
-    """Digest of what was registered; an agent that offers something else registers anew."""
+    """Digest of what was registered; an agent that offers something else says so."""
 
 
 class StateDirectory:
@@ -73,8 +73,8 @@ class StateDirectory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def find_worker(self, server: str, registration: str) -> Id | None:
-        """Return the id that this server gave for this registration; None: it has to be registered."""
+    def find_worker(self, server: str) -> tuple[Id, str] | None:
+        """Return the id that this server gave, and the digest of what was registered; None: there is none."""
         try:
             kept = msgspec.json.decode(self._worker_path(server).read_bytes(), type=WorkerFile)
             worker = Id.parse(kept.worker)
@@ -83,7 +83,7 @@ class StateDirectory:
         except (OSError, ValueError, msgspec.DecodeError) as error:
             log.warning("worker id file cannot be read, registering anew", reason=str(error))
             return None
-        return worker if (kept.server, kept.registration) == (server, registration) else None
+        return (worker, kept.registration) if kept.server == server else None
 
     def keep_worker(self, server: str, registration: str, worker: Id) -> None:
         """Remember a worker id: the old one or the new one is on disk, never half of it.

@@ -71,6 +71,7 @@ from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, Ou
 from piecework.protocol.messages.routes import RevisionAdd, RevisionRemove, RevisionUrl, RouteRegister, RouteRemove
 from piecework.protocol.messages.workers import (
     WorkerInfo,
+    WorkerLeave,
     WorkerList,
     WorkerRegister,
     WorkerRegistered,
@@ -148,6 +149,7 @@ __all__ = [
     "Usage",
     "VersionReply",
     "WorkerInfo",
+    "WorkerLeave",
     "WorkerList",
     "WorkerRegister",
     "WorkerRegistered",

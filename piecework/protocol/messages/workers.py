@@ -18,8 +18,10 @@ class WorkerState(StrEnum):
     """Seen lately, without jobs."""
     DRAINING = "draining"
     """Told to take no more jobs."""
+    STOPPED = "stopped"
+    """Its process said that it ends."""
     GONE = "gone"
-    """Not seen for longer than a poll takes."""
+    """Not seen for longer than a poll takes, and it did not say why."""
     RETIRED = "retired"
     """Removed; it must register again."""
 
@@ -45,6 +47,8 @@ class WorkerRegister(Message, kw_only=True):
     """For people."""
     hostname: Maybe[str] = UNSET
     """For people."""
+    known_as: Maybe[Id | None] = UNSET
+    """The worker that it was until now: it keeps this id, with what it offers now, unless it was retired."""
 
     def runtime_names(self) -> list[str]:
         """Return the runtimes under whichever name they were sent; ``["default"]`` when there are none."""
@@ -59,11 +63,18 @@ class WorkerRegistered(Reply, kw_only=True):
     """The answer of ``POST /worker``."""
 
     id: Id
-    """The new worker."""
+    """The worker: a new one, or the one that it was known as."""
     runtime: list[str]
     """What it offers, as the server understood it."""
     wid: Maybe[Id] = UNSET
     """The same id again, for clients that sent an old name."""
+
+
+class WorkerLeave(Message, kw_only=True):
+    """The body of ``POST /worker/{id}/leave``: the last word of a process."""
+
+    incarnation: str
+    """The start of the process that ends. A later one of the same worker goes on."""
 
 
 class WorkerInfo(Reply, kw_only=True):

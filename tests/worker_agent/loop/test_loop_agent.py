@@ -5,6 +5,7 @@ import threading
 import pytest
 from fake_control_server import not_a_server, unreachable
 from lessons import teach
+from patience import until
 
 from piecework.client import Refused
 from piecework.protocol.states import JobState
@@ -196,7 +197,7 @@ def test_agent_that_is_refused_does_not_wait(make_agent, server):
         make_agent().join()
 
 
-def test_agent_whose_executor_cannot_start_says_why(make_agent):
+def test_agent_whose_executor_cannot_start_says_why(make_agent, server):
     agent = make_agent()
 
     def start():
@@ -205,6 +206,7 @@ def test_agent_whose_executor_cannot_start_says_why(make_agent):
     agent.parts.executor.start = start
     with pytest.raises(AgentError, match=r"cannot start running guests: .*Permission denied"):
         agent.run()
+    assert server.workers[agent.membership.worker_id].stopped
 
 
 def test_leaving_at_once_ends_the_guests_and_reports_nothing(running, server):
@@ -216,6 +218,38 @@ def test_leaving_at_once_ends_the_guests_and_reports_nothing(running, server):
     assert agent.left == [143]
     assert agent.parts.executor.stopped
     assert server.sent("finish") == []
+    assert server.workers[agent.membership.worker_id].stopped
+
+
+def test_stopping_ends_with_a_goodbye(running, server):
+    agent = running()
+    job = server.add_job(b"in")
+    assert agent.parts.executor.wait_for(1)
+    server.release_polls()
+    end(agent)
+    assert server.requests[-1][0] == "leave"
+    assert server.workers[agent.membership.worker_id].stopped
+    assert server.jobs[job].attempts == 0, "what it held was handed back before"
+
+
+def test_leaving_at_once_is_not_overtaken_by_the_drain(running, log):
+    agent, left = running(), threading.Event()
+    agent._leave = lambda _code: left.wait(10)
+    threading.Thread(target=agent.leave_now, args=(143,), daemon=True).start()
+    agent.ask_to_stop("SIGTERM")
+    until(lambda: "agent stopped" in [line["event"] for line in log])
+    assert agent.thread.is_alive(), "the process still ends with its own code"
+    left.set()
+
+
+def test_leaving_at_once_does_not_wait_for_a_silent_server(make_agent, server, monkeypatch):
+    monkeypatch.setattr("worker_agent.loop.agent.GOODBYE_S", 0.01)
+    agent, never = make_agent(), threading.Event()
+    assert agent.join()
+    server.leave = lambda *_: never.wait(5)
+    agent.leave_now(143)
+    assert agent.left == [143]
+    never.set()
 
 
 def test_leaving_at_once_does_not_wait_for_guests_that_cannot_be_ended(make_agent, monkeypatch):

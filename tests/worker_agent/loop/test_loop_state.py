@@ -45,19 +45,18 @@ def test_state_directory_that_is_a_file_is_refused_in_one_line(tmp_path):
         StateDirectory(tmp_path / "file").open()
 
 
-def test_worker_id_is_found_again_for_the_same_server_and_registration(state):
+def test_worker_id_is_found_again_for_the_same_server(state):
     state.keep_worker(URL, "digest", Id(7))
-    state.keep_worker("http://other.test", "digest", Id(8))
-    assert state.find_worker(URL, "digest") == 7
-    assert state.find_worker("http://other.test", "digest") == 8
-    assert state.find_worker(URL, "another") is None
-    assert state.find_worker("http://third.test", "digest") is None
+    state.keep_worker("http://other.test", "another", Id(8))
+    assert state.find_worker(URL) == (7, "digest")
+    assert state.find_worker("http://other.test") == (8, "another")
+    assert state.find_worker("http://third.test") is None
 
 
 def test_keeping_a_worker_id_leaves_no_half_written_file(state):
     state.keep_worker(URL, "digest", Id(7))
     state.keep_worker(URL, "digest", Id(8))
-    assert state.find_worker(URL, "digest") == 8
+    assert state.find_worker(URL) == (8, "digest")
     assert sorted(path.suffix for path in state.path.iterdir()) == ["", ".json"]
 
 
@@ -65,7 +64,7 @@ def test_keeping_a_worker_id_leaves_no_half_written_file(state):
 def test_broken_worker_file_means_registering_anew(state, content, log):
     state.keep_worker(URL, "digest", Id(7))
     next(state.path.glob("worker-*.json")).write_bytes(content)
-    assert state.find_worker(URL, "digest") is None
+    assert state.find_worker(URL) is None
     assert log[0]["event"].startswith("worker id file cannot be read")
 
 
@@ -93,9 +92,12 @@ def contract(room):
 
 
 @pytest.mark.parametrize("change", [{"tags": ["gpu"]}, {"runtime": ["default"]}, {"slots": 4}, {"name": "other"}])
-def test_agent_that_offers_something_else_registers_anew(server, state, change):
+def test_agent_that_offers_something_else_keeps_its_id(server, state, change):
     first = join(server, state).worker_id
-    assert join(server, state, **change).worker_id != first
+    assert join(server, state, incarnation="second", **change).worker_id == first
+    assert server.workers[first].registered == registration(incarnation="second", known_as=first, **change)
+    assert join(server, state, incarnation="third", **change).worker_id == first
+    assert len(server.sent("register")) == 2, "what it offers is known by now"
 
 
 @pytest.mark.parametrize("lose", ["forget_workers", "retire"])
