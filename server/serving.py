@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from functools import partial
 from multiprocessing.util import Finalize
 
@@ -9,11 +10,13 @@ import structlog
 from flask import Flask
 
 from piecework.serving import STOP_SIGNALS, Door, serve_door, start_thread, wait_until_listening, watch_signals
+from piecework.sockets import count_connections, probe_connections
 from server import create_app
 from server.api.parts import PROXY, WHOLE, Part
 from server.errors import ServerError
 from server.journal import open_journal
 from server.services import Services
+from server.services.callers import watch_callers
 from server.settings import Settings
 
 log = structlog.get_logger("server")
@@ -55,6 +58,7 @@ def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> ob
     Finalize(None, services.close, exitpriority=10)
     watch_signals(partial(_release_on_signal, services))
     start_thread("announce", partial(_announce, settings, door))
+    start_thread("callers", partial(_watch_callers, services, door))
     return open_front(services, app) if door.is_asgi else app
 
 
@@ -78,6 +82,13 @@ def _release_on_signal(services: Services, number: int) -> None:
     if number in STOP_SIGNALS:
         services.release_waiters()
         log.info("stopping")
+
+
+def _watch_callers(services: Services, door: Door) -> None:
+    """Find out who has hung up or is switched off, as long as the process lives."""
+    if wait_until_listening(door):
+        probe_connections(door.port)
+        watch_callers(partial(count_connections, door.port), services.places.thin_out, threading.Event())
 
 
 def _announce(settings: Settings, door: Door) -> None:

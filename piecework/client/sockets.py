@@ -12,6 +12,7 @@ from typing import Any
 from piecework.client.answers import HEAD_MAX_BYTES, Broken
 from piecework.client.deadlines import NEVER, Deadline
 from piecework.client.routes import Proxy, Route
+from piecework.sockets import keep_alive
 
 READ_BYTES = 64 * 1024
 """So much is read at once, at most."""
@@ -19,13 +20,6 @@ LEAST_WAIT_S = 0.001
 """A socket takes a time-out of 0 for none."""
 UNANSWERED_MAX_S = 10
 """A peer whose machine acknowledges nothing for so long is gone."""
-PROBES = {
-    "TCP_KEEPIDLE": 5,  # on a connection that is silent for so many seconds its peer is asked whether it is there,
-    "TCP_KEEPALIVE": 5,  # (as other systems call it)
-    "TCP_KEEPINTVL": 2,  # again after so many,
-    "TCP_KEEPCNT": 3,  # and so often in vain.
-}
-"""Options of TCP. Not every system has all of them."""
 
 
 class ProxyFailed(Broken):
@@ -88,7 +82,8 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
         try:
             opened.settimeout(max(deadline.shorten(math.inf) / (len(found) - place), LEAST_WAIT_S))
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _watch_peer(opened)
+            keep_alive(opened)
+            bear_silence(opened, UNANSWERED_MAX_S)
             opened.connect(address)
         except OSError as error:
             opened.close()
@@ -96,15 +91,6 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
         else:
             return opened
     raise failure
-
-
-def _watch_peer(opened: socket.socket) -> None:
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in PROBES.items():
-        option = getattr(socket, name, None)
-        if option is not None:
-            opened.setsockopt(socket.IPPROTO_TCP, option, value)
-    bear_silence(opened, UNANSWERED_MAX_S)
 
 
 def _look_up(host: str, port: int, timeout_s: float) -> list[Any]:

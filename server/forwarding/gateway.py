@@ -14,6 +14,7 @@ from urllib.parse import quote
 from server.api.paths import PREFIX
 from server.forwarding.messages import Call, Reply, to_text
 from server.services import Services
+from server.services.callers import note_caller
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,6 +42,7 @@ class FunctionGate:
         path = environ.get("PATH_INFO", "")
         room = find_room(path)
         if room is None:
+            note_caller(environ.get("REMOTE_ADDR"))
             return self._app(environ, start_response)
         reply = self._find_calls().answer(read_call(environ, path[len(room) :]))
         start_response(_REASONS.get(reply.status, f"{reply.status} Unknown"), _write_headers(reply))

@@ -12,6 +12,7 @@ from server.forwarding.bodies import read_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import JOB_HEADER, Call, Refusal, Reply, to_text
 from server.services import Services
+from server.services.callers import note_caller
 from server.services.jobs import JobView
 from server.services.routing import RevisionRoutes
 
@@ -55,6 +56,7 @@ def _refuse_hopeless(services: Services, id_: int, named: tuple[str, str]) -> No
 
 
 def _wait(services: Services, id_: int, named: tuple[str, str]) -> None:
+    note_caller(None)  # there is no answer before the job's end
     until = time.monotonic() + services.settings.call_timeout_s
     while not services.jobs.get(id_).state.is_final:
         left_s = until - time.monotonic()

@@ -72,6 +72,7 @@ class Services:
     hosting: Hosting
     deployments: Deployments
     picture: Picture
+    places: Places
     waiters: Waiters
     watch: JobWatch
     timekeeper: Timekeeper
@@ -153,6 +154,7 @@ def _wire(
         deployments=Deployments(database, lambdas, sources, hosting, routing, clock),
         picture=Picture(database, lambdas, calls, health, clock),
         prober=Prober(health),
+        places=places,
         waiters=waiters,
         watch=watch,
         timekeeper=Timekeeper(database, bell, clock, settings, chores),

@@ -14,6 +14,7 @@ from typing import Any
 
 from piecework.protocol.states import JobState
 from server.errors import Busy, Stopping
+from server.services.callers import current_caller
 from server.store import lanes
 from server.store.database import Connection, Database
 from server.store.records import Job, Lane
@@ -25,6 +26,8 @@ TakeTurn = Callable[[Connection], Taken]
 """Leases jobs to a waiting contract inside the caller's transaction, if there are any for it."""
 Concerns = Callable[[int, JobState], bool]
 """Whether it is what a reader waits for that a job is now in a state."""
+SPARE = 8
+"""Requests that are ended beside those that are surplus for certain."""
 SAFE_S = 5.0
 """A request that has not waited for so long keeps its place when all are taken."""
 
@@ -32,11 +35,13 @@ SAFE_S = 5.0
 class Waiter:
     """One waiting request. It sleeps at most once; waking it before it sleeps is not lost."""
 
-    __slots__ = ("_lock", "dismissed", "since")
+    __slots__ = ("_lock", "caller", "dismissed", "since")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
+        self.caller = current_caller()
+        """The address that it came from; None: it keeps its place."""
         self.since = 0.0
         """When it took its place."""
         self.dismissed = False
@@ -60,8 +65,8 @@ class Waiter:
 class Places:
     """The places of requests that may wait at once, of all kinds together.
 
-    A server cannot see that a caller has hung up. So when all places are taken, the request that has waited the
-    longest makes room; it is answered with what there is. Callers who are there ask again.
+    A request that gives up its place is answered with what there is; a caller who is there asks again. So nothing
+    is lost when a caller is taken for gone who is not, or when who has waited longest makes room for another.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -84,12 +89,27 @@ class Places:
             with self._lock:
                 self._taken.pop(waiter, None)
 
+    def thin_out(self, connections: Mapping[str, int], counted_at: float) -> None:
+        """End requests of addresses with fewer connections than requests that wait: some callers have gone.
+
+        Which ones, nobody knows. So those end that have waited longest, and some more than are surplus.
+        """
+        with self._lock:
+            waiting = [waiter for waiter in self._taken if waiter.since <= counted_at]
+            surplus = Counter(waiter.caller or "" for waiter in waiting)
+            surplus.subtract(connections)
+            ends = {caller: 2 * count + SPARE for caller, count in surplus.items() if caller and count > 0}
+            for waiter in waiting if ends else ():
+                caller = waiter.caller or ""
+                if ends.get(caller, 0) > 0:
+                    ends[caller] -= 1
+                    self._taken.pop(waiter)(waiter)
+
     def _make_room(self, now: float) -> None:
-        eldest, dismiss = next(iter(self._taken.items()))
-        if now - eldest.since < SAFE_S:
+        eldest = next((waiter for waiter in self._taken if waiter.caller is not None), None)
+        if eldest is None or now - eldest.since < SAFE_S:
             raise Busy(f"{self._limit} requests wait already, which is the server's limit; try again later")
-        del self._taken[eldest]
-        dismiss(eldest)
+        self._taken.pop(eldest)(eldest)
 
 
 class _Register:

@@ -102,6 +102,14 @@ def test_a_stop_answers_a_thousand_waiting_polls_at_once(server: LocalServer, pa
     assert "Traceback" not in server.read_log()
 
 
+def test_callers_that_hang_up_wait_no_longer(server: LocalServer, parked: list[socket.socket]):
+    start = time.monotonic()
+    for each in parked:
+        each.close()
+    _wait_until(lambda: _waiting(server) == 0, "polls without a connection still wait")
+    assert time.monotonic() - start < 20, "a poll that nobody ends waits for 24 s"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_lets_a_request_under_way_end(server: LocalServer, number: signal.Signals):
     def body() -> Iterator[bytes]:

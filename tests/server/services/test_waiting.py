@@ -1,7 +1,9 @@
 """Requests that wait: they are woken by what they wait for, exactly those, and none is forgotten."""
 
+import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -13,8 +15,9 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractRequest, Outcome
 from piecework.protocol.states import JobState
 from server.errors import Busy, Stopping, WorkerRetired
+from server.services.callers import note_caller
 from server.services.contracts import Contracted
-from server.services.waiting import JobWatch, Places, Waiters
+from server.services.waiting import SPARE, JobWatch, Places, Waiters
 from server.store import jobs, workers
 from server.store.records import Job, Lane
 
@@ -439,6 +442,14 @@ def test_more_waiters_than_the_cap_are_refused():
     assert len(watch) == 0
 
 
+@pytest.fixture
+def _called():
+    note_caller("192.0.2.1")
+    yield
+    note_caller(None)
+
+
+@pytest.mark.usefixtures("_called")
 def test_who_has_waited_longest_makes_room_when_all_places_are_taken():
     now = 100.0
     places = Places(2, lambda: now)
@@ -453,6 +464,7 @@ def test_who_has_waited_longest_makes_room_when_all_places_are_taken():
                     pass
 
 
+@pytest.mark.usefixtures("_called")
 def test_a_contract_that_is_given_a_job_just_now_is_not_sent_away():
     now = 100.0
     places = Places(1, lambda: now)
@@ -462,6 +474,46 @@ def test_a_contract_that_is_given_a_job_just_now_is_not_sent_away():
         now += 5
         with waiters.engage(LANE) as engaged, waiters.park(2, anything):
             assert (engaged, waiter.dismissed) == (waiter, False)
+
+
+def test_who_cannot_be_answered_early_keeps_the_place():
+    now = 100.0
+    places = Places(1, lambda: now)
+    watch = JobWatch(places)
+    with watch.park([1], anything) as waiter:
+        now += 5
+        with pytest.raises(Busy), watch.park([2], anything):
+            pass
+        places.thin_out({}, now)
+        assert not waiter.dismissed
+
+
+def test_requests_without_a_connection_end_and_others_wait_on():
+    now = 100.0
+    places = Places(100, lambda: now)
+    waiters, watch = Waiters(places), JobWatch(places)
+    with ExitStack() as stack:
+        note_caller("192.0.2.1")
+        gone = [stack.enter_context(waiters.park(1, anything)) for _ in range(3)]
+        gone.append(stack.enter_context(watch.park([1], anything)))
+        note_caller("192.0.2.2")
+        there = [stack.enter_context(waiters.park(2, anything)) for _ in range(3)]
+        places.thin_out({"192.0.2.2": 3}, now - 1)
+        assert not any(waiter.dismissed for waiter in gone), "they came after the connections were counted"
+        places.thin_out({"192.0.2.2": 3}, now)
+        assert all(waiter.dismissed and waiter.wait(0) for waiter in gone)
+        assert not any(waiter.dismissed for waiter in there)
+        note_caller(None)
+
+
+@pytest.mark.usefixtures("_called")
+def test_those_who_wait_longest_end_when_one_of_an_address_has_gone():
+    places = Places(100)
+    waiters = Waiters(places)
+    with ExitStack() as stack:
+        parked = [stack.enter_context(waiters.park(number, anything)) for number in range(20)]
+        places.thin_out({"192.0.2.1": 19}, math.inf)
+        assert [waiter.dismissed for waiter in parked] == [True] * (2 + SPARE) + [False] * (18 - SPARE)
 
 
 def test_a_reader_that_makes_room_is_answered_with_what_there_is(house: House, pool):
