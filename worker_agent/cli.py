@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from piecework import __version__
+from piecework.durations import DURATION, DURATION_OR_ZERO
 from worker_agent.endings import CommandGroup
 from worker_agent.errors import AgentError
 from worker_agent.functions.commands import exec_function, serve
@@ -63,8 +64,8 @@ worker_commands.add_command(serve)
 @click.option(
     "--drain-timeout",
     "drain_timeout_s",
-    metavar="S",
-    type=float,
+    metavar="DURATION",
+    type=DURATION_OR_ZERO,
     help="How long running jobs may go on after the first signal.  [30]",
 )
 @click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [200]")
@@ -112,8 +113,8 @@ worker_commands.add_command(serve)
 @click.option(
     "--functions-start-timeout",
     "functions_start_timeout_s",
-    metavar="S",
-    type=float,
+    metavar="DURATION",
+    type=DURATION,
     help="How long a function may take until it is ready.  [60]",
 )
 @click.option(

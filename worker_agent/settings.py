@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from piecework.addresses import is_loopback, resolve_host
+from piecework.durations import parse_duration
 from piecework.protocol.matching import RuntimeName
 from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
 from worker_agent.errors import InterpreterError
@@ -228,19 +229,19 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_TAGS": ("tags", _read_list),
     "PIECEWORK_WORKER_NAME": ("name", str),
     "PIECEWORK_WORKER_CACHE_MB": ("cache_bytes", lambda text: int(text) * MIB),
-    "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": ("drain_timeout_s", float),
+    "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": ("drain_timeout_s", parse_duration),
     "PIECEWORK_WORKER_PREFETCH": ("prefetch", int),
     "PIECEWORK_WORKER_LOG_FORMAT": ("log_format", str),
     "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
     "PIECEWORK_WORKER_WAIT": ("wait", _read_flag),
-    "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", float),
+    "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", parse_duration),
     "PIECEWORK_WORKER_FUNCTIONS": ("functions", int),
     "PIECEWORK_WORKER_FUNCTIONS_HOST": ("functions_host", str),
     "PIECEWORK_WORKER_FUNCTIONS_PORT": ("functions_port", int),
     "PIECEWORK_WORKER_FUNCTIONS_FIRST_PORT": ("functions_first_port", int),
     "PIECEWORK_WORKER_FUNCTIONS_TOKEN": ("functions_token", str),
     "PIECEWORK_WORKER_FUNCTIONS_OPEN": ("functions_open", _read_flag),
-    "PIECEWORK_WORKER_FUNCTIONS_START_TIMEOUT_S": ("functions_start_timeout_s", float),
+    "PIECEWORK_WORKER_FUNCTIONS_START_TIMEOUT_S": ("functions_start_timeout_s", parse_duration),
     "PIECEWORK_WORKER_REVERSE_PROXY": ("reverse_proxy", str),
     "PIECEWORK_WORKER_REVERSE_PROXY_TOKEN": ("reverse_proxy_token", str),
     "PIECEWORK_WORKER_REGISTRY": ("registry", str),

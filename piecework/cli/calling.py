@@ -16,6 +16,7 @@ from piecework.cli.options import FILE_OR_STDIN, NAME, STDIN
 from piecework.cli.remote import Remote, remote_command
 from piecework.client import Client, NotFound, Refused
 from piecework.client.functions import CALL_S, find_revision, pick_revision
+from piecework.durations import DURATION
 from piecework.protocol.exchange import Headers, Request, Response
 from piecework.protocol.messages import Content, ReplicaLog
 
@@ -55,8 +56,8 @@ class HeaderType(click.ParamType):  # type: ignore[type-arg]  # generic since cl
 @click.option("--path", default="/", show_default=True, help="The path, and query, behind the function's name.")
 @click.option("-i", "--include", is_flag=True, help="Print status and headers, too.")
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=CALL_S, show_default=True,
-    metavar="SECONDS", help="Wait no longer for the answer.",
+    "--timeout", "timeout_s", type=DURATION, default=CALL_S, show_default=True,
+    metavar="DURATION", help="Wait no longer for the answer.",
 )  # fmt: skip
 @remote_command
 def invoke(

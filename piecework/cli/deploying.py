@@ -17,6 +17,7 @@ from piecework.cli.options import FILE_OR_STDIN, LAMBDA, MODULE, NAME, lambda_op
 from piecework.cli.pictures import describe_replicas
 from piecework.cli.remote import Remote, remote_command
 from piecework.client.functions import find_revision
+from piecework.durations import DURATION_OR_ZERO
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut, Grants, Limits
 from piecework.protocol.names import ModuleName
@@ -43,7 +44,7 @@ DIGEST_CHARS = 12
 @click.option("--default", "is_default", is_flag=True, help="Send the calls that name no revision to this one.")
 @click.option("--wait", is_flag=True, help="Wait until its replicas run.")
 @click.option(
-    "--wait-timeout", type=click.FloatRange(min=0), default=60, show_default=True, metavar="SECONDS",
+    "--wait-timeout", type=DURATION_OR_ZERO, default=60, show_default=True, metavar="DURATION",
     help="Wait no longer.",
 )  # fmt: skip
 @run_options

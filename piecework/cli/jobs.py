@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,8 +23,9 @@ from piecework.cli.submit import submit
 from piecework.cli.tables import Brief
 from piecework.cli.watching import output_document
 from piecework.client.results import failure
+from piecework.durations import DURATION_OR_ZERO
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, Digests, JobInfo, TraceEvent, Usage, blob_id
+from piecework.protocol.messages import Content, Digests, JobInfo, JobUpdate, TraceEvent, Usage, blob_id
 from piecework.protocol.states import JobState
 
 LOCAL_CHARS = 19
@@ -73,7 +75,7 @@ def show(remote: Remote, job_id: Id) -> None:
 
 @job.command
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=JOB)
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
+@click.option("--timeout", "timeout_s", type=DURATION_OR_ZERO, metavar="DURATION", help="Wait no longer.")
 @remote_command
 def wait(remote: Remote, job_ids: Sequence[Id], timeout_s: float | None) -> None:
     """Wait until jobs have ended; exit code 1 when one of them failed."""
@@ -159,6 +161,26 @@ def _format_step(at: float) -> Brief:
 def _brief_lease(event: TraceEvent) -> Brief:
     lease = event.lease or ""
     return Brief(lease, lease[:LEASE_CHARS])
+
+
+@job.command
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=JOB)
+@remote_command
+def pause(remote: Remote, job_ids: Sequence[Id]) -> None:
+    """Keep jobs that nobody runs yet out of the queue until they are resumed."""
+    remote.apply_to_all(job_ids, partial(_steer, remote, "paused"), "paused")
+
+
+@job.command
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=JOB)
+@remote_command
+def resume(remote: Remote, job_ids: Sequence[Id]) -> None:
+    """Let paused jobs into the queue, also those submitted with --paused."""
+    remote.apply_to_all(job_ids, partial(_steer, remote, "enqueued"), "resumed")
+
+
+def _steer(remote: Remote, state: str, job_id: Id) -> str:
+    return remote.client.update_job(job_id, JobUpdate(status=state))
 
 
 def _show_ended(remote: Remote, jobs: list[JobInfo]) -> None:

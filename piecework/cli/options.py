@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import rich_click as click
 from click.shell_completion import CompletionItem
 
+from piecework.durations import DURATION
 from piecework.protocol.ids import Id
 from piecework.protocol.names import NAME_RULE, ModuleName, is_name
 from piecework.protocol.states import JobState, parse_state
@@ -176,9 +177,9 @@ def run_options(command: F) -> F:
             click.option(
                 "--timeout",
                 "timeout_s",
-                type=click.FloatRange(min=0, min_open=True),
-                metavar="SECONDS",
-                help="Stop it after so many seconds.",
+                type=DURATION,
+                metavar="DURATION",
+                help="Stop it after so long: 90 (seconds), 5m, 1h30m.",
             ),
             click.option(
                 "--memory",

@@ -9,6 +9,7 @@ import rich_click as click
 from piecework.cli.figures import format_duration
 from piecework.cli.remote import HASTY, Remote, remote_command
 from piecework.client import Client, Refused
+from piecework.durations import DURATION
 
 ANSWER_S = 1.0
 """A server that is well answers this sooner."""
@@ -18,7 +19,7 @@ LONGEST_S = 4 * ANSWER_S
 
 @click.command
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    "--timeout", "timeout_s", type=DURATION, metavar="DURATION",
     help="Wait no longer; otherwise about a second for each answer.",
 )  # fmt: skip
 @remote_command

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,13 +12,16 @@ from click.exceptions import Exit
 from piecework.cli.data import put_file
 from piecework.cli.display import to_document
 from piecework.cli.endings import ENDING_COLUMNS, ending
-from piecework.cli.failures import FAILED
+from piecework.cli.failures import FAILED, warn
 from piecework.cli.lambdas import memory_bytes
 from piecework.cli.options import FILE_OR_ID, LAMBDA, Assignment
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
+from piecework.cli.terms import BACKOFF, KINDS, MOMENT, MOMENT_OR_DURATION
 from piecework.cli.watching import show_result, watch_job
 from piecework.client import JobOptions
+from piecework.durations import DURATION, DURATION_OR_ZERO
+from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobInfo, Limits
 from piecework.protocol.states import JobState
@@ -33,16 +37,48 @@ def submission_options(command: F) -> F:
         [
             click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first; usually 0."),
             click.option(
-                "--delay", "delay_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Start it later."
+                "--delay",
+                "delay_s",
+                type=DURATION_OR_ZERO,
+                metavar="DURATION",
+                help="Start it so much later: 90 (seconds), 5m, 1h30m.",
             ),
+            click.option(
+                "--at",
+                "run_at",
+                type=MOMENT,
+                metavar="TIME",
+                help="Start it then: ISO 8601, local without a zone.",
+            ),
+            click.option(
+                "--expires",
+                "expires_at",
+                type=MOMENT_OR_DURATION,
+                metavar="TIME|DURATION",
+                help="Cancel it if it was not started by then.",
+            ),
+            click.option("--paused", is_flag=True, help="Do not queue it before 'piecework job resume'."),
             click.option(
                 "--timeout",
                 "timeout_s",
-                type=click.FloatRange(min=0, min_open=True),
-                metavar="SECONDS",
-                help="Stop an attempt after so many seconds.",
+                type=DURATION,
+                metavar="DURATION",
+                help="Stop an attempt after so long: 90 (seconds), 5m, 1h30m.",
             ),
-            click.option("--max-attempts", type=click.IntRange(min=1), help="Try so many times."),
+            click.option("--max-attempts", type=click.IntRange(1, 100), help="Try so many times."),
+            click.option(
+                "--backoff",
+                type=BACKOFF,
+                metavar="KIND",
+                help="Pause between attempts: exponential[:FIRST[:LONGEST]], fixed:PAUSE or none.",
+            ),
+            click.option(
+                "--retry-on",
+                type=KINDS,
+                multiple=True,
+                metavar="KIND,...",
+                help="Try again only after these failures, such as timeout,memory.",
+            ),
             click.option(
                 "--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused)."
             ),
@@ -147,10 +183,20 @@ def job_options(
     args: tuple[str, ...],
     env: tuple[tuple[str, str], ...],
     memory_mb: int | None,
+    paused: bool,
+    retry_on: tuple[list[ErrorKind], ...],
     **others: Any,
 ) -> JobOptions:
-    """Turn a command's options into a submission's; those not given are left out."""
+    """Turn a command's options into a submission's; those not given are left out.
+
+    Says on stderr which moments were understood. Raises click.UsageError for an end that has passed.
+    """
     options: dict[str, Any] = {name: value for name, value in others.items() if value is not None}
+    _check_moments(options)
+    if paused:
+        options["status"] = "paused"
+    if retry_on:
+        options["retry_on"] = list(dict.fromkeys(kind for kinds in retry_on for kind in kinds))
     if tags:
         options["tags"] = list(tags)
     if args:
@@ -160,6 +206,14 @@ def job_options(
     if memory_mb is not None:
         options["limits"] = Limits(memory_bytes=memory_bytes(memory_mb))
     return cast("JobOptions", options)
+
+
+def _check_moments(options: dict[str, Any]) -> None:
+    for name, what in (("run_at", "starts"), ("expires_at", "expires")):
+        if (moment := options.get(name)) is not None:
+            if name == "expires_at" and moment <= datetime.now(UTC):
+                raise click.UsageError(f"--expires is {moment.isoformat(sep=' ')}, which has passed.")
+            warn(f"it {what} at {moment.isoformat(sep=' ', timespec='seconds')}")
 
 
 def _collect(remote: Remote, jobs: dict[Id, FileJob], output: Path | None) -> None:

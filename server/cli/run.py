@@ -4,6 +4,7 @@ from typing import Any
 
 import rich_click as click
 
+from piecework.durations import DURATION
 from server.api.parts import WHOLE
 from server.cli.options import listen_options, load_settings, log_option, routes_option, store_options
 from server.cli.starting import run_part
@@ -14,7 +15,9 @@ from server.settings import MIB
 @listen_options()
 @store_options()
 @routes_option
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Wall time of jobs that give none.")
+@click.option(
+    "--timeout", "timeout_s", type=DURATION, metavar="DURATION", help="Wall time of jobs that give none."
+)
 @click.option(
     "--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Memory of jobs that give none."
 )

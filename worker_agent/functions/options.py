@@ -13,6 +13,7 @@ import click
 import msgspec
 import platformdirs
 
+from piecework.durations import DURATION
 from piecework.modules import DEFAULT
 from piecework.protocol.messages import Grants
 from piecework.protocol.text import find_fault, find_variable_fault
@@ -44,9 +45,9 @@ _OPTIONS = (
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0.001),
+        type=DURATION,
         default=60.0,
-        metavar="S",
+        metavar="DURATION",
         help="Longest time of a call.  [60]",
     ),
     click.option(
