@@ -208,5 +208,5 @@ def find_problem(text: bytes) -> str | None:
 
 def _parse_headers(text: bytes) -> Headers:
     """Return the headers in lines of ``name:value``."""
-    pairs = [line.partition(":") for line in text.decode().splitlines() if ":" in line]
+    pairs = [line.partition(":") for line in text.decode().split("\n") if ":" in line]
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)

@@ -64,8 +64,8 @@ def read_answer(output: bytes) -> Response:
 def _read_headers(text: bytes) -> tuple[Headers, int]:
     found: list[tuple[str, str]] = []
     status = 0
-    for line in text.decode(errors="replace").splitlines():
-        name, colon, value = line.partition(":")
+    for line in text.decode(errors="replace").split("\n"):  # nothing else ends a header: a value may have the rest
+        name, colon, value = line.removesuffix("\r").partition(":")
         if not colon:
             raise BadAnswerError(f"its answer begins with headers, and {line[:40]!r} is none")
         if name.lower() == "status":

@@ -57,6 +57,9 @@ def test_name_of_the_server_has_no_port(host, name):
         (b"content-type:text/html\r\n\r\n<p>\n\n", Response(200, (("content-type", "text/html"),), b"<p>\n\n")),
         (b"Location: /b\n\n", Response(302, (("Location", "/b"),), b"")),
         (b"Location: /b\nStatus: 201\n\n", Response(201, (("Location", "/b"),), b"")),
+        # What echoes a caller's text into a header must not write a second one, however that text looks.
+        (b"Status: 200\nX: a\rB: c\n\n", Response(200, (("X", "a\rB: c"),), b"")),
+        ("Status: 200\nX: a\x85B: c\u2028D: e\n\n".encode(), Response(200, (("X", "a\x85B: c\u2028D: e"),), b"")),
     ],
 )
 def test_output_is_a_response(output, response):
