@@ -1,12 +1,10 @@
 """What an agent keeps of the jobs that it had: after thousands as much as after the first."""
 
-from collections import deque
-from collections.abc import Collection, Mapping
-from functools import partial
 from itertools import cycle
 
 import pytest
 from fake_control_server import unreachable
+from kept_objects import count_objects
 from patience import until
 
 from worker_agent import cache
@@ -21,32 +19,6 @@ def _forgetful(monkeypatch):
     """Few blobs and lambdas are remembered, so that there are soon more."""
     monkeypatch.setattr(cache, "BLOBS_MAX", 20)
     monkeypatch.setattr(appetite, "LAMBDAS_MAX", 10)
-
-
-def count_objects(*roots):
-    """Count what the containers hold that are reached from some objects, through objects of the agent's types."""
-    seen, waiting, count = set(), deque(roots), 0
-    while waiting:
-        found = waiting.popleft()
-        if id(found) in seen or isinstance(found, str | bytes | int | type):
-            continue
-        seen.add(id(found))
-        if isinstance(found, Mapping):
-            waiting += [*found.keys(), *found.values()]
-            count += len(found)
-        elif isinstance(found, Collection):
-            waiting += found
-            count += len(found)
-        elif isinstance(found, partial):
-            waiting += [found.func, found.args, found.keywords]
-        elif type(found).__module__.startswith(("worker_agent", "piecework")):
-            slots = [
-                getattr(found, name) for name in getattr(type(found), "__slots__", ()) if hasattr(found, name)
-            ]
-            waiting += [*slots, *getattr(found, "__dict__", {}).values()]
-        else:
-            waiting.append(getattr(found, "__self__", None))
-    return count
 
 
 def do_round(agent, server, clock, number, ways):
