@@ -7,6 +7,8 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 
+from patience import PATIENCE_S
+
 from piecework.client import BadReply, ChecksumMismatch, NotFound, ServerUnreachable
 from piecework.protocol import bodies
 from piecework.protocol.codes import Code
@@ -29,7 +31,7 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.states import JobState
 
-HELD_POLL_S = 5.0
+HELD_POLL_S = 2 * PATIENCE_S
 """A held poll ends by itself after this, so that a broken test ends too."""
 LIMITS = Limits(timeout_s=10, memory_bytes=2**26, output_bytes=2**26, log_bytes=2**16)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from abis import ABIS
 from guest_texts import GUESTS, build, read_guest
+from patience import PATIENCE_S
 
 from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Assign
@@ -91,7 +92,7 @@ def workbench(toolchain):
     yield bench
     near_end.close()
     pulse.wake()
-    assert gone.wait(5)
+    assert gone.wait(PATIENCE_S)
     far_end.close()
     library.close()
 

@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from patience import PATIENCE_S
 
 from worker_agent.executor.child import serve
 from worker_agent.executor.frames import Done, Equip, Halt, Loaded, Loading, Logged, Ready, pack, read_reports
@@ -42,7 +43,7 @@ def session(tmp_path):
     session.near.close()
     session.thread.join(10)
     assert not session.thread.is_alive()
-    assert session.gone.wait(5)
+    assert session.gone.wait(PATIENCE_S)
     session.far.close()
 
 

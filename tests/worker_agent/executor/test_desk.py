@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from msgspec.structs import replace
+from patience import PATIENCE_S
 
 from worker_agent.executor.desk import OUTBOX_BYTES, SYNC_S, Desk
 from worker_agent.executor.frames import (
@@ -88,7 +89,7 @@ def test_reports_travel_together_and_none_waits_when_there_is_nothing_to_do(pair
     thread.start()
     assert agent.hear() == [Ready(1), Ready(2), Ready(3)]
     agent.send(*make_assigns(1))
-    thread.join(5)
+    thread.join(PATIENCE_S)
 
 
 def test_report_does_not_wait_for_the_end_of_a_task_that_begins_later(make_assigns):
@@ -179,7 +180,7 @@ def test_poll_does_nothing_while_the_other_thread_waits(pair, make_assigns):
     thread.start()
     assert desk.poll()
     agent.send(*make_assigns(1))
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert taken[0].task.key == 1
 
 

@@ -4,6 +4,7 @@ import socket
 import threading
 
 import pytest
+from patience import PATIENCE_S
 
 from worker_agent.executor.desk import Desk, Turn
 from worker_agent.executor.frames import Logged, pack, read_reports
@@ -102,6 +103,6 @@ def test_pulse_rests_when_idle_and_wakes_for_a_task(scene, make_assign, monkeypa
     with scene.pulse.watching(turn, scene.log):
         scene.now += 1
         with pytest.raises(StoppedError):
-            turn.stop.wait(5)
+            turn.stop.wait(PATIENCE_S)
     scene.near.close()
-    assert scene.gone.wait(5)
+    assert scene.gone.wait(PATIENCE_S)

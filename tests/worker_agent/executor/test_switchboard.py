@@ -4,6 +4,7 @@ import selectors
 import socket
 
 import pytest
+from patience import PATIENCE_S
 
 from worker_agent.executor.slot import News, Patience, Slot
 from worker_agent.executor.switchboard import Switchboard
@@ -48,7 +49,7 @@ def switchboard(slots):
 def test_slots_that_have_something_to_say_are_told(switchboard, slots):
     assert switchboard.wait(0) == []
     slots[1].process.far.send(b"x")
-    assert switchboard.wait(5) == [slots[1]]
+    assert switchboard.wait(PATIENCE_S) == [slots[1]]
     slots[1].process.link.recv(1)
     assert switchboard.wait(0) == []
 
@@ -57,14 +58,14 @@ def test_bell_ends_a_wait_and_makes_all_slots_worth_a_look(switchboard, slots):
     slots[0].process.far.send(b"x")
     switchboard.ring()
     switchboard.ring()
-    assert switchboard.wait(5) == []
-    assert switchboard.wait(5) == [slots[0]]
+    assert switchboard.wait(PATIENCE_S) == []
+    assert switchboard.wait(PATIENCE_S) == [slots[0]]
 
 
 def test_process_that_takes_mail_again_is_told_while_there_is_mail(switchboard, slots):
     slots[0].process.has_mail = True
     switchboard.plug(slots)
-    assert switchboard.wait(5) == [slots[0]]
+    assert switchboard.wait(PATIENCE_S) == [slots[0]]
     slots[0].process.has_mail = False
     switchboard.plug(slots)
     assert switchboard.wait(0) == []
@@ -81,10 +82,10 @@ def test_descriptor_of_a_process_that_is_gone_may_come_back_elsewhere(switchboar
     assert number in (new.link.fileno(), new.far.fileno())
     switchboard.plug(slots)
     new.far.send(b"x")
-    assert switchboard.wait(5) == [slots[0]]
+    assert switchboard.wait(PATIENCE_S) == [slots[0]]
 
 
 def test_bell_that_nobody_hears_is_no_error(switchboard):
     for _ in range(2_000):
         switchboard.ring()
-    assert switchboard.wait(5) == []
+    assert switchboard.wait(PATIENCE_S) == []

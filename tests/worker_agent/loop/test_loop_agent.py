@@ -5,7 +5,7 @@ import threading
 import pytest
 from fake_control_server import not_a_server, unreachable
 from lessons import teach
-from patience import until
+from patience import PATIENCE_S, until
 
 from piecework.client import Refused
 from piecework.protocol.states import JobState
@@ -123,7 +123,7 @@ def test_poll_that_was_on_its_way_when_it_was_ended_is_ended_again(running, serv
 
     server._contract = overlook_the_first
     agent.ask_to_stop("SIGTERM")
-    agent.thread.join(3)
+    agent.thread.join(PATIENCE_S)
     assert not agent.thread.is_alive(), "it did not sit out its poll"
 
 
@@ -274,6 +274,7 @@ def test_second_agent_on_the_node_takes_over_the_jobs_of_one_that_was_killed(mak
     second.parts.executor.finish(job, b"second")
     assert server.wait_for(lambda: server.states() == [JobState.FINISHED])
     first.parts.executor.finish(job, b"first")
+    server.release_polls()
     first.parts.contracting.step()
     assert server.output(job) == b"second"
     assert [outcome.job for outcome in server.refused] == [job]

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from fake_control_server import digest
+from patience import PATIENCE_S
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef
@@ -56,7 +57,7 @@ def test_blob_that_two_threads_get_at_once_is_fetched_once_and_let_go(make_fetch
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert len(server.sent("download")) == 1
     for ref in refs:
         fetcher.release([ref])

@@ -5,6 +5,7 @@ import threading
 import pytest
 from fake_control_server import not_a_server, unreachable
 from hand_executor import result
+from patience import PATIENCE_S
 
 from piecework.client import Busy, Refused, TooLarge
 from piecework.protocol.codes import ErrorKind
@@ -162,12 +163,12 @@ def test_upload_of_a_lost_job_ends_and_its_file_is_removed(agent, executor, serv
 
     def upload(_source):
         uploading.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE_S)
         raise unreachable()
 
     server.upload = upload
     executor.finish(job, path)
-    assert uploading.wait(5)
+    assert uploading.wait(PATIENCE_S)
     agent.ledger.forget(agent.ledger.open_refs()[0])
     go_on.set()
     agent.parts.uploaders.stop(5)

@@ -5,6 +5,7 @@ import threading
 import pytest
 from fake_control_server import digest, not_a_server, unreachable
 from lessons import teach
+from patience import PATIENCE_S
 
 from piecework.client import ApiError, Busy, Refused
 from piecework.protocol.codes import ErrorKind
@@ -250,12 +251,12 @@ def test_job_cancelled_while_it_is_fetched_is_not_run(agent, executor, server):
 
     def download(*args, **more):
         fetching.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE_S)
         return real(*args, **more)
 
     server.download = download
     step(agent)
-    assert fetching.wait(5)
+    assert fetching.wait(PATIENCE_S)
     server.cancel(job)
     agent.parts.pulse()
     go_on.set()
@@ -292,12 +293,12 @@ def test_job_lost_while_the_server_is_away_is_not_fetched_any_more(agent, server
 
     def download(*_args, **_more):
         fetching.set()
-        assert release.wait(5)
+        assert release.wait(PATIENCE_S)
         raise unreachable()
 
     server.download = download
     step(agent)
-    assert fetching.wait(5)
+    assert fetching.wait(PATIENCE_S)
     agent.ledger.forget(agent.ledger.open_refs()[0])
     release.set()
     agent.parts.fetchers.stop(5)

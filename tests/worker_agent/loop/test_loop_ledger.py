@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+from patience import LONG_S, PATIENCE_S
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef, Outcome
@@ -156,27 +157,27 @@ def test_outcome_during_a_poll_wakes_the_reporter(ledger):
     ledger.admit([ref(1)])
     assert errand(ledger).polls
     taken = []
-    thread = threading.Thread(target=lambda: taken.extend(ledger.take_during_poll(5.0)))
+    thread = threading.Thread(target=lambda: taken.extend(ledger.take_during_poll(LONG_S)))
     thread.start()
     ledger.end(outcome(ref(1)))
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert [o.job for o in taken] == [1]
 
 
 def test_room_wakes_the_contract_loop(ledger):
     ledger.admit([ref(1), ref(2)])
     found = []
-    thread = threading.Thread(target=lambda: found.append(errand(ledger, timeout_s=5.0)))
+    thread = threading.Thread(target=lambda: found.append(errand(ledger, timeout_s=LONG_S)))
     thread.start()
     ledger.forget(ref(2))
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert found[0].room == 1
 
 
 def wait_for_errand(ledger, **wish):
     """Start a thread that waits for an errand; return what it found, and the thread."""
     found = []
-    thread = threading.Thread(target=lambda: found.append(errand(ledger, timeout_s=5.0, **wish)))
+    thread = threading.Thread(target=lambda: found.append(errand(ledger, timeout_s=LONG_S, **wish)))
     thread.start()
     return found, thread
 
@@ -186,7 +187,7 @@ def test_outcome_wakes_the_contract_loop_though_there_is_no_room(ledger, ended):
     ledger.admit([ref(n) for n in range(4)])
     found, thread = wait_for_errand(ledger, capacity=4, refill=4)
     ledger.end(*[outcome(ref(n)) for n in ended])
-    thread.join(2)
+    thread.join(PATIENCE_S)
     assert [o.job for o in found[0].outcomes] == ended
 
 
@@ -197,7 +198,7 @@ def test_outcomes_that_come_back_wake_the_contract_loop(ledger):
     batch = errand(ledger, capacity=2).outcomes
     found, thread = wait_for_errand(ledger, capacity=2)
     ledger.put_back(batch)
-    thread.join(2)
+    thread.join(PATIENCE_S)
     assert [o.job for o in found[0].outcomes] == [0, 1]
 
 
@@ -205,31 +206,31 @@ def test_waits_end_when_the_agent_does(ledger):
     ledger.admit([ref(1)])
     found, thread = wait_for_errand(ledger, capacity=1)
     ledger.end_waits()
-    thread.join(2)
+    thread.join(PATIENCE_S)
     assert found == [None]
-    assert ledger.take_during_poll(5.0) == []
+    assert ledger.take_during_poll(LONG_S) == []
 
 
 def test_outcome_lingers_until_a_refill_is_due_and_rides_on_it(ledger):
     ledger.admit([ref(n) for n in range(4)])
     found = []
     thread = threading.Thread(
-        target=lambda: found.append(errand(ledger, capacity=4, refill=2, linger_s=5.0, timeout_s=5.0))
+        target=lambda: found.append(errand(ledger, capacity=4, refill=2, linger_s=LONG_S, timeout_s=LONG_S))
     )
     thread.start()
     ledger.end(outcome(ref(0)))
     ledger.end(outcome(ref(1)))
-    thread.join(4)
+    thread.join(PATIENCE_S)
     assert ([o.job for o in found[0].outcomes], found[0].room) == ([0, 1], 2)
 
 
 def test_a_poll_waits_for_the_outcome_of_a_quick_job_and_carries_it(ledger):
     ledger.admit([ref(1)])
     found = []
-    waiter = threading.Thread(target=lambda: found.append(errand(ledger, 4, patience_s=5.0, timeout_s=5.0)))
+    waiter = threading.Thread(target=lambda: found.append(errand(ledger, 4, patience_s=LONG_S, timeout_s=LONG_S)))
     waiter.start()
     ledger.end(outcome(ref(1)))
-    waiter.join(5)
+    waiter.join(PATIENCE_S)
     assert [sent.job for sent in found[0].outcomes] == [1]
     assert not found[0].polls
 
@@ -346,7 +347,7 @@ def test_every_outcome_is_delivered_once_with_many_threads_at_work(ledger):
     assert ledger.wait_until_empty(10)
     done.set()
     for thread in workers + carriers:
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert sorted(delivered) == list(range(total))
 
 
@@ -405,7 +406,7 @@ def test_what_is_handed_back_does_not_linger(ledger):
     ledger.end(outcome(ref(1)))
     found, thread = wait_for_errand(ledger, capacity=4, slots=2, refill=4, linger_s=60.0)
     ledger.end(hand_back(ref(2)))
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert [o.job for o in found[0].outcomes] == [1, 2]
 
 
@@ -416,7 +417,7 @@ def test_outcomes_gather_while_all_slots_are_busy_and_the_server_has_no_jobs(led
     found, thread = wait_for_errand(ledger, capacity=8, slots=2, gather_s=60.0)
     ledger.end(outcome(ref(1)))
     ledger.end(outcome(ref(2)))
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert [o.job for o in found[0].outcomes] == [0, 1, 2]
 
 
@@ -425,7 +426,7 @@ def test_outcome_does_not_gather_when_the_server_probably_has_jobs(ledger):
     ledger.note_plenty()
     ledger.end(outcome(ref(0)))
     found, thread = wait_for_errand(ledger, capacity=8, slots=2, gather_s=60.0)
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert [o.job for o in found[0].outcomes] == [0]
 
 
@@ -436,5 +437,5 @@ def test_backlog_wakes_who_waits_for_it(ledger):
     thread.start()
     ledger.admit([ref(1)])
     ledger.admit([ref(2)])
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert found == [True]

@@ -82,6 +82,14 @@ def test_echo_of_10_mb_from_a_file_comes_out_in_a_file(run_sample, abi, tmp_path
     assert (tmp_path / "7.out").read_bytes() == given
 
 
+@every("echo")
+def test_output_may_have_its_limit_and_not_a_byte_more(run_sample, abi):
+    given = abi.wrap(b"0123456789")
+    whole = run_sample("echo", given=given).output
+    assert run_sample("echo", given=given, output_bytes=len(whole)).output == whole
+    assert run_sample("echo", given=given, output_bytes=len(whole) - 1).error.kind is ErrorKind.OUTPUT
+
+
 @every("read_part")
 def test_input_may_be_left_unread(run_sample, abi):
     done = run_sample("read_part", given=abi.wrap(b"0123456789" * 100_000))

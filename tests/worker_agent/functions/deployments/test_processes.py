@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import stand_in_replica
-from patience import until
+from patience import PATIENCE_S, until
 
 from piecework.protocol.messages import Grants, Limits, ReplicaState
 from worker_agent.functions.deployments.launcher import Launcher, Node, ReplicaSpec, list_arguments
@@ -73,7 +73,7 @@ def add(supervisor, code):
 
 
 def call(post, method="GET", path="/", body=None):
-    connection = http.client.HTTPConnection(post.replica.url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(post.replica.url.removeprefix("http://"), timeout=PATIENCE_S)
     connection.request(method, path, body)
     answer = connection.getresponse().read().decode()
     connection.close()

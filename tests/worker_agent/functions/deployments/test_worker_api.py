@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from deployment_life import MODULE, OTHER_PATH, PATH
-from patience import until
+from patience import PATIENCE_S, until
 
 from worker_agent.errors import AgentError
 from worker_agent.functions.deployments import errors
@@ -158,7 +158,7 @@ def test_list_says_why_a_replica_does_not_run(ask, deploy, life, monkeypatch):
 
 def test_log_of_a_revision_is_told_by_process(ask, deploy, life):
     port = int(deploy()[1]["localUrl"].rpartition(":")[2])
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request("POST", "/log", "hola é".encode())
     pid = connection.getresponse().read().decode()
     connection.close()
@@ -258,7 +258,7 @@ def test_it_answers_over_the_network_and_ends(life):
     with pytest.raises(AgentError, match=f"cannot listen on 127.0.0.1 port {listener.port}"):
         Listener(make_app(life.local, token=None), "127.0.0.1", listener.port)
     listener.start()
-    connection = http.client.HTTPConnection("127.0.0.1", listener.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", listener.port, timeout=PATIENCE_S)
     connection.request("GET", "/functions/list")
     assert connection.getresponse().read() == b"{}\n"
     connection.close()
