@@ -12,12 +12,12 @@ OPEN = {"/ping", "/healthz", "/readyz", "/docs", "/openapi.json"}
 EVERYONE = set(GRANTS)
 READERS = {"view", "submit", "operate", "admin"}
 PARTS: list[tuple[str, set[str], set[str]]] = [
-    (r"POST /worker(/<worker>/(contract|finish|heartbeat|functions))?", {"worker", "admin"}, READERS - {"admin"}),
     (
         r"(PUT|PATCH|DELETE) /deployments/.*|POST .*/drain|DELETE /worker/.*|GET /routes/caddy",
         {"operate", "admin"},
         {"view", "submit", "worker"},
     ),
+    (r"POST /worker(/.*)?", {"worker", "admin"}, READERS - {"admin"}),
     (r"(POST|DELETE) /memory/.*", {"operate", "worker", "admin"}, {"view", "submit"}),
     (r"POST /(job|lambda)|DELETE /job/.*", READERS - {"view"}, {"view", "worker"}),
     (r"GET .*", READERS, set()),
