@@ -5,7 +5,7 @@ import threading
 import pytest
 from fake_control_server import not_a_server, unreachable
 from lessons import teach
-from patience import PATIENCE_S, until
+from patience import LONG_S, PATIENCE_S, until
 
 from piecework.client import Refused
 from piecework.protocol.states import JobState
@@ -232,10 +232,12 @@ def test_stopping_ends_with_a_goodbye(running, server):
     assert server.jobs[job].attempts == 0, "what it held was handed back before"
 
 
-def test_leaving_at_once_is_not_overtaken_by_the_drain(running, log):
+def test_leaving_at_once_is_not_overtaken_by_the_drain(running, server, log):
     agent, left = running(), threading.Event()
-    agent._leave = lambda _code: left.wait(10)
+    agent._leave = lambda _code: left.wait(LONG_S)
     threading.Thread(target=agent.leave_now, args=(143,), daemon=True).start()
+    until(agent._ending.locked)
+    server.release_polls()
     agent.ask_to_stop("SIGTERM")
     until(lambda: "agent stopped" in [line["event"] for line in log])
     assert agent.thread.is_alive(), "the process still ends with its own code"
@@ -246,7 +248,7 @@ def test_leaving_at_once_does_not_wait_for_a_silent_server(make_agent, server, m
     monkeypatch.setattr("worker_agent.loop.agent.GOODBYE_S", 0.01)
     agent, never = make_agent(), threading.Event()
     assert agent.join()
-    server.leave = lambda *_: never.wait(5)
+    server.leave = lambda *_: never.wait(PATIENCE_S)
     agent.leave_now(143)
     assert agent.left == [143]
     never.set()
@@ -255,7 +257,7 @@ def test_leaving_at_once_does_not_wait_for_a_silent_server(make_agent, server, m
 def test_leaving_at_once_does_not_wait_for_guests_that_cannot_be_ended(make_agent, monkeypatch):
     monkeypatch.setattr("worker_agent.loop.agent.KILL_S", 0.01)
     agent, never = make_agent(), threading.Event()
-    agent.parts.executor.stop = lambda _timeout_s: never.wait(5)
+    agent.parts.executor.stop = lambda _timeout_s: never.wait(PATIENCE_S)
     agent.leave_now(143)
     assert agent.left == [143]
     never.set()
