@@ -1,17 +1,20 @@
 """The client: one method for each thing that a server can do."""
 
 import copy
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal, Self
 
 from piecework.client.functions import FunctionCalls
 from piecework.client.mapping import MapCalls
 from piecework.client.modules import ModuleCalls
+from piecework.client.routes import find_server
 from piecework.client.transport import Patience, Request, Transport
 from piecework.client.workers import WorkerCalls
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import IdList, MessageReply, VersionReply
+from piecework.protocol.secrets import MASK
 
 
 class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
@@ -24,7 +27,7 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         token: str | None = None,
         *,
         attempts: int = Patience.attempts,
@@ -35,12 +38,15 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
     ) -> None:
         """Prepare for talking to ``url``; nothing is sent yet.
 
-        ``ca``: a file, or directory, of certificates to trust instead of those that the environment names. Raises
-        ValueError for what is no URL or no token, for certificates that cannot be used, and when the environment
-        names a proxy that cannot.
+        None for ``url`` or ``token``: what the command takes, PIECEWORK_URL or this machine, and PIECEWORK_TOKEN;
+        "" is no token. ``ca``: a file, or directory, of certificates to trust instead of those of the environment.
+        Raises ValueError for what is no URL or no token, for certificates that cannot be used, and when the
+        environment names a proxy that cannot.
         """
         patience = Patience(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
+        url, token = find_server(url, token)
         self.transport = Transport(url, token, patience=patience, media_type=media_type, ca=ca)
+        self._given = {"token": MASK if token else "", "media_type": media_type, "ca": ca}
 
     def with_patience(self, patience: Patience) -> Self:
         """Return a client that shares the connections of this one and waits otherwise."""
@@ -77,4 +83,7 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
         self.close()
 
     def __repr__(self) -> str:
-        return f"Client({self.url!r})"
+        usual = {each.name: each.default for each in fields(Patience)} | {"media_type": bodies.MSGPACK}
+        given = asdict(self.transport.patience) | self._given
+        shown = [f"{name}={value!r}" for name, value in given.items() if value and value != usual.get(name)]
+        return f"Client({', '.join([repr(self.url), *shown])})"

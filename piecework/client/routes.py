@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+URL_VARIABLE, TOKEN_VARIABLE = "PIECEWORK_URL", "PIECEWORK_TOKEN"
+USUAL_URL = "http://127.0.0.1:8000"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 CA_VARIABLES = ("PIECEWORK_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Each names a file or directory of certificates to trust; without one the system's are. The first counts: those
@@ -57,6 +59,20 @@ class Route:
     def proxy_header(self) -> str:
         """The header line for the proxy that goes into each request; "" when a tunnel makes it needless."""
         return self.proxy.header if self.proxy and not self.tls else ""
+
+
+def find_server(url: str | None, token: str | None, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Return the URL and token that were given, or else those of the environment; "" for no token.
+
+    Raises ValueError when what the environment says is no URL.
+    """
+    if url is None:
+        url = environ.get(URL_VARIABLE) or USUAL_URL
+        try:
+            check_url(url)
+        except ValueError as error:
+            raise ValueError(f"{URL_VARIABLE}: {error}") from error
+    return url, environ.get(TOKEN_VARIABLE, "") if token is None else token
 
 
 def check_url(url: str) -> str:

@@ -124,6 +124,36 @@ def test_the_token_goes_into_the_header_and_into_no_repr(script, client):
     assert TOKEN not in repr(client) + repr(client.transport) + repr(vars(client))
 
 
+def test_a_client_takes_url_and_token_of_the_environment(script, monkeypatch):
+    monkeypatch.setenv("PIECEWORK_URL", script.url + "/")
+    monkeypatch.setenv("PIECEWORK_TOKEN", TOKEN)
+    for given in ({}, {"url": script.url}, {"token": "other"}, {"token": ""}):
+        script.answer(PONG)
+        with Client(**given) as client:
+            client.ping()
+    assert [each.headers.get("Authorization") for each in script.seen] == [
+        f"Bearer {TOKEN}", f"Bearer {TOKEN}", "Bearer other", None
+    ]  # fmt: skip
+
+
+def test_a_client_is_for_this_machine_when_nothing_says_more(monkeypatch):
+    monkeypatch.setenv("PIECEWORK_URL", "")
+    monkeypatch.delenv("PIECEWORK_TOKEN", raising=False)
+    assert repr(Client()) == "Client('http://127.0.0.1:8000')"
+
+
+def test_a_wrong_url_of_the_environment_is_told_by_its_variable(monkeypatch):
+    monkeypatch.setenv("PIECEWORK_URL", "example.org")
+    with pytest.raises(ValueError, match=r"^PIECEWORK_URL: 'example\.org' is not the URL of a server"):
+        Client()
+
+
+def test_a_client_shows_what_is_set_and_no_secret(tmp_path):
+    shown = repr(Client("http://h:1", TOKEN, attempts=3, media_type=bodies.JSON))
+    assert shown == "Client('http://h:1', attempts=3, token='***', media_type='application/json')"
+    assert repr(Client("http://h:1", "")) == "Client('http://h:1')"
+
+
 def test_without_a_token_no_authorization_is_sent(script, monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
     netrc.write_text("default login someone password secret\n")
