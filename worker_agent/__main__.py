@@ -3,6 +3,8 @@
 import sys
 from typing import NoReturn
 
+from piecework.extras import WORKER, describe_missing
+
 INTERRUPTED = 130
 
 
@@ -11,9 +13,10 @@ def main() -> NoReturn:
     try:
         from worker_agent.cli import main as run_command  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith(("worker_agent", "piecework")):
+        missing = describe_missing(error, WORKER)
+        if missing is None:
             raise
-        sys.exit(f"worker-agent: {error.name} is not installed: run pip install 'piecework[worker]'")
+        sys.exit(f"worker-agent: {missing}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     run_command()

@@ -7,7 +7,9 @@ from typing import Any, NoReturn
 import click
 
 from piecework import __version__
+from piecework.completion import SHELLS, write_completion
 from piecework.durations import DURATION, DURATION_OR_ZERO
+from piecework.extras import require
 from worker_agent.endings import CommandGroup
 from worker_agent.errors import AgentError
 from worker_agent.functions.commands import exec_function, serve
@@ -16,6 +18,8 @@ from worker_agent.loop.state import StateDirectory
 from worker_agent.runtime_commands import runtimes
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
+
+require("wasmtime")  # guest processes import it, too late to say so
 
 
 @click.group(name="worker-agent", cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,6 +31,19 @@ def worker_commands() -> None:
 worker_commands.add_command(runtimes)
 worker_commands.add_command(exec_function)
 worker_commands.add_command(serve)
+
+
+@worker_commands.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print a script for a shell's completion.
+
+    \b
+    bash: add  eval "$(worker-agent completion bash)"  to ~/.bashrc
+    zsh:  add  eval "$(worker-agent completion zsh)"   to ~/.zshrc
+    fish: worker-agent completion fish > ~/.config/fish/completions/worker-agent.fish
+    """  # noqa: D301  # click wants the character itself
+    click.echo(write_completion(worker_commands, "worker-agent", shell))
 
 
 @worker_commands.command(context_settings={"help_option_names": ["-h", "--help"]})

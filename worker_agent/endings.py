@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
+from piecework.extras import WORKER, describe_missing
 from piecework.streams import standard_streams
 from piecework.terminal import escape_text
 from worker_agent.errors import AgentError
@@ -35,6 +36,11 @@ class CommandGroup(click.Group):
             _end(f"{_sentence(error.format_message())} Try '{command} --help'.", error.exit_code)
         except click.ClickException as error:
             _end(error.format_message(), error.exit_code)
+        except ModuleNotFoundError as error:
+            missing = describe_missing(error, WORKER)
+            if missing is None:
+                raise
+            _end(missing, FAILED)
         except AgentError as error:
             _end(str(error), FAILED)
         except OSError as error:

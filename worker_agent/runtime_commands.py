@@ -59,7 +59,7 @@ def install(settings: Settings, name: str, source: Path | None) -> None:
     """Get the interpreter of a runtime ready: build it if it is Lua, and compile it for this machine.
 
     It says what it downloads, which is nothing when the interpreter is here. Agents offer the runtime from their
-    next start on.
+    next start on: restart those that run.
     """
     # These need what only workers have installed.
     from worker_agent.runtimes.lua import install_lua  # noqa: PLC0415
@@ -70,9 +70,10 @@ def install(settings: Settings, name: str, source: Path | None) -> None:
             install_lua(settings.interpreters_path, click.echo, source)
             wanted = _find(name, settings)
         if wanted.wasm is None:
-            raise InterpreterError(f"{wanted.name} is missing: {wanted.advice}")
+            raise InterpreterError(f"{wanted.name} is not installed: {wanted.advice}")
         click.echo(f"compiling {wanted.wasm.name} for this machine")
         _prepare(wanted, settings.state_path / "compiled")
+        click.echo("agents offer it from their next start on: restart those that run")
         click.echo(f"{wanted.name} is ready")
     except (AgentError, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import rich_click as click
 from click.exceptions import Exit
 
+from piecework.cli.completing import list_functions, offer
 from piecework.cli.display import to_document, write_output, write_text
 from piecework.cli.failures import FAILED, warn
 from piecework.cli.figures import format_moment
@@ -47,7 +48,7 @@ class HeaderType(click.ParamType):  # type: ignore[type-arg]  # generic since cl
 
 
 @click.command
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=offer(list_functions))
 @click.option("--revision", type=NAME, help="Call this version; else the default, or one by the split.")
 @click.option("-d", "--data", metavar="TEXT", help="Send this text.")
 @click.option("--input", "file", metavar="FILE|-", type=FILE_OR_STDIN, help="Send this file; - is standard input.")
@@ -100,7 +101,7 @@ def invoke(
 
 
 @click.command
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=offer(list_functions))
 @click.option("--revision", type=NAME, help="Which version; may be left out when it is clear.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @remote_command

@@ -1,11 +1,12 @@
 """`piecework completion`."""
 
 import rich_click as click
-from click.shell_completion import get_completion_class
+
+from piecework.completion import SHELLS, write_completion
 
 
 @click.command
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print a script for a shell's completion.
@@ -15,7 +16,4 @@ def completion(context: click.Context, shell: str) -> None:
     zsh:  add  eval "$(piecework completion zsh)"   to ~/.zshrc
     fish: piecework completion fish > ~/.config/fish/completions/piecework.fish
     """  # noqa: D301  # click wants the character itself
-    kind = get_completion_class(shell)
-    assert kind is not None, "click knows the three shells"
-    root = context.find_root().command
-    click.echo(kind(root, {}, "piecework", "_PIECEWORK_COMPLETE").source())
+    click.echo(write_completion(context.find_root().command, "piecework", shell))

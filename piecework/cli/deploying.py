@@ -9,6 +9,7 @@ import rich_click as click
 from msgspec import UNSET, UnsetType
 from rich.status import Status
 
+from piecework.cli.completing import list_functions, list_runtimes, offer
 from piecework.cli.data import put_file
 from piecework.cli.display import stderr_console, to_document
 from piecework.cli.failures import warn
@@ -30,7 +31,7 @@ DIGEST_CHARS = 12
 
 
 @click.command
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=offer(list_functions))
 @click.option("--module", type=MODULE, help="Deploy this module of the registry.")
 @click.option("--file", metavar="FILE|-", type=FILE_OR_STDIN, help="Deploy this file; - is standard input.")
 @click.option(
@@ -40,7 +41,9 @@ DIGEST_CHARS = 12
     "--revision", type=NAME, help="What this version is called; else the module's tag, or the file's digest."
 )
 @click.option("--replicas", type=click.IntRange(0, 1000), help="So many processes serve it; usually 1.")
-@click.option("--runtime", help="The runtime that it needs; usually found out.")
+@click.option(
+    "--runtime", shell_complete=offer(list_runtimes), help="The runtime that it needs; usually found out."
+)
 @click.option("--default", "is_default", is_flag=True, help="Send the calls that name no revision to this one.")
 @click.option("--wait", is_flag=True, help="Wait until its replicas run.")
 @click.option(

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import rich_click as click
 
+from piecework.extras import describe_missing
 from piecework.protocol.codes import Code
 from piecework.terminal import escape_text
 
@@ -13,18 +14,6 @@ MISUSED = 2
 """The command line was wrong."""
 INTERRUPTED = 130
 """Ctrl-C: 128 + SIGINT."""
-
-EXTRAS = {
-    "alembic": "server",
-    "flask": "server",
-    "granian": "server",
-    "prometheus_client": "server",
-    "psycopg": "postgres",
-    "sqlalchemy": "server",
-    "structlog": "all",
-    "wasmtime": "worker",
-}
-"""Which extra of the distribution brings a library."""
 
 
 class Failure(NamedTuple):
@@ -47,20 +36,14 @@ def describe_failure(error: Exception) -> Failure | None:
     if isinstance(error, click.ClickException):
         return Failure(error.format_message(), error.exit_code)
     if isinstance(error, ModuleNotFoundError):
-        return _missing_module(error)
+        missing = describe_missing(error)
+        return None if missing is None else Failure(missing, FAILED)
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f"{error.filename}: "
         return Failure(f"{place}{error.strerror}", FAILED)
     if isinstance(error, UnicodeEncodeError):
         return Failure(f"{error.object!r} is no text that can be sent: it is not UTF-8", MISUSED)
     return _client_failure(error)
-
-
-def _missing_module(error: ModuleNotFoundError) -> Failure | None:
-    extra = EXTRAS.get((error.name or "").partition(".")[0])
-    if extra is None:
-        return None
-    return Failure(f"{error.name} is not installed: run pip install 'piecework[{extra}]'", FAILED)
 
 
 def _client_failure(error: Exception) -> Failure | None:

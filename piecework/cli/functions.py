@@ -5,6 +5,7 @@ import time
 import rich_click as click
 
 from piecework.cli.calling import invoke, logs
+from piecework.cli.completing import list_functions, offer
 from piecework.cli.deploying import deploy
 from piecework.cli.display import to_document
 from piecework.cli.options import NAME, Assignment
@@ -35,7 +36,7 @@ def list_(remote: Remote) -> None:
 
 
 @function.command
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=offer(list_functions))
 @remote_command
 def show(remote: Remote, name: str) -> None:
     """Show everything about a function: revisions, code, settings, replicas."""
@@ -47,7 +48,7 @@ def show(remote: Remote, name: str) -> None:
 
 
 @function.command
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=offer(list_functions))
 @click.argument("replicas", metavar="N", type=click.IntRange(min=0))
 @click.option("--revision", type=NAME, help="Which version; may be left out when it is clear.")
 @remote_command
@@ -58,7 +59,7 @@ def scale(remote: Remote, name: str, replicas: int, revision: str | None) -> Non
 
 
 @function.command
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=offer(list_functions))
 @click.argument("revision", type=NAME, required=False)
 @click.option("--none", "ends", is_flag=True, help="End the default, or the split.")
 @remote_command
@@ -71,7 +72,7 @@ def default(remote: Remote, name: str, revision: str | None, *, ends: bool) -> N
 
 
 @function.command
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=offer(list_functions))
 @click.argument("weights", metavar="REVISION=WEIGHT...", type=Assignment(), nargs=-1, required=True)
 @remote_command
 def split(remote: Remote, name: str, weights: tuple[tuple[str, str], ...]) -> None:
@@ -85,7 +86,7 @@ def split(remote: Remote, name: str, weights: tuple[tuple[str, str], ...]) -> No
 
 
 @function.command
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, shell_complete=offer(list_functions))
 @click.option("--revision", type=NAME, help="Only this version.")
 @click.option("--force", is_flag=True, help="Also when calls that name no revision go to it.")
 @remote_command

@@ -7,7 +7,11 @@ from typing import Any, NoReturn
 import rich_click as click
 
 from piecework.cli.failures import INTERRUPTED, describe_failure, warn
+from piecework.extras import SERVER, WORKER, describe_missing
 from piecework.streams import standard_streams
+
+EXTRAS = {"server": SERVER, "worker_agent": WORKER}
+"""Which extra a command of a package needs."""
 
 
 class LazyCommand(click.RichCommand):
@@ -21,7 +25,13 @@ class LazyCommand(click.RichCommand):
     def load(self) -> click.Command:
         """Import the command."""
         module, _, attribute = self.target.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            missing = describe_missing(error, EXTRAS.get(module.partition(".")[0], ""))
+            if missing is None:
+                raise
+            raise click.ClickException(missing) from error
         return command
 
     def make_context(

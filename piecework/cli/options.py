@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import rich_click as click
 from click.shell_completion import CompletionItem
 
+from piecework.cli.completing import Question, list_jobs, list_lambdas, list_runtimes, list_workers, offer
 from piecework.durations import DURATION
 from piecework.protocol.ids import Id
 from piecework.protocol.names import NAME_RULE, ModuleName, is_name
@@ -19,9 +20,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 MIB = 1024 * 1024
 
 
+Kind = Literal["job", "lambda", "worker"]
+QUESTIONS: dict[Kind, Question] = {"job": list_jobs, "lambda": list_lambdas, "worker": list_workers}
 ENDING_DIGITS = range(6, 15)
 """How many digits the end of an id may have; a whole one has more."""
-Kind = Literal["job", "lambda", "worker"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class IdType(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return offer(QUESTIONS[self.kind])(ctx, param, incomplete) if self.kind else []
+
 
 class FileOrId(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """A file, ``-`` for standard input, or the id of a blob. A file of that name wins over an id."""
@@ -65,6 +70,10 @@ class FileOrId(click.ParamType):  # type: ignore[type-arg]  # generic since clic
             return read_id(value, self.kind)
         except ValueError:
             self.fail(f"there is no file {value!r}, and it is not an id.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        files = [CompletionItem(incomplete, type="file")]
+        return [*(offer(QUESTIONS[self.kind])(ctx, param, incomplete) if self.kind else ()), *files]
 
 
 class StateType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
@@ -164,7 +173,11 @@ def ca_option() -> Callable[[F], F]:
 
 def runtime_options(command: F) -> F:
     """Add the options that describe what runs: its runtime, and those of ``run_options``."""
-    option = click.option("--runtime", help="The runtime that it needs; found out unless it is a script.")
+    option = click.option(
+        "--runtime",
+        help="The runtime that it needs; found out unless it is a script.",
+        shell_complete=offer(list_runtimes),
+    )
     return option(run_options(command))
 
 

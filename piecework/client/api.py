@@ -13,7 +13,7 @@ from piecework.client.transport import Patience, Request, Transport
 from piecework.client.workers import WorkerCalls
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import IdList, MessageReply, VersionReply
+from piecework.protocol.messages import IdList, MessageReply, RuntimeStats, RuntimeStatsReply, VersionReply
 from piecework.protocol.secrets import MASK
 
 
@@ -61,6 +61,10 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
     def version(self) -> str:
         """Return the server's version."""
         return self.transport.call(Request("GET", "/sys/version", repeatable=True), VersionReply).version
+
+    def runtimes(self) -> dict[str, RuntimeStats]:
+        """Return how many workers and jobs each runtime has, by name."""
+        return self.transport.call(Request("GET", "/sys/runt/stat", repeatable=True), RuntimeStatsReply).runtimes
 
     def find_ids(self, kind: Literal["job", "lambda", "worker"], ends: str) -> list[Id]:
         """Return ids that end with these digits, six at least; newest first, the newest few of them."""

@@ -32,7 +32,7 @@ def run(tmp_path):
             check=False,
             env=os.environ | (environ or {}),
             preexec_fn=None if closed is None else lambda: os.close(closed),
-            timeout=60,
+            timeout=120,
         )
 
     return run

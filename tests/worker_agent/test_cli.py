@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import structlog
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from piecework import __version__
@@ -175,6 +176,7 @@ def test_runtimes_are_listed_for_programs(tmp_path):
 def test_interpreter_is_compiled_ahead_of_its_first_script(tmp_path):
     result = run("runtimes", "--state", str(tmp_path), "install", "micropython")
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "micropython is ready")
+    assert "restart those that run" in result.output
     assert len(list((tmp_path / "compiled").rglob("*.cwasm"))) == 1
 
 
@@ -186,3 +188,13 @@ def test_interpreter_that_nobody_knows_and_a_bad_description_are_errors_of_one_l
     result = run("runtimes", "--interpreters", str(tmp_path))
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
     assert "own.toml" in result.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_the_shell(shell):
+    assert "_WORKER_AGENT_COMPLETE" in run("completion", shell).output
+
+
+def test_completion_knows_the_commands_of_the_agent():
+    found = ShellComplete(cli.worker_commands, {}, "worker-agent", "").get_completions([], "ru")
+    assert [item.value for item in found] == ["run", "runtimes"]

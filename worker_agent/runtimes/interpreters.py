@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from piecework.extras import SCRIPTS, how_to_install
 from worker_agent.errors import InterpreterError
 from worker_agent.runtimes import RUNTIME_NAMES
 
@@ -23,7 +24,7 @@ HEAP = "{heap}"
 """In an ``argv``: how many bytes an interpreter that must know it beforehand may take."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
-_INSTALL = "pip install 'piecework[scripts]'"
+_INSTALL = how_to_install(SCRIPTS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

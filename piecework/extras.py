@@ -1,0 +1,42 @@
+"""The extras of the distribution, and the one way in which all commands say that one of them is missing."""
+
+from importlib.util import find_spec
+
+SERVER, WORKER, POSTGRES, SCRIPTS = "server", "worker", "postgres", "scripts"
+LIBRARIES = {
+    "alembic": (SERVER,),
+    "flask": (SERVER, WORKER),
+    "granian": (SERVER, WORKER),
+    "prometheus_client": (SERVER,),
+    "psycopg": (POSTGRES,),
+    "psycopg_pool": (POSTGRES,),
+    "sqlalchemy": (SERVER,),
+    "structlog": (SERVER, WORKER),
+    "uvloop": (WORKER,),
+    "waitress": (WORKER,),
+    "wasmtime": (WORKER,),
+    "yaml": (SERVER,),
+}
+"""Which extras bring a library."""
+
+
+def require(library: str) -> None:
+    """Raise ModuleNotFoundError for a library that is not installed, without importing one that is."""
+    if find_spec(library) is None:
+        raise ModuleNotFoundError(f"No module named {library!r}", name=library)
+
+
+def how_to_install(extra: str) -> str:
+    """Say how an extra is installed."""
+    return f"run pip install 'piecework[{extra}]'"
+
+
+def describe_missing(error: ModuleNotFoundError, program: str = "") -> str | None:
+    """Say what to do about a library that an extra brings; None for another, which is a bug.
+
+    ``program`` is the extra of what was to run: it is named where several bring the library.
+    """
+    extras = LIBRARIES.get((error.name or "").partition(".")[0])
+    if extras is None:
+        return None
+    return f"{error.name} is not installed: {how_to_install(program if program in extras else extras[0])}"
