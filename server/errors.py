@@ -7,6 +7,8 @@ class ServerError(Exception):
     """Something that a caller did, or that happened around the server, stops a request."""
 
     code = Code.ERROR
+    is_logged = False
+    """Whether the log has told of it already."""
 
 
 class InvalidRequest(ServerError):

@@ -2,12 +2,18 @@
 
 import logging
 import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from piecework.streams import prepare_streams
 from piecework.terminal import escape_event
+from server.errors import ServerError
+
+log = structlog.get_logger("server")
 
 FORMATS = ("console", "json")
 
@@ -48,3 +54,30 @@ def open_journal(format_: str) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class Condition:
+    """Something that lasts, of which the log says once that it began and once that it is over."""
+
+    def __init__(self, began: str, over: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._began, self._over = began, over
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._since: float | None = None
+
+    def begin(self, error: ServerError) -> None:
+        """Note an error that comes of it. The log need not tell of that one any more."""
+        error.is_logged = True
+        with self._lock:
+            if self._since is None:
+                self._since = self._monotonic()
+                log.error(self._began, error=str(error))
+
+    def end(self) -> None:
+        """Note that it is over, if it was there."""
+        if self._since is None:
+            return
+        with self._lock:
+            since, self._since = self._since, None
+        if since is not None:
+            log.info(self._over, after_s=round(self._monotonic() - since, 1))

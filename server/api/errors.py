@@ -77,7 +77,7 @@ def _answer(status: int, code: Code, message: str) -> Response:
 
 def _answer_server_error(error: errors.ServerError) -> Response:
     status = HTTP_STATUS[type(error)]
-    if status >= 500 and not isinstance(error, errors.Stopping):
+    if status >= 500 and not error.is_logged and not isinstance(error, errors.Stopping):
         log.error("request failed", method=request.method, path=request.path, error=str(error))
     return _answer(status, error.code, str(error))
 

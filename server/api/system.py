@@ -25,8 +25,8 @@ def healthz(_services: Services) -> MessageReply:
 
 @endpoint("GET", "/readyz", scope="open", reply=MessageReply)
 def readyz(services: Services) -> MessageReply:
-    """Say that the database answers and large blobs can be stored; else 503."""
-    system.check_ready(services.database, services.data.store)
+    """Say that the database answers and that there is room to store things; else 503."""
+    services.readiness.check()
     return MessageReply(message="ready")
 
 

@@ -6,13 +6,18 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from server.blobs.room import Room
 from server.errors import BlobNotFound, BodyTooLarge, StorageFull
+from server.journal import Condition
+
+TRIED_BYTES = 4096
+"""Of what is stored to find out whether anything can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +30,6 @@ class Received:
     """The bytes when the blob is small; None when the store keeps them."""
 
 
-@contextmanager
-def _full_disk_reported() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull("the disk is full; nothing of this request was stored") from error
-        raise
-
-
 class DirectoryStore:
     """A directory with one file per blob: ``ab/abcdef…``. A file appears whole or not at all."""
 
@@ -43,6 +38,8 @@ class DirectoryStore:
         self._incoming = self._root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self.limit_bytes = limit_bytes
+        self.room = Room(self._root, "large blobs", time.monotonic)
+        self._full = Condition("the disk of large blobs is full", "large blobs can be stored again")
 
     def receive(self, keep_in_memory_bytes: int) -> "Incoming":
         """Return a sink for the bytes of one blob. Up to ``keep_in_memory_bytes`` no file is made."""
@@ -63,8 +60,37 @@ class DirectoryStore:
     def new_file(self) -> Path:
         return self._incoming / secrets.token_hex(16)
 
-    def is_writable(self) -> bool:
-        return os.access(self._incoming, os.W_OK)
+    def try_out(self) -> None:
+        """Store something small and forget it. Raises StorageFull when that is not possible."""
+        path = self.new_file()
+        try:
+            with self.full_disk_reported(0):
+                try:
+                    with path.open("wb") as file:
+                        file.write(bytes(TRIED_BYTES))
+                        file.flush()
+                        os.fsync(file.fileno())
+                finally:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageFull(f"the directory of large blobs cannot be written to: {error.strerror}") from error
+
+    @contextmanager
+    def full_disk_reported(self, size_bytes: int) -> Iterator[None]:
+        """Raise StorageFull for a full disk, and remember that it had no room for so much."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            full = StorageFull("the disk is full; nothing of this request was stored")
+            self.room.note_lack(size_bytes)
+            self._full.begin(full)
+            raise full from error
+
+    def note_stored(self) -> None:
+        """A blob found room."""
+        self._full.end()
 
     def files_older_than(self, age_s: float) -> Iterator[tuple[bytes, Path]]:
         """Yield (digest, file) for blobs, and (empty, file) for unfinished uploads, that are at least this old."""
@@ -93,7 +119,8 @@ class Incoming:
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what it could not write before it cannot write now
+                self._file.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
@@ -105,7 +132,7 @@ class Incoming:
                 f"the blob has more than {self._store.limit_bytes} bytes, which is the server's limit"
             )
         self._digest.update(data)
-        with _full_disk_reported():
+        with self._store.full_disk_reported(self._size):
             if self._file is not None:
                 self._file.write(data)
             elif self._size <= self._keep_bytes:
@@ -121,7 +148,7 @@ class Incoming:
         if self._file is None:
             return Received(sha256, self._size, bytes(self._start))
         if self._path is not None:
-            with _full_disk_reported():
+            with self._store.full_disk_reported(self._size):
                 self._file.flush()
                 os.fsync(self._file.fileno())
                 place = self._store.place(sha256)
@@ -130,6 +157,7 @@ class Incoming:
                 _sync_directory(place.parent)
                 _sync_directory(place.parent.parent)  # the directory itself may be new
             self._path = None
+            self._store.note_stored()
         return Received(sha256, self._size, None)
 
 

@@ -24,6 +24,7 @@ from server.services.lambdas import Lambdas
 from server.services.modules import Modules
 from server.services.outcomes import Outcomes
 from server.services.picture import Picture
+from server.services.readiness import Readiness
 from server.services.routing import Routing
 from server.services.sources import Sources
 from server.services.submission import Submission
@@ -73,6 +74,7 @@ class Services:
     deployments: Deployments
     picture: Picture
     places: Places
+    readiness: Readiness
     waiters: Waiters
     watch: JobWatch
     timekeeper: Timekeeper
@@ -103,6 +105,8 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = open_database(settings.url, synchronous=settings.synchronous)
     prepare_schema(database)
+    if database.is_pooled:
+        log.info("there is a pooler before the database: no prepared statements, no word from other servers")
     number = _ServerNumber(database, clock)
     with database.read() as connection:
         floor = servers.largest_id(connection)
@@ -155,6 +159,7 @@ def _wire(
         picture=Picture(database, lambdas, calls, health, clock),
         prober=Prober(health),
         places=places,
+        readiness=Readiness(database, data.store, settings.data, number.touch, time.monotonic),
         waiters=waiters,
         watch=watch,
         timekeeper=Timekeeper(database, bell, clock, settings, chores),
@@ -187,6 +192,10 @@ class _ServerNumber:
 
     def keep(self) -> None:
         """Show the other servers that the number is in use."""
-        touch = partial(servers.touch_number, number=self.number, incarnation=self._incarnation, now=self._clock())
-        if self._database.is_shared and not self._database.write(touch):
+        if self._database.is_shared and not self.touch():
             log.error("another server took this server's number; restart this one", number=self.number)
+
+    def touch(self) -> bool:
+        """Write that it was in use now. Returns False when another server has it."""
+        touch = partial(servers.touch_number, number=self.number, incarnation=self._incarnation, now=self._clock())
+        return self._database.write(touch)

@@ -1,4 +1,4 @@
-"""The server as a whole: what it has to do, and whether it can go on."""
+"""The server as a whole: what it has to do."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,10 +6,8 @@ from dataclasses import replace
 from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import RuntimeStats, WorkerState
 from piecework.protocol.states import JobState
-from server.blobs import DirectoryStore
-from server.errors import StorageFull
 from server.services.workers import GONE_MS, Workers
-from server.store import endings, jobs, lanes, leases, tokens, workers
+from server.store import endings, jobs, lanes, leases, workers
 from server.store.database import Database
 
 
@@ -58,14 +56,3 @@ def count_workers(database: Database, register: Workers, now: int) -> dict[Worke
         held = leases.count_held_by_all(connection)
     states = Counter(register.state_of(replace(worker, running=held.get(worker.id, 0))) for worker in seen)
     return {state: states[state] for state in (WorkerState.BUSY, WorkerState.IDLE, WorkerState.DRAINING)}
-
-
-def check_ready(database: Database, store: DirectoryStore) -> None:
-    """Return when the database answers and the blob store can be written to.
-
-    Raises DatabaseAway or StorageFull.
-    """
-    with database.read() as connection:
-        tokens.any_token(connection)
-    if not store.is_writable():
-        raise StorageFull("the directory of large blobs cannot be written to")

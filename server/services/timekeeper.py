@@ -80,8 +80,9 @@ class Timekeeper:
             try:
                 sleep_s = self.move_on()
                 self._do_chores()
-            except Exception:  # the one net of this thread: it must outlive whatever a turn met
-                log.exception("the timekeeper failed; it goes on")
+            except Exception as error:  # the one net of this thread: it must outlive whatever a turn met
+                if not getattr(error, "is_logged", False):
+                    log.exception("the timekeeper failed; it goes on")
                 sleep_s = TICK_S
 
     def _listen(self) -> None:

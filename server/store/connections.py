@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from server.errors import DatabaseAway, StorageFull
+from server.journal import Condition
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -18,22 +19,67 @@ CONNECTIONS = 24
 BUSY_TIMEOUT_S = 30
 
 
+GONE = ("08", "57P", "53300")
+"""How states of SQL begin that tell of the database and not of a statement."""
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn the drivers' errors about disk and connection into ours, where they enter."""
     try:
         yield
     except Exception as error:
-        cause = driver_error(error)
-        if cause is None:
+        ours = _translate(error)
+        if ours is None:
             raise
-        if "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == "53100":
-            raise StorageFull("the disk is full; nothing of this request was stored") from error
-        kinds = [kind.__name__ for kind in type(cause).__mro__]
-        # A plain DatabaseError is what SQLite says of a file that is damaged, or is something else.
-        if "OperationalError" in kinds or kinds[0] == "DatabaseError":
-            raise DatabaseAway(f"the database does not answer: {str(cause).splitlines()[0]}") from error
-        raise
+        raise ours from error
+
+
+def _translate(error: Exception) -> StorageFull | DatabaseAway | None:
+    cause = driver_error(error)
+    if cause is None:
+        return None
+    if "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == "53100":
+        return StorageFull("the disk is full; nothing of this request was stored")
+    kinds = [kind.__name__ for kind in type(cause).__mro__]
+    # A plain DatabaseError is what SQLite says of a file that is damaged, or is something else.
+    if "OperationalError" in kinds or kinds[0] == "DatabaseError":
+        return DatabaseAway(f"the database does not answer: {str(cause).splitlines()[0]}")
+    return None
+
+
+class Presence:
+    """Knows whether the database answers and has room, and has the log say so when that changes, once for all."""
+
+    def __init__(self) -> None:
+        self._away = Condition("the database does not answer", "the database answers again")
+        self._full = Condition("the disk of the database is full", "the database has room again")
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Turn the drivers' errors into ours, as ``translated_errors`` does, and learn from how the work ends."""
+        try:
+            yield
+        except Exception as error:
+            ours = _translate(error)
+            if isinstance(ours, StorageFull):
+                self._full.begin(ours)
+            elif ours is not None and _tells_of_database(error):
+                self._away.begin(ours)
+            if ours is None:
+                raise
+            raise ours from error
+        self._away.end()
+
+    def note_write(self) -> None:
+        """Something was stored."""
+        self._full.end()
+
+
+def _tells_of_database(error: Exception) -> bool:
+    """Tell whether others will meet the same error; else a statement was cancelled, say, or lost a race."""
+    state = getattr(driver_error(error), "sqlstate", None)
+    return state is None or state.startswith(GONE)
 
 
 def driver_error(error: BaseException) -> BaseException | None:
@@ -52,8 +98,11 @@ class Lender:
     To give one back to an engine's pool and to take it from there costs more than most reads.
     """
 
-    def __init__(self, connect: Callable[[], Connection], is_alive: Callable[[Connection], bool]) -> None:
+    def __init__(
+        self, connect: Callable[[], Connection], is_alive: Callable[[Connection], bool], presence: Presence
+    ) -> None:
         self._connect = connect
+        self._presence = presence
         self._is_alive = is_alive
         self._free = threading.Semaphore(CONNECTIONS)
         self._idle: list[Connection] = []
@@ -64,7 +113,7 @@ class Lender:
         if not self._free.acquire(timeout=BUSY_TIMEOUT_S):
             raise DatabaseAway("every database connection is taken; try again")
         try:
-            with translated_errors():
+            with self._presence.noted():
                 connection = self._take()
                 try:
                     yield connection

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
 
-from server.store.connections import BUSY_TIMEOUT_S, Lender, T, Tally, Work, translated_errors
+from server.store.connections import BUSY_TIMEOUT_S, Lender, Presence, T, Tally, Work
 from server.store.postgres import PostgresDatabase
 from server.store.statements import driver_of
 
@@ -31,6 +31,8 @@ class Database(Protocol):
     engine: Engine
     is_shared: bool
     """Whether other servers may write to it."""
+    is_pooled: bool
+    """Whether a pooler may give each transaction another session."""
     tally: Tally
 
     def read(self) -> Any:
@@ -104,9 +106,11 @@ class SqliteDatabase:
     """A SQLite file in WAL mode: many readers, one writing connection, shared commits."""
 
     is_shared = False
+    is_pooled = False
 
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
+        self._presence = Presence()
         self.tally = Tally()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_engine(
@@ -116,7 +120,7 @@ class SqliteDatabase:
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         )
         event.listen(self.engine, "connect", _set_pragmas(synchronous))
-        self._readers = Lender(self.engine.connect, is_alive=lambda _: True)
+        self._readers = Lender(self.engine.connect, lambda _: True, self._presence)
         self._synchronous = synchronous.upper()
         self._writer: Connection | None = None
         self._writer_synchronous = self._synchronous
@@ -134,8 +138,10 @@ class SqliteDatabase:
         with self._turn:
             while not unit.done:
                 self._commit_waiting()
-        with translated_errors():
-            return unit.result()
+        with self._presence.noted():
+            value = unit.result()
+        self._presence.note_write()
+        return value
 
     def _commit_waiting(self) -> None:
         """Run and commit the units that wait longest, GROUP_MAX at most."""

@@ -10,34 +10,65 @@ from typing import Any
 from sqlalchemy import Connection, NullPool, create_engine, event
 
 from server.errors import DatabaseAway
-from server.store.connections import Lender, T, Tally, Work, driver_error, translated_errors
+from server.store.connections import Lender, Presence, T, Tally, Work, driver_error
 from server.store.statements import driver_of
 
 SERIALIZATION_RETRIES = 5
-BEGIN = "BEGIN"
-BEGIN_NOT_DURABLE = "BEGIN; SET LOCAL synchronous_commit TO OFF"
-PLANS = ";".join(
-    f"SET {name} TO off"
+NOT_DURABLE = "SET LOCAL synchronous_commit TO off"
+PLANS = [
+    f"{name} TO off"
     for name in ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
-)
+]
+OF_SESSION = ";".join(f"SET {plan}" for plan in PLANS)
+OF_TRANSACTION = [f"SET LOCAL {plan}" for plan in PLANS]
+BEGIN = {
+    (is_pooled, durable): ";".join(
+        ["BEGIN", *(OF_TRANSACTION if is_pooled else []), *([] if durable else [NOT_DURABLE])]
+    )
+    for is_pooled in (True, False)
+    for durable in (True, False)
+}
+"""What begins a transaction: through a pooler or not, and durable or not."""
 CHANNEL = "piecework"
 LISTEN_S = 0.5
 """How often a listener looks whether it should stop."""
 
 
 class PostgresDatabase:
-    """Servers that share it tell each other of what they change."""
+    """Servers that share it tell each other of what they change, unless there is a pooler in between.
+
+    A pooler may give each transaction another of its connections, which other programs use, too. Then nothing may
+    depend on what a session keeps: no prepared statements, no settings but those of a transaction, no LISTEN.
+    """
 
     is_shared = True
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url, poolclass=NullPool)
-        event.listen(self.engine, "connect", _set_plans)
+        event.listen(self.engine, "connect", self._meet)
+        self.is_pooled = False
+        self._presence = Presence()
         self.tally = Tally()
         self._name = secrets.token_hex(8)
         autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connect = autocommit.connect
-        self._connections = Lender(self._connect, is_alive=_is_silent)
+        self._connections = Lender(self._connect, _is_silent, self._presence)
+
+    def _meet(self, driver: Any, _record: Any) -> None:
+        """Prepare a new connection for what is at its other end.
+
+        A session at hand has every statement walk an index, whatever the statistics say: a plan is made once for
+        it, perhaps while a table is empty, and one that reads the whole of that would be kept while the queue
+        grows. Compiled plans (JIT) cost more than they save here. Through a pooler plans are made for each
+        execution.
+        """
+        [session] = driver.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+        if session == driver.info.backend_pid:
+            driver.execute(OF_SESSION)
+        else:
+            driver.prepare_threshold = None
+            self.is_pooled = True
+        driver.commit()
 
     def read(self) -> AbstractContextManager[Connection]:
         return self._connections.lend()
@@ -48,6 +79,7 @@ class PostgresDatabase:
                 with self._connections.lend() as connection:
                     value = self._run(connection, work, durable)
                 self.tally.add_commit(1)
+                self._presence.note_write()
             except Exception as error:
                 if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error):
                     raise
@@ -57,7 +89,7 @@ class PostgresDatabase:
 
     def _run(self, connection: Connection, work: Work[T], durable: bool) -> T:
         driver = driver_of(connection)
-        driver.execute(BEGIN if durable else BEGIN_NOT_DURABLE)
+        driver.execute(BEGIN[_is_pooled(driver), durable])
         try:
             value = work(connection)
         except BaseException as error:
@@ -72,27 +104,29 @@ class PostgresDatabase:
             driver_of(connection).execute(f"NOTIFY {CHANNEL}, '{self._name}'")
 
     def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
-        with translated_errors(), self._connect() as connection:
-            driver = driver_of(connection)
-            driver.execute(f"LISTEN {CHANNEL}")
-            while not stop.is_set():
-                for heard in driver.notifies(timeout=LISTEN_S, stop_after=1):
-                    if heard.payload != self._name:
-                        hear()
+        with self._presence.noted(), self._connect() as connection:
+            try:
+                if not _is_pooled(driver_of(connection)):
+                    self._hear(driver_of(connection), hear, stop)
+            except BaseException:
+                connection.invalidate()  # else it would be told to roll back, and the log of that
+                raise
+        stop.wait()  # where nothing can be heard
+
+    def _hear(self, driver: Any, hear: Callable[[], object], stop: threading.Event) -> None:
+        driver.execute(f"LISTEN {CHANNEL}")
+        while not stop.is_set():
+            for heard in driver.notifies(timeout=LISTEN_S, stop_after=1):
+                if heard.payload != self._name:
+                    hear()
 
     def close(self) -> None:
         self._connections.close()
         self.engine.dispose()
 
 
-def _set_plans(driver: Any, _record: Any) -> None:
-    """Have every statement walk an index, whatever the statistics say.
-
-    A plan is made once for a connection, perhaps while a table is empty; one that reads the whole of it would be
-    kept while the queue grows. Compiled plans (JIT) cost more than they save here.
-    """
-    driver.execute(PLANS)
-    driver.commit()
+def _is_pooled(driver: Any) -> bool:
+    return driver.prepare_threshold is None
 
 
 def _is_silent(connection: Connection) -> bool:

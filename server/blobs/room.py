@@ -1,0 +1,40 @@
+"""Whether the disk of a directory has room, as far as that can be told without filling it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from server.errors import StorageFull
+
+LEAST_BYTES = 1 << 20
+"""With less than this, a disk is as good as full."""
+LACKED_MAX_BYTES = 64 << 20
+"""A disk with so much room is not full, whatever somebody wanted to store on it."""
+LACKED_S = 30.0
+"""How long it counts that something found no room."""
+
+
+class Room:
+    """Knows how much room was lacking lately: a disk with 3 MB is full for who stores 5 MB again and again."""
+
+    def __init__(self, directory: Path, what: str, monotonic: Callable[[], float]) -> None:
+        """``what`` says to people what is stored there."""
+        self._directory, self._what = directory, what
+        self._monotonic = monotonic
+        self._lacked_bytes, self._lacked_at = 0, -LACKED_S
+
+    def note_lack(self, size_bytes: int) -> None:
+        """Remember that there was no room for so much."""
+        self._lacked_bytes, self._lacked_at = size_bytes, self._monotonic()
+
+    def check(self) -> None:
+        """Return when there is room. Raises StorageFull."""
+        try:
+            disk = os.statvfs(self._directory)
+        except OSError as error:
+            raise StorageFull(f"the disk of {self._what} cannot be looked at: {error.strerror}") from error
+        free_bytes = disk.f_bavail * disk.f_frsize
+        is_recent = self._monotonic() - self._lacked_at < LACKED_S
+        wanted_bytes = min(self._lacked_bytes, LACKED_MAX_BYTES) if is_recent else 0
+        if free_bytes < max(LEAST_BYTES, wanted_bytes):
+            raise StorageFull(f"the disk of {self._what} is full: {free_bytes} bytes are free")
