@@ -1,6 +1,9 @@
 """Bad requests: each gets a clear answer with the right status, and changes nothing."""
 
+from unittest.mock import Mock
+
 import pytest
+import structlog
 from house import House
 from wasmtime import wat2wasm
 
@@ -183,6 +186,23 @@ def test_messagepack_goes_in_and_out(house: House):
     )
     [leased] = msgspec.msgpack.decode(lease.data)["jobs"]
     assert (leased["job"], leased["input"]["bytes"]) == (job, b"\x00\xff")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "logged"),
+    [
+        (errors.StorageFull("full"), 503, True),
+        (errors.Stopping("ends"), 503, False),
+        (errors.JobNotFound("none"), 404, False),
+    ],
+)
+def test_what_is_the_fault_of_the_server_is_logged(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, logged: bool
+):
+    monkeypatch.setattr(house.services.jobs, "get_for_worker", Mock(side_effect=error))
+    with structlog.testing.capture_logs() as lines:
+        house.call("GET", "/job/1", status=status)
+    assert ("request failed" in [line["event"] for line in lines]) == logged
 
 
 def test_a_bug_is_500_and_tells_no_details(house: House, monkeypatch: pytest.MonkeyPatch):

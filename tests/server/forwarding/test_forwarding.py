@@ -240,6 +240,14 @@ def test_head_gets_the_length_and_no_body(house: House, upstream: Upstream):
         response.close()
 
 
+def test_a_body_that_comes_late_in_spite_of_head_is_no_answer_to_the_next_call(house: House, raw: RawServer):
+    raw.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"wrong" + http(b"wrong"))
+    raw.answer(http())
+    route(house, "hola", raw.url)
+    assert call(house, "hola", "HEAD").headers["Content-Length"] == "5"
+    assert call(house, "hola").data == b'{"message": "pong"}'
+
+
 def test_head_is_not_told_a_length_that_the_url_did_not_tell(house: House, raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     route(house, "hola", raw.url)

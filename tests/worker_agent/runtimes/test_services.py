@@ -208,6 +208,12 @@ def test_request_cannot_be_split_into_two(fields):
         fetch(port, **fields)
 
 
+@pytest.mark.parametrize("method", ["", "GET /", "GET ", "G\0T", "GÉT", "(GET)"])
+def test_what_is_no_method_is_not_sent(method):
+    with serving(b"") as port, pytest.raises(ServiceError, match="is no HTTP method"):
+        fetch(port, method=method)
+
+
 def test_guests_headers_do_not_change_where_a_request_goes():
     with serving(b"HTTP/1.1 204 No Content\r\n\r\n") as port:
         assert fetch(port, headers=(("Host", "evil"), ("Transfer-Encoding", "chunked"))).status == 204
