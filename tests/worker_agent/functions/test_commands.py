@@ -289,3 +289,12 @@ def test_seed_makes_runs_the_same(execute, tmp_path):
 
 def test_commands_that_need_no_agent_do_not_load_one():
     assert loaded_by("worker_agent.cli") & {"piecework.client", "worker_agent.loop.agent"} == set()
+
+
+@pytest.mark.parametrize("token", ["secret", ""])
+def test_served_function_asks_for_the_token_of_the_environment(refused, monkeypatch, tmp_path, token):
+    plans = []
+    monkeypatch.setattr("worker_agent.functions.serving.serve", lambda plan, *_: plans.append(plan))
+    monkeypatch.setenv("PIECEWORK_SERVE_TOKEN", token)
+    assert refused("serve", SAMPLES / "capsule_g3.wasm", "--state", tmp_path / "state", "--port", 0) == (0, "")
+    assert [plan.manners.token for plan in plans] == [token or None]
