@@ -15,7 +15,8 @@ from worker_agent.errors import AgentError
 from worker_agent.functions.commands import exec_function, serve
 from worker_agent.logs import configure_logs
 from worker_agent.loop.state import StateDirectory
-from worker_agent.runtime_commands import runtimes
+from worker_agent.runtime_commands import INTERPRETERS, offer, runtimes
+from worker_agent.runtimes import RUNTIME_NAMES
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
 
@@ -67,6 +68,7 @@ def completion(shell: str) -> None:
     "runtimes",
     metavar="NAME",
     multiple=True,
+    shell_complete=offer([*RUNTIME_NAMES, *INTERPRETERS]),
     help="Offer only this one; can be repeated.  [all that `worker-agent runtimes` lists as ready]",
 )
 @click.option(

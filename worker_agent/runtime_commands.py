@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ import click
 
 from worker_agent.errors import AgentError, InterpreterError
 from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.interpreters import LUA, Interpreter, find_interpreters
+from worker_agent.runtimes.interpreters import KNOWN, LUA, Interpreter, find_interpreters
 from worker_agent.settings import Settings, SettingsError
+
+INTERPRETERS = [name for each in KNOWN for name in each.names]
+
+
+def offer(names: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return what completes one of some names."""
+    return lambda _context, _parameter, word: [name for name in names if name.startswith(word)]
+
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -47,7 +56,7 @@ def runtimes(context: click.Context, /, as_json: bool, **options: Path | None) -
 
 
 @runtimes.command(context_settings=_HELP, short_help="Get the interpreter of a runtime ready.")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=offer(INTERPRETERS))
 @click.option(
     "--source",
     metavar="FILE",

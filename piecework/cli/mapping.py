@@ -18,6 +18,7 @@ from piecework.cli.submit import job_options, submission_options
 from piecework.cli.watching import output_field
 from piecework.client import JobResult
 from piecework.client.results import failure
+from piecework.files import naming
 from piecework.protocol.ids import Id
 
 STDIN = Path("-")
@@ -86,4 +87,5 @@ def _show(remote: Remote, name: str, result: JobResult, directory: Path | None) 
     elif directory is None:
         write_output([result.output, b"" if result.output.endswith(b"\n") else b"\n"])
     if directory is not None and result.ok:
-        (directory / Path(name).name).write_bytes(result.output)
+        with naming(directory / Path(name).name) as path:
+            path.write_bytes(result.output)

@@ -21,6 +21,7 @@ from piecework.cli.terms import BACKOFF, KINDS, MOMENT, MOMENT_OR_DURATION
 from piecework.cli.watching import show_result, watch_job
 from piecework.client import JobOptions
 from piecework.durations import DURATION, DURATION_OR_ZERO
+from piecework.files import naming
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobInfo, Limits
@@ -229,7 +230,8 @@ def _collect(remote: Remote, jobs: dict[Id, FileJob], output: Path | None) -> No
         for job, result in remote.patient_client.results(jobs):
             jobs[job].info = result.without_output()
             if result.ok:
-                (output / jobs[job].file.name).write_bytes(result.output)
+                with naming(output / jobs[job].file.name) as path:
+                    path.write_bytes(result.output)
             advance()
 
 

@@ -10,6 +10,7 @@ from piecework.cli.display import stderr_console, to_document, write_output, wri
 from piecework.cli.failures import warn
 from piecework.cli.remote import Remote
 from piecework.client import Client, JobResult
+from piecework.files import naming
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo
 
@@ -38,7 +39,9 @@ def show_result(remote: Remote, result: JobResult, output: Path | None = None) -
         remote.display.document(to_document(result.info) | output_field(result))
         result.read()
     elif output is not None:
-        output.write_bytes(result.read())
+        data = result.read()
+        with naming(output):
+            output.write_bytes(data)
     else:
         write_output([result.read()])
 

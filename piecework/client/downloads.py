@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from piecework.client.errors import ChecksumMismatch
 from piecework.client.transport import Request, Stream, Transport
+from piecework.files import naming
 
 SHA256_HEX_CHARS = 64
 OnBytes = Callable[[int], object]
@@ -59,11 +60,11 @@ class Download:
         """
         path = path.resolve()
         if path.exists() and not path.is_file():
-            with path.open("wb") as device:
+            with naming(path), path.open("wb") as device:
                 return sum(map(device.write, self.stream()))
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            with part.open("xb") as file:
+            with naming(path), part.open("xb") as file:
                 size, expected, found = self.transport.repeat(lambda: self._copy(file, on_bytes))
             self._compare(checksum or expected or self.known_checksum() or found, found)
             part.replace(path)

@@ -198,3 +198,15 @@ def test_completion_prints_a_script_for_the_shell(shell):
 def test_completion_knows_the_commands_of_the_agent():
     found = ShellComplete(cli.worker_commands, {}, "worker-agent", "").get_completions([], "ru")
     assert [item.value for item in found] == ["run", "runtimes"]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["run", "--runtime"], ["micropython"]),
+        (["runtimes", "install"], ["micropython"]),
+    ],
+)
+def test_completion_knows_the_runtimes_of_the_agent(words, names):
+    found = ShellComplete(cli.worker_commands, {}, "worker-agent", "").get_completions(words, "mi")
+    assert [item.value for item in found] == names

@@ -336,3 +336,11 @@ def test_an_end_is_an_id_at_a_server_that_cannot_look(run, script):
     script.answer(ErrorReply(code=1, message="there is nothing"), status=404)
     script.answer(MessageReply(message="job 12345678 is cancelled"))
     assert run("job", "cancel", "12345678", url=script.url).out == "job 12345678 is cancelled\n"
+
+
+def test_an_output_that_does_not_fit_on_the_disk_is_told_with_its_name(run, finished, lambda_id):
+    assert run("job", "output", finished, "-o", "/dev/full", exit_code=1).err == (
+        "piecework: /dev/full: No space left on device\n"
+    )
+    ran = run("job", "submit", lambda_id, "--input", "-", "-o", "/dev/full", given=b"x", exit_code=1)
+    assert ran.err.endswith("piecework: /dev/full: No space left on device\n")
