@@ -41,11 +41,18 @@ def _translate(error: Exception) -> StorageFull | DatabaseAway | None:
         return None
     if "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == "53100":
         return StorageFull("the disk is full; nothing of this request was stored")
+    if _refuses_writes(cause):
+        return DatabaseAway(f"the database takes no writes now: {str(cause).splitlines()[0]}")
     kinds = [kind.__name__ for kind in type(cause).__mro__]
     # A plain DatabaseError is what SQLite says of a file that is damaged, or is something else.
     if "OperationalError" in kinds or kinds[0] == "DatabaseError":
         return DatabaseAway(f"the database does not answer: {str(cause).splitlines()[0]}")
     return None
+
+
+def _refuses_writes(cause: BaseException) -> bool:
+    """Tell whether the database is read-only, as a standby is, and a primary that others took over from."""
+    return getattr(cause, "sqlstate", None) == "25006" or "readonly database" in str(cause)
 
 
 class Presence:
@@ -54,6 +61,7 @@ class Presence:
     def __init__(self) -> None:
         self._away = Condition("the database does not answer", "the database answers again")
         self._full = Condition("the disk of the database is full", "the database has room again")
+        self._shut = Condition("the database takes no writes", "the database takes writes again")
 
     @contextmanager
     def noted(self) -> Iterator[None]:
@@ -64,6 +72,8 @@ class Presence:
             ours = _translate(error)
             if isinstance(ours, StorageFull):
                 self._full.begin(ours)
+            elif ours is not None and _refuses_writes(driver_error(error) or error):
+                self._shut.begin(ours)
             elif ours is not None and _tells_of_database(error):
                 self._away.begin(ours)
             if ours is None:
@@ -74,6 +84,7 @@ class Presence:
     def note_write(self) -> None:
         """Something was stored."""
         self._full.end()
+        self._shut.end()
 
 
 def _tells_of_database(error: Exception) -> bool:

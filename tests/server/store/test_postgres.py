@@ -59,6 +59,19 @@ def test_a_connection_that_breaks_in_a_write_stores_nothing_and_is_replaced(
         assert blobs.find_blobs(connection, [1, 2]) == {}
 
 
+def test_a_primary_that_became_a_standby_is_left_for_a_new_connection(database: Database):
+    def become_standby(connection: Connection) -> int:
+        connection.exec_driver_sql("SET transaction_read_only TO on")
+        blobs.add_blobs(connection, [blob(1)])
+        return 0
+
+    with database.read() as connection:
+        first = backend(connection)
+    with pytest.raises(DatabaseAway, match="takes no writes now: cannot execute INSERT"):
+        database.write(become_standby)
+    assert database.write(backend) != first
+
+
 def test_a_connection_that_breaks_before_the_commit_stores_nothing(postgres_place: Place, database: Database):
     def work(connection: Connection) -> None:
         blobs.add_blobs(connection, [blob(1)])

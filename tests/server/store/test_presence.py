@@ -11,6 +11,7 @@ from server.errors import DatabaseAway, ServerError, StorageFull
 from server.store.connections import Presence
 
 AWAY, BACK = "the database does not answer", "the database answers again"
+SHUT, OPEN = "the database takes no writes", "the database takes writes again"
 FULL, ROOM = "the disk of the database is full", "the database has room again"
 
 
@@ -64,3 +65,22 @@ def test_a_full_disk_is_over_when_something_was_written(error: Exception):
         presence.note_write()
         presence.note_write()
     assert [line["event"] for line in logs] == [FULL, ROOM]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.errors.ReadOnlySqlTransaction("cannot execute UPDATE"),
+        sqlite3.OperationalError("attempt to write a readonly database"),
+    ],
+)
+def test_a_database_that_is_read_only_is_told_until_it_takes_writes(error: Exception):
+    presence = Presence()
+    with capture_logs() as logs:
+        for _ in range(3):
+            away = meet(presence, error)
+            assert isinstance(away, DatabaseAway)
+            assert str(away) == f"the database takes no writes now: {error}"
+            meet(presence)  # reading goes on
+        presence.note_write()
+    assert [line["event"] for line in logs] == [SHUT, OPEN]
