@@ -1,10 +1,12 @@
-"""Blobs on disk, by the SHA-256 of their bytes: as many as fit, those used longest ago give way."""
+"""Blobs on disk, by the SHA-256 of their bytes: as many as fit; inputs give way first, those used longest ago."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import secrets
+import shutil
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -13,8 +15,19 @@ from pathlib import Path
 from worker_agent.errors import BrokenBlobError, CacheError
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors that say that the disk, or what this user may have of it, is used up."""
+ROOM_BYTES, ROOM_SHARE = 256 * 1024 * 1024, 1 / 8
+"""So much of the disk is left for outputs, compiled code and others: this much, or this share of a small one."""
+STEP_BYTES = 1024 * 1024
+"""When the disk is full all the same, at least so much gives way before the next try."""
+PROBE_BYTES = 64 * 1024
 BLOBS_MAX = 2000
 """Blobs that are kept, however small they are: what is known of each takes memory, a quarter of a kB."""
+
+
+FindFree = Callable[[Path], tuple[int, int, int]]
+"""Returns how large the disk of a folder is, how much of it is used, and how much free, bytes."""
 
 
 class BlobCache:
@@ -23,11 +36,14 @@ class BlobCache:
     ``acquire`` and ``release`` come in pairs: in between, the blob is not evicted.
     """
 
-    def __init__(self, folder: Path, *, capacity_bytes: int) -> None:
+    def __init__(self, folder: Path, *, capacity_bytes: int, find_free: FindFree = shutil.disk_usage) -> None:
         """Open the cache as it was left. Raises CacheError when the folder cannot be used."""
         self._folder = folder
         self._incoming = folder / "incoming"
         self._capacity_bytes = capacity_bytes
+        self._find_free = find_free
+        self._lasting: set[str] = set()
+        """Blobs that will be needed again, as code is. The others give way before them."""
         self._changed = threading.Condition()
         """Held around everything below."""
         self._sizes: OrderedDict[str, int] = OrderedDict()
@@ -46,26 +62,37 @@ class BlobCache:
         with self._changed:
             return self._used_bytes
 
-    def acquire(self, checksum: str, fetch: Callable[[Path], object]) -> Path:
+    def find_room_bytes(self) -> int:
+        """Return how much blobs may take altogether."""
+        with self._changed:
+            return max(0, self._used_bytes + min(self._capacity_bytes - self._used_bytes, self._find_spare()))
+
+    def acquire(
+        self, checksum: str, fetch: Callable[[Path], object], *, size_bytes: int = 0, lasting: bool = True
+    ) -> Path:
         """Return the file with the blob; it stays until ``release``.
 
-        When the blob is not here, ``fetch`` is called with a path where it must write it; others who want the
-        same blob wait meanwhile. Raises BrokenBlobError when it wrote other bytes, CacheError when the disk
-        fails, and what ``fetch`` raises.
+        When the blob is not here, ``fetch`` is called with a path where it must write it, again when the disk was
+        full and others could give way; who else wants the same blob waits meanwhile. ``size_bytes`` is how large
+        it will be, if known. ``lasting``: it will be needed again, as code is. Raises BrokenBlobError when other
+        bytes were written, CacheError when the disk fails, and what ``fetch`` raises.
         """
         if not _CHECKSUM.fullmatch(checksum):
             raise BrokenBlobError(f"{checksum[:80]!r} is not a SHA-256")
         path = self._folder / checksum
+        if lasting:
+            self._lasting.add(checksum)
         if self._pin(checksum, path):
             return path
         size = None
         try:
-            size = self._fetch(checksum, path, fetch)
+            size = self._fetch_into_room(checksum, path, fetch, size_bytes)
         finally:
             with self._changed:
                 self._fetching.discard(checksum)
                 if size is None:
                     self._unpin(checksum)
+                    self._lasting.discard(checksum)
                 else:
                     self._sizes[checksum] = size
                     self._used_bytes += size
@@ -78,6 +105,19 @@ class BlobCache:
         with self._changed:
             self._unpin(checksum)
             self._evict()
+
+    def probe(self) -> None:
+        """See whether the disk takes something again. Raises OSError when it does not."""
+        with self._changed:
+            self._evict()
+        part = self._incoming / secrets.token_hex(8)
+        try:
+            with part.open("xb") as file:
+                file.write(bytes(PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            part.unlink(missing_ok=True)
 
     def _open(self) -> None:
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,6 +149,20 @@ class BlobCache:
         if self._pins[checksum] <= 0:
             del self._pins[checksum]
 
+    def _fetch_into_room(self, checksum: str, path: Path, fetch: Callable[[Path], object], size_bytes: int) -> int:
+        """Fetch a blob; while the disk is full, have others give way and try again. Returns its size."""
+        with self._changed:
+            self._evict(room_bytes=size_bytes)
+        while True:
+            try:
+                return self._fetch(checksum, path, fetch)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                with self._changed:
+                    if not self._evict(at_least_bytes=max(size_bytes, STEP_BYTES)):
+                        raise CacheError(f"blob {checksum[:12]} cannot be stored: {error.strerror}") from error
+
     def _fetch(self, checksum: str, path: Path, fetch: Callable[[Path], object]) -> int:
         part = self._incoming / secrets.token_hex(8)
         try:
@@ -124,18 +178,39 @@ class BlobCache:
         finally:
             part.unlink(missing_ok=True)
 
-    def _is_full(self) -> bool:
-        return self._used_bytes > self._capacity_bytes or len(self._sizes) > BLOBS_MAX
+    def _evict(self, *, room_bytes: int = 0, at_least_bytes: int = 0) -> bool:
+        """Remove blobs that nobody uses until the others fit; tell whether there was one to remove.
 
-    def _evict(self) -> None:
-        if not self._is_full():
-            return
-        for checksum in [name for name in self._sizes if name not in self._pins]:
-            if not self._is_full():
-                return
+        ``room_bytes``: so much more is to come. ``at_least_bytes``: so much has to go, if there is as much.
+        """
+        goal_bytes = self._used_bytes - max(self._find_excess(room_bytes), at_least_bytes)
+        removed = False
+        if self._used_bytes <= goal_bytes and len(self._sizes) <= BLOBS_MAX:
+            return removed
+        for checksum in sorted((name for name in self._sizes if name not in self._pins), key=self._is_lasting):
+            if self._used_bytes <= goal_bytes and len(self._sizes) <= BLOBS_MAX:
+                break
             with contextlib.suppress(OSError):
                 (self._folder / checksum).unlink(missing_ok=True)
                 self._used_bytes -= self._sizes.pop(checksum)
+                self._lasting.discard(checksum)
+                removed = True
+        return removed
+
+    def _is_lasting(self, checksum: str) -> bool:
+        return checksum in self._lasting
+
+    def _find_excess(self, room_bytes: int) -> int:
+        """Return how many bytes are too many: more than the cache may take, or than the disk has room for."""
+        return max(0, room_bytes + max(self._used_bytes - self._capacity_bytes, -self._find_spare()))
+
+    def _find_spare(self) -> int:
+        """Return how much of the disk is free, less what is left for others; below 0 when that is less."""
+        try:
+            total, _, free = self._find_free(self._folder)
+        except OSError:  # then writing tells
+            return self._capacity_bytes
+        return free - min(ROOM_BYTES, round(total * ROOM_SHARE))
 
 
 def trim_folder(folder: Path, capacity_bytes: int) -> None:

@@ -48,6 +48,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """How many bytes of log came before ``log`` and were dropped."""
     cancelled: bool = False
     """It was stopped because someone asked for it."""
+    unfit: bool = False
+    """It failed because this node could not do its part: another node may do better."""
 
 
 class LogUpdate(msgspec.Struct, frozen=True, kw_only=True):

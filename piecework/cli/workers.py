@@ -32,8 +32,10 @@ def list_(remote: Remote, everyone: bool) -> None:
     """List the workers, newest first."""
     found = list(remote.client.workers(everyone=everyone))
     columns = ["id", "name", "state", "running", "slots", "runtimes", "tags", "seen"]
+    troubled = any(each.trouble for each in found)
     now = time.time()
-    remote.display.listing(found, columns, (_row(each, now) for each in found), less=["slots"])
+    rows = ((*_row(each, now), each.trouble or "") if troubled else _row(each, now) for each in found)
+    remote.display.listing(found, columns + ["trouble"] * troubled, rows, less=["slots"])
 
 
 @worker.command
@@ -51,6 +53,7 @@ def show(remote: Remote, worker_id: Id) -> None:
             "id": info.id,
             "name": info.name,
             "state": info.state,
+            "trouble": info.trouble or None,
             "running": info.running,
             "slots": info.slots,
             "runtimes": info.runtime,

@@ -84,6 +84,7 @@ def _full_info(services: Services, found: Worker) -> WorkerInfo:
         tags=list(found.tags),
         slots=found.slots,
         state=services.workers.state_of(found),
+        trouble=found.trouble or UNSET,
         running=found.running,
         registered_at=found.registered_at / 1000,
         seen_at=found.seen_at / 1000,

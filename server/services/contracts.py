@@ -24,7 +24,7 @@ from server.services.claims import admits, claim_jobs
 from server.services.outcomes import Outcomes, Recorded, Report
 from server.services.overdue import move_overdue
 from server.services.waiting import Admits, Bell, Changes
-from server.services.workers import hear_of, require_worker
+from server.services.workers import hear_of, note_trouble, require_worker
 from server.settings import Settings
 from server.store import blobs, jobs, lanes, leases, logs
 from server.store.database import Connection, Database
@@ -198,7 +198,10 @@ class Contracts:
         known = require_worker(connection, ask.worker_id)
         if ask.has_ended(known):
             return _Turn(Contracted(), Changes(), restarted=False, is_over=True)
-        worker = known if ask.slept else hear_of(connection, known, ask.request.incarnation, now)
+        worker = known
+        if not ask.slept:
+            worker = hear_of(connection, known, ask.request.incarnation, now)
+            note_trouble(connection, worker, ask.request)
         recorded = self._outcomes.record(connection, worker.id, reports) if reports else Recorded()
         changes = recorded.changes
         if look:

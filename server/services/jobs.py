@@ -18,8 +18,10 @@ from server.settings import Settings
 from server.store import blobs, events, jobs, lanes, leases, logs, workers
 from server.store.database import Connection, Database
 from server.store.jobs import JobFilter
-from server.store.records import Blob, Event, Job, Lambda, Log
+from server.store.records import Blob, Event, Job, Lambda, Log, Worker
 
+TROUBLES_MAX = 3
+"""Workers whose troubles one piece of advice tells."""
 IDS_MAX = 200
 """Jobs that one request may read by id."""
 
@@ -177,12 +179,21 @@ class Jobs:
         with self._database.read() as connection:
             [lane] = lanes.find_lanes(connection, [job.lane_id])
             seen = workers.workers_seen_since(connection, self._clock() - GONE_MS)
-        if any(admits(lane, worker.runtimes, frozenset(worker.tags)) for worker in seen):
-            return None
+        fitting = [worker for worker in seen if admits(lane, worker.runtimes, frozenset(worker.tags))]
+        if fitting:
+            return _describe_troubles(fitting)
         wanted = [f"+{tag}" for tag in sorted(lane.necessary)] + [f"-{tag}" for tag in sorted(lane.rejected)]
         tags = f" with tags {' '.join(wanted)}" if wanted else ""
         lacking = find_lacking(lane.runtime, (offer for worker in seen for offer in worker.runtimes))
         return f"no worker that was heard of lately offers the runtime {lane.runtime}{tags}{lacking}"
+
+
+def _describe_troubles(fitting: Sequence[Worker]) -> str | None:
+    """Say why none of the workers that may run a job takes any; None when one does."""
+    troubles = [f"{worker.name}: {worker.trouble}" for worker in fitting if worker.trouble]
+    if len(troubles) < len(fitting):
+        return None
+    return f"every worker that could run it takes no jobs now; {'; '.join(troubles[:TROUBLES_MAX])}"
 
 
 def find_lacking(wanted: str, offered: Iterable[str]) -> str:

@@ -146,7 +146,7 @@ class Outcomes:
         recorded.ends.append(end)
         detail = end.error.message if end.error else ""
         if report.outcome.state is JobState.ENQUEUED:
-            detail = "handed back"
+            detail = f"handed back: {detail}" if detail else "handed back"
         event = Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, since=job.started_at)
         recorded.trail.append(event)
         recorded.changes.note(job.id, job.lane_id, end.state)
@@ -158,7 +158,9 @@ class Outcomes:
         if outcome.state is JobState.CANCELLED:
             return retries.end_cancelled(job, now=now)
         if outcome.state is JobState.ENQUEUED:
-            return retries.end_handed_back(job)
+            return retries.end_handed_back(
+                job, _cut(outcome.error) if isinstance(outcome.error, JobError) else None
+            )
         assert isinstance(outcome.error, JobError)
         repeats = self._lambdas.get(job.lambda_id).options.deterministic
         return retries.end_failed(

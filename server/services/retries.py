@@ -24,9 +24,13 @@ def end_cancelled(job: Job, *, now: int) -> LeaseEnd:
     return _end(job, JobState.CANCELLED, finished_at=now)
 
 
-def end_handed_back(job: Job) -> LeaseEnd:
-    """The worker gives the job back without having run it: the attempt does not count."""
-    return _end(job, JobState.ENQUEUED)._replace(attempt=max(0, job.attempt - 1))
+def end_handed_back(job: Job, error: JobError | None = None) -> LeaseEnd:
+    """The worker gives the job back without having run it: the attempt does not count.
+
+    ``error``: why it could not run it. The job goes to a worker that asks anew, not to one that waits already.
+    """
+    end = _end(job, JobState.ENQUEUED)._replace(attempt=max(0, job.attempt - 1))
+    return end if error is None else end._replace(error=error, returned=True)
 
 
 def end_failed(

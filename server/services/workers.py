@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from piecework.protocol.messages import WorkerRegister, WorkerState
+from piecework.protocol.messages import ContractRequest, WorkerRegister, WorkerState
 from server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
 from server.services.waiting import Waiters
 from server.settings import Settings
@@ -25,6 +25,7 @@ GONE_MS = 60_000
 """A worker that was not heard of for this long is gone."""
 LISTED_MS = 24 * 3600 * 1000
 """A worker that was not heard of for this long is no longer listed, unless one asks for all."""
+TROUBLE_LENGTH = 500
 NAME_LENGTH = 200
 NAMES_MAX = 100
 """Runtimes, and tags, that one worker may list."""
@@ -146,6 +147,8 @@ class Workers:
             return WorkerState.GONE
         if worker.draining:
             return WorkerState.DRAINING
+        if worker.trouble is not None:
+            return WorkerState.UNABLE
         return WorkerState.BUSY if worker.running else WorkerState.IDLE
 
 
@@ -186,6 +189,13 @@ def hear_of(connection: Connection, worker: Worker, incarnation: str | UnsetType
         workers.touch_worker(connection, worker.id, now)
         return replace(worker, stopped_at=None)
     return worker
+
+
+def note_trouble(connection: Connection, worker: Worker, request: ContractRequest) -> None:
+    """Note why a worker takes no jobs, as it says, or that it asks for some again."""
+    trouble = _given(request.trouble, "")[:TROUBLE_LENGTH] or None
+    if trouble != worker.trouble and (trouble or request.max):
+        workers.set_trouble(connection, worker.id, trouble)
 
 
 def _given(value: T | UnsetType, default: T) -> T:

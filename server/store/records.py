@@ -98,6 +98,8 @@ class Worker:
     """When a lease of its process last ran out: whoever waited for it before that has gone."""
     stopped_at: int | None = None
     """When its process said that it ends."""
+    trouble: str | None = None
+    """Why it takes no jobs now, in its own words."""
     running: int = 0
     """Jobs that it holds; only filled in by the reads for people."""
 

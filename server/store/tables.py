@@ -92,6 +92,7 @@ workers = Table(
     Column("registered_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
+    Column("trouble", String(500)),  # NULL: it takes jobs
     Column("lapsed_at", BigInteger),  # when a lease of its process last ran out
     Column("stopped_at", BigInteger),  # NULL: its process works, or went without a word
 )

@@ -14,6 +14,7 @@ _columns = (
     workers.c.id, workers.c.name, workers.c.hostname, workers.c.agent_version, workers.c.incarnation,
     workers.c.runtimes, workers.c.tags, workers.c.slots, workers.c.draining, workers.c.registered_at,
     workers.c.seen_at, workers.c.retired_at, workers.c.lapsed_at, workers.c.stopped_at,
+    workers.c.trouble,
 )  # fmt: skip
 _insert = Statement(insert(workers), *(column.name for column in _columns))
 _by_id = Statement(select(*_columns).where(workers.c.id == bindparam("worker")), "worker")
@@ -51,7 +52,9 @@ _touch = Statement(
 _start = Statement(
     update(workers)
     .where(workers.c.id == bindparam("worker"))
-    .values(incarnation=bindparam("start"), seen_at=bindparam("at"), draining=False, stopped_at=null()),
+    .values(
+        incarnation=bindparam("start"), seen_at=bindparam("at"), draining=False, stopped_at=null(), trouble=null()
+    ),
     "worker", "start", "at",
 )  # fmt: skip
 _stop = Statement(
@@ -66,6 +69,9 @@ _replace = Statement(
     .values({column.name: bindparam(f"new_{column.name}") for column in _columns[1:]}),
     "worker", *(f"new_{column.name}" for column in _columns[1:]),
 )  # fmt: skip
+_trouble = Statement(
+    update(workers).where(workers.c.id == bindparam("worker")).values(trouble=bindparam("why")), "worker", "why"
+)
 _drain = Statement(
     update(workers)
     .where(workers.c.id == bindparam("worker"), workers.c.retired_at.is_(None))
@@ -136,6 +142,11 @@ def note_stop(connection: Connection, id_: int, now: int) -> None:
     _stop.run(connection, id_, now)
 
 
+def set_trouble(connection: Connection, id_: int, trouble: str | None) -> None:
+    """Note why the worker takes no jobs now; None: it does."""
+    _trouble.run(connection, id_, trouble)
+
+
 def set_draining(connection: Connection, id_: int, *, draining: bool) -> bool:
     """Ask the worker to take no more jobs, or to go on. Returns False when there is none with this id."""
     return _drain.run(connection, id_, draining) == 1
@@ -151,6 +162,7 @@ def _to_row(worker: Worker) -> tuple[object, ...]:
         worker.id, worker.name, worker.hostname, worker.agent_version, worker.incarnation,
         to_json(worker.runtimes), to_json(worker.tags), worker.slots, worker.draining, worker.registered_at,
         worker.seen_at, worker.retired_at, worker.lapsed_at, worker.stopped_at,
+        worker.trouble,
     )  # fmt: skip
 
 

@@ -101,6 +101,6 @@ class HandExecutor:
         self.on_done([(task, ended)])
 
 
-def result(output=b"", error=None, wall_s=0.5, log=b"", log_offset=0, *, cancelled=False):
+def result(output=b"", error=None, wall_s=0.5, log=b"", log_offset=0, **fields):
     usage = Usage(wall_s=wall_s)
-    return Result(output=output, error=error, usage=usage, log=log, log_offset=log_offset, cancelled=cancelled)
+    return Result(output=output, error=error, usage=usage, log=log, log_offset=log_offset, **fields)

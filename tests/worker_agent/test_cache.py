@@ -1,11 +1,13 @@
 """Blobs on disk."""
 
+import errno
 import hashlib
 import os
 import threading
 
 import pytest
 
+from worker_agent import cache as cache_module
 from worker_agent.cache import BlobCache, trim_folder
 from worker_agent.errors import BrokenBlobError, CacheError
 
@@ -202,3 +204,99 @@ def test_folder_is_trimmed_from_the_oldest(tmp_path):
     assert not (tmp_path / "old").exists()
     trim_folder(tmp_path, 10)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["new"]
+
+
+class SmallDisk:
+    """A disk that takes so many bytes in a folder, and then fails."""
+
+    def __init__(self, folder, total, number=errno.ENOSPC):
+        self.folder, self.total, self.number = folder, total, number
+        self.tries = 0
+
+    def used(self):
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def usage(self, _folder):
+        return self.total, self.used(), self.total - self.used()
+
+    def fetching(self, data):
+        """Return the arguments of ``acquire`` for a blob that is written to this disk."""
+
+        def fetch(path):
+            self.tries += 1
+            path.write_bytes(data[: self.total - self.used()])
+            if path.stat().st_size < len(data):
+                raise OSError(self.number, os.strerror(self.number))
+
+        return checksum_of(data), fetch
+
+
+@pytest.fixture
+def make_small(tmp_path):
+    """Return a function: a small disk and a cache on it that is told of its size, or not."""
+
+    def make(total, *, known, number=errno.ENOSPC):
+        disk = SmallDisk(tmp_path / "blobs", total, number)
+        find_free = disk.usage if known else lambda _folder: (0, 0, 10**9)
+        return disk, BlobCache(tmp_path / "blobs", capacity_bytes=10**9, find_free=find_free)
+
+    return make
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_on_a_full_disk_others_give_way(make_small, files, monkeypatch, number):
+    monkeypatch.setattr(cache_module, "STEP_BYTES", 10)
+    disk, cache = make_small(100, known=False, number=number)
+    for letter in b"abcd":
+        checksum, fetch = disk.fetching(bytes([letter]) * 40)
+        assert cache.acquire(checksum, fetch).read_bytes() == bytes([letter]) * 40
+        cache.release(checksum)
+    assert files() == [b"c" * 40, b"d" * 40]
+    assert disk.tries == 6, "the third and the fourth twice"
+
+
+def test_inputs_give_way_before_code(make_small, files, monkeypatch):
+    monkeypatch.setattr(cache_module, "STEP_BYTES", 10)
+    disk, cache = make_small(100, known=False)
+    for data, lasting in ((b"c" * 40, True), (b"i" * 40, False), (b"j" * 40, False)):
+        checksum, fetch = disk.fetching(data)
+        cache.acquire(checksum, fetch, lasting=lasting)
+        cache.release(checksum)
+    assert files() == [b"c" * 40, b"j" * 40]
+
+
+def test_room_is_left_on_the_disk(make_small, files):
+    disk, cache = make_small(800, known=True)
+    for letter in b"abcdefghijk":
+        checksum, fetch = disk.fetching(bytes([letter]) * 100)
+        cache.acquire(checksum, fetch, size_bytes=100)
+        cache.release(checksum)
+    assert len(files()) == 7, "an eighth of a small disk is for others"
+    assert disk.tries == 11, "nothing was tried in vain"
+
+
+def test_full_disk_on_which_nothing_can_give_way_is_a_cache_error(make_small, files):
+    disk, cache = make_small(100, known=False)
+    cache.acquire(*disk.fetching(b"a" * 80))
+    with pytest.raises(CacheError, match=r"cannot be stored: No space left on device"):
+        cache.acquire(*disk.fetching(b"b" * 80))
+    assert files() == [b"a" * 80]
+
+
+def test_probe_leaves_nothing_behind(make_cache, files):
+    make_cache().probe()
+    assert files() == []
+
+
+def test_probe_says_that_nothing_can_be_written(make_cache, tmp_path):
+    cache = make_cache()
+    (tmp_path / "blobs" / "incoming").rmdir()
+    with pytest.raises(OSError, match="No such file"):
+        cache.probe()
+
+
+def test_room_for_blobs_is_what_the_disk_and_the_capacity_allow(make_small, tmp_path):
+    _, cache = make_small(800, known=True)
+    assert cache.find_room_bytes() == 700
+    usage = lambda _folder: (10**6, 0, 10**6)  # noqa: E731
+    assert BlobCache(tmp_path / "other", capacity_bytes=50, find_free=usage).find_room_bytes() == 50

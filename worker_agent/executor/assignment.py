@@ -97,6 +97,7 @@ class Assignment:
             log=done.log,
             log_offset=done.log_offset,
             cancelled=done.halted,
+            unfit=done.unfit,
         )
 
     def fail(

@@ -116,6 +116,8 @@ class Done(Frame, frozen=True):
     log_offset: int
     halted: bool = False
     """It ended because of a ``Halt``."""
+    unfit: bool = False
+    """It failed because this node could not read its code, or keep its output: another node may do better."""
     response: Response | None = None
     """The answer, when the task was a request."""
 

@@ -60,6 +60,8 @@ class Workbench:
         if outcome.error is not None:
             output.discard()
         offset, tail = log.read()
+        # A guest that ended well before it heard of the stop is done, not cancelled.
+        halted = outcome.error is not None and turn.stop.reason is StopReason.CANCELLED
         return Done(
             turn.task.key,
             output=result if isinstance(result, bytes) else b"",
@@ -68,8 +70,8 @@ class Workbench:
             usage=_sign(outcome.usage, turn.task, result if outcome.error is None else None),
             log=tail,
             log_offset=offset,
-            # A guest that ended well before it heard of the stop is done, not cancelled.
-            halted=outcome.error is not None and turn.stop.reason is StopReason.CANCELLED,
+            halted=halted,
+            unfit=not halted and outcome.error is not None and outcome.error.kind is ErrorKind.WORKER,
             response=response,
         )
 
@@ -84,7 +86,7 @@ class Workbench:
         try:
             stream = _open_input(task)
         except OSError as error:
-            return _fail(ErrorKind.INPUT, f"the input could not be opened: {error.strerror}"), None
+            return _fail(ErrorKind.WORKER, f"the input could not be opened: {error.strerror}"), None
         call = Call(stream, output, log, turn.stop, task.bounds, task.args, task.env, task.seed, task.mode)
         if task.grants is not None:
             self._give_access(call, task, task.grants)

@@ -85,11 +85,12 @@ class Appetite:
 
     Of which lambdas the next jobs are is not known before they are here: probably of those of the last contract.
     A lambda that never ran is expected to be like the others were when they were new, and at the very first to be
-    long. ``prefetch`` is the most jobs ahead, per slot.
+    long. ``prefetch`` is the most jobs ahead, per slot, and ``bytes_ahead`` the most of their inputs.
     """
 
-    def __init__(self, slots: int, prefetch: int, clock: Clock) -> None:
+    def __init__(self, slots: int, prefetch: int, clock: Clock, bytes_ahead: int = BYTES_AHEAD) -> None:
         self._slots = slots
+        self._bytes_ahead = bytes_ahead
         self._drag = Drag(slots, clock)
         self._prefetch = prefetch
         self._lock = threading.Lock()
@@ -183,5 +184,5 @@ class Appetite:
     def _find_ahead(self, mean_s: float) -> int:
         """Return how many jobs to hold ahead, per slot."""
         needed = int(WORK_AHEAD_S / max(mean_s, 1e-6))
-        fitting = max(1, int(BYTES_AHEAD / max(self._mean_bytes, 1.0)))
+        fitting = max(1, int(self._bytes_ahead / max(self._mean_bytes, 1.0)))
         return min(self._prefetch, needed, fitting)

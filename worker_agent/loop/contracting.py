@@ -7,9 +7,10 @@ from piecework.client import ClientError
 from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob
 from worker_agent.loop.appetite import Appetite
 from worker_agent.loop.courier import Courier
+from worker_agent.loop.fitness import Fitness
 from worker_agent.loop.heartbeat import Heartbeat
 from worker_agent.loop.inputs import Intake
-from worker_agent.loop.ledger import Errand
+from worker_agent.loop.ledger import Errand, Wish
 from worker_agent.loop.outbox import ref_of
 from worker_agent.loop.shared import Shared
 from worker_agent.loop.tally import Tally
@@ -38,6 +39,7 @@ class Contracting:
         *,
         appetite: Appetite,
         tally: Tally,
+        fitness: Fitness,
         terms: Terms,
         on_drain: Callable[[], None],
     ) -> None:
@@ -49,6 +51,7 @@ class Contracting:
         self._heartbeat = heartbeat
         self._appetite = appetite
         self._tally = tally
+        self._fitness = fitness
         self._terms = terms
         self._on_drain = on_drain
         self.progress = 0
@@ -57,7 +60,7 @@ class Contracting:
     def step(self) -> None:
         """Do one exchange, if there is something to say."""
         self.progress += 1
-        errand = self._ledger.next_errand(self._appetite.wish, self._shared.pace.idle_s)
+        errand = self._ledger.next_errand(self._find_wish, self._shared.pace.idle_s)
         if errand is None:
             return
         try:
@@ -69,6 +72,9 @@ class Contracting:
         finally:
             if errand.polls:
                 self._ledger.end_poll()
+
+    def _find_wish(self) -> Wish:
+        return self._fitness.limit(self._appetite.wish())
 
     def _exchange(self, errand: Errand) -> None:
         reply = self._courier.contract(

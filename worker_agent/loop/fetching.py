@@ -11,7 +11,7 @@ from piecework.client import ChecksumMismatch, ClientError, NotFound
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
-from worker_agent.errors import AgentError, BrokenBlobError
+from worker_agent.errors import AgentError, BrokenBlobError, CacheError
 from worker_agent.loop.link import describe, is_fault, is_refusal
 from worker_agent.loop.shared import Shared
 
@@ -57,13 +57,17 @@ class BlobFetcher:
         """Tell whether the blob is at hand now, so that ``get`` does not have to fetch it."""
         return checksum in self._held
 
-    def get(self, refs: Sequence[LeaseRef], blob: Id, checksum: str) -> Path:
+    def get(
+        self, refs: Sequence[LeaseRef], blob: Id, checksum: str, *, size_bytes: int = 0, lasting: bool = True
+    ) -> Path:
         """Return the file with a blob; it stays until these leases are released. Waits while the server is away.
+
+        ``size_bytes``, ``lasting``: as ``BlobCache.acquire`` has them.
 
         Raises NotFound when there is no such blob, NotWantedError when all the leases have ended meanwhile, and
         AgentError when the blob arrives broken, the server refuses it, or the disk fails.
         """
-        path = self._find(refs, checksum) or self._fetch(refs, blob, checksum)
+        path = self._find(refs, checksum) or self._fetch(refs, blob, checksum, size_bytes, lasting=lasting)
         # Blobs are released when a lease ends; some may have ended before their blob was here.
         ended = [ref for ref in refs if not self._shared.ledger.is_open(ref)]
         if ended:
@@ -74,7 +78,6 @@ class BlobFetcher:
 
     def release(self, refs: Iterable[LeaseRef]) -> None:
         """Let go of the blobs of leases. Safe to repeat."""
-        dropped = []
         with self._lock:
             for ref in refs:
                 for checksum in self._needs.pop(ref, ()):
@@ -82,19 +85,33 @@ class BlobFetcher:
                     held.users -= 1
                     if not held.users:
                         self._unused[checksum] = None
-            while len(self._unused) > UNUSED_MAX:
+        self._drop_unused(keep=UNUSED_MAX)
+
+    def _drop_unused(self, keep: int) -> bool:
+        """Let go of blobs that no lease needs, but for so many; tell whether there were any."""
+        dropped = []
+        with self._lock:
+            while len(self._unused) > keep:
                 checksum, _ = self._unused.popitem(last=False)
                 del self._held[checksum]
                 dropped.append(checksum)
         for checksum in dropped:
             self._cache.release(checksum)
+        return bool(dropped)
 
     def _find(self, refs: Sequence[LeaseRef], checksum: str) -> Path | None:
         with self._lock:
             return self._use(refs, checksum) if checksum in self._held else None
 
-    def _fetch(self, refs: Sequence[LeaseRef], blob: Id, checksum: str) -> Path:
-        path = self._cache.acquire(checksum, partial(self._download, refs, blob, checksum))
+    def _fetch(self, refs: Sequence[LeaseRef], blob: Id, checksum: str, size_bytes: int, *, lasting: bool) -> Path:
+        fetch = partial(self._download, refs, blob, checksum)
+        acquire = partial(self._cache.acquire, checksum, fetch, size_bytes=size_bytes, lasting=lasting)
+        try:
+            path = acquire()
+        except CacheError:
+            if not self._drop_unused(keep=0):
+                raise
+            path = acquire()
         with self._lock:
             twice = checksum in self._held
             self._held.setdefault(checksum, Held(path))

@@ -14,6 +14,7 @@ from piecework.protocol.states import JobState
 from worker_agent.loop.appetite import Appetite
 from worker_agent.loop.control import Ended
 from worker_agent.loop.crew import Crew
+from worker_agent.loop.fitness import Fitness
 from worker_agent.loop.ledger import hand_back
 from worker_agent.loop.link import describe, is_refusal
 from worker_agent.loop.outbox import ref_of
@@ -28,13 +29,21 @@ class Finisher:
     """Turns results into outcomes in the ledger. Small outputs travel inside, larger ones are uploaded."""
 
     def __init__(
-        self, shared: Shared, crew: Crew, *, appetite: Appetite, tally: Tally, inline_max_bytes: int
+        self,
+        shared: Shared,
+        crew: Crew,
+        *,
+        appetite: Appetite,
+        tally: Tally,
+        fitness: Fitness,
+        inline_max_bytes: int,
     ) -> None:
         self._shared = shared
         self._ledger = shared.ledger
         self._crew = crew
         self._appetite = appetite
         self._tally = tally
+        self._fitness = fitness
         self._inline_max_bytes = inline_max_bytes
 
     def done(self, ended: Ended) -> None:
@@ -53,6 +62,12 @@ class Finisher:
         error = JobError(kind=kind, message=message).clean()
         self.end(Outcome(job=ref.job, lease=ref.lease, state=JobState.FAILED, error=error))
 
+    def return_unprepared(self, refs: Iterable[LeaseRef], why: str) -> None:
+        """Hand back jobs that this node cannot prepare, or whose output it cannot keep; it takes no others."""
+        self._fitness.falter(why)
+        error = JobError(kind=ErrorKind.WORKER, message=why)
+        self._ledger.end(*(hand_back(ref, error) for ref in refs))
+
     def end(self, *outcomes: Outcome) -> None:
         """Let outcomes go to the server, those whose leases still count."""
         self._tally.note_ends(self._ledger.end(*outcomes))
@@ -64,6 +79,9 @@ class Finisher:
 
     def _take(self, task: Task, result: Result) -> list[Outcome]:
         """Return the outcome; none when its output has yet to be uploaded."""
+        if result.unfit and result.error and not self._ledger.stop_asked(ref_of(task)):
+            self._crew.give(partial(self.return_unprepared, [ref_of(task)], result.error.message))
+            return []
         outcome = self._write_outcome(task, result)
         if isinstance(result.output, bytes) and len(result.output) <= self._inline_max_bytes:
             if outcome.state is JobState.FINISHED:
@@ -107,9 +125,7 @@ class Finisher:
             else:
                 self._upload(outcome, output)
         except OSError as error:
-            self.fail(
-                ref_of(outcome), ErrorKind.WORKER, f"the output cannot be read on the worker: {error.strerror}"
-            )
+            self.return_unprepared([ref_of(outcome)], f"the output cannot be read on the worker: {error.strerror}")
         finally:
             if isinstance(output, Path):
                 output.unlink(missing_ok=True)

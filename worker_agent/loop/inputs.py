@@ -11,7 +11,7 @@ from piecework.client import NotFound
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
 from piecework.protocol.messages import LeasedJob, LeasedLambda, LeaseRef
-from worker_agent.errors import AgentError, ExecutorStoppedError
+from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from worker_agent.loop.control import GuestExecutor
 from worker_agent.loop.crew import Crew, do_guarded
 from worker_agent.loop.fetching import BlobFetcher, NotWantedError
@@ -111,7 +111,10 @@ class Intake:
             return None
         except UnfitError as error:
             kind, message = error.kind, str(error)
-        except (AgentError, OSError) as error:
+        except (CacheError, OSError) as error:  # the node's own fault: another may do better
+            self._finisher.return_unprepared(refs, f"the worker could not prepare the job: {error}")
+            return None
+        except AgentError as error:
             kind, message = ErrorKind.WORKER, f"the worker could not prepare the job: {error}"
         for ref in refs:
             self._finisher.fail(ref, kind, message)
@@ -122,7 +125,8 @@ class Intake:
         if not lambda_.codex_checksum:
             raise missing
         try:
-            return self._fetcher.get(refs, lambda_.codex, lambda_.codex_checksum)
+            size_bytes = lambda_.codex_size
+            return self._fetcher.get(refs, lambda_.codex, lambda_.codex_checksum, size_bytes=size_bytes)
         except NotFound:
             raise missing from None
 
@@ -139,7 +143,7 @@ class Intake:
         if not job.input_checksum:
             raise missing
         try:
-            return self._fetcher.get([ref], Id(blob), job.input_checksum)
+            return self._fetcher.get([ref], Id(blob), job.input_checksum, size_bytes=job.input_size, lasting=False)
         except NotFound:
             raise missing from None
 

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from piecework.protocol.messages import LeaseRef, Outcome
+from msgspec import UNSET
+
+from piecework.protocol.messages import JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
 from worker_agent.loop.outbox import Outbox, ref_of
 
@@ -323,6 +325,6 @@ class Ledger:
             self._less_held.notify_all()
 
 
-def hand_back(ref: LeaseRef) -> Outcome:
-    """Return the outcome that gives a job back unstarted: its attempt does not count."""
-    return Outcome(job=ref.job, lease=ref.lease, state=JobState.ENQUEUED)
+def hand_back(ref: LeaseRef, error: JobError | None = None) -> Outcome:
+    """Return the outcome that gives a job back: its attempt does not count. ``error``: why it cannot run here."""
+    return Outcome(job=ref.job, lease=ref.lease, state=JobState.ENQUEUED, error=error or UNSET)

@@ -10,7 +10,7 @@ from functools import partial
 
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
-from worker_agent.loop.appetite import Appetite
+from worker_agent.loop.appetite import BYTES_AHEAD, Appetite
 from worker_agent.loop.brakes import Brakes
 from worker_agent.loop.contracting import Contracting, Terms
 from worker_agent.loop.control import ControlServer, ExecutorMaker, FunctionHost
@@ -18,6 +18,7 @@ from worker_agent.loop.courier import Courier
 from worker_agent.loop.crew import Crew
 from worker_agent.loop.fetching import BlobFetcher
 from worker_agent.loop.finishing import Finisher
+from worker_agent.loop.fitness import Fitness
 from worker_agent.loop.heartbeat import Heartbeat
 from worker_agent.loop.hoarding import LOOK_S, HoardWatch
 from worker_agent.loop.inputs import Intake
@@ -91,15 +92,19 @@ class Parts:
         on_stall: Callable[[], None],
     ) -> None:
         self.terms = Terms(membership.incarnation)
-        self.appetite = Appetite(settings.slots, settings.prefetch, shared.clock)
+        # Half of what may be stored is for what runs and what ran lately.
+        bytes_ahead = min(BYTES_AHEAD, cache.find_room_bytes() // (2 * settings.slots))
+        self.appetite = Appetite(settings.slots, settings.prefetch, shared.clock, bytes_ahead)
         self.tally = Tally()
         self.fetchers = Crew("fetcher", FETCHERS)
         self.uploaders = Crew("uploader", UPLOADERS)
+        self.fitness = Fitness(shared, membership, cache.probe)
         finisher = Finisher(
             shared,
             self.uploaders,
             appetite=self.appetite,
             tally=self.tally,
+            fitness=self.fitness,
             inline_max_bytes=self.terms.inline_max_bytes,
         )
         self.fetcher = BlobFetcher(shared, cache)
@@ -116,6 +121,7 @@ class Parts:
             self.heartbeat,
             appetite=self.appetite,
             tally=self.tally,
+            fitness=self.fitness,
             terms=self.terms,
             on_drain=on_drain,
         )
@@ -136,6 +142,7 @@ class Parts:
         return {
             "heartbeat": self.heartbeat.tick,
             "watch the contract loop": stall.tick,
+            "look at the node": self.fitness.tick,
             "log sums": self.tally.tick,
         }
 

@@ -29,6 +29,8 @@ class ContractRequest(Message, kw_only=True):
     """Ends of earlier leases; recorded before anything is leased, and before the server waits for a job."""
     incarnation: Maybe[str] = UNSET
     """The start of the process that asks. A new one ends the leases of the one before."""
+    trouble: Maybe[str] = UNSET
+    """Why the worker takes no jobs now, with ``max`` 0. It counts until the worker asks for jobs again."""
 
     def all_tags(self) -> list[str]:
         """Return the tags under both names together."""

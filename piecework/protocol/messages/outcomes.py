@@ -81,7 +81,7 @@ class Outcome(Shown, msgspec.Struct, kw_only=True):
     output: BlobRef | None = None
     """The result: a blob's id, or the bytes themselves."""
     error: Maybe[JobError | None] = UNSET
-    """Required with ``Fail_Execution``."""
+    """Required with ``Fail_Execution``; with ``Enqueued`` why the worker could not do its part."""
     usage: Usage = Usage()
     """What the attempt used."""
     log: Maybe[bytes] = UNSET

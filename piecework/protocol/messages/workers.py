@@ -18,6 +18,8 @@ class WorkerState(StrEnum):
     """Seen lately, without jobs."""
     DRAINING = "draining"
     """Told to take no more jobs."""
+    UNABLE = "unable"
+    """It takes no jobs for a fault of its node; ``trouble`` says which."""
     STOPPED = "stopped"
     """Its process said that it ends."""
     GONE = "gone"
@@ -96,6 +98,8 @@ class WorkerInfo(Reply, kw_only=True):
     """Jobs that it runs at once."""
     state: Maybe[WorkerState] = UNSET
     """How it stands."""
+    trouble: Maybe[str] = UNSET
+    """Why it takes no jobs now; absent when it does."""
     running: Maybe[int] = UNSET
     """Jobs that it holds now."""
     registered_at: Maybe[float] = UNSET

@@ -234,6 +234,16 @@ def test_a_job_handed_back_wakes_a_contract(house: House, pool):
     assert [found.id for found in waiting.result(PATIENCE_S).jobs] == [int(job)]
 
 
+def test_a_job_that_a_worker_cannot_prepare_does_not_go_back_into_its_poll(house: House, pool):
+    worker, job = house.new_worker(), house.submit(house.new_lambda())
+    lease = house.lease(worker)
+    waiting = start_sleeper(house, pool, worker)
+    error = {"kind": "worker", "message": "No space left on device"}
+    house.finish(worker, {**lease, "state": "Enqueued", "error": error})
+    assert not waiting.result(PATIENCE_S).jobs
+    assert house.lease(house.new_worker())["job"] == job
+
+
 def test_a_contract_is_answered_before_its_timeout(house: House):
     started = time.monotonic()
     request = ContractRequest(timeout=2.0)
