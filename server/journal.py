@@ -59,23 +59,29 @@ def open_journal(format_: str) -> None:
 class Condition:
     """Something that lasts, of which the log says once that it began and once that it is over."""
 
-    def __init__(self, began: str, over: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, began: str, over: str, monotonic: Callable[[], float] = time.monotonic, *, quiet_s: float = 0.0
+    ) -> None:
+        """``quiet_s``: it is over only when nothing came of it for so long."""
         self._began, self._over = began, over
         self._monotonic = monotonic
+        self._quiet_s = quiet_s
         self._lock = threading.Lock()
         self._since: float | None = None
+        self._met_at = 0.0
 
     def begin(self, error: ServerError) -> None:
         """Note an error that comes of it. The log need not tell of that one any more."""
         error.is_logged = True
         with self._lock:
+            self._met_at = self._monotonic()
             if self._since is None:
-                self._since = self._monotonic()
+                self._since = self._met_at
                 log.error(self._began, error=str(error))
 
     def end(self) -> None:
         """Note that it is over, if it was there."""
-        if self._since is None:
+        if self._since is None or self._monotonic() - self._met_at < self._quiet_s:
             return
         with self._lock:
             since, self._since = self._since, None

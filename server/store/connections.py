@@ -1,6 +1,7 @@
 """Connections that are lent to one request at a time, and the errors of their drivers in our words."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -19,6 +20,8 @@ CONNECTIONS = 24
 BUSY_TIMEOUT_S = 30
 
 
+QUIET_S = 5.0
+"""A database takes writes again when none was refused for so long."""
 GONE = ("08", "57P", "53300")
 """How states of SQL begin that tell of the database and not of a statement."""
 
@@ -58,10 +61,13 @@ def _refuses_writes(cause: BaseException) -> bool:
 class Presence:
     """Knows whether the database answers and has room, and has the log say so when that changes, once for all."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._away = Condition("the database does not answer", "the database answers again")
         self._full = Condition("the disk of the database is full", "the database has room again")
-        self._shut = Condition("the database takes no writes", "the database takes writes again")
+        # A transaction that happens to write nothing does not show that others could.
+        self._shut = Condition(
+            "the database takes no writes", "the database takes writes again", monotonic, quiet_s=QUIET_S
+        )
 
     @contextmanager
     def noted(self) -> Iterator[None]:

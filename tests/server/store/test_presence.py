@@ -75,12 +75,16 @@ def test_a_full_disk_is_over_when_something_was_written(error: Exception):
     ],
 )
 def test_a_database_that_is_read_only_is_told_until_it_takes_writes(error: Exception):
-    presence = Presence()
+    now = 100.0
+    presence = Presence(lambda: now)
     with capture_logs() as logs:
         for _ in range(3):
+            now += 1
             away = meet(presence, error)
             assert isinstance(away, DatabaseAway)
             assert str(away) == f"the database takes no writes now: {error}"
             meet(presence)  # reading goes on
+            presence.note_write()  # of a transaction without a change
+        now += 5
         presence.note_write()
     assert [line["event"] for line in logs] == [SHUT, OPEN]
