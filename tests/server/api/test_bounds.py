@@ -54,6 +54,7 @@ BOUNDS: dict[str, tuple[Ask, int]] = {
     "args of a job": (job("args", lambda size: ["a", text(size - 1)]), 256 * 1024),
     "env of a job": (job("env", lambda size: {"NAME": text(size - 4)}), 256 * 1024),
     "attempts": (job("max_attempts", int), 100),
+    "seconds of a delay": (job("delay_s", int), 316_224_000),
     "priority": (job("priority", int), 100),
     "jobs of a submission": (
         lambda house, size: ("POST", "/job", {"jobs": [{"lambda": house.new_lambda()}] * size}), 10_000

@@ -319,6 +319,8 @@ def test_logs_of_replicas_that_ended_are_read_before_those_that_there_are(house:
     again = report(b"new")  # its first report names no process: the one before is gone
     assert again == first
     assert read() == [(first, "it crashes", True), (first, "new", False)]
+    ended, _ = house.call("GET", "/deployments/hola/blue/log")["replicas"]
+    assert ended["ended_at"] == house.clock() / 1000
     assert read(f"{first}:1") == [(first, "ew", False)]
     house.call("PATCH", "/deployments/hola/blue", {"replicas": 0})
     house.call("POST", f"/worker/{node}/functions", {"slots": 1})

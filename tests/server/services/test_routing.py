@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
 from server.services.health import Health
-from server.services.routing import FunctionRoutes, RevisionRoutes, Routing, Target, _Spread
+from server.services.routing import FunctionRoutes, RevisionRoutes, Routing, Target, _Known, _Spread
 from server.store import functions
 
 
@@ -154,3 +154,21 @@ def _be_away():
 def test_an_unknown_function_is_told(house: House):
     with pytest.raises(FunctionNotFound, match="there is no function hola"):
         house.services.routing.get_function("hola")
+
+
+def test_routes_are_read_once_a_second_and_after_each_change(health: Health, monkeypatch: pytest.MonkeyPatch):
+    now, reads = [0], []
+    routing = Routing(None, lambda: now[0], health, lambda: 0.3)  # type: ignore[arg-type]
+    monkeypatch.setattr(
+        routing, "_read", lambda _, *, changed: reads.append(changed) or _Known(now[0], None, (), {})
+    )
+    for now[0] in (0, 0, 999, 1000, 1001, 1999, 2000):
+        routing.table()
+    assert reads == [False] * 3, "at 0, 1000 and 2000"
+    routing.note_change()
+    for now[0] in (2001, 2002):
+        routing.table()
+    assert reads == [False] * 3 + [True]
+    now[0] = 500
+    routing.table()
+    assert len(reads) == 5, "the clock was set back"
