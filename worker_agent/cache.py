@@ -26,6 +26,10 @@ BLOBS_MAX = 2000
 """Blobs that are kept, however small they are: what is known of each takes memory, a quarter of a kB."""
 
 
+_Seal = tuple[int, int, int]
+"""Inode, size and time of the last change of a file."""
+_NOTHING: _Seal = (-1, -1, -1)
+
 FindFree = Callable[[Path], tuple[int, int, int]]
 """Returns how large the disk of a folder is, how much of it is used, and how much free, bytes."""
 
@@ -48,6 +52,8 @@ class BlobCache:
         """Held around everything below."""
         self._sizes: OrderedDict[str, int] = OrderedDict()
         """The blobs that are here, those used longest ago first."""
+        self._seals: dict[str, _Seal] = {}
+        """How the files looked when their bytes were those of their blobs."""
         self._used_bytes = 0
         self._pins: Counter[str] = Counter()
         self._fetching: set[str] = set()
@@ -72,10 +78,10 @@ class BlobCache:
     ) -> Path:
         """Return the file with the blob; it stays until ``release``.
 
-        When the blob is not here, ``fetch`` is called with a path where it must write it, again when the disk was
-        full and others could give way; who else wants the same blob waits meanwhile. ``size_bytes`` is how large
-        it will be, if known. ``lasting``: it will be needed again, as code is. Raises BrokenBlobError when other
-        bytes were written, CacheError when the disk fails, and what ``fetch`` raises.
+        When the blob is not here, or its file was changed, ``fetch`` is called with a path where it must write it,
+        again when the disk was full and others could give way; who else wants the same blob waits meanwhile.
+        ``size_bytes`` is how large it will be, if known. ``lasting``: it will be needed again, as code is. Raises
+        BrokenBlobError when other bytes were written, CacheError when the disk fails, and what ``fetch`` raises.
         """
         if not _CHECKSUM.fullmatch(checksum):
             raise BrokenBlobError(f"{checksum[:80]!r} is not a SHA-256")
@@ -86,7 +92,9 @@ class BlobCache:
             return path
         size = None
         try:
-            size = self._fetch_into_room(checksum, path, fetch, size_bytes)
+            size = _find_size(path, checksum)
+            if size is None:
+                size = self._fetch_into_room(checksum, path, fetch, size_bytes)
         finally:
             with self._changed:
                 self._fetching.discard(checksum)
@@ -96,9 +104,14 @@ class BlobCache:
                 else:
                     self._sizes[checksum] = size
                     self._used_bytes += size
+                    self._seal(checksum, path)
                 self._evict()
                 self._changed.notify_all()
         return path
+
+    def is_intact(self, checksum: str) -> bool:
+        """Tell whether a blob is here, and nobody touched its file since its bytes were checked."""
+        return self._seals.get(checksum, _NOTHING) == _look_at(self._folder / checksum)
 
     def release(self, checksum: str) -> None:
         """Let go of a blob that was acquired. It stays as long as there is room."""
@@ -135,14 +148,21 @@ class BlobCache:
             self._pins[checksum] += 1
             self._changed.wait_for(lambda: checksum not in self._fetching)
             if checksum in self._sizes:
-                with contextlib.suppress(OSError):
-                    os.utime(path)
+                if self.is_intact(checksum):
+                    self._seal(checksum, path)
                     self._sizes.move_to_end(checksum)
                     return True
-                # Someone else removed the file.
+                # It is of an earlier process, or somebody removed or changed the file.
                 self._used_bytes -= self._sizes.pop(checksum)
+                self._seals.pop(checksum, None)
             self._fetching.add(checksum)
             return False
+
+    def _seal(self, checksum: str, path: Path) -> None:
+        """Note that a blob is used now, and how its file looks."""
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        self._seals[checksum] = _look_at(path)
 
     def _unpin(self, checksum: str) -> None:
         self._pins[checksum] -= 1
@@ -166,6 +186,8 @@ class BlobCache:
     def _fetch(self, checksum: str, path: Path, fetch: Callable[[Path], object]) -> int:
         part = self._incoming / secrets.token_hex(8)
         try:
+            with _disk_errors(checksum):
+                self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have cleaned up
             fetch(part)
             with _disk_errors(checksum), part.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -193,6 +215,7 @@ class BlobCache:
             with contextlib.suppress(OSError):
                 (self._folder / checksum).unlink(missing_ok=True)
                 self._used_bytes -= self._sizes.pop(checksum)
+                self._seals.pop(checksum, None)
                 self._lasting.discard(checksum)
                 removed = True
         return removed
@@ -211,6 +234,25 @@ class BlobCache:
         except OSError:  # then writing tells
             return self._capacity_bytes
         return free - min(ROOM_BYTES, round(total * ROOM_SHARE))
+
+
+def _look_at(path: Path) -> _Seal:
+    """Return how a file looks; of one that is not there, nothing that any other looks like."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _find_size(path: Path, checksum: str) -> int | None:
+    """Return the size of a file with these bytes; None when it is not there, or has others."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            return file.tell() if found == checksum else None
+    except OSError:
+        return None
 
 
 def trim_folder(folder: Path, capacity_bytes: int) -> None:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import threading
 
 import pytest
@@ -177,6 +178,37 @@ def test_file_that_someone_removed_is_fetched_again(make_cache, source):
     assert cache.acquire(*source(b"code")).read_bytes() == b"code"
     assert cache.used_bytes == 4
     assert source.fetched == [b"code", b"code"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("damage", [b"", b"c", b"CODE"], ids=["emptied", "cut off", "changed"])
+def test_file_that_was_damaged_is_fetched_again(make_cache, source, damage, restart):
+    cache = make_cache()
+    checksum, fetch = source(b"code")
+    path = cache.acquire(checksum, fetch)
+    assert cache.is_intact(checksum)
+    path.write_bytes(damage)
+    os.utime(path, (1, 1))
+    assert not cache.is_intact(checksum)
+    cache = make_cache() if restart else cache
+    assert cache.acquire(checksum, fetch).read_bytes() == b"code"
+    assert (cache.used_bytes, cache.is_intact(checksum)) == (4, True)
+    assert source.fetched == [b"code", b"code"]
+
+
+def test_file_that_was_touched_is_looked_at_and_kept(make_cache, source):
+    cache = make_cache()
+    checksum, fetch = source(b"code")
+    os.utime(cache.acquire(checksum, fetch), (1, 1))
+    assert cache.acquire(checksum, fetch).read_bytes() == b"code"
+    assert source.fetched == [b"code"]
+
+
+def test_folder_that_somebody_removed_is_made_again(make_cache, source, tmp_path):
+    cache = make_cache()
+    cache.acquire(*source(b"code"))
+    shutil.rmtree(tmp_path / "blobs")
+    assert cache.acquire(*source(b"code")).read_bytes() == b"code"
 
 
 def test_leftovers_of_a_crash_are_removed(make_cache, tmp_path):

@@ -101,7 +101,9 @@ class BlobFetcher:
 
     def _find(self, refs: Sequence[LeaseRef], checksum: str) -> Path | None:
         with self._lock:
-            return self._use(refs, checksum) if checksum in self._held else None
+            if checksum not in self._held or not self._cache.is_intact(checksum):
+                return None
+            return self._use(refs, checksum)
 
     def _fetch(self, refs: Sequence[LeaseRef], blob: Id, checksum: str, size_bytes: int, *, lasting: bool) -> Path:
         fetch = partial(self._download, refs, blob, checksum)

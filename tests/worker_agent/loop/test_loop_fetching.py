@@ -66,6 +66,17 @@ def test_blob_that_two_threads_get_at_once_is_fetched_once_and_let_go(make_fetch
     assert not cache._pins[digest(b"shared")]
 
 
+def test_blob_whose_held_file_was_damaged_is_fetched_again(make_fetcher, server):
+    fetcher, cache = make_fetcher()
+    blob, checksum = server.add_blob(b"shared"), digest(b"shared")
+    first, second = LeaseRef(job=Id(1), lease="l"), LeaseRef(job=Id(2), lease="l")
+    fetcher.get([first], blob, checksum).write_bytes(b"")
+    assert fetcher.get([second], blob, checksum).read_bytes() == b"shared"
+    fetcher.release([first, second])
+    fill(fetcher, server)
+    assert not cache._pins[checksum]
+
+
 def test_blob_for_several_leases_is_held_for_those_that_did_not_end_meanwhile(agent, tmp_path, server):
     cache = BlobCache(tmp_path / "cache", capacity_bytes=10**6)
     fetcher, blob = BlobFetcher(agent.shared, cache), server.add_blob(b"shared")
