@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import structlog
 
 from piecework import __version__
 from piecework.completion import SHELLS, write_completion
 from piecework.durations import DURATION, DURATION_OR_ZERO
 from piecework.extras import require
+from piecework.variables import find_unknown
 from worker_agent.endings import CommandGroup
 from worker_agent.errors import AgentError
 from worker_agent.functions.commands import exec_function, serve
@@ -21,6 +23,8 @@ from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
 
 require("wasmtime")  # guest processes import it, too late to say so
+
+log = structlog.get_logger()
 
 
 @click.group(name="worker-agent", cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -159,6 +163,8 @@ def run(cache_mb: int | None, **options: Any) -> None:
     settings = read_settings(given)
     rules = read_rules(settings)
     configure_logs(settings.log_format, settings.log_level)
+    for line in find_unknown(os.environ):
+        log.warning(line)
     try:
         with StateDirectory(settings.state_path) as state:
             agent = assemble(settings, state, rules)

@@ -1,6 +1,7 @@
 """What a command works with: a client for the server it was pointed at, and a display for its results."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from piecework.client import ApiError, Client, NotFound, Refused
 from piecework.client.transport import Patience
 from piecework.protocol.ids import Id
 from piecework.protocol.names import ModuleName
+from piecework.variables import find_unknown
 
 R = TypeVar("R")
 T = TypeVar("T", Id, ModuleName)
@@ -111,6 +113,8 @@ def remote_command(function: Callable[..., R]) -> Callable[..., R]:
         as_json: bool,
         **options: Any,
     ) -> R:
+        for line in find_unknown(os.environ):
+            click.echo(f"piecework: {line}", err=True)
         given = context.find_root().params
         remote = Remote(url or given["url"], token or given["token"], Display(as_json=as_json), ca or given["ca"])
         return function(remote, *args, **{name: remote.complete(value) for name, value in options.items()})

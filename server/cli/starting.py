@@ -1,9 +1,13 @@
 """What `piecework server run` and its like do, once their options were read."""
 
+import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
+
+from piecework.variables import find_unknown
 from server.api.parts import Part
 from server.cli.options import Misuse, one_line_failures, opened_database, own_database
 from server.errors import InvalidRequest
@@ -15,10 +19,14 @@ from server.settings import Settings
 from server.startup import CannotStart, choose_host, choose_port
 from server.store.database import Database
 
+log = structlog.get_logger("server")
+
 
 def run_part(part: Part, settings: Settings, log_format: str) -> None:
     """Serve a part until SIGTERM or Ctrl-C. Raises Refusal when it cannot start here."""
     open_journal(log_format)
+    for line in find_unknown(os.environ):
+        log.warning(line)
     with ExitStack() as held:
         serve(_prepare(settings, held), log_format, part)
 

@@ -168,6 +168,14 @@ def test_a_name_is_resolved_before_anything_is_opened(
     assert not (tmp_path / "none").exists()
 
 
+def test_a_variable_that_nobody_reads_is_told_at_the_start(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.cli.starting.serve", lambda *_: None)
+    monkeypatch.setenv("PIECEWORK_LEASES", "5")
+    result = run("run", "--port", "0")
+    assert result.exit_code == 0
+    assert "PIECEWORK_LEASES is no variable of Piecework: did you mean PIECEWORK_LEASE_S?" in result.stderr
+
+
 def test_what_was_checked_of_a_name_is_what_is_listened_on(run: Run, monkeypatch: pytest.MonkeyPatch):
     answers, served = iter(["127.0.0.1", "192.0.2.7"]), []
     monkeypatch.setattr("server.startup.resolve_host", lambda _: next(answers))

@@ -210,3 +210,10 @@ def test_completion_knows_the_commands_of_the_agent():
 def test_completion_knows_the_runtimes_of_the_agent(words, names):
     found = ShellComplete(cli.worker_commands, {}, "worker-agent", "").get_completions(words, "mi")
     assert [item.value for item in found] == names
+
+
+def test_a_variable_that_nobody_reads_is_told_at_the_start(tmp_path, nowhere):
+    options = ("run", "--no-wait", "--server", nowhere, "--state", str(tmp_path / "state"), "--slots", "1")
+    result = run(*options, PIECEWORK_SLOTS="4")
+    assert result.exit_code == 1
+    assert "PIECEWORK_SLOTS is no variable of Piecework: did you mean PIECEWORK_WORKER_SLOTS?" in result.output

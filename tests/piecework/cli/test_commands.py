@@ -44,6 +44,13 @@ def test_ping_tells_what_a_token_is_too_small_for(run, script):
     assert document["refused"] == "the token x has scope invoke"
 
 
+def test_a_variable_that_nobody_reads_is_told_and_stops_nothing(run, monkeypatch):
+    monkeypatch.setenv("PIECEWORK_TOKN", "pw_x")
+    ran = run("ping", "--json")
+    assert ran.document["message"] == "pong"
+    assert ran.err == "piecework: PIECEWORK_TOKN is no variable of Piecework: did you mean PIECEWORK_TOKEN?\n"
+
+
 def test_the_url_may_stand_before_or_after_the_command(run, server_url):
     dead = "http://127.0.0.1:1"
     assert run("--url", server_url, "ping", url=dead).out
