@@ -28,8 +28,8 @@ def configure_logs(form: str, level: str, stream: TextIO | None = None) -> None:
         )
     processors: list[Any] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso" if form == "json" else "%H:%M:%S", utc=form == "json"),
-        _write_ids,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _show_ids if form == "json" else _show_lists,
         structlog.processors.format_exc_info,
     ]
     if form == "console":
@@ -41,12 +41,23 @@ def configure_logs(form: str, level: str, stream: TextIO | None = None) -> None:
     )
 
 
-def _write_ids(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Show ids as they travel, and tuples as text."""
+def _show_ids(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Show ids as they travel, also in lists."""
     for name, value in event.items():
         if isinstance(value, Id):
             event[name] = str(int(value))
+        elif isinstance(value, list | tuple):
+            event[name] = [str(int(each)) if isinstance(each, Id) else each for each in value]
     return event
+
+
+def _show_lists(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Show ids, and lists as people write them."""
+    shown = _show_ids(logger, method, event)
+    for name, value in shown.items():
+        if isinstance(value, list):
+            shown[name] = " ".join(map(str, value))
+    return shown
 
 
 def _write_json(event: object, **_: object) -> str:

@@ -79,6 +79,7 @@ def _leased_lambda(found: Lambda, codex: tuple[bytes, int] | None) -> LeasedLamb
     digest, size = codex or (b"", 0)
     return LeasedLambda(
         id=Id(found.id),
+        name=found.name or "",
         runtime=found.runtime,
         codex=Id(found.codex),
         codex_checksum=digest.hex(),

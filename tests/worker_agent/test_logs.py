@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import pytest
 import structlog
@@ -41,6 +42,26 @@ def test_console_lines_are_for_people():
     assert "finished" in text
     assert "ZeroDivisionError: why" in text
     assert "\x1b" not in text, "no colours where no terminal is"
+
+
+def test_both_forms_have_the_servers_kind_of_time():
+    for form in ("json", "console"):
+        for line in write(form).splitlines():
+            if "finished" in line:
+                assert re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line)
+
+
+def test_lists_are_arrays_for_programs_and_words_for_people():
+    texts = {}
+    for form in ("json", "console"):
+        stream = io.StringIO()
+        configure_logs(form, "info", stream)
+        structlog.get_logger().info("contracted", jobs=[Id(2**62), Id(3)], runtimes=("wasi", "lua"))
+        texts[form] = stream.getvalue()
+    line = json.loads(texts["json"])
+    assert (line["jobs"], line["runtimes"]) == ([str(2**62), "3"], ["wasi", "lua"])
+    assert f"jobs='{2**62} 3'" in texts["console"]
+    assert "runtimes='wasi lua'" in texts["console"]
 
 
 def test_level_bounds_what_is_written():

@@ -122,7 +122,7 @@ class Agent:
             worker=self.membership.worker_id,
             name=self._settings.name,
             server=self._settings.server,
-            runtimes=",".join(self._settings.list_runtimes()),
+            runtimes=self._settings.list_runtimes(),
             slots=self._settings.slots,
         )
 

@@ -106,5 +106,5 @@ class Contracting:
         self._appetite.take_up(fresh)
         if len(jobs) >= room:
             self._ledger.note_plenty()
-        self._tally.note_contract(jobs)
+        self._tally.note_contract(jobs, reply.lambdas or [])
         return fresh

@@ -57,7 +57,8 @@ class Link:
             first, self._kind = self._away_since is None, kind
             if first:
                 self._away_since = self._clock()
-        log.warning("server away" if first else "server still away", reason=describe(error))
+        state = "server refuses our token" if _refuses(kind) else "server away" if first else "server still away"
+        log.warning(state, reason=describe(error))
 
     def answered(self) -> None:
         """Note that the server did as asked; logged when it had been away."""
@@ -65,7 +66,13 @@ class Link:
             if self._away_since is None:
                 return
             away_s, self._away_since = self._clock() - self._away_since, None
-        log.info("server back", after_s=round(away_s, 1))
+            refused = _refuses(self._kind)
+        log.info("server takes our token" if refused else "server back", after_s=round(away_s, 1))
+
+
+def _refuses(kind: tuple[object, ...]) -> bool:
+    """Tell whether the server answers, but not to us."""
+    return not {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}.isdisjoint(kind)
 
 
 def describe(error: ClientError) -> str:

@@ -3,16 +3,30 @@
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import structlog
 
-from piecework.protocol.messages import LeasedJob, Outcome
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import LeasedJob, LeasedLambda, Outcome
 from piecework.protocol.states import JobState
 
 log = structlog.get_logger()
 
 LINES_MAX = 20
 """Lines between two ticks, about a second; what is more is counted."""
+
+
+KNOWN_MAX = 2000
+"""Jobs of which is known what they are, until they end."""
+
+
+class _Facts(NamedTuple):
+    """What log lines tell of a job."""
+
+    lambda_: str
+    input_bytes: int
 
 
 class Tally:
@@ -22,11 +36,20 @@ class Tally:
         self._lock = threading.Lock()
         self._lines = 0
         self._more: Counter[str] = Counter()
+        self._known: dict[Id, _Facts] = {}
 
-    def note_contract(self, jobs: Sequence[LeasedJob]) -> None:
-        """Log which jobs came, or count them."""
-        if self._may_log("contracted", len(jobs)):
-            log.info("contracted", jobs=" ".join(str(int(job.job)) for job in jobs))
+    def note_contract(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
+        """Log which jobs came, a line for each lambda, or count them."""
+        names = {each.id: each.name or str(int(each.id)) for each in lambdas}
+        for id_ in dict.fromkeys(job.lambda_ for job in jobs):
+            its, name = [job for job in jobs if job.lambda_ == id_], names.get(id_, str(int(id_)))
+            with self._lock:
+                self._known |= {job.job: _Facts(name, job.input_size) for job in its}
+                for old in list(islice(self._known, max(0, len(self._known) - KNOWN_MAX))):
+                    del self._known[old]
+            if self._may_log("contracted", len(its)):
+                size_bytes = sum(job.input_size for job in its)
+                log.info("contracted", jobs=[job.job for job in its], input_bytes=size_bytes, **{"lambda": name})
 
     def note_ends(self, outcomes: Sequence[Outcome]) -> None:
         """Log how jobs ended, or count them."""
@@ -34,8 +57,9 @@ class Tally:
             lines = max(0, LINES_MAX - self._lines)
             self._lines += len(outcomes)
             self._more.update([outcome.state.value.lower() for outcome in outcomes[lines:]])
-        for outcome in outcomes[:lines]:
-            _log_end(outcome)
+            known = [self._known.pop(outcome.job, None) for outcome in outcomes]
+        for outcome, facts in zip(outcomes[:lines], known, strict=False):
+            _log_end(outcome, facts)
 
     def note_hand_back(self, jobs: int) -> None:
         """Log how many jobs were handed back because they had to wait, or count them."""
@@ -57,9 +81,11 @@ class Tally:
             return self._lines <= LINES_MAX
 
 
-def _log_end(outcome: Outcome) -> None:
+def _log_end(outcome: Outcome, known: _Facts | None) -> None:
     wall_s = outcome.usage.wall_s
-    facts = {"job": outcome.job, "wall_s": wall_s if wall_s is None else round(wall_s, 4)}
+    facts: dict[str, Any] = {"job": outcome.job, "wall_s": wall_s if wall_s is None else round(wall_s, 4)}
+    if known is not None:
+        facts |= {"lambda": known.lambda_, "input_bytes": known.input_bytes}
     if outcome.state is JobState.FINISHED:
         log.info("finished", **facts)
     elif outcome.error:

@@ -46,6 +46,8 @@ class LeasedLambda(Shown, msgspec.Struct, kw_only=True, frozen=True):
 
     id: Id
     """The lambda."""
+    name: str = ""
+    """What its author calls it; empty for none."""
     runtime: str
     """What it needs."""
     codex: Id

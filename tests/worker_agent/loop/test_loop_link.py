@@ -56,9 +56,18 @@ def test_another_kind_of_trouble_is_news(log, clock):
     assert [line["event"] for line in log] == [
         "server away",
         "server still away",
-        "server still away",
-        "server back",
+        "server refuses our token",
+        "server takes our token",
     ]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_refuses_our_token_is_not_away(log, clock, status):
+    link = Link(clock)
+    link.failed(Refused(status, 4, "the token is not valid here, or was revoked"))
+    link.answered()
+    assert [line["event"] for line in log] == ["server refuses our token", "server takes our token"]
+    assert "was revoked" in log[0]["reason"]
 
 
 def test_nothing_is_said_while_all_is_well(log, clock):
