@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "error-kinds": endpoints.write_error_kinds,
     "states": endpoints.write_states,
     "worker-states": endpoints.write_worker_states,
+    "wait-reasons": endpoints.write_wait_reasons,
     "replica-states": endpoints.write_replica_states,
     "message": messages.write_message,
     "wire": messages.write_wire,

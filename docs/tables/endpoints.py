@@ -11,7 +11,7 @@ import msgspec
 
 import server.settings
 from piecework.protocol.codes import Code, ErrorKind
-from piecework.protocol.messages import ReplicaState, WorkerState
+from piecework.protocol.messages import ReplicaState, WaitReason, WorkerState
 from piecework.protocol.states import JobState
 from server import create_app
 from server.api.endpoint import ENDPOINTS, Endpoint
@@ -111,6 +111,11 @@ def write_states() -> str:
 def write_worker_states() -> str:
     """Every state of a worker."""
     return _write_states(WorkerState)
+
+
+def write_wait_reasons() -> str:
+    """Every reason why a job waits."""
+    return _write_states(WaitReason)
 
 
 def write_replica_states() -> str:

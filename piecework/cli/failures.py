@@ -16,6 +16,15 @@ INTERRUPTED = 130
 """Ctrl-C: 128 + SIGINT."""
 
 
+class Interruption(click.ClickException):
+    """Ctrl-C, and what became of the jobs of the command that it ended."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self, left: str) -> None:
+        super().__init__(f"interrupted; {left}")
+
+
 class Failure(NamedTuple):
     """How the command ends."""
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import rich_click as click
@@ -16,11 +17,12 @@ from piecework.cli.endings import ENDING_COLUMNS, ending, reason, took
 from piecework.cli.failures import FAILED
 from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
 from piecework.cli.mapping import map_
-from piecework.cli.options import JOB, LAMBDA, STATE
+from piecework.cli.options import JOB, LAMBDA, STATE, WORKER
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.submit import submit
 from piecework.cli.tables import Brief
+from piecework.cli.waiting import describe_going_on, explaining, telling_why
 from piecework.cli.watching import output_document
 from piecework.client.results import failure
 from piecework.durations import DURATION_OR_ZERO
@@ -47,11 +49,12 @@ job.add_command(map_)
 @click.option("--state", type=STATE, help="Only jobs in this state, such as enqueued or Fail_Execution.")
 @click.option("--lambda", "lambda_id", type=LAMBDA, help="Only jobs of this lambda.")
 @click.option("--tag", help="Only jobs with this tag.")
+@click.option("--worker", "worker_id", type=WORKER, help="Only jobs that this worker runs, or ran last.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many at most.")
 @remote_command
-def list_(remote: Remote, state: JobState | None, lambda_id: Id | None, tag: str | None, limit: int) -> None:
+def list_(remote: Remote, lambda_id: Id | None, worker_id: Id | None, **options: Any) -> None:
     """List jobs, newest first."""
-    found = list(remote.client.jobs(state=state, lambda_=lambda_id, tag=tag, limit=limit))
+    found = list(remote.client.jobs(lambda_=lambda_id, worker=worker_id, **options))
     now = time.time()
     rows = (
         (each.id, each.lambda_.id, each.lambda_.runtime, format_age(each.created_at, now), *ending(each))
@@ -81,8 +84,16 @@ def wait(remote: Remote, job_ids: Sequence[Id], timeout_s: float | None) -> None
     """Wait until jobs have ended; exit code 1 when one of them failed."""
     wanted = list(dict.fromkeys(job_ids))
     ended: dict[Id, JobInfo] = {}
+
+    def left() -> list[Id]:
+        return [each for each in wanted if each not in ended]
+
     try:
-        with counting("waiting", len(wanted)) as advance:
+        with (
+            counting("waiting", len(wanted)) as advance,
+            telling_why(remote.client, lambda: next(iter(left()), None)),
+            explaining(lambda: describe_going_on(left())),
+        ):
             for info in remote.patient_client.ended(wanted, timeout_s):
                 ended[info.id] = info
                 advance()
@@ -128,8 +139,10 @@ def log(remote: Remote, job_id: Id, follow: bool) -> None:
         return
     if remote.display.as_json:
         raise click.UsageError("--json and --follow exclude each other.")
-    for text in remote.patient_client.follow_log(job_id):
-        write_text(text)
+    client = remote.patient_client
+    with telling_why(client, lambda: job_id), explaining(lambda: describe_going_on([job_id])):
+        for text in client.follow_log(job_id):
+            write_text(text)
 
 
 @job.command

@@ -15,6 +15,7 @@ from piecework.cli.failures import FAILED, warn
 from piecework.cli.options import LAMBDA
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.submit import job_options, submission_options
+from piecework.cli.waiting import describe_ends, explaining, telling_why
 from piecework.cli.watching import output_field
 from piecework.client import JobResult
 from piecework.client.results import failure
@@ -47,11 +48,18 @@ def map_(remote: Remote, lambda_id: Id, files: Sequence[Path], output: Path | No
     _check(files, output)
     inputs = files or _lines(sys.stdin.buffer)
     bar = bool(files) and (output is not None or not sys.stdout.isatty())  # not among the outputs
-    mapped = remote.patient_client.map(lambda_id, inputs, errors="return", progress=bar, **job_options(**options))
-    failed = 0
-    with closing(mapped) as results:
-        for number, result in enumerate(results):
-            _show(remote, str(files[number]) if files else f"line {number + 1}", result, output)
+    ids: list[Id] = []
+    mapped = remote.patient_client.map(
+        lambda_id, inputs, errors="return", progress=bar, submitted=ids.extend, **job_options(**options)
+    )
+    failed = number = 0
+    with (
+        telling_why(remote.client, lambda: next(iter(ids[number:]), None)),
+        explaining(lambda: describe_ends(remote.client, ids[number:]) if ids[number:] else "no job was left"),
+        closing(mapped) as results,
+    ):
+        for number, result in enumerate(results, 1):
+            _show(remote, str(files[number - 1]) if files else f"line {number}", result, output)
             failed += not result.ok
     if failed:
         raise Exit(FAILED)

@@ -1,5 +1,6 @@
 """`piecework run`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,11 @@ import rich_click as click
 
 from piecework.cli.code import put_code
 from piecework.cli.data import put_file
-from piecework.cli.failures import warn
 from piecework.cli.lambdas import describe_lambda
 from piecework.cli.options import FILE_OR_STDIN, runtime_options
 from piecework.cli.remote import Remote, remote_command
+from piecework.cli.waiting import cancel_left, explaining
 from piecework.cli.watching import show_result, watch_job
-from piecework.client import ClientError
 
 
 @click.command
@@ -31,12 +31,6 @@ def run(remote: Remote, file: Path, input_file: Path | None, output: Path | None
     created = remote.client.create_lambda(describe_lambda(codex, runtime, **options))
     given = None if input_file is None else put_file(remote.client, input_file).id
     job = remote.client.submit(created, given, max_attempts=1)
-    try:
+    with explaining(partial(cancel_left, remote.client, job)):
         result = watch_job(remote.patient_client, job)
-    except KeyboardInterrupt:
-        try:
-            remote.client.cancel(job)
-        except ClientError as error:
-            warn(f"job {job} was not cancelled: {error}")
-        raise
     show_result(remote, result, output)

@@ -18,6 +18,7 @@ from piecework.cli.options import FILE_OR_ID, LAMBDA, Assignment
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.terms import BACKOFF, KINDS, MOMENT, MOMENT_OR_DURATION
+from piecework.cli.waiting import describe_going_on, explaining, telling_why
 from piecework.cli.watching import show_result, watch_job
 from piecework.client import JobOptions
 from piecework.durations import DURATION, DURATION_OR_ZERO
@@ -136,9 +137,12 @@ def submit_one(
 ) -> None:
     """Submit one job; print its id, or wait for it and show its output."""
     value = put_file(remote.client, given).id if isinstance(given, Path) else given
-    job = remote.client.submit(lambda_id, value, **options)
+    with explaining(lambda: f"the job may have been submitted: {_list_of(lambda_id)} shows it then"):
+        job = remote.client.submit(lambda_id, value, **options)
     if wait:
-        show_result(remote, watch_job(remote.patient_client, job), output)
+        with explaining(lambda: describe_going_on([job])):
+            result = watch_job(remote.patient_client, job)
+        show_result(remote, result, output)
     elif remote.display.as_json:
         remote.display.document({"id": str(job)})
     else:
@@ -168,11 +172,13 @@ def submit_directory(
         raise click.UsageError(f"there are no files in {directory}.")
     if output is not None and output.resolve() == directory.resolve():
         raise click.UsageError("--output would overwrite the inputs: name another directory.")
-    with counting("submitting", len(files)) as advance:
+    unknown = f"some of the {len(files):,} jobs may have been submitted: {_list_of(lambda_id)} shows them"
+    with counting("submitting", len(files)) as advance, explaining(lambda: unknown):
         ids = remote.client.submit_many(lambda_id, _ticking(files, advance), **options)
     jobs = {job: FileJob(file, job) for file, job in zip(files, ids, strict=True)}
     if wait:
-        _collect(remote, jobs, output)
+        with explaining(lambda: describe_going_on(_left(jobs))):
+            _collect(remote, jobs, output)
     _show_jobs(remote, list(jobs.values()))
     if any(job.failed for job in jobs.values()):
         raise Exit(FAILED)
@@ -221,18 +227,28 @@ def _collect(remote: Remote, jobs: dict[Id, FileJob], output: Path | None) -> No
     """Wait for all jobs and note how each ended; write what they produced to the output directory."""
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    with counting("running", len(jobs)) as advance:
+    client = remote.patient_client
+    with counting("running", len(jobs)) as advance, telling_why(client, lambda: next(iter(_left(jobs)), None)):
         if output is None:
-            for info in remote.patient_client.ended(jobs):
+            for info in client.ended(jobs):
                 jobs[info.id].info = info
                 advance()
             return
-        for job, result in remote.patient_client.results(jobs):
+        for job, result in client.results(jobs):
             jobs[job].info = result.without_output()
             if result.ok:
                 with naming(output / jobs[job].file.name) as path:
                     path.write_bytes(result.output)
             advance()
+
+
+def _left(jobs: dict[Id, FileJob]) -> list[Id]:
+    """Return the jobs of which no end is known."""
+    return [job.id for job in jobs.values() if job.info is None]
+
+
+def _list_of(lambda_id: Id) -> str:
+    return f"'piecework job list --lambda {lambda_id}'"
 
 
 def _show_jobs(remote: Remote, jobs: list[FileJob]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.status import Status
 
 from piecework.cli.display import stderr_console, to_document, write_output, write_text
-from piecework.cli.failures import warn
 from piecework.cli.remote import Remote
+from piecework.cli.waiting import telling_why
 from piecework.client import Client, JobResult
 from piecework.files import naming
 from piecework.protocol.ids import Id
@@ -19,13 +19,11 @@ def watch_job(client: Client, job: Id) -> JobResult:
     """Wait until a job has ended, passing its log on to stderr, and return how it ended."""
     spinner = Status(f"job {job} …", console=stderr_console()) if sys.stderr.isatty() else None
     with spinner or nullcontext():
-        advice = client.job(job).advice
-        if isinstance(advice, str):
-            warn(f"job {job} has to wait: {advice}")
-        for text in client.follow_log(job):
-            if spinner:
-                spinner.stop()
-            write_text(text, err=True)
+        with telling_why(client, lambda: job):
+            for text in client.follow_log(job):
+                if spinner:
+                    spinner.stop()
+                write_text(text, err=True)
         _, result = next(client.results([job]))
     return result
 

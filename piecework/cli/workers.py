@@ -64,6 +64,12 @@ def show(remote: Remote, worker_id: Id) -> None:
             "seen": format_age(info.seen_at, now),
         }
     )
+    if info.jobs:
+        remote.display.line("")
+        rows = [
+            (each.job, each.lambda_, each.name, each.attempt, format_age(each.since, now)) for each in info.jobs
+        ]
+        remote.display.table(["job", "lambda", "name", "attempt", "since"], rows)
 
 
 @worker.command

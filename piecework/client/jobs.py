@@ -107,10 +107,12 @@ class JobCalls(LambdaCalls):
         state: JobState | str | None = None,
         lambda_: AnyId | None = None,
         tag: str | None = None,
+        worker: AnyId | None = None,
         limit: int | None = None,
     ) -> Iterator[JobInfo]:
         """Go through the jobs that match, newest first; at most ``limit`` of them."""
         query: Query = {"state": state, "lambda": None if lambda_ is None else path_id(lambda_), "tag": tag}
+        query = {**query, "worker": None if worker is None else path_id(worker)}
         return self._items("/job", query, JobList, "jobs", limit)
 
     def cancel(self, job_id: AnyId) -> str:

@@ -1,6 +1,6 @@
 """Running a lambda on many inputs: submitted by the batch, a window of jobs in flight, results in their order."""
 
-from collections.abc import Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, suppress
 from typing import Literal, Unpack, cast, overload
 
@@ -24,6 +24,8 @@ KEPT_BYTES = 64 * 1024 * 1024
 """So many bytes of outputs wait for their turn at most; beyond, they are read again when it has come."""
 
 Errors = Literal["raise", "return"]
+Submitted = Callable[[list[Id]], object]
+"""Is told the ids of jobs that were submitted, in the order of their inputs."""
 
 
 class MapCalls(ResultCalls):
@@ -41,6 +43,7 @@ class MapCalls(ResultCalls):
         window: int = ...,
         cancel: bool = ...,
         progress: bool | Progress = ...,
+        submitted: Submitted | None = ...,
         **options: Unpack[JobOptions],
     ) -> Generator[bytes, None, None]: ...
 
@@ -56,6 +59,7 @@ class MapCalls(ResultCalls):
         window: int = ...,
         cancel: bool = ...,
         progress: bool | Progress = ...,
+        submitted: Submitted | None = ...,
         **options: Unpack[JobOptions],
     ) -> Generator[JobResult, None, None]: ...
 
@@ -70,6 +74,7 @@ class MapCalls(ResultCalls):
         window: int = WINDOW_JOBS,
         cancel: bool = True,
         progress: bool | Progress = False,
+        submitted: Submitted | None = None,
         **options: Unpack[JobOptions],
     ) -> Generator[bytes, None, None] | Generator[JobResult, None, None]:
         """Run a lambda on each input and go through the outputs, in the order of the inputs.
@@ -84,7 +89,8 @@ class MapCalls(ResultCalls):
         false. With a ``key`` and ``cancel=False`` the same call takes up later where it was.
 
         ``progress`` is True for a bar on a terminal, or is called with how many jobs have ended and how many
-        there will be (None: unknown). Other options are those of ``submit_many``.
+        there will be (None: unknown). ``submitted`` is called with the ids of each batch. Other options are those
+        of ``submit_many``.
         Raises StillRunning after ``wait_s`` seconds (None: never), and what going through ``inputs`` raises.
         """
         if errors not in {"raise", "return"}:
@@ -96,7 +102,7 @@ class MapCalls(ResultCalls):
         total = len(inputs) if isinstance(inputs, Sized) else None
         deadline = Deadline(wait_s, self.clock)
         specs = self._specs(lambda_id, inputs, options, deadline)
-        flight = _Flight(self, specs, window, ordered=ordered, deadline=deadline)
+        flight = _Flight(self, specs, window, ordered=ordered, deadline=deadline, submitted=submitted)
         results = self._results_of(flight, deadline, open_progress(progress, total), cancel=cancel, errors=errors)
         return cast("Generator[bytes, None, None] | Generator[JobResult, None, None]", results)
 
@@ -138,8 +144,16 @@ class _Flight:
     """The jobs of one map: those in flight, and those that have ended and wait for their turn."""
 
     def __init__(
-        self, client: ResultCalls, specs: Iterator[JobSpec], window: int, *, ordered: bool, deadline: Deadline
+        self,
+        client: ResultCalls,
+        specs: Iterator[JobSpec],
+        window: int,
+        *,
+        ordered: bool,
+        deadline: Deadline,
+        submitted: "Submitted | None",
     ) -> None:
+        self._tell = submitted
         self._watch = Watch(client.transport, client.clock, "inline")
         self.ended = 0
         """How many jobs have ended."""
@@ -173,10 +187,13 @@ class _Flight:
         while room and not self._exhausted:
             batch, late = self._draw(min(room, JOBS_PER_BODY))
             if batch:
-                for job in self._client.within(self._deadline.allow()).post_batch(batch):
+                ids = self._client.within(self._deadline.allow()).post_batch(batch)
+                for job in ids:
                     self._places[job] = self._submitted
                     self._submitted += 1
                     self._watch.waiting.append(job)
+                if self._tell is not None:
+                    self._tell(ids)
             if late:
                 return True
             room -= len(batch)

@@ -61,6 +61,8 @@ class JobListQuery(PageQuery):
     """Only jobs of this lambda."""
     tag: str | None = None
     """Only jobs with this tag, spelled as it was submitted."""
+    worker: Id | None = None
+    """Only jobs that this worker runs, or ran last."""
 
 
 class LogQuery(Query):
@@ -103,7 +105,7 @@ def list_all(services: Services, query: JobListQuery) -> JobList:
     """Read some jobs by id, or list those that fit, newest first."""
     if query.ids is not None:
         return _read_many(services, query)
-    which = JobFilter(_state(query.state), query.lambda_, query.tag)
+    which = JobFilter(_state(query.state), query.lambda_, query.tag, query.worker)
     page, more = query.read(lambda **at: services.jobs.list_page(which, **at), services.settings.page_max)
     rows = services.jobs.show(page, with_output=query.output == "inline")
     infos = job_infos(services, rows, inline=query.output == "inline")
@@ -132,8 +134,8 @@ def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
         job = services.jobs.get_for_worker(id_)
     [row] = services.jobs.show([job], with_output=query.output == "inline")
     info = job_info(services, row, inline=query.output == "inline")
-    if query.view == "full" and (advice := services.jobs.advise(job)):
-        info.advice = advice
+    if query.view == "full" and (wait := services.jobs.find_wait(job)):
+        info.advice, info.waits_for = wait.text, wait.reason
     return info
 
 

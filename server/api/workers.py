@@ -6,6 +6,7 @@ from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
+    HeldJob,
     MessageReply,
     WorkerInfo,
     WorkerLeave,
@@ -48,7 +49,9 @@ def list_all(services: Services, query: WorkerListQuery) -> WorkerList:
 def show(services: Services, id_: Id, query: ViewQuery) -> WorkerInfo:
     """Tell what a worker offers; with `view=full` also how it stands."""
     if query.is_full:
-        return _full_info(services, services.workers.view(id_))
+        info = _full_info(services, services.workers.view(id_))
+        info.jobs = _held_jobs(services, id_)
+        return info
     found = services.workers.get(id_)
     return WorkerInfo(id=Id(found.id), runtime=list(found.runtimes))
 
@@ -72,6 +75,21 @@ def retire(services: Services, id_: Id) -> MessageReply:
     """Remove a worker from service; its jobs become available at once."""
     services.workers.retire(id_)
     return MessageReply(message=f"worker {id_} is retired")
+
+
+def _held_jobs(services: Services, id_: int) -> list[HeldJob]:
+    held = services.workers.list_held(id_)
+    known = services.lambdas.get_many({each.lambda_id for each in held})
+    return [
+        HeldJob(
+            job=Id(each.job_id),
+            lambda_=Id(each.lambda_id),
+            name=known[each.lambda_id].name or UNSET,
+            since=each.since / 1000,
+            attempt=each.attempt,
+        )
+        for each in held
+    ]
 
 
 def _full_info(services: Services, found: Worker) -> WorkerInfo:

@@ -49,9 +49,10 @@ def _spec(services: Services, lambda_id: int, request: Request) -> JobSpec:
 
 def _refuse_hopeless(services: Services, id_: int, named: tuple[str, str]) -> None:
     """Give a job up that no agent could run now: its caller waits, and gets nothing from it later."""
-    if advice := services.jobs.advise(services.jobs.get(id_)):
+    wait = services.jobs.find_wait(services.jobs.get(id_))
+    if wait and wait.reason.is_hopeless:
         services.jobs.cancel(id_)
-        message = f"nothing serves the function, and no job of it could start: {advice}"
+        message = f"nothing serves the function, and no job of it could start: {wait.text}"
         raise Refusal(503, "UNAVAILABLE", message, named)
 
 

@@ -5,23 +5,19 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from piecework.protocol.matching import RuntimeName
 from piecework.protocol.states import JobState
 from server.errors import InvalidRequest, JobNotFound
-from server.services.claims import admits
 from server.services.data import Data
 from server.services.lambdas import Lambdas
 from server.services.trails import tell_trail
 from server.services.waiting import Bell, Changes, Concerns
-from server.services.workers import GONE_MS
+from server.services.waits import Wait, find_wait
 from server.settings import Settings
-from server.store import blobs, events, jobs, lanes, leases, logs, workers
+from server.store import blobs, events, jobs, leases, logs
 from server.store.database import Connection, Database
 from server.store.jobs import JobFilter
-from server.store.records import Blob, Event, Job, Lambda, Log, Worker
+from server.store.records import Blob, Event, Job, Lambda, Log
 
-TROUBLES_MAX = 3
-"""Workers whose troubles one piece of advice tells."""
 IDS_MAX = 200
 """Jobs that one request may read by id."""
 
@@ -172,36 +168,10 @@ class Jobs:
         self._bell.ring(Changes(jobs={id_: job.state}))
         return job
 
-    def advise(self, job: Job) -> str | None:
-        """Say why an enqueued job does not start, when no worker that was heard of lately may run it."""
-        if job.state is not JobState.ENQUEUED:
-            return None
+    def find_wait(self, job: Job) -> Wait | None:
+        """Say why a job waits; None when it does not."""
         with self._database.read() as connection:
-            [lane] = lanes.find_lanes(connection, [job.lane_id])
-            seen = workers.workers_seen_since(connection, self._clock() - GONE_MS)
-        fitting = [worker for worker in seen if admits(lane, worker.runtimes, frozenset(worker.tags))]
-        if fitting:
-            return _describe_troubles(fitting)
-        wanted = [f"+{tag}" for tag in sorted(lane.necessary)] + [f"-{tag}" for tag in sorted(lane.rejected)]
-        tags = f" with tags {' '.join(wanted)}" if wanted else ""
-        lacking = find_lacking(lane.runtime, (offer for worker in seen for offer in worker.runtimes))
-        return f"no worker that was heard of lately offers the runtime {lane.runtime}{tags}{lacking}"
-
-
-def _describe_troubles(fitting: Sequence[Worker]) -> str | None:
-    """Say why none of the workers that may run a job takes any; None when one does."""
-    troubles = [f"{worker.name}: {worker.trouble}" for worker in fitting if worker.trouble]
-    if len(troubles) < len(fitting):
-        return None
-    return f"every worker that could run it takes no jobs now; {'; '.join(troubles[:TROUBLES_MAX])}"
-
-
-def find_lacking(wanted: str, offered: Iterable[str]) -> str:
-    """Say which features workers lack that offer a runtime's base; nothing when there are no such workers."""
-    need = RuntimeName.parse(wanted)
-    have = [offer.features for offer in map(RuntimeName.parse, offered) if offer.base == need.base]
-    lacking = min((need.features - features for features in have), key=len, default=frozenset())
-    return f"; of those with {need.base}, the nearest lacks {', '.join(sorted(lacking))}" if lacking else ""
+            return find_wait(connection, job, self._clock())
 
 
 def check_count(ids: Sequence[int]) -> None:

@@ -15,7 +15,7 @@ from server.settings import Settings
 from server.store import leases, workers
 from server.store.database import Connection, Database
 from server.store.ids import IdSource
-from server.store.records import Worker
+from server.store.records import Held, Worker
 
 T = TypeVar("T")
 
@@ -25,6 +25,8 @@ GONE_MS = 60_000
 """A worker that was not heard of for this long is gone."""
 LISTED_MS = 24 * 3600 * 1000
 """A worker that was not heard of for this long is no longer listed, unless one asks for all."""
+HELD_MAX = 1000
+"""Jobs of a worker that are told at once."""
 TROUBLE_LENGTH = 500
 NAME_LENGTH = 200
 NAMES_MAX = 100
@@ -89,6 +91,11 @@ class Workers:
             if worker is None:
                 raise WorkerNotFound(f"there is no worker {id_}")
             return replace(worker, running=leases.count_held(connection, id_))
+
+    def list_held(self, id_: int) -> list[Held]:
+        """Return the jobs that a worker holds, the longest held first."""
+        with self._database.read() as connection:
+            return leases.list_held(connection, id_, HELD_MAX)
 
     def list_page(self, *, before: int, limit: int, everyone: bool = False) -> list[Worker]:
         """Return workers that are older than ``before``, newest first.

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, literal_column, null, select
 
 from piecework.protocol.states import JobState
 from server.store.jobs import COLUMNS
-from server.store.records import Job, LeaseEnd, LeaseGrant, read_job
+from server.store.records import Held, Job, LeaseEnd, LeaseGrant, read_job
 from server.store.statements import Statement, to_json
 from server.store.tables import jobs
 
@@ -102,6 +102,13 @@ _expire_worker = Statement(
     "worker", "start", "until",
 )  # fmt: skip
 _held = Statement(select(func.count()).where(jobs.c.worker_id == bindparam("worker"), _RUNNING), "worker")
+_of_worker = Statement(
+    select(jobs.c.id, jobs.c.lambda_id, jobs.c.started_at, jobs.c.attempt)
+    .where(jobs.c.worker_id == bindparam("worker"), _RUNNING)
+    .order_by(jobs.c.started_at, jobs.c.id)
+    .limit(bindparam("limit")),
+    "worker", "limit",
+)  # fmt: skip
 _held_by_all = Statement(select(jobs.c.worker_id, func.count()).where(_RUNNING).group_by(jobs.c.worker_id))
 _overdue = Statement(
     union_all(
@@ -192,6 +199,11 @@ def expire_leases(connection: Connection, worker_id: int, incarnation: str, now:
 def count_held(connection: Connection, worker_id: int) -> int:
     """Return how many leases a worker holds."""
     return int(_held.value(connection, worker_id))
+
+
+def list_held(connection: Connection, worker_id: int, limit: int) -> list[Held]:
+    """Return the jobs that a worker holds, the longest held first."""
+    return [Held(*row) for row in _of_worker.rows(connection, worker_id, limit)]
 
 
 def count_held_by_all(connection: Connection) -> dict[int, int]:

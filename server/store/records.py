@@ -229,6 +229,15 @@ class LeaseGrant:
     incarnation: str
 
 
+class Held(NamedTuple):
+    """A job that a worker holds."""
+
+    job_id: int
+    lambda_id: int
+    since: int
+    attempt: int
+
+
 class LeaseEnd(NamedTuple):
     """How a lease ended, and where that leaves its job."""
 

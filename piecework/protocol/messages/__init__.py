@@ -57,6 +57,7 @@ from piecework.protocol.messages.jobs import (
     JobUpdate,
     TraceEvent,
     TraceReply,
+    WaitReason,
 )
 from piecework.protocol.messages.lambdas import (
     Grants,
@@ -70,6 +71,7 @@ from piecework.protocol.messages.modules import ModuleInfo, ModuleList
 from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, Outcome, OutcomeAck, Usage
 from piecework.protocol.messages.routes import RevisionAdd, RevisionRemove, RevisionUrl, RouteRegister, RouteRemove
 from piecework.protocol.messages.workers import (
+    HeldJob,
     WorkerInfo,
     WorkerLeave,
     WorkerList,
@@ -101,6 +103,7 @@ __all__ = [
     "Grants",
     "HeartbeatReply",
     "HeartbeatRequest",
+    "HeldJob",
     "IdList",
     "JobCreated",
     "JobError",
@@ -148,6 +151,7 @@ __all__ = [
     "Traffic",
     "Usage",
     "VersionReply",
+    "WaitReason",
     "WorkerInfo",
     "WorkerLeave",
     "WorkerList",

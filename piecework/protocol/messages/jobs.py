@@ -1,6 +1,7 @@
 """Jobs: submitting them, looking at them, changing them."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -125,6 +126,32 @@ class JobSubmit(JobSpec, kw_only=True):
     """Many jobs instead of one; of the fields beside it only ``key`` counts then."""
 
 
+class WaitReason(StrEnum):
+    """Why a job does not run now."""
+
+    PAUSED = "paused"
+    """Someone must resume it."""
+    DUE = "due"
+    """It was submitted for a later time."""
+    RETRY = "retry"
+    """The pause after a failed attempt is not over."""
+    NO_WORKER = "no_worker"
+    """No worker that was heard of lately offers its runtime and goes with its tags."""
+    UNABLE = "unable"
+    """Every worker that could run it takes no jobs for a fault of its node."""
+    DRAINING = "draining"
+    """Every worker that could run it takes no more jobs."""
+    BUSY = "busy"
+    """Every worker that may run it has a job in each slot."""
+    QUEUED = "queued"
+    """Other jobs come first."""
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Waiting alone does not help."""
+        return self in {WaitReason.NO_WORKER, WaitReason.UNABLE}
+
+
 class JobLambda(Shown, msgspec.Struct, kw_only=True):
     """The lambda inside a job's info."""
 
@@ -176,7 +203,9 @@ class JobInfo(Reply, kw_only=True):
     key: Maybe[str] = UNSET
     """Its idempotency key."""
     advice: Maybe[str] = UNSET
-    """Why it does not start, when the server sees a reason: no worker offers its runtime, for example."""
+    """Why it waits, when the server sees a reason: no worker offers its runtime, for example."""
+    waits_for: Maybe[WaitReason] = UNSET
+    """The same as ``advice``, for programs."""
     job_status: Maybe[JobState] = UNSET
     """The same as ``state``. This and what follows are older names, which only JSON has."""
     job_input_id: Maybe[Id] = UNSET

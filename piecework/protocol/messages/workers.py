@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
@@ -79,6 +80,21 @@ class WorkerLeave(Message, kw_only=True):
     """The start of the process that ends. A later one of the same worker goes on."""
 
 
+class HeldJob(msgspec.Struct, kw_only=True):
+    """One job that a worker holds."""
+
+    job: Id
+    """The job."""
+    lambda_: Id = msgspec.field(name="lambda")
+    """What it runs."""
+    name: Maybe[str] = UNSET
+    """The lambda's name, if it has one."""
+    since: float
+    """Seconds since 1970: when it was leased."""
+    attempt: int
+    """Which attempt it is."""
+
+
 class WorkerInfo(Reply, kw_only=True):
     """The answer of ``GET /worker/{id}``. The fields from ``name`` on only with ``?view=full``."""
 
@@ -102,6 +118,8 @@ class WorkerInfo(Reply, kw_only=True):
     """Why it takes no jobs now; absent when it does."""
     running: Maybe[int] = UNSET
     """Jobs that it holds now."""
+    jobs: Maybe[list[HeldJob]] = UNSET
+    """The jobs that it holds, the longest held first; not in lists."""
     registered_at: Maybe[float] = UNSET
     """Seconds since 1970."""
     seen_at: Maybe[float] = UNSET

@@ -197,8 +197,8 @@ def test_run_interrupted_cancels_the_job(run, client, monkeypatch):
 
     monkeypatch.setattr("piecework.client.Client.follow_log", interrupt)
     ran = run("run", ECHO, "--runtime", "exotic", exit_code=130)
-    assert ran.err.endswith("piecework: interrupted\n")
     [info] = client.jobs(limit=1)
+    assert ran.err.endswith(f"piecework: interrupted; job {info.id} was cancelled\n")
     assert info.state == "Cancelled"
 
 

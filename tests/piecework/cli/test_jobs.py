@@ -1,7 +1,10 @@
 import base64
+import threading
 
 import pytest
 
+from piecework.cli import waiting
+from piecework.cli.failures import warn
 from piecework.client import Client
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ErrorReply, MessageReply
@@ -94,11 +97,13 @@ def test_a_job_waited_for_as_json_is_the_job_with_its_output(run, worker, lambda
 
 
 def test_a_job_that_nobody_can_run_says_why_it_waits(run, client, idle_lambda, monkeypatch):
-    monkeypatch.setattr(
-        "piecework.cli.watching.Client.follow_log", lambda self, job: client.cancel(job) and iter(())
-    )
+    told = threading.Event()
+    monkeypatch.setattr(waiting, "FIRST_S", 0.0)
+    monkeypatch.setattr(waiting, "TICK_S", 0.001)
+    monkeypatch.setattr(waiting, "warn", lambda message: (warn(message), told.set()))
+    monkeypatch.setattr(Client, "follow_log", lambda _, job: told.wait(60) and client.cancel(job) and iter(()))
     ran = run("job", "submit", idle_lambda, "--wait", exit_code=1)
-    assert "has to wait: no worker" in ran.err
+    assert ran.err.count(" waits: no worker") == 1
     assert "cancelled" in ran.err
 
 

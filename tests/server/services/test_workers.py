@@ -105,7 +105,7 @@ def test_a_stopped_worker_does_not_count_as_one_that_offers_something(house: Hou
     assert house.call("GET", "/sys/runt/stat")["runtimes"]["wasi"]["workers"] == 1
     leave(house, worker)
     assert house.call("GET", "/sys/runt/stat")["runtimes"]["wasi"]["workers"] == 0
-    assert "wasi" in house.call("GET", f"/job/{job}?view=full")["advice"]
+    assert house.call("GET", f"/job/{job}?view=full")["waits_for"] == "no_worker"
 
 
 @pytest.mark.parametrize("says_goodbye", [True, False])
