@@ -3,14 +3,13 @@
 from flask import Response
 
 from piecework.protocol.messages import (
-    CapsuleReply,
     RevisionAdd,
     RevisionRemove,
     RevisionUrl,
     RouteRegister,
     RouteRemove,
+    RouteReply,
 )
-from server.api.capsule import capsule_response
 from server.api.endpoint import endpoint, message_response
 from server.services import Services
 
@@ -25,18 +24,18 @@ def list_all(services: Services) -> Response:
     return message_response({name: each.urls() for name, each in services.routing.table().items()})
 
 
-@endpoint("POST", "/memory/functions/registration", scope=CHANGERS, body=RouteRegister, reply=CapsuleReply)
+@endpoint("POST", "/memory/functions/registration", scope=CHANGERS, body=RouteRegister, reply=RouteReply)
 def register(services: Services, body: RouteRegister) -> Response:
     """Register a function with a revision at a URL."""
     services.functions.register(body.function, body.revision, body.url)
-    return _accepted("Function created")
+    return _accepted("Function created", function=body.function, revision=body.revision, url=body.url)
 
 
-@endpoint("DELETE", "/memory/functions/registration", scope=CHANGERS, body=RouteRemove, reply=CapsuleReply)
+@endpoint("DELETE", "/memory/functions/registration", scope=CHANGERS, body=RouteRemove, reply=RouteReply)
 def remove(services: Services, body: RouteRemove) -> Response:
     """Remove a function and all that serves it."""
     services.functions.remove(body.function)
-    return _accepted("Function removed")
+    return _accepted("Function removed", function=body.function)
 
 
 @endpoint(
@@ -44,12 +43,12 @@ def remove(services: Services, body: RouteRemove) -> Response:
     "/memory/functions/<string:function>/revision",
     scope=CHANGERS,
     body=RevisionAdd,
-    reply=CapsuleReply,
+    reply=RouteReply,
 )
 def add_revision(services: Services, function: str, body: RevisionAdd) -> Response:
     """Add a revision at a URL to a function."""
     services.functions.add_revision(function, body.revision, body.url)
-    return _accepted("Revision added to the function")
+    return _accepted("Revision added to the function", function=function, revision=body.revision, url=body.url)
 
 
 @endpoint(
@@ -57,12 +56,12 @@ def add_revision(services: Services, function: str, body: RevisionAdd) -> Respon
     "/memory/functions/<string:function>/revision",
     scope=CHANGERS,
     body=RevisionRemove,
-    reply=CapsuleReply,
+    reply=RouteReply,
 )
 def remove_revision(services: Services, function: str, body: RevisionRemove) -> Response:
     """Remove a revision and all that serves it; `default`, where it stands for another: only that."""
     services.functions.remove_revision(function, body.revision)
-    return _accepted("Revision removed from the function")
+    return _accepted("Revision removed from the function", function=function, revision=body.revision)
 
 
 @endpoint(
@@ -70,12 +69,12 @@ def remove_revision(services: Services, function: str, body: RevisionRemove) -> 
     "/memory/functions/<string:function>/<string:revision>/url",
     scope=CHANGERS,
     body=RevisionUrl,
-    reply=CapsuleReply,
+    reply=RouteReply,
 )
 def add_url(services: Services, function: str, revision: str, body: RevisionUrl) -> Response:
     """Add a URL to a revision. Safe to repeat."""
     services.functions.add_url(function, revision, body.url)
-    return _accepted("URL added to the revision")
+    return _accepted("URL added to the revision", function=function, revision=revision, url=body.url)
 
 
 @endpoint(
@@ -83,12 +82,12 @@ def add_url(services: Services, function: str, revision: str, body: RevisionUrl)
     "/memory/functions/<string:function>/<string:revision>/url",
     scope=CHANGERS,
     body=RevisionUrl,
-    reply=CapsuleReply,
+    reply=RouteReply,
 )
 def remove_url(services: Services, function: str, revision: str, body: RevisionUrl) -> Response:
     """Remove a URL from a revision."""
     services.functions.remove_url(function, revision, body.url)
-    return _accepted("URL removed from the revision")
+    return _accepted("URL removed from the revision", function=function, revision=revision, url=body.url)
 
 
 @endpoint("GET", "/memory/functions/<string:function>/<string:revision>/urls", scope=READERS)
@@ -97,5 +96,5 @@ def list_urls(services: Services, function: str, revision: str) -> Response:
     return message_response(services.functions.urls(function, revision))
 
 
-def _accepted(message: str) -> Response:
-    return capsule_response("OK", message, 202)
+def _accepted(message: str, **route: str) -> Response:
+    return message_response(RouteReply(code="OK", message=message, **route), 202)

@@ -69,7 +69,14 @@ from piecework.protocol.messages.lambdas import (
 )
 from piecework.protocol.messages.modules import ModuleInfo, ModuleList
 from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, Outcome, OutcomeAck, Usage
-from piecework.protocol.messages.routes import RevisionAdd, RevisionRemove, RevisionUrl, RouteRegister, RouteRemove
+from piecework.protocol.messages.routes import (
+    RevisionAdd,
+    RevisionRemove,
+    RevisionUrl,
+    RouteRegister,
+    RouteRemove,
+    RouteReply,
+)
 from piecework.protocol.messages.workers import (
     HeldJob,
     WorkerInfo,
@@ -143,6 +150,7 @@ __all__ = [
     "RevisionUrl",
     "RouteRegister",
     "RouteRemove",
+    "RouteReply",
     "RuntimeStats",
     "RuntimeStatsReply",
     "SplitPut",

@@ -1,6 +1,8 @@
 """Routes of functions that people name, in Capsule's words."""
 
-from piecework.protocol.messages.base import Message
+from msgspec import UNSET
+
+from piecework.protocol.messages.base import CapsuleReply, Maybe, Message
 
 
 class RouteRegister(Message, kw_only=True):
@@ -42,3 +44,14 @@ class RevisionUrl(Message, kw_only=True):
 
     url: str
     """Where the revision is served."""
+
+
+class RouteReply(CapsuleReply, kw_only=True):
+    """The answer to every request that changes routes: what was asked for comes back."""
+
+    function: str
+    """Whose route it is."""
+    revision: Maybe[str] = UNSET
+    """Which version of the function; left out when all of it went."""
+    url: Maybe[str] = UNSET
+    """Where that is, or was, served; left out when no URL was named."""
