@@ -23,6 +23,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
+from piecework.threads import make_spawn
+
 BACKLOG = 2048
 FILES_MAX = 65_536
 ANNOUNCE_TIMEOUT_S = 30.0
@@ -50,6 +52,8 @@ class Door:
     """The app is one of coroutines (RSGI), not of threads (WSGI)."""
     is_asgi: bool = False
     """It is one of coroutines that must see a request as it was sent, and may break an answer off (ASGI)."""
+    underscores: bool = False
+    """A WSGI app gets headers with underscores in their names, too."""
     takes_hangup: bool = False
     """SIGHUP goes to the process with the app; else it replaces that process."""
 
@@ -88,7 +92,8 @@ def serve_door(door: Door, load: Callable[[], object]) -> None:
         log_dictconfig={"loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": False}}},
     )
     server.takes_hangup = door.takes_hangup
-    server.serve(target_loader=partial(_load, load, takes_hangup=door.takes_hangup), wrap_loader=False)
+    spawn = None if door.is_async or door.is_asgi else make_spawn(underscores=door.underscores)
+    server.serve(spawn, partial(_load, load, takes_hangup=door.takes_hangup), wrap_loader=False)
 
 
 def _interface(door: Door) -> Interfaces:

@@ -17,6 +17,12 @@ class InvalidRequest(ServerError):
     code = Code.INVALID
 
 
+class BodyBroken(ServerError):
+    """The body ended before it was complete, or is not framed as it must be."""
+
+    code = Code.BAD_BODY
+
+
 class BodyTooLarge(ServerError):
     """The body is larger than the server takes."""
 

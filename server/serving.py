@@ -40,13 +40,13 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
         connections=settings.waiters_max * CONNECTIONS_PER_WAITER + settings.calls_max + settings.request_threads,
         stop_timeout_s=STOP_TIMEOUT_S,
         is_asgi=is_proxy,
+        underscores=settings.underscore_headers,
     )
     serve_door(door, partial(_load_app, settings, log_format, part, door))
 
 
 def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> object:
     """Make the app in the process that answers requests."""
-    _hide_variables()
     open_journal(log_format)
     try:
         app = create_app(settings, part=part)
@@ -69,12 +69,6 @@ def open_front(services: Services, app: Flask) -> object:
 
     settings = services.settings
     return Front(Calls(services), app, settings.calls_max + settings.request_threads)
-
-
-def _hide_variables() -> None:
-    """Remove variables that would look like headers: granian puts the environment into that of each request."""
-    for name in [name for name in os.environ if name.startswith("HTTP_")]:
-        del os.environ[name]
 
 
 def _release_on_signal(services: Services, number: int) -> None:

@@ -81,6 +81,8 @@ class Settings:
     """Whether an upload to the registry may replace a module under a tag that is taken."""
     routes_file: str = ""
     """YAML file with routes of functions, read at the start; empty for none."""
+    underscore_headers: bool = False
+    """Whether headers with `_` in their names are kept. CGI takes it for `-`: they can pass for a proxy's own."""
     functions_open: bool = False
     """Whether everybody may call functions, also without a token and from pages of other sites."""
     calls_max: int = 512

@@ -19,7 +19,7 @@ from piecework.protocol.messages import Message
 from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
 from server.api.parts import Part
-from server.errors import BodyTooLarge, InvalidParameter, InvalidRequest
+from server.errors import BodyBroken, BodyTooLarge, InvalidParameter, InvalidRequest
 from server.services import Services
 
 if TYPE_CHECKING:
@@ -153,10 +153,15 @@ def _read_special(type_: type, value: object) -> object:
 
 
 def read_body(limit_bytes: int) -> bytes:
-    """Return the request's body. Raises BodyTooLarge before more than the limit is in memory."""
+    """Return the request's body. Raises BodyTooLarge before more than the limit is in memory, or BodyBroken."""
     if (request.content_length or 0) > limit_bytes:
         raise BodyTooLarge(f"the body has {request.content_length} bytes, this server takes {limit_bytes}")
-    body = request.stream.read(limit_bytes + 1)
+    try:
+        body = request.stream.read(limit_bytes + 1)
+    except OSError as error:
+        raise BodyBroken(str(error)) from error
+    if len(body) < (request.content_length or 0):
+        raise BodyBroken(f"the body broke off after {len(body)} of {request.content_length} bytes")
     if len(body) > limit_bytes:
         raise BodyTooLarge(f"the body has more than {limit_bytes} bytes, which is what this server takes")
     return body

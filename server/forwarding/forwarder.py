@@ -39,7 +39,7 @@ class Forwarder:
         Refusal, or Unreached when none took it; one that breaks off while its body comes raises Broken there.
         """
         body = prepare_body(call, self._settings.call_body_max_bytes)
-        headers = headers_for_function(call)
+        headers = headers_for_function(call, underscores=self._settings.underscore_headers)
         for place, target in enumerate(targets, 1):
             upstream = self._upstreams.get(target.url)
             head = _write_head(call, path, headers, upstream, target)

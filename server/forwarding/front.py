@@ -9,10 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
+from piecework.requests import make_environ
 from server.forwarding.calls import Calls
-from server.forwarding.gateway import find_room
+from server.forwarding.gateway import find_room, read_scope
 from server.forwarding.messages import Call, Departure, Reply
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Front:
         if scope["type"] != "http":
             return
         line = _Line(asyncio.get_running_loop(), receive, send)
-        call = _read_call(scope, line)
+        call = read_scope(scope, line, line.departure)
         try:
             line.expect(call.length, self._watch_after_s)
             reply = await line.loop.run_in_executor(self._pool, self._answer, scope, call, line)
@@ -176,22 +176,21 @@ class _Line:
             future.cancel()
 
 
-def _read_call(scope: Message, line: _Line) -> Call:
-    """Return the call that a request is, with its whole path."""
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    lengths = [int(value) for name, value in headers if name == "content-length" and value.isdecimal()]
-    is_chunked = any(name == "transfer-encoding" for name, _ in headers)
-    return Call(
-        method=scope["method"],
-        path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
-        query=scope["query_string"].decode("latin-1"),
-        headers=headers,
-        body=line,
-        length=lengths[0] if lengths else None if is_chunked else 0,
-        peer=scope["client"][0],
-        scheme=scope["scheme"],
-        departure=line.departure,
-    )
+class _Whole:
+    """The body of a call, as WSGI reads it: a read gives less than it asks for only at the end."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Raises OSError when the body breaks off."""
+        pieces, left = [], size
+        while left and (piece := self._call.body.read(left if left > 0 else 1 << 16)):
+            pieces.append(piece)
+            left -= len(piece) if left > 0 else 0
+        if self._call.departure.is_noted:
+            raise OSError("the body broke off before its end, is not framed as it must be, or came too slowly")
+        return b"".join(pieces)
 
 
 def _start(reply: Reply) -> Message:
@@ -203,23 +202,7 @@ def _start(reply: Reply) -> Message:
 
 def _ask(app: "WSGIApplication", scope: Message, call: Call) -> Reply:
     """Return the answer of a WSGI app."""
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": call.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(call.path).decode("latin-1"),
-        "QUERY_STRING": call.query,
-        "SERVER_NAME": str(scope["server"][0]),
-        "SERVER_PORT": str(scope["server"][1]),
-        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
-        "REMOTE_ADDR": call.peer,
-        "wsgi.url_scheme": call.scheme,
-        "wsgi.input": call.body,
-        "wsgi.input_terminated": True,
-        "wsgi.multithread": True,
-    }
-    for name, value in call.headers:
-        key = name.upper().replace("-", "_")
-        environ[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = value
+    environ = make_environ(scope, _Whole(call), underscores=False)
     reply = Reply(500)
 
     def start_response(

@@ -1,18 +1,20 @@
 """The door to functions, before Flask: ``/functions/…`` is called, all else goes to the app.
 
-What WSGI does not tell cannot be passed on: the path comes decoded, and is encoded anew; values of headers of one
-name come joined by commas. The proxy that runs alone has another door, ``server.forwarding.front``. For the whole
-server that one is too dear: with Flask behind an event loop a contract takes about 1.8 times the CPU.
+Calls are passed on as they were sent, which ``piecework.threads`` tells. Under another WSGI server the path comes
+decoded, and is encoded anew; values of headers of one name come joined by commas. The proxy that runs alone has
+another door, ``server.forwarding.front``. For the whole server that one is too dear: with Flask behind an event loop
+a contract takes about 1.8 times the CPU.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from piecework.requests import SCOPE, find_length
 from server.api.paths import PREFIX
-from server.forwarding.messages import Call, Reply, to_text
+from server.forwarding.messages import BodyStream, Call, Departure
 from server.services import Services
 from server.services.callers import note_caller
 
@@ -45,7 +47,7 @@ class FunctionGate:
             note_caller(environ.get("REMOTE_ADDR"))
             return self._app(environ, start_response)
         reply = self._find_calls().answer(read_call(environ, path[len(room) :]))
-        start_response(_REASONS.get(reply.status, f"{reply.status} Unknown"), _write_headers(reply))
+        start_response(_REASONS.get(reply.status, f"{reply.status} Unknown"), reply.headers)
         return [reply.body] if isinstance(reply.body, bytes) else reply.body
 
     def _find_calls(self) -> "Calls":
@@ -66,7 +68,14 @@ def find_room(path: str) -> str | None:
 
 
 def read_call(environ: "WSGIEnvironment", path: str) -> Call:
-    """Return the call that a WSGI request is; ``path`` follows ``/functions/``."""
+    """Return the call that a WSGI request is: as it was sent, when the server tells that.
+
+    Else ``path`` is what follows ``/functions/``, decoded.
+    """
+    departure = Departure()
+    if scope := environ.get(SCOPE):
+        call = read_scope(scope, _Heard(environ["wsgi.input"], departure), departure)
+        return call.below(find_room(call.path) or "")
     headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
     if kind := environ.get("CONTENT_TYPE"):
         headers["content-type"] = kind
@@ -83,6 +92,34 @@ def read_call(environ: "WSGIEnvironment", path: str) -> Call:
     )
 
 
-def _write_headers(reply: Reply) -> list[tuple[str, str]]:
-    """Return the headers of a reply as texts, which granian sends in UTF-8."""
-    return [(name, to_text(value)) for name, value in reply.headers]
+class _Heard:
+    """A body that ends where it breaks off, which then is known of the caller."""
+
+    def __init__(self, body: BodyStream, departure: Departure) -> None:
+        self._body = body
+        self._departure = departure
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._body.read(size)
+        except OSError:
+            self._departure.note()
+            return b""
+
+
+def read_scope(scope: MutableMapping[str, Any], body: BodyStream, departure: Departure) -> Call:
+    """Return the call that a request is, as it was sent (ASGI), with its whole path."""
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    is_chunked = any(name == "transfer-encoding" for name, _ in headers)
+    length = find_length(scope)
+    return Call(
+        method=scope["method"],
+        path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        body=body,
+        length=length if length is not None else None if is_chunked else 0,
+        peer=scope["client"][0],
+        scheme=scope["scheme"],
+        departure=departure,
+    )

@@ -15,9 +15,17 @@ _WITH_BODY = {"POST", "PUT", "PATCH"}
 """Of requests by these methods the length is told also when it is 0 (RFC 9110, section 8.6)."""
 
 
-def headers_for_function(call: Call) -> list[tuple[str, str]]:
-    """Return the headers that the function gets, all but ``Host``. Raises Refusal for a call in a circle."""
-    kept = [(name.title(), value) for name, value in drop_hops(call.headers, *_OURS) if not _is_ours(name, value)]
+def headers_for_function(call: Call, *, underscores: bool) -> list[tuple[str, str]]:
+    """Return the headers that the function gets, all but ``Host``. Raises Refusal for a call in a circle.
+
+    Without ``underscores``, names that have one are dropped: functions that see headers as variables, as CGI and
+    WSGI have them, cannot tell them from those with hyphens, which a proxy before this one may have set.
+    """
+    kept = [
+        (name.title(), value)
+        for name, value in drop_hops(call.headers, *_OURS)
+        if (underscores or "_" not in name) and not _is_ours(name, value)
+    ]
     return [*kept, *_tell_length(call), *_tell_origin(call)]
 
 
@@ -28,10 +36,7 @@ def headers_for_caller(fields: Headers) -> list[tuple[str, str]]:
 
 
 def _is_ours(name: str, value: str) -> bool:
-    """Tell whether a header has a token of this system, or would be taken for one that only this server sets.
-
-    Functions that see headers as variables, as CGI and WSGI have them, cannot tell ``_`` from ``-``.
-    """
+    """Tell whether a header has a token of this system, or would be taken for one that only this server sets."""
     if "_" in name:
         return name.replace("_", "-") in _NAMES
     return name == "authorization" and any(

@@ -22,7 +22,8 @@ def call_as_job(services: Services, call: Call, path: str, revision: RevisionRou
     assert revision.lambda_id is not None, "there is something to run"
     body = read_body(call, services.settings.body_max_bytes)
     uri = f"{path or '/'}?{call.query}" if call.query else path or "/"
-    headers = tuple((name, to_text(value)) for name, value in headers_for_function(call))
+    given = headers_for_function(call, underscores=services.settings.underscore_headers)
+    headers = tuple((name, to_text(value)) for name, value in given)
     request = Request(call.method, uri, headers, body)
     [id_] = services.submission.submit([_spec(services, revision.lambda_id, request)])
     named = (JOB_HEADER, str(id_))

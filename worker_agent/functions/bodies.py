@@ -91,8 +91,9 @@ class Bodies:
 
         Somewhat more than is allowed is read, and dropped: many callers look for an answer only when all is sent.
         """
-        size = 0
+        size = ends = 0
         async for piece in exchange:
+            ends += not piece
             size += len(piece)
             if size > self._limit_bytes + DROPPED_BYTES:
                 raise self._too_large()
@@ -100,6 +101,8 @@ class Bodies:
                 self._hold(piece, body)
         if size > self._limit_bytes:
             raise self._too_large()
+        if ends > 1:  # granian gives an empty piece for the end, and another for what breaks off or is a trailer
+            raise ConnectionResetError("it broke off, is not framed as it must be, or has trailers")
 
     def _hold(self, piece: bytes, body: bytearray) -> None:
         if self._held_bytes + len(piece) > AT_ONCE * self._limit_bytes:

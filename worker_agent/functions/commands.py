@@ -81,6 +81,9 @@ def exec_function(**options: Any) -> None:
     "--max-body", type=click.IntRange(min=1), default=16, metavar="MB", help="Largest body of a request.  [16]"
 )
 @click.option(
+    "--underscore-headers", is_flag=True, help="Pass on headers with _ in their names; CGI takes it for -."
+)
+@click.option(
     "--crt", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate: serve TLS."
 )
 @click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its private key.")
@@ -117,7 +120,12 @@ def serve(**options: Any) -> None:
         processes = options["processes"] or os.cpu_count() or 1
         plan = Plan(
             function=function,
-            manners=Manners(port=port, body_bytes=options["max_body"] * MIB, token=token),
+            manners=Manners(
+                port=port,
+                body_bytes=options["max_body"] * MIB,
+                token=token,
+                underscores=options["underscore_headers"],
+            ),
             compiled=place.compiled,
             interpreters=place.interpreters,
             processes=processes,

@@ -42,6 +42,8 @@ class Manners:
     """How long a call may wait for a guest process."""
     token: str | None = None
     """What callers must show; None: nothing."""
+    underscores: bool = False
+    """Headers with underscores in their names are passed on, too. Who shows the token has dropped them, or not."""
 
 
 class Front:
@@ -50,6 +52,7 @@ class Front:
     def __init__(self, open_attendants: Callable[[], Awaitable[Attendants]], manners: Manners) -> None:
         self._open_attendants = open_attendants
         self._manners = manners
+        self._keeps_underscores = manners.underscores or manners.token is not None
         self._figures = Figures()
         self._bodies = Bodies(manners.body_bytes)
         self._own = {"/health": self._tell_health, "/metrics": self._tell_metrics, "/stats": self._tell_stats}
@@ -103,10 +106,18 @@ class Front:
             return _refuse(error.status, str(error), *([_LATER] if error.status == 503 else []))
         try:
             uri = quote(scope.path, safe=_SAFE) + (f"?{scope.query_string}" if scope.query_string else "")
-            request = Request(scope.method, uri, _pick_headers(scope.headers), bytes(body))
+            request = Request(scope.method, uri, self._pick_headers(scope.headers), bytes(body))
             return await self._ask(request, hang_up=exchange.client_disconnect)
         finally:
             self._bodies.let_go(body)
+
+    def _pick_headers(self, headers: HeaderMap) -> Headers:
+        """Return what a guest may see, with names as most write them."""
+        return tuple(
+            (name.title(), value)
+            for name, value in headers.items()
+            if name not in HOP_BY_HOP and name != TOKEN_HEADER and (self._keeps_underscores or "_" not in name)
+        )
 
     async def _ask(
         self,
@@ -146,13 +157,6 @@ class Front:
 
     async def _tell_stats(self) -> Response:
         return Response(200, (_JSON,), self._figures.write_json())
-
-
-def _pick_headers(headers: HeaderMap) -> Headers:
-    """Return what a guest may see, with names as most write them."""
-    return tuple(
-        (name.title(), value) for name, value in headers.items() if name not in HOP_BY_HOP and name != TOKEN_HEADER
-    )
 
 
 def _read_response(done: Done) -> Response:

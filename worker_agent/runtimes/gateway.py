@@ -84,8 +84,12 @@ def _read_status(text: str) -> int:
 
 
 def _name_headers(headers: Headers) -> dict[str, str]:
+    """Return headers as variables. Where a name came with hyphens, one with underscores is no other spelling."""
+    plain = {name.lower() for name, _ in headers if "_" not in name}
     named: dict[str, str] = {}
     for name, value in headers:
+        if "_" in name and name.lower().replace("_", "-") in plain:
+            continue
         variable = f"HTTP_{name.upper().replace('-', '_')}"
         named[variable] = f"{named[variable]}, {value}" if variable in named else value
     return {name: value for name, value in named.items() if name not in _SECRET}

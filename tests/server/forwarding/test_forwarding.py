@@ -219,7 +219,7 @@ def test_headers_of_the_answer_come_back_but_those_about_its_connection(house: H
     route(house, "hola", upstream.url)
     response = call(house, "hola/dup")
     assert response.headers.getlist("Set-Cookie") == ["a=1", "b=2"]
-    assert response.headers["X-Text"] == "hé"
+    assert response.headers["X-Text"].encode("latin-1").decode() == "hé"
     assert not {"x-hop", "keep-alive", "connection", "server"} & {name.lower() for name, _ in response.headers}
 
 

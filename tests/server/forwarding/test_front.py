@@ -223,7 +223,7 @@ def test_a_caller_that_leaves_when_all_is_over_breaks_nothing(house: House, raw:
 def test_all_else_is_answered_by_the_app(house: House):
     body = b'{"function": "hola", "url": "http://localhost:5050"}'
     start, told = ask(house, scope("POST", "/memory/functions/registration", content_length=str(len(body))), body)
-    assert (start["status"], told["body"]) == (202, b'{"code":"OK","message":"Function created"}')
+    assert (start["status"], json.loads(told["body"])["message"]) == (202, "Function created")
     start, told = ask(house, scope(path="/memory/functions/list"))
     assert told["body"] == b'{"hola":{"default":["http://localhost:5050"]}}'
     start, _ = ask(house, scope(path="/nothing"))
@@ -239,13 +239,26 @@ def test_the_function_is_told_the_address_of_the_caller(house: House, upstream: 
     assert f'["x-forwarded-for", "{peer}"]'.encode() in body["body"]
 
 
-def test_no_header_passes_for_one_of_ours_where_dashes_become_underscores(house: House, upstream: Upstream):
+@pytest.mark.parametrize(("asked_for", "passed"), [(False, set()), (True, {"x_mine"})])
+def test_headers_with_underscores_pass_only_when_asked_for(
+    tmp_path, upstream: Upstream, asked_for: bool, passed: set
+):
+    house = House(tmp_path, part=PROXY, settings={"underscore_headers": asked_for})
     route(house, "hola", upstream.url)
     asked = scope()
     for name in (b"x_forwarded_for", b"x_forwarded-proto", b"content_length", b"transfer_encoding", b"x_mine"):
         asked["headers"].append((name, b"7"))
     _, body = ask(house, asked)
-    assert {name for name, _ in json.loads(body["body"])["headers"] if "_" in name} == {"x_mine"}
+    assert {name for name, _ in json.loads(body["body"])["headers"] if "_" in name} == passed
+    house.close()
+
+
+def test_a_body_that_breaks_off_is_not_taken_by_the_app(house: House):
+    body = b'{"function": "hola", "url": "http://localhost:5050"}'
+    asked = scope("POST", "/memory/functions/registration")
+    asked["headers"].append((b"transfer-encoding", b"chunked"))
+    start, told = ask(house, asked, body, broken=True)
+    assert (start["status"], json.loads(told["body"])["code"]) == (400, "ERROR_JSON_BINDING")
 
 
 def test_a_host_from_elsewhere_is_refused_there_too(house: House, upstream: Upstream):

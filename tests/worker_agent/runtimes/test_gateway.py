@@ -29,6 +29,13 @@ def test_request_is_in_variables():
     }
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_with_underscores_is_not_one_with_hyphens(order: int):
+    headers = (("X-Auth-User", "alice"), ("X_Auth_User", "admin"), ("X_Other", "b"))[::order]
+    found = make_variables(Request(headers=headers), {})
+    assert (found["HTTP_X_AUTH_USER"], found["HTTP_X_OTHER"]) == ("alice", "b")
+
+
 def test_header_cannot_replace_a_variable_of_the_function():
     found = make_variables(Request(headers=(("Key", "theirs"),)), {"HTTP_KEY": "ours", "REQUEST_METHOD": "x"})
     assert (found["HTTP_KEY"], found["REQUEST_METHOD"]) == ("ours", "GET")
