@@ -2,8 +2,8 @@
 
 Calls are passed on as they were sent, which ``piecework.threads`` tells. Under another WSGI server the path comes
 decoded, and is encoded anew; values of headers of one name come joined by commas. The proxy that runs alone has
-another door, ``server.forwarding.front``. For the whole server that one is too dear: with Flask behind an event loop
-a contract takes about 1.8 times the CPU.
+another door, ``server.forwarding.front``. For the whole server that one is too dear: with Flask behind an event
+loop a contract takes about 1.8 times the CPU.
 """
 
 import threading
