@@ -62,7 +62,7 @@ def read_refusal(reply: Reply) -> ApiError | BadReply:
 def _describe_foreign(reply: Reply) -> str:
     """Put an answer that no Piecework server gives into words: of a web page only that it is one."""
     message = f"{reply.url} answered HTTP {reply.status} {reply.reason}".rstrip()
-    if "html" in reply.headers.get("content-type", ""):
+    if "html" in reply.headers.get("content-type", "").lower():
         message += " with a web page"
     elif excerpt := " ".join(reply.content.decode(errors="replace").split())[:EXCERPT_CHARS]:
         message += f": {excerpt}"

@@ -10,6 +10,7 @@ from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataReply, MessageReply
 from server.api.endpoint import Query, WholeResponse, endpoint
+from server.api.ranges import answer_parts, find_parts
 from server.api.uploads import Upload
 from server.services import Services
 from server.store.records import Blob
@@ -48,19 +49,29 @@ def download(services: Services, id_: Id) -> Response:
 
 
 def blob_response(services: Services, blob: Blob, media_type: str = BINARY) -> Response:
-    """Answer with a blob's bytes, or with the part of them or the news of them that was asked for."""
+    """Answer with a blob's bytes, or with the parts of them or the news of them that were asked for."""
     source = services.data.open(blob)
     if isinstance(source, Path):
         response = send_file(source, mimetype=media_type, conditional=False, etag=False)
     else:
         response = WholeResponse(source, content_type=media_type)
     response.set_etag(blob.sha256.hex())
+    environ, parts = dict(request.environ), find_parts(request.headers.get("Range"), blob.size)
+    if parts is None or len(parts) > 1:
+        environ.pop("HTTP_RANGE", None)
+    elif parts:
+        [(begin, end)] = parts
+        environ["HTTP_RANGE"] = f"bytes={begin}-{end - 1}"
     try:
-        response.make_conditional(request, accept_ranges=True, complete_length=blob.size)
+        response.make_conditional(environ, accept_ranges=True, complete_length=blob.size)
     except RequestedRangeNotSatisfiable:
         response.close()
         raise
-    return response
+    wants_parts = parts is not None and len(parts) > 1 and request.method == "GET" and response.status_code == 200
+    if not parts or not wants_parts or request.headers.get("If-Range", etag := response.headers["ETag"]) != etag:
+        return response
+    response.close()
+    return answer_parts(response, source, parts, blob.size)
 
 
 @endpoint("DELETE", "/data/<data>", scope="submit", reply=MessageReply)

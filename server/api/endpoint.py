@@ -169,7 +169,7 @@ def read_body(limit_bytes: int) -> bytes:
 
 def wants_msgpack() -> bool:
     """Tell whether the caller asked for MessagePack. Only who names it gets it: ``*/*`` means JSON."""
-    return MSGPACK in request.headers.get("Accept", "")
+    return MSGPACK in request.headers.get("Accept", "").lower()
 
 
 class WholeResponse(Response):

@@ -57,6 +57,7 @@ class Upload:
 
     def _open(self) -> Iterator[bytes]:
         kind, parameters = parse_options_header(request.content_type)
+        kind = kind.lower()  # the names of types have no case (RFC 9110, section 8.3.1)
         if kind == "multipart/form-data" and "boundary" in parameters:
             return self._multipart_chunks(parameters["boundary"])
         if kind == BINARY:

@@ -257,7 +257,7 @@ def test_a_body_that_breaks_off_is_not_taken_by_the_app(house: House):
     body = b'{"function": "hola", "url": "http://localhost:5050"}'
     asked = scope("POST", "/memory/functions/registration")
     asked["headers"].append((b"transfer-encoding", b"chunked"))
-    start, told = ask(house, asked, body, broken=True)
+    start, told = ask(house, asked, body, leaves=True)
     assert (start["status"], json.loads(told["body"])["code"]) == (400, "ERROR_JSON_BINDING")
 
 

@@ -175,7 +175,7 @@ def write_incoming(response: Response) -> bytes:
         headers.setdefault(name, []).append(value)
     answer: dict[str, Any] = {"Headers": headers, "StatusCode": response.status}
     text = response.body.decode(errors="replace")
-    if _MIME_JSON in response.find_header("content-type") and _is_json(response.body):
+    if _MIME_JSON in response.find_header("content-type").lower() and _is_json(response.body):
         answer["JSONBody"] = msgspec.Raw(response.body)
     else:
         answer["TextBody"] = text
@@ -202,7 +202,7 @@ def _decode_response(text: bytes) -> Response:
 
 def _make_error(message: str, headers: Headers) -> Response:
     response = Response(500, headers, message.encode())
-    if _MIME_JSON not in response.find_header("content-type"):
+    if _MIME_JSON not in response.find_header("content-type").lower():
         return response
     return response._replace(body=msgspec.json.encode({"error": message, "from": "host"}))
 
