@@ -52,7 +52,6 @@ SENTENCES = {
     ],
     "docs/protocol.md": [
         f"at most {SERVER.body_max_bytes // MIB} MiB and a blob at most {SERVER.blob_max_bytes // GIB} GiB",
-        f"keeps in its database ({SERVER.inline_max_bytes // KIB} KiB)",
         f'"Few" is {SERVER.answer_inline_max_bytes // MIB} MiB',
         f"At most {SERVER.bulk_max:,} jobs fit into one request, {TAGS_MAX} tags on a job",
         f"{KEY_LENGTH} characters into a key",
