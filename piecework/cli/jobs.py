@@ -20,6 +20,7 @@ from piecework.cli.mapping import map_
 from piecework.cli.options import JOB, LAMBDA, STATE, WORKER
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
+from piecework.cli.rests import tell_rest
 from piecework.cli.submit import submit
 from piecework.cli.tables import Brief
 from piecework.cli.waiting import describe_going_on, explaining, telling_why
@@ -52,9 +53,13 @@ job.add_command(map_)
 @click.option("--worker", "worker_id", type=WORKER, help="Only jobs that this worker runs, or ran last.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many at most.")
 @remote_command
-def list_(remote: Remote, lambda_id: Id | None, worker_id: Id | None, **options: Any) -> None:
+def list_(remote: Remote, lambda_id: Id | None, worker_id: Id | None, limit: int, **options: Any) -> None:
     """List jobs, newest first."""
-    found = list(remote.client.jobs(lambda_=lambda_id, worker=worker_id, **options))
+    which = {"lambda_": lambda_id, "worker": worker_id, **options}
+    found = list(remote.client.jobs(**which, limit=limit + 1))
+    if len(found) > limit:
+        tell_rest(limit, remote.client.count_jobs(**which))
+    found = found[:limit]
     now = time.time()
     rows = (
         (each.id, each.lambda_.id, each.lambda_.runtime, format_age(each.created_at, now), *ending(each))

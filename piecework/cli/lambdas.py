@@ -15,6 +15,7 @@ from piecework.cli.figures import format_age, format_bytes
 from piecework.cli.options import FILE_OR_ID, FILE_OR_LAMBDA, LAMBDA, MIB, MODULE, lambda_options, runtime_options
 from piecework.cli.pictures import describe_pairs
 from piecework.cli.remote import Remote, remote_command
+from piecework.cli.rests import tell_rest
 from piecework.modules import Inspection, ModuleError, inspect_code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits
@@ -59,7 +60,10 @@ def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **
 @remote_command
 def list_(remote: Remote, limit: int) -> None:
     """List lambdas, newest first."""
-    found = list(remote.client.lambdas(limit))
+    found = list(remote.client.lambdas(limit + 1))
+    if len(found) > limit:
+        tell_rest(limit)
+    found = found[:limit]
     now = time.time()
     rows = (
         (each.id, each.runtime, each.name, str(each.codex), format_age(each.created_at, now)) for each in found

@@ -13,6 +13,7 @@ from piecework.cli.lambdas import describe_inspection
 from piecework.cli.options import FILE_OR_STDIN, MODULE, STDIN
 from piecework.cli.progress import reading, receiving
 from piecework.cli.remote import Remote, remote_command
+from piecework.cli.rests import tell_rest
 from piecework.modules import inspect_code
 from piecework.protocol.messages import ModuleInfo
 from piecework.protocol.names import ModuleName
@@ -56,7 +57,10 @@ def push(remote: Remote, file: Path, name: ModuleName, info: str | None) -> None
 @remote_command
 def list_(remote: Remote, limit: int) -> None:
     """List modules, newest first."""
-    found = list(remote.client.modules(limit))
+    found = list(remote.client.modules(limit + 1))
+    if len(found) > limit:
+        tell_rest(limit)
+    found = found[:limit]
     now = time.time()
     rows = (
         (

@@ -111,9 +111,19 @@ class JobCalls(LambdaCalls):
         limit: int | None = None,
     ) -> Iterator[JobInfo]:
         """Go through the jobs that match, newest first; at most ``limit`` of them."""
-        query: Query = {"state": state, "lambda": None if lambda_ is None else path_id(lambda_), "tag": tag}
-        query = {**query, "worker": None if worker is None else path_id(worker)}
-        return self._items("/job", query, JobList, "jobs", limit)
+        return self._items("/job", _filter(state, lambda_, tag, worker), JobList, "jobs", limit)
+
+    def count_jobs(
+        self,
+        *,
+        state: JobState | str | None = None,
+        lambda_: AnyId | None = None,
+        tag: str | None = None,
+        worker: AnyId | None = None,
+    ) -> int:
+        """Return how many jobs match; the server counts no further than 100,000."""
+        query: Query = {**_filter(state, lambda_, tag, worker), "limit": 1, "total": "true"}
+        return self.transport.call(Request("GET", "/job", query, repeatable=True), JobList).total or 0
 
     def cancel(self, job_id: AnyId) -> str:
         """Cancel a job and return what the server says; a job that has ended stays as it is.
@@ -179,6 +189,16 @@ class JobCalls(LambdaCalls):
         """Send a submission; safe to repeat because it has a key."""
         request = Request("POST", "/job", query or {}, body=submit, repeatable=True, poll_s=poll_s)
         return self.transport.call(request, JobCreated)
+
+
+def _filter(state: JobState | str | None, lambda_: AnyId | None, tag: str | None, worker: AnyId | None) -> Query:
+    """Return the parameters that say which jobs are meant."""
+    return {
+        "state": state,
+        "lambda": None if lambda_ is None else path_id(lambda_),
+        "tag": tag,
+        "worker": None if worker is None else path_id(worker),
+    }
 
 
 def spec_bytes(spec: JobSpec) -> int:

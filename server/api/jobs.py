@@ -63,6 +63,8 @@ class JobListQuery(PageQuery):
     """Only jobs with this tag, spelled as it was submitted."""
     worker: Id | None = None
     """Only jobs that this worker runs, or ran last."""
+    total: bool = False
+    """Count all that fit, too."""
 
 
 class LogQuery(Query):
@@ -109,7 +111,10 @@ def list_all(services: Services, query: JobListQuery) -> JobList:
     page, more = query.read(lambda **at: services.jobs.list_page(which, **at), services.settings.page_max)
     rows = services.jobs.show(page, with_output=query.output == "inline")
     infos = job_infos(services, rows, inline=query.output == "inline")
-    return JobList(jobs=infos, next=next_cursor([job.id for job in page], more))
+    listed = JobList(jobs=infos, next=next_cursor([job.id for job in page], more))
+    if query.total:
+        listed.total = services.jobs.count(which)
+    return listed
 
 
 def _read_many(services: Services, query: JobListQuery) -> JobList:

@@ -18,6 +18,8 @@ from server.store.database import Connection, Database
 from server.store.jobs import JobFilter
 from server.store.records import Blob, Event, Job, Lambda, Log
 
+COUNTED_MAX = 100_000
+"""Jobs of a list are counted up to here: more takes a second and tells nobody more."""
 IDS_MAX = 200
 """Jobs that one request may read by id."""
 
@@ -115,6 +117,11 @@ class Jobs:
         """Return jobs that fit and are older than ``before``, newest first."""
         with self._database.read() as connection:
             return jobs.list_jobs(connection, which, before=before, limit=limit)
+
+    def count(self, which: JobFilter) -> int:
+        """Return how many jobs fit; no further than COUNTED_MAX."""
+        with self._database.read() as connection:
+            return jobs.count_jobs(connection, which, COUNTED_MAX)
 
     def show(self, found: Sequence[Job], *, with_output: bool = False) -> list[JobView]:
         """Return jobs with their lambdas and, if wanted, their outputs."""

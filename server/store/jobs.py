@@ -165,7 +165,22 @@ def find_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, tuple
 
 def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: int) -> list[Job]:
     """Return jobs that are older than ``before``, newest first."""
-    statement: Select[Any] = select(*COLUMNS).order_by(jobs.c.id.desc())
+    statement = _filter(select(*COLUMNS), which).order_by(jobs.c.id.desc())
+
+    def read(above: int, below: int, most: int) -> list[Any]:
+        page = statement.where(jobs.c.id > above, jobs.c.id < below).limit(most)
+        return list(connection.execute(page))
+
+    return list(map(read_job, read_newest(read, before, limit)))
+
+
+def count_jobs(connection: Connection, which: JobFilter, most: int) -> int:
+    """Return how many jobs there are; ``most`` for more."""
+    some = _filter(select(jobs.c.id), which).limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def _filter(statement: Select[Any], which: JobFilter) -> Select[Any]:
     if which.state is not None:
         statement = statement.where(jobs.c.state == which.state.value)
     if which.lambda_id is not None:
@@ -175,12 +190,7 @@ def list_jobs(connection: Connection, which: JobFilter, *, before: int, limit: i
     if which.tag is not None:
         quoted = msgspec.json.encode(which.tag).decode()
         statement = statement.where(jobs.c.tags.contains(quoted, autoescape=True))
-
-    def read(above: int, below: int, most: int) -> list[Any]:
-        page = statement.where(jobs.c.id > above, jobs.c.id < below).limit(most)
-        return list(connection.execute(page))
-
-    return list(map(read_job, read_newest(read, before, limit)))
+    return statement
 
 
 def cancel_job(connection: Connection, id_: int, now: int) -> bool:

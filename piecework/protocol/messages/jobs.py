@@ -240,6 +240,8 @@ class JobList(Reply, kw_only=True):
     """The jobs."""
     next: Maybe[str] = UNSET
     """The cursor of the next page; absent on the last."""
+    total: Maybe[int] = UNSET
+    """How many fit, with ``total=true``; 100,000 for more."""
 
 
 class JobUpdate(Message, kw_only=True):

@@ -350,3 +350,18 @@ def test_an_output_that_does_not_fit_on_the_disk_is_told_with_its_name(run, fini
     )
     ran = run("job", "submit", lambda_id, "--input", "-", "-o", "/dev/full", given=b"x", exit_code=1)
     assert ran.err.endswith("piecework: /dev/full: No space left on device\n")
+
+
+def test_a_list_says_how_many_it_does_not_show(run, client, idle_lambda):
+    client.submit_many(idle_lambda, ["x"] * 5)
+    ran = run("job", "list", "--lambda", idle_lambda, "--limit", 2)
+    assert (len(ran.rows), ran.err) == (2, "piecework: shows 2 of 5: --limit 5 shows all\n")
+    ran = run("job", "list", "--lambda", idle_lambda, "--limit", 5, "--json")
+    assert (len(ran.document), ran.err) == (5, "")
+    assert client.count_jobs(lambda_=idle_lambda, state="finished") == 0
+
+
+def test_a_list_of_lambdas_says_that_there_are_more(run, client):
+    for _ in range(2):
+        client.create_lambda(0, "exotic")
+    assert run("lambda", "list", "--limit", 1).err == "piecework: shows 1 of more: --limit shows further ones\n"
