@@ -114,7 +114,7 @@ def remote_command(function: Callable[..., R]) -> Callable[..., R]:
         **options: Any,
     ) -> R:
         for line in find_unknown(os.environ):
-            click.echo(f"piecework: {line}", err=True)
+            warn(line)
         given = context.find_root().params
         remote = Remote(url or given["url"], token or given["token"], Display(as_json=as_json), ca or given["ca"])
         return function(remote, *args, **{name: remote.complete(value) for name, value in options.items()})

@@ -2,12 +2,13 @@ import io
 import json
 import re
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from msgspec import UNSET
 
-from piecework.cli import progress
+from piecework.cli import display, progress
 from piecework.cli.display import Display, to_document, write_output, write_text
 from piecework.cli.failures import warn
 from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
@@ -232,3 +233,13 @@ def test_a_spinner_gives_way_to_the_log(terminal, client, worker):
         assert watch_job(client, job).ok
     assert f"job {job} …" in screen.getvalue()
     assert "a line\n" in screen.getvalue()
+
+
+def test_commands_write_only_through_what_minds_terminals():
+    """What is written past ``display`` and ``warn`` would bring a guest's control characters to a terminal."""
+    allowed = {"display.py", "failures.py", "completion.py"}
+    files = [path for path in Path(display.__file__).parent.glob("*.py") if path.name not in allowed]
+    wrote = {
+        path.name for path in files if re.search(r"click\.echo\((?!err=True\))|(?<!\.)\bprint\(", path.read_text())
+    }
+    assert not wrote, "use write_text, write_output, Display or warn"
