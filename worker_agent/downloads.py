@@ -14,9 +14,8 @@ from piecework.client.answers import Answer, Broken, NotHttp
 from piecework.client.connections import Connection
 from piecework.client.routes import find_route
 from piecework.client.sockets import find_reason, open_socket
-from piecework.modules import DEFAULT, ModuleError, check_code
+from piecework.modules import DEFAULT, ModuleError, check_code, describe_bytes
 from piecework.modules.binary import MAGIC
-from piecework.modules.inspection import describe_bytes
 from worker_agent.errors import AgentError
 
 REDIRECTS_MAX = 5

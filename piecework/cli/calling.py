@@ -10,6 +10,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.completing import list_functions, offer
+from piecework.cli.data import refuse_piped_input
 from piecework.cli.display import to_document, write_output, write_text
 from piecework.cli.failures import FAILED, warn
 from piecework.cli.figures import format_moment
@@ -77,6 +78,8 @@ def invoke(
     """Call a function and print what it answers. Exit code 1 for a status of 400 or more."""
     if data is not None and file is not None:
         raise click.UsageError("--data and --input exclude each other.")
+    if data is None and file is None:
+        refuse_piped_input()
     body = data.encode() if data is not None else _read(file)
     target = path if path.startswith(("/", "?")) else f"/{path}"
     request = Request(

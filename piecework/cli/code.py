@@ -7,8 +7,8 @@ import rich_click as click
 
 from piecework.cli.data import put_file
 from piecework.cli.options import STDIN
-from piecework.client import Client
-from piecework.modules import DEFAULT, ModuleError, check_code, inspect_code
+from piecework.client import Client, NotFound, Refused
+from piecework.modules import DEFAULT, ModuleError, check_code, choose_runtime, resolve_runtime
 from piecework.protocol.ids import Id
 
 
@@ -24,19 +24,32 @@ def put_code(client: Client, source: Path | Id, runtime: str | None) -> tuple[Id
 
     The runtime is found out unless it is given; code for which that cannot be done is not uploaded.
     """
-    if runtime is not None:
-        return (source if isinstance(source, Id) else put_file(client, source).id), runtime
+    wanted = resolve_name(client, runtime or DEFAULT)
+    if wanted != DEFAULT:
+        return (source if isinstance(source, Id) else put_file(client, source).id), wanted
     code = read_code(client, source)
-    runtime = _detect_runtime(code)
-    return (source if isinstance(source, Id) else client.upload(code).id), runtime
-
-
-def _detect_runtime(code: bytes) -> str:
     try:
         check_code(DEFAULT, code)
-        found = inspect_code(code)
+        found = choose_runtime(DEFAULT, code, source.name if isinstance(source, Path) else "")
+        check_code(found, code)
     except ModuleError as error:
         raise click.ClickException(f"the code cannot run: {error}.") from error
-    if found.default is None:
-        raise click.ClickException(f"the code is {found.kind}, no wasm module: name what runs it with --runtime.")
-    return found.default
+    return (source if isinstance(source, Id) else client.upload(code).id), found
+
+
+def resolve_name(client: Client, runtime: str) -> str:
+    """Return the name of a runtime for what somebody calls it. Raises click.UsageError for one that is unknown."""
+    try:
+        return resolve_runtime(runtime, lambda: _list_offered(client))
+    except ModuleError as error:
+        raise click.UsageError(
+            f"{error}. One of your own is known when an agent with it has registered."
+        ) from error
+
+
+def _list_offered(client: Client) -> list[str] | None:
+    """Return what the server's workers offer; None when it does not tell us."""
+    try:
+        return [name for worker in client.workers() for name in worker.runtime]
+    except (NotFound, Refused):
+        return None

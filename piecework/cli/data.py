@@ -1,17 +1,22 @@
 """`piecework data`: blobs."""
 
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import rich_click as click
 
 from piecework.cli.display import to_document, write_output
+from piecework.cli.failures import warn
 from piecework.cli.figures import format_bytes
 from piecework.cli.options import FILE_OR_STDIN, ID, STDIN
 from piecework.cli.progress import reading, receiving
 from piecework.cli.remote import Remote, remote_command
 from piecework.client import Client
+from piecework.client.uploads import SPOOL_BYTES
+from piecework.inputs import copy_piped_input, has_unread_input
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataReply
 
@@ -78,6 +83,24 @@ def put_file(client: Client, path: Path) -> DataReply:
         return client.upload(sys.stdin.buffer)
     with reading(path) as file:
         return client.upload(file)
+
+
+def put_piped_input(client: Client) -> Id | None:
+    """Upload what is piped into the command; None when that is nothing."""
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        file = cast("BinaryIO", spool)
+        if not copy_piped_input(file, warn):
+            return None
+        file.seek(0)
+        return client.upload(file).id
+
+
+def refuse_piped_input() -> None:
+    """Raise click.UsageError when something is piped into a command that was not told to read it."""
+    if has_unread_input():
+        raise click.UsageError(
+            "there is something on standard input: --input - makes it the input, </dev/null leaves it out."
+        )
 
 
 def get_blob(remote: Remote, blob: Id, output: Path | None) -> None:

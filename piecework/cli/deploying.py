@@ -9,8 +9,8 @@ import rich_click as click
 from msgspec import UNSET, UnsetType
 from rich.status import Status
 
+from piecework.cli.code import put_code, resolve_name
 from piecework.cli.completing import list_functions, list_runtimes, offer
-from piecework.cli.data import put_file
 from piecework.cli.display import stderr_console, to_document
 from piecework.cli.failures import warn
 from piecework.cli.lambdas import read_grants, read_limits
@@ -72,7 +72,12 @@ def deploy(
     """
     if [module, file, lambda_id].count(None) != 2:
         raise click.UsageError("Name the code by one of --module, --file and --lambda.")
-    codex, digest = _upload(remote, file) if file is not None else (UNSET, "")
+    codex: Id | UnsetType = UNSET
+    digest = ""
+    if file is not None:
+        codex, digest, options["runtime"] = _upload(remote, file, options["runtime"])
+    elif options["runtime"] is not None:
+        options["runtime"] = resolve_name(remote.client, options["runtime"])
     chosen = revision or _name_revision(module, digest, lambda_id)
     if chosen in RESERVED:
         raise click.UsageError(f"A revision cannot be called {chosen!r} here: that is how calls are routed.")
@@ -86,11 +91,12 @@ def deploy(
     _tell(remote, name, chosen)
 
 
-def _upload(remote: Remote, file: Path) -> tuple[Id, str]:
-    """Store a file; returns its blob and its digest."""
-    reply = put_file(remote.client, file)
-    assert isinstance(reply.checksum, str), "an upload is answered with it"
-    return reply.id, reply.checksum
+def _upload(remote: Remote, file: Path, runtime: str | None) -> tuple[Id, str, str]:
+    """Store a file; returns its blob, its digest and its runtime."""
+    codex, found = put_code(remote.client, file, runtime)
+    checksum = remote.client.data(codex).checksum
+    assert isinstance(checksum, str), "who asks for a blob is answered with it"
+    return codex, checksum, found
 
 
 def _name_revision(module: ModuleName | None, digest: str, lambda_id: Id | None) -> str:

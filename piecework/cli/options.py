@@ -64,7 +64,7 @@ class FileOrId(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         if isinstance(value, Path | Id | Ending):
             return value
         path = Path(value)
-        if value == "-" or path.is_file():
+        if value == "-" or (path.exists() and not path.is_dir()):
             return path
         try:
             return read_id(value, self.kind)
@@ -175,7 +175,8 @@ def runtime_options(command: F) -> F:
     """Add the options that describe what runs: its runtime, and those of ``run_options``."""
     option = click.option(
         "--runtime",
-        help="The runtime that it needs; found out unless it is a script.",
+        metavar="NAME",
+        help="What runs it; found out unless given.",
         shell_complete=offer(list_runtimes),
     )
     return option(run_options(command))

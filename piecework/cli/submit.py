@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.data import put_file
+from piecework.cli.data import put_file, refuse_piped_input
 from piecework.cli.display import to_document
 from piecework.cli.endings import ENDING_COLUMNS, ending
 from piecework.cli.failures import FAILED, warn
@@ -136,6 +136,8 @@ def submit_one(
     remote: Remote, lambda_id: Id, given: Path | Id | None, *, wait: bool, output: Path | None, options: JobOptions
 ) -> None:
     """Submit one job; print its id, or wait for it and show its output."""
+    if given is None:
+        refuse_piped_input()
     value = put_file(remote.client, given).id if isinstance(given, Path) else given
     with explaining(lambda: f"the job may have been submitted: {_list_of(lambda_id)} shows it then"):
         job = remote.client.submit(lambda_id, value, **options)

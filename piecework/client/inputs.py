@@ -27,7 +27,8 @@ def input_content(value: Input, upload: Callable[[Source], DataReply]) -> Conten
     if isinstance(value, Id):
         return Content(id=value)
     if isinstance(value, Path):
-        if value.stat().st_size > INLINE_BYTES:
+        # How much comes out of a pipe is not known before.
+        if not value.is_file() or value.stat().st_size > INLINE_BYTES:
             return Content(id=upload(value).id)
         value = value.read_bytes()
     if isinstance(value, str):

@@ -30,8 +30,10 @@ class MultipartFile:
     def __init__(self, source: Source, filename: str = "data", texts: Mapping[str, str] | None = None) -> None:
         self._file, self._owned = _open_source(source)
         self._start = self._file.tell()
-        self._size = self._file.seek(0, os.SEEK_END) - self._start
         check_texts(texts or {})
+        self._size = _measure(self._file, self._start)
+        if not self._size:
+            self._spool_unsized()
         boundary = f"piecework-{os.urandom(12).hex()}"
         self.content_type = f"multipart/form-data; boundary={boundary}"
         parts = [
@@ -45,6 +47,15 @@ class MultipartFile:
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
         self.checksum = ""
+
+    def _spool_unsized(self) -> None:
+        """Copy a file that says it is empty, or nothing, as those of /proc do, and see what is in it."""
+        self._file.seek(self._start)
+        spool, was, owned = _spool(self._file), self._file, self._owned
+        if owned:
+            was.close()
+        self._file, self._owned, self._start = spool, True, 0
+        self._size = spool.seek(0, os.SEEK_END)
 
     def __len__(self) -> int:
         """Return the size of the whole body, bytes."""
@@ -79,13 +90,28 @@ def _escape(filename: str) -> str:
 
 def _open_source(source: Source) -> tuple[BinaryIO, bool]:
     """Return the source as a file that can be rewound, and whether it is ours to close."""
-    if isinstance(source, Path):
-        return source.open("rb"), True
     if isinstance(source, bytes):
         return io.BytesIO(source), True
-    if source.seekable():
-        return source, False
+    if not isinstance(source, Path):
+        return (source, False) if source.seekable() else (_spool(source), True)
+    file = source.open("rb")
+    if file.seekable():
+        return file, True
+    with file:
+        return _spool(file), True
+
+
+def _measure(file: BinaryIO, start: int) -> int:
+    """Return how many bytes a file says that it has from here; 0 when it does not say."""
+    try:
+        return file.seek(0, os.SEEK_END) - start
+    except OSError:
+        return 0
+
+
+def _spool(source: BinaryIO) -> BinaryIO:
+    """Return a copy of what a file still holds, which can be read from its start as often as one wants."""
     spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # the caller closes it
     shutil.copyfileobj(source, spool, CHUNK_BYTES)
     spool.seek(0)
-    return cast("BinaryIO", spool), True
+    return cast("BinaryIO", spool)

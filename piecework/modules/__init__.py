@@ -13,23 +13,33 @@ from piecework.modules.binary import (
     inspect_component,
     inspect_module,
 )
+from piecework.modules.choice import (
+    ALIASES,
+    DEFAULT,
+    SCRIPTS,
+    check_script,
+    choose_runtime,
+    find_script_runtime,
+    resolve_runtime,
+)
 from piecework.modules.inspection import (
     CHECKS,
     COMPONENT,
-    LOOK_BYTES,
     Inspection,
-    describe_bytes,
     inspect_code,
     name_interface,
     read_facts,
     recognise,
 )
+from piecework.modules.kinds import LOOK_BYTES, describe_bytes, find_kind
 from piecework.modules.rules import PAGE_BYTES, check_room, explain_shortage
 
 __all__ = [
+    "ALIASES",
     "CHECKED",
     "CHECKS",
     "COMPONENT",
+    "DEFAULT",
     "HEADER_BYTES",
     "MAGIC",
     "PAGE_BYTES",
@@ -39,46 +49,59 @@ __all__ = [
     "ModuleFacts",
     "check_code",
     "check_room",
+    "check_script",
+    "choose_runtime",
     "claims_component",
     "describe_bytes",
     "explain_shortage",
+    "find_kind",
     "inspect_code",
     "inspect_module",
     "name_interface",
+    "resolve_runtime",
 ]
 
-DEFAULT = "default"
-"""The runtime that looks at the code and chooses."""
-CHECKED = frozenset({DEFAULT, *CHECKS})
+CHECKED = frozenset({DEFAULT, *CHECKS, *SCRIPTS})
 """The runtimes whose code ``check_code`` can judge."""
 NAMED = 10
 """So many exports stand in a message."""
 
 
-def check_code(runtime: str, code: Binary) -> None:
-    """Raise ModuleError for code that the runtime of this name cannot run. Of other runtimes nothing is known.
+def check_code(runtime: str, code: Binary) -> ModuleFacts | None:
+    """Return what a wasm binary imports and exports; None when it is none, or of other runtimes.
 
-    With ``default`` code that is no wasm binary passes: other agents may know what to do with it.
+    Raises ModuleError for code that the runtime of this name cannot run. Of other runtimes nothing is known. With
+    ``default`` code that is no wasm binary passes: other agents may know what to do with it.
     """
     if runtime not in CHECKED:
-        return
+        return None
+    if runtime in SCRIPTS:
+        check_script(runtime, code)
+        return None
     if code[: len(MAGIC)] != MAGIC:
         if runtime == DEFAULT:
-            return
-        raise ModuleError(
-            f"this is {describe_bytes(code[:LOOK_BYTES])}, not a wasm binary: "
-            "it does not start with the bytes 00 61 73 6d"
-        )
+            return None
+        raise ModuleError(_explain_bytes(code[:LOOK_BYTES]))
     if runtime == DEFAULT:
-        _check_any(code)
-    else:
-        CHECKS[runtime](inspect_component(code) if runtime == COMPONENT else inspect_module(code))
+        return _check_any(code)
+    facts = inspect_component(code) if runtime == COMPONENT else inspect_module(code)
+    CHECKS[runtime](facts)
+    return facts
 
 
-def _check_any(code: Binary) -> None:
+def _explain_bytes(code: bytes) -> str:
+    kind, runtime = find_kind(code), find_script_runtime(code)
+    advice = kind.advice or "it does not start with the bytes 00 61 73 6d"
+    if not kind.advice and kind.words.endswith("script"):
+        advice = "for a script, name the runtime of its language, such as python3.12"
+    return f"this is {kind.words}, not a wasm binary: {f'name the runtime {runtime}' if runtime else advice}"
+
+
+def _check_any(code: Binary) -> ModuleFacts:
     component, facts = read_facts(code)
     runtime = recognise(facts, component=component) or (COMPONENT if component else None)
     if runtime is None:
         names = ", ".join(sorted(facts.exports)[:NAMED]) or "nothing"
         raise ModuleError(f"no runtime recognises the module: it exports {names}, and no function that one calls")
     CHECKS[runtime](facts)
+    return facts

@@ -1,6 +1,5 @@
 """What code is, what it will need, and which runtimes can run it: told from its bytes, without running it."""
 
-import codecs
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from piecework.modules.binary import (
 from piecework.modules.capsule import UNCONFIGURED, check_capsule, find_generation, is_capsule
 from piecework.modules.component import check_component, find_entry
 from piecework.modules.funless import check_funless, is_funless
+from piecework.modules.kinds import find_kind
 from piecework.modules.rules import PAGE_BYTES
 from piecework.modules.wasi import check_wasi
 
@@ -50,24 +50,6 @@ _UNSTEADY = (
     *("wasi:clocks/", "wasi:random/", "wasi:sockets/", "wasi:filesystem/", "wasi:http/"),
 )
 """How imports begin through which an answer may depend on more than the input."""
-_STARTS = (
-    (b"\x7fELF", "a program for this or another machine (ELF)"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"BC\xc0\xde", "LLVM bitcode"),
-    (b"%PDF", "a PDF document"),
-)
-_TEXTS = (
-    (b"<!doctype html", "an HTML page"),
-    (b"<html", "an HTML page"),
-    *(
-        (start, "WebAssembly in the text format: build it with wat2wasm")
-        for start in (b"(module", b"(component", b";;")
-    ),
-    *((start, "a text, perhaps JSON") for start in (b"{", b"[")),
-)
-LOOK_BYTES = 4096
-"""So many tell what code is that is no wasm binary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +85,7 @@ def inspect_code(code: bytes) -> Inspection:
     """Return what code is and needs. Raises ModuleError for a wasm binary that is damaged."""
     common = {"size": len(code), "sha256": hashlib.sha256(code).hexdigest()}
     if code[: len(MAGIC)] != MAGIC:
-        return Inspection(kind=describe_bytes(code), **common)  # type: ignore[arg-type]
+        return Inspection(kind=find_kind(code).words, **common)  # type: ignore[arg-type]
     component, facts = read_facts(code)
     refusals = {name: why for name in CHECKS if (why := _find_refusal(name, facts, component=component))}
     imports = sorted(facts.imports)
@@ -153,29 +135,6 @@ def list_grants(facts: ModuleFacts) -> list[str]:
     """Return the grants for which a module has imports."""
     names = {name for _, name in facts.imports}
     return [grant for grant, functions in GRANTS.items() if names & set(functions)]
-
-
-def describe_bytes(code: bytes) -> str:
-    """Say what bytes are that are no wasm binary."""
-    if not code:
-        return "empty"
-    for start, words in _STARTS:
-        if code.startswith(start):
-            return words
-    text = code[:LOOK_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"#!"):
-        return f"a script for {text.splitlines()[0][2:].decode(errors='replace').strip()[:80]}"
-    found = next((words for start, words in _TEXTS if text[:100].lower().startswith(start)), None)
-    return found or ("a text, perhaps a script" if _is_text(code[:LOOK_BYTES]) else "bytes of no known kind")
-
-
-def _is_text(start: bytes) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()  # a character may be cut at the end
-    try:
-        decoder.decode(start)
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in start
 
 
 def _find_refusal(runtime: str, facts: ModuleFacts, *, component: bool) -> str | None:

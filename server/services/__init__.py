@@ -121,7 +121,7 @@ def _wire(
     waiters, watch = Waiters(places), JobWatch(places)
     bell = Bell(database, waiters, watch)
     data = Data(database, DirectoryStore(settings.data / "blobs", settings.blob_max_bytes), ids, clock, settings)
-    lambdas = Lambdas(database, data, ids, clock)
+    lambdas = Lambdas(database, data, ids, clock, settings.memory_bytes)
     outcomes = Outcomes(database, data, lambdas, bell, clock, settings)
     jobs = Jobs(database, data, lambdas, bell, clock, settings)
     submission = Submission(database, data, lambdas, ids, bell, clock, settings)

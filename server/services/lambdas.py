@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from piecework.modules import CHECKED, ModuleError, check_code, claims_component
+from piecework.modules import CHECKED, ModuleError, check_code, check_room, claims_component
 from piecework.protocol.ids import ID_MAX, NO_ID
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import LambdaCreate, Limits
@@ -27,18 +27,23 @@ CODEX_MAX_BYTES = 256 * 1024 * 1024
 class Lambdas:
     """The lambdas of this server. They never change, so they are kept in memory once they were read."""
 
-    def __init__(self, database: Database, data: Data, ids: IdSource, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, database: Database, data: Data, ids: IdSource, clock: Callable[[], int], memory_bytes: int
+    ) -> None:
+        """``memory_bytes`` is what a guest gets when nobody says."""
         self._database = database
         self._data = data
         self._ids = ids
         self._clock = clock
+        self._memory_bytes = memory_bytes
         self._known: dict[int, Lambda] = {}
         self._codices: dict[int, tuple[bytes, int]] = {}
 
     def create(self, request: LambdaCreate) -> Lambda:
         """Store a lambda. A codex that names no blob is accepted: v0.5 clients make such ids up.
 
-        Raises InvalidRequest for a missing field and ModuleInvalid for a codex that can never run.
+        Raises InvalidRequest for a missing field, and ModuleInvalid for a codex that can never run, or begins with
+        more memory than its jobs get.
         """
         new = self.prepare(request)
         self._database.write(partial(lambdas.add_lambda, new=new))
@@ -81,7 +86,9 @@ class Lambdas:
             raise ModuleInvalid(f"the codex has {blob.size} bytes; a module has at most {CODEX_MAX_BYTES}")
         try:
             with self._data.viewing(blob) as code:
-                check_code(runtime, code)
+                facts = check_code(runtime, code)
+                if facts is not None:
+                    check_room(facts, new.options.limits.memory_bytes or self._memory_bytes)
                 if claims_component(code):
                     check_reading_only(new.options.grants)
         except ModuleError as error:

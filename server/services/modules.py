@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from piecework.modules import HEADER_BYTES, MAGIC, ModuleError, describe_bytes, name_interface
+from piecework.modules import HEADER_BYTES, MAGIC, ModuleError, find_kind, name_interface
 from piecework.protocol.names import ModuleName
 from server.errors import InvalidParameter, ModuleExists, ModuleInUse, ModuleNotFound, NotWasm
 from server.services.data import Data
@@ -119,7 +119,9 @@ def _check_start(chunks: Iterator[bytes]) -> Iterator[bytes]:
         if len(start) >= HEADER_BYTES:
             break
     if not start.startswith(MAGIC):
-        raise NotWasm(f"this is {describe_bytes(start)}, not a wasm binary; nothing was stored")
+        kind = find_kind(start)
+        advice = f": {kind.advice}" if kind.advice else ""
+        raise NotWasm(f"this is {kind.words}, not a wasm binary; nothing was stored{advice}")
     yield start
     yield from chunks
 

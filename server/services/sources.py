@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from piecework.modules import ModuleError, inspect_code
+from piecework.modules import DEFAULT, MAGIC, ModuleError, choose_runtime, inspect_code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut
 from piecework.protocol.names import ModuleName
@@ -75,15 +75,15 @@ class Sources:
 
     def detect_runtime(self, source: Source) -> str:
         """Return the runtime that code is meant for. Raises InvalidRequest or ModuleInvalid."""
+        code = self._read(source.codex)
         try:
-            found = inspect_code(self._read(source.codex))
+            chosen = choose_runtime(DEFAULT, code)
         except ModuleError as error:
-            raise ModuleInvalid(f"the code cannot run: {error}") from error
-        if found.default is not None:
-            return found.default
-        if found.pure is None:
-            raise InvalidRequest(f"the code is {found.kind}, no wasm module: name the runtime that runs it")
-        reasons = "; ".join(f"{runtime}: {why}" for runtime, why in found.refusals.items())
+            raised = ModuleInvalid if code.startswith(MAGIC) else InvalidRequest
+            raise raised(f"the code cannot run: {error}") from error
+        if chosen != DEFAULT:
+            return chosen
+        reasons = "; ".join(f"{runtime}: {why}" for runtime, why in inspect_code(code).refusals.items())
         raise ModuleInvalid(f"no runtime can run the code: {reasons}")
 
     def _get_blob(self, codex: int) -> Blob:

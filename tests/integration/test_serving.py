@@ -232,6 +232,19 @@ def test_headers_that_a_guest_makes_up_do_no_harm(tmp_path):
     assert not {"connection", "x-bad name"} & {name for name, _ in response.headers}
 
 
+def test_function_that_came_out_of_a_pipe_survives_a_reload(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(pipe.write_bytes, build(BY_BODY))
+        with ServedFunction(tmp_path, pipe) as served:
+            written.result(10)
+            assert served.ask(body=b"x", method="POST").body == b"seen"
+            served.signal(signal.SIGHUP)
+            until(lambda: "reloaded" in served.read_log())
+            assert served.ask(body=b"x", method="POST").body == b"seen"
+
+
 def test_reload_takes_good_code_and_leaves_bad_code_alone(tmp_path):
     file = store(tmp_path, (SAMPLES / "echo.wasm").read_bytes())
     with ServedFunction(tmp_path, file, "--processes", "1") as served:

@@ -5,6 +5,7 @@ What they need to do their work is imported when they do it: the agent starts wi
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,8 +113,9 @@ def serve(**options: Any) -> None:
     _check_door(options, host, token)
     place = Place(options, supervised=options["die_with_parent"])
     configure_logs(options["log_format"], "info")
-    with _one_line_failures():
+    with _one_line_failures(), tempfile.TemporaryDirectory(prefix="piecework-serve-") as folder:
         _download(options)
+        options["file"] = _keep_pipe(options["file"], Path(folder))
         function = describe_function(options, place, mode=options["handler"], log_bytes=SERVE_LOG_BYTES)
         _try_code(function)
         port = find_port(host, options["port"])
@@ -139,6 +141,9 @@ def _check_door(options: dict[str, Any], host: str, token: str | None) -> None:
     """Raise click.UsageError for an address that is open to others by mistake, and half of what TLS needs."""
     if (options["crt"] is None) != (options["key"] is None):
         raise click.UsageError("--crt and --key belong together")
+    for name in ("crt", "key"):
+        if options[name] is not None and not options[name].is_file():
+            raise click.UsageError(f"--{name} must be a file: it is read more than once")
     if options["crt"] is not None:
         _check_certificate(options["crt"], options["key"])
     if not is_loopback(host) and token is None and not options["is_open"]:
@@ -196,6 +201,16 @@ def _download_to(file: Path, url: str, ca: Path | None) -> None:
         Path(draft).replace(file)
     finally:
         Path(draft).unlink(missing_ok=True)
+
+
+def _keep_pipe(file: Path, folder: Path) -> Path:
+    """Return a file that can be read more than once: a copy of what comes out of a pipe. Raises OSError."""
+    if file.is_file() or not file.exists():
+        return file
+    copy = folder / file.name
+    with file.open("rb") as pipe, copy.open("wb") as target:
+        shutil.copyfileobj(pipe, target)
+    return copy
 
 
 def _try_code(function: Function) -> None:

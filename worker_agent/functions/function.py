@@ -7,8 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from piecework.modules import DEFAULT, ModuleError, check_code, inspect_code
-from piecework.modules.binary import MAGIC
+from piecework.modules import DEFAULT, ModuleError, check_code, choose_runtime, inspect_code
 from piecework.protocol.messages import Grants
 from worker_agent.errors import AgentError
 from worker_agent.executor.assignment import NO_GRANTS
@@ -22,8 +21,6 @@ START_S = 20.0
 """A guest that has not started by then is of no use to who calls it."""
 HTTP = "http"
 """The mode in which functions answer requests."""
-SCRIPTS = {".lua": "lua5.4", ".js": "javascript", ".mjs": "javascript", ".py": "python3.12"}
-"""The runtime of a script that ``default`` chooses, by the end of its file's name."""
 
 
 class FunctionError(AgentError):
@@ -51,22 +48,16 @@ class Function:
         Raises FunctionError when there is no such file, or its runtime cannot run it.
         """
         code = _read_code(self.file)
-        runtime = _choose_runtime(self.runtime, self.file, code)
         try:
+            runtime = choose_runtime(self.runtime, code, self.file.name)
             check_code(runtime, code)
             facts = inspect_code(code)
         except ModuleError as error:
             raise FunctionError(f"{self.file} cannot run: {error}") from error
-        if runtime == DEFAULT and facts.default is None:
-            raise FunctionError(
-                f"{self.file} is {facts.kind}, not a wasm module; for a script, name its runtime with --runtime"
-            )
         checksum = facts.sha256
         copy = folder / checksum
         copy.write_bytes(code)
-        return Version(
-            self, copy, checksum, runtime if runtime != DEFAULT else facts.default or runtime, facts.exports
-        )
+        return Version(self, copy, checksum, runtime, facts.exports)
 
 
 @dataclass(frozen=True)
@@ -112,14 +103,10 @@ class Version:
 
 def _read_code(file: Path) -> bytes:
     try:
-        if file.stat().st_size > CODE_BYTES:
-            raise FunctionError(f"{file} has more than {CODE_BYTES} bytes, the most for code")
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            code = opened.read(CODE_BYTES + 1)
     except OSError as error:
         raise FunctionError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def _choose_runtime(wanted: str, file: Path, code: bytes) -> str:
-    if wanted != DEFAULT or code.startswith(MAGIC):
-        return wanted
-    return SCRIPTS.get(file.suffix.lower(), wanted)
+    if len(code) > CODE_BYTES:
+        raise FunctionError(f"{file} has more than {CODE_BYTES} bytes, the most for code")
+    return code

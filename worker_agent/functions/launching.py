@@ -1,7 +1,6 @@
 """``worker-agent exec``: one call of a function, in a guest process."""
 
 import asyncio
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -10,8 +9,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import click
 from msgspec.structs import replace
 
+from piecework.inputs import copy_piped_input
 from piecework.protocol.codes import ErrorKind
 from piecework.terminal import escape_pieces
 from worker_agent.executor.frames import Assign, Done
@@ -59,12 +60,10 @@ def _assign(version: Version, folder: Path, spool: Path) -> Assign:
 
 def _take_stdin(folder: Path) -> dict[str, Any]:
     """Return the fields of a task whose input is what comes on standard input, unless that is a person."""
-    if sys.stdin is None or sys.stdin.isatty():
-        return {}
     path = folder / "input"
     with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, _COPY_BYTES)
-    return {"input": None, "input_path": str(path)}
+        given = copy_piped_input(file, lambda hint: click.echo(f"worker-agent: {hint}", err=True))
+    return {"input": None, "input_path": str(path)} if given else {}
 
 
 async def _call(task: Assign, process: GuestProcess, journal: Journal) -> Done:

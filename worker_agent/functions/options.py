@@ -14,11 +14,12 @@ import msgspec
 import platformdirs
 
 from piecework.durations import DURATION
-from piecework.modules import DEFAULT
+from piecework.modules import DEFAULT, ModuleError, resolve_runtime
 from piecework.protocol.messages import Grants
 from piecework.protocol.text import find_fault, find_variable_fault
 from worker_agent.functions.function import Function
 from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.interpreters import find_interpreters
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import MIB, Settings, SettingsError
 
@@ -118,7 +119,7 @@ def describe_function(
         raise click.UsageError(f"the arguments cannot be: {fault}")
     return Function(
         file=options["file"],
-        runtime=options["runtime"],
+        runtime=_resolve_runtime(options["runtime"], place),
         mode=mode,
         args=options["args"],
         env=_read_env(options),
@@ -130,6 +131,16 @@ def describe_function(
         rules=place.rules,
         seed=seed,
     )  # fmt: skip
+
+
+def _resolve_runtime(wanted: str, place: Place) -> str:
+    """Return the name of a runtime for what somebody calls it. Raises click.UsageError when this node has none."""
+    try:
+        return resolve_runtime(
+            wanted, lambda: [n for each in find_interpreters(place.interpreters) for n in each.names]
+        )
+    except ModuleError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _read_grants(options: dict[str, Any]) -> Grants | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wasmtime import Module
 
-from piecework.modules import ModuleFacts
+from piecework.modules import ModuleError, ModuleFacts, check_script
 from piecework.protocol.exchange import Request
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.answering import Answer, answer_command
@@ -136,10 +136,10 @@ def _read_script(code: Code, runtime: str) -> bytes:
     if size > SCRIPT_BYTES:
         raise LoadError(f"the script has {size} bytes; a script has at most {SCRIPT_BYTES}")
     script = code.read()
-    if script.startswith(b"\0asm"):
-        raise LoadError(
-            f"the code is a WebAssembly module, and {runtime} runs scripts: name a runtime for modules"
-        )
+    try:
+        check_script(runtime, script)
+    except ModuleError as error:
+        raise LoadError(str(error)) from error
     return script
 
 

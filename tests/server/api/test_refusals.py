@@ -118,6 +118,28 @@ def test_code_that_can_never_run_is_refused_when_the_lambda_is_created(house: Ho
     assert says in reply["message"]
 
 
+@pytest.mark.parametrize("runtime", ["wasi", "default", "wasi+http"])
+def test_module_that_begins_with_more_memory_than_it_gets_is_refused(house: House, runtime: str):
+    code = bytes(wat2wasm('(module (memory 4800) (func (export "_start")))'))
+    blob = house.client.post("/data", data=code, content_type="application/octet-stream").get_json()["id"]
+
+    def create(status: int, **limits: int):
+        body = {"codex": blob, "runtime": runtime, "limits": limits}
+        return house.call("POST", "/lambda", body, status=status)
+
+    assert "it needs 300 MB, limit 256 MB" in create(422)["message"]
+    assert "it needs 300 MB, limit 1 MB" in create(422, memory_bytes=2**20)["message"]
+    create(200, memory_bytes=300 * 2**20)
+
+
+def test_wasm_is_no_script(house: House):
+    code = bytes(wat2wasm('(module (func (export "_start")))'))
+    blob = house.client.post("/data", data=code, content_type="application/octet-stream").get_json()["id"]
+    reply = house.call("POST", "/lambda", {"codex": blob, "runtime": "python3.12"}, status=422)
+    assert "python3.12 runs scripts: name the runtime wasi, or none" in reply["message"]
+    house.call("POST", "/lambda", {"codex": blob, "runtime": "python3.12-of-ours"})
+
+
 @pytest.mark.parametrize("runtime", ["component", "default"])
 def test_component_asks_for_no_more_than_reading_directories(house: House, runtime: str):
     code = wat2wasm('(component (instance $cli) (export "wasi:cli/run@0.2.0" (instance $cli)))')

@@ -35,11 +35,12 @@ def refused(tmp_path, monkeypatch):
 def execute(tmp_path):
     """Return a function that runs `worker-agent exec` as a process of its own."""
 
-    def run(*args, given=b"", environ=(), stdout=subprocess.PIPE):
+    def run(*args, given=b"", environ=(), stdout=subprocess.PIPE, pass_fds=()):
         return subprocess.run(
             [*COMMAND, "exec", "--state", str(tmp_path / "state"), *map(str, args)],
             input=given,
             stdout=stdout,
+            pass_fds=pass_fds,
             stderr=subprocess.PIPE,
             timeout=60,
             check=False,
@@ -63,7 +64,8 @@ def web():
         (None, "No such file"),
         (b"<!DOCTYPE html><p>Not found", "is an HTML page, not a wasm module"),
         (b"", "is empty, not a wasm module"),
-        (b"print('hi')", "name its runtime with --runtime"),
+        (b"print('hi')", "for a script, name the runtime: lua5.4, javascript, python3.12 or micropython"),
+        (b"\x7fELF\2\1\1\0" + bytes(8) + b"\2\0", "an ELF program for Linux, not a wasm module: compile"),
         (b"\0asm\1\0\0\0\xff\xff", "cannot run"),
         (build("(module)"), "no runtime recognises the module"),
         (build(read_guest("wasi/unknown_import")), "'summon'"),
@@ -206,6 +208,8 @@ def test_limits_hold(execute):
     done = execute(SAMPLES / "loop_forever.wasm", "--timeout", "0.2")
     assert (done.returncode, done.stderr) == (1, b"worker-agent: timeout: it ran longer than its limit of 0.2 s\n")
     done = execute(SAMPLES / "eat_memory.wasm", "--memory", "16")
+    assert done.stderr.startswith(b"worker-agent: load: it needs 17 MB, limit 16 MB")
+    done = execute(SAMPLES / "eat_memory.wasm", "--memory", "24")
     assert b"more memory than its limit" in done.stderr
 
 
@@ -234,6 +238,27 @@ def test_terminal_obeys_nothing_in_a_message(refused, tmp_path):
     (tmp_path / "code.wasm").write_bytes(build(r'(module (func (export "\1b]0;owned\07")))'))
     _, complaint = refused("exec", tmp_path / "code.wasm")
     assert r"it exports \x1b]0;owned\x07" in complaint
+
+
+def test_function_may_come_out_of_a_pipe(execute):
+    code = subprocess.Popen(["/bin/cat", SAMPLES / "echo.wasm"], stdout=subprocess.PIPE)
+    with code:
+        done = execute(f"/dev/fd/{code.stdout.fileno()}", given=b"x", pass_fds=[code.stdout.fileno()])
+    assert (done.returncode, done.stdout) == (0, b"x")
+
+
+def test_input_that_never_ends_is_told(tmp_path):
+    command = [*COMMAND, "exec", "--state", str(tmp_path / "state"), str(SAMPLES / "echo.wasm")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, **pipes) as waiting:
+        assert b"waiting for the end of standard input" in waiting.stderr.readline()
+        assert waiting.communicate(b"late", timeout=60)[0] == b"late"
+
+
+def test_runtime_that_this_node_has_not_is_refused(refused):
+    exit_code, output = refused("exec", SAMPLES / "echo.wasm", "--runtime", "pyton")
+    assert (exit_code, output.count("\n")) == (2, 1)
+    assert "there is no runtime 'pyton': did you mean python3.12? There are capsule" in output
 
 
 def test_json_for_functions_of_funless(execute, tmp_path):
