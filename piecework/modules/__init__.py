@@ -21,6 +21,7 @@ from piecework.modules.choice import (
     choose_runtime,
     find_script_runtime,
     resolve_runtime,
+    suggest_runtime,
 )
 from piecework.modules.inspection import (
     CHECKS,
@@ -59,6 +60,7 @@ __all__ = [
     "inspect_module",
     "name_interface",
     "resolve_runtime",
+    "suggest_runtime",
 ]
 
 CHECKED = frozenset({DEFAULT, *CHECKS, *SCRIPTS})

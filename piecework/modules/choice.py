@@ -22,7 +22,6 @@ ALIASES = {
     **dict.fromkeys(("lua", "lua5", "lua54"), LUA),
     **dict.fromkeys(("py", "python", "python3", "python312", "cpython"), PYTHON),
     **dict.fromkeys(("mpy", "upy"), MICROPYTHON),
-    **dict.fromkeys(("wasm", "auto"), DEFAULT),
 }
 """What people call them, in lower case."""
 ENDINGS = {".js": JAVASCRIPT, ".mjs": JAVASCRIPT, ".cjs": JAVASCRIPT, ".lua": LUA, ".py": PYTHON, ".pyw": PYTHON}
@@ -106,15 +105,21 @@ def resolve_runtime(wanted: str, offered: Callable[[], Iterable[str] | None]) ->
         return ALIASES[base.lower()] + plus + features
     if found is None:
         return wanted.strip()
-    raise ModuleError(_explain_name(base, BUILT_IN | names))
+    raise ModuleError(_explain_name(base, names))
 
 
-def _explain_name(name: str, known: Iterable[str]) -> str:
-    by_lower = {each.lower(): each for each in (*ALIASES, *known)}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+def suggest_runtime(base: str, offered: Iterable[str] = ()) -> str:
+    """Return the runtime that somebody most likely means by a name that none has; empty: none is near."""
+    by_lower = {each.lower(): each for each in (*ALIASES, *BUILT_IN, *offered)}
+    near = difflib.get_close_matches(base.lower(), by_lower, n=1)
     nearest = by_lower[near[0]] if near else ""
-    meant = f"did you mean {ALIASES.get(nearest, nearest)}? There are" if nearest else "there are"
-    return f"there is no runtime {name!r}: {meant} {', '.join(sorted(known))}"
+    return ALIASES.get(nearest, nearest)
+
+
+def _explain_name(name: str, offered: Iterable[str]) -> str:
+    nearest = suggest_runtime(name, offered)
+    meant = f"did you mean {nearest}? There are" if nearest else "there are"
+    return f"there is no runtime {name!r}: {meant} {', '.join(sorted(BUILT_IN.union(offered)))}"
 
 
 def _is_program(word: str) -> bool:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 LOOK_BYTES = 4096
 """So many tell what code is that is no wasm binary."""
-_COMPILE = "compile its source to WASI, as docs/guests.md tells"
+_COMPILE = "compile it to WASI, as docs/guests.md tells"
 _UNPACK = "unpack it, and take the wasm file or the script in it"
 _SOURCE = "take its source"
 _SAVED = "see what the address really answers"
@@ -21,7 +21,7 @@ class Kind(NamedTuple):
     """They are certainly no script."""
 
 
-_ELF = {1: "an ELF object file", 2: "an ELF program for Linux", 3: "an ELF program or library for Linux"}
+_ELF = {1: "an ELF object file", 2: "an ELF program for Linux", 3: "an ELF program for Linux"}
 _OF_WASMTIME = 200
 """The system for which an ELF file is that wasmtime compiled."""
 _FAT_MACH_O_MAX = 40

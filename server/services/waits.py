@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from piecework.modules import suggest_runtime
 from piecework.protocol.matching import RuntimeName, offers_runtime
 from piecework.protocol.messages import WaitReason
 from piecework.protocol.states import JobState
@@ -90,9 +91,12 @@ def _describe_lack(lane: Lane, seen: Sequence[Worker]) -> str:
 
 
 def _find_lacking(wanted: str, offered: Iterable[str]) -> str:
-    """Say which features workers lack that offer a runtime's base; nothing when there are no such workers."""
-    need = RuntimeName.parse(wanted)
-    have = [offer.features for offer in map(RuntimeName.parse, offered) if offer.base == need.base]
+    """Say which features workers lack that offer a runtime's base, or which runtime may be meant; or nothing."""
+    need, offers = RuntimeName.parse(wanted), [RuntimeName.parse(offer) for offer in offered]
+    have = [offer.features for offer in offers if offer.base == need.base]
+    meant = "" if have else suggest_runtime(need.base, {offer.base for offer in offers})
+    if meant not in {"", need.base}:
+        return f"; did you mean {meant}?"
     lacking = min((need.features - features for features in have), key=len, default=frozenset())
     return f"; of those with {need.base}, the nearest lacks {', '.join(sorted(lacking))}" if lacking else ""
 

@@ -53,3 +53,11 @@ def lambda_id(client):
 def idle_lambda(client):
     """A lambda that no worker can run."""
     return client.create_lambda(0, "exotic")
+
+
+@pytest.fixture
+def empty(client):
+    """Nothing is deployed before and after a test."""
+    yield client
+    for each in client.functions():
+        client.undeploy(each.name)

@@ -21,14 +21,6 @@ ECHO = SAMPLES / "echo.wasm"
 
 
 @pytest.fixture
-def empty(client):
-    """Nothing is deployed before and after a test."""
-    yield client
-    for each in client.functions():
-        client.undeploy(each.name)
-
-
-@pytest.fixture
 def hola(empty, run):
     run("function", "deploy", "hola", "--file", ECHO, "--revision", "blue", "--replicas", 2)
     return "hola"

@@ -73,6 +73,7 @@ def test_run_prefers_the_input_that_is_named(run_job, client, tmp_path):
         ("hi.txt", "print(1)", ("--runtime", "js"), "javascript"),
     ],
 )
+@pytest.mark.usefixtures("empty")
 def test_a_script_tells_its_runtime(run, run_job, client, tmp_path, name, text, options, runtime):
     (tmp_path / name).write_text(text)
     assert client.lambda_(run_job(tmp_path / name, *options).lambda_.id).runtime == runtime
@@ -101,6 +102,7 @@ def test_code_of_another_kind_than_its_runtime_is_refused(run, tmp_path):
     assert "not a wasm binary" in run("lambda", "create", tmp_path / "hi.py", "--runtime", "wasi", exit_code=1).err
 
 
+@pytest.mark.usefixtures("empty")
 def test_pipes_are_files_wherever_one_is_taken(run, run_job, client, pipe):
     code = (SAMPLES / "sum.wasm").read_bytes()
     created = run("lambda", "create", pipe(code), "--json").document

@@ -48,7 +48,7 @@ def test_a_runtime_that_is_wanted_is_taken():
         (
             ELF,
             "hi.py",
-            "an ELF program for Linux, not a wasm module: compile its source to WASI, as docs/guests.md",
+            "an ELF program for Linux, not a wasm module: compile it to WASI, as docs/guests.md",
         ),
         (b"<html>", "hi.js", "an HTML page"),
         (b"PK\x03\x04", "hi.zip", "unpack it"),
@@ -112,12 +112,12 @@ def test_an_unknown_runtime_with_no_like_is_told_all():
             "a wasm binary, and python3.12 runs scripts: name the runtime wasi, or none",
         ),
         ("dlabLua", bytes(wasmtime.wat2wasm("(module)")), "name a runtime for modules"),
-        ("javascript", ELF, "an ELF program for Linux, and javascript runs scripts: compile its source"),
+        ("javascript", ELF, "an ELF program for Linux, and javascript runs scripts: compile it"),
         ("micropython", b"\x1bLua\x54", "compiled Lua"),
         ("python3.12", b"\n<!doctype html>", "an HTML page"),
         ("wasi", b"#!/usr/bin/env python3\n", "not a wasm binary: name the runtime python3.12"),
         ("wasi", b"print(1)", "not a wasm binary: for a script, name the runtime of its language"),
-        ("wasi", ELF, "an ELF program for Linux, not a wasm binary: compile its source to WASI"),
+        ("wasi", ELF, "an ELF program for Linux, not a wasm binary: compile it to WASI"),
     ],
 )
 def test_code_of_another_kind_than_its_runtime_is_refused(runtime, code, words):

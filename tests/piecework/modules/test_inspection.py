@@ -24,7 +24,7 @@ def build(text):
         ("print('é')".encode(), "a text, perhaps a script"),
         (b"a" * 4095 + "é".encode(), "a text, perhaps a script"),
         (b"\x7fELF\2\1\1\0" + bytes(8) + b"\2\0", "an ELF program for Linux"),
-        (b"\x7fELF\2\1\1\0" + bytes(8) + b"\3\0", "an ELF program or library for Linux"),
+        (b"\x7fELF\2\1\1\0" + bytes(8) + b"\3\0", "an ELF program for Linux"),
         (b"\x7fELF\2\1\1\xc8" + bytes(8) + b"\1\0", "machine code that wasmtime compiled"),
         (b"\xcf\xfa\xed\xfe", "a Mach-O program for macOS"),
         (b"\xca\xfe\xba\xbe\0\0\0\2", "a Mach-O program for macOS"),

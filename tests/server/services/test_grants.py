@@ -71,3 +71,10 @@ def test_job_says_which_feature_its_workers_lack(house: House):
     assert advice.endswith("offers the runtime capsule+redis+http; of those with capsule, the nearest lacks redis")
     other = house.submit(house.new_lambda(runtime="cobol+x"))
     assert house.call("GET", f"/job/{other}?view=full")["advice"].endswith("offers the runtime cobol+x")
+
+
+def test_job_says_which_runtime_may_be_meant(house: House):
+    house.new_worker("capsule", "ruby+http")
+    for wanted, meant in (("pyton", "python3.12"), ("python+http", "python3.12"), ("rubby", "ruby")):
+        job = house.submit(house.new_lambda(runtime=wanted))
+        assert house.call("GET", f"/job/{job}?view=full")["advice"].endswith(f"did you mean {meant}?")
