@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from flask import Flask, Response, current_app, request
 
-from piecework.protocol.bodies import JSON, MSGPACK, decode, encode
+from piecework.protocol.bodies import JSON, MSGPACK, encode
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Message
 from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
 from server.api.parts import Part
+from server.api.unknown import decode_knowing
 from server.errors import BodyBroken, BodyTooLarge, InvalidParameter, InvalidRequest
 from server.services import Services
 
@@ -110,7 +111,8 @@ def _answer_with(each: Endpoint) -> Callable[..., Response]:
         if each.query is not None:
             given["query"] = _read_query(each.query)
         if each.body is not None:
-            given["body"] = decode(read_body(services.settings.body_max_bytes), each.body, request.content_type)
+            body = read_body(services.settings.body_max_bytes)
+            given["body"] = decode_knowing(body, each.body, request.content_type)
         result = each.view(services, *parts, **given)
         return result if isinstance(result, Response) else message_response(result)
 
