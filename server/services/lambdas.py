@@ -100,8 +100,8 @@ class Lambdas:
 
     def get_many(self, ids: Iterable[int]) -> dict[int, Lambda]:
         """Return lambdas by id. Raises LambdaNotFound when one does not exist."""
-        wanted = set(ids)
-        known = {id_: self._known[id_] for id_ in wanted if id_ in self._known}
+        wanted, cached = set(ids), self._known
+        known = {id_: cached[id_] for id_ in wanted if id_ in cached}
         missing = wanted - known.keys()
         if missing:
             with self._database.read() as connection:
@@ -119,13 +119,15 @@ class Lambdas:
 
         They are kept in memory as well: the codex of a lambda cannot be deleted.
         """
-        wanted = set(codices)
-        if missing := wanted - self._codices.keys():
+        wanted, cached = set(codices), self._codices
+        known = {id_: cached[id_] for id_ in wanted if id_ in cached}
+        if missing := wanted - known.keys():
+            found = self._data.find_digests(missing)
             if len(self._codices) > CACHED:
                 self._codices = {}
-            self._codices |= self._data.find_digests(missing)
-        known = self._codices
-        return {id_: known[id_] for id_ in wanted if id_ in known}
+            self._codices.update(found)
+            known.update(found)
+        return known
 
     def list_page(self, *, before: int, limit: int) -> list[Lambda]:
         """Return lambdas that are older than ``before``, newest first."""

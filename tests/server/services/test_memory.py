@@ -42,3 +42,15 @@ def test_a_server_keeps_no_more_after_many_jobs(house: House):
         do_round(house, number)
         counts.append(count_objects(house.services))
     assert max(counts[6:]) < max(counts[:6]) + 5, "not even one object more in each round"
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_a_contract_tells_all_of_its_lambdas_while_others_are_forgotten(house: House):
+    worker, all_ids = house.new_worker(), []
+    for number in range(12):
+        codex = house.client.post("/data", data=b"code %d" % number, content_type="application/octet-stream")
+        all_ids.append(house.new_lambda(codex=codex.get_json()["id"]))
+        for lambda_ in all_ids[-7:]:
+            house.submit(lambda_)
+        told = house.contract(worker, max=10)["lambdas"]
+        assert {each["id"]: bool(each["codex_checksum"]) for each in told} == dict.fromkeys(all_ids[-7:], True)
