@@ -196,7 +196,7 @@ def test_run_interrupted_cancels_the_job(run, client, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("piecework.client.Client.follow_log", interrupt)
-    ran = run("run", ECHO, "--runtime", "wasi+redis", exit_code=130)
+    ran = run("run", SAMPLES / "capsule_g4.wasm", "--runtime", "capsule+redis", exit_code=130)
     [info] = client.jobs(limit=1)
     assert ran.err.endswith(f"piecework: interrupted; job {info.id} was cancelled\n")
     assert info.state == "Cancelled"
@@ -211,7 +211,7 @@ def test_an_unreachable_server_does_not_hide_the_interruption(run, monkeypatch):
 
     monkeypatch.setattr("piecework.client.Client.follow_log", interrupt)
     monkeypatch.setattr("piecework.client.Client.cancel", unreachable)
-    ran = run("run", ECHO, "--runtime", "wasi+redis", exit_code=130)
+    ran = run("run", SAMPLES / "capsule_g4.wasm", "--runtime", "capsule+redis", exit_code=130)
     assert "was not cancelled: no answer from http://x: gone" in ran.err
 
 
