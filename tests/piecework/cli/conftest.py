@@ -58,6 +58,11 @@ def idle_lambda(client):
 @pytest.fixture
 def empty(client):
     """Nothing is deployed before and after a test."""
+
+    def undeploy_all():
+        for each in client.functions():
+            client.undeploy(each.name)
+
+    undeploy_all()
     yield client
-    for each in client.functions():
-        client.undeploy(each.name)
+    undeploy_all()
