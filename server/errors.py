@@ -17,6 +17,12 @@ class InvalidRequest(ServerError):
     code = Code.INVALID
 
 
+class BodyEncoded(ServerError):
+    """The body is compressed, or has another coding that this server would have to undo."""
+
+    code = Code.BAD_BODY
+
+
 class BodyBroken(ServerError):
     """The body ended before it was complete, or is not framed as it must be."""
 

@@ -20,7 +20,7 @@ from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
 from server.api.parts import Part
 from server.api.unknown import decode_knowing
-from server.errors import BodyBroken, BodyTooLarge, InvalidParameter, InvalidRequest
+from server.errors import BodyBroken, BodyEncoded, BodyTooLarge, InvalidParameter, InvalidRequest
 from server.services import Services
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def _answer_with(each: Endpoint) -> Callable[..., Response]:
     def answer(**path: str) -> Response:
         services = current_services()
         services.access.check(each.scope, request.headers)
+        _check_coding(request.headers.get("Content-Encoding", ""))
         _check_texts(path)
         parts = [read(name, path[name]) for name, read in each.parts.items()]
         given: dict[str, Any] = {}
@@ -117,6 +118,12 @@ def _answer_with(each: Endpoint) -> Callable[..., Response]:
         return result if isinstance(result, Response) else message_response(result)
 
     return answer
+
+
+def _check_coding(coding: str) -> None:
+    """Raise BodyEncoded unless a body is as it is: what is compressed would be stored as if it were the thing."""
+    if coding.strip().lower() not in {"", "identity"}:
+        raise BodyEncoded(f"the body has the coding {coding[:40]!r}: send it as it is, without Content-Encoding")
 
 
 def _check_texts(path: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.InvalidRequest: 422,
     errors.InvalidParameter: 400,
     errors.BodyBroken: 400,
+    errors.BodyEncoded: 415,
     errors.BodyTooLarge: 413,
     errors.Busy: 429,
     errors.Stopping: 503,

@@ -1,5 +1,6 @@
 """Bad requests: each gets a clear answer with the right status, and changes nothing."""
 
+import gzip
 from unittest.mock import Mock
 
 import pytest
@@ -234,3 +235,18 @@ def test_a_bug_is_500_and_tells_no_details(house: House, monkeypatch: pytest.Mon
     monkeypatch.setattr(house.services.jobs, "get_for_worker", broken)
     reply = house.call("GET", "/job/1", status=500)
     assert (reply["code"], "secret" in reply["message"]) == (12, False)
+
+
+@pytest.mark.parametrize("path", ["/data", "/lambda", "/registry/upload/org/module/1"])
+def test_a_compressed_body_is_refused_and_not_stored(house: House, path: str):
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/octet-stream"}
+    answer = house.client.post(path, data=gzip.compress(b"{}"), headers=headers)
+    assert answer.status_code == 415
+    assert answer.get_json()["code"] in {2, "BAD_BODY"}
+    assert "without Content-Encoding" in answer.get_json()["message"]
+    assert house.services.data.sweep() == 0
+
+
+def test_a_body_that_says_it_has_no_coding_is_taken(house: House):
+    headers = {"Content-Encoding": "identity", "Content-Type": "application/octet-stream"}
+    assert house.client.post("/data", data=b"x", headers=headers).status_code == 200
