@@ -8,7 +8,7 @@ from house import House, finished
 HOUR_S = 3600.0
 PATHS = (
     *("/job/{job}?except=Waiting", "/job?view=full", "/job/{job}/trace", "/lambda", "/lambda/{lambda}?view=full"),
-    *("/worker", "/worker/{worker}?view=full"),
+    *("/worker", "/worker/{worker}?view=full", "/functions", "/deployments", "/deployments/hola"),
 )
 
 
@@ -26,6 +26,7 @@ def test_times_are_seconds_since_1970(house: House, path: str):
     began = house.clock() / 1000
     ids = {"lambda": house.new_lambda(), "worker": house.new_worker()}
     ids["job"] = house.submit(ids["lambda"], delay_s=1)
+    house.services.functions.register("hola", "default", "http://localhost:5050")
     house.clock.forward(HOUR_S)
     house.finish(ids["worker"], finished(house.lease(ids["worker"])))
     times = find_times(house.call("GET", path.format(**ids)))
