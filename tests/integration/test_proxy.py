@@ -194,7 +194,8 @@ def test_what_is_sent_arrives_byte_for_byte(tmp_path: Path):
         [arrived] = raw.requests
     assert arrived.startswith(b"POST /a%2Fb%2f/~%7E//x?q=%20+%2B&q HTTP/1.1\r\n")
     assert b"\r\nX-Text: h\xc3\xa9 \xff\r\n" in arrived
-    assert b"\r\nX-Two: 1\r\nX-Two: 2\r\nX_Under: 1\r\n" in arrived
+    assert b"\r\nX-Two: 1\r\nX-Two: 2\r\n" in arrived
+    assert b"under" not in arrived.lower()
     assert b"\r\nx-text: h\xc3\xa9\r\nx-odd: \xff\r\n" in received
 
 
