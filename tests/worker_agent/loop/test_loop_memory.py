@@ -55,4 +55,5 @@ def test_an_agent_keeps_no_more_after_many_jobs(agent, server, clock):
     for number in range(20):
         do_round(agent, server, clock, number, ways)
         counts.append(count_objects(agent))
-    assert max(counts[10:]) < max(counts[:10]) + 5, "not even one object more in two rounds"
+    # The least counts: threads that have not come to rest hold some objects for a moment.
+    assert min(counts[12:]) < min(counts[4:12]) + 4, "not even one object more in two rounds"

@@ -338,6 +338,6 @@ def test_input_that_is_no_request_is_an_input_error(run_sample):
 
 
 @every("echo")
-def test_missing_input_file_is_an_input_error(run_sample):
+def test_missing_input_file_is_the_fault_of_the_node(run_sample):
     done = run_sample("echo", given=Path("/nowhere/at/all"))
-    assert done.error.kind is ErrorKind.INPUT
+    assert (done.error.kind, done.unfit) == (ErrorKind.WORKER, True)
