@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,11 @@ def _figure(server: LocalServer, name: str) -> float:
 
 def _waiting(server: LocalServer) -> float:
     return _figure(server, 'piecework_waiting_requests{for="contract"}')
+
+
+def _create_lambda(server: LocalServer) -> str:
+    code = {"codex": "0", "runtime": "wasi"}
+    return str(requests.post(f"{server.url}/lambda", json=code, timeout=PATIENCE_S).json()["id"])
 
 
 def _run(*words: object, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -102,12 +108,17 @@ def test_a_stop_answers_a_thousand_waiting_polls_at_once(server: LocalServer, pa
     assert "Traceback" not in server.read_log()
 
 
-def test_callers_that_hang_up_wait_no_longer(server: LocalServer, parked: list[socket.socket]):
-    start = time.monotonic()
-    for each in parked:
-        each.close()
-    _wait_until(lambda: _waiting(server) == 0, "polls without a connection still wait")
-    assert time.monotonic() - start < 20, "a poll that nobody ends waits for 24 s"
+def test_callers_that_hang_up_wait_no_longer(server: LocalServer):
+    waiting = partial(_figure, server, 'piecework_waiting_requests{for="job"}')
+    body = {"lambda": _create_lambda(server)}
+    job = requests.post(f"{server.url}/job", json=body | {"status": "paused"}, timeout=PATIENCE_S).json()["id"]
+    request = f"GET /job/{job}?except=Finished&timeout=300 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(50):
+            caller = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            caller.sendall(request.encode())
+        _wait_until(lambda: waiting() == 50, "not all wait")
+    _wait_until(lambda: waiting() == 0, "who has no connection still waits, and would for 300 s")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
