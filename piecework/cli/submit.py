@@ -33,65 +33,65 @@ F = TypeVar("F", bound=Callable[..., Any])
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
+SUBMISSION_OPTIONS = (
+    click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first; usually 0."),
+    click.option(
+        "--delay",
+        "delay_s",
+        type=DURATION_OR_ZERO,
+        metavar="DURATION",
+        help="Start it so much later: 90 (seconds), 5m, 1h30m.",
+    ),
+    click.option(
+        "--at",
+        "run_at",
+        type=MOMENT,
+        metavar="TIME",
+        help="Start it then: ISO 8601, local without a zone.",
+    ),
+    click.option(
+        "--expires",
+        "expires_at",
+        type=MOMENT_OR_DURATION,
+        metavar="TIME|DURATION",
+        help="Cancel it if it was not started by then.",
+    ),
+    click.option("--paused", is_flag=True, help="Do not queue it before 'piecework job resume'."),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        type=DURATION,
+        metavar="DURATION",
+        help="Stop an attempt after so long: 90 (seconds), 5m, 1h30m.",
+    ),
+    click.option("--max-attempts", type=click.IntRange(1, 100), help="Try so many times."),
+    click.option(
+        "--backoff",
+        type=BACKOFF,
+        metavar="KIND",
+        help="Pause between attempts: exponential[:FIRST[:LONGEST]], fixed:PAUSE or none.",
+    ),
+    click.option(
+        "--retry-on",
+        type=KINDS,
+        multiple=True,
+        metavar="KIND,...",
+        help="Try again only after these failures, such as timeout,memory.",
+    ),
+    click.option("--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused)."),
+    click.option("--key", help="Submitting again with the same key and content gives the same job."),
+    click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these."),
+    click.option("--env", multiple=True, type=Assignment(), help="Set a variable for it."),
+    click.option(
+        "--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Most memory it may use."
+    ),
+)
+"""How and when a job runs; ``job_options`` reads them."""
+
+
 def submission_options(command: F) -> F:
-    """Add the options of a submission; ``job_options`` reads them."""
-    for option in reversed(
-        [
-            click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first; usually 0."),
-            click.option(
-                "--delay",
-                "delay_s",
-                type=DURATION_OR_ZERO,
-                metavar="DURATION",
-                help="Start it so much later: 90 (seconds), 5m, 1h30m.",
-            ),
-            click.option(
-                "--at",
-                "run_at",
-                type=MOMENT,
-                metavar="TIME",
-                help="Start it then: ISO 8601, local without a zone.",
-            ),
-            click.option(
-                "--expires",
-                "expires_at",
-                type=MOMENT_OR_DURATION,
-                metavar="TIME|DURATION",
-                help="Cancel it if it was not started by then.",
-            ),
-            click.option("--paused", is_flag=True, help="Do not queue it before 'piecework job resume'."),
-            click.option(
-                "--timeout",
-                "timeout_s",
-                type=DURATION,
-                metavar="DURATION",
-                help="Stop an attempt after so long: 90 (seconds), 5m, 1h30m.",
-            ),
-            click.option("--max-attempts", type=click.IntRange(1, 100), help="Try so many times."),
-            click.option(
-                "--backoff",
-                type=BACKOFF,
-                metavar="KIND",
-                help="Pause between attempts: exponential[:FIRST[:LONGEST]], fixed:PAUSE or none.",
-            ),
-            click.option(
-                "--retry-on",
-                type=KINDS,
-                multiple=True,
-                metavar="KIND,...",
-                help="Try again only after these failures, such as timeout,memory.",
-            ),
-            click.option(
-                "--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused)."
-            ),
-            click.option("--key", help="Submitting again with the same key and content gives the same job."),
-            click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these."),
-            click.option("--env", multiple=True, type=Assignment(), help="Set a variable for it."),
-            click.option(
-                "--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Most memory it may use."
-            ),
-        ]
-    ):
+    """Add the options of a submission."""
+    for option in reversed(SUBMISSION_OPTIONS):
         command = option(command)
     return command
 

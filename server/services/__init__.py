@@ -130,12 +130,7 @@ def _wire(
     calls = Calls(time.monotonic)
     hosting = Hosting(database, lambdas, ids, routing, clock, settings)
     sources = Sources(database, data, lambdas)
-    chores = [
-        Chore("keep the server's number", 30, number.keep),
-        Chore("sweep blobs", 3600, data.sweep),
-        Chore("forget old keys", 3600, submission.forget_old_keys),
-        Chore("look for dead hosts", 1, hosting.look_around),
-    ]
+    chores = _list_chores(number, data, submission, hosting)
     return Services(
         settings=settings,
         clock=clock,
@@ -164,6 +159,16 @@ def _wire(
         watch=watch,
         timekeeper=Timekeeper(database, bell, clock, settings, chores),
     )
+
+
+def _list_chores(number: "_ServerNumber", data: Data, submission: Submission, hosting: Hosting) -> list[Chore]:
+    """Return what the timekeeper does now and then."""
+    return [
+        Chore("keep the server's number", 30, number.keep),
+        Chore("sweep blobs", 3600, data.sweep),
+        Chore("forget old keys", 3600, submission.forget_old_keys),
+        Chore("look for dead hosts", 1, hosting.look_around),
+    ]
 
 
 def prepare_schema(database: Database) -> None:

@@ -127,8 +127,11 @@ class Parts:
         )
         self.hoard = HoardWatch(shared, self.executor, self.brakes, self.appetite, self.tally, settings.slots)
         self.watches = self._make_watches(settings, shared, on_stall)
+        self.loops = self._make_loops(shared)
+
+    def _make_loops(self, shared: Shared) -> tuple[Loop, ...]:
         new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s)
-        self.loops = (
+        return (
             new_loop("contract", self.contracting.step),
             new_loop("report", self.reporter.step),
             new_loop("hoard", self.hoard.step, pause_s=lambda: LOOK_S),
