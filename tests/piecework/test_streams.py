@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from house import migrated_file
 
 pytestmark = pytest.mark.integration
 
@@ -21,6 +22,8 @@ each_command = pytest.mark.parametrize("name", COMMANDS)
 @pytest.fixture
 def run(tmp_path):
     """Run a command of the table, with its stdin, stdout or stderr as they are said to be."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/piecework.db").write_bytes(migrated_file())
 
     def run(command, environ=None, closed=None, **streams):
         words = COMMANDS[command] if isinstance(command, str) else command
@@ -111,5 +114,5 @@ def test_a_word_that_is_no_text_is_refused_in_one_line(run, tmp_path):
     wasm.write_bytes(b"\0asm\1\0\0\0")
     words = ["piecework", "--url", "http://127.0.0.1:9", "lambda", "create", "7", "--runtime", "wasi"]
     ran = run([*words, "--name", os.fsencode("\udcff")])
-    assert ran.stderr == b"piecework: '\\udcff' is no text that can be sent: it is not UTF-8\n"
-    assert ran.returncode == 2
+    assert ran.stderr == b"piecework: name has a byte that is not UTF-8; no text of a request can have that\n"
+    assert ran.returncode == 1

@@ -130,7 +130,7 @@ def test_long_script_runs(run, runtime):
 def test_module_and_huge_script_are_refused(run, runtime, build_guest):
     done = run(build_guest("wasi/echo"), runtime=runtime)
     assert done.error.kind is ErrorKind.LOAD
-    assert "is a WebAssembly module" in done.error.message
+    assert "this is a wasm binary" in done.error.message
     done = run(b" " * (SCRIPT_BYTES + 1), runtime=runtime)
     assert done.error.kind is ErrorKind.LOAD
     assert str(SCRIPT_BYTES) in done.error.message
