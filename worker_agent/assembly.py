@@ -78,7 +78,7 @@ def choose_functions(
 
 
 def connect(settings: Settings) -> Client:
-    """Return a client that repeats nothing. Raises AgentError for a bad token, proxy or certificate file."""
+    """Return a client that repeats nothing. Raises AgentError for a bad proxy or certificate file."""
     try:
         return Client(settings.server, settings.token, attempts=1, ca=settings.ca)
     except ValueError as error:

@@ -17,6 +17,7 @@ import platformdirs
 from piecework.addresses import is_loopback, resolve_host
 from piecework.durations import parse_duration
 from piecework.protocol.matching import RuntimeName
+from piecework.protocol.text import find_fault
 from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
 from worker_agent.errors import InterpreterError
 from worker_agent.runtimes import RUNTIME_NAMES
@@ -29,6 +30,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 SLOTS_MAX = 1024
 FUNCTIONS_MAX = 1000
 PORT_MAX = 65_535
+FREE = frozenset({"ca", "server", "token", "reverse_proxy", "reverse_proxy_token", "registry"})
+"""The rule for texts spares these: names of files that this process alone reads, and what has rules of its own."""
 
 
 class SettingsError(ValueError):
@@ -119,7 +122,7 @@ class Settings:
     """URL of the registry from which ``org/module/tag`` is deployed."""
 
     def __post_init__(self) -> None:
-        problems = [*_check_names(self), *_check_numbers(self), *_check_functions(self)]
+        problems = [*_check_texts(self), *_check_names(self), *_check_numbers(self), *_check_functions(self)]
         if problems:
             raise SettingsError(*problems)
 
@@ -263,6 +266,24 @@ def _check_url(url: str) -> None:
     from piecework.client.routes import check_url  # noqa: PLC0415  # the client is large, and most need none
 
     _ = urlsplit(check_url(url)).port  # raises for a number that is no port
+
+
+def _check_texts(settings: Settings) -> list[str]:
+    """Return a line for each text that can neither be sent to a server nor to a guest process."""
+    from piecework.client.routes import check_token  # noqa: PLC0415  # as above
+
+    problems = []
+    for name, token in (("token", settings.token), ("reverse proxy token", settings.reverse_proxy_token)):
+        try:
+            check_token(token or "")
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        text = str(value) if isinstance(value, Path) else value
+        if fault := each.name not in FREE and find_fault({each.name.replace("_", " "): text}):
+            problems.append(fault)
+    return problems
 
 
 def _check_names(settings: Settings) -> list[str]:

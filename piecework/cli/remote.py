@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from piecework.client import ApiError, Client, NotFound, Refused
 from piecework.client.transport import Patience
 from piecework.protocol.ids import Id
 from piecework.protocol.names import ModuleName
+from piecework.protocol.text import find_fault
 from piecework.variables import find_unknown
 
 R = TypeVar("R")
@@ -94,6 +95,15 @@ def connect(url: str, token: str | None, patience: Patience, ca: Path | None = N
         raise click.UsageError(f"{error}.") from error
 
 
+def check_words(context: click.Context, options: Mapping[str, object]) -> None:
+    """Raise click.BadParameter for a word that no request can have. Names of files may be anything."""
+    for parameter in context.command.params:
+        value = options.get(parameter.name or "")
+        for each in value if isinstance(value, tuple) else (value,):
+            if fault := find_fault(each):
+                raise click.BadParameter(f"{fault}.", context, parameter)
+
+
 def remote_command(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command ``--url``, ``--token``, ``--ca`` and ``--json``, and pass it a Remote as first argument."""
 
@@ -113,6 +123,7 @@ def remote_command(function: Callable[..., R]) -> Callable[..., R]:
         as_json: bool,
         **options: Any,
     ) -> R:
+        check_words(context, options)
         for line in find_unknown(os.environ):
             warn(line)
         given = context.find_root().params

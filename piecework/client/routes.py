@@ -93,6 +93,13 @@ def check_url(url: str) -> str:
     return text
 
 
+def check_token(token: str) -> str:
+    """Return an access token as it is. Raises ValueError for one that cannot be sent, without showing it."""
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("the token has a space, a line break or another character that is in no token")
+    return token
+
+
 def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os.environ) -> Route:
     """Return the way to a server. Its proxy is that of the environment.
 

@@ -27,7 +27,7 @@ from piecework.client.errors import (
     check_texts,
 )
 from piecework.client.replies import Reply, read_message, read_refusal
-from piecework.client.routes import check_url, find_route
+from piecework.client.routes import check_token, check_url, find_route
 from piecework.client.sockets import NotTrusted, ProxyFailed
 from piecework.protocol import bodies, exchange
 from piecework.protocol.codes import Code
@@ -325,11 +325,7 @@ class Transport:
 
 def _authorization(token: str | None) -> str:
     """Return the header line that shows the token; "" without one. Raises ValueError."""
-    if not token:
-        return ""
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError("the token has a space, a line break or another character that is in no token")
-    return f"Authorization: Bearer {token}\r\n"
+    return f"Authorization: Bearer {check_token(token)}\r\n" if token else ""
 
 
 def _may_pass(error: Exception) -> bool:

@@ -147,9 +147,17 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
     agent.parts.executor.stop(0)
 
 
-def test_a_token_that_is_none_ends_the_agent_with_a_reason(tmp_path):
-    with pytest.raises(AgentError, match="the token has"):
-        assembly.connect(cli.read_settings({"state": tmp_path, "token": "two words"}))
+@pytest.mark.parametrize("words", [("--token", "two words"), ("--name", "a\udcff"), ("--tag", "a\udcff")])
+def test_words_that_are_no_text_are_wrong_options(words, tmp_path):
+    result = run("run", "--state", str(tmp_path), *words)
+    assert result.exit_code == 2
+    assert "worker-agent: these settings cannot be used:" in result.output
+
+
+def test_a_proxy_that_is_none_ends_the_agent_with_a_reason(tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
+    with pytest.raises(AgentError, match="http_proxy"):
+        assembly.connect(cli.Settings(state=tmp_path, server="http://queue.test"))
 
 
 def test_runtimes_are_listed_with_what_is_missing(tmp_path):

@@ -85,12 +85,23 @@ def test_all_variables_that_cannot_be_read_are_named_at_once():
         ({"stall_exit_s": 1}, "stall_exit_s is 1"),
         ({"log_format": "xml"}, "log format 'xml'"),
         ({"log_level": "loud"}, "log level 'loud'"),
+        ({"name": "a\udcff"}, "name has a byte that is not UTF-8"),
+        ({"tags": ("a", "b\udcff")}, "tags[1] has a byte that is not UTF-8"),
+        ({"functions_token": "a\0"}, "functions token has the character NUL"),
+        ({"allow_files": "/a\udcff"}, "allow files has a byte that is not UTF-8"),
+        ({"state": Path("/a\udcff")}, "state has a byte that is not UTF-8"),
+        ({"token": "a b"}, "token: the token has a space"),
+        ({"reverse_proxy_token": "a\udcff"}, "reverse proxy token: the token has a space"),
     ],
 )
 def test_value_that_cannot_be_used_is_named(wrong, message):
     with pytest.raises(SettingsError) as caught:
         Settings(**wrong)
     assert message in str(caught.value)
+
+
+def test_the_file_of_an_authority_may_have_any_name():
+    assert Settings(ca=Path("/a\udcff")).ca == Path("/a\udcff")
 
 
 def test_all_values_that_cannot_be_used_are_named_at_once():

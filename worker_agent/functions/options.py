@@ -88,6 +88,7 @@ class Place:
         ``supervised`` by an agent, a function has as little as there: a private folder, and no addresses that are
         not public unless they are listed. Else the user means what is written: this folder, this machine.
         """
+        _check_words(options)
         given = {name: options[name] for name in _SETTINGS if options[name] not in (None, ())}
         try:
             settings = Settings(**(Settings.from_env(os.environ) | {"runtimes": None} | given))
@@ -99,6 +100,14 @@ class Place:
         state = settings.state or platformdirs.user_state_path("piecework") / "functions"
         self.compiled = state / "compiled"
         self.interpreters = settings.interpreters_path
+
+
+def _check_words(options: dict[str, Any]) -> None:
+    """Raise click.UsageError for a word that no guest process can be given. Names of files may be anything."""
+    for name, value in options.items():
+        option = name if name == "args" else f"--{name.replace('_', '-')}"
+        if fault := find_fault({option: value}):
+            raise click.UsageError(fault)
 
 
 def _take_literally(rules: NodeRules) -> NodeRules:
@@ -115,8 +124,6 @@ def describe_function(
     options: dict[str, Any], place: Place, *, mode: str, log_bytes: int, seed: bytes | None = None
 ) -> Function:
     """Return the function that the options describe. Raises click.UsageError."""
-    if fault := find_fault(options["args"]):
-        raise click.UsageError(f"the arguments cannot be: {fault}")
     return Function(
         file=options["file"],
         runtime=_resolve_runtime(options["runtime"], place),

@@ -323,3 +323,24 @@ def test_served_function_asks_for_the_token_of_the_environment(refused, monkeypa
     monkeypatch.setenv("PIECEWORK_SERVE_TOKEN", token)
     assert refused("serve", SAMPLES / "capsule_g3.wasm", "--state", tmp_path / "state", "--port", 0) == (0, "")
     assert [plan.manners.token for plan in plans] == [token or None]
+
+
+@pytest.mark.parametrize("command", ["exec", "serve"])
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["a\udcff"], "args[0]"),
+        (["--env", "A=\udcff"], "--env[0]"),
+        (["--allow-files", "a\udcff"], "--allow-files"),
+        (["--state", "a\udcff"], "state"),
+    ],
+)
+def test_words_that_are_no_text_are_mistakes(refused, command, words, option):
+    exit_code, output = refused(command, SAMPLES / "echo.wasm", *words)
+    assert exit_code == 2
+    assert f"{option} has a byte that is not UTF-8" in output
+
+
+def test_a_seed_that_is_no_text_is_a_mistake(refused):
+    exit_code, output = refused("exec", SAMPLES / "echo.wasm", "--seed", "a\udcff")
+    assert (exit_code, output.splitlines()[0][:45]) == (2, "worker-agent: --seed has a byte that is not U")
