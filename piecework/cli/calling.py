@@ -91,6 +91,7 @@ def invoke(
     client = remote.client.within(timeout_s)
     if revision is not None and revision != DEFAULT:
         _check_revision(client, name, revision)
+    remote.if_interrupted = f"{name} may go on with the call"
     try:
         answer = client.invoke(name, request, revision, timeout_s)
     except ValueError as error:

@@ -34,15 +34,15 @@ def put(remote: Remote, files: tuple[Path, ...]) -> None:
 
     With --json, one file gives one object, several give an array.
     """
-    replies = [put_file(remote.client, path) for path in files]
-    if remote.display.as_json:
-        documents = [to_document(reply) | {"file": str(path)} for path, reply in zip(files, replies, strict=True)]
-        remote.display.document(documents if len(documents) > 1 else documents[0])
-    elif len(replies) == 1:
-        remote.display.line(replies[0].id)
-    else:
-        rows = [(str(reply.id), path) for path, reply in zip(files, replies, strict=True)]
-        remote.display.table(["id", "file"], rows)
+    replies: list[DataReply] = []
+    try:
+        for number, path in enumerate(files):
+            stored = f"{number} of {len(files)} files are stored; " if number else ""
+            remote.if_interrupted = f"{stored}{path} is not stored, or under an id that nobody was told"
+            replies.append(put_file(remote.client, path))
+    finally:
+        if replies:
+            _show_stored(remote, files, replies)
 
 
 @data.command
@@ -75,6 +75,18 @@ def show(remote: Remote, blob: Id) -> None:
 def delete(remote: Remote, blobs: tuple[Id, ...]) -> None:
     """Delete blobs; refused while a lambda, a module or an unfinished job uses one."""
     remote.apply_to_all(blobs, remote.client.delete_data, "deleted")
+
+
+def _show_stored(remote: Remote, files: tuple[Path, ...], replies: list[DataReply]) -> None:
+    """Show the ids of the first of some files, or of all."""
+    stored = list(zip(files, replies, strict=False))
+    if remote.display.as_json:
+        documents = [to_document(reply) | {"file": str(path)} for path, reply in stored]
+        remote.display.document(documents if len(files) > 1 else documents[0])
+    elif len(files) == 1:
+        remote.display.line(replies[0].id)
+    else:
+        remote.display.table(["id", "file"], [(str(reply.id), path) for path, reply in stored])
 
 
 def put_file(client: Client, path: Path) -> DataReply:

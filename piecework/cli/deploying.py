@@ -72,6 +72,7 @@ def deploy(
     """
     if [module, file, lambda_id].count(None) != 2:
         raise click.UsageError("Name the code by one of --module, --file and --lambda.")
+    remote.if_interrupted = f"{name} was not deployed"
     codex: Id | UnsetType = UNSET
     digest = ""
     if file is not None:
@@ -84,7 +85,10 @@ def deploy(
     deployment = _describe(
         codex=codex, module=UNSET if module is None else str(module), lambda_=_or_unset(lambda_id), **options
     )
+    tells = f"'piecework function show {name}' tells"
+    remote.if_interrupted = f"{name}/{chosen} may have been deployed: {tells}"
     remote.client.deploy(name, chosen, deployment)
+    remote.if_interrupted = f"{name}/{chosen} is deployed, and its replicas go on: {tells} how they do"
     if wait:
         with Status(f"{name}/{chosen} …", console=stderr_console()) if sys.stderr.isatty() else nullcontext():
             remote.patient_client.await_replicas(name, chosen, wait_timeout)

@@ -55,6 +55,7 @@ def show(remote: Remote, name: str) -> None:
 def scale(remote: Remote, name: str, replicas: int, revision: str | None) -> None:
     """Have N replicas serve a function; with 0, each call is a job."""
     chosen = pick_revision(remote.client.function(name), revision)
+    _note_change(remote, name)
     _tell(remote, remote.client.scale(name, chosen.name, replicas))
 
 
@@ -68,6 +69,7 @@ def default(remote: Remote, name: str, revision: str | None, *, ends: bool) -> N
     if ends == (revision is not None):
         raise click.UsageError("Name a revision, or say --none.")
     client = remote.client
+    _note_change(remote, name)
     _tell(remote, client.remove_default(name) if revision is None else client.set_default(name, revision))
 
 
@@ -82,6 +84,7 @@ def split(remote: Remote, name: str, weights: tuple[tuple[str, str], ...]) -> No
         raise click.UsageError(f"{wrong[0]!r} has no weight: a whole number above 0.")
     if len(dict(weights)) < len(weights):
         raise click.UsageError("A revision is named twice.")
+    _note_change(remote, name)
     _tell(remote, remote.client.split(name, {revision: int(weight) for revision, weight in weights}))
 
 
@@ -92,6 +95,7 @@ def split(remote: Remote, name: str, weights: tuple[tuple[str, str], ...]) -> No
 @remote_command
 def undeploy(remote: Remote, name: str, revision: str | None, *, force: bool) -> None:
     """Remove a function, or one revision; calls that run are ended first."""
+    _note_change(remote, name)
     message = remote.client.undeploy(name, revision, force=force)
     if remote.display.as_json:
         remote.display.document({"undeployed": {"function": name, "revision": revision}})
@@ -101,6 +105,10 @@ def undeploy(remote: Remote, name: str, revision: str | None, *, force: bool) ->
 
 def _is_weight(text: str) -> bool:
     return text.isascii() and text.isdecimal() and int(text) > 0
+
+
+def _note_change(remote: Remote, name: str) -> None:
+    remote.if_interrupted = f"{name} may have been changed: 'piecework function show {name}' tells"
 
 
 def _tell(remote: Remote, info: FunctionInfo) -> None:

@@ -47,7 +47,9 @@ def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **
         raise click.UsageError("give the code: FILE, ID or --module, and only one of them.")
     source = remote.client.module(module).data if module is not None else code
     assert source is not None, "one of the two is given"
+    remote.if_interrupted = "no lambda was created"
     codex, runtime = put_code(remote.client, source, options.pop("runtime"))
+    remote.if_interrupted = "the lambda may have been created: 'piecework lambda list' shows it then"
     created = remote.client.create_lambda(describe_lambda(codex, runtime, **options))
     if remote.display.as_json:
         remote.display.document({"id": str(created), "codex": str(codex), "runtime": runtime})

@@ -41,6 +41,7 @@ def push(remote: Remote, file: Path, name: ModuleName, info: str | None) -> None
     """
     if name.digest:
         raise click.UsageError("a module is pushed under ORG/MODULE/TAG; its digest is what the bytes give.")
+    remote.if_interrupted = f"{name} may have been pushed: 'piecework module show {name}' tells"
     if file == STDIN:
         found = remote.client.push_module(name, sys.stdin.buffer, info)
     else:

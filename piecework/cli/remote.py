@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from click.exceptions import Exit
 from piecework.cli.display import Display
 from piecework.cli.failures import FAILED, describe_failure, warn
 from piecework.cli.options import Ending, ca_option, token_option, url_option
+from piecework.cli.waiting import explaining
 from piecework.client import ApiError, Client, NotFound, Refused
 from piecework.client.transport import Patience
 from piecework.protocol.ids import Id
@@ -38,6 +39,8 @@ class Remote:
         self.has_token = bool(token)
         """Whether there is a token to show."""
         self.display = display
+        self.if_interrupted = "nothing was changed"
+        """What Ctrl-C would leave behind now, in words. A command that changes something says it before."""
 
     @functools.cached_property
     def patient_client(self) -> Client:
@@ -65,24 +68,29 @@ class Remote:
             raise click.UsageError(f"several ids of a {ending.kind} end with {ending.digits}: {ids}.")
         return found[0] if found else Id(ending.digits)
 
-    def apply_to_all(self, ids: Iterable[T], action: Callable[[T], str], done: str) -> None:
+    def apply_to_all(self, ids: Collection[T], action: Callable[[T], str], done: str) -> None:
         """Do something to each and say what came of it; a refusal does not keep the others from their turn.
 
-        Or prints ``{done: [ids]}`` as a document when asked to. Exits 1 when something was refused.
+        Or prints ``{done: [ids]}`` as a document when asked to, also when it does not get to the end. Exits 1 when
+        something was refused.
         """
-        finished, refused = [], 0
-        for each in ids:
-            try:
-                message = action(each)
-                if not self.display.as_json:
-                    self.display.line(message)
-                finished.append(str(each))
-            except ApiError as error:
-                failure = describe_failure(error) or error
-                warn(f"{each}: {failure.message}")
-                refused += 1
-        if self.display.as_json:
-            self.display.document({done: finished})
+        finished: list[str] = []
+        refused = 0
+        try:
+            for each in ids:
+                self.if_interrupted = f"{done}: {len(finished)} of {len(ids)}, and perhaps {each}"
+                try:
+                    message = action(each)
+                    if not self.display.as_json:
+                        self.display.line(message)
+                    finished.append(str(each))
+                except ApiError as error:
+                    failure = describe_failure(error) or error
+                    warn(f"{each}: {failure.message}")
+                    refused += 1
+        finally:
+            if self.display.as_json:
+                self.display.document({done: finished})
         if refused:
             raise Exit(FAILED)
 
@@ -128,6 +136,7 @@ def remote_command(function: Callable[..., R]) -> Callable[..., R]:
             warn(line)
         given = context.find_root().params
         remote = Remote(url or given["url"], token or given["token"], Display(as_json=as_json), ca or given["ca"])
-        return function(remote, *args, **{name: remote.complete(value) for name, value in options.items()})
+        with explaining(lambda: remote.if_interrupted):
+            return function(remote, *args, **{name: remote.complete(value) for name, value in options.items()})
 
     return command

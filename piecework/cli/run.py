@@ -11,7 +11,7 @@ from piecework.cli.data import put_file, put_piped_input
 from piecework.cli.lambdas import describe_lambda
 from piecework.cli.options import FILE_OR_STDIN, STDIN, runtime_options
 from piecework.cli.remote import Remote, remote_command
-from piecework.cli.waiting import cancel_left, explaining
+from piecework.cli.waiting import cancel_left, describe_end, explaining, list_of
 from piecework.cli.watching import show_result, watch_job
 from piecework.protocol.ids import Id
 
@@ -38,13 +38,16 @@ def run(
     Uploads the file, creates a lambda, submits a job and waits for it. The job's log goes to stderr. A failure
     is not tried again. Ctrl-C cancels the job.
     """
+    remote.if_interrupted = "no job was submitted"
     codex, runtime = put_code(remote.client, file, options.pop("runtime"))
     options["args"] = (*options["args"], *words)
     given = _find_input(remote, file, input_file)
     created = remote.client.create_lambda(describe_lambda(codex, runtime, **options))
+    remote.if_interrupted = f"the job may have been submitted: {list_of(created)} shows it then"
     job = remote.client.submit(created, given, max_attempts=1)
     with explaining(partial(cancel_left, remote.client, job)):
         result = watch_job(remote.patient_client, job)
+    remote.if_interrupted = describe_end(job)
     show_result(remote, result, output)
 
 

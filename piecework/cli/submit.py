@@ -18,7 +18,7 @@ from piecework.cli.options import FILE_OR_ID, LAMBDA, Assignment
 from piecework.cli.progress import counting
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.terms import BACKOFF, KINDS, MOMENT, MOMENT_OR_DURATION
-from piecework.cli.waiting import describe_going_on, explaining, telling_why
+from piecework.cli.waiting import describe_end, describe_going_on, explaining, list_of, telling_why
 from piecework.cli.watching import show_result, watch_job
 from piecework.client import JobOptions
 from piecework.durations import DURATION, DURATION_OR_ZERO
@@ -138,12 +138,14 @@ def submit_one(
     """Submit one job; print its id, or wait for it and show its output."""
     if given is None:
         refuse_piped_input()
+    remote.if_interrupted = "no job was submitted"
     value = put_file(remote.client, given).id if isinstance(given, Path) else given
-    with explaining(lambda: f"the job may have been submitted: {_list_of(lambda_id)} shows it then"):
-        job = remote.client.submit(lambda_id, value, **options)
+    remote.if_interrupted = f"the job may have been submitted: {list_of(lambda_id)} shows it then"
+    job = remote.client.submit(lambda_id, value, **options)
+    remote.if_interrupted = describe_going_on([job])
     if wait:
-        with explaining(lambda: describe_going_on([job])):
-            result = watch_job(remote.patient_client, job)
+        result = watch_job(remote.patient_client, job)
+        remote.if_interrupted = describe_end(job)
         show_result(remote, result, output)
     elif remote.display.as_json:
         remote.display.document({"id": str(job)})
@@ -174,9 +176,11 @@ def submit_directory(
         raise click.UsageError(f"there are no files in {directory}.")
     if output is not None and output.resolve() == directory.resolve():
         raise click.UsageError("--output would overwrite the inputs: name another directory.")
-    unknown = f"some of the {len(files):,} jobs may have been submitted: {_list_of(lambda_id)} shows them"
-    with counting("submitting", len(files)) as advance, explaining(lambda: unknown):
+    shows = f"{list_of(lambda_id)} shows them"
+    remote.if_interrupted = f"some of the {len(files):,} jobs may have been submitted: {shows}"
+    with counting("submitting", len(files)) as advance:
         ids = remote.client.submit_many(lambda_id, _ticking(files, advance), **options)
+    remote.if_interrupted = f"its {len(ids):,} jobs are submitted: {shows}"
     jobs = {job: FileJob(file, job) for file, job in zip(files, ids, strict=True)}
     if wait:
         with explaining(lambda: describe_going_on(_left(jobs))):
@@ -247,10 +251,6 @@ def _collect(remote: Remote, jobs: dict[Id, FileJob], output: Path | None) -> No
 def _left(jobs: dict[Id, FileJob]) -> list[Id]:
     """Return the jobs of which no end is known."""
     return [job.id for job in jobs.values() if job.info is None]
-
-
-def _list_of(lambda_id: Id) -> str:
-    return f"'piecework job list --lambda {lambda_id}'"
 
 
 def _show_jobs(remote: Remote, jobs: list[FileJob]) -> None:

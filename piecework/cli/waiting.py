@@ -98,6 +98,16 @@ def explaining(describe: Callable[[], str]) -> Iterator[None]:
         raise Interruption(text) from error
 
 
+def list_of(lambda_id: Id) -> str:
+    """Return the command that shows a lambda's jobs."""
+    return f"'piecework job list --lambda {lambda_id}'"
+
+
+def describe_end(job: Id) -> str:
+    """Say where a job's output is that was not shown."""
+    return f"job {job} has ended: 'piecework job output {job}' shows what it produced"
+
+
 def describe_going_on(jobs: Sequence[Id]) -> str:
     """Say that jobs go on, and how to look after them."""
     if not jobs:

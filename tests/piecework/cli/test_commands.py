@@ -391,6 +391,9 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(script):
         while len(script.seen) < 2:  # it waits for more of the log
             pause.wait(0.01)
         process.send_signal(signal.SIGINT)
-        assert process.stderr.read().startswith(b"piecework: interrupted; job 7 goes on: ")
+        assert process.stderr.read() == (
+            b"piecework: interrupted; job 7 goes on: 'piecework job wait 7' waits for it,"
+            b" 'piecework job cancel 7' ends it\n"
+        )
         hold.set()
     assert process.returncode == 130
