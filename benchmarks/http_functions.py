@@ -23,7 +23,7 @@ from harness.machine import describe
 from harness.tables import Table, describe_machine, number
 from harness.usage import cpu_s, end_tree
 
-from piecework.ports import find_port
+from piecework.http.ports import find_port
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "http_functions.json"

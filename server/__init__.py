@@ -3,14 +3,16 @@
 from flask import Flask, Request
 from werkzeug.routing import MapAdapter
 
-from server.api.endpoint import register_endpoints
-from server.api.errors import register_error_answers
 from server.api.metrics import register_metrics
-from server.api.parts import WHOLE, Part
-from server.api.paths import PlainPaths
+from server.api.table import ENDPOINTS
+from server.dialects import capsule
 from server.forwarding.gateway import FunctionGate
 from server.services import Clock, Services, open_services, system_clock
 from server.settings import Settings
+from server.web.endpoint import register_endpoints
+from server.web.errors import register_error_answers
+from server.web.parts import WHOLE, Part
+from server.web.paths import PlainPaths
 
 
 class ControlServer(Flask):
@@ -34,25 +36,10 @@ def create_app(settings: Settings, clock: Clock = system_clock, part: Part = WHO
 
 def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     """Return an app that answers the requests of a part with these services."""
-    from server.api import (  # noqa: PLC0415  # they register
-        contracts,  # noqa: F401
-        data,  # noqa: F401
-        deployments,  # noqa: F401
-        docs,  # noqa: F401
-        jobs,  # noqa: F401
-        lambdas,  # noqa: F401
-        memory,  # noqa: F401
-        modules,  # noqa: F401
-        routes,  # noqa: F401
-        system,  # noqa: F401
-        workers,  # noqa: F401
-    )
-
     app = ControlServer(__name__, static_folder=None)
     app.extensions["piecework"] = services
-    app.extensions["piecework-part"] = part
-    register_endpoints(app, part)
+    register_endpoints(app, ENDPOINTS, part)
     register_metrics(app)
-    register_error_answers(app)
+    register_error_answers(app, capsule.answer_failure)
     app.wsgi_app = FunctionGate(PlainPaths(app.wsgi_app), app.extensions)  # type: ignore[method-assign]
     return app

@@ -9,15 +9,22 @@ from multiprocessing.util import Finalize
 import structlog
 from flask import Flask
 
-from piecework.serving import STOP_SIGNALS, Door, serve_door, start_thread, wait_until_listening, watch_signals
-from piecework.sockets import count_connections, probe_connections
+from piecework.http.serving import (
+    STOP_SIGNALS,
+    Door,
+    serve_door,
+    start_thread,
+    wait_until_listening,
+    watch_signals,
+)
+from piecework.http.tcp import count_connections, probe_connections
 from server import create_app
-from server.api.parts import PROXY, WHOLE, Part
 from server.errors import ServerError
 from server.journal import open_journal
 from server.services import Services
 from server.services.callers import watch_callers
 from server.settings import Settings
+from server.web.parts import PROXY, WHOLE, Part
 
 log = structlog.get_logger("server")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
-from piecework.addresses import is_loopback
+from piecework.http.addresses import is_loopback
 from piecework.protocol.messages import Limits
 
 PREFIX = "PIECEWORK_"

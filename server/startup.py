@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from piecework.addresses import resolve_host
-from piecework.ports import find_port, try_patiently
+from piecework.http.addresses import resolve_host
+from piecework.http.ports import find_port, try_patiently
 
 LOCK_FILE = "server.lock"
 

@@ -14,10 +14,10 @@ from piecework.protocol.messages import WorkerRegister
 from worker_agent.allowances import name_offer
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
-from worker_agent.executor.executor import Executor
-from worker_agent.loop.agent import Agent
-from worker_agent.loop.parts import FunctionHostMaker, Surroundings
-from worker_agent.loop.state import StateDirectory
+from worker_agent.guests.executor import Executor
+from worker_agent.jobs.agent import Agent
+from worker_agent.jobs.parts import FunctionHostMaker, Surroundings
+from worker_agent.link.state import StateDirectory
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import Settings
 
@@ -66,7 +66,7 @@ def choose_functions(
     """Return what makes the part that serves functions; None when this agent serves none."""
     if not settings.functions and not settings.functions_port:
         return None
-    from worker_agent.functions.deployments.host import Host  # noqa: PLC0415  # few agents need it
+    from worker_agent.host import Host  # noqa: PLC0415  # few agents need it
 
     passwords = {
         "REDIS_PWD": settings.redis_password,

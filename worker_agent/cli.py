@@ -14,12 +14,12 @@ from piecework.extras import require
 from piecework.variables import find_unknown
 from worker_agent.endings import CommandGroup
 from worker_agent.errors import AgentError
-from worker_agent.functions.commands import exec_function, serve
+from worker_agent.link.state import StateDirectory
 from worker_agent.logs import configure_logs
-from worker_agent.loop.state import StateDirectory
 from worker_agent.runtime_commands import INTERPRETERS, offer, runtimes
 from worker_agent.runtimes import RUNTIME_NAMES
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.serving.commands import exec_function, serve
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
 
 require("wasmtime")  # guest processes import it, too late to say so

@@ -10,10 +10,10 @@ from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from piecework import __version__
-from piecework.client.answers import Answer, Broken, NotHttp
-from piecework.client.connections import Connection
-from piecework.client.routes import find_route
-from piecework.client.sockets import find_reason, open_socket
+from piecework.http.answers import Answer, Broken, NotHttp
+from piecework.http.connections import Connection
+from piecework.http.routes import find_route
+from piecework.http.sockets import find_reason, open_socket
 from piecework.modules import DEFAULT, ModuleError, check_code, describe_bytes
 from piecework.modules.binary import MAGIC
 from worker_agent.errors import AgentError

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from piecework.addresses import is_loopback, resolve_host
 from piecework.durations import parse_duration
+from piecework.http.addresses import is_loopback, resolve_host
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.text import find_fault
 from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
@@ -263,14 +263,14 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 def _check_url(url: str) -> None:
     """Raise ValueError for what is no address of a server."""
-    from piecework.client.routes import check_url  # noqa: PLC0415  # the client is large, and most need none
+    from piecework.http.routes import check_url  # noqa: PLC0415  # the client is large, and most need none
 
     _ = urlsplit(check_url(url)).port  # raises for a number that is no port
 
 
 def _check_texts(settings: Settings) -> list[str]:
     """Return a line for each text that can neither be sent to a server nor to a guest process."""
-    from piecework.client.routes import check_token  # noqa: PLC0415  # as above
+    from piecework.http.routes import check_token  # noqa: PLC0415  # as above
 
     problems = []
     for name, token in (("token", settings.token), ("reverse proxy token", settings.reverse_proxy_token)):

@@ -20,12 +20,12 @@ from evidence import MIB, Figures, expect, memory_bytes, run_as_script, thread_c
 from guests import guest
 
 from piecework.protocol.messages import Grants, Limits
-from worker_agent.executor.executor import Executor
+from worker_agent.guests.executor import Executor
 from worker_agent.runtimes.lua import install_lua
 from worker_agent.tasks import Result, Task
 
 ROOT = Path(__file__).parents[2]
-GUESTS = ROOT / "tests" / "worker_agent" / "guests"
+GUESTS = ROOT / "tests" / "guests"
 INTERPRETERS = ROOT / "build" / "tests" / "interpreters"
 COMPILED = ROOT / "build" / "tests" / "compiled"
 LIMITS = Limits(timeout_s=30.0, memory_bytes=40 * MIB, output_bytes=MIB, log_bytes=4096)

@@ -24,13 +24,13 @@ from mutations import mutate
 from piecework.modules import CHECKS, ModuleError, check_code, inspect_code
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Limits
-from worker_agent.executor.executor import Executor
+from worker_agent.guests.executor import Executor
 from worker_agent.runtimes import DEFAULT
 from worker_agent.runtimes.lua import install_lua
 from worker_agent.tasks import Result, Task
 
 ROOT = Path(__file__).parents[2]
-GUESTS = ROOT / "tests" / "worker_agent" / "guests"
+GUESTS = ROOT / "tests" / "guests"
 INTERPRETERS = ROOT / "build" / "tests" / "interpreters"
 COMPILED = ROOT / "build" / "tests" / "compiled"
 """What the tests compiled already."""

@@ -14,11 +14,11 @@ from collections import defaultdict
 from pathlib import Path
 from socket import socketpair
 
-from worker_agent.executor.desk import Desk, Turn
-from worker_agent.executor.frames import Assign, pack
-from worker_agent.executor.marker import Marker
-from worker_agent.executor.pulse import Pulse
-from worker_agent.executor.workbench import Workbench
+from worker_agent.guests.desk import Desk, Turn
+from worker_agent.guests.frames import Assign, pack
+from worker_agent.guests.marker import Marker
+from worker_agent.guests.pulse import Pulse
+from worker_agent.guests.workbench import Workbench
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.lua import install_lua
@@ -26,7 +26,7 @@ from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.toolchain import Toolchain
 
 ROOT = Path(__file__).parents[2]
-GUESTS = ROOT / "tests" / "worker_agent" / "guests"
+GUESTS = ROOT / "tests" / "guests"
 BUILD = ROOT / "build" / "tests"
 GIVEN = b'"sixty-four bytes of JSON, for FunLess takes nothing else: ...."'
 RUNS = 100

@@ -15,11 +15,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from worker_agent.executor.desk import Desk, Turn
-from worker_agent.executor.frames import Assign, pack
-from worker_agent.executor.marker import Marker
-from worker_agent.executor.pulse import Pulse
-from worker_agent.executor.workbench import Workbench
+from worker_agent.guests.desk import Desk, Turn
+from worker_agent.guests.frames import Assign, pack
+from worker_agent.guests.marker import Marker
+from worker_agent.guests.pulse import Pulse
+from worker_agent.guests.workbench import Workbench
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.linkage.direct import DirectLinkage

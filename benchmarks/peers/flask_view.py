@@ -4,7 +4,7 @@ import sys
 
 from flask import Flask, request
 
-from piecework.serving import Door, serve_door
+from piecework.http.serving import Door, serve_door
 
 THREADS = 32
 

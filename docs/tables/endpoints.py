@@ -1,24 +1,20 @@
 """Endpoints of the server, and the codes of its answers."""
 
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from functools import cache
-from pathlib import Path
 
 import msgspec
 
-import server.settings
 from piecework.protocol.codes import Code, ErrorKind
 from piecework.protocol.messages import ReplicaState, WaitReason, WorkerState
 from piecework.protocol.states import JobState
-from server import create_app
-from server.api.endpoint import ENDPOINTS, Endpoint
-from server.api.errors import HTTP_STATUS
-from server.api.fielddocs import field_docs, member_docs
+from server.api.table import ENDPOINTS
 from server.errors import ServerError
 from server.services.access import OPEN
+from server.web.endpoint import Endpoint
+from server.web.errors import HTTP_STATUS
+from server.web.fielddocs import field_docs, member_docs
 from tables.markdown import as_code, write_table
 
 
@@ -32,7 +28,6 @@ def write_endpoints() -> str:
 
 def list_endpoints() -> list[Endpoint]:
     """Return all endpoints, those of a resource together."""
-    _load_app_modules()
     resources, methods = ["data", "lambda", "job", "worker"], ["POST", "PUT", "GET", "PATCH", "DELETE"]
 
     def place(each: Endpoint) -> tuple[int, str, int]:
@@ -41,13 +36,6 @@ def list_endpoints() -> list[Endpoint]:
         return rank, each.path, methods.index(each.method)
 
     return sorted(ENDPOINTS, key=place)
-
-
-@cache
-def _load_app_modules() -> None:
-    """Have every endpoint registered, as it is when the server starts."""
-    with tempfile.TemporaryDirectory() as folder:
-        create_app(server.settings.Settings(data=Path(folder), synchronous="OFF")).extensions["piecework"].close()
 
 
 def wire_path(each: Endpoint) -> str:

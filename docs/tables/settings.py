@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields
 
 import server.settings
 import worker_agent.settings
-from server.api.fielddocs import member_docs
+from server.web.fielddocs import member_docs
 from tables.markdown import as_code, write_table
 
 MIB = 1024 * 1024

@@ -19,7 +19,7 @@ from piecework.cli.remote import Remote, remote_command
 from piecework.client import Client, NotFound, Refused
 from piecework.client.functions import CALL_S, find_revision, pick_revision
 from piecework.durations import DURATION
-from piecework.protocol.exchange import Headers, Request, Response
+from piecework.http.exchange import Headers, Request, Response
 from piecework.protocol.messages import Content, ReplicaLog
 
 ENCODED = "!#$%&'()*+,/:;=?@[]~"

@@ -5,10 +5,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal, Self
 
+from piecework.client.environment import find_server
 from piecework.client.functions import FunctionCalls
 from piecework.client.mapping import MapCalls
 from piecework.client.modules import ModuleCalls
-from piecework.client.routes import find_server
 from piecework.client.transport import Patience, Request, Transport
 from piecework.client.workers import WorkerCalls
 from piecework.protocol import bodies

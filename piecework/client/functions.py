@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from piecework.client.calls import Calls, path_name
-from piecework.client.deadlines import Deadline
 from piecework.client.errors import NotFound, NotReady
 from piecework.client.transport import Request
-from piecework.protocol import exchange
+from piecework.http import exchange
+from piecework.http.deadlines import Deadline
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (

@@ -8,11 +8,11 @@ from typing import TypedDict, Unpack
 import msgspec
 
 from piecework.client.calls import AnyId, path_id
-from piecework.client.deadlines import NEVER, Deadline
 from piecework.client.inputs import Input, carried_bytes, input_content
 from piecework.client.lambdas import LambdaCalls
 from piecework.client.transport import Query, Request
 from piecework.client.uploads import Source
+from piecework.http.deadlines import NEVER, Deadline
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (

@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager, suppress
 from typing import Literal, Unpack, cast, overload
 
 from piecework.client.calls import AnyId
-from piecework.client.deadlines import Deadline
 from piecework.client.errors import ApiError, ServerUnreachable, StillRunning
 from piecework.client.inputs import Input, carried_bytes
 from piecework.client.jobs import BYTES_PER_BODY, JOBS_PER_BODY, JobOptions, spec_bytes
 from piecework.client.progress import Progress, Tell, open_progress
 from piecework.client.results import JobResult, ResultCalls, Watch
 from piecework.client.transport import Request
+from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobInfo, JobSpec
 from piecework.protocol.states import JobState

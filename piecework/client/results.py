@@ -11,11 +11,11 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.client.calls import AnyId, path_id
-from piecework.client.deadlines import Deadline
 from piecework.client.errors import JobCancelled, JobFailed, ServerUnreachable, StillRunning
 from piecework.client.inputs import Input
 from piecework.client.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import Query, Request, Transport
+from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobList, blob_id
 from piecework.protocol.messages.base import show_shortly

@@ -14,9 +14,6 @@ from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from piecework import __version__
-from piecework.client.answers import Answer, Broken, NotHttp
-from piecework.client.connections import Body, Connection, NotSent, Pieces, Pool
-from piecework.client.deadlines import NEVER, Deadline
 from piecework.client.errors import (
     ApiError,
     BadReply,
@@ -27,9 +24,13 @@ from piecework.client.errors import (
     check_texts,
 )
 from piecework.client.replies import Reply, read_message, read_refusal
-from piecework.client.routes import check_token, check_url, find_route
-from piecework.client.sockets import NotTrusted, ProxyFailed
-from piecework.protocol import bodies, exchange
+from piecework.http import exchange
+from piecework.http.answers import Answer, Broken, NotHttp
+from piecework.http.connections import Body, Connection, NotSent, Pieces, Pool
+from piecework.http.deadlines import NEVER, Deadline
+from piecework.http.routes import check_token, check_url, find_route
+from piecework.http.sockets import NotTrusted, ProxyFailed
+from piecework.protocol import bodies
 from piecework.protocol.codes import Code
 
 T = TypeVar("T")

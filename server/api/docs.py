@@ -1,4 +1,4 @@
-"""The page at /docs: what the OpenAPI document says, for people."""
+"""What describes this API: for programs /openapi.json, for people the page at /docs."""
 
 import base64
 import hashlib
@@ -7,16 +7,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from flask import Response, render_template
 from markupsafe import Markup, escape
 
 from piecework import __version__
+from piecework.protocol.bodies import JSON
 from piecework.protocol.codes import Code
-from server.api.endpoint import Endpoint, endpoint, endpoints_of
-from server.api.fielddocs import member_docs
-from server.api.openapi import openapi_document, resource_of, scopes_of, wire_path
-from server.api.parts import Part, current_part
 from server.services import Services
+from server.web.endpoint import Endpoint, current_endpoints, endpoint
+from server.web.fielddocs import member_docs
+from server.web.openapi import openapi_document, resource_of, scopes_of, wire_path
+from server.web.parts import Part, current_part
 
 STYLE = (Path(__file__).parent.parent / "templates" / "docs.css").read_text()
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -37,10 +39,17 @@ HEADINGS = {
 }
 
 
+@endpoint("GET", "/openapi.json", scope="open")
+def openapi(_services: Services) -> Response:
+    """Describe this API for programs, as OpenAPI 3.1."""
+    document = openapi_document(current_endpoints(), current_part())
+    return Response(msgspec.json.encode(document), content_type=JSON)
+
+
 @endpoint("GET", "/docs", scope="open")
 def docs(_services: Services) -> Response:
     """Describe this API for people."""
-    response = Response(_page(current_part()), content_type="text/html; charset=utf-8")
+    response = Response(_page(current_endpoints(), current_part()), content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -48,31 +57,32 @@ def docs(_services: Services) -> Response:
 
 
 @cache
-def _page(part: Part) -> str:
-    document, sections = openapi_document(part), _sections(part)
+def _page(endpoints: tuple[Endpoint, ...], part: Part) -> str:
+    document = openapi_document(endpoints, part)
     return render_template(
         "docs.html",
         style=Markup(STYLE),  # noqa: S704  # our own file, which the policy knows by its hash
         version=__version__,
         headings=HEADINGS,
-        sections=sections,
+        sections=_sections(endpoints, part, document["paths"]),
         schemas=document["components"]["schemas"],
         codes=[(code, member_docs(Code).get(code.name, "")) for code in Code],
         marked=marked,
     )
 
 
-def _sections(part: Part) -> dict[str, list[dict[str, Any]]]:
+def _sections(
+    endpoints: tuple[Endpoint, ...], part: Part, paths: dict[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of endpoints under each heading that has some."""
-    found = {
-        name: [_row(each, part) for each in endpoints_of(part) if resource_of(each) == name] for name in HEADINGS
-    }
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in HEADINGS}
+    for each in endpoints:
+        found[resource_of(each)].append(_row(each, wire_path(part.place(each.path)), paths))
     return {name: rows for name, rows in found.items() if rows}
 
 
-def _row(each: Endpoint, part: Part) -> dict[str, Any]:
-    path, document = wire_path(part.place(each.path)), openapi_document(part)
-    operation: dict[str, Any] = document["paths"][path][each.method.lower()]
+def _row(each: Endpoint, path: str, paths: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = paths[path][each.method.lower()]
     return operation | {
         "method": each.method,
         "path": path,

@@ -7,8 +7,8 @@ from msgspec import Meta
 from piecework import __version__
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import IdList, MessageReply, RuntimeStatsReply, VersionReply
-from server.api.endpoint import Query, endpoint
 from server.services import Services, system
+from server.web.endpoint import Query, endpoint
 
 
 @endpoint("GET", "/ping", scope="open", reply=MessageReply)

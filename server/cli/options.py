@@ -14,8 +14,8 @@ from server.services import prepare_schema
 from server.services.backups import BackupError
 from server.settings import Settings, SettingsError
 from server.startup import CannotStart, DirectoryLock
-from server.store.database import Database, is_there, open_database
-from server.store.schema import check_schema, current_revision
+from server.store.engine.database import Database, is_there, open_database
+from server.store.engine.schema import check_schema, current_revision
 
 F = TypeVar("F", bound=Callable[..., Any])
 

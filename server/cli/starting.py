@@ -8,16 +8,16 @@ from pathlib import Path
 import structlog
 
 from piecework.variables import find_unknown
-from server.api.parts import Part
 from server.cli.options import Misuse, one_line_failures, opened_database, own_database
 from server.errors import InvalidRequest
 from server.journal import open_journal
 from server.services import access, system_clock
-from server.services.functions import load_routes
+from server.services.functions.functions import load_routes
 from server.serving import serve
 from server.settings import Settings
 from server.startup import CannotStart, choose_host, choose_port
-from server.store.database import Database
+from server.store.engine.database import Database
+from server.web.parts import Part
 
 log = structlog.get_logger("server")
 
@@ -58,7 +58,7 @@ def _check_new(settings: Settings, name: str) -> None:
 
 
 def _load_routes(database: Database, path: Path) -> None:
-    from server.services.routefile import RouteFileError, read_route_file  # noqa: PLC0415  # few have such a file
+    from server.services.functions.routefile import RouteFileError, read_route_file  # noqa: PLC0415  # few have such a file
 
     try:
         load_routes(database, read_route_file(path), system_clock())

@@ -8,8 +8,8 @@ from piecework.cli.figures import format_bytes
 from server.cli.options import load_settings, one_line_failures, own_database, store_options
 from server.services.backups import Contents, restore_backup, write_backup
 from server.settings import Settings
-from server.store.database import open_database
-from server.store.schema import upgrade_schema
+from server.store.engine.database import open_database
+from server.store.engine.schema import upgrade_schema
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 

@@ -9,7 +9,7 @@ import rich_click as click
 from piecework.cli.display import Display
 from server.cli.options import load_settings, opened_database, store_options
 from server.services import access, system_clock
-from server.store.database import Database
+from server.store.engine.database import Database
 from server.store.records import Token
 
 

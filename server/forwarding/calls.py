@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from server.api.errors import HTTP_STATUS
 from server.errors import ServerError
 from server.forwarding.forwarder import Forwarder
 from server.forwarding.jobs import call_as_job
@@ -14,7 +13,8 @@ from server.forwarding.messages import JOB_HEADER, NO_ROUTE, Call, Refusal, Repl
 from server.forwarding.paths import read_place
 from server.forwarding.upstreams import Upstreams
 from server.services import Services
-from server.services.routing import RevisionRoutes, Table
+from server.services.functions.routing import RevisionRoutes, Table
+from server.web.errors import HTTP_STATUS
 
 log = structlog.get_logger("server")
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 
-from piecework.client.answers import Broken, NotHttp
-from piecework.client.connections import NotSent
+from piecework.http.answers import Broken, NotHttp
+from piecework.http.connections import NotSent
 from server.forwarding.bodies import Passing, prepare_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import Call, Refusal, Reply, Unreached
 from server.forwarding.upstreams import Dead, Exchange, Incoming, Upstream, Upstreams, is_timeout, may_repeat
-from server.services.health import Health, tell_dead
-from server.services.routing import RevisionRoutes, Target
+from server.services.functions.health import Health, tell_dead
+from server.services.functions.routing import RevisionRoutes, Target
 from server.settings import Settings
 
 MISDIRECTED = 421

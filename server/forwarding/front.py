@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from piecework.requests import make_environ
+from piecework.http.requests import make_environ
 from server.forwarding.calls import Calls
 from server.forwarding.gateway import find_room, read_scope
 from server.forwarding.messages import Call, Departure, Reply

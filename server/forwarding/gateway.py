@@ -1,9 +1,9 @@
 """The door to functions, before Flask: ``/functions/…`` is called, all else goes to the app.
 
-Calls are passed on as they were sent, which ``piecework.threads`` tells. Under another WSGI server the path comes
-decoded, and is encoded anew; values of headers of one name come joined by commas. The proxy that runs alone has
-another door, ``server.forwarding.front``. For the whole server that one is too dear: with Flask behind an event
-loop a contract takes about 1.8 times the CPU.
+Calls are passed on as they were sent, which ``piecework.http.threads`` tells. Under another WSGI server the path
+comes decoded, and is encoded anew; values of headers of one name come joined by commas. The proxy that runs alone
+has another door, ``server.forwarding.front``. For the whole server that one is too dear: with Flask behind an
+event loop a contract takes about 1.8 times the CPU.
 """
 
 import threading
@@ -12,11 +12,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from piecework.requests import SCOPE, find_length
-from server.api.paths import PREFIX
+from piecework.http.requests import SCOPE, find_length
 from server.forwarding.messages import BodyStream, Call, Departure
 from server.services import Services
 from server.services.callers import note_caller
+from server.web.paths import PREFIX
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -1,6 +1,6 @@
 """What is told to the function of where a call came from, and what is left out on both ways."""
 
-from piecework.protocol.exchange import HOP_BY_HOP, Headers, pick_sendable
+from piecework.http.exchange import HOP_BY_HOP, Headers, pick_sendable
 from server.forwarding.messages import JOB_HEADER, REPLICA_TOKEN, Call, Refusal, drop_hops
 from server.services.access import SECRET_PREFIX
 

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from piecework.protocol.exchange import EnvelopeError, Request, Response, read_response, write_request
+from piecework.http.exchange import EnvelopeError, Request, Response, read_response, write_request
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobSpec
 from piecework.protocol.states import JobState
@@ -13,8 +13,8 @@ from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import JOB_HEADER, Call, Refusal, Reply, to_text
 from server.services import Services
 from server.services.callers import note_caller
-from server.services.jobs import JobView
-from server.services.routing import RevisionRoutes
+from server.services.functions.routing import RevisionRoutes
+from server.services.queue.jobs import JobView
 
 
 def call_as_job(services: Services, call: Call, path: str, revision: RevisionRoutes) -> Reply:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from piecework.protocol.exchange import HOP_BY_HOP, Headers
+from piecework.http.exchange import HOP_BY_HOP, Headers
 from piecework.protocol.messages import CapsuleReply
 
 NO_ROUTE = "😢 Houston? We have a problem 🥵"

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from piecework.protocol.names import is_name
 from server.forwarding.messages import Refusal
-from server.services.routing import DEFAULT
+from server.services.functions.routing import DEFAULT
 
 
 class Place(NamedTuple):

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from piecework.client.answers import Answer, Broken, NotHttp
-from piecework.client.connections import Connection, NotSent, Pool
-from piecework.client.routes import DEFAULT_PORTS, Route
+from piecework.http.answers import Answer, Broken, NotHttp
+from piecework.http.connections import Connection, NotSent, Pool
+from piecework.http.routes import DEFAULT_PORTS, Route
 from server.forwarding.bodies import Passing
 from server.forwarding.messages import Call
-from server.services.health import trust
+from server.services.functions.health import trust
 
 CONNECT_S = 2.0
 """A URL that takes no connection for so long does not answer."""

@@ -12,31 +12,31 @@ import structlog
 from server.blobs import DirectoryStore
 from server.errors import SchemaMismatch
 from server.services.access import Access
-from server.services.calls import Calls
-from server.services.contracts import Contracts
-from server.services.data import Data
-from server.services.deployments import Deployments
-from server.services.functions import Functions
-from server.services.health import Health, Prober
-from server.services.hosting import Hosting
-from server.services.jobs import Jobs
-from server.services.lambdas import Lambdas
-from server.services.modules import Modules
-from server.services.outcomes import Outcomes
-from server.services.picture import Picture
+from server.services.functions.calls import Calls
+from server.services.functions.deployments import Deployments
+from server.services.functions.functions import Functions
+from server.services.functions.health import Health, Prober
+from server.services.functions.hosting import Hosting
+from server.services.functions.picture import Picture
+from server.services.functions.routing import Routing
+from server.services.functions.sources import Sources
+from server.services.queue.contracts import Contracts
+from server.services.queue.jobs import Jobs
+from server.services.queue.outcomes import Outcomes
+from server.services.queue.submission import Submission
+from server.services.queue.timekeeper import Chore, Timekeeper
+from server.services.queue.updates import Updates
+from server.services.queue.waiting import Bell, JobWatch, Places, Waiters
 from server.services.readiness import Readiness
-from server.services.routing import Routing
-from server.services.sources import Sources
-from server.services.submission import Submission
-from server.services.timekeeper import Chore, Timekeeper
-from server.services.updates import Updates
-from server.services.waiting import Bell, JobWatch, Places, Waiters
-from server.services.workers import Workers
+from server.services.stock.data import Data
+from server.services.stock.lambdas import Lambdas
+from server.services.stock.modules import Modules
+from server.services.stock.workers import Workers
 from server.settings import Settings
-from server.store import servers
-from server.store.database import Database, open_database
-from server.store.ids import IdSource
-from server.store.schema import compare_revisions, upgrade_schema
+from server.store.engine import servers
+from server.store.engine.database import Database, open_database
+from server.store.engine.ids import IdSource
+from server.store.engine.schema import compare_revisions, upgrade_schema
 
 log = structlog.get_logger("server")
 
@@ -139,7 +139,7 @@ def _wire(
         data=data,
         lambdas=lambdas,
         modules=Modules(database, data, clock, settings),
-        workers=Workers(database, ids, waiters, clock, settings),
+        workers=Workers(database, ids, waiters.dismiss, clock, settings),
         submission=submission,
         jobs=jobs,
         updates=Updates(database, jobs, outcomes, bell, clock, settings),

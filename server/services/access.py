@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Protocol
 
-from piecework.addresses import is_loopback
+from piecework.http.addresses import is_loopback
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
-from server.store import tokens
-from server.store.database import Connection, Database
+from server.store.engine.database import Connection, Database
 from server.store.records import Token
+from server.store.stock import tokens
 
 GRANTS: dict[str, frozenset[str]] = {
     "view": frozenset({"view"}),

@@ -16,10 +16,10 @@ from pathlib import Path
 from server.blobs import DirectoryStore
 from server.errors import BlobNotFound
 from server.settings import BLOBS_NAME, DATABASE_NAME, Settings
-from server.store import blobs
-from server.store.database import open_database
-from server.store.schema import check_schema, current_revision
-from server.store.snapshots import copy_database, find_problem, forget_blobs, stored_digests
+from server.store.engine.database import open_database
+from server.store.engine.schema import check_schema, current_revision
+from server.store.engine.snapshots import copy_database, find_problem, forget_blobs, stored_digests
+from server.store.stock import blobs
 
 BLOB = re.compile(rf"{BLOBS_NAME}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
 CHUNK_BYTES = 1 << 20

@@ -7,8 +7,8 @@ from pathlib import Path
 from server.blobs import DirectoryStore, Room
 from server.errors import DatabaseAway, ServerError, StorageFull
 from server.journal import Condition
-from server.store import tokens
-from server.store.database import Database
+from server.store.engine.database import Database
+from server.store.stock import tokens
 
 TRY_EVERY_S = 3.0
 """Anybody may ask whether the server is ready; it writes to find out at most this often."""

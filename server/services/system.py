@@ -6,9 +6,10 @@ from dataclasses import replace
 from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import RuntimeStats, WorkerState
 from piecework.protocol.states import JobState
-from server.services.workers import GONE_MS, Workers
-from server.store import endings, jobs, lanes, leases, workers
-from server.store.database import Database
+from server.services.stock.workers import GONE_MS, Workers
+from server.store.engine.database import Database
+from server.store.queue import jobs, lanes
+from server.store.stock import endings, holding, workers
 
 
 def runtime_stats(database: Database, now: int) -> dict[str, RuntimeStats]:
@@ -53,6 +54,6 @@ def count_workers(database: Database, register: Workers, now: int) -> dict[Worke
     """Return how many of the workers that were heard of lately are busy, idle and draining."""
     with database.read() as connection:
         seen = workers.workers_seen_since(connection, now - GONE_MS)
-        held = leases.count_held_by_all(connection)
-    states = Counter(register.state_of(replace(worker, running=held.get(worker.id, 0))) for worker in seen)
+        counts = holding.count_held_by_all(connection)
+    states = Counter(register.state_of(replace(worker, running=counts.get(worker.id, 0))) for worker in seen)
     return {state: states[state] for state in (WorkerState.BUSY, WorkerState.IDLE, WorkerState.DRAINING)}

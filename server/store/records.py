@@ -295,6 +295,19 @@ class Log:
         return self.start + len(self.content)
 
 
+def extend_log(old: Log | None, part: Log, limit_bytes: int) -> Log:
+    """Return a log with one more part, of which the newest ``limit_bytes`` are kept.
+
+    ``part.start`` says where the part belongs: what is there already is not added twice, and a gap (a part that
+    got lost on its way) drops what came before it.
+    """
+    if old is None or part.start > old.end:
+        old = Log(part.start, b"", part.attempt)
+    content = old.content + part.content[max(0, old.end - part.start) :]
+    dropped = max(0, len(content) - limit_bytes)
+    return Log(old.start + dropped, content[dropped:], part.attempt)
+
+
 class KeptLog(NamedTuple):
     """What one replica of a function logged, as far as it is kept."""
 

@@ -14,10 +14,10 @@ from piecework.cli.main import main as piecework_command
 from piecework.protocol import messages
 from piecework.protocol.codes import Code, ErrorKind
 from piecework.protocol.states import JobState
-from server.api.endpoint import ENDPOINTS
-from server.api.fielddocs import field_docs
+from server.api.table import ENDPOINTS
 from server.services.access import GRANTS
 from server.settings import PREFIX, Settings
+from server.web.fielddocs import field_docs
 from worker_agent.cli import worker_commands
 from worker_agent.settings import VARIABLES, Settings as AgentSettings
 

@@ -4,24 +4,24 @@ import inspect
 
 import pytest
 
+from piecework.http.serving import FILES_MAX
 from piecework.protocol.messages import Backoff
-from piecework.serving import FILES_MAX
-from server.api.paging import DEFAULT_LIMIT
-from server.services.claims import LOOK_AHEAD
-from server.services.contracts import MARGIN_S, UNSEEN_S
-from server.services.jobs import IDS_MAX
-from server.services.lambdas import TAGS_MAX
-from server.services.submission import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
-from server.services.waiting import SAFE_S
-from server.services.workers import GONE_MS, TOUCH_MS
+from server.services.queue.claims import LOOK_AHEAD
+from server.services.queue.contracts import MARGIN_S, UNSEEN_S
+from server.services.queue.jobs import IDS_MAX
+from server.services.queue.submission import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
+from server.services.queue.waiting import SAFE_S
+from server.services.stock.lambdas import TAGS_MAX
+from server.services.stock.workers import GONE_MS, TOUCH_MS
 from server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S
 from server.settings import Settings
-from server.store.connections import CONNECTIONS
-from worker_agent.executor.executor import COMPILED_BYTES, Executor
-from worker_agent.loop.appetite import STUCK_S, WORK_AHEAD_S
-from worker_agent.loop.heartbeat import INTERVAL_MAX_S
-from worker_agent.loop.link import Backoff as AgentBackoff
-from worker_agent.loop.tally import LINES_MAX
+from server.store.engine.connections import CONNECTIONS
+from server.web.paging import DEFAULT_LIMIT
+from worker_agent.guests.executor import COMPILED_BYTES, Executor
+from worker_agent.jobs.appetite import STUCK_S, WORK_AHEAD_S
+from worker_agent.jobs.heartbeat import INTERVAL_MAX_S
+from worker_agent.jobs.tally import LINES_MAX
+from worker_agent.link.link import Backoff as AgentBackoff
 from worker_agent.runtimes.sandbox import TABLE_ELEMENTS, TABLES
 from worker_agent.settings import Settings as AgentSettings
 

@@ -11,15 +11,15 @@ import pytest
 from guest_texts import BY_BODY, build
 from patience import until
 
-from piecework.protocol.exchange import Request
-from worker_agent.executor.frames import Serving
-from worker_agent.executor.process import GuestProcess
-from worker_agent.functions import attendant as attendant_module, attendants as attendants_module
-from worker_agent.functions.attendant import AHEAD_BYTES, LostError, OverdueError
-from worker_agent.functions.attendants import Attendants, BusyError
-from worker_agent.functions.function import Function
-from worker_agent.functions.journal import Journal
+from piecework.http.exchange import Request
+from worker_agent.guests.frames import Serving
+from worker_agent.guests.process import GuestProcess
 from worker_agent.runtimes.base import Bounds
+from worker_agent.serving import attendant as attendant_module, attendants as attendants_module
+from worker_agent.serving.attendant import AHEAD_BYTES, LostError, OverdueError
+from worker_agent.serving.attendants import Attendants, BusyError
+from worker_agent.serving.function import Function
+from worker_agent.serving.journal import Journal
 
 pytestmark = pytest.mark.integration
 WITHIN_S = 15.0

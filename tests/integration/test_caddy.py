@@ -18,8 +18,8 @@ from patience import until
 from upstreams import Upstream
 
 from piecework import Client
+from piecework.http.ports import find_port
 from piecework.local import LocalAgent, LocalServer
-from piecework.ports import find_port
 from piecework.protocol.messages import DeploymentPut
 
 pytestmark = pytest.mark.integration

@@ -11,7 +11,7 @@ from served import ServedFunction
 from piecework.local import ProgramError
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Limits
-from worker_agent.executor.executor import Executor
+from worker_agent.guests.executor import Executor
 from worker_agent.tasks import Task
 
 pytestmark = pytest.mark.integration

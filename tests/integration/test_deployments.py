@@ -13,8 +13,8 @@ from patience import until
 
 from piecework import Client
 from piecework.client.functions import find_revision
+from piecework.http.exchange import Request
 from piecework.local import LocalAgent, LocalServer
-from piecework.protocol.exchange import Request
 from piecework.protocol.messages import DeploymentPut, ReplicaInfo, ReplicaState
 
 pytestmark = pytest.mark.integration

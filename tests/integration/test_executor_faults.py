@@ -15,12 +15,12 @@ import wasmtime
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Limits
-from worker_agent.executor.executor import Executor
+from worker_agent.guests.executor import Executor
 from worker_agent.tasks import Task
 
 pytestmark = pytest.mark.integration
 
-GUESTS = Path(__file__).parents[1] / "worker_agent" / "guests" / "wasi"
+GUESTS = Path(__file__).parents[1] / "guests" / "wasi"
 MIB = 1024 * 1024
 WAIT_S = 60
 JOBS = itertools.count(1)
@@ -323,7 +323,7 @@ def test_compiled_file_that_was_damaged_is_compiled_again(make_owner):
 AGENT = """
 import sys
 from pathlib import Path
-from worker_agent.executor.executor import Executor
+from worker_agent.guests.executor import Executor
 folder = Path(sys.argv[1])
 executor = Executor(slots=2, scratch=folder / "s", compiled=folder / "c", on_done=print)
 executor.start()

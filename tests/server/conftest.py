@@ -10,8 +10,8 @@ import pytest
 from places import Place, migrate
 from postgres import Cluster
 
-from server.store.database import Database
-from server.store.tables import metadata
+from server.store.engine.database import Database
+from server.store.engine.tables import metadata
 
 NUMBERS = itertools.count(1)
 EMPTY_ALL = ";".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))

@@ -13,8 +13,8 @@ from postgres import Cluster
 from piecework.cli.main import main
 from server.services.access import digest
 from server.startup import CannotStart, DirectoryLock, choose_port
-from server.store import tokens
-from server.store.database import open_database
+from server.store.engine.database import open_database
+from server.store.stock import tokens
 
 Run = Callable[..., Result]
 
@@ -117,7 +117,7 @@ def test_a_newer_database_is_left_alone(run: Run, tmp_path: Path):
 
 
 def test_a_directory_in_use_is_not_migrated(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("piecework.ports.WAIT_S", 0.05)
+    monkeypatch.setattr("piecework.http.ports.WAIT_S", 0.05)
     (tmp_path / "data").mkdir()
     with DirectoryLock(tmp_path / "data"):
         assert "another server or command works on" in _one_line(run("migrate"))
@@ -185,7 +185,7 @@ def test_what_was_checked_of_a_name_is_what_is_listened_on(run: Run, monkeypatch
 
 
 def test_a_port_in_use_is_one_clear_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("piecework.ports.WAIT_S", 0.05)
+    monkeypatch.setattr("piecework.http.ports.WAIT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for is_there in (False, True):
@@ -242,7 +242,7 @@ def test_backup_and_restore(run: Run, tmp_path: Path):
 
 
 def test_a_lock_ends_with_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("piecework.ports.WAIT_S", 0)
+    monkeypatch.setattr("piecework.http.ports.WAIT_S", 0)
     with DirectoryLock(tmp_path), pytest.raises(CannotStart):
         DirectoryLock(tmp_path)
     DirectoryLock(tmp_path).close()

@@ -10,15 +10,15 @@ import stand_in_replica
 from guest_texts import build
 
 from worker_agent.cache import BlobCache
+from worker_agent.capsule_node.kept import KeptFile
+from worker_agent.capsule_node.local import Bounds, LocalDeployments
+from worker_agent.capsule_node.reverse_proxy import ReverseProxy
 from worker_agent.downloads import Terms
-from worker_agent.functions.deployments.code import CodeStore
-from worker_agent.functions.deployments.kept import KeptFile
-from worker_agent.functions.deployments.launcher import Launcher, Node
-from worker_agent.functions.deployments.local import Bounds, LocalDeployments
-from worker_agent.functions.deployments.ports import Ports
-from worker_agent.functions.deployments.replica import Times
-from worker_agent.functions.deployments.reverse_proxy import ReverseProxy
-from worker_agent.functions.deployments.supervisor import Supervisor
+from worker_agent.replicas.code import CodeStore
+from worker_agent.replicas.launcher import Launcher, Node
+from worker_agent.replicas.ports import Ports
+from worker_agent.replicas.replica import Times
+from worker_agent.replicas.supervisor import Supervisor
 
 PROGRAM = (sys.executable, stand_in_replica.__file__)
 MODULE = build('(module (memory (export "memory") 1) (func (export "_start")))')

@@ -15,13 +15,14 @@ from lessons import leased_job
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.loop.appetite import Appetite
-from worker_agent.loop.brakes import Brakes
-from worker_agent.loop.hoarding import LOOK_S, HoardWatch
-from worker_agent.loop.ledger import Ledger
-from worker_agent.loop.outbox import ref_of
-from worker_agent.loop.shared import Pace, Shared
-from worker_agent.loop.tally import Tally
+from worker_agent.jobs.appetite import Appetite
+from worker_agent.jobs.brakes import Brakes
+from worker_agent.jobs.hoarding import LOOK_S, HoardWatch
+from worker_agent.jobs.ledger import Ledger
+from worker_agent.jobs.outbox import ref_of
+from worker_agent.jobs.shared import JobsShared
+from worker_agent.jobs.tally import Tally
+from worker_agent.link.shared import Pace
 
 EXCHANGE_S = 0.005
 PER_JOB_S = 0.0001
@@ -113,7 +114,7 @@ class SimulatedAgent:
         self.ledger = Ledger()
         self.appetite = Appetite(slots, prefetch, lambda: fleet.now)
         self.ledger.on_close = self.appetite.let_go
-        shared = Shared(
+        shared = JobsShared(
             server=None,
             pulse_server=None,
             ledger=self.ledger,

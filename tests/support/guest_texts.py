@@ -5,7 +5,7 @@ from pathlib import Path
 
 import wasmtime
 
-GUESTS = Path(__file__).parents[1] / "worker_agent" / "guests"
+GUESTS = Path(__file__).parents[1] / "guests"
 BY_BODY = """(module
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))

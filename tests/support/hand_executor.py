@@ -9,7 +9,7 @@ from worker_agent.tasks import LogUpdate, Result
 
 
 class HandExecutor:
-    """Fulfils ``worker_agent.loop.control.GuestExecutor``; the rest of its methods is for tests."""
+    """Fulfils ``worker_agent.jobs.executing.GuestExecutor``; the rest of its methods is for tests."""
 
     def __init__(self, on_done, slots=2):
         self.on_done = on_done

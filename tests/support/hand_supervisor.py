@@ -1,6 +1,6 @@
 """A supervisor without threads: replicas move when the test says so."""
 
-from worker_agent.functions.deployments.supervisor import Supervisor
+from worker_agent.replicas.supervisor import Supervisor
 
 
 class HandStarter:

@@ -12,10 +12,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from server import wire_app
-from server.api.parts import WHOLE, Part
 from server.services import Services, open_services, prepare_schema
 from server.settings import Settings
-from server.store.database import open_database
+from server.store.engine.database import open_database
+from server.web.parts import WHOLE, Part
 
 START_MS = 1_790_000_000_000
 

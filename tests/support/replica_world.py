@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from worker_agent.errors import AgentError
-from worker_agent.functions.deployments.replica import Vitals
+from worker_agent.replicas.replica import Vitals
 
 
 class HandClock:

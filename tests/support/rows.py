@@ -3,9 +3,10 @@
 from typing import Any
 
 from piecework.protocol.states import JobState
-from server.store import jobs, lambdas, lanes, leases
-from server.store.database import Connection, Database
+from server.store.engine.database import Connection, Database
+from server.store.queue import jobs, lanes, leases
 from server.store.records import Blob, Job, Lambda, LambdaOptions, LeaseEnd, LeaseGrant, NewJob, Worker
+from server.store.stock import lambdas
 
 LAMBDA, LANE = 11, 12
 NOW = 1_000

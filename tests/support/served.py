@@ -6,11 +6,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from piecework.http.exchange import Response
 from piecework.local import Program, ProgramError
-from piecework.protocol.exchange import Response
 
 SERVING = re.compile(r"serving on https?://127\.0\.0\.1:(\d+)")
-GUEST = "worker_agent.executor.child"
+GUEST = "worker_agent.guests.child"
 
 
 class ServedFunction(Program):

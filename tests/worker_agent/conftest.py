@@ -11,11 +11,11 @@ from abis import ABIS
 from guest_texts import GUESTS, build, read_guest
 from patience import PATIENCE_S
 
-from worker_agent.executor.desk import Desk, Turn
-from worker_agent.executor.frames import Assign
-from worker_agent.executor.marker import Marker
-from worker_agent.executor.pulse import Pulse
-from worker_agent.executor.workbench import NO_RULES, Workbench
+from worker_agent.guests.desk import Desk, Turn
+from worker_agent.guests.frames import Assign
+from worker_agent.guests.marker import Marker
+from worker_agent.guests.pulse import Pulse
+from worker_agent.guests.workbench import NO_RULES, Workbench
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.library import Library
 from worker_agent.runtimes.linkage.direct import DirectLinkage

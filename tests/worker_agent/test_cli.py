@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from piecework import __version__
 from worker_agent import assembly, cli
 from worker_agent.errors import AgentError
-from worker_agent.loop.state import StateDirectory
+from worker_agent.link.state import StateDirectory
 from worker_agent.runtimes.services.access import NodeRules
 
 

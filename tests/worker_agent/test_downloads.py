@@ -6,7 +6,7 @@ import pytest
 from guest_texts import build
 from web_host import WebHost
 
-from piecework.client.answers import Answer
+from piecework.http.answers import Answer
 from worker_agent import downloads
 from worker_agent.downloads import DownloadError, NotCodeError, Terms, check_download_url, download_module
 

@@ -7,8 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from piecework.protocol.codes import ErrorKind
-from piecework.protocol.exchange import (
+from piecework.http.exchange import (
     EnvelopeError,
     Request,
     Response,
@@ -16,6 +15,7 @@ from piecework.protocol.exchange import (
     read_request,
     write_response,
 )
+from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from worker_agent.runtimes.base import Call, Outcome, Program
 from worker_agent.runtimes.gateway import BadAnswerError, BadRequestError, make_variables, read_answer

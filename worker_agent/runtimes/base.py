@@ -6,8 +6,8 @@ from io import BytesIO, FileIO
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from piecework.http.exchange import Request, Response
 from piecework.modules import ModuleFacts
-from piecework.protocol.exchange import Request, Response
 from piecework.protocol.messages import JobError, Limits, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.services.access import Access

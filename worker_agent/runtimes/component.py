@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from wasmtime import Engine, ExitTrap, Store, WasiConfig, WasmtimeError
 from wasmtime.component import Component, ExportIndex, Linker, ResultType
 
+from piecework.http.exchange import Request
 from piecework.modules import COMPONENT, ModuleFacts
 from piecework.modules.component import find_entry, list_unsteady
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.exchange import Request
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome

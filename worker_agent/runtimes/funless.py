@@ -5,10 +5,10 @@ from io import BytesIO
 
 import msgspec
 
+from piecework.http.exchange import Headers, Request
 from piecework.modules import ModuleFacts
 from piecework.modules.funless import ENTRY, FUNCTIONS, INTERFACE, is_funless
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.exchange import Headers, Request
 from piecework.protocol.messages import JobError
 from worker_agent.runtimes.answering import Answer, answer_json
 from worker_agent.runtimes.base import Build, Call, Code, Outcome, Program

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote, urlsplit
 
-from piecework.protocol.exchange import Headers, Request, Response, check_status
+from piecework.http.exchange import Headers, Request, Response, check_status
 
 HEADERS_BYTES = 65_536
 """An answer's own headers end within these."""

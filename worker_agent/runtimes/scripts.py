@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from wasmtime import Module
 
+from piecework.http.exchange import Request
 from piecework.modules import ModuleError, ModuleFacts, check_script
-from piecework.protocol.exchange import Request
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, LoadError, Outcome

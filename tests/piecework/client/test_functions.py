@@ -4,7 +4,7 @@ import pytest
 
 from piecework.client import Client, Conflict, Invalid, NotFound, NotReady
 from piecework.client.functions import find_revision
-from piecework.protocol.exchange import Request
+from piecework.http.exchange import Request
 from piecework.protocol.messages import (
     DeploymentLog,
     DeploymentPut,

@@ -3,7 +3,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from piecework.client import Client, JobCancelled, JobFailed, StillRunning
-from piecework.client.deadlines import Deadline
 from piecework.client.jobs import POLL_S
 from piecework.client.results import (
     BATCH_POLL_S,
@@ -14,6 +13,7 @@ from piecework.client.results import (
     choose_poll,
     failure,
 )
+from piecework.http.deadlines import Deadline
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
 from piecework.protocol.messages import Content, JobCreated, JobError, JobInfo, JobLambda, JobList

@@ -9,12 +9,12 @@ import pytest
 from raw_server import RawServer, http
 from relay import Relay
 
-from piecework.client import Client, ServerUnreachable, StillRunning, connections, deadlines, sockets
-from piecework.client.connections import Connection
-from piecework.client.routes import find_route
-from piecework.client.sockets import open_socket
+from piecework.client import Client, ServerUnreachable, StillRunning
 from piecework.client.transport import Patience
-from piecework.protocol import exchange
+from piecework.http import connections, deadlines, exchange, sockets
+from piecework.http.connections import Connection
+from piecework.http.routes import find_route
+from piecework.http.sockets import open_socket
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractReply, ContractRequest, JobList, MessageReply
 

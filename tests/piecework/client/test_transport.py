@@ -19,8 +19,8 @@ from piecework.client import (
     TooLarge,
 )
 from piecework.client.errors import ClientError
-from piecework.client.routes import check_url
 from piecework.client.transport import Patience, Request, Transport
+from piecework.http.routes import check_url
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (

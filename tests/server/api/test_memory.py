@@ -136,7 +136,7 @@ def test_a_revision_that_is_removed_is_no_default_and_in_no_split_any_more(house
 
 
 def set_default(house: House, revision: str, split: dict[str, int] | None = None) -> None:
-    from server.store import functions
+    from server.store.functions import functions
 
     house.services.database.write(lambda c: functions.set_default(c, "hola", revision, split))
     house.services.routing.note_change()

@@ -11,9 +11,9 @@ from openapi_spec_validator import validate
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import JobList
 from server.api.docs import marked
-from server.api.endpoint import ENDPOINTS
-from server.api.fielddocs import field_docs, member_docs
-from server.api.openapi import wire_path
+from server.api.table import ENDPOINTS
+from server.web.fielddocs import field_docs, member_docs
+from server.web.openapi import wire_path
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from raw_server import RawServer, http, read_request, reset
 from upstreams import Upstream, route
 from werkzeug.test import TestResponse
 
-from piecework.client.answers import Broken, NotHttp
+from piecework.http.answers import Broken, NotHttp
 from server.services.access import create_token
-from server.store import functions
+from server.store.functions import functions
 
 NO_ROUTE = {"code": "ERROR", "message": "😢 Houston? We have a problem 🥵"}
 
@@ -191,7 +191,7 @@ def add_replicas(house: House, *urls: str) -> None:
     """Have replicas run there, in this order, for the revision ``blue`` of ``hola``."""
     from sqlalchemy import insert
 
-    from server.store.tables import hosts, replicas
+    from server.store.engine.tables import hosts, replicas
 
     now = house.clock()
     common = {

@@ -17,11 +17,11 @@ from patience import PATIENCE_S
 from raw_server import RawServer, http, read_request
 from upstreams import Upstream, route
 
-from piecework.client.answers import Broken
-from server.api.parts import PROXY
+from piecework.http.answers import Broken
 from server.forwarding.calls import Calls
 from server.forwarding.front import Front
 from server.forwarding.messages import Call, Departure
+from server.web.parts import PROXY
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from house import House, failed, finished
 from patience import PATIENCE_S, until
 from werkzeug.test import TestResponse
 
-from piecework.protocol.exchange import Request, Response, read_request, write_response
-from server.store import functions
+from piecework.http.exchange import Request, Response, read_request, write_response
+from server.store.functions import functions
 
 Pending = Future[TestResponse]
 

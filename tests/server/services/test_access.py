@@ -8,7 +8,7 @@ from places import Place
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
 from server.services import access
 from server.services.access import GRANTS, Access
-from server.store.database import Database
+from server.store.engine.database import Database
 
 
 @pytest.fixture

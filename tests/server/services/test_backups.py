@@ -13,8 +13,8 @@ from house import House
 from server.errors import DatabaseAway, SchemaMismatch
 from server.services.backups import BackupError, Contents, restore_backup, write_backup
 from server.settings import Settings
-from server.store import snapshots
-from server.store.schema import current_revision
+from server.store.engine import snapshots
+from server.store.engine.schema import current_revision
 
 LARGE, SMALL = bytes(range(256)) * 400, b"small"
 

@@ -15,7 +15,7 @@ from server.blobs import DirectoryStore, Room
 from server.blobs.room import LACKED_S, LEAST_BYTES
 from server.errors import StorageFull
 from server.services.readiness import TRY_EVERY_S, Readiness
-from server.store.database import Database
+from server.store.engine.database import Database
 
 MB = 1_000_000
 

@@ -6,8 +6,8 @@ from sqlalchemy import Engine
 
 from server.errors import SchemaMismatch
 from server.services import prepare_schema
-from server.store import schema
-from server.store.database import open_database
+from server.store.engine import schema
+from server.store.engine.database import open_database
 
 
 def test_an_empty_database_may_be_given_its_schema_by_another_server_meanwhile(

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from abis import ABIS
 
+from piecework.http.exchange import HEAD_BYTES, Request
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.exchange import HEAD_BYTES, Request
-from worker_agent.executor.frames import Serving
+from worker_agent.guests.frames import Serving
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from piecework.http.exchange import Request
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.exchange import Request
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes.base import Bounds, Build, Call, Code
 from worker_agent.runtimes.services.access import NodeRules

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from abis import ABIS, BEHAVIOURS, MIB, SCRIPT_ABIS
 
+from piecework.http.exchange import Request, Response, read_response, write_request
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.exchange import Request, Response, read_response, write_request
 from worker_agent.runtimes import RUNTIMES
 from worker_agent.runtimes.interpreters import KNOWN
 
-GUESTS = Path(__file__).parents[1] / "guests"
+GUESTS = Path(__file__).parents[2] / "guests"
 
 
 def param(runtime, *values, name):

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from piecework.protocol.exchange import Request, Response
+from piecework.http.exchange import Request, Response
 from worker_agent.runtimes.capsule import envelopes
 from worker_agent.runtimes.capsule.envelopes import BadAnswerError, BadRequestError, GuestError
 from worker_agent.runtimes.capsule.generations import GENERATIONS

@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from piecework.protocol.exchange import Request, Response
+from piecework.http.exchange import Request, Response
 from worker_agent.runtimes.gateway import BadAnswerError, BadRequestError, make_variables, read_answer
 
 

@@ -12,7 +12,7 @@ import pytest
 import trustme
 from redis_server import PASSWORD, run_redis
 
-from piecework.protocol.exchange import Request
+from piecework.http.exchange import Request
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes import services as house
 from worker_agent.runtimes.services import DeniedError, ServiceError, Services, files, line, outbound

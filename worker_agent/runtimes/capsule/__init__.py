@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from piecework.http.exchange import Request, Response
 from piecework.modules import ModuleFacts
 from piecework.modules.capsule import TEXT_HANDLER, find_generation, is_capsule
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.exchange import Request, Response
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.runtimes.answering import JSON_TYPE, TEXT_TYPE, Answer, deliver, pick_json, settle
 from worker_agent.runtimes.base import Build, Call, Code, Outcome

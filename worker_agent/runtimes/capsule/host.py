@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from piecework.http.exchange import Request
 from piecework.modules import ModuleFacts
 from piecework.modules.capsule import INTERFACE, PARAMETERS_GET, SILENT, UNCONFIGURED
-from piecework.protocol.exchange import Request
 from worker_agent.runtimes.base import Call
 from worker_agent.runtimes.capsule.envelopes import (
     BadRequestError,

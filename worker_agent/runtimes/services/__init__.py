@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from piecework.protocol.exchange import Request, Response
+from piecework.http.exchange import Request, Response
 from worker_agent.runtimes.services import couchbase, files, outbound
 from worker_agent.runtimes.services.access import Access
 from worker_agent.runtimes.services.errors import DeniedError, ServiceError

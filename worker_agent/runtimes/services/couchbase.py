@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from piecework.protocol.exchange import Request
+from piecework.http.exchange import Request
 from worker_agent.runtimes.services import outbound
 from worker_agent.runtimes.services.access import CouchbaseServer
 from worker_agent.runtimes.services.errors import ServiceError

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from piecework.protocol.exchange import Headers, Request, Response
+from piecework.http.exchange import Headers, Request, Response
 from worker_agent.runtimes.services.access import USUAL_PORTS, Access
 from worker_agent.runtimes.services.errors import ServiceError
 from worker_agent.runtimes.services.line import Line, Watch, find_addresses

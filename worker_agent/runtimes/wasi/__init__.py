@@ -2,8 +2,8 @@
 
 from wasmtime import Module
 
+from piecework.http.exchange import Request
 from piecework.modules import ModuleFacts
-from piecework.protocol.exchange import Request
 from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, Outcome
 from worker_agent.runtimes.linkage import Prepared, Vessel

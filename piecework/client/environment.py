@@ -1,0 +1,23 @@
+"""Which server a program means that names none."""
+
+import os
+from collections.abc import Mapping
+
+from piecework.http.routes import check_url
+
+URL_VARIABLE, TOKEN_VARIABLE = "PIECEWORK_URL", "PIECEWORK_TOKEN"
+USUAL_URL = "http://127.0.0.1:8000"
+
+
+def find_server(url: str | None, token: str | None, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Return the URL and token that were given, or else those of the environment; "" for no token.
+
+    Raises ValueError when what the environment says is no URL.
+    """
+    if url is None:
+        url = environ.get(URL_VARIABLE) or USUAL_URL
+        try:
+            check_url(url)
+        except ValueError as error:
+            raise ValueError(f"{URL_VARIABLE}: {error}") from error
+    return url, environ.get(TOKEN_VARIABLE, "") if token is None else token

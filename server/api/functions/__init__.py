@@ -1,0 +1,1 @@
+"""Functions: deploying them, their routes."""

@@ -1,0 +1,1 @@
+"""Jobs: submitting, contracting, reporting."""

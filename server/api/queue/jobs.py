@@ -1,0 +1,198 @@
+"""Jobs: ``/job``."""
+
+from functools import partial
+from typing import Literal
+
+import msgspec
+from flask import Response, request
+from msgspec import UNSET
+
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import (
+    JobCreated,
+    JobInfo,
+    JobList,
+    JobLog,
+    JobSubmit,
+    JobUpdate,
+    MessageReply,
+    TraceEvent,
+    TraceReply,
+)
+from piecework.protocol.states import JobState, parse_state
+from server.api.queue.jobinfo import job_info, job_infos
+from server.errors import InvalidParameter
+from server.services import Services
+from server.store.queue.jobs import JobFilter
+from server.web.endpoint import Query, endpoint, message_response
+from server.web.paging import PageQuery, next_cursor
+
+OutputForm = Literal["id", "inline"]
+"""``inline`` adds the output's bytes when they are few."""
+
+
+class JobQuery(Query):
+    """How to read one job."""
+
+    output: OutputForm = "id"
+    """``inline`` adds the output's bytes, when they are few."""
+    except_: str | None = msgspec.field(default=None, name="except")
+    """Hold the answer until the job is in this state, or can no longer reach it."""
+    timeout: float = 0.0
+    """For that many seconds at most."""
+    view: str = ""
+    """``full`` adds why the job does not start, if the server sees a reason."""
+
+
+class JobListQuery(PageQuery):
+    """Which jobs to read: some by id, or a page of those that fit."""
+
+    output: OutputForm = "id"
+    """``inline`` adds the outputs' bytes, where they are few."""
+    ids: str | None = None
+    """Job ids with commas between them; the parameters of a page are ignored then."""
+    until: Literal["any", "all"] | None = None
+    """With ``ids``: hold the answer until any, or all, of them are final."""
+    timeout: float = 0.0
+    """For that many seconds at most."""
+    state: str | None = None
+    """Only jobs in this state."""
+    lambda_: Id | None = msgspec.field(default=None, name="lambda")
+    """Only jobs of this lambda."""
+    tag: str | None = None
+    """Only jobs with this tag, spelled as it was submitted."""
+    worker: Id | None = None
+    """Only jobs that this worker runs, or ran last."""
+    total: bool = False
+    """Count all that fit, too."""
+
+
+class LogQuery(Query):
+    """Which part of a log."""
+
+    offset: int = 0
+    """Start at this byte."""
+    attempt: int | None = None
+    """Whose log the offset belongs to; the log of a later attempt is read from its start."""
+    timeout: float = 0.0
+    """Hold the answer until there is more, or the job is final, for that many seconds at most."""
+
+
+class SubmitQuery(Query):
+    """Whether to wait for the end of the job."""
+
+    wait: float | None = None
+    """Hold the answer until the one job that is submitted is final, for that many seconds at most."""
+    output: OutputForm = "id"
+    """How the output is shown when ``wait`` is given."""
+
+
+@endpoint("POST", "/job", scope="submit", query=SubmitQuery, body=JobSubmit, reply=JobCreated)
+def submit(services: Services, query: SubmitQuery, body: JobSubmit) -> JobCreated:
+    """Submit one job, or many in `jobs`: all are stored, or none is. With `wait` the answer has the job's end."""
+    if body.jobs is not UNSET:
+        key = body.key if isinstance(body.key, str) else None
+        return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key))))
+    [id_] = services.submission.submit([body])
+    created = JobCreated(id=Id(id_), jid=Id(id_) if body.speaks_old_names else UNSET)
+    if query.wait is not None:
+        services.jobs.wait_for_ends([id_], _seconds(query.wait), need_all=True)
+        [row] = services.jobs.get_many([id_], with_output=query.output == "inline")
+        created.job = job_info(services, row, inline=query.output == "inline")
+    return created
+
+
+@endpoint("GET", "/job", scope="view", query=JobListQuery, reply=JobList)
+def list_all(services: Services, query: JobListQuery) -> JobList:
+    """Read some jobs by id, or list those that fit, newest first."""
+    if query.ids is not None:
+        return _read_many(services, query)
+    which = JobFilter(_state(query.state), query.lambda_, query.tag, query.worker)
+    page, more = query.read(lambda **at: services.jobs.list_page(which, **at), services.settings.page_max)
+    rows = services.jobs.show(page, with_output=query.output == "inline")
+    infos = job_infos(services, rows, inline=query.output == "inline")
+    listed = JobList(jobs=infos, next=next_cursor([job.id for job in page], more))
+    if query.total:
+        listed.total = services.jobs.count(which)
+    return listed
+
+
+def _read_many(services: Services, query: JobListQuery) -> JobList:
+    try:
+        ids = [Id.parse(text) for text in (query.ids or "").split(",") if text]
+    except ValueError as error:
+        raise InvalidParameter(f"ids is wrong: {error}") from error
+    if query.until is not None:
+        services.jobs.wait_for_ends(ids, _seconds(query.timeout), need_all=query.until == "all")
+    rows = services.jobs.get_many(ids, with_output=query.output == "inline")
+    return JobList(jobs=job_infos(services, rows, inline=query.output == "inline"))
+
+
+@endpoint("GET", "/job/<job>", scope=("view", "worker"), query=JobQuery, reply=JobInfo)
+def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
+    """Read one job; with `except=STATE&timeout=S` once it is in that state."""
+    if (wanted := _state(query.except_)) is not None:
+        job = services.jobs.wait_for(id_, wanted, _seconds(query.timeout))
+    elif query.view == "full":  # no v0.5 worker asks for this
+        job = services.jobs.get(id_)
+    else:
+        job = services.jobs.get_for_worker(id_)
+    [row] = services.jobs.show([job], with_output=query.output == "inline")
+    info = job_info(services, row, inline=query.output == "inline")
+    if query.view == "full" and (wait := services.jobs.find_wait(job)):
+        info.advice, info.waits_for = wait.text, wait.reason
+    return info
+
+
+@endpoint("POST", "/job/<job>", scope=("submit", "worker"), body=JobUpdate, reply=MessageReply)
+def update(services: Services, id_: Id, body: JobUpdate) -> MessageReply:
+    """Report a result, or, with scope submit, cancel, pause or resume, the v0.5 way."""
+    allow_steering = partial(services.access.check, "submit", request.headers)
+    return MessageReply(message=services.updates.update(id_, body, allow_steering))
+
+
+@endpoint("DELETE", "/job/<job>", scope="submit", reply=MessageReply)
+def cancel(services: Services, id_: Id) -> MessageReply:
+    """Cancel a job, also a running one. Does nothing to a job that is final."""
+    return MessageReply(message=f"job {id_} is {services.jobs.cancel(id_).state}")
+
+
+@endpoint("GET", "/job/<job>/trace", scope="view", reply=TraceReply)
+def trace(services: Services, id_: Id) -> TraceReply:
+    """Tell what happened to a job, oldest first."""
+    return TraceReply(
+        events=[
+            TraceEvent(
+                at=event.at / 1000,
+                state=event.state,
+                worker=UNSET if event.worker_id is None else Id(event.worker_id),
+                attempt=event.attempt,
+                lease=UNSET if event.lease is None else event.lease,
+                detail=event.detail,
+            )
+            for event in services.jobs.trace(id_)
+        ]
+    )
+
+
+@endpoint("GET", "/job/<job>/log", scope="view", query=LogQuery, reply=JobLog)
+def log(services: Services, id_: Id, query: LogQuery) -> Response:
+    """Read what the job's latest attempt logged, from a byte on."""
+    if query.offset < 0:
+        raise InvalidParameter(f"offset is {query.offset}, but cannot be negative")
+    job, kept, offset = services.jobs.log(id_, query.offset, query.attempt, _seconds(query.timeout))
+    text = kept.content[offset - kept.start :].decode(errors="replace")
+    return message_response(JobLog(text=text, offset=offset, next=kept.end, attempt=kept.attempt, state=job.state))
+
+
+def _seconds(timeout: float) -> float:
+    if not timeout >= 0:  # NaN is not either
+        raise InvalidParameter(f"timeout is {timeout}, but cannot be negative")
+    return timeout
+
+
+def _state(name: str | None) -> JobState | None:
+    try:
+        return None if name is None else parse_state(name)
+    except ValueError as error:
+        raise InvalidParameter(str(error)) from error

@@ -1,0 +1,1 @@
+"""What clients of older systems send and read, translated at the door."""

@@ -1,0 +1,1 @@
+"""Functions: revisions, replicas on hosts, routes to them."""

@@ -1,0 +1,283 @@
+"""Contracts: the exchange in which a worker hands in outcomes and is given jobs; and heartbeats."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from msgspec import UNSET
+
+from piecework.protocol.matching import worker_tags
+from piecework.protocol.messages import (
+    ContractRequest,
+    HeartbeatReply,
+    HeartbeatRequest,
+    LeaseRef,
+    LogPart,
+    OutcomeAck,
+    RenewedLease,
+)
+from piecework.protocol.states import JobState
+from server.errors import Busy, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
+from server.services.queue.claims import admits, claim_jobs
+from server.services.queue.outcomes import Outcomes, Recorded, Report
+from server.services.queue.overdue import move_overdue
+from server.services.queue.waiting import Admits, Bell, Changes
+from server.services.stock.workers import hear_of, note_trouble, require_worker
+from server.settings import Settings
+from server.store.engine.database import Connection, Database
+from server.store.queue import jobs, lanes, leases, logs
+from server.store.records import Blob, Job, LeaseGrant, Log, Worker
+from server.store.stock import blobs
+
+MARGIN_S = 1.0
+"""A contract is answered this long before its timeout, or a quarter of it when that is shorter."""
+UNSEEN_S = 2.5
+"""How long the lease of a contract that slept holds before its worker shows that it has it, at most.
+
+The caller may have died while it waited, and nobody would read the answer. The outcome shows it, or a heartbeat:
+agents send the first after a third of this.
+"""
+OFFERS_MAX = 10_000
+"""Workers whose runtimes and tags are kept in memory."""
+
+
+@dataclass(frozen=True)
+class Contracted:
+    """The answer to a contract."""
+
+    jobs: Sequence[Job] = ()
+    """As they were before the lease."""
+    lease: str = ""
+    lease_s: float = 0.0
+    inputs: dict[int, Blob] = field(default_factory=dict)
+    """By blob id; inputs that do not exist are left out."""
+    acks: Sequence[OutcomeAck] = ()
+    drain: bool = False
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What one transaction of a contract did."""
+
+    contracted: Contracted
+    changes: Changes
+    restarted: bool
+    """The worker's process was started anew since it was last heard of."""
+    is_over: bool = False
+    """The request slept, and there is nothing in it for its caller any more, or only if he asks again."""
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """One contract that was asked for."""
+
+    worker_id: int
+    request: ContractRequest
+    room: int
+    """Jobs that it may be given."""
+    began_at: int
+    """When it came."""
+    slept: bool = False
+    """It has waited: its caller may have gone meanwhile."""
+
+    def has_ended(self, known: Worker) -> bool:
+        """Tell whether nobody can be waiting for the answer any more.
+
+        A newer process of the worker was heard of, or a lease of this one ran out while the request slept.
+        """
+        is_older = self.request.incarnation not in {UNSET, known.incarnation}
+        has_lapsed = known.lapsed_at is not None and known.lapsed_at >= self.began_at
+        return self.slept and (is_older or has_lapsed)
+
+
+class Contracts:
+    """Gives jobs to workers."""
+
+    def __init__(
+        self, database: Database, outcomes: Outcomes, bell: Bell, clock: Callable[[], int], settings: Settings
+    ) -> None:
+        self._database = database
+        self._outcomes = outcomes
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+        self._offers: dict[int, Worker] = {}
+        """Workers by their ids, for what they offer."""
+
+    def contract(self, worker_id: int, request: ContractRequest) -> Contracted:
+        """Record the request's outcomes, then lease jobs to the worker, waiting for one if it asks for that.
+
+        The outcomes are recorded before it waits, and acknowledged after. With room for none it ends the worker's
+        other waits, so that an agent that stops need not sit out its poll. Raises WorkerNotFound, WorkerRetired,
+        InvalidRequest, Busy or Stopping; then nothing was recorded or leased.
+        """
+        room = 1 if request.max is UNSET else request.max
+        if room > self._settings.contract_max:
+            raise InvalidRequest(f"max is {room}; one contract leases at most {self._settings.contract_max} jobs")
+        if request.timeout is not None and not request.timeout >= 0:
+            raise InvalidRequest(f"timeout is {request.timeout}, but cannot be negative")
+        reports = self._outcomes.prepare(request.outcomes)
+        patience_s = self._patience_s(request.timeout)
+        ask = _Ask(worker_id, request, room, self._clock())
+        if room and patience_s > 0:
+            try:
+                return self._wait_for_job(ask, reports, time.monotonic() + patience_s)
+            except (Busy, Stopping):
+                if not reports:
+                    raise
+        turn = self._take_turn(ask, reports)
+        if not room:
+            self._bell.waiters.dismiss(worker_id)
+        return turn.contracted
+
+    def _patience_s(self, timeout_s: float | None) -> float:
+        wanted = timeout_s or 0.0
+        return min(wanted - min(MARGIN_S, wanted / 4), self._settings.poll_max_s - MARGIN_S)
+
+    def _wait_for_job(self, ask: _Ask, reports: Sequence[Report], deadline: float) -> Contracted:
+        fits = self._find_fits(ask.worker_id, ask.request)
+        sleeping = replace(ask, slept=True)
+        acks: Sequence[OutcomeAck] = ()
+        while True:
+            with self._bell.waiters.park(ask.worker_id, fits) as waiter:
+                turn = self._take_turn(ask, reports)
+                contracted, reports, ask = turn.contracted, (), sleeping
+                acks = acks or contracted.acks
+                is_over = turn.is_over or (contracted.drain and ask.request.is_extended)
+                if not contracted.jobs and not is_over:
+                    answer_for = partial(self._answer_for, ask=sleeping)
+                    woken = self._bell.waiters.sleep(waiter, answer_for, deadline - time.monotonic())
+                    if woken and not waiter.dismissed and waiter.answer is None:
+                        continue
+            if is_over and not contracted.jobs:
+                self._wake_next(fits)
+            return replace(waiter.answer or contracted, acks=acks)
+
+    def _wake_next(self, fits: Admits) -> None:
+        """Wake the next in the place of a contract that was woken for a job and leaves without it."""
+        with self._database.read() as connection:
+            waiting = [lane for lane in lanes.lanes_with_jobs(connection) if fits(lane)]
+        for lane in waiting:
+            self._bell.waiters.wake(lane, 1)
+
+    def _find_fits(self, worker_id: int, request: ContractRequest) -> Admits:
+        """Return what tells which lanes a request is for. A process of a worker offers the same all the time."""
+        worker = self._offers.get(worker_id)
+        if worker is None or request.incarnation not in {UNSET, worker.incarnation}:
+            with self._database.read() as connection:
+                worker = require_worker(connection, worker_id)
+            if len(self._offers) > OFFERS_MAX:
+                self._offers = {}
+            self._offers[worker_id] = worker
+        return partial(admits, runtimes=worker.runtimes, tags=worker_tags(worker.tags, request.all_tags()))
+
+    def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Sequence[Job]]:
+        """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
+        try:
+            turn = self._turn(connection, ask, (), look=False)
+        except (WorkerNotFound, WorkerRetired):
+            return None, ()
+        return (turn.contracted if turn.contracted.jobs else None), turn.contracted.jobs
+
+    def _take_turn(self, ask: _Ask, reports: Sequence[Report]) -> _Turn:
+        # A lease that a power cut undoes costs one more execution. An outcome, or the end of a job whose workers
+        # vanished, must not be undone.
+        durable = bool(reports) or self._is_overdue()
+        turn = self._database.write(
+            lambda connection: self._turn(connection, ask, reports, look=durable), durable=durable
+        )
+        self._bell.ring(turn.changes)
+        if turn.restarted and not durable and not turn.contracted.jobs:
+            # The leases of the worker's process before this one have just ended: their jobs are overdue now.
+            return self._take_turn(ask, reports)
+        return turn
+
+    def _turn(self, connection: Connection, ask: _Ask, reports: Sequence[Report], *, look: bool) -> _Turn:
+        now = self._clock()
+        known = require_worker(connection, ask.worker_id)
+        if ask.has_ended(known):
+            return _Turn(Contracted(), Changes(), restarted=False, is_over=True)
+        worker = known
+        if not ask.slept:
+            worker = hear_of(connection, known, ask.request.incarnation, now)
+            note_trouble(connection, worker, ask.request)
+        recorded = self._outcomes.record(connection, worker.id, reports) if reports else Recorded()
+        changes = recorded.changes
+        if look:
+            changes.add(move_overdue(connection, self._settings, now))
+        contracted, left_returned = Contracted(acks=recorded.acks, drain=worker.draining), False
+        if ask.room and worker.takes_jobs:
+            claimed, left_returned = self._claim(connection, worker, ask, now)
+            contracted = replace(claimed, acks=recorded.acks)
+        changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
+        restarted, has_left = worker.incarnation != known.incarnation, worker.stopped_at is not None
+        return _Turn(contracted, changes, restarted, is_over=has_left or (left_returned and not contracted.jobs))
+
+    def _claim(self, connection: Connection, worker: Worker, ask: _Ask, now: int) -> tuple[Contracted, bool]:
+        """Lease jobs. Also tells whether there are others, which the caller only gets when he asks again."""
+        kind, lease_s = _choose_lease(ask, self._settings.lease_s)
+        until = now + round(lease_s * 1000)
+        grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
+        tags = worker_tags(worker.tags, ask.request.all_tags())
+        chosen, left_returned = claim_jobs(
+            connection, worker.runtimes, tags, ask.room, grant, now, slept=ask.slept
+        )
+        is_extended = ask.request.is_extended
+        inputs = blobs.find_blobs(connection, (job.input_id for job in chosen)) if is_extended else {}
+        return Contracted(chosen, grant.lease, lease_s, inputs), left_returned
+
+    def _is_overdue(self) -> bool:
+        """Tell whether the time of a job has come."""
+        with self._database.read() as connection:
+            next_time = leases.find_next_time(connection)
+        return next_time is not None and next_time <= self._clock()
+
+    def heartbeat(self, worker_id: int, request: HeartbeatRequest) -> HeartbeatReply:
+        """Renew a worker's leases and keep what its running jobs logged.
+
+        Raises WorkerNotFound or WorkerRetired. Safe to repeat.
+        """
+        reply = self._database.write(lambda connection: self._beat(connection, worker_id, request), durable=False)
+        logged = dict.fromkeys((int(part.job) for part in request.logs), JobState.RUNNING)
+        self._bell.ring(Changes(jobs=logged))
+        return reply
+
+    def _beat(self, connection: Connection, worker_id: int, request: HeartbeatRequest) -> HeartbeatReply:
+        now = self._clock()
+        worker = hear_of(connection, require_worker(connection, worker_id), request.incarnation, now)
+        until = now + round(self._settings.lease_s * 1000)
+        kept: list[LeaseRef] = []
+        dropped: list[LeaseRef] = []
+        for ref in request.leases:
+            renewed = worker.stopped_at is None and leases.renew_lease(connection, ref.job, ref.lease, until)
+            (kept if renewed else dropped).append(ref)
+        states = jobs.find_states(connection, (ref.job for ref in dropped)) if dropped else {}
+        cancelled = [ref.job for ref in dropped if states.get(ref.job) is JobState.CANCELLED]
+        self._keep_logs(connection, request.logs, kept)
+        return HeartbeatReply(
+            leases=[RenewedLease(job=r.job, lease=r.lease, lease_s=self._settings.lease_s) for r in kept],
+            lost=[ref.job for ref in dropped if ref.job not in cancelled],
+            cancel=cancelled,
+            drain=worker.draining,
+        )
+
+    def _keep_logs(self, connection: Connection, parts: Sequence[LogPart], kept: Sequence[LeaseRef]) -> None:
+        current = {(ref.job, ref.lease) for ref in kept}
+        wanted = [part for part in parts if (part.job, part.lease) in current]
+        found = jobs.find_jobs(connection, (part.job for part in wanted)) if wanted else {}
+        for part in wanted:
+            log = Log(part.offset, part.log, found[part.job].attempt)
+            logs.append_log(connection, part.job, log, self._settings.log_max_bytes)
+
+
+def _choose_lease(ask: _Ask, lease_s: float) -> tuple[str, float]:
+    """Return the kind of lease that a contract leaves, and how many seconds it holds at first."""
+    holds_s = min(UNSEEN_S, lease_s) if ask.slept else lease_s
+    if ask.request.is_extended:
+        return ("unseen" if ask.slept else "fenced"), holds_s
+    return (
+        "first",
+        holds_s,
+    )  # a v0.5 client sends no token back; its next request about the job shows that it lives

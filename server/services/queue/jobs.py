@@ -1,0 +1,202 @@
+"""Jobs: reading them, waiting for them, cancelling them."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from piecework.protocol.states import JobState
+from server.errors import InvalidRequest, JobNotFound
+from server.services.queue.trails import tell_trail
+from server.services.queue.waiting import Bell, Changes, Concerns
+from server.services.queue.waits import Wait, find_wait
+from server.services.stock.data import Data
+from server.services.stock.lambdas import Lambdas
+from server.settings import Settings
+from server.store.engine.database import Connection, Database
+from server.store.queue import events, jobs, leases, logs
+from server.store.queue.jobs import JobFilter
+from server.store.records import Blob, Event, Job, Lambda, Log
+from server.store.stock import blobs
+
+COUNTED_MAX = 100_000
+"""Jobs of a list are counted up to here: more takes a second and tells nobody more."""
+IDS_MAX = 200
+"""Jobs that one request may read by id."""
+
+
+class JobView(NamedTuple):
+    """A job with its lambda and, where asked for, its output."""
+
+    job: Job
+    lambda_: Lambda
+    output: Blob | None = None
+
+
+class Jobs:
+    """The jobs of this server."""
+
+    def __init__(
+        self,
+        database: Database,
+        data: Data,
+        lambdas: Lambdas,
+        bell: Bell,
+        clock: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._data = data
+        self._lambdas = lambdas
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+
+    def get(self, id_: int) -> Job:
+        """Return a job. Raises JobNotFound."""
+        with self._database.read() as connection:
+            return require_job(connection, id_)
+
+    def get_for_worker(self, id_: int) -> Job:
+        """Return a job as ``get`` does, and take it as a sign of life of a v0.5 worker that just contracted it."""
+        job = self.get(id_)
+        if job.lease_kind != "first":
+            return job
+        until = self._clock() + round(self._settings.legacy_lease_s * 1000)
+        confirm = partial(leases.confirm_by_job, job_id=id_, until=until)
+        if self._database.write(confirm, durable=False):
+            return job._replace(lease_kind="legacy", lease_until=until)
+        return self.get(id_)
+
+    def wait_for(self, id_: int, wanted: JobState, timeout_s: float) -> Job:
+        """Return a job once it is in the wanted state, can no longer reach it, or the time is over.
+
+        Raises JobNotFound, Busy or Stopping.
+        """
+        self._wait([id_], lambda _, state: state is wanted or state.is_final, timeout_s)
+        return self.get(id_)
+
+    def wait_for_ends(self, ids: Sequence[int], timeout_s: float, *, need_all: bool) -> None:
+        """Return once any, or all, of some jobs are final, or the time is over. Raises like ``wait_for``."""
+        pending = set(ids)
+
+        def is_over(id_: int, state: JobState) -> bool:
+            if state.is_final:
+                pending.discard(id_)
+            return not pending if need_all else state.is_final
+
+        check_count(ids)
+        self._wait(ids, is_over, timeout_s)
+
+    def get_many(self, ids: Sequence[int], *, with_output: bool) -> list[JobView]:
+        """Return jobs as ``show`` does, in the order of their ids, in one statement.
+
+        Raises JobNotFound, and InvalidRequest when there are too many.
+        """
+        check_count(ids)
+        with self._database.read() as connection:
+            if with_output:
+                found = jobs.find_jobs_with_outputs(connection, ids)
+            else:
+                found = {id_: (job, None) for id_, job in jobs.find_jobs(connection, ids).items()}
+        _check_all_found(ids, found)
+        known = self._lambdas.get_many({job.lambda_id for job, _ in found.values()})
+        ordered = (found[id_] for id_ in ids)
+        return [JobView(job, known[job.lambda_id], output) for job, output in ordered]
+
+    def _wait(self, ids: Sequence[int], concerns: Concerns, timeout_s: float) -> None:
+        """Return when ``concerns`` approved of a job's present or next state, or the time is over."""
+        with self._bell.watch.park(ids, concerns) as waiter:
+            with self._database.read() as connection:
+                states = jobs.find_states(connection, ids)
+            _check_all_found(ids, states)
+            approved = [concerns(id_, state) for id_, state in states.items()]
+            if not any(approved):
+                waiter.wait(min(timeout_s, self._settings.wait_max_s))
+
+    def list_page(self, which: JobFilter, *, before: int, limit: int) -> list[Job]:
+        """Return jobs that fit and are older than ``before``, newest first."""
+        with self._database.read() as connection:
+            return jobs.list_jobs(connection, which, before=before, limit=limit)
+
+    def count(self, which: JobFilter) -> int:
+        """Return how many jobs fit; no further than COUNTED_MAX."""
+        with self._database.read() as connection:
+            return jobs.count_jobs(connection, which, COUNTED_MAX)
+
+    def show(self, found: Sequence[Job], *, with_output: bool = False) -> list[JobView]:
+        """Return jobs with their lambdas and, if wanted, their outputs."""
+        known = self._lambdas.get_many({job.lambda_id for job in found})
+        outputs: dict[int, Blob] = {}
+        if with_output:
+            with self._database.read() as connection:
+                outputs = blobs.find_blobs(connection, (job.output_id or 0 for job in found))
+        return [JobView(job, known[job.lambda_id], outputs.get(job.output_id or 0)) for job in found]
+
+    def trace(self, id_: int) -> list[Event]:
+        """Return what happened to a job, oldest first. Raises JobNotFound."""
+        with self._database.read() as connection:
+            return tell_trail(require_job(connection, id_), events.list_events(connection, id_))
+
+    def log(self, id_: int, offset: int, attempt: int | None, timeout_s: float) -> tuple[Job, Log, int]:
+        """Return a job, its latest log and where to read on in it, once there is more or the job is final.
+
+        ``offset`` is where a reader of ``attempt`` is (None: of whichever is the latest).
+        Raises JobNotFound, Busy or Stopping.
+        """
+        deadline = time.monotonic() + min(timeout_s, self._settings.wait_max_s)
+        while True:
+            with self._bell.watch.park([id_], lambda *_: True) as waiter:
+                with self._database.read() as connection:
+                    job = require_job(connection, id_)
+                    log = logs.find_log(connection, id_) or Log(0, b"", job.attempt)
+                start = offset if attempt in {None, log.attempt} else 0
+                is_over = log.end > start or job.state.is_final
+                if is_over or not waiter.wait(deadline - time.monotonic()) or waiter.dismissed:
+                    return job, log, min(max(start, log.start), log.end)
+
+    def cancel(self, id_: int) -> Job:
+        """Cancel a job. The agent that runs it stops the guest after its next heartbeat.
+
+        Does nothing to a job that is final. Raises JobNotFound.
+        """
+        now = self._clock()
+
+        def cancel(connection: Connection) -> Job:
+            job = jobs.lock_jobs(connection, [id_]).get(id_) or require_job(connection, id_)
+            if jobs.cancel_job(connection, id_, now):
+                since = job.started_at if job.lease else None
+                event = Event(
+                    id_, now, JobState.CANCELLED, job.worker_id, job.attempt, job.lease, "cancelled", since
+                )
+                events.add_events(connection, [event])
+            return require_job(connection, id_)
+
+        job = self._database.write(cancel)
+        self._bell.ring(Changes(jobs={id_: job.state}))
+        return job
+
+    def find_wait(self, job: Job) -> Wait | None:
+        """Say why a job waits; None when it does not."""
+        with self._database.read() as connection:
+            return find_wait(connection, job, self._clock())
+
+
+def check_count(ids: Sequence[int]) -> None:
+    """Raise InvalidRequest when a request names more jobs than one may."""
+    if len(ids) > IDS_MAX:
+        raise InvalidRequest(f"{len(ids)} ids in one request; at most {IDS_MAX} are taken")
+
+
+def _check_all_found(ids: Iterable[int], found: Iterable[int]) -> None:
+    missing = set(ids) - set(found)
+    if missing:
+        raise JobNotFound(f"there is no job {min(missing)}")
+
+
+def require_job(connection: Connection, id_: int) -> Job:
+    """Return a job. Raises JobNotFound."""
+    job = jobs.find_job(connection, id_)
+    if job is None:
+        raise JobNotFound(f"there is no job {id_}")
+    return job

@@ -1,0 +1,200 @@
+"""Outcomes: what workers report. Each is accepted under the job's current lease, once, or refused."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from piecework.protocol.codes import Code
+from piecework.protocol.messages import JobError, Outcome, OutcomeAck, read_ref
+from piecework.protocol.states import JobState
+from server.errors import InvalidRequest
+from server.services.queue import retries
+from server.services.queue.waiting import Bell, Changes
+from server.services.stock.data import Data
+from server.services.stock.lambdas import Lambdas
+from server.settings import Settings
+from server.store.engine.database import Connection, Database
+from server.store.queue import events, jobs, leases, logs
+from server.store.records import Blob, Event, Job, LeaseEnd, Log
+from server.store.stock import blobs
+
+REPORTED = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.ENQUEUED})
+"""The states that an outcome may report."""
+MESSAGE_LENGTH = 4_000
+TRACE_LENGTH = 16_000
+
+
+@dataclass
+class Recorded:
+    """What recording some outcomes did."""
+
+    acks: list[OutcomeAck] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
+    ends: list[LeaseEnd] = field(default_factory=list)
+    trail: list[Event] = field(default_factory=list)
+
+    @property
+    def all_refused(self) -> bool:
+        return bool(self.acks) and all(ack.code for ack in self.acks)
+
+
+class Report(NamedTuple):
+    """An outcome, checked, with its output's bytes in safety."""
+
+    outcome: Outcome
+    output: Blob | None
+    """A new blob whose row is not stored yet."""
+    output_id: int | None
+
+
+class Outcomes:
+    """Takes outcomes in."""
+
+    def __init__(
+        self,
+        database: Database,
+        data: Data,
+        lambdas: Lambdas,
+        bell: Bell,
+        clock: Callable[[], int],
+        settings: Settings,
+        chance: retries.Random = random.random,
+    ) -> None:
+        self._database = database
+        self._data = data
+        self._lambdas = lambdas
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+        self._chance = chance
+
+    def finish(self, worker_id: int, outcomes: Sequence[Outcome]) -> Recorded:
+        """Record outcomes in one transaction, each acknowledged or refused on its own."""
+        reports = self.prepare(outcomes)
+        recorded = self._database.write(lambda connection: self.record(connection, worker_id, reports))
+        self._bell.ring(recorded.changes)
+        return recorded
+
+    def prepare(self, outcomes: Sequence[Outcome]) -> list[Report]:
+        """Check outcomes and put the bytes of their outputs in safety, before a transaction is begun.
+
+        Raises InvalidRequest when one makes no sense.
+        """
+        now, new_ids = self._clock(), self._data.new_ids(len(outcomes))
+        return [self._prepare_one(outcome, id_, now) for outcome, id_ in zip(outcomes, new_ids, strict=True)]
+
+    def _prepare_one(self, outcome: Outcome, new_id: int, now: int) -> Report:
+        if outcome.state not in REPORTED:
+            raise InvalidRequest(f"an outcome cannot report {outcome.state}")
+        if outcome.state is JobState.FAILED and not isinstance(outcome.error, JobError):
+            raise InvalidRequest(f"the failed outcome of job {outcome.job} has no `error`")
+        try:
+            content, output_id = read_ref(outcome.output)
+        except ValueError as error:
+            raise InvalidRequest(f"the output of job {outcome.job} is wrong: {error}") from error
+        if content is None:
+            return Report(outcome, None, output_id)
+        blob = self._data.prepare_bytes(content, new_id, now)
+        return Report(outcome, blob, blob.id)
+
+    def record(self, connection: Connection, worker_id: int, reports: Sequence[Report]) -> Recorded:
+        """Record reports inside the caller's transaction."""
+        recorded = Recorded()
+        if not reports:
+            return recorded
+        now = self._clock()
+        found = jobs.lock_jobs(connection, (report.outcome.job for report in reports))
+        named = (report.output_id for report in reports if report.output is None and report.output_id)
+        existing = blobs.find_digests(connection, named).keys()
+        accepted: list[Report] = []
+        ended: set[int] = set()
+        for report in reports:
+            job = found.get(report.outcome.job)
+            code, message = self._judge(job, worker_id, report, existing)
+            ack = OutcomeAck(job=report.outcome.job, lease=report.outcome.lease, code=int(code))
+            recorded.acks.append(ack)
+            if code is not Code.OK:
+                ack.message = message
+                if job is not None:
+                    recorded.trail.append(_refusal(job, worker_id, report.outcome, now, message))
+            elif job is not None and job.lease == report.outcome.lease and job.id not in ended:
+                self._accept(recorded, job, report, now)
+                accepted.append(report)
+                ended.add(job.id)  # a second outcome of the same lease in this request is a repetition
+        self._store(connection, recorded, accepted, found)
+        return recorded
+
+    def _judge(self, job: Job | None, worker_id: int, report: Report, existing: Iterable[int]) -> tuple[Code, str]:
+        """Decide whether an outcome counts: OK also for one that was accepted before."""
+        outcome = report.outcome
+        if job is None:
+            return Code.JOB_NOT_FOUND, f"there is no job {outcome.job}"
+        if job.lease == outcome.lease and job.worker_id == worker_id:
+            if report.output is None and report.output_id and report.output_id not in existing:
+                return Code.BLOB_NOT_FOUND, f"there is no blob {report.output_id}"
+            return Code.OK, ""
+        if job.last_lease == outcome.lease:
+            return Code.OK, ""
+        if job.state is JobState.CANCELLED and outcome.state in {JobState.CANCELLED, JobState.ENQUEUED}:
+            return Code.OK, ""
+        return Code.LEASE_LOST, f"the lease is not the current one; job {job.id} is {job.state}"
+
+    def _accept(self, recorded: Recorded, job: Job, report: Report, now: int) -> None:
+        end = self._end(job, report, now)
+        recorded.ends.append(end)
+        detail = end.error.message if end.error else ""
+        if report.outcome.state is JobState.ENQUEUED:
+            detail = f"handed back: {detail}" if detail else "handed back"
+        event = Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, since=job.started_at)
+        recorded.trail.append(event)
+        recorded.changes.note(job.id, job.lane_id, end.state)
+
+    def _end(self, job: Job, report: Report, now: int) -> LeaseEnd:
+        outcome = report.outcome
+        if outcome.state is JobState.FINISHED:
+            return retries.end_finished(job, output_id=report.output_id, usage=outcome.usage, now=now)
+        if outcome.state is JobState.CANCELLED:
+            return retries.end_cancelled(job, now=now)
+        if outcome.state is JobState.ENQUEUED:
+            return retries.end_handed_back(
+                job, _cut(outcome.error) if isinstance(outcome.error, JobError) else None
+            )
+        assert isinstance(outcome.error, JobError)
+        repeats = self._lambdas.get(job.lambda_id).options.deterministic
+        return retries.end_failed(
+            job,
+            _cut(outcome.error),
+            usage=outcome.usage,
+            now=now,
+            repeats=repeats,
+            vanished_max=self._settings.vanished_max,
+            random=self._chance,
+        )
+
+    def _store(
+        self, connection: Connection, recorded: Recorded, accepted: Sequence[Report], found: dict[int, Job]
+    ) -> None:
+        blobs.add_blobs(connection, [report.output for report in accepted if report.output is not None])
+        leases.end_leases(connection, recorded.ends)
+        for report in accepted:
+            log = report.outcome.log
+            if log is not UNSET and log:
+                limit = self._settings.log_max_bytes
+                start = report.outcome.log_offset + max(0, len(log) - limit)
+                attempt = found[report.outcome.job].attempt
+                logs.put_log(connection, report.outcome.job, Log(start, log[-limit:], attempt))
+        events.add_events(connection, recorded.trail)
+
+
+def _refusal(job: Job, worker_id: int, outcome: Outcome, now: int, message: str) -> Event:
+    detail = f"refused: {outcome.state}; {message}"
+    return Event(job.id, now, job.state, worker_id, job.attempt, outcome.lease[:40], detail)
+
+
+def _cut(error: JobError) -> JobError:
+    """Keep an error's texts within bounds."""
+    trace = error.trace if error.trace is UNSET else error.trace[:TRACE_LENGTH]
+    return JobError(kind=error.kind, message=error.message[:MESSAGE_LENGTH], trace=trace)

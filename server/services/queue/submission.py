@@ -1,0 +1,340 @@
+"""Submitting jobs: checking what was asked for, then storing it in one transaction."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from piecework.protocol.matching import TagSet
+from piecework.protocol.messages import JobSpec, read_ref
+from piecework.protocol.states import JobState, parse_state
+from server.errors import BlobNotFound, InvalidRequest, KeyConflict
+from server.services.queue.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
+from server.services.queue.trails import first_events
+from server.services.queue.waiting import Bell, Changes, ContractWaiter, TakeTurn
+from server.services.stock.data import Data
+from server.services.stock.lambdas import Lambdas, check_limits, check_tags
+from server.settings import Settings
+from server.store.engine.database import Connection, Database
+from server.store.engine.ids import IdSource
+from server.store.queue import events, jobs, lanes, submissions
+from server.store.records import Blob, JobOptions, Lambda, Lane, NewJob
+from server.store.stock import blobs
+
+T = TypeVar("T")
+
+ATTEMPTS_MAX = 100
+KEY_LENGTH = 255
+SUBMISSION_KEYS_MS = 24 * 3600 * 1000
+"""How long the key of a bulk submission is known."""
+TEXT_MAX_BYTES = 256 * 1024
+"""Arguments and environment of one job together."""
+_NO_OPTIONS = JobOptions()
+
+
+class _Plan(NamedTuple):
+    """What a job is to be, all but its input and its key. Jobs that are alike share it."""
+
+    job: NewJob
+    """Without id, input and key."""
+    terms: Terms
+    text: bytes
+    """The same terms have the same text."""
+
+
+class _Draft(NamedTuple):
+    """A job that was checked, and its input's bytes when they came along."""
+
+    job: NewJob
+    content: Blob | None
+    plan: _Plan
+    meaning: bytes | None
+    """The digest of an input that is a JSON value, whatever the order of its keys."""
+
+    def identify(self, inputs: dict[int, bytes]) -> Identity:
+        """Return what tells a repetition of the job; ``inputs`` has the SHA-256 of inputs that are named by id."""
+        sha256 = self.content.sha256 if self.content else inputs.get(self.job.input_id, b"")
+        return identify_job(self.plan.terms, self.plan.text, Input(sha256, self.meaning or sha256))
+
+
+class _Whole(NamedTuple):
+    """What tells a repeated submission of many jobs."""
+
+    key: str
+    identity: Identity
+
+
+class _Stored(NamedTuple):
+    """What a submission did."""
+
+    ids: list[int]
+    changes: Changes
+    answer: Any = None
+    """For the contract that got the job at once."""
+
+
+class Submission:
+    """Takes jobs in."""
+
+    def __init__(
+        self,
+        database: Database,
+        data: Data,
+        lambdas: Lambdas,
+        ids: IdSource,
+        bell: Bell,
+        clock: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._data = data
+        self._lambdas = lambdas
+        self._ids = ids
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+
+    def submit_many(self, specs: Sequence[JobSpec], key: str | None) -> list[int]:
+        """Do what ``submit`` does; with a key, repeating the whole submission gives the same jobs again."""
+        if key is None:
+            return self.submit(specs)
+        return self.submit(specs, check_key(key))
+
+    def forget_old_keys(self) -> int:
+        """Forget the keys of bulk submissions that nobody repeats any more. Returns how many there were."""
+        before = self._clock() - SUBMISSION_KEYS_MS
+        return self._database.write(partial(submissions.forget_submissions, before=before))
+
+    def submit(self, specs: Sequence[JobSpec], whole_key: str | None = None) -> list[int]:
+        """Store jobs, all or none, and return their ids in order. They are on disk when this returns.
+
+        A job whose idempotency key is known is not stored again: the earlier job's id is returned. A submission
+        whose ``whole_key`` is known stores nothing and returns the ids of the first. Raises InvalidRequest,
+        LambdaNotFound, BlobNotFound or KeyConflict; then nothing is stored.
+        """
+        if len(specs) > self._settings.bulk_max:
+            raise InvalidRequest(f"{len(specs)} jobs in one request; at most {self._settings.bulk_max} are taken")
+        now = self._clock()
+        known = self._lambdas.get_many({_lambda_id(spec) for spec in specs})
+        new_ids = self._ids.take(2 * len(specs))  # for jobs and for their inputs
+        drafts: list[_Draft] = []
+        asked: JobSpec | None = None
+        for spec, id_, input_id in zip(specs, new_ids[::2], new_ids[1::2], strict=True):
+            # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
+            alike = msgspec.structs.replace(spec, input=UNSET, input_id=UNSET, key=UNSET)
+            if alike != asked:
+                asked, plan = alike, self._plan(alike, known[_lambda_id(alike)], now)
+            drafts.append(self._draft(spec, plan, id_, input_id, now))
+        whole = None if whole_key is None else _Whole(whole_key, _identify_all(specs, drafts))
+        with self._engage(drafts) as waiter:
+            take_turn = waiter.take_turn if waiter else None
+            stored = self._database.write(partial(self._store, drafts, now, whole, take_turn))
+            if waiter:
+                waiter.answer = stored.answer
+        self._bell.ring(stored.changes)
+        return stored.ids
+
+    def _engage(self, drafts: Sequence[_Draft]) -> AbstractContextManager[ContractWaiter | None]:
+        """Find a contract that waits for the one job that is submitted, to lease it in the same transaction."""
+        if len(drafts) != 1 or drafts[0].job.state is not JobState.ENQUEUED:
+            return nullcontext()
+        return self._bell.waiters.engage(_find_lane(drafts[0].job.runtime, drafts[0].job.tags))
+
+    def _plan(self, spec: JobSpec, lambda_: Lambda, now: int) -> _Plan:
+        """Check what a job asks for, all but its input and key. Raises InvalidRequest that says what is wrong."""
+        if refused := spec.refused_options():
+            raise InvalidRequest(f"this server does not know {', '.join(refused)} yet, and will not ignore it")
+        state, due_at = _first_state(spec, now)
+        options = _read_options(spec)
+        max_attempts = options.max_attempts or self._settings.max_attempts
+        tags, expires_at = _read_tags(spec, lambda_), _to_ms(spec.expires_at)
+        kept = None if options == _NO_OPTIONS else options
+        when = (_to_ms(spec.run_at), _given(spec.delay_s), expires_at)
+        common = NewJob(
+            0, lambda_.id, lambda_.runtime, state, spec.priority, 0, max_attempts, due_at, expires_at, None, None,
+            tags, kept,
+        )  # fmt: skip
+        terms = Terms(lambda_.id, spec.priority, tags, kept, when, state is JobState.PAUSED)
+        return _Plan(common, terms, terms.write())
+
+    def _draft(self, spec: JobSpec, plan: _Plan, id_: int, input_id: int, now: int) -> _Draft:
+        """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
+        ref = spec.input_ref()
+        try:
+            content, named = read_ref(ref)
+        except ValueError as error:
+            raise InvalidRequest(f"the input is wrong: {error}") from error
+        blob = None if content is None else self._data.prepare_bytes(content, input_id, now)
+        job = plan.job._replace(id=id_, input_id=blob.id if blob else named or 0, key=_read_key(spec))
+        return _Draft(job, blob, plan, None if content is None else input_meaning(ref, content))
+
+    def _store(
+        self,
+        drafts: Sequence[_Draft],
+        now: int,
+        whole: "_Whole | None",
+        take_turn: TakeTurn | None,
+        connection: Connection,
+    ) -> "_Stored":
+        if whole and (earlier := submissions.find_submission(connection, whole.key)):
+            if not whole.identity.matches(earlier[0]):
+                raise KeyConflict(f"an earlier submission has the key {whole.key!r} and other content")
+            return _Stored(earlier[1], Changes())
+        inputs = _find_inputs(connection, drafts)
+        ids, fresh = _recognize(connection, drafts, inputs)
+        blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
+        places: dict[tuple[str, tuple[str, ...]], int] = {}
+        lane_ids = []
+        for draft in fresh:
+            content = (draft.job.runtime, draft.job.tags)
+            if content not in places:
+                places[content] = lanes.ensure_lane(connection, *content, self._ids.next())
+            lane_ids.append(places[content])
+        new = [draft.job for draft in fresh]
+        jobs.add_jobs(connection, new, lane_ids, now)
+        events.add_events(connection, [event for job in new for event in first_events(job.id, job.state, now)])
+        if whole:
+            submissions.add_submission(connection, whole.key, whole.identity.digest, ids, now)
+        ready = {job.id: lane for job, lane in zip(new, lane_ids, strict=True) if job.state is JobState.ENQUEUED}
+        answer, taken = take_turn(connection) if take_turn and ready else (None, ())
+        others = [job.id for job in taken if ready.pop(job.id, None) is None]
+        changes = Changes(Counter(ready.values()), dict.fromkeys(others, JobState.RUNNING))
+        return _Stored(ids, changes, answer)
+
+
+@lru_cache(maxsize=1000)
+def _find_lane(runtime: str, tags: tuple[str, ...]) -> Lane:
+    """Return the lane of such jobs, for comparisons: its id is not known here."""
+    parsed = TagSet.parse(tags)
+    return Lane(0, runtime, parsed.necessary, parsed.rejected)
+
+
+def _find_inputs(connection: Connection, drafts: Sequence[_Draft]) -> dict[int, bytes]:
+    """Return the SHA-256 of the inputs that are named by id. Raises BlobNotFound when one does not exist."""
+    named = {draft.job.input_id for draft in drafts if draft.content is None} - {0}
+    found = blobs.find_digests(connection, named)
+    if missing := named - found.keys():
+        raise BlobNotFound(f"the input {min(missing)} does not exist: BLOB data object is not exist")
+    return {id_: sha256 for id_, (sha256, _) in found.items()}
+
+
+def _identify_all(specs: Sequence[JobSpec], drafts: Iterable[_Draft]) -> Identity:
+    """Return what tells a repetition of a whole submission. Inputs that are named by id count by that here."""
+    parts = (
+        (
+            each.plan.text,
+            each.meaning or (each.content.sha256 if each.content else each.job.input_id),
+            each.job.key,
+        )
+        for each in drafts
+    )
+    return identify_submission(specs, parts)
+
+
+def _recognize(
+    connection: Connection, drafts: Sequence[_Draft], inputs: dict[int, bytes]
+) -> tuple[list[int], list[_Draft]]:
+    """Tell jobs that are new from those whose key is known. Returns all ids in order, and the new drafts."""
+    taken = jobs.find_by_keys(connection, (draft.job.key for draft in drafts if draft.job.key is not None))
+    ids, fresh = [], []
+    for draft in drafts:
+        job = draft.job
+        if job.key is None:
+            ids.append(job.id)
+            fresh.append(draft)
+            continue
+        identity = draft.identify(inputs)
+        if job.key not in taken:
+            ids.append(job.id)
+            fresh.append(draft._replace(job=job._replace(key_digest=identity.digest)))
+            taken[job.key] = (job.id, identity.digest)
+            continue
+        id_, digest = taken[job.key]
+        if not identity.matches(digest):
+            raise KeyConflict(f"job {id_} has the key {job.key!r} and other content")
+        ids.append(id_)
+    return ids, fresh
+
+
+def _lambda_id(spec: JobSpec) -> int:
+    found = spec.lambda_id()
+    if found is None:
+        raise InvalidRequest("a job needs `lambda`: the id of the lambda to run")
+    return found
+
+
+def _first_state(spec: JobSpec, now: int) -> tuple[JobState, int | None]:
+    """Return the state that a new job starts in, and when it is due if it waits."""
+    due_at = _to_ms(spec.run_at) or 0
+    if delay_s := _given(spec.delay_s):
+        due_at = max(due_at, now + round(delay_s * 1000))
+    due = due_at if due_at > now else None
+    status = _given(spec.status)
+    if status is not None:
+        try:
+            wanted = parse_state(status)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
+        if wanted is JobState.PAUSED:
+            return JobState.PAUSED, due
+        if wanted is not JobState.ENQUEUED:
+            raise InvalidRequest(f"a new job can be Paused or Enqueued, not {wanted}")
+    return (JobState.WAITING if due else JobState.ENQUEUED), due
+
+
+def _read_options(spec: JobSpec) -> JobOptions:
+    limits, timeout_s = spec.limits, _given(spec.timeout_s)
+    if timeout_s is not None:
+        limits = msgspec.structs.replace(limits, timeout_s=timeout_s)
+    check_limits(limits)
+    max_attempts = _given(spec.max_attempts)
+    if max_attempts is not None and not 1 <= max_attempts <= ATTEMPTS_MAX:
+        raise InvalidRequest(f"max_attempts is {max_attempts}, but must lie between 1 and {ATTEMPTS_MAX}")
+    retry_on = _given(spec.retry_on)
+    text_bytes = sum(len(text) for text in (*(spec.args or ()), *(spec.env or {}), *(spec.env or {}).values()))
+    if text_bytes > TEXT_MAX_BYTES:
+        raise InvalidRequest(f"args and env have {text_bytes} characters; at most {TEXT_MAX_BYTES} are taken")
+    return JobOptions(
+        args=None if spec.args is None else tuple(spec.args),
+        env=spec.env or {},
+        limits=limits,
+        backoff=spec.backoff,
+        retry_on=None if retry_on is None else tuple(retry_on),
+        max_attempts=max_attempts,
+    )
+
+
+def _read_key(spec: JobSpec) -> str | None:
+    key = _given(spec.key)
+    return None if key is None else check_key(key)
+
+
+def check_key(key: str) -> str:
+    """Return an idempotency key. Raises InvalidRequest when it is empty or too long."""
+    if not 0 < len(key) <= KEY_LENGTH:
+        raise InvalidRequest(f"a key has 1 to {KEY_LENGTH} characters, this one has {len(key)}")
+    return key
+
+
+def _read_tags(spec: JobSpec, lambda_: Lambda) -> tuple[str, ...]:
+    """Return the lambda's and the job's tags together, each once."""
+    tags = tuple(dict.fromkeys((*lambda_.options.tags, *spec.all_tags())))
+    check_tags(tags)
+    return tags
+
+
+def _to_ms(at: datetime | UnsetType | None) -> int | None:
+    """Return a time in milliseconds since 1970; one without a zone is UTC."""
+    if at is None or at is UNSET:
+        return None
+    zoned = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return round(zoned.timestamp() * 1000)
+
+
+def _given(value: T | UnsetType | None) -> T | None:
+    return None if isinstance(value, UnsetType) else value

@@ -1,0 +1,129 @@
+"""The thread that wakes requests when the time of a job comes, and does the regular chores.
+
+Nothing depends on it alone: a contract moves overdue jobs on inside its own transaction.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from server.errors import DatabaseAway
+from server.services.queue.overdue import move_overdue
+from server.services.queue.waiting import Bell, Changes
+from server.settings import Settings
+from server.store.engine.database import Database
+from server.store.queue import jobs, lanes, leases
+
+log = structlog.get_logger("server")
+
+TICK_S = 1.0
+"""The longest sleep."""
+SHARED_TICK_S = 0.25
+"""The longest sleep when other servers may change the database."""
+WOKEN_MAX = 64
+"""Contracts that one look around wakes for one lane; if that is too few, the next look wakes more."""
+
+
+@dataclass
+class Chore:
+    """Something to do now and then."""
+
+    name: str
+    every_s: float
+    do: Callable[[], object]
+    last: float = field(default_factory=time.monotonic)
+
+
+class Timekeeper:
+    """Sleeps until the next lease ends or the next job is due; announces what changed."""
+
+    def __init__(
+        self, database: Database, bell: Bell, clock: Callable[[], int], settings: Settings, chores: list[Chore]
+    ) -> None:
+        self._database = database
+        self._bell = bell
+        self._clock = clock
+        self._settings = settings
+        self._chores = chores
+        self._poke = threading.Event()
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name="timekeeper", daemon=True),
+            threading.Thread(target=self._listen, name="listener", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to look at the clock, and to hear of what other servers do."""
+        for thread in self._threads:
+            thread.start()
+
+    def poke(self) -> None:
+        """Tell it that a time was set which may be nearer than the one it sleeps for."""
+        self._poke.set()
+
+    def stop(self) -> None:
+        """End the threads. Safe to repeat, and before they were started."""
+        self._stopping.set()
+        self._poke.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5)
+
+    def _run(self) -> None:
+        sleep_s = 0.0
+        while not self._stopping.is_set():
+            self._poke.wait(sleep_s)
+            self._poke.clear()
+            try:
+                sleep_s = self.move_on()
+                self._do_chores()
+            except Exception as error:  # the one net of this thread: it must outlive whatever a turn met
+                if not getattr(error, "is_logged", False):
+                    log.exception("the timekeeper failed; it goes on")
+                sleep_s = TICK_S
+
+    def _listen(self) -> None:
+        """Look around as soon as another server announces a change."""
+        while not self._stopping.is_set():
+            try:
+                self._database.listen(self.poke, self._stopping)
+            except DatabaseAway:
+                self._stopping.wait(TICK_S)  # until it is back, the ticks must do
+            else:
+                return
+
+    def move_on(self) -> float:
+        """Do what is due now. Returns the seconds until something is due next, at most one tick."""
+        if self._stopping.is_set():
+            return 0.0
+        tick_s = SHARED_TICK_S if self._database.is_shared else TICK_S
+        with self._database.read() as connection:
+            next_time = leases.find_next_time(connection)
+        now = self._clock()
+        if next_time is not None and next_time <= now:
+            self._bell.ring(self._database.write(lambda c: move_overdue(c, self._settings, now)))
+            return 0.0
+        if self._database.is_shared:
+            self._look_around()
+        return tick_s if next_time is None else min(tick_s, (next_time - now) / 1000)
+
+    def _look_around(self) -> None:
+        """Wake those who wait for what another server did."""
+        watched = self._bell.watch.watched()
+        if not watched and not len(self._bell.waiters):
+            return
+        with self._database.read() as connection:
+            states = jobs.find_states(connection, watched)
+            waiting = lanes.lanes_with_jobs(connection)
+        changes = Changes(jobs=states)
+        changes.enqueued.update({lane.id: WOKEN_MAX for lane in waiting})
+        self._bell.wake(changes)
+
+    def _do_chores(self) -> None:
+        for chore in self._chores:
+            if time.monotonic() - chore.last >= chore.every_s:
+                chore.last = time.monotonic()
+                chore.do()

@@ -1,0 +1,359 @@
+"""Requests that wait: contracts for a job, and readers for a job's state.
+
+Each waiting request has a lock of its own, so that an event wakes exactly the requests it is for.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import TIMEOUT_MAX
+from typing import Any
+
+from piecework.protocol.states import JobState
+from server.errors import Busy, Stopping
+from server.services.callers import current_caller
+from server.store.engine.database import Connection, Database
+from server.store.queue import lanes
+from server.store.records import Job, Lane
+
+Admits = Callable[[Lane], bool]
+Taken = tuple[Any, Sequence[Job]]
+"""The answer to a contract, and the jobs in it as they were before the lease."""
+TakeTurn = Callable[[Connection], Taken]
+"""Leases jobs to a waiting contract inside the caller's transaction, if there are any for it."""
+Concerns = Callable[[int, JobState], bool]
+"""Whether it is what a reader waits for that a job is now in a state."""
+SPARE = 8
+"""Requests that are ended beside those that are surplus for certain."""
+SAFE_S = 5.0
+"""A request that has not waited for so long keeps its place when all are taken."""
+
+
+class Waiter:
+    """One waiting request. It sleeps at most once; waking it before it sleeps is not lost."""
+
+    __slots__ = ("_lock", "caller", "dismissed", "since")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.caller = current_caller()
+        """The address that it came from; None: it keeps its place."""
+        self.since = 0.0
+        """When it took its place."""
+        self.dismissed = False
+        """Woken to be answered with what there is: nobody wants its answer, or others need its place."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until woken. Returns False when ``timeout_s`` passed first."""
+        return self._lock.acquire(timeout=max(0.0, timeout_s))
+
+    def wake(self) -> None:
+        """End the sleep. The caller holds the lock of the register that the waiter is in."""
+        if self._lock.locked():
+            self._lock.release()
+
+    def dismiss(self) -> None:
+        """End the sleep, and the request with it. The caller holds the same lock."""
+        self.dismissed = True
+        self.wake()
+
+
+class Places:
+    """The places of requests that may wait at once, of all kinds together.
+
+    A request that gives up its place is answered with what there is; a caller who is there asks again. So nothing
+    is lost when a caller is taken for gone who is not, or when who has waited longest makes room for another.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._taken: dict[Waiter, Callable[[Waiter], None]] = {}
+
+    @contextmanager
+    def take(self, waiter: Waiter, dismiss: Callable[[Waiter], None]) -> Iterator[None]:
+        """Hold a place. ``dismiss`` is called when another needs it. Raises Busy when there is none."""
+        with self._lock:
+            waiter.since = self._clock()
+            if len(self._taken) >= self._limit:
+                self._make_room(waiter.since)
+            self._taken[waiter] = dismiss
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken.pop(waiter, None)
+
+    def thin_out(self, connections: Mapping[str, int], counted_at: float) -> None:
+        """End requests of addresses with fewer connections than requests that wait: some callers have gone.
+
+        Which ones, nobody knows. So those end that have waited longest, and some more than are surplus.
+        """
+        with self._lock:
+            waiting = [waiter for waiter in self._taken if waiter.since <= counted_at]
+            surplus = Counter(waiter.caller or "" for waiter in waiting)
+            surplus.subtract(connections)
+            ends = {caller: 2 * count + SPARE for caller, count in surplus.items() if caller and count > 0}
+            for waiter in waiting if ends else ():
+                caller = waiter.caller or ""
+                if ends.get(caller, 0) > 0:
+                    ends[caller] -= 1
+                    self._taken.pop(waiter)(waiter)
+
+    def _make_room(self, now: float) -> None:
+        eldest = next((waiter for waiter in self._taken if waiter.caller is not None), None)
+        if eldest is None or now - eldest.since < SAFE_S:
+            raise Busy(f"{self._limit} requests wait already, which is the server's limit; try again later")
+        self._taken.pop(eldest)(eldest)
+
+
+class _Register:
+    """What both kinds of waiting have in common: a count, and an end."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._lock = threading.Lock()
+        self._closed = False
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _enter(self) -> None:
+        if self._closed:
+            raise Stopping("the server is stopping; try again in a moment")
+        self._count += 1
+
+
+class ContractWaiter(Waiter):
+    """One contract that waits for a job."""
+
+    __slots__ = ("admits", "answer", "take_turn", "worker_id")
+
+    def __init__(self, worker_id: int, admits: Admits) -> None:
+        super().__init__()
+        self.worker_id = worker_id
+        self.admits = admits
+        self.take_turn: TakeTurn | None = None
+        """Set while it sleeps: whoever takes its turn for it may give it jobs."""
+        self.answer: Any = None
+        """What somebody else's transaction leased for it."""
+
+
+class Waiters(_Register):
+    """Contracts that wait for a job, in the order in which they came."""
+
+    def __init__(self, places: Places) -> None:
+        super().__init__(places)
+        self._parked: dict[ContractWaiter, None] = {}
+
+    @contextmanager
+    def park(self, worker_id: int, admits: Admits) -> Iterator[ContractWaiter]:
+        """Register a worker's waiter for jobs in lanes that ``admits`` approves. Raises Busy or Stopping.
+
+        Look for a job after parking and before sleeping: a job that comes in between wakes the waiter.
+        """
+        waiter = ContractWaiter(worker_id, admits)
+        with self._places.take(waiter, self._dismiss_one):
+            with self._lock:
+                self._enter()
+                self._parked[waiter] = None
+            try:
+                yield waiter
+            finally:
+                with self._lock:
+                    self._count -= 1
+                    self._parked.pop(waiter, None)
+
+    def sleep(self, waiter: ContractWaiter, take_turn: TakeTurn, timeout_s: float) -> bool:
+        """Sleep until woken, maybe with an answer. Returns False when ``timeout_s`` passed first.
+
+        Only after this waiter looked for a job and found none: until then its turn is its own.
+        """
+        waiter.take_turn = take_turn
+        if waiter.wait(timeout_s):
+            return True
+        with self._lock:
+            if waiter in self._parked:
+                del self._parked[waiter]
+                return False
+        return waiter.wait(TIMEOUT_MAX)  # somebody takes its turn now, or has just woken it
+
+    @contextmanager
+    def engage(self, lane: Lane) -> Iterator[ContractWaiter | None]:
+        """Give the sleeper that waits longest for jobs of a lane, to take its turn; None when there is none.
+
+        It is woken in the end, with the answer that it has by then. So it looks itself when there is none.
+        """
+        with self._lock:
+            sleepers = (each for each in self._parked if each.take_turn and each.admits(lane))
+            chosen = next(sleepers, None)
+            if chosen is not None:
+                del self._parked[chosen]
+        try:
+            yield chosen
+        finally:
+            if chosen is not None:
+                with self._lock:
+                    chosen.wake()
+                _let_others_go_first()
+
+    def wake(self, lane: Lane, jobs: int) -> int:
+        """Wake a waiter for each of ``jobs`` new jobs of a lane, longest waiting first. Returns how many."""
+        with self._lock:
+            chosen: list[ContractWaiter] = []
+            for waiter in self._parked:
+                if len(chosen) == jobs:
+                    break
+                if waiter.admits(lane):
+                    chosen.append(waiter)
+            for waiter in chosen:
+                del self._parked[waiter]
+                waiter.wake()
+            return len(chosen)
+
+    def dismiss(self, worker_id: int) -> None:
+        """End the waits of a worker without a job."""
+        with self._lock:
+            for waiter in [each for each in self._parked if each.worker_id == worker_id]:
+                del self._parked[waiter]
+                waiter.dismiss()
+
+    def _dismiss_one(self, waiter: Waiter) -> None:
+        """End one wait without a job, unless somebody has just chosen it for one."""
+        with self._lock:
+            if waiter in self._parked:
+                del self._parked[waiter]
+                waiter.dismiss()
+
+    def close(self) -> None:
+        """Wake everyone, and take nobody any more."""
+        with self._lock:
+            self._closed = True
+            for waiter in self._parked:
+                waiter.wake()
+            self._parked.clear()
+
+
+class JobWatch(_Register):
+    """Readers that wait for something to happen to some jobs."""
+
+    def __init__(self, places: Places) -> None:
+        super().__init__(places)
+        self._watched: dict[int, dict[Waiter, Concerns]] = {}
+
+    @contextmanager
+    def park(self, job_ids: Iterable[int], concerns: Concerns) -> Iterator[Waiter]:
+        """Register a waiter for what ``concerns`` approves of. Raises Busy or Stopping.
+
+        Read the jobs after parking and before sleeping: a change in between wakes the waiter.
+        """
+        waiter, ids = Waiter(), set(job_ids)
+        with self._places.take(waiter, self._dismiss_one):
+            with self._lock:
+                self._enter()
+                for id_ in ids:
+                    self._watched.setdefault(id_, {})[waiter] = concerns
+            try:
+                yield waiter
+            finally:
+                with self._lock:
+                    self._count -= 1
+                    for id_ in ids:
+                        self._forget(id_, waiter)
+
+    def _dismiss_one(self, waiter: Waiter) -> None:
+        with self._lock:
+            waiter.dismiss()
+
+    def _forget(self, id_: int, waiter: Waiter) -> None:
+        waiting = self._watched[id_]
+        del waiting[waiter]
+        if not waiting:
+            del self._watched[id_]
+
+    def wake(self, states: Mapping[int, JobState]) -> int:
+        """Wake those whom it concerns that these jobs are in these states now. Returns how many."""
+        woken = 0
+        with self._lock:
+            for id_ in self._watched.keys() & states.keys():
+                for waiter, concerns in self._watched[id_].items():
+                    if concerns(id_, states[id_]):
+                        waiter.wake()
+                        woken += 1
+        return woken
+
+    def watched(self) -> list[int]:
+        """Return the jobs that somebody waits for."""
+        with self._lock:
+            return list(self._watched)
+
+    def close(self) -> None:
+        """Wake everyone, and take nobody any more."""
+        with self._lock:
+            self._closed = True
+            for waiting in self._watched.values():
+                for waiter in waiting:
+                    waiter.wake()
+
+
+@dataclass
+class Changes:
+    """What a transaction changed, for those who wait for it."""
+
+    enqueued: Counter[int] = field(default_factory=Counter)
+    """Jobs that can now be contracted, by lane id."""
+    jobs: dict[int, JobState] = field(default_factory=dict)
+    """The new states of jobs that changed."""
+    lapsed: set[int] = field(default_factory=set)
+    """Workers that let a lease run out: whatever waits for them has nobody to answer."""
+
+    def note(self, job_id: int, lane_id: int, state: JobState) -> None:
+        """Add a job that went to another state."""
+        self.jobs[job_id] = state
+        if state is JobState.ENQUEUED:
+            self.enqueued[lane_id] += 1
+
+    def add(self, later: "Changes") -> None:
+        """Add what happened after this."""
+        self.enqueued += later.enqueued
+        self.jobs |= later.jobs
+        self.lapsed |= later.lapsed
+
+
+class Bell:
+    """Wakes whom a committed change concerns."""
+
+    def __init__(self, database: Database, waiters: Waiters, watch: JobWatch) -> None:
+        self._database = database
+        self.waiters = waiters
+        self.watch = watch
+
+    def ring(self, changes: Changes) -> None:
+        """Wake contracts for jobs that can now be leased, and readers of jobs that changed."""
+        if self._database.is_shared and (changes.enqueued or changes.jobs):
+            self._database.announce()
+        self.wake(changes)
+
+    def wake(self, changes: Changes) -> None:
+        """Do what ``ring`` does, for this server alone."""
+        for worker_id in changes.lapsed:
+            self.waiters.dismiss(worker_id)
+        woken = self.watch.wake(changes.jobs)
+        if changes.enqueued and len(self.waiters):
+            with self._database.read() as connection:
+                known = lanes.find_lanes(connection, changes.enqueued)
+            for lane in known:
+                woken += self.waiters.wake(lane, changes.enqueued[lane.id])
+        if woken:
+            _let_others_go_first()
+
+
+def _let_others_go_first() -> None:
+    """Let those run who were woken: somebody waits for what they do next, and only one thread at a time runs."""
+    time.sleep(0)

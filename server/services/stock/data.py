@@ -1,0 +1,144 @@
+"""Blobs: taking bytes in, giving them out."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+import structlog
+
+from server.blobs import DirectoryStore
+from server.errors import BlobInUse, BlobNotFound
+from server.settings import Settings
+from server.store.engine.database import Connection, Database
+from server.store.engine.ids import IdSource
+from server.store.queue import leases
+from server.store.records import Blob
+from server.store.stock import blobs, lambdas
+
+log = structlog.get_logger("server")
+
+ORPHAN_AGE_S = 3600.0
+"""A file that no row names is removed when it is this old: younger ones may be about to be named."""
+
+
+class Data:
+    """The blobs of this server: small ones in the database, large ones in the store."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: DirectoryStore,
+        ids: IdSource,
+        clock: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._settings = settings
+        self.store = store
+
+    def receive(self, chunks: Iterable[bytes]) -> Blob:
+        """Store a stream of bytes as a new blob. When the stream breaks, nothing is stored."""
+        blob = self.prepare(chunks)
+        self._database.write(lambda connection: blobs.add_blobs(connection, [blob]))
+        return blob
+
+    def prepare(self, chunks: Iterable[bytes]) -> Blob:
+        """Put bytes in safety and return their blob, whose row the caller's transaction stores."""
+        with self.store.receive(self._settings.inline_max_bytes) as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            received = incoming.finish()
+        return Blob(self._ids.next(), received.sha256, received.size, received.content, self._clock())
+
+    def new_ids(self, count: int) -> list[int]:
+        """Return ids for new blobs."""
+        return self._ids.take(count)
+
+    def prepare_bytes(self, content: bytes, id_: int, now: int) -> Blob:
+        """Do what ``prepare`` does, for bytes that are here already and a new id."""
+        if len(content) > self._settings.inline_max_bytes:
+            return self.prepare([content])._replace(id=id_)
+        return Blob(id_, hashlib.sha256(content).digest(), len(content), content, now)
+
+    def get(self, id_: int) -> Blob:
+        """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""
+        with self._database.read() as connection:
+            return _find(connection, id_)
+
+    def get_for_worker(self, id_: int) -> Blob:
+        """Return a blob as ``get`` does, and take it as a sign of life of a v0.5 worker that fetches its input."""
+        with self._database.read() as connection:
+            is_first = leases.has_first_lease(connection, id_)
+            blob = _find(connection, id_)
+        if is_first:
+            until = self._clock() + round(self._settings.legacy_lease_s * 1000)
+            self._database.write(lambda connection: leases.confirm_by_input(connection, id_, until), durable=False)
+        return blob
+
+    def open(self, blob: Blob) -> bytes | Path:
+        """Return a blob's bytes, or the file that has them."""
+        return blob.content if blob.content is not None else self.store.path(blob.sha256)
+
+    def read(self, blob: Blob, limit_bytes: int) -> bytes | None:
+        """Return a blob's bytes, or None when it is larger than ``limit_bytes``."""
+        if blob.size > limit_bytes:
+            return None
+        source = self.open(blob)
+        return source if isinstance(source, bytes) else source.read_bytes()
+
+    @contextmanager
+    def viewing(self, blob: Blob) -> Iterator[bytes | mmap]:
+        """Let the block look at a blob's bytes without having them all in memory. Raises OSError."""
+        source = self.open(blob)
+        if isinstance(source, bytes) or not blob.size:
+            yield source if isinstance(source, bytes) else b""
+            return
+        with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+            yield view
+
+    def find_digests(self, ids: Iterable[int]) -> dict[int, tuple[bytes, int]]:
+        """Return (SHA-256, size) of those of the blobs that exist, by id."""
+        with self._database.read() as connection:
+            return blobs.find_digests(connection, ids)
+
+    def delete(self, id_: int) -> None:
+        """Remove a blob.
+
+        Raises BlobNotFound, or BlobInUse while a lambda, a module or an unfinished job needs it.
+        """
+
+        def remove(connection: Connection) -> None:
+            if blobs.is_used(connection, id_):
+                raise BlobInUse(f"blob {id_} is used by a lambda, a module or an unfinished job")
+            if not blobs.delete_blob(connection, id_):
+                raise BlobNotFound
+
+        self._database.write(remove)
+
+    def sweep(self) -> int:
+        """Remove files that no row names: deleted blobs and uploads that broke off. Returns how many."""
+        removed = 0
+        for sha256, path in self.store.files_older_than(ORPHAN_AGE_S):
+            with self._database.read() as connection:
+                needed = bool(sha256) and blobs.is_stored(connection, sha256)
+            if not needed:
+                path.unlink(missing_ok=True)
+                removed += 1
+        if removed:
+            log.info("removed files that nothing needs", files=removed)
+        return removed
+
+
+def _find(connection: Connection, id_: int) -> Blob:
+    """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""
+    blob = blobs.find_blob(connection, id_)
+    if blob is None:
+        lambda_ = lambdas.find_lambdas(connection, {id_}).get(id_)
+        blob = blobs.find_blob(connection, lambda_.codex) if lambda_ else None
+    if blob is None:
+        raise BlobNotFound
+    return blob

@@ -1,0 +1,1 @@
+"""Databases, statements, tables, ids; nothing of what is kept in them."""

@@ -1,0 +1,227 @@
+"""What the server needs of a database, and SQLite as one.
+
+SQLite has one writer: requests that want to write at the same time share one transaction and one commit, so
+that ``synchronous=FULL`` costs a disk flush per commit and not per request.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Generic, Protocol
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
+
+from server.store.engine.connections import BUSY_TIMEOUT_S, Lender, Presence, T, Tally, Work
+from server.store.engine.postgres import PostgresDatabase
+from server.store.engine.statements import driver_of
+
+__all__ = ["Connection", "Database", "is_there", "open_database"]
+
+GROUP_MAX = 256
+"""Requests that share a commit at most, so that the first of them does not wait for long."""
+LOG_BYTES = 4_400_000
+"""A little more than SQLite's write-ahead log grows to between two checkpoints (1000 pages)."""
+
+
+class Database(Protocol):
+    """What the rest of the server needs of a database."""
+
+    engine: Engine
+    is_shared: bool
+    """Whether other servers may write to it."""
+    is_pooled: bool
+    """Whether a pooler may give each transaction another session."""
+    tally: Tally
+
+    def read(self) -> Any:
+        """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
+
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """Run ``work`` in a transaction and return its value once that is committed.
+
+        What is not ``durable`` survives the end of the server, but a power cut may undo it: that is right for what
+        nobody was promised, such as a lease, and saves the wait for the disk. When ``work`` raises, nothing of it
+        is stored and the error goes on. ``work`` may run more than once before it is committed, so it must have
+        no effect but on the connection it is given.
+        Raises StorageFull or DatabaseAway when the database cannot take it.
+        """
+
+    def announce(self) -> None:
+        """Tell the servers that share the database that something changed. A hint: it may get lost."""
+
+    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+        """Call ``hear`` when a server announced a change, until ``stop``; at once where there is no other server.
+
+        Raises DatabaseAway when the connection breaks.
+        """
+
+    def close(self) -> None:
+        """Close every connection."""
+
+
+def open_database(url: str, *, synchronous: str = "FULL") -> Database:
+    """Connect to ``sqlite:///path`` or ``postgresql://…``. Does not look at the schema.
+
+    ``synchronous`` is SQLite's setting: FULL survives a power cut, OFF is for tests.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteDatabase(Path(parsed.database or "").absolute(), synchronous)
+    return PostgresDatabase(parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+
+
+def is_there(url: str) -> bool:
+    """Tell whether opening a URL makes no new file; what a PostgreSQL server has, only a connection tells."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+
+
+class _Unit(Generic[T]):
+    """One request's share of a commit."""
+
+    __slots__ = ("done", "durable", "error", "value", "work")
+
+    def __init__(self, work: Work[T], durable: bool = True) -> None:
+        self.work = work
+        self.durable = durable
+        self.done = False
+        self.value: T
+        self.error: BaseException | None = None
+
+    def run(self, connection: Connection) -> None:
+        try:
+            self.value = self.work(connection)
+        except BaseException as error:  # noqa: BLE001  # it belongs to the request that brought the work
+            self.error = error
+
+    def result(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class SqliteDatabase:
+    """A SQLite file in WAL mode: many readers, one writing connection, shared commits."""
+
+    is_shared = False
+    is_pooled = False
+
+    def __init__(self, path: Path, synchronous: str) -> None:
+        self.path = path
+        self._presence = Presence()
+        self.tally = Tally()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.engine = create_engine(
+            f"sqlite:///{path}",
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+        )
+        event.listen(self.engine, "connect", _set_pragmas(synchronous))
+        self._readers = Lender(self.engine.connect, lambda _: True, self._presence)
+        self._synchronous = synchronous.upper()
+        self._writer: Connection | None = None
+        self._writer_synchronous = self._synchronous
+        self._turn = threading.Lock()
+        self._waiting: deque[_Unit[Any]] = deque()
+
+    def read(self) -> AbstractContextManager[Connection]:
+        return self._readers.lend()
+
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
+        unit = _Unit(work, durable)
+        self._waiting.append(unit)
+        # Whoever gets the turn commits for all who wait; the others find their work done. When more wait than
+        # share a commit, the first commit may be one without the caller's own work.
+        with self._turn:
+            while not unit.done:
+                self._commit_waiting()
+        with self._presence.noted():
+            value = unit.result()
+        self._presence.note_write()
+        return value
+
+    def _commit_waiting(self) -> None:
+        """Run and commit the units that wait longest, GROUP_MAX at most."""
+        units = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
+        try:
+            self._run_group(units)
+        except BaseException as error:  # noqa: BLE001  # the commit failed: so did everything in it
+            for unit in units:
+                unit.error = unit.error or error
+            self._drop_writer()
+        for unit in units:
+            unit.done = True
+
+    def _run_group(self, units: list[_Unit[Any]]) -> None:
+        if self._writer is None:
+            self._writer = self.engine.connect()
+            self._writer_synchronous = self._synchronous
+            if self._synchronous != "OFF":
+                _stretch_log(self._writer)
+        driver = driver_of(self._writer)
+        self._set_synchronous(driver, durable=any(unit.durable for unit in units))
+        driver.execute("BEGIN IMMEDIATE")
+        for unit in units:
+            driver.execute("SAVEPOINT unit")
+            unit.run(self._writer)
+            if unit.error is not None:
+                driver.execute("ROLLBACK TO unit")
+            driver.execute("RELEASE unit")
+        driver.execute("COMMIT")
+        self.tally.add_commit(len(units))
+
+    def _set_synchronous(self, driver: Any, *, durable: bool) -> None:
+        """Have the next commit wait for the disk, or not. In WAL mode NORMAL keeps the file sound all the same."""
+        wanted = self._synchronous if durable or self._synchronous == "OFF" else "NORMAL"
+        if wanted != self._writer_synchronous:
+            driver.execute(f"PRAGMA synchronous={wanted}")
+            self._writer_synchronous = wanted
+
+    def _drop_writer(self) -> None:
+        """Give the writing connection up, and with it whatever its transaction held."""
+        if self._writer is not None:
+            self._writer.invalidate()
+            self._writer.close()
+            self._writer = None
+
+    def announce(self) -> None:
+        """Nobody shares a SQLite file."""
+
+    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+        """Nobody shares a SQLite file."""
+
+    def close(self) -> None:
+        with self._turn:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._readers.close()
+            self.engine.dispose()
+
+
+def _stretch_log(connection: Connection) -> None:
+    """Let the write-ahead log have its usual size from the start.
+
+    To sync a log that grows takes the file system's own journal, several times as long as to sync one that is
+    written over. SQLite writes from the log's start again after each checkpoint.
+    """
+    execute = connection.exec_driver_sql
+    execute("DROP TABLE IF EXISTS stretch")  # of a start that was cut off
+    execute("CREATE TABLE stretch (content)")
+    execute("INSERT INTO stretch VALUES (zeroblob(?))", (LOG_BYTES,))
+    execute("DROP TABLE stretch")
+    execute("PRAGMA wal_checkpoint(RESTART)")
+
+
+def _set_pragmas(synchronous: str) -> Callable[[Any, Any], None]:
+    def set_pragmas(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA cache_size=-20000")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+
+    return set_pragmas

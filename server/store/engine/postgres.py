@@ -1,0 +1,147 @@
+"""A PostgreSQL database, shared by any number of servers. Every write is a transaction of its own."""
+
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from select import POLLIN, poll
+from typing import Any
+
+from sqlalchemy import Connection, NullPool, create_engine, event
+
+from server.errors import DatabaseAway
+from server.store.engine.connections import Lender, Presence, T, Tally, Work, driver_error
+from server.store.engine.statements import driver_of
+
+SERIALIZATION_RETRIES = 5
+NOT_DURABLE = "SET LOCAL synchronous_commit TO off"
+PLANS = [
+    f"{name} TO off"
+    for name in ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+]
+OF_SESSION = ";".join(f"SET {plan}" for plan in PLANS)
+OF_TRANSACTION = [f"SET LOCAL {plan}" for plan in PLANS]
+BEGIN = {
+    (is_pooled, durable): ";".join(
+        ["BEGIN", *(OF_TRANSACTION if is_pooled else []), *([] if durable else [NOT_DURABLE])]
+    )
+    for is_pooled in (True, False)
+    for durable in (True, False)
+}
+"""What begins a transaction: through a pooler or not, and durable or not."""
+CHANNEL = "piecework"
+LISTEN_S = 0.5
+"""How often a listener looks whether it should stop."""
+
+
+class PostgresDatabase:
+    """Servers that share it tell each other of what they change, unless there is a pooler in between.
+
+    A pooler may give each transaction another of its connections, which other programs use, too. Then nothing may
+    depend on what a session keeps: no prepared statements, no settings but those of a transaction, no LISTEN.
+    """
+
+    is_shared = True
+
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(url, poolclass=NullPool)
+        event.listen(self.engine, "connect", self._meet)
+        self.is_pooled = False
+        self._presence = Presence()
+        self.tally = Tally()
+        self._name = secrets.token_hex(8)
+        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._connect = autocommit.connect
+        self._connections = Lender(self._connect, _is_silent, self._presence)
+
+    def _meet(self, driver: Any, _record: Any) -> None:
+        """Prepare a new connection for what is at its other end.
+
+        A session at hand has every statement walk an index, whatever the statistics say: a plan is made once for
+        it, perhaps while a table is empty, and one that reads the whole of that would be kept while the queue
+        grows. Compiled plans (JIT) cost more than they save here. Through a pooler plans are made for each
+        execution.
+        """
+        [session] = driver.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+        if session == driver.info.backend_pid:
+            driver.execute(OF_SESSION)
+        else:
+            driver.prepare_threshold = None
+            self.is_pooled = True
+        driver.commit()
+
+    def read(self) -> AbstractContextManager[Connection]:
+        return self._connections.lend()
+
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
+        for attempt in range(SERIALIZATION_RETRIES + 1):
+            try:
+                with self._connections.lend() as connection:
+                    value = self._run(connection, work, durable)
+                self.tally.add_commit(1)
+                self._presence.note_write()
+            except Exception as error:
+                if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error):
+                    raise
+            else:
+                return value
+        raise AssertionError("the loop returns or raises")
+
+    def _run(self, connection: Connection, work: Work[T], durable: bool) -> T:
+        driver = driver_of(connection)
+        driver.execute(BEGIN[_is_pooled(driver), durable])
+        try:
+            value = work(connection)
+        except BaseException as error:
+            if driver_error(error) is None:  # else the connection is closed, and that rolls back
+                driver.rollback()
+            raise
+        driver.commit()
+        return value
+
+    def announce(self) -> None:
+        with self.read() as connection:
+            driver_of(connection).execute(f"NOTIFY {CHANNEL}, '{self._name}'")
+
+    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+        with self._presence.noted(), self._connect() as connection:
+            try:
+                if not _is_pooled(driver_of(connection)):
+                    self._hear(driver_of(connection), hear, stop)
+            except BaseException:
+                connection.invalidate()  # else it would be told to roll back, and the log of that
+                raise
+        stop.wait()  # where nothing can be heard
+
+    def _hear(self, driver: Any, hear: Callable[[], object], stop: threading.Event) -> None:
+        driver.execute(f"LISTEN {CHANNEL}")
+        while not stop.is_set():
+            for heard in driver.notifies(timeout=LISTEN_S, stop_after=1):
+                if heard.payload != self._name:
+                    hear()
+
+    def close(self) -> None:
+        self._connections.close()
+        self.engine.dispose()
+
+
+def _is_pooled(driver: Any) -> bool:
+    return driver.prepare_threshold is None
+
+
+def _is_silent(connection: Connection) -> bool:
+    """Tell whether an idle connection still stands: a database that closes it says so first."""
+    silent = poll()
+    silent.register(driver_of(connection).fileno(), POLLIN)
+    return not silent.poll(0)
+
+
+def _lost_a_race(error: BaseException) -> bool:
+    """Tell whether the database rolled the transaction back in favour of another one.
+
+    That is a deadlock, a failed serialization, or a key that was free, or a row that was there, when the
+    transaction looked for it.
+    """
+    cause = error.__cause__ if isinstance(error, DatabaseAway) else error
+    state = getattr(driver_error(cause), "sqlstate", None) if cause else None
+    return state in {"40001", "40P01", "23503", "23505"}

@@ -1,0 +1,90 @@
+"""The schema's version: Alembic's migrations are its only source."""
+
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, inspect
+
+import migrations
+from migrations import versions
+from server.errors import SchemaMismatch
+from server.store.engine.connections import translated_errors
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+MIGRATION_LOCK = 0x70696563_65776F72
+"""Whoever migrates a PostgreSQL database holds this advisory lock."""
+
+
+def current_revision(engine: Engine) -> str | None:
+    """Return the schema version in the database; None when it is empty."""
+    with translated_errors(), engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        return None if found is None else str(found)
+
+
+def known_revisions() -> list[str]:
+    """Return the schema versions that this program knows, oldest first: they begin the names of the migrations."""
+    return sorted(module.name.partition("_")[0] for module in iter_modules(versions.__path__))
+
+
+def compare_revisions(engine: Engine) -> tuple[str | None, str]:
+    """Return the database's version and the program's. Raises SchemaMismatch when the database's is unknown."""
+    before, known = current_revision(engine), known_revisions()
+    if before is not None and before not in known:
+        raise SchemaMismatch(
+            f"the database has schema version {before}, which this program does not know: a newer piecework"
+            f" wrote it (this one knows versions up to {known[-1]}). Install that version, or use another database"
+        )
+    return before, known[-1]
+
+
+def upgrade_schema(engine: Engine) -> tuple[str | None, str]:
+    """Bring the database to the program's schema, from nothing or from any older version.
+
+    Returns the version before and after. Safe to repeat. Raises SchemaMismatch when the database is newer than
+    the program: an old program must not write to it.
+    """
+    before, head = compare_revisions(engine)
+    if before != head:
+        with translated_errors(), engine.connect() as connection:
+            _upgrade(make_config(), connection)
+    return before, head
+
+
+def _upgrade(config: "Config", connection: Connection) -> None:
+    """Run the migrations in one transaction: a server that is killed in the middle leaves nothing half done.
+
+    Of several servers that start at once one does it, and the others find nothing to do once they have waited.
+    """
+    from alembic import command  # noqa: PLC0415  # takes 12 MB, and is needed rarely
+
+    config.attributes["connection"] = connection
+    if connection.dialect.name == "sqlite":
+        # The engine leaves transactions to us here, and Alembic uses none on SQLite.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        command.upgrade(config, "head")
+        connection.exec_driver_sql("COMMIT")
+    else:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        command.upgrade(config, "head")
+        connection.commit()
+
+
+def check_schema(engine: Engine) -> bool:
+    """Tell whether the database has the program's schema. Raises SchemaMismatch when it is newer."""
+    before, head = compare_revisions(engine)
+    return before == head
+
+
+def make_config() -> "Config":
+    """Return what Alembic needs to find the migrations."""
+    from alembic.config import Config  # noqa: PLC0415  # as above
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return config

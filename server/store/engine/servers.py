@@ -1,0 +1,55 @@
+"""The numbers of the servers that share a database: each server's ids carry its own."""
+
+import math
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from server.errors import Busy
+from server.store.engine.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
+from server.store.engine.tables import blobs, jobs, lambdas, lanes, replicas, servers, workers
+
+FORGOTTEN_AFTER_MS = 120_000
+"""A server that was not heard of for this long has given its number up."""
+
+_all = select(servers.c.number, servers.c.seen_at)
+_forget = delete(servers).where(servers.c.number == bindparam("which"), servers.c.seen_at < bindparam("before"))
+_insert = insert(servers)
+_mine = (servers.c.number == bindparam("which"), servers.c.incarnation == bindparam("start"))
+_touch = update(servers).where(*_mine).values(seen_at=bindparam("at"))
+_release = delete(servers).where(*_mine)
+
+
+def claim_number(connection: Connection, incarnation: str, now: int, *, alone: bool = False) -> int:
+    """Take the lowest free server number; the lowest of all where a server is always ``alone``.
+
+    Raises Busy when all are taken or another server was quicker.
+    """
+    forgotten = math.inf if alone else now - FORGOTTEN_AFTER_MS
+    taken = {row.number for row in connection.execute(_all) if row.seen_at >= forgotten}
+    number = next((n for n in range(SERVERS_MAX) if n not in taken), None)
+    if number is None:
+        raise Busy(f"{SERVERS_MAX} servers share this database already")
+    connection.execute(_forget, {"which": number, "before": forgotten})
+    try:
+        connection.execute(_insert, {"number": number, "incarnation": incarnation, "seen_at": now})
+    except IntegrityError as error:
+        raise Busy("another server is starting on this database; try again") from error
+    return number
+
+
+def touch_number(connection: Connection, number: int, incarnation: str, now: int) -> bool:
+    """Keep the number. Returns False when another server has it now."""
+    return connection.execute(_touch, {"which": number, "start": incarnation, "at": now}).rowcount == 1
+
+
+def release_number(connection: Connection, number: int, incarnation: str) -> None:
+    connection.execute(_release, {"which": number, "start": incarnation})
+
+
+def largest_id(connection: Connection) -> int:
+    """Return a number that no id in use is above, as a floor for new ids; but those of older databases are."""
+    tables = (blobs, jobs, lambdas, lanes, replicas, workers)
+    largest_of = (select(func.max(table.c.id)).where(table.c.id <= NEW_ID_MAX) for table in tables)
+    largest = max(connection.execute(statement).scalar() or 0 for statement in largest_of)
+    return largest | ((1 << LOW_BITS) - 1)

@@ -1,0 +1,1 @@
+"""Functions, their revisions and replicas."""

@@ -1,0 +1,1 @@
+"""Jobs, their leases, lanes, events and logs."""

@@ -1,0 +1,26 @@
+"""The trail of what happened to each job, in the order in which it was committed."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from piecework.protocol.states import JobState
+from server.store.engine.statements import Statement, without_nul
+from server.store.engine.tables import events
+from server.store.records import Event
+
+_columns = (
+    events.c.job_id, events.c.at, events.c.state, events.c.worker_id, events.c.attempt, events.c.lease,
+    events.c.detail, events.c.since,
+)  # fmt: skip
+_insert = Statement(insert(events), *(column.name for column in _columns))
+_of_job = Statement(select(*_columns).where(events.c.job_id == bindparam("job")).order_by(events.c.id), "job")
+
+
+def add_events(connection: Connection, new: Sequence[Event]) -> None:
+    _insert.run_many(connection, [(*e[:2], e[2].value, *e[3:5], *map(without_nul, e[5:7]), e[7]) for e in new])
+
+
+def list_events(connection: Connection, job_id: int) -> list[Event]:
+    """Return the events that were stored of a job, oldest first."""
+    return [Event(id_, at, JobState(state), *rest) for id_, at, state, *rest in _of_job.rows(connection, job_id)]

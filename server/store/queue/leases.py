@@ -1,0 +1,187 @@
+"""Leases: who owns which job until when. Every statement that ends or renews one names its fencing token.
+
+A lease is ``fenced`` when its worker sends the token back. One that is given to a request that slept is
+``unseen`` until the worker shows that it has it, for the caller may have died meanwhile. Clients of v0.5 know no
+token: their contract leaves a short ``first`` lease, which their next request about the job turns into a longer
+``legacy`` one. A job whose lease nobody took up keeps the word ``unseen`` until it is leased again.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, func, literal_column, null, select, union_all, update
+
+from piecework.protocol.states import JobState
+from server.store.engine.statements import Statement, to_json
+from server.store.engine.tables import jobs
+from server.store.queue.jobs import COLUMNS
+from server.store.records import Job, LeaseEnd, LeaseGrant, read_job
+
+OVERDUE_MAX = 500
+"""Jobs that one look at the clock moves on at most."""
+
+_RUNNING = jobs.c.state == literal_column("'Running'")
+_ENQUEUED = jobs.c.state == literal_column("'Enqueued'")
+_WAITING = jobs.c.state == literal_column("'Waiting'")
+_EXPIRING = jobs.c.expires_at.is_not(None) & jobs.c.state.in_(
+    [literal_column("'Paused'"), literal_column("'Waiting'"), literal_column("'Enqueued'")]
+)
+
+_candidates = Statement(
+    select(*COLUMNS)
+    .where(
+        jobs.c.lane_id == bindparam("lane"),
+        _ENQUEUED,
+        jobs.c.expires_at.is_(None) | (jobs.c.expires_at > bindparam("now")),
+    )
+    .order_by(jobs.c.priority.desc(), jobs.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True),
+    "lane", "now", "limit",
+)  # fmt: skip
+# The next three find jobs by id. With a state spelled out, PostgreSQL might go through all jobs in that state.
+_grant = Statement(
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.state == bindparam("was"))
+    .values(
+        state=literal_column("'Running'"),
+        lease=bindparam("token"),
+        lease_kind=bindparam("kind"),
+        lease_until=bindparam("until"),
+        worker_id=bindparam("worker"),
+        incarnation=bindparam("start"),
+        attempt=jobs.c.attempt + literal_column("1"),
+        started_at=bindparam("now"),
+        error=null(),
+    ),
+    "job", "was", "token", "kind", "until", "worker", "start", "now",
+)  # fmt: skip
+_renew = Statement(
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.lease == bindparam("token"))
+    .values(lease_kind=literal_column("'fenced'"), lease_until=bindparam("until")),
+    "job", "token", "until",
+)  # fmt: skip
+_end = Statement(
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.lease == bindparam("token"))
+    .values(
+        state=bindparam("to"),
+        attempt=bindparam("tries"),
+        vanished=bindparam("gone"),
+        output_id=bindparam("output"),
+        error=bindparam("why"),
+        usage=bindparam("used"),
+        due_at=bindparam("due"),
+        finished_at=bindparam("end"),
+        last_lease=bindparam("last"),
+        lease=null(),
+        lease_kind=bindparam("left"),
+        lease_until=null(),
+    ),
+    "job", "token", "to", "tries", "gone", "last", "output", "why", "used", "due", "end", "left",
+)  # fmt: skip
+_confirm = (
+    update(jobs)
+    .where(_RUNNING, jobs.c.lease_kind == "first")
+    .values(lease_kind="legacy", lease_until=bindparam("until"))
+)
+_confirm_job = Statement(_confirm.where(jobs.c.id == bindparam("job")), "job", "until")
+_confirm_input = Statement(
+    _confirm.where(jobs.c.input_id == bindparam("input"), jobs.c.finished_at.is_(None)), "input", "until"
+)
+_first_by_input = Statement(
+    select(jobs.c.id)
+    .where(jobs.c.input_id == bindparam("input"), jobs.c.finished_at.is_(None), jobs.c.lease_kind == "first")
+    .limit(1),
+    "input",
+)
+_overdue = Statement(
+    union_all(
+        *(
+            select(select(*COLUMNS).where(*conditions).limit(OVERDUE_MAX).subquery())
+            for conditions in (
+                (_RUNNING, jobs.c.lease_until <= bindparam("now")),
+                (_EXPIRING, jobs.c.expires_at <= bindparam("now")),
+                (_WAITING, jobs.c.due_at <= bindparam("now")),
+            )
+        )
+    ),
+    "now",
+)
+_next_times = Statement(
+    select(
+        select(func.min(jobs.c.lease_until)).where(_RUNNING).scalar_subquery(),
+        select(func.min(jobs.c.due_at)).where(_WAITING).scalar_subquery(),
+        select(func.min(jobs.c.expires_at)).where(_EXPIRING).scalar_subquery(),
+    )
+)
+
+
+def find_candidates(connection: Connection, lane_id: int, now: int, limit: int) -> list[Job]:
+    """Return the first enqueued jobs of a lane that have not expired, highest priority first, then oldest.
+
+    On PostgreSQL they are locked, and those that another server looks at are left out.
+    """
+    return list(map(read_job, _candidates.rows(connection, lane_id, now, limit)))
+
+
+def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
+    """Lease candidates to a worker: they are Running, with one more attempt."""
+    common = (
+        JobState.ENQUEUED.value,
+        grant.lease,
+        grant.kind,
+        grant.until,
+        grant.worker_id,
+        grant.incarnation,
+        now,
+    )
+    _grant.run_many(connection, [(id_, *common) for id_ in job_ids])
+
+
+def renew_lease(connection: Connection, job_id: int, lease: str, until: int) -> bool:
+    """Extend a lease: its worker has it. Returns False when it is not the job's current one."""
+    return _renew.run(connection, job_id, lease, until) == 1
+
+
+def end_lease(connection: Connection, end: LeaseEnd) -> bool:
+    """End one lease. Returns False, and changes nothing, when it is not the job's current one."""
+    return _end.run(connection, *_end_row(end)) == 1
+
+
+def end_leases(connection: Connection, ends: Sequence[LeaseEnd]) -> None:
+    """End leases of jobs that this transaction has locked (``lock_jobs``) and found under these leases."""
+    _end.run_many(connection, [_end_row(end) for end in ends])
+
+
+def _end_row(end: LeaseEnd) -> tuple[object, ...]:
+    return (
+        end.job_id, end.lease, end.state.value, end.attempt, end.vanished, end.last_lease, end.output_id,
+        to_json(end.error), to_json(end.usage), end.due_at, end.finished_at, "unseen" if end.returned else None,
+    )  # fmt: skip
+
+
+def confirm_by_job(connection: Connection, job_id: int, until: int) -> bool:
+    """Turn a job's first lease into a legacy one. Returns False when it has no first lease."""
+    return _confirm_job.run(connection, job_id, until) == 1
+
+
+def confirm_by_input(connection: Connection, input_id: int, until: int) -> bool:
+    """Turn the first leases of jobs with this input into legacy ones. Returns False when there are none."""
+    return _confirm_input.run(connection, input_id, until) > 0
+
+
+def has_first_lease(connection: Connection, input_id: int) -> bool:
+    """Tell whether a job with this input runs under a first lease."""
+    return _first_by_input.row(connection, input_id) is not None
+
+
+def find_overdue(connection: Connection, now: int) -> list[Job]:
+    """Return jobs whose time has come: expired leases, jobs to cancel unstarted, jobs that are due."""
+    return list(map(read_job, _overdue.rows(connection, now)))
+
+
+def find_next_time(connection: Connection) -> int | None:
+    """Return when the next job's time comes; None when none waits for a time."""
+    [times] = _next_times.rows(connection)
+    return min((time for time in times if time is not None), default=None)

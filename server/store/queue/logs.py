@@ -1,0 +1,44 @@
+"""The kept end of each attempt's log."""
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from server.store.engine.statements import Statement
+from server.store.engine.tables import logs
+from server.store.records import Log, extend_log
+
+_key = (logs.c.job_id == bindparam("job"), logs.c.attempt == bindparam("try"))
+_one = Statement(select(logs.c.start, logs.c.content, logs.c.attempt).where(*_key), "job", "try")
+_latest = Statement(
+    select(logs.c.start, logs.c.content, logs.c.attempt)
+    .where(logs.c.job_id == bindparam("job"))
+    .order_by(logs.c.attempt.desc())
+    .limit(1),
+    "job",
+)
+_insert = Statement(insert(logs), "job_id", "attempt", "start", "content")
+_update = Statement(
+    update(logs).where(*_key).values(start=bindparam("from"), content=bindparam("bytes")),
+    "job", "try", "from", "bytes",
+)  # fmt: skip
+
+
+def find_log(connection: Connection, job_id: int) -> Log | None:
+    """Return the log of the job's latest attempt that logged anything."""
+    row = _latest.row(connection, job_id)
+    return Log(*row) if row else None
+
+
+def put_log(connection: Connection, job_id: int, log: Log) -> None:
+    """Store an attempt's log, in place of what was kept of it."""
+    values = (job_id, log.attempt, log.start, log.content)
+    if _update.run(connection, *values) == 0:
+        _insert.run(connection, *values)
+
+
+def append_log(connection: Connection, job_id: int, part: Log, limit_bytes: int) -> None:
+    """Add a part to an attempt's log and keep the newest ``limit_bytes``, as ``extend_log`` does."""
+    row = _one.row(connection, job_id, part.attempt)
+    old = Log(*row) if row else None
+    new = extend_log(old, part, limit_bytes)
+    if new != old:
+        put_log(connection, job_id, new)

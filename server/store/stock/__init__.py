@@ -1,0 +1,1 @@
+"""What jobs and functions both use: blobs, lambdas, modules, workers; and tokens."""

@@ -1,0 +1,26 @@
+"""Ids by how they end. Each id is looked at, for no index knows it: for people who type, not for the queue."""
+
+from sqlalchemy import Connection, bindparam, select
+
+from server.store.engine.ids import age
+from server.store.engine.statements import Statement
+from server.store.engine.tables import jobs, lambdas, workers
+
+FOUND_MAX = 5
+"""So many are told at most: more only say that the ending is too short."""
+_BY_KIND = {
+    kind: Statement(
+        select(table.c.id)
+        .where(table.c.id % bindparam("modulus") == bindparam("rest"))
+        .order_by(table.c.id.desc())
+        .limit(FOUND_MAX),
+        "modulus", "rest",
+    )
+    for kind, table in {"job": jobs, "lambda": lambdas, "worker": workers}.items()
+}  # fmt: skip
+
+
+def find_ids(connection: Connection, kind: str, ends: str) -> list[int]:
+    """Return ids of a kind of thing that end with these digits, a few at most, newest first."""
+    found = [id_ for (id_,) in _BY_KIND[kind].rows(connection, 10 ** len(ends), int(ends))]
+    return sorted(found, key=age, reverse=True)

@@ -1,0 +1,1 @@
+"""How a view becomes an endpoint, and how what is answered looks."""

@@ -1,0 +1,205 @@
+"""How a view becomes an endpoint: access, ids, query and body in, a message out.
+
+A view is a function ``view(services, *parts, query=…, body=…)`` that returns a message, or a Flask response when
+it answers with something else; the parts are the ids and names in its path. The table of endpoints, in
+``server.api.table``, is also what the OpenAPI document is made from.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from flask import Flask, Response, current_app, request
+
+from piecework.protocol.bodies import JSON, MSGPACK, encode
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Message
+from piecework.protocol.names import NAME_RULE, is_name
+from piecework.protocol.text import find_fault, has_fault
+from server.errors import BodyBroken, BodyEncoded, BodyTooLarge, InvalidParameter, InvalidRequest
+from server.services import Services
+from server.web.parts import Part
+from server.web.unknown import decode_knowing
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+View = Callable[..., Any]
+_PART = re.compile(r"<([^>]*)>")
+ViewT = TypeVar("ViewT", bound=View)
+
+
+class Query(msgspec.Struct, kw_only=True):
+    """What may stand behind the ``?`` of a path. Parameters that a query does not know are ignored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Endpoint:
+    """One method and path, and what passes through it."""
+
+    method: str
+    path: str
+    """With ``<name>`` for each id, and ``<string:name>`` for each name of a thing."""
+    scope: str | tuple[str, ...]
+    """What a token must allow: view, submit, worker, operate, or one of several; or open, for everyone."""
+    view: View
+    query: type[Query] | None
+    body: type[Message] | None
+    reply: type[msgspec.Struct] | None
+    """None: the answer is not a message."""
+    parts: dict[str, Callable[[str, str], Any]]
+    """What is in the path, by name and in order, with what reads it: ``read_id`` or ``read_name``."""
+
+    @property
+    def summary(self) -> str:
+        return (self.view.__doc__ or "").strip().split("\n")[0]
+
+
+def endpoint(
+    method: str,
+    path: str,
+    *,
+    scope: str | tuple[str, ...],
+    query: type[Query] | None = None,
+    body: type[Message] | None = None,
+    reply: type[msgspec.Struct] | None = None,
+) -> Callable[[ViewT], ViewT]:
+    """Note on a view that it answers a method and path. It does once it stands in the table of endpoints."""
+
+    def add(view: ViewT) -> ViewT:
+        parts: dict[str, Callable[[str, str], Any]] = {
+            part.removeprefix("string:"): read_name if part.startswith("string:") else read_id
+            for part in _PART.findall(path)
+        }
+        noted = (Endpoint(method, path, scope, view, query, body, reply, parts), *endpoints_of(view))
+        view.endpoints = noted  # type: ignore[attr-defined]
+        return view
+
+    return add
+
+
+def endpoints_of(view: View) -> tuple[Endpoint, ...]:
+    """Return what a view answers: one method and path, or several."""
+    return getattr(view, "endpoints", ())
+
+
+def current_services() -> Services:
+    """Return the services of the app that answers this request."""
+    services: Services = current_app.extensions["piecework"]
+    return services
+
+
+def current_endpoints() -> tuple[Endpoint, ...]:
+    """Return the endpoints of the app that answers this request, with their paths in the whole server."""
+    found: tuple[Endpoint, ...] = current_app.extensions["piecework-endpoints"]
+    return found
+
+
+def register_endpoints(app: Flask, table: Iterable[Endpoint], part: Part) -> None:
+    """Give the app the endpoints of a part."""
+    app.extensions["piecework-part"] = part
+    app.extensions["piecework-endpoints"] = tuple(each for each in table if part.has(each.path))
+    for each in app.extensions["piecework-endpoints"]:
+        name, answer = f"{each.method} {each.path}".replace(".", "_"), _answer_with(each)
+        for path in {each.path, part.place(each.path)}:
+            app.add_url_rule(path, name, answer, methods=[each.method], provide_automatic_options=False)
+
+
+def _answer_with(each: Endpoint) -> Callable[..., Response]:
+    def answer(**path: str) -> Response:
+        services = current_services()
+        services.access.check(each.scope, request.headers)
+        _check_coding(request.headers.get("Content-Encoding", ""))
+        _check_texts(path)
+        parts = [read(name, path[name]) for name, read in each.parts.items()]
+        given: dict[str, Any] = {}
+        if each.query is not None:
+            given["query"] = _read_query(each.query)
+        if each.body is not None:
+            body = read_body(services.settings.body_max_bytes)
+            given["body"] = decode_knowing(body, each.body, request.content_type)
+        result = each.view(services, *parts, **given)
+        return result if isinstance(result, Response) else message_response(result)
+
+    return answer
+
+
+def _check_coding(coding: str) -> None:
+    """Raise BodyEncoded unless a body is as it is: what is compressed would be stored as if it were the thing."""
+    if coding.strip().lower() not in {"", "identity"}:
+        raise BodyEncoded(f"the body has the coding {coding[:40]!r}: send it as it is, without Content-Encoding")
+
+
+def _check_texts(path: dict[str, str]) -> None:
+    """Raise InvalidRequest unless path and query keep the rule for texts."""
+    if b"%00" in request.query_string or any(map(has_fault, path.values())):
+        raise InvalidRequest(find_fault({**path, **request.args}) or "the query has the character NUL")
+
+
+def read_id(name: str, text: str) -> Id:
+    """Read an id from a path. Raises InvalidParameter when it is not a number."""
+    try:
+        return Id.parse(text)
+    except ValueError as error:
+        raise InvalidParameter(f"the {name} in the path is wrong: {error}") from error
+
+
+def read_name(name: str, text: str) -> str:
+    """Read the name of a thing from a path. Raises InvalidParameter when nothing can be called so."""
+    if not is_name(text):
+        raise InvalidParameter(f"the {name} in the path is {text[:200]!r}: {NAME_RULE}")
+    return text
+
+
+def _read_query(type_: type[Query]) -> Query:
+    given = {name: value for name, value in request.args.items() if value}
+    try:
+        return msgspec.convert(given, type_, strict=False, dec_hook=_read_special)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"the query is wrong: {error}") from error
+
+
+def _read_special(type_: type, value: object) -> object:
+    if type_ is Id:
+        return Id.parse(value)
+    raise TypeError(f"no query parameter is a {type_.__name__}")
+
+
+def read_body(limit_bytes: int) -> bytes:
+    """Return the request's body. Raises BodyTooLarge before more than the limit is in memory, or BodyBroken."""
+    if (request.content_length or 0) > limit_bytes:
+        raise BodyTooLarge(f"the body has {request.content_length} bytes, this server takes {limit_bytes}")
+    try:
+        body = request.stream.read(limit_bytes + 1)
+    except OSError as error:
+        raise BodyBroken(str(error)) from error
+    if len(body) < (request.content_length or 0):
+        raise BodyBroken(f"the body broke off after {len(body)} of {request.content_length} bytes")
+    if len(body) > limit_bytes:
+        raise BodyTooLarge(f"the body has more than {limit_bytes} bytes, which is what this server takes")
+    return body
+
+
+def wants_msgpack() -> bool:
+    """Tell whether the caller asked for MessagePack. Only who names it gets it: ``*/*`` means JSON."""
+    return MSGPACK in request.headers.get("Accept", "").lower()
+
+
+class WholeResponse(Response):
+    """A response that is handed to the web server in one piece, when it is there in one.
+
+    Pieces that come one by one, from an iterator, are also sent one by one: that takes twice the time.
+    """
+
+    def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
+        """Return the body: as a list when it is all there and nothing must be closed after it."""
+        pieces = super().get_app_iter(environ)
+        return [b"".join(pieces)] if self.is_sequence and not self._on_close else pieces
+
+
+def message_response(message: object, status: int = 200) -> Response:
+    """Answer with a message, in the encoding that the caller asked for."""
+    media_type = MSGPACK if wants_msgpack() else JSON
+    return WholeResponse(encode(message, media_type), status=status, content_type=media_type)

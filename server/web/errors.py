@@ -1,0 +1,126 @@
+"""The one place where failures become answers: class of the error -> HTTP status."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from piecework.protocol.bodies import BodyError, MessageError
+from piecework.protocol.codes import Code
+from piecework.protocol.messages import ErrorReply
+from server import errors
+from server.web.endpoint import message_response
+
+log = structlog.get_logger("server")
+
+HTTP_STATUS: dict[type[errors.ServerError], int] = {
+    errors.ServerError: 400,
+    errors.InvalidRequest: 422,
+    errors.InvalidParameter: 400,
+    errors.BodyBroken: 400,
+    errors.BodyEncoded: 415,
+    errors.BodyTooLarge: 413,
+    errors.Busy: 429,
+    errors.Stopping: 503,
+    errors.StorageFull: 503,
+    errors.DatabaseAway: 503,
+    errors.SchemaMismatch: 500,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.BlobNotFound: 404,
+    errors.UploadWithoutFile: 400,
+    errors.UploadBroken: 400,
+    errors.BlobInUse: 409,
+    errors.LambdaNotFound: 404,
+    errors.ModuleInvalid: 422,
+    errors.ModuleNotFound: 404,
+    errors.ModuleExists: 409,
+    errors.ModuleInUse: 409,
+    errors.NotWasm: 422,
+    errors.WorkerNotFound: 404,
+    errors.WorkerRetired: 404,
+    errors.JobNotFound: 404,
+    errors.LeaseLost: 409,
+    errors.KeyConflict: 409,
+    errors.BadTransition: 409,
+    errors.FunctionNotFound: 404,
+    errors.FunctionExists: 409,
+    errors.RevisionNotFound: 404,
+    errors.RevisionExists: 409,
+    errors.UrlNotFound: 404,
+    errors.RevisionInUse: 409,
+}
+
+RETRY_AFTER_S = {429: 2, 503: 2}
+
+
+class Failure(NamedTuple):
+    """What is answered instead of a message."""
+
+    status: int
+    code: Code
+    message: str
+
+
+Dialect = Callable[[Exception, Failure], Response | None]
+"""Answers as clients of another system read it; None: this request's client is none."""
+
+
+def register_error_answers(app: Flask, dialect: Dialect) -> None:
+    """Make every failure of a view a JSON or MessagePack answer."""
+
+    def answer(error: Exception) -> Response:
+        if isinstance(error, NotFound) and _wants_start_page():
+            return Response(status=302, headers={"Location": "docs"})
+        failure = _read(error)
+        response = dialect(error, failure) or _write(failure)
+        if response.status_code in RETRY_AFTER_S:
+            response.headers["Retry-After"] = str(RETRY_AFTER_S[response.status_code])
+        if response.status_code == 401:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="piecework"'
+        return response
+
+    app.register_error_handler(Exception, answer)
+
+
+def _wants_start_page() -> bool:
+    """Tell whether somebody opens the server's URL in a browser."""
+    return request.path == "/" and "text/html" in request.headers.get("Accept", "")
+
+
+def _write(failure: Failure) -> Response:
+    return message_response(ErrorReply(code=int(failure.code), message=failure.message), failure.status)
+
+
+def _read(error: Exception) -> Failure:
+    match error:
+        case errors.ServerError():
+            return _read_server_error(error)
+        case BodyError():
+            return Failure(400, Code.BAD_BODY, str(error))
+        case MessageError():
+            return Failure(422, Code.INVALID, str(error))
+        case HTTPException():
+            return _read_http_error(error)
+    log.error("bug", method=request.method, path=request.path, exc_info=error)
+    return Failure(500, Code.INTERNAL, "the server made a mistake; its log has the details")
+
+
+def _read_http_error(error: HTTPException) -> Failure:
+    match error:
+        case NotFound():
+            message = f"there is nothing at {request.path}; /docs lists what there is"
+            return Failure(404, Code.NO_SUCH_PATH, message)
+        case MethodNotAllowed():
+            allowed = ", ".join(sorted(error.valid_methods or []))
+            return Failure(405, Code.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}")
+    return Failure(error.code or 500, Code.ERROR, error.description or error.name)
+
+
+def _read_server_error(error: errors.ServerError) -> Failure:
+    status = HTTP_STATUS[type(error)]
+    if status >= 500 and not error.is_logged and not isinstance(error, errors.Stopping):
+        log.error("request failed", method=request.method, path=request.path, error=str(error))
+    return Failure(status, error.code, str(error))

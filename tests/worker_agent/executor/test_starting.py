@@ -1,9 +1,0 @@
-"""What the start of a guest process costs: there are many of them, and a call may wait for one."""
-
-from loading import loaded_by
-
-
-def test_guest_process_loads_nothing_of_the_agent():
-    loaded = loaded_by("worker_agent.executor.child")
-    assert "wasmtime" in loaded
-    assert loaded & {"structlog", "rich", "asyncio", "click", "flask", "worker_agent.executor.slot"} == set()

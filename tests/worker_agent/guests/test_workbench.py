@@ -1,0 +1,88 @@
+"""What the workbench makes of tasks that go wrong outside of the guest, and of stops."""
+
+import msgspec
+import pytest
+
+from piecework.protocol.codes import ErrorKind
+from worker_agent.guests.desk import Turn
+from worker_agent.guests.frames import Loaded, Loading
+from worker_agent.runtimes.stopping import StopReason, StopSignal
+from worker_agent.runtimes.streams import OutputSpool, ScratchError
+
+
+@pytest.fixture
+def perform(workbench):
+    def perform_task(task, stop=None):
+        workbench.pulse.wake()
+        return workbench.perform(Turn(task, stop or StopSignal()))
+
+    return perform_task
+
+
+def test_code_that_is_not_there_is_the_workers_fault(perform, make_assign, build_text):
+    task = msgspec.structs.replace(make_assign(b"never stored"), codex="/nowhere", checksum="0" * 64)
+    done = perform(task)
+    assert done.error.kind is ErrorKind.WORKER
+    assert "No such file" in done.error.message
+
+
+def test_code_that_was_damaged_on_disk_is_the_workers_fault(perform, make_assign, build_text):
+    code = build_text('(module (func (export "_start")) (func (export "damaged")))')
+    task = msgspec.structs.replace(make_assign(code), checksum="1" * 64)
+    done = perform(task)
+    assert done.error.kind is ErrorKind.WORKER
+    assert "damaged" in done.error.message
+
+
+def test_output_that_cannot_be_finished_is_the_workers_fault(perform, make_assign, build_guest, monkeypatch):
+    def fail(_spool):
+        raise ScratchError("the output could not be stored: No space left on device")
+
+    monkeypatch.setattr(OutputSpool, "finish", fail)
+    done = perform(make_assign(build_guest("wasi/echo"), given=b"x"))
+    assert (done.error.kind, done.output) == (ErrorKind.WORKER, b"")
+
+
+def test_loading_is_announced_once_per_process(workbench, perform, make_assign, build_text):
+    task = make_assign(build_text('(module (func (export "_start")) (func (export "announced")))'))
+    workbench.reports.clear()
+    perform(task)
+    perform(task)
+    assert workbench.reports == [Loading(task.key), Loaded(task.key)]
+
+
+def test_task_cancelled_before_it_began_does_not_run(perform, make_assign, build_guest):
+    stop = StopSignal()
+    stop.stop(StopReason.CANCELLED)
+    done = perform(make_assign(build_guest("wasi/loop")), stop)
+    assert done.halted
+    assert done.error.message == "it was cancelled"
+
+
+def test_task_that_ended_before_it_heard_of_the_stop_is_done(perform, make_assign, build_text, monkeypatch):
+    stop = StopSignal()
+    finish = OutputSpool.finish
+
+    def stop_late(spool):
+        stop.stop(StopReason.CANCELLED)
+        return finish(spool)
+
+    monkeypatch.setattr(OutputSpool, "finish", stop_late)
+    done = perform(make_assign(build_text('(module (func (export "_start")))')), stop)
+    assert (done.error, done.halted) == (None, False)
+
+
+def test_arguments_and_environment_reach_the_guest(perform, make_assign, build_text):
+    source = """
+    (module
+      (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env (param i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1)
+      (func (export "_start")
+        (drop (call $args (i32.const 0) (i32.const 4)))
+        (drop (call $env (i32.const 8) (i32.const 12)))
+        (call $exit (i32.add (i32.mul (i32.load (i32.const 0)) (i32.const 10)) (i32.load (i32.const 8))))))
+    """
+    done = perform(make_assign(build_text(source), args=("a", "b"), env={"K": "v"}))
+    assert done.error.message == "exit code 31"

@@ -1,0 +1,59 @@
+"""What an agent keeps of the jobs that it had: after thousands as much as after the first."""
+
+from itertools import cycle
+
+import pytest
+from fake_control_server import unreachable
+from kept_objects import count_objects
+from patience import until
+
+from worker_agent import cache
+from worker_agent.jobs import appetite
+
+LARGE = b"x" * 33_000
+ROUND = 7
+
+
+@pytest.fixture
+def _forgetful(monkeypatch):
+    """Few blobs and lambdas are remembered, so that there are soon more."""
+    monkeypatch.setattr(cache, "BLOBS_MAX", 20)
+    monkeypatch.setattr(appetite, "LAMBDAS_MAX", 10)
+
+
+def do_round(agent, server, clock, number, ways):
+    """Have jobs of new lambdas end in every way, beside heartbeats and requests that fail."""
+    executor = agent.parts.executor
+    for n in range(ROUND):
+        given = LARGE + b"%d" % number if n % 2 else b"small"
+        server.add_job(given, server.add_lambda(b"code %d %d" % (number, n)))
+    while not all(state.is_final for state in server.states()):
+        agent.parts.contracting.step()
+        until(lambda: executor.tasks or not agent.ledger.open_refs())
+        for job in executor.jobs:
+            executor.log(job, b"log")
+            next(ways)(server, executor, job)
+        clock.pass_s(6)
+        agent.parts.pulse()
+
+
+WAYS = (
+    lambda _, executor, job: executor.finish(job, b"out"),
+    lambda _, executor, job: executor.finish(job, LARGE),
+    lambda _, executor, job: executor.fail(job),
+    lambda server, executor, job: server.cancel(job),  # a heartbeat tells
+    lambda server, executor, job: (server.lose_answer("contract"), executor.finish(job)),
+    lambda server, executor, job: (server.fail_once("heartbeat", unreachable()), executor.finish(job)),
+    lambda server, executor, job: (server.forget_workers(), executor.finish(job)),
+)
+"""How jobs end, and what befalls their agent then."""
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_an_agent_keeps_no_more_after_many_jobs(agent, server, clock):
+    ways, counts = cycle(WAYS), []
+    for number in range(20):
+        do_round(agent, server, clock, number, ways)
+        counts.append(count_objects(agent))
+    # The least counts: threads that have not come to rest hold some objects for a moment.
+    assert min(counts[12:]) < min(counts[4:12]) + 4, "not even one object more in two rounds"

@@ -1,0 +1,1 @@
+"""Capsule's API of a node: deploying functions on it, announcing them at a reverse proxy."""

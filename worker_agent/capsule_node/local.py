@@ -1,0 +1,304 @@
+"""What somebody deploys on this node itself: replicas that outlive the agent, and their routes."""
+
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from piecework.protocol.messages import ReplicaState
+from worker_agent.capsule_node.announcer import Announcer, Wanted
+from worker_agent.capsule_node.errors import NoRoomError, NotStartedError, OtherCodeError
+from worker_agent.capsule_node.kept import Kept, KeptDefault, KeptFile, KeptReplica
+from worker_agent.capsule_node.reverse_proxy import DEFAULT, ReverseProxy, Route
+from worker_agent.errors import AgentError
+from worker_agent.replicas.code import CodeStore
+from worker_agent.replicas.launcher import LOOPBACK, ReplicaSpec, bracket
+from worker_agent.replicas.supervisor import Post, Supervisor
+
+log = structlog.get_logger()
+
+MARGIN_S = 15.0
+"""Longer than what is waited for may take by itself."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A replica as lists show it."""
+
+    kept: KeptReplica
+    pid: int | None
+    local_url: str
+    """Where it is reached on this node; "" while it is not known."""
+    error: str
+    """Why it does not run; "" when it does."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What deployments on this node may use."""
+
+    host: str
+    """The address that they bind."""
+    replicas_max: int
+    """Together with those that the control server ordered."""
+    start_s: float
+    drain_s: float
+
+
+class LocalDeployments:
+    """Deploys, scales and removes functions of this node. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        codes: CodeStore,
+        file: KeptFile,
+        bounds: Bounds,
+        proxy: ReverseProxy | None,
+    ) -> None:
+        self._supervisor = supervisor
+        self._codes = codes
+        self._file = file
+        self._bounds = bounds
+        self._proxy = proxy
+        self._lock = threading.RLock()
+        """Held around everything below."""
+        self._kept: Kept = file.read()
+        self._starting: dict[str, KeptReplica] = {}
+        """Replicas whose deployment is under way."""
+        self._stopping = False
+        self._posts: dict[str, Post] = {}
+        self.announcer = self._make_announcer(proxy) if proxy else None
+
+    def _make_announcer(self, proxy: ReverseProxy) -> Announcer:
+        announcer = Announcer(proxy, self._find_wanted, self._kept.routes, self._kept.created, self._keep)
+        self._supervisor.listeners.append(announcer.note_change)
+        return announcer
+
+    def restore(self) -> None:
+        """Start what was deployed in an earlier life of the agent."""
+        with self._lock:
+            for kept in self._kept.replicas.values():
+                log.info("starting a replica again", function=kept.function, revision=kept.revision)
+                self._start(kept)
+
+    def deploy(
+        self, function: str, revision: str, url: str, env: Mapping[str, str], checksum: str | None = None
+    ) -> Look:
+        """Start one more replica of a revision, whose code is at ``url``; return it once it can be called.
+
+        Raises AgentError; then nothing of it is left behind.
+        """
+        self._check_room()
+        code = self._codes.download(url, checksum)
+        kept = KeptReplica(
+            key=secrets.token_hex(8),
+            function=function,
+            revision=revision,
+            url=url,
+            checksum=code.checksum,
+            env=dict(env),
+        )
+        try:
+            self._begin(kept)
+            try:
+                self._await_start(kept)
+                self._commit(kept)
+            except BaseException:
+                self._give_up(kept)
+                raise
+        finally:
+            code.release()
+        return self._look(kept)
+
+    def set_default(self, function: str, revision: str) -> None:
+        """Have calls that name no revision go to this one. Raises AgentError."""
+        with self._lock:
+            self._kept.find(function, revision)
+        alias = self._proxy is not None and self._proxy.set_default(function, revision)
+        with self._lock:
+            self._kept.defaults[function] = KeptDefault(revision=revision, alias=alias)
+            self._keep()
+        self._announce()
+
+    def remove_default(self, function: str) -> None:
+        """Have a function no default revision any more. Raises AgentError."""
+        with self._lock:
+            self._kept.find(function)
+            known = self._kept.defaults.get(function)
+        if known is not None and known.alias and self._proxy is not None:
+            self._proxy.remove_revision(function, DEFAULT)
+        with self._lock:
+            self._kept.defaults.pop(function, None)
+            self._keep()
+        self._announce()
+
+    def remove(self, function: str, revision: str | None = None) -> None:
+        """End all replicas of a revision, or of the whole function; first nobody is sent there any more.
+
+        Raises UnknownFunctionError or UnknownRevisionError.
+        """
+        with self._lock:
+            keys = self._kept.find(function, revision)
+            self._kept.forget(keys)
+        self._end(keys)
+
+    def downscale(self, function: str, revision: str) -> int | None:
+        """End one replica of a revision, one that does not run or else the newest; return its process.
+
+        Raises UnknownFunctionError or UnknownRevisionError.
+        """
+        with self._lock:
+            keys = self._kept.find(function, revision)
+            idle = [key for key in keys if self._posts[key].replica.state is not ReplicaState.RUNNING]
+            key = (idle or keys)[-1]
+            pid = self._posts[key].replica.pid
+            self._kept.forget([key])
+        self._end([key])
+        return pid
+
+    def looks(self) -> list[Look]:
+        """Return all replicas, oldest first."""
+        with self._lock:
+            return [self._look(kept) for kept in self._kept.replicas.values()]
+
+    def read_logs(self, function: str, revision: str) -> dict[str, str]:
+        """Return what the replicas of a revision logged last, by process. Bytes that are no UTF-8 are replaced.
+
+        Raises UnknownFunctionError or UnknownRevisionError.
+        """
+        with self._lock:
+            posts = {key: self._posts[key] for key in self._kept.find(function, revision)}
+        return {
+            str(post.replica.pid or key): post.log.read()[1].decode(errors="replace")
+            for key, post in posts.items()
+        }
+
+    def find_default(self, function: str) -> str | None:
+        """Return the revision of calls that name none, as far as it was set here."""
+        with self._lock:
+            known = self._kept.defaults.get(function)
+            return known.revision if known is not None else None
+
+    @property
+    def count(self) -> int:
+        """Replicas that are deployed here, or are about to be."""
+        with self._lock:
+            return len(self._kept.replicas) + len(self._starting)
+
+    def withdraw(self) -> None:
+        """Have nobody sent here any more, and all replicas end; the agent's next life has them again."""
+        with self._lock:
+            self._stopping = True
+            keys = [*self._kept.replicas, *self._starting]
+        self._announce()
+        self._supervisor.remove(*keys)
+
+    def _begin(self, kept: KeptReplica) -> None:
+        with self._lock:
+            self._check_room()
+            for each in (*self._kept.replicas.values(), *self._starting.values()):
+                if each.place == kept.place and each.checksum != kept.checksum:
+                    raise OtherCodeError(
+                        f"revision {kept.revision} of {kept.function} runs other code, from {each.url};"
+                        " a revision never changes: give this one another name"
+                    )
+            self._starting[kept.key] = kept
+            self._start(kept)
+
+    def _check_room(self) -> None:
+        if self._stopping:
+            raise NoRoomError("this agent stops")
+        if len(self._supervisor.posts()) >= self._bounds.replicas_max:
+            raise NoRoomError(f"this node runs at most {self._bounds.replicas_max} replicas")
+
+    def _start(self, kept: KeptReplica) -> None:
+        spec = ReplicaSpec(
+            function=kept.function,
+            revision=kept.revision,
+            code=self._codes.of_url(kept.url, kept.checksum),
+            env=kept.env,
+            host=self._bounds.host,
+            port=kept.port,
+        )
+        self._posts[kept.key] = self._supervisor.add(kept.key, spec)
+
+    def _await_start(self, kept: KeptReplica) -> None:
+        replica = self._posts[kept.key].replica
+        self._supervisor.wait_for(
+            lambda: replica.url is not None or replica.failures > 0 or replica.gone,
+            self._bounds.start_s + MARGIN_S,
+        )
+        if replica.url is None:
+            raise NotStartedError(
+                f"revision {kept.revision} of {kept.function} does not start:"
+                f" {replica.error or 'it takes too long'}"
+            )
+
+    def _commit(self, kept: KeptReplica) -> None:
+        """Let a replica that runs count, once it is called through the proxy too. Raises AgentError."""
+        with self._lock:
+            if self._stopping:
+                raise NoRoomError("this agent stops")
+            del self._starting[kept.key]
+            self._kept.replicas[kept.key] = msgspec.structs.replace(kept, port=self._posts[kept.key].starter.port)
+            self._keep()
+        if self.announcer is not None:
+            self.announcer.announce()
+
+    def _give_up(self, kept: KeptReplica) -> None:
+        with self._lock:
+            self._starting.pop(kept.key, None)
+            self._kept.replicas.pop(kept.key, None)
+        self._end([kept.key])
+
+    def _end(self, keys: list[str]) -> None:
+        """Take the routes of replicas away that are kept no more, then have them end, and wait for that."""
+        self._announce()
+        self._supervisor.remove(*keys)
+        self._supervisor.wait_for(
+            lambda: not {post.key for post in self._supervisor.posts()} & {*keys}, self._bounds.drain_s + MARGIN_S
+        )
+        for key in keys:
+            self._posts.pop(key, None)
+        self._keep()
+
+    def _announce(self) -> None:
+        """Have the proxy know; when it is away it learns later."""
+        if self.announcer is not None:
+            try:
+                self.announcer.announce()
+            except AgentError as error:
+                log.warning("routes are not registered", reason=str(error))
+
+    def _keep(self) -> None:
+        with self._lock:
+            self._file.write(self._kept)
+
+    def _look(self, kept: KeptReplica) -> Look:
+        post = self._posts.get(kept.key)
+        replica = post.replica if post is not None else None
+        if replica is None or post is None:
+            return Look(kept, None, "", "it was removed")
+        error = "" if replica.state is ReplicaState.RUNNING else replica.error or f"it is {replica.state}"
+        return Look(kept, replica.pid, show_url(post), error)
+
+    def _find_wanted(self) -> Wanted:
+        with self._lock:
+            routes, places = set(), set()
+            for kept in self._kept.replicas.values():
+                names = self._kept.name_routes(kept)
+                places |= {(kept.function, name) for name in names}
+                post = self._posts.get(kept.key)
+                if post is not None and post.replica.url is not None and not self._stopping:
+                    routes |= {Route(kept.function, name, show_url(post)) for name in names}
+            return Wanted(routes, places)
+
+
+def show_url(post: Post) -> str:
+    """Return where a replica listens, as Capsule's workers wrote it."""
+    host = "localhost" if post.spec.host == LOOPBACK else bracket(post.spec.host)
+    return f"http://{host}:{post.starter.port}"

@@ -1,1 +1,0 @@
-"""Running tasks in processes of their own. The processes import this too, so nothing is imported here."""

@@ -1,1 +1,0 @@
-"""Functions over HTTP: serving one, and keeping replicas of many on this node."""

@@ -1,1 +1,0 @@
-"""Replicas on this node: started, watched, announced, stopped."""

@@ -1,0 +1,79 @@
+"""The process that runs guests. Its agent starts it; it ends when the agent closes the link, or dies."""
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from worker_agent.guests.desk import Desk
+from worker_agent.guests.frames import Ready
+from worker_agent.guests.marker import Marker
+from worker_agent.guests.pulse import Pulse
+from worker_agent.guests.sharing import SharedStore
+from worker_agent.guests.workbench import Workbench
+from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.toolchain import Toolchain
+
+_PR_SET_PDEATHSIG = 1
+"""``prctl(2)``: the signal that this process gets when its parent dies."""
+
+
+def serve(
+    link: socket.socket, marker: Marker, compiled: Path, interpreters: Path | None, gone: Callable[[], object]
+) -> None:
+    """Run the tasks that come over the link until the agent closes it.
+
+    ``gone`` is called, in another thread, when that happens while a guest runs.
+    """
+    desk = Desk(link, marker)
+    equipment = desk.get_equipment()
+    pulse = Pulse(desk, gone)
+    library = Library(Toolchain(compiled, patience_s=equipment.load_s), interpreters)
+    workbench = Workbench(library, pulse, desk.send, equipment.rules, SharedStore(desk))
+    pulse.start()
+    # A broken link is the agent's end, too.
+    with contextlib.suppress(OSError):
+        desk.send(Ready(0))
+        while (turn := desk.take()) is not None:
+            pulse.wake()
+            desk.done(workbench.perform(turn))
+    pulse.wake()
+    library.close()
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its agent dies, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def lower_own_value() -> None:
+    """Be the first to go when memory runs out, and leave no core files."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
+def main() -> None:
+    """Run as ``python -m worker_agent.guests.child LINK_FD MARKER_FD PARENT_PID COMPILED [INTERPRETERS]``."""
+    link_fd, marker_fd, parent, compiled, *interpreters = sys.argv[1:]
+    end_with_parent(int(parent))
+    lower_own_value()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    with socket.socket(fileno=int(link_fd)) as link:
+        serve(
+            link, Marker(int(marker_fd)), Path(compiled), next(map(Path, interpreters), None), lambda: os._exit(0)
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""What the agent and a process that runs guests say to each other, over a socket pair.
+
+A frame is its length (u32, little endian) and a MessagePack body.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from piecework.http.exchange import Request, Response
+from piecework.protocol.messages import Grants, JobError, Usage
+from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.services.access import NodeRules
+
+MAX_FRAME_BYTES = 1024 * 1024 * 1024
+"""A longer frame means that the other side lost its mind."""
+LOAD_S = 120.0
+"""How long compiling code may take, unless somebody says otherwise, seconds."""
+_LENGTH = struct.Struct("<I")
+StoreAct = Literal["set", "get", "delete", "set_default", "find_keys"]
+
+
+class Frame(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """Something that one side says. ``key`` names the task that it is about."""
+
+    key: int
+
+
+class Equip(Frame, frozen=True):
+    """To the guest process, once, before all else: what the node's operator allows. The key means nothing."""
+
+    rules: NodeRules
+    load_s: float = LOAD_S
+    """How long compiling code may take, seconds."""
+
+
+class Serving(msgspec.Struct, array_like=True, frozen=True):
+    """What a task is beyond a job when its function is served."""
+
+    request: Request | None = None
+    """Answer it; None: load the code, and rehearse the start of its guest."""
+    http_port: int | None = None
+    """Where requests come in."""
+
+
+class Assign(Frame, frozen=True):
+    """To the guest process: run this after what was assigned before."""
+
+    runtime: str
+    codex: str
+    checksum: str
+    input: bytes | None
+    """None: it is in ``input_path``."""
+    input_path: str
+    spool: str
+    """Where an output goes that is too large for a frame."""
+    bounds: Bounds
+    args: tuple[str, ...]
+    env: dict[str, str]
+    seed: bytes | None
+    """Not None: run deterministically, from this seed."""
+    mode: str = "text"
+    grants: Grants | None = None
+    """None: nothing, as for most."""
+    serving: Serving | None = None
+    """None: it is a job. Else keys and values in memory are kept by the other side, for all guest processes."""
+
+
+class Recall(Frame, frozen=True):
+    """To the guest process: give the task back unless it runs. Answered by ``Returned`` or ``Kept``."""
+
+
+class Halt(Frame, frozen=True):
+    """To the guest process: drop the task, or stop it when it runs. Answered by ``Returned`` or ``Done``."""
+
+
+class Fetched(Frame, frozen=True):
+    """To the guest process: the answer to ``Fetch``."""
+
+    values: list[bytes]
+    error: str = ""
+    """Not empty: it did not work."""
+
+
+class Ready(Frame, frozen=True):
+    """From the guest process, once: it takes tasks. The key means nothing."""
+
+
+class Loading(Frame, frozen=True):
+    """From the guest process: it begins to load the task's code, which may take long."""
+
+
+class Loaded(Frame, frozen=True):
+    """From the guest process: the task's code is loaded, its guest begins to run."""
+
+
+class Logged(Frame, frozen=True):
+    """From the guest process: what the running task logged since the last such frame."""
+
+    log: bytes
+    offset: int
+    """Bytes logged before ``log``."""
+
+
+class Done(Frame, frozen=True):
+    """From the guest process: the task ended."""
+
+    output: bytes
+    spooled: bool
+    """The output is in the file that the task named."""
+    error: JobError | None
+    usage: Usage
+    log: bytes
+    log_offset: int
+    halted: bool = False
+    """It ended because of a ``Halt``."""
+    unfit: bool = False
+    """It failed because this node could not read its code, or keep its output: another node may do better."""
+    response: Response | None = None
+    """The answer, when the task was a request."""
+
+
+class Returned(Frame, frozen=True):
+    """From the guest process: the task did not begin, and will not."""
+
+
+class Kept(Frame, frozen=True):
+    """From the guest process: the task began already, or is not here."""
+
+
+class Fetch(Frame, frozen=True):
+    """From the guest process: do this with the keys and values that its guests share. Answered by ``Fetched``."""
+
+    act: StoreAct
+    """A method of ``MemoryStore``."""
+    words: list[bytes]
+
+
+ToGuests = Equip | Assign | Recall | Halt | Fetched
+FromGuests = Ready | Loading | Loaded | Logged | Done | Returned | Kept | Fetch
+
+_encoder = msgspec.msgpack.Encoder()
+T = TypeVar("T")
+
+
+class FrameError(Exception):
+    """The other side sent something that is no frame."""
+
+
+def pack(frame: Frame) -> bytes:
+    """Write a frame."""
+    data = bytearray()
+    pack_into(data, frame)
+    return bytes(data)
+
+
+def pack_into(outbox: bytearray, frame: Frame) -> None:
+    """Write a frame after those that are there."""
+    start = len(outbox)
+    outbox += bytes(_LENGTH.size)
+    body = len(outbox)
+    _encoder.encode_into(frame, outbox, body)
+    _LENGTH.pack_into(outbox, start, len(outbox) - body)
+
+
+class FrameReader(Generic[T]):
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self, decoder: "msgspec.msgpack.Decoder[T]") -> None:
+        self._decoder = decoder
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[T]:
+        """Add bytes, and return the frames that are complete now. Raises FrameError."""
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(buffer)
+            if size > MAX_FRAME_BYTES:
+                raise FrameError(f"a frame of {size} bytes")
+            end = _LENGTH.size + size
+            if len(buffer) < end:
+                return
+            body = buffer[_LENGTH.size : end]
+            # Cheap: a bytearray moves its start, not its bytes.
+            del buffer[:end]
+            try:
+                yield self._decoder.decode(body)
+            except msgspec.DecodeError as error:
+                raise FrameError(str(error)) from error
+
+
+def read_commands() -> FrameReader[ToGuests]:
+    """Return a reader for the guest process's side."""
+    return FrameReader(msgspec.msgpack.Decoder(ToGuests))
+
+
+def read_reports() -> FrameReader[FromGuests]:
+    """Return a reader for the agent's side."""
+    return FrameReader(msgspec.msgpack.Decoder(FromGuests))

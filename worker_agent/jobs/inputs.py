@@ -1,0 +1,187 @@
+"""From a leased job to a task: what it needs is fetched while other jobs run, then the executor gets it."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from piecework.client import NotFound
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.ids import NO_ID, Id
+from piecework.protocol.messages import LeasedJob, LeasedLambda, LeaseRef
+from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
+from worker_agent.jobs.crew import Crew, do_guarded
+from worker_agent.jobs.executing import GuestExecutor
+from worker_agent.jobs.fetching import BlobFetcher, NotWantedError
+from worker_agent.jobs.finishing import Finisher
+from worker_agent.jobs.ledger import Ledger, hand_back
+from worker_agent.jobs.outbox import ref_of
+from worker_agent.tasks import Task
+
+T = TypeVar("T")
+Jobs = dict[LeaseRef, LeasedJob]
+
+
+class UnfitError(Exception):
+    """The job cannot be run as it is; ``kind`` and the message are for its outcome."""
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Intake:
+    """Brings leased jobs to the executor."""
+
+    def __init__(
+        self, ledger: Ledger, fetcher: BlobFetcher, executor: GuestExecutor, finisher: Finisher, crew: Crew
+    ) -> None:
+        self._fetcher = fetcher
+        self._ledger = ledger
+        self._executor = executor
+        self._finisher = finisher
+        self._crew = crew
+
+    def accept(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
+        """See to it that each job is run, or ends with the reason why not. Does not wait for downloads."""
+        known = {each.id: each for each in lambdas}
+        by_lambda: defaultdict[Id, Jobs] = defaultdict(dict)
+        for job in jobs:
+            by_lambda[job.lambda_][ref_of(job)] = job
+        for id_, group in by_lambda.items():
+            lambda_ = known.get(id_)
+            if lambda_ is None:
+                for ref in group:
+                    message = f"the contract does not describe lambda {id_}"
+                    self._finisher.fail(ref, ErrorKind.WORKER, message)
+            else:
+                self._take_up(group, lambda_, at_once=self._fetcher.holds(lambda_.codex_checksum))
+
+    def _take_up(self, jobs: Jobs, lambda_: LeasedLambda, *, at_once: bool) -> None:
+        """Prepare the jobs of one lambda, now or when it is their turn."""
+        work, on_bug = partial(self._prepare, jobs, lambda_), partial(self._recover, jobs, lambda_)
+        if at_once:
+            do_guarded(work, on_bug)
+        else:
+            self._crew.give(work, on_bug)
+
+    def _recover(self, jobs: Jobs, lambda_: LeasedLambda) -> None:
+        """Try each job alone after a bug, which then costs no other; give it up when it was alone."""
+        if len(jobs) == 1:
+            self._crew.give(partial(self._finisher.give_up, list(jobs)))
+            return
+        for ref, job in jobs.items():
+            self._take_up({ref: job}, lambda_, at_once=False)
+
+    def _prepare(self, jobs: Jobs, lambda_: LeasedLambda) -> None:
+        """Get the code, then the inputs: those at hand together, each of the others alone."""
+        codex = self._try(list(jobs), partial(self._get_codex, list(jobs), lambda_))
+        if codex is None:
+            return
+        near: Jobs = {}
+        for ref, job in jobs.items():
+            if self._is_at_hand(job):
+                near[ref] = job
+            else:
+                one = {ref: job}
+                self._crew.give(
+                    partial(self._get_inputs, one, lambda_, codex), partial(self._recover, one, lambda_)
+                )
+        self._get_inputs(near, lambda_, codex)
+
+    def _is_at_hand(self, job: LeasedJob) -> bool:
+        return job.input.is_inline or not job.input.id or self._fetcher.holds(job.input_checksum)
+
+    def _get_inputs(self, jobs: Jobs, lambda_: LeasedLambda, codex: Path) -> None:
+        """Get the inputs of some jobs, and give the executor all of them at once."""
+        tasks = {}
+        for ref, job in jobs.items():
+            data = self._try([ref], partial(self._get_input, ref, job))
+            if data is not None:
+                tasks[ref] = write_task(job, lambda_, codex, data)
+        self._submit(tasks)
+
+    def _try(self, refs: Sequence[LeaseRef], get: Callable[[], T]) -> T | None:
+        """Get something that jobs need; None: that failed, and they have ended, with the reason if it is ours."""
+        try:
+            return get()
+        except NotWantedError:
+            return None
+        except UnfitError as error:
+            kind, message = error.kind, str(error)
+        except (CacheError, OSError) as error:  # the node's own fault: another may do better
+            self._finisher.return_unprepared(refs, f"the worker could not prepare the job: {error}")
+            return None
+        except AgentError as error:
+            kind, message = ErrorKind.WORKER, f"the worker could not prepare the job: {error}"
+        for ref in refs:
+            self._finisher.fail(ref, kind, message)
+        return None
+
+    def _get_codex(self, refs: Sequence[LeaseRef], lambda_: LeasedLambda) -> Path:
+        missing = UnfitError(ErrorKind.LOAD, f"the codex {lambda_.codex} of lambda {lambda_.id} does not exist")
+        if not lambda_.codex_checksum:
+            raise missing
+        try:
+            size_bytes = lambda_.codex_size
+            return self._fetcher.get(refs, lambda_.codex, lambda_.codex_checksum, size_bytes=size_bytes)
+        except NotFound:
+            raise missing from None
+
+    def _get_input(self, ref: LeaseRef, job: LeasedJob) -> bytes | Path:
+        if job.input.is_inline:
+            try:
+                return job.input.read()
+            except ValueError as error:
+                raise UnfitError(ErrorKind.INPUT, f"the input is broken: {error}") from error
+        blob = job.input.id or NO_ID
+        if blob == NO_ID:
+            return b""
+        missing = UnfitError(ErrorKind.INPUT, f"the input {blob} does not exist")
+        if not job.input_checksum:
+            raise missing
+        try:
+            return self._fetcher.get([ref], Id(blob), job.input_checksum, size_bytes=job.input_size, lasting=False)
+        except NotFound:
+            raise missing from None
+
+    def _submit(self, tasks: dict[LeaseRef, Task]) -> None:
+        started = self._ledger.start(*tasks)
+        try:
+            self._executor.submit(*[tasks[ref] for ref in started])
+        except ExecutorStoppedError:
+            self._ledger.end(*map(hand_back, started))
+            return
+        # Whoever stops a job tells the ledger first and the executor then: one of us sees the other.
+        for ref in started:
+            if not self._ledger.is_open(ref) or self._ledger.stop_asked(ref):
+                self._executor.cancel(ref.job, ref.lease)
+
+
+def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, data: bytes | Path) -> Task:
+    """Put together what the executor needs to know."""
+    return Task(
+        job=job.job,
+        lease=job.lease,
+        attempt=job.attempt,
+        runtime=lambda_.runtime,
+        codex=codex,
+        codex_checksum=lambda_.codex_checksum,
+        input=data,
+        limits=job.limits,
+        args=tuple(job.args),
+        env=job.env,
+        grants=lambda_.grants,
+        deterministic=lambda_.deterministic,
+        seed=find_seed(job, lambda_) if lambda_.deterministic else b"",
+        mode=lambda_.mode,
+    )
+
+
+def find_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes:
+    """Return what a deterministic run draws clock and random from: the same call has the same seed."""
+    env = [part for item in sorted(job.env.items()) for part in item]
+    parts = [lambda_.codex_checksum, job.input_checksum, *job.args, "", *env]
+    return hashlib.sha256("\0".join(parts).encode()).digest()

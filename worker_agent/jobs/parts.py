@@ -1,0 +1,194 @@
+"""The parts of one agent, put together."""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from piecework.protocol.messages import LeaseRef
+from worker_agent.cache import BlobCache
+from worker_agent.jobs.appetite import BYTES_AHEAD, Appetite
+from worker_agent.jobs.brakes import Brakes
+from worker_agent.jobs.contracting import Contracting, Terms
+from worker_agent.jobs.courier import Courier
+from worker_agent.jobs.crew import Crew
+from worker_agent.jobs.executing import ExecutorMaker
+from worker_agent.jobs.fetching import BlobFetcher
+from worker_agent.jobs.finishing import Finisher
+from worker_agent.jobs.fitness import Fitness
+from worker_agent.jobs.heartbeat import Heartbeat
+from worker_agent.jobs.hoarding import LOOK_S, HoardWatch
+from worker_agent.jobs.inputs import Intake
+from worker_agent.jobs.ledger import Ledger
+from worker_agent.jobs.pulse import StallWatch
+from worker_agent.jobs.reporting import Reporter
+from worker_agent.jobs.shared import JobsShared
+from worker_agent.jobs.tally import Tally
+from worker_agent.link.control import ControlServer
+from worker_agent.link.link import Backoff, Clock, Link
+from worker_agent.link.looping import Loop, do_all
+from worker_agent.link.membership import Membership
+from worker_agent.link.shared import Pace
+from worker_agent.settings import Settings
+
+FETCHERS = 4
+"""Blobs that are fetched at once."""
+UPLOADERS = 2
+"""Outputs that are uploaded at once."""
+END_S = 0.5
+"""How long a thread may take to end. One that is inside a request takes longer, and need not end."""
+
+
+class FunctionHost(Protocol):
+    """Serves functions beside the jobs."""
+
+    def start(self) -> None:
+        """Start all that was deployed on this node. Raises AgentError when its port cannot be had."""
+
+    def withdraw(self) -> None:
+        """Have nobody call functions here any more, and those that run end."""
+
+    def stop(self) -> None:
+        """Wait for their end."""
+
+
+FunctionHostMaker = Callable[[JobsShared, Membership, Callable[[], None]], FunctionHost]
+"""Makes what serves functions; its last argument is called when an operator asks the agent to take no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What the agent touches outside of itself. Tests put their own in place."""
+
+    server: ControlServer
+    pulse_server: ControlServer
+    """The same server, with short timeouts: a heartbeat that hangs costs the leases."""
+    make_executor: ExecutorMaker
+    make_functions: FunctionHostMaker | None = None
+    """None: this agent serves no functions."""
+    pace: Pace = Pace()  # noqa: RUF009  # it is frozen
+    clock: Clock = time.monotonic
+    random: Callable[[], float] = random.random
+    leave: Callable[[int], object] = os._exit
+    """Ends the process at once."""
+
+    def share(self) -> JobsShared:
+        """Return what the parts of a new agent have in common."""
+        return JobsShared(
+            server=self.server,
+            pulse_server=self.pulse_server,
+            ledger=Ledger(),
+            link=Link(self.clock),
+            new_backoff=partial(Backoff, self.random),
+            clock=self.clock,
+            pace=self.pace,
+            stop=threading.Event(),
+        )
+
+
+class Parts:
+    """Everything that works while an agent runs.
+
+    ``on_drain`` is called when an operator asks the agent to take no more, ``on_stall`` when its loop is dead.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shared: JobsShared,
+        membership: Membership,
+        cache: BlobCache,
+        make_executor: ExecutorMaker,
+        *,
+        on_drain: Callable[[], None],
+        on_stall: Callable[[], None],
+    ) -> None:
+        self.terms = Terms(membership.incarnation)
+        # Half of what may be stored is for what runs and what ran lately.
+        bytes_ahead = min(BYTES_AHEAD, cache.find_room_bytes() // (2 * settings.slots))
+        self.appetite = Appetite(settings.slots, settings.prefetch, shared.clock, bytes_ahead)
+        self.tally = Tally()
+        self.fetchers = Crew("fetcher", FETCHERS)
+        self.uploaders = Crew("uploader", UPLOADERS)
+        self.fitness = Fitness(shared, membership, cache.probe)
+        finisher = Finisher(
+            shared,
+            self.uploaders,
+            appetite=self.appetite,
+            tally=self.tally,
+            fitness=self.fitness,
+            inline_max_bytes=self.terms.inline_max_bytes,
+        )
+        self.fetcher = BlobFetcher(shared, cache)
+        shared.ledger.on_close = self._let_go
+        courier = Courier(shared, membership)
+        self.executor = make_executor(finisher.done)
+        self.brakes = Brakes(shared.ledger, self.executor)
+        self.heartbeat = Heartbeat(shared, membership, self.executor, self.brakes, on_drain=on_drain)
+        self.reporter = Reporter(shared, courier)
+        self.contracting = Contracting(
+            shared,
+            courier,
+            Intake(shared.ledger, self.fetcher, self.executor, finisher, self.fetchers),
+            self.heartbeat,
+            appetite=self.appetite,
+            tally=self.tally,
+            fitness=self.fitness,
+            terms=self.terms,
+            on_drain=on_drain,
+        )
+        self.hoard = HoardWatch(shared, self.executor, self.brakes, self.appetite, self.tally, settings.slots)
+        self.watches = self._make_watches(settings, shared, on_stall)
+        self.loops = self._make_loops(shared)
+
+    def _make_loops(self, shared: JobsShared) -> tuple[Loop, ...]:
+        new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s)
+        return (
+            new_loop("contract", self.contracting.step),
+            new_loop("report", self.reporter.step),
+            new_loop("hoard", self.hoard.step, pause_s=lambda: LOOK_S),
+            new_loop("pulse", self.pulse, pause_s=lambda: self.heartbeat.tick_s),
+        )
+
+    def _make_watches(
+        self, settings: Settings, shared: JobsShared, on_stall: Callable[[], None]
+    ) -> dict[str, Callable[[], None]]:
+        stall = StallWatch(self.contracting, settings.stall_exit_s, shared.clock, on_stall)
+        return {
+            "heartbeat": self.heartbeat.tick,
+            "watch the contract loop": stall.tick,
+            "look at the node": self.fitness.tick,
+            "log sums": self.tally.tick,
+        }
+
+    def _let_go(self, refs: Sequence[LeaseRef]) -> None:
+        """Forget about jobs that are not held any more."""
+        self.appetite.let_go(refs)
+        self.fetcher.release(refs)
+
+    def pulse(self) -> None:
+        """Look after leases and loops; called about every second."""
+        do_all(self.watches)
+
+    def start_crews(self) -> None:
+        """Start fetching and uploading."""
+        self.fetchers.start()
+        self.uploaders.start()
+
+    def start(self) -> None:
+        """Start the executor and all threads. Raises OSError when the executor's folders cannot be used."""
+        self.executor.start()
+        self.start_crews()
+        for loop in self.loops:
+            loop.start()
+
+    def end(self) -> None:
+        """Wait for the threads to end, which were told to, but not for those inside a request."""
+        for crew in (self.fetchers, self.uploaders):
+            crew.stop(END_S)
+        for loop in self.loops:
+            loop.join(END_S)

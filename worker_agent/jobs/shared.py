@@ -1,0 +1,13 @@
+"""What the parts of the job loop have in common."""
+
+from dataclasses import dataclass
+
+from worker_agent.jobs.ledger import Ledger
+from worker_agent.link.shared import Shared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsShared(Shared):
+    """Handed to every part that works on jobs."""
+
+    ledger: Ledger

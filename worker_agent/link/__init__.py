@@ -1,0 +1,1 @@
+"""How an agent talks to its server: membership, state on disk, waiting for its return, threads that loop."""

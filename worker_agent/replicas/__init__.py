@@ -1,0 +1,1 @@
+"""Replicas of functions on this node: the server's orders, processes, their supervision."""

@@ -1,0 +1,1 @@
+"""Serving one function over HTTP."""

@@ -1,0 +1,230 @@
+"""``worker-agent exec`` and ``worker-agent serve``: a function on this machine, without a server.
+
+What they need to do their work is imported when they do it: the agent starts without it.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from piecework.http.addresses import is_loopback, resolve_host
+from piecework.http.ports import find_port
+from worker_agent.endings import describe_os_error
+from worker_agent.errors import AgentError
+from worker_agent.logs import configure_logs
+from worker_agent.serving.function import Function
+from worker_agent.serving.options import HELP, Place, describe_function, function_options
+from worker_agent.settings import LOG_FORMATS, MIB
+
+TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
+EXEC_LOG_BYTES = 16 * MIB
+SERVE_LOG_BYTES = 64 * 1024
+QUEUE_PER_PROCESS = 32
+
+
+@click.command("exec", context_settings=HELP, short_help="Run a wasm module or script once.")
+@function_options
+@click.option(
+    "--handler", type=click.Choice(["text", "json", "http"]), default="text", help="Of a Capsule module.  [text]"
+)
+@click.option("--seed", metavar="TEXT", help="Take clock and random numbers from this: always the same result.")
+def exec_function(**options: Any) -> None:
+    """Run a wasm module or script once, with what it logs and answers on standard output.
+
+    ARGs are the text for a function of Capsule, the JSON for one of FunLess, and the command line of others, which
+    read standard input. What those write to standard error goes there. Exit code 1 when the function fails.
+    """
+    from worker_agent.serving.launching import run_once  # noqa: PLC0415
+
+    place = Place(options)
+    with _one_line_failures():
+        _download(options)
+        seed = None if options["seed"] is None else options["seed"].encode()
+        function = describe_function(options, place, mode=options["handler"], log_bytes=EXEC_LOG_BYTES, seed=seed)
+        run_once(function, place.compiled, place.interpreters)
+
+
+@click.command(context_settings=HELP, short_help="Answer HTTP requests with a wasm module or script.")
+@function_options
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8080,
+    metavar="PORT",
+    help="Port to listen on; 0: any free one.  [8080]",
+)
+@click.option(
+    "--host", default="127.0.0.1", metavar="HOST", help="Address to listen on, or its name.  [127.0.0.1]"
+)
+@click.option("--open", "is_open", is_flag=True, help="Let everybody in who reaches an address of this machine.")
+@click.option(
+    "--handler",
+    type=click.Choice(["text", "json", "http"]),
+    default="http",
+    help="Of a Capsule module; http: the best that it has for requests.  [http]",
+)
+@click.option(
+    "--processes", type=click.IntRange(1, 256), metavar="N", help="Requests that run at once.  [one per CPU]"
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Requests that may wait for their turn.  [32 a process]",
+)
+@click.option(
+    "--max-body", type=click.IntRange(min=1), default=16, metavar="MB", help="Largest body of a request.  [16]"
+)
+@click.option(
+    "--underscore-headers", is_flag=True, help="Pass on headers with _ in their names; CGI takes it for -."
+)
+@click.option(
+    "--crt", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate: serve TLS."
+)
+@click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its private key.")
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), default="console", help="[console]")
+@click.option(
+    "--grants",
+    metavar="JSON",
+    help="Grants of a lambda: less than all that is allowed here.  [all that is allowed]",
+)
+@click.option("--die-with-parent", is_flag=True, help="End when the program ends that started this.")
+def serve(**options: Any) -> None:
+    """Answer HTTP requests with a wasm module or script until stopped; each in a fresh instance.
+
+    All methods and paths reach the function, but GET of /health, /metrics and /stats. SIGHUP takes the code that
+    FILE has then; SIGTERM and SIGINT end it after the requests that it has. When the variable
+    PIECEWORK_SERVE_TOKEN is set, callers must send it as the header Piecework-Replica-Token.
+    """
+    from worker_agent.serving.front import Manners  # noqa: PLC0415
+    from worker_agent.serving.server import Plan, end_with_parent, serve as serve_plan  # noqa: PLC0415
+
+    if options["die_with_parent"]:
+        end_with_parent()
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    with _one_line_failures():
+        host = resolve_host(options["host"])
+    _check_door(options, host, token)
+    place = Place(options, supervised=options["die_with_parent"])
+    configure_logs(options["log_format"], "info")
+    with _one_line_failures(), tempfile.TemporaryDirectory(prefix="piecework-serve-") as folder:
+        _download(options)
+        options["file"] = _keep_pipe(options["file"], Path(folder))
+        function = describe_function(options, place, mode=options["handler"], log_bytes=SERVE_LOG_BYTES)
+        _try_code(function)
+        port = find_port(host, options["port"])
+        processes = options["processes"] or os.cpu_count() or 1
+        plan = Plan(
+            function=function,
+            manners=Manners(
+                port=port,
+                body_bytes=options["max_body"] * MIB,
+                token=token,
+                underscores=options["underscore_headers"],
+            ),
+            compiled=place.compiled,
+            interpreters=place.interpreters,
+            processes=processes,
+            queue=processes * QUEUE_PER_PROCESS if options["queue"] is None else options["queue"],
+            log_format=options["log_format"],
+        )
+        serve_plan(plan, host, options["crt"], options["key"])
+
+
+def _check_door(options: dict[str, Any], host: str, token: str | None) -> None:
+    """Raise click.UsageError for an address that is open to others by mistake, and half of what TLS needs."""
+    if (options["crt"] is None) != (options["key"] is None):
+        raise click.UsageError("--crt and --key belong together")
+    for name in ("crt", "key"):
+        if options[name] is not None and not options[name].is_file():
+            raise click.UsageError(f"--{name} must be a file: it is read more than once")
+    if options["crt"] is not None:
+        _check_certificate(options["crt"], options["key"])
+    if not is_loopback(host) and token is None and not options["is_open"]:
+        raise click.UsageError(
+            f"on {options['host']} anybody could call this function: set {TOKEN_VARIABLE}, which callers must "
+            "show, or allow it with --open"
+        )
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    import ssl  # noqa: PLC0415  # few functions speak TLS
+
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        raise click.UsageError(
+            f"{certificate} and {key} are no certificate and its key, as PEM and without a password: {error}"
+        ) from error
+
+
+def _download(options: dict[str, Any]) -> None:
+    """Put the module of ``--url`` where FILE says, whole or not at all. Raises AgentError."""
+    if options["url"] is None:
+        return
+    file: Path = options["file"]
+    with _own_folders(file.absolute().parent):
+        _download_to(file, options["url"], options["ca"])
+
+
+@contextlib.contextmanager
+def _own_folders(folder: Path) -> Iterator[None]:
+    """Remove again, when the block fails, what it made of a folder and those above it."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in made:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
+
+
+def _download_to(file: Path, url: str, ca: Path | None) -> None:
+    from worker_agent.downloads import Terms, download_module  # noqa: PLC0415
+
+    try:
+        file.absolute().parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name}-")
+        os.close(descriptor)
+    except OSError as error:
+        raise AgentError(f"{file} cannot be written: {error.strerror}") from error
+    try:
+        download_module(url, Path(draft), terms=Terms(ca=ca))
+        Path(draft).chmod(0o644)
+        Path(draft).replace(file)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+
+
+def _keep_pipe(file: Path, folder: Path) -> Path:
+    """Return a file that can be read more than once: a copy of what comes out of a pipe. Raises OSError."""
+    if file.is_file() or not file.exists():
+        return file
+    copy = folder / file.name
+    with file.open("rb") as pipe, copy.open("wb") as target:
+        shutil.copyfileobj(pipe, target)
+    return copy
+
+
+def _try_code(function: Function) -> None:
+    """Raise FunctionError for code that cannot run, as far as one can see."""
+    with tempfile.TemporaryDirectory() as folder:
+        function.read(Path(folder))
+
+
+@contextlib.contextmanager
+def _one_line_failures() -> Iterator[None]:
+    """Turn what goes wrong on this machine into one line and the exit code 1."""
+    try:
+        yield
+    except AgentError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(describe_os_error(error)) from error

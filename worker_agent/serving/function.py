@@ -1,0 +1,112 @@
+"""A function as the launcher runs it: its code, and what each call of it gets and may."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from piecework.modules import DEFAULT, ModuleError, check_code, choose_runtime, inspect_code
+from piecework.protocol.messages import Grants
+from worker_agent.errors import AgentError
+from worker_agent.guests.assignment import NO_GRANTS
+from worker_agent.guests.frames import Assign, Serving
+from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.services.access import NodeRules
+
+CODE_BYTES = 256 * 1024 * 1024
+"""Size of the largest code."""
+START_S = 20.0
+"""A guest that has not started by then is of no use to who calls it."""
+HTTP = "http"
+"""The mode in which functions answer requests."""
+
+
+class FunctionError(AgentError):
+    """The function cannot run; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """What to run, and how."""
+
+    file: Path
+    runtime: str = DEFAULT
+    mode: str = "text"
+    """The handler of a Capsule module: ``text``, ``json``, or with ``http`` the best for a request."""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    bounds: Bounds = Bounds()  # noqa: RUF009  # a tuple
+    grants: Grants = Grants()  # noqa: RUF009  # frozen
+    rules: NodeRules = field(default_factory=NodeRules, repr=False)
+    seed: bytes | None = None
+
+    def read(self, folder: Path) -> "Version":
+        """Return the function with the code that its file has now; a copy of it is put into a folder.
+
+        Raises FunctionError when there is no such file, or its runtime cannot run it.
+        """
+        code = _read_code(self.file)
+        try:
+            runtime = choose_runtime(self.runtime, code, self.file.name)
+            check_code(runtime, code)
+            facts = inspect_code(code)
+        except ModuleError as error:
+            raise FunctionError(f"{self.file} cannot run: {error}") from error
+        checksum = facts.sha256
+        copy = folder / checksum
+        copy.write_bytes(code)
+        return Version(self, copy, checksum, runtime, facts.exports)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A function with the code that its file had at one time."""
+
+    function: Function
+    code: Path
+    checksum: str
+    """SHA-256, hex."""
+    runtime: str
+    """Never ``default``."""
+    exports: list[str]
+    _keys: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
+
+    def assign(self, *, mode: str | None = None, spool: str = "", serving: Serving | None = None) -> Assign:
+        """Return the frame for one call of it, with no input."""
+        function = self.function
+        return Assign(
+            key=next(self._keys),
+            runtime=self.runtime,
+            codex=str(self.code),
+            checksum=self.checksum,
+            input=b"",
+            input_path="",
+            spool=spool,
+            bounds=function.bounds,
+            args=function.args,
+            env=function.env,
+            seed=function.seed,
+            mode=mode or function.mode,
+            grants=None if function.grants == NO_GRANTS else function.grants,
+            serving=serving,
+        )
+
+    def assign_rehearsal(self) -> Assign:
+        """Return the frame for loading the code and starting a guest that does nothing."""
+        bounds = self.function.bounds
+        return replace(
+            self.assign(serving=Serving()), bounds=bounds._replace(timeout_s=min(bounds.timeout_s, START_S))
+        )
+
+
+def _read_code(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            code = opened.read(CODE_BYTES + 1)
+    except OSError as error:
+        raise FunctionError(f"{file} cannot be read: {error.strerror}") from error
+    if len(code) > CODE_BYTES:
+        raise FunctionError(f"{file} has more than {CODE_BYTES} bytes, the most for code")
+    return code

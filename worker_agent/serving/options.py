@@ -1,0 +1,188 @@
+"""The options that ``worker-agent exec`` and ``worker-agent serve`` have in common, and the function they make.
+
+Whoever runs these is operator and author at once: an option allows something, and grants it too.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import platformdirs
+
+from piecework.durations import DURATION
+from piecework.modules import DEFAULT, ModuleError, resolve_runtime
+from piecework.protocol.messages import Grants
+from piecework.protocol.text import find_fault, find_variable_fault
+from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.interpreters import find_interpreters
+from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.serving.function import Function
+from worker_agent.settings import MIB, Settings, SettingsError
+
+F = TypeVar("F", bound=Callable[..., Any])
+LOOPBACK = ("127.0.0.1", "::1")
+HELP = {"help_option_names": ["-h", "--help"]}
+_OPTIONS = (
+    click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path)),
+    click.argument("args", metavar="[ARG]...", nargs=-1),
+    click.option("--url", metavar="URL", help="Download the module to FILE first."),
+    click.option(
+        "--ca",
+        metavar="CAFILE",
+        type=click.Path(exists=True, path_type=Path),
+        help="Trust these certificates at --url, instead of the system's.  [env PIECEWORK_CA]",
+    ),
+    click.option("--runtime", default=DEFAULT, metavar="NAME", help="What runs it.  [what the code is for]"),
+    click.option("--env", metavar="K=V", multiple=True, help="A variable of the function; can be repeated."),
+    click.option(
+        "--env-file",
+        metavar="FILE|-",
+        type=click.File("rb"),
+        help="Variables as a JSON object of texts; - is standard input. For secrets.",
+    ),
+    click.option(
+        "--timeout",
+        type=DURATION,
+        default=60.0,
+        metavar="DURATION",
+        help="Longest time of a call.  [60]",
+    ),
+    click.option(
+        "--memory", type=click.IntRange(min=1), default=256, metavar="MB", help="Most memory of a call.  [256]"
+    ),
+    click.option("--fuel", type=click.IntRange(min=1), metavar="N", help="Most units of fuel for a call.  [any]"),
+    click.option(
+        "--allow-http", metavar="HOST", multiple=True, help="Let it send HTTP requests to HOST, HOST:PORT or *."
+    ),
+    click.option("--allow-redis", metavar="ADDR", help="Let it use this Redis; password from REDIS_PWD."),
+    click.option("--allow-couchbase", metavar="ADDR", help="Let it query this Couchbase."),
+    click.option("--allow-files", metavar="DIR", help="Let it read and write files in DIR."),
+    click.option("--allow-dir", metavar="DIR", multiple=True, help="Let it use DIR[=GUEST_PATH][:ro|rw]."),
+    click.option("--allow-env", metavar="NAME", multiple=True, help="Give it this variable of yours."),
+    click.option(
+        "--state",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where compiled code and interpreters are kept, as for `run`.",
+    ),
+)
+
+
+def function_options(command: F) -> F:
+    """Give a command the arguments and options that describe a function."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+class Place:
+    """Where a node keeps what functions need, and what they may reach."""
+
+    def __init__(self, options: dict[str, Any], *, supervised: bool = False) -> None:
+        """Take the options of a command. Raises click.UsageError with all problems.
+
+        ``supervised`` by an agent, a function has as little as there: a private folder, and no addresses that are
+        not public unless they are listed. Else the user means what is written: this folder, this machine.
+        """
+        _check_words(options)
+        given = {name: options[name] for name in _SETTINGS if options[name] not in (None, ())}
+        try:
+            settings = Settings(**(Settings.from_env(os.environ) | {"runtimes": None} | given))
+            rules = settings.make_rules(os.environ)
+        except SettingsError as error:
+            raise click.UsageError("\n  ".join(["these options cannot be used:", *error.args])) from error
+        rules = rules if supervised else _take_literally(rules)
+        self.rules = replace(rules, grants_all=options.get("grants") is None)
+        state = settings.state or platformdirs.user_state_path("piecework") / "functions"
+        self.compiled = state / "compiled"
+        self.interpreters = settings.interpreters_path
+
+
+def _check_words(options: dict[str, Any]) -> None:
+    """Raise click.UsageError for a word that no guest process can be given. Names of files may be anything."""
+    for name, value in options.items():
+        option = name if name == "args" else f"--{name.replace('_', '-')}"
+        if fault := find_fault({option: value}):
+            raise click.UsageError(fault)
+
+
+def _take_literally(rules: NodeRules) -> NodeRules:
+    local = any(host.partition(":")[0] == "localhost" for host in rules.http)
+    return replace(rules, shares_folder=True, http=(*rules.http, *(LOOPBACK if local else ())))
+
+
+_SETTINGS = (
+    "state", "allow_http", "allow_redis", "allow_couchbase", "allow_files", "allow_dir", "allow_env"
+)  # fmt: skip
+
+
+def describe_function(
+    options: dict[str, Any], place: Place, *, mode: str, log_bytes: int, seed: bytes | None = None
+) -> Function:
+    """Return the function that the options describe. Raises click.UsageError."""
+    return Function(
+        file=options["file"],
+        runtime=_resolve_runtime(options["runtime"], place),
+        mode=mode,
+        args=options["args"],
+        env=_read_env(options),
+        bounds=Bounds(
+            timeout_s=options["timeout"], memory_bytes=options["memory"] * MIB, log_bytes=log_bytes,
+            fuel=options["fuel"],
+        ),
+        grants=_read_grants(options) or _grant_all(options, place.rules),
+        rules=place.rules,
+        seed=seed,
+    )  # fmt: skip
+
+
+def _resolve_runtime(wanted: str, place: Place) -> str:
+    """Return the name of a runtime for what somebody calls it. Raises click.UsageError when this node has none."""
+    try:
+        return resolve_runtime(
+            wanted, lambda: [n for each in find_interpreters(place.interpreters) for n in each.names]
+        )
+    except ModuleError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _read_grants(options: dict[str, Any]) -> Grants | None:
+    """Return the grants that the author of a function asked for; None: all that the operator allows."""
+    if options.get("grants") is None:
+        return None
+    try:
+        return msgspec.json.decode(options["grants"], type=Grants)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"--grants are no grants of a lambda as JSON: {error}") from error
+
+
+def _grant_all(options: dict[str, Any], rules: NodeRules) -> Grants:
+    couchbase = [f"{rules.couchbase.host}:{rules.couchbase.port}"] if rules.couchbase else []
+    return Grants(
+        http=[*options["allow_http"], *couchbase],
+        redis=rules.redis is not None,
+        files=None if rules.folder is None else "write",
+        dirs=[f"{each.guest_path}:rw" if each.write else each.guest_path for each in rules.dirs],
+        env=list(rules.env),
+    )
+
+
+def _read_env(options: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if options["env_file"] is not None:
+        try:
+            found = msgspec.json.decode(options["env_file"].read() or b"{}", type=dict[str, str])
+        except msgspec.DecodeError as error:
+            raise click.UsageError(f"--env-file is no JSON object of texts: {error}") from error
+    for text in options["env"]:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"--env {text!r} is not NAME=VALUE")
+        found[name] = value
+    if fault := find_variable_fault(found):
+        raise click.UsageError(f"the environment cannot be: {fault}")
+    return found
