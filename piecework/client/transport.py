@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from piecework import __version__
+from piecework.backoff import pause_after
 from piecework.client.errors import (
     ApiError,
     BadReply,
@@ -84,7 +85,7 @@ class Patience:
         """
         if asked_s:
             return min(asked_s, LONGEST_PAUSE_S)
-        grown_s = self.first_pause_s * 2.0 ** (failures - 1)
+        grown_s = pause_after(failures, self.first_pause_s, self.longest_pause_s)
         return min(grown_s + chance * self.jitter_s, self.longest_pause_s)
 
 

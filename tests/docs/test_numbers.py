@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+from piecework.backoff import Pauses
 from piecework.http.serving import FILES_MAX
 from piecework.protocol.messages import Backoff
 from server.services.queue.claims import LOOK_AHEAD
@@ -21,7 +22,6 @@ from worker_agent.guests.executor import COMPILED_BYTES, Executor
 from worker_agent.jobs.appetite import STUCK_S, WORK_AHEAD_S
 from worker_agent.jobs.heartbeat import INTERVAL_MAX_S
 from worker_agent.jobs.tally import LINES_MAX
-from worker_agent.link.link import Backoff as AgentBackoff
 from worker_agent.runtimes.sandbox import TABLE_ELEMENTS, TABLES
 from worker_agent.settings import Settings as AgentSettings
 
@@ -48,7 +48,7 @@ SENTENCES = {
         f"| {Backoff().kind}, {Backoff().base_s:g} s, {Backoff().cap_s:g} s |",
         f"work for about {WORK_AHEAD_S * 1000:g} ms",
         f"nothing has ended in the agent for {STUCK_S * 1000:g} ms",
-        f"growing pauses, {default_of(AgentBackoff, 'cap_s'):g} s at most",
+        f"growing pauses, {default_of(Pauses, 'longest_s'):g} s at most",
     ],
     "docs/protocol.md": [
         f"at most {SERVER.body_max_bytes // MIB} MiB and a blob at most {SERVER.blob_max_bytes // GIB} GiB",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from piecework.backoff import pause_after
 from piecework.client import ClientError
 from piecework.protocol.messages import ContractRequest
 from worker_agent.errors import AgentError
@@ -39,8 +40,8 @@ class Fitness:
         self._since = 0.0
         self._again_at = 0.0
         self._tell_at = 0.0
-        self._pause_s = FIRST_PAUSE_S
-        """The next pause."""
+        self._failures = 0
+        """In a row."""
 
     @property
     def trouble(self) -> str:
@@ -58,9 +59,9 @@ class Fitness:
                 return
             now = self._clock()
             if now - self._again_at > LONGEST_PAUSE_S:
-                self._pause_s = FIRST_PAUSE_S
-            self._trouble, self._since, self._again_at = trouble, now, now + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+                self._failures = 0
+            self._trouble, self._since = trouble, now
+            self._pause(now)
         log.warning("cannot prepare jobs, taking none", reason=trouble)
         self._tell()
 
@@ -79,10 +80,13 @@ class Fitness:
         try:
             self._probe()
         except (OSError, AgentError):
-            self._again_at = self._clock() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self._pause(self._clock())
             return False
         return True
+
+    def _pause(self, now: float) -> None:
+        self._failures += 1
+        self._again_at = now + pause_after(self._failures, FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
     def _tell(self) -> None:
         """Say why nothing is asked for. A contract without room ends the polls that the server holds."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from piecework.backoff import Pauses
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
 from worker_agent.jobs.appetite import BYTES_AHEAD, Appetite
@@ -29,7 +30,7 @@ from worker_agent.jobs.reporting import Reporter
 from worker_agent.jobs.shared import JobsShared
 from worker_agent.jobs.tally import Tally
 from worker_agent.link.control import ControlServer
-from worker_agent.link.link import Backoff, Clock, Link
+from worker_agent.link.link import Clock, Link
 from worker_agent.link.looping import Loop, do_all
 from worker_agent.link.membership import Membership
 from worker_agent.link.shared import Pace
@@ -83,7 +84,7 @@ class Surroundings:
             pulse_server=self.pulse_server,
             ledger=Ledger(),
             link=Link(self.clock),
-            new_backoff=partial(Backoff, self.random),
+            new_backoff=partial(Pauses, self.random),
             clock=self.clock,
             pace=self.pace,
             stop=threading.Event(),

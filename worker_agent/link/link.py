@@ -15,30 +15,6 @@ Clock = Callable[[], float]
 TRANSIENT = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
-class Backoff:
-    """Waits that grow with each failure in a row, each a random share of its bound (full jitter).
-
-    ``random`` returns numbers from 0 up to 1.
-    """
-
-    def __init__(self, random: Callable[[], float], base_s: float = 0.2, cap_s: float = 10.0) -> None:
-        self._random = random
-        self._base_s = base_s
-        self._cap_s = cap_s
-        self._bound_s = base_s
-
-    def next_s(self, error: Exception | None = None) -> float:
-        """Return how many seconds to wait now; not less than the server asked for in ``error``."""
-        wait_s = self._random() * self._bound_s
-        self._bound_s = min(self._cap_s, self._bound_s * 2)
-        asked_s = getattr(error, "retry_after_s", None)
-        return max(wait_s, min(asked_s, self._cap_s)) if asked_s else wait_s
-
-    def reset(self) -> None:
-        """Start from the shortest wait again."""
-        self._bound_s = self._base_s
-
-
 class Link:
     """What all threads together know about the server."""
 

@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from piecework.backoff import Pauses
 from worker_agent.link.control import ControlServer
-from worker_agent.link.link import Backoff, Clock, Link
+from worker_agent.link.link import Clock, Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Shared:
     pulse_server: ControlServer
     """The same server, with short timeouts: a heartbeat that hangs costs the leases."""
     link: Link
-    new_backoff: Callable[[], Backoff]
+    new_backoff: Callable[[], Pauses]
     clock: Clock
     pace: Pace
     stop: threading.Event

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from piecework.backoff import pause_after
 from piecework.protocol.messages import ReplicaState
 from worker_agent.errors import AgentError
 
@@ -162,8 +163,8 @@ class Replica:
 
     def _fail(self, reason: str) -> float:
         """Put an end to the process, and have another try later."""
-        pause_s: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failures, 10))
         self.failures += 1
+        pause_s = pause_after(self.failures, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self.error = reason
         self._deadline_at = self._clock() + pause_s
         process, self._process = self._process, None

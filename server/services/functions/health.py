@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from piecework.backoff import pause_after
+
 log = structlog.get_logger("server")
 
 FIRST_PAUSE_S = 0.5
@@ -50,7 +52,7 @@ class _Ailment(NamedTuple):
     @property
     def pause_s(self) -> float:
         longest_s = LONGEST_PAUSE_S if self.is_dead else LONGEST_PAUSE_ALIVE_S
-        return min(FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 10), longest_s)
+        return pause_after(self.failures, FIRST_PAUSE_S, longest_s)
 
 
 class Health:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from piecework.backoff import pause_after
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff, JobError, Usage
 from piecework.protocol.states import JobState
@@ -96,5 +97,4 @@ def _backoff_s(backoff: Backoff, failures: int, random: Random) -> float:
         return 0.0
     if backoff.kind == "fixed":
         return min(backoff.base_s, backoff.cap_s)
-    longest = min(backoff.base_s * 2 ** min(failures - 1, 60), backoff.cap_s)
-    return float(longest * (0.5 + random() / 2))
+    return pause_after(failures, backoff.base_s, backoff.cap_s) * (0.5 + random() / 2)

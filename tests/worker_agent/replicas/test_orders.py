@@ -10,6 +10,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from replica_world import HandClock, World
 
+from piecework.backoff import Pauses
 from piecework.client import Invalid
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
@@ -17,7 +18,7 @@ from piecework.protocol.messages import Grants, Limits, ReplicaOrder, ReplicaSta
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.host import Host
-from worker_agent.link.link import Backoff, Link
+from worker_agent.link.link import Link
 from worker_agent.link.membership import Membership
 from worker_agent.link.shared import Pace, Shared
 from worker_agent.link.state import StateDirectory
@@ -66,7 +67,7 @@ class Node:
             server=self.server,
             pulse_server=self.server,
             link=Link(self.clock),
-            new_backoff=lambda: Backoff(lambda: 0.9),
+            new_backoff=lambda: Pauses(lambda: 0.9),
             clock=self.clock,
             pace=Pace(),
             stop=self.stop,
