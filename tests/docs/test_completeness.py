@@ -72,8 +72,8 @@ def test_every_message_is_on_the_page_and_every_field_is_explained(documents):
             assert not [each.encode_name for each in msgspec.structs.fields(type_) if each.encode_name not in docs]
 
 
-def test_every_setting_of_the_server_is_in_the_readme_with_its_default(documents):
-    found = rows(documents["README.md"])
+def test_every_setting_of_the_server_is_documented_with_its_default(documents):
+    found = rows(documents["docs/operations.md"])
     for each in fields(Settings):
         _, default, meaning = found[PREFIX + each.name.upper()]
         shown = str(each.default).lower() if isinstance(each.default, bool) else str(each.default)
@@ -81,8 +81,8 @@ def test_every_setting_of_the_server_is_in_the_readme_with_its_default(documents
         assert meaning, each.name
 
 
-def test_every_setting_of_the_agent_is_in_the_readme_with_its_default(documents):
-    found = rows(documents["README.md"])
+def test_every_setting_of_the_agent_is_documented_with_its_default(documents):
+    found = rows(documents["docs/operations.md"])
     assert {name for name, _ in VARIABLES.values()} == {each.name for each in fields(AgentSettings)}
     for variable, (name, read) in VARIABLES.items():
         default = next(each.default for each in fields(AgentSettings) if each.name == name)

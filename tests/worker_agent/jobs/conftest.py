@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import structlog
 from fake_control_server import FakeControlServer
+from hand_clock import HandClock
 from hand_executor import HandExecutor
 
 from piecework.protocol.messages import WorkerRegister
@@ -15,19 +16,6 @@ from worker_agent.jobs.parts import Surroundings
 from worker_agent.link.shared import Pace
 from worker_agent.link.state import StateDirectory
 from worker_agent.settings import Settings
-
-
-class HandClock:
-    """Stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-    def pass_s(self, seconds):
-        self.now += seconds
 
 
 @pytest.fixture

@@ -1,35 +1,8 @@
 import pytest
 from fake_control_server import not_a_server, unreachable
 
-from piecework.backoff import Pauses
 from piecework.client import ApiError, Busy, NotFound, Refused, ServerUnreachable
 from worker_agent.link.link import Link, describe, is_refusal
-
-
-def test_waits_double_up_to_the_cap():
-    backoff = Pauses(lambda: 1.0, first_s=0.2, longest_s=1.0)
-    assert [backoff.next_s() for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
-
-
-def test_wait_is_a_random_share_of_its_bound():
-    shares = iter([0.0, 0.5, 0.25])
-    backoff = Pauses(lambda: next(shares), first_s=0.2, longest_s=10.0)
-    assert [backoff.next_s() for _ in range(3)] == [0.0, 0.2, 0.2]
-
-
-def test_backoff_starts_over_after_a_reset():
-    backoff = Pauses(lambda: 1.0)
-    backoff.next_s()
-    backoff.next_s()
-    backoff.reset()
-    assert backoff.next_s() == 0.2
-
-
-def test_server_that_asks_for_more_time_gets_it_up_to_the_cap():
-    backoff = Pauses(lambda: 0.0, longest_s=10.0)
-    assert backoff.next_s(Busy(503, 7, "busy", retry_after_s=3.0)) == 3.0
-    assert backoff.next_s(Busy(503, 7, "busy", retry_after_s=3600.0)) == 10.0
-    assert backoff.next_s(Busy(503, 7, "busy")) == 0.0
 
 
 def test_one_line_when_the_server_goes_and_one_when_it_comes_back(log, clock):
