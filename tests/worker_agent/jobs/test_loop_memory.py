@@ -1,14 +1,16 @@
 """What an agent keeps of the jobs that it had: after thousands as much as after the first."""
 
+import threading
 from itertools import cycle
 
 import pytest
 from fake_control_server import unreachable
 from kept_objects import count_objects
-from patience import until
+from patience import PATIENCE_S, until
 
 from worker_agent import cache
 from worker_agent.jobs import appetite
+from worker_agent.jobs.parts import FETCHERS, UPLOADERS
 
 LARGE = b"x" * 33_000
 ROUND = 7
@@ -35,6 +37,17 @@ def do_round(agent, server, clock, number, ways):
             next(ways)(server, executor, job)
         clock.pass_s(6)
         agent.parts.pulse()
+    come_to_rest(agent)
+
+
+def come_to_rest(agent):
+    """Wait until no thread holds anything of a job that has ended, and hand in all outcomes."""
+    for crew, size in ((agent.parts.fetchers, FETCHERS), (agent.parts.uploaders, UPLOADERS)):
+        idle = threading.Barrier(size + 1)
+        for _ in range(size):
+            crew.give(lambda idle=idle: idle.wait(PATIENCE_S))
+        idle.wait(PATIENCE_S)
+    agent.parts.contracting.step()
 
 
 WAYS = (
@@ -55,5 +68,5 @@ def test_an_agent_keeps_no_more_after_many_jobs(agent, server, clock):
     for number in range(20):
         do_round(agent, server, clock, number, ways)
         counts.append(count_objects(agent))
-    # The least counts: threads that have not come to rest hold some objects for a moment.
-    assert min(counts[12:]) < min(counts[4:12]) + 4, "not even one object more in two rounds"
+    # The last contract had one job or two, and the cache has one blob more or less.
+    assert max(counts[12:]) < max(counts[4:12]) + 2, "not even one object more in four rounds"
