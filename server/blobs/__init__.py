@@ -1,6 +1,13 @@
 """Where the bytes of large blobs live."""
 
-from server.blobs.directory import DirectoryStore, Incoming, Received
+from server.blobs.directory import DirectoryStore
 from server.blobs.room import Room
+from server.blobs.store import BlobReader, BlobStore, BlobWriter, Received
+from server.settings import BLOBS_NAME, Settings
 
-__all__ = ["DirectoryStore", "Incoming", "Received", "Room"]
+__all__ = ["BlobReader", "BlobStore", "BlobWriter", "Received", "Room", "open_store"]
+
+
+def open_store(settings: Settings) -> BlobStore:
+    """Return the store that a server with these settings uses."""
+    return DirectoryStore(settings.data / BLOBS_NAME, settings.blob_max_bytes)

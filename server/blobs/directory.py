@@ -1,68 +1,74 @@
 """Large blobs as files in a directory, each under the SHA-256 of its content."""
 
 import errno
-import hashlib
 import os
+import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from server.blobs.room import Room
-from server.errors import BlobNotFound, BodyTooLarge, StorageFull
+from server.blobs.store import BlobReader, BlobStore, BlobWriter
+from server.errors import BlobNotFound, StorageFull
 from server.journal import Condition
 
+NAME = re.compile("[0-9a-f]{64}")
 TRIED_BYTES = 4096
 """Of what is stored to find out whether anything can be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A blob that was received whole; when it is large, it is on disk already."""
-
-    sha256: bytes
-    size: int
-    content: bytes | None
-    """The bytes when the blob is small; None when the store keeps them."""
-
-
-class DirectoryStore:
+class DirectoryStore(BlobStore):
     """A directory with one file per blob: ``ab/abcdef…``. A file appears whole or not at all."""
 
-    def __init__(self, root: Path, limit_bytes: int) -> None:
-        self._root = root.absolute()  # Flask takes a relative path to be one below its own package
-        self._incoming = self._root / "incoming"
+    def __init__(self, root: Path, limit_bytes: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._root = root
+        self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self.limit_bytes = limit_bytes
-        self.room = Room(self._root, "large blobs", time.monotonic)
+        self._room = Room(root, "large blobs", monotonic)
         self._full = Condition("the disk of large blobs is full", "large blobs can be stored again")
 
-    def receive(self, keep_in_memory_bytes: int) -> "Incoming":
-        """Return a sink for the bytes of one blob. Up to ``keep_in_memory_bytes`` no file is made."""
-        return Incoming(self, keep_in_memory_bytes)
+    def receive(self, keep_in_memory_bytes: int) -> BlobWriter:
+        return _FileWriter(self, keep_in_memory_bytes)
 
-    def path(self, sha256: bytes) -> Path:
-        """Return where a blob's bytes are. Raises BlobNotFound when the file is not there."""
-        path = self.place(sha256)
-        if not path.exists():
-            raise BlobNotFound
-        return path
+    def open(self, sha256: bytes, begin: int = 0, end: int | None = None) -> BlobReader:
+        return _FileReader(self._open(sha256), begin, end)
 
-    def place(self, sha256: bytes) -> Path:
-        """Return where the bytes with this digest belong."""
-        name = sha256.hex()
-        return self._root / name[:2] / name
+    @contextmanager
+    def view(self, sha256: bytes) -> Iterator[bytes | mmap]:
+        with self._open(sha256) as file:
+            if not os.fstat(file.fileno()).st_size:
+                yield b""  # of nothing there is no map
+                return
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+                yield view
 
-    def new_file(self) -> Path:
-        return self._incoming / secrets.token_hex(16)
+    def find_size(self, sha256: bytes) -> int | None:
+        try:
+            return self.find_place(sha256).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def sweep(self, age_s: float, is_needed: Callable[[bytes], bool]) -> int:
+        limit = time.time() - age_s
+        removed = 0
+        for path in self._root.glob("*/*"):
+            is_upload = path.parent == self._incoming
+            if not (is_upload or NAME.fullmatch(path.name)):
+                continue  # not ours
+            if _is_older(path, limit) and (is_upload or not is_needed(bytes.fromhex(path.name))):
+                removed += self._remove(path, limit)
+        return removed
+
+    def check_room(self) -> None:
+        self._room.check()
 
     def try_out(self) -> None:
-        """Store something small and forget it. Raises StorageFull when that is not possible."""
-        path = self.new_file()
+        path = self.new_path()
         try:
             with self.full_disk_reported(0):
                 try:
@@ -75,6 +81,15 @@ class DirectoryStore:
         except OSError as error:
             raise StorageFull(f"the directory of large blobs cannot be written to: {error.strerror}") from error
 
+    def find_place(self, sha256: bytes) -> Path:
+        """Return where the bytes with this digest belong."""
+        name = sha256.hex()
+        return self._root / name[:2] / name
+
+    def new_path(self) -> Path:
+        """Return where a new file can be made that is no blob yet."""
+        return self._incoming / secrets.token_hex(16)
+
     @contextmanager
     def full_disk_reported(self, size_bytes: int) -> Iterator[None]:
         """Raise StorageFull for a full disk, and remember that it had no room for so much."""
@@ -84,7 +99,7 @@ class DirectoryStore:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             full = StorageFull("the disk is full; nothing of this request was stored")
-            self.room.note_lack(size_bytes)
+            self._room.note_lack(size_bytes)
             self._full.begin(full)
             raise full from error
 
@@ -92,73 +107,81 @@ class DirectoryStore:
         """A blob found room."""
         self._full.end()
 
-    def files_older_than(self, age_s: float) -> Iterator[tuple[bytes, Path]]:
-        """Yield (digest, file) for blobs, and (empty, file) for unfinished uploads, that are at least this old."""
-        limit = time.time() - age_s
-        for path in self._root.glob("*/*"):
-            if path.stat().st_mtime <= limit:
-                yield (b"" if path.parent == self._incoming else bytes.fromhex(path.name)), path
+    def _open(self, sha256: bytes) -> BinaryIO:
+        try:
+            return self.find_place(sha256).open("rb", buffering=0)
+        except FileNotFoundError as error:
+            raise BlobNotFound from error
+
+    def _remove(self, path: Path, limit: float) -> bool:
+        """Remove a file, unless a younger one took its place since it was looked at. Returns whether it did."""
+        aside = self.new_path()
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False  # somebody else was quicker
+        if is_old := _is_older(aside, limit):
+            aside.unlink(missing_ok=True)
+        else:
+            aside.replace(path)
+        return is_old
 
 
-class Incoming:
-    """The bytes of a blob on their way in. Use as a context manager: what is not finished leaves nothing."""
+class _FileReader(BlobReader):
+    def __init__(self, file: BinaryIO, begin: int, end: int | None) -> None:
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+        self._left = (self.size if end is None else min(end, self.size)) - begin
+        file.seek(begin)
 
+    def read(self, size: int = -1, /) -> bytes:
+        left = max(0, self._left)
+        data = self._file.read(left if size < 0 else min(size, left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _FileWriter(BlobWriter):
     def __init__(self, store: DirectoryStore, keep_in_memory_bytes: int) -> None:
+        super().__init__(store.limit_bytes, keep_in_memory_bytes)
         self._store = store
-        self._keep_bytes = keep_in_memory_bytes
-        self._digest = hashlib.sha256()
-        self._size = 0
-        self._start = bytearray()
+        self._path = store.new_path()
         self._file: BinaryIO | None = None
-        self._path: Path | None = None
 
-    def __enter__(self) -> Self:
-        return self
+    def _add(self, data: bytes) -> None:
+        with self._store.full_disk_reported(self._size):
+            if self._file is None:
+                self._file = self._path.open("wb")
+            self._file.write(data)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
+    def _place(self, sha256: bytes) -> None:
+        assert self._file is not None
+        with self._store.full_disk_reported(self._size):
+            with self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            place = self._store.find_place(sha256)
+            place.parent.mkdir(exist_ok=True)
+            self._path.replace(place)
+            _sync_directory(place.parent)
+            _sync_directory(place.parent.parent)  # the directory itself may be new
+        self._store.note_stored()
+
+    def _discard(self) -> None:
         if self._file is not None:
             with suppress(OSError):  # what it could not write before it cannot write now
                 self._file.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
 
-    def write(self, data: bytes) -> None:
-        """Add bytes. Raises BodyTooLarge above the store's limit and StorageFull when the disk is full."""
-        self._size += len(data)
-        if self._size > self._store.limit_bytes:
-            raise BodyTooLarge(
-                f"the blob has more than {self._store.limit_bytes} bytes, which is the server's limit"
-            )
-        self._digest.update(data)
-        with self._store.full_disk_reported(self._size):
-            if self._file is not None:
-                self._file.write(data)
-            elif self._size <= self._keep_bytes:
-                self._start += data
-            else:
-                self._path = self._store.new_file()
-                self._file = self._path.open("wb")
-                self._file.write(self._start + data)
 
-    def finish(self) -> Received:
-        """Put the bytes in their place, on disk. Safe to repeat."""
-        sha256 = self._digest.digest()
-        if self._file is None:
-            return Received(sha256, self._size, bytes(self._start))
-        if self._path is not None:
-            with self._store.full_disk_reported(self._size):
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                place = self._store.place(sha256)
-                place.parent.mkdir(exist_ok=True)
-                self._path.replace(place)
-                _sync_directory(place.parent)
-                _sync_directory(place.parent.parent)  # the directory itself may be new
-            self._path = None
-            self._store.note_stored()
-        return Received(sha256, self._size, None)
+def _is_older(path: Path, limit: float) -> bool:
+    try:
+        return path.stat().st_mtime <= limit
+    except FileNotFoundError:
+        return False
 
 
 def _sync_directory(path: Path) -> None:

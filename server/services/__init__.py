@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from server.blobs import DirectoryStore
+from server.blobs import open_store
 from server.errors import SchemaMismatch
 from server.services.access import Access
 from server.services.functions.calls import Calls
@@ -120,7 +120,7 @@ def _wire(
     places = Places(settings.waiters_max)
     waiters, watch = Waiters(places), JobWatch(places)
     bell = Bell(database, waiters, watch)
-    data = Data(database, DirectoryStore(settings.data / "blobs", settings.blob_max_bytes), ids, clock, settings)
+    data = Data(database, open_store(settings), ids, clock, settings)
     lambdas = Lambdas(database, data, ids, clock, settings.memory_bytes)
     outcomes = Outcomes(database, data, lambdas, bell, clock, settings)
     jobs = Jobs(database, data, lambdas, bell, clock, settings)

@@ -3,9 +3,10 @@
 A backup is a tar file: the large blobs, each under its digest, and after them the database that names them.
 """
 
-import hashlib
 import os
 import re
+import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.blobs import DirectoryStore
+from server.blobs import BlobStore, open_store
 from server.errors import BlobNotFound
 from server.settings import BLOBS_NAME, DATABASE_NAME, Settings
 from server.store.engine.database import open_database
@@ -71,14 +72,14 @@ def restore_backup(file: Path, data: Path) -> Contents:
     with _room_beside(data) as room:
         draft = room / "data"
         draft.mkdir(mode=0o700)
-        (draft / BLOBS_NAME).mkdir()
+        store = open_store(Settings(data=draft, blob_max_bytes=sys.maxsize))
         try:
             with tarfile.open(file, "r:") as tar:
                 for member in tar:
-                    _extract(tar, member, draft)
+                    _extract(tar, member, draft / DATABASE_NAME, store)
         except tarfile.TarError as error:
             raise BackupError(f"{file} is not a whole backup: {error}") from error
-        contents = _check(file, draft)
+        contents = _check(file, draft / DATABASE_NAME, store)
         draft.replace(data)
     return contents
 
@@ -95,21 +96,28 @@ def _room_beside(place: Path) -> Iterator[Path]:
 
 def _add_all(tar: tarfile.TarFile, settings: Settings, snapshot: Path) -> Contents:
     """Add the blobs that the snapshot names, and then the snapshot."""
-    store = DirectoryStore(settings.data / BLOBS_NAME, settings.blob_max_bytes)
+    store = open_store(settings)
     sizes: list[int] = []
     gone: list[bytes] = []
     for digest in stored_digests(snapshot):
-        name = digest.hex()
         try:
-            path = store.path(digest)
-            tar.add(path, f"{BLOBS_NAME}/{name[:2]}/{name}", recursive=False)
-            sizes.append(tar.getmembers()[-1].size)
-        except (BlobNotFound, FileNotFoundError):
+            sizes.append(_add_blob(tar, store, digest))
+        except BlobNotFound:
             gone.append(digest)
     _check_deleted(settings, gone)
     forget_blobs(snapshot, gone)
     tar.add(snapshot, DATABASE_NAME)
     return Contents(snapshot.stat().st_size, len(sizes), sum(sizes))
+
+
+def _add_blob(tar: tarfile.TarFile, store: BlobStore, digest: bytes) -> int:
+    """Add a blob and return its size. Raises BlobNotFound, and then nothing was added."""
+    name = digest.hex()
+    with store.open(digest) as reader:
+        member = tarfile.TarInfo(f"{BLOBS_NAME}/{name[:2]}/{name}")
+        member.size, member.mode = reader.size, 0o600
+        tar.addfile(member, reader)
+    return member.size
 
 
 def _check_deleted(settings: Settings, digests: list[bytes]) -> None:
@@ -124,39 +132,40 @@ def _check_deleted(settings: Settings, digests: list[bytes]) -> None:
         raise BackupError(f"the data directory is damaged: blobs without their file: {', '.join(missing[:3])}")
 
 
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> None:
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, database: Path, store: BlobStore) -> None:
     """Extract one of the two kinds of file that a backup has. Raises BackupError for anything else."""
     found = BLOB.fullmatch(member.name)
     content = tar.extractfile(member) if member.isfile() else None
     if content is None or not (found or member.name == DATABASE_NAME):
         raise BackupError(f"{member.name!r} does not belong into a backup")
-    target = draft / member.name
-    target.parent.mkdir(exist_ok=True)
-    digest = hashlib.sha256()
-    with content, target.open("xb") as output:
-        while chunk := content.read(CHUNK_BYTES):
-            digest.update(chunk)
-            output.write(chunk)
-    if found and digest.hexdigest() != found[2]:
-        raise BackupError(f"the backup is damaged: blob {found[2]} has other bytes")
+    with content:
+        if not found:
+            with database.open("xb") as output:
+                shutil.copyfileobj(content, output, CHUNK_BYTES)
+            return
+        with store.receive(0) as writer:
+            while chunk := content.read(CHUNK_BYTES):
+                writer.write(chunk)
+            if writer.finish().sha256.hex() != found[2]:
+                raise BackupError(f"the backup is damaged: blob {found[2]} has other bytes")
 
 
-def _check(file: Path, draft: Path) -> Contents:
-    """Check that the restored database is sound, and has the file of each blob that it names."""
-    path = draft / DATABASE_NAME
-    problem = find_problem(path) if path.exists() else "it has no database"
+def _check(file: Path, database_file: Path, store: BlobStore) -> Contents:
+    """Check that the restored database is sound, and has the bytes of each blob that it names."""
+    problem = find_problem(database_file) if database_file.exists() else "it has no database"
     if problem:
         raise BackupError(f"{file} is not a whole backup: {problem}")
-    database = open_database(f"sqlite:///{path}")
+    database = open_database(f"sqlite:///{database_file}")
     try:
         check_schema(database.engine)
         if current_revision(database.engine) is None:
             raise BackupError(f"{file} is not a backup of a server")
     finally:
         database.close()
-    store = DirectoryStore(draft / BLOBS_NAME, 0)
-    try:
-        sizes = [store.path(digest).stat().st_size for digest in stored_digests(path)]
-    except BlobNotFound as error:
-        raise BackupError(f"{file} is not a whole backup: a blob is missing") from error
-    return Contents(path.stat().st_size, len(sizes), sum(sizes))
+    sizes = []
+    for digest in stored_digests(database_file):
+        size = store.find_size(digest)
+        if size is None:
+            raise BackupError(f"{file} is not a whole backup: a blob is missing")
+        sizes.append(size)
+    return Contents(database_file.stat().st_size, len(sizes), sum(sizes))

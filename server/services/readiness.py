@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from server.blobs import DirectoryStore, Room
+from server.blobs import BlobStore, Room
 from server.errors import DatabaseAway, ServerError, StorageFull
 from server.journal import Condition
 from server.store.engine.database import Database
@@ -20,7 +20,7 @@ class Readiness:
     def __init__(
         self,
         database: Database,
-        store: DirectoryStore,
+        store: BlobStore,
         directory: Path,
         touch: Callable[[], object],
         monotonic: Callable[[], float],
@@ -28,9 +28,7 @@ class Readiness:
         """``directory`` is where SQLite's file is; ``touch`` writes something small to the database."""
         self._database = database
         self._store = store
-        self._rooms = (
-            [store.room] if database.is_shared else [store.room, Room(directory, "the database", monotonic)]
-        )
+        self._room = None if database.is_shared else Room(directory, "the database", monotonic)
         self._touch = touch
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -46,8 +44,9 @@ class Readiness:
         try:
             with self._database.read() as connection:
                 tokens.any_token(connection)
-            for room in self._rooms:
-                room.check()
+            self._store.check_room()
+            if self._room is not None:
+                self._room.check()
             self._try_now_and_then()
         except ServerError as error:
             self._unready.begin(error)

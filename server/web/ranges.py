@@ -1,13 +1,11 @@
 """Parts of a blob, as ``Range`` asks for them (RFC 9110, section 14)."""
 
 import secrets
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from flask import Response
 from werkzeug.http import parse_range_header
 
-READ_BYTES = 256 * 1024
 RANGES_MAX = 100
 """Who asks for more parts at once gets the whole."""
 
@@ -31,7 +29,9 @@ def find_parts(header: str | None, size: int) -> list[Part] | None:
     return [part for part in parts if part[0] < size]
 
 
-def answer_parts(response: Response, source: Path | bytes, parts: Sequence[Part], size: int) -> Response:
+def answer_parts(
+    response: Response, open_part: Callable[[int, int], Iterable[bytes]], parts: Sequence[Part], size: int
+) -> Response:
     """Return the answer to a request for several parts; ``response`` is the one to a request for the whole."""
     boundary = secrets.token_hex(16)
     heads = [
@@ -44,21 +44,10 @@ def answer_parts(response: Response, source: Path | bytes, parts: Sequence[Part]
     def pieces() -> Iterator[bytes]:
         for head, part in zip(heads, parts, strict=True):
             yield head
-            yield from _read(source, *part)
+            yield from open_part(*part)
         yield tail
 
     answer = Response(pieces(), 206, content_type=f"multipart/byteranges; boundary={boundary}")
     answer.content_length = sum(map(len, heads)) + sum(end - begin for begin, end in parts) + len(tail)
     answer.headers["ETag"], answer.accept_ranges = response.headers["ETag"], "bytes"
     return answer
-
-
-def _read(source: Path | bytes, begin: int, end: int) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        yield source[begin:end]
-        return
-    with source.open("rb") as file:
-        file.seek(begin)
-        while begin < end and (piece := file.read(min(READ_BYTES, end - begin))):
-            begin += len(piece)
-            yield piece

@@ -1,18 +1,18 @@
 """Blobs: ``/data``."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
-from flask import Response, request, send_file
+from flask import Response, request
 from msgspec import UNSET
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataReply, MessageReply
+from server.blobs import BlobReader
 from server.services import Services
 from server.store.records import Blob
 from server.web.endpoint import Query, WholeResponse, endpoint
-from server.web.ranges import answer_parts, find_parts
+from server.web.ranges import Part, answer_parts, find_parts
 from server.web.uploads import Upload
 
 
@@ -50,28 +50,46 @@ def download(services: Services, id_: Id) -> Response:
 
 def blob_response(services: Services, blob: Blob, media_type: str = BINARY) -> Response:
     """Answer with a blob's bytes, or with the parts of them or the news of them that were asked for."""
-    source = services.data.open(blob)
-    if isinstance(source, Path):
-        response = send_file(source, mimetype=media_type, conditional=False, etag=False)
+    parts = find_parts(request.headers.get("Range"), blob.size)
+    response = _answer_without_bytes(blob, parts, media_type)
+    if response.status_code not in {200, 206}:
+        return response
+    begin, end = parts[0] if parts and response.status_code == 206 else (0, blob.size)
+    source = services.data.open(blob, begin, end)
+    if isinstance(source, bytes):
+        response.set_data(source)
     else:
-        response = WholeResponse(source, content_type=media_type)
+        response.response, response.direct_passthrough = source, True
+    wants_parts = parts is not None and len(parts) > 1 and request.method == "GET" and response.status_code == 200
+    if not parts or not wants_parts or request.headers.get("If-Range", etag := response.headers["ETag"]) != etag:
+        return response
+    response.close()
+    return answer_parts(response, lambda *part: _read(services.data.open(blob, *part)), parts, blob.size)
+
+
+def _answer_without_bytes(blob: Blob, parts: list[Part] | None, media_type: str) -> Response:
+    """Return an answer whose status and headers say what of the blob is wanted. Raises what becomes status 416."""
+    response = WholeResponse(content_type=media_type)
+    response.content_length = blob.size
     response.set_etag(blob.sha256.hex())
-    environ, parts = dict(request.environ), find_parts(request.headers.get("Range"), blob.size)
+    environ = dict(request.environ)
     if parts is None or len(parts) > 1:
         environ.pop("HTTP_RANGE", None)
     elif parts:
         [(begin, end)] = parts
         environ["HTTP_RANGE"] = f"bytes={begin}-{end - 1}"
-    try:
-        response.make_conditional(environ, accept_ranges=True, complete_length=blob.size)
-    except RequestedRangeNotSatisfiable:
-        response.close()
-        raise
-    wants_parts = parts is not None and len(parts) > 1 and request.method == "GET" and response.status_code == 200
-    if not parts or not wants_parts or request.headers.get("If-Range", etag := response.headers["ETag"]) != etag:
-        return response
-    response.close()
-    return answer_parts(response, source, parts, blob.size)
+    response.make_conditional(environ, accept_ranges=True, complete_length=blob.size)
+    if response.status_code == 412:
+        response.content_length = 0
+    return response
+
+
+def _read(source: bytes | BlobReader) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source:
+        yield from source
 
 
 @endpoint("DELETE", "/data/<data>", scope="submit", reply=MessageReply)

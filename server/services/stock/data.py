@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
+from mmap import mmap
 
 import structlog
 
-from server.blobs import DirectoryStore
+from server.blobs import BlobReader, BlobStore
 from server.errors import BlobInUse, BlobNotFound
 from server.settings import Settings
 from server.store.engine.database import Connection, Database
@@ -20,7 +19,7 @@ from server.store.stock import blobs, lambdas
 log = structlog.get_logger("server")
 
 ORPHAN_AGE_S = 3600.0
-"""A file that no row names is removed when it is this old: younger ones may be about to be named."""
+"""A stored blob that no row names is removed when it is this old: younger ones may be about to be named."""
 
 
 class Data:
@@ -29,7 +28,7 @@ class Data:
     def __init__(
         self,
         database: Database,
-        store: DirectoryStore,
+        store: BlobStore,
         ids: IdSource,
         clock: Callable[[], int],
         settings: Settings,
@@ -79,25 +78,30 @@ class Data:
             self._database.write(lambda connection: leases.confirm_by_input(connection, id_, until), durable=False)
         return blob
 
-    def open(self, blob: Blob) -> bytes | Path:
-        """Return a blob's bytes, or the file that has them."""
-        return blob.content if blob.content is not None else self.store.path(blob.sha256)
+    def open(self, blob: Blob, begin: int = 0, end: int | None = None) -> bytes | BlobReader:
+        """Return a blob's bytes from ``begin`` to before ``end``; of a large blob, a reader of them.
+
+        Raises BlobNotFound when the bytes of a large blob are gone.
+        """
+        return blob.content[begin:end] if blob.content is not None else self.store.open(blob.sha256, begin, end)
 
     def read(self, blob: Blob, limit_bytes: int) -> bytes | None:
         """Return a blob's bytes, or None when it is larger than ``limit_bytes``."""
         if blob.size > limit_bytes:
             return None
         source = self.open(blob)
-        return source if isinstance(source, bytes) else source.read_bytes()
+        if isinstance(source, bytes):
+            return source
+        with source:
+            return source.read()
 
     @contextmanager
     def viewing(self, blob: Blob) -> Iterator[bytes | mmap]:
-        """Let the block look at a blob's bytes without having them all in memory. Raises OSError."""
-        source = self.open(blob)
-        if isinstance(source, bytes) or not blob.size:
-            yield source if isinstance(source, bytes) else b""
+        """Let the block look at a blob's bytes without having them all in memory. Raises BlobNotFound."""
+        if blob.content is not None:
+            yield blob.content
             return
-        with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+        with self.store.view(blob.sha256) as view:
             yield view
 
     def find_digests(self, ids: Iterable[int]) -> dict[int, tuple[bytes, int]]:
@@ -120,14 +124,13 @@ class Data:
         self._database.write(remove)
 
     def sweep(self) -> int:
-        """Remove files that no row names: deleted blobs and uploads that broke off. Returns how many."""
-        removed = 0
-        for sha256, path in self.store.files_older_than(ORPHAN_AGE_S):
+        """Remove stored bytes that no row names: deleted blobs and uploads that broke off. Returns how many."""
+
+        def is_needed(sha256: bytes) -> bool:
             with self._database.read() as connection:
-                needed = bool(sha256) and blobs.is_stored(connection, sha256)
-            if not needed:
-                path.unlink(missing_ok=True)
-                removed += 1
+                return blobs.is_stored(connection, sha256)
+
+        removed = self.store.sweep(ORPHAN_AGE_S, is_needed)
         if removed:
             log.info("removed files that nothing needs", files=removed)
         return removed

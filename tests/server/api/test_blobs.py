@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,31 @@ def test_the_sweep_removes_only_files_that_no_row_names(house: House, monkeypatc
     assert house.services.data.sweep() == 2
     assert house.fetch(f"/data/{kept}/blob").data == LARGE
     assert len(files(house)) == 1
+
+
+@pytest.mark.parametrize("wanted", [None, "bytes=5-9", "bytes=0-1,4-5"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_large_blob_whose_bytes_are_lost_is_not_found(house: House, method: str, wanted: str | None):
+    id_ = house.client.post("/data", **multipart(LARGE)).get_json()["id"]
+    [path] = files(house)
+    path.unlink()
+    headers = {"Range": wanted} if wanted else {}
+    assert house.client.open(f"/data/{id_}/blob", method=method, headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize("content", [b"small", LARGE])
+def test_who_wants_another_version_gets_no_bytes(house: House, content: bytes):
+    id_ = house.client.post("/data", **multipart(content)).get_json()["id"]
+    reply = house.fetch(f"/data/{id_}/blob", headers={"If-Match": '"other"'})
+    assert (reply.status_code, reply.data, reply.headers["Content-Length"]) == (412, b"", "0")
+
+
+@pytest.mark.parametrize(("wanted", "size"), [(None, len(LARGE)), ("bytes=5-9", 5)])
+def test_the_head_of_a_large_blob_leaves_no_file_open(house: House, wanted: str | None, size: int):
+    id_ = house.client.post("/data", **multipart(LARGE)).get_json()["id"]
+    headers = {"Range": wanted} if wanted else {}
+    reply = house.client.head(f"/data/{id_}/blob", headers=headers)
+    assert (reply.data, reply.headers["Content-Length"]) == (b"", str(size))
+    reply.close()
+    path = str(files(house)[0].resolve())
+    assert path not in [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]

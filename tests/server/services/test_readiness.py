@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import requests
+from blob_places import DirectoryPlace
 from structlog.testing import capture_logs
 
 from piecework.local import LISTENING, Program
-from server.blobs import DirectoryStore, Room
 from server.blobs.room import LACKED_S, LEAST_BYTES
 from server.errors import StorageFull
 from server.services.readiness import TRY_EVERY_S, Readiness
@@ -27,14 +27,19 @@ class World:
         self.now, self.free_bytes, self.touched = 1000.0, 100 * MB, 0
         self.failure: Exception | None = None
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=self.free_bytes, f_frsize=1))
-        self.store = DirectoryStore(folder / "blobs", 16 * MB)
-        self.store.room = Room(folder, "large blobs", lambda: self.now)
+        self.place = DirectoryPlace(folder / "blobs", monkeypatch)
+        self.store = self.place.open(200 * MB, lambda: self.now)
         self.readiness = Readiness(database, self.store, folder, self._touch, lambda: self.now)
 
     def _touch(self) -> None:
         self.touched += 1
         if self.failure is not None:
             raise self.failure
+
+    def fail_to_store(self, size: int) -> None:
+        """Let an upload find no room."""
+        with self.place.full(), self.store.receive(0) as writer, pytest.raises(StorageFull):
+            writer.write(bytes(size))
 
     def is_ready(self) -> bool:
         try:
@@ -60,7 +65,7 @@ def test_a_full_disk_is_seen_at_once_and_so_is_room(world: World):
 def test_a_disk_is_full_for_as_long_as_uploads_find_no_room(world: World):
     world.free_bytes = 3 * MB
     assert world.is_ready()
-    world.store.room.note_lack(5 * MB)
+    world.fail_to_store(5 * MB)
     assert not world.is_ready()
     world.free_bytes = 6 * MB
     assert world.is_ready()
@@ -70,7 +75,7 @@ def test_a_disk_is_full_for_as_long_as_uploads_find_no_room(world: World):
 
 
 def test_one_upload_that_is_larger_than_the_disk_says_nothing(world: World):
-    world.store.room.note_lack(20_000 * MB)
+    world.fail_to_store(101 * MB)
     assert world.is_ready()
 
 
@@ -91,8 +96,8 @@ def test_who_asks_often_does_not_have_it_write_often(world: World):
 
 
 def test_a_store_that_cannot_be_written_to_is_not_ready(world: World):
-    (world.store.new_file().parent).rmdir()
-    assert not world.is_ready()
+    with world.place.unwritable():
+        assert not world.is_ready()
 
 
 def test_not_ready_is_in_the_log_once_and_so_is_ready_again(world: World):
