@@ -10,6 +10,31 @@ if TYPE_CHECKING:
 
 SCOPE = "asgi.scope"
 """In an environment: the request as it was sent (ASGI, HTTP connection scope)."""
+WATCH = "piecework.watch"
+"""In an environment: has a function called when the caller leaves, or has its answer. Missing: nobody knows."""
+NAMES_MAX = 512
+"""So many names of headers are kept with what they become: nearly all requests have the same few."""
+
+
+class _Keys(dict[bytes, str]):
+    """What names of headers become in an environment; nothing for those that are left out."""
+
+    def __init__(self, *, underscores: bool) -> None:
+        super().__init__()
+        self._underscores = underscores
+
+    def __missing__(self, name: bytes) -> str:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+            key = f"HTTP_{key}"
+        if b"_" in name and not self._underscores:
+            key = ""
+        if len(self) < NAMES_MAX:
+            self[name] = key
+        return key
+
+
+_KEYS = {underscores: _Keys(underscores=underscores) for underscores in (False, True)}
 
 
 def make_environ(scope: Mapping[str, Any], body: object, *, underscores: bool) -> "WSGIEnvironment":
@@ -19,13 +44,14 @@ def make_environ(scope: Mapping[str, Any], body: object, *, underscores: bool) -
     one with hyphens, which a proxy before this server may vouch for.
     """
     path = scope.get("raw_path") or scope["path"].encode()
+    host, port = scope["server"]
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+        "PATH_INFO": (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "SERVER_NAME": str(scope["server"][0]),
-        "SERVER_PORT": str(scope["server"][1]),
+        "SERVER_NAME": str(host),
+        "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "REMOTE_ADDR": scope["client"][0],
         "wsgi.version": (1, 0),
@@ -38,12 +64,13 @@ def make_environ(scope: Mapping[str, Any], body: object, *, underscores: bool) -
         "wsgi.run_once": False,
         SCOPE: scope,
     }
+    keys = _KEYS[underscores]
     for name, value in scope["headers"]:
-        if underscores or b"_" not in name:
-            key = name.decode("latin-1").upper().replace("-", "_")
-            key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
-            text, joint = value.decode("latin-1"), "; " if key == "HTTP_COOKIE" else ","
-            environ[key] = f"{environ[key]}{joint}{text}" if key in environ else text
+        key, text = keys[name], value.decode("latin-1")
+        if key in environ:
+            text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
+        if key:
+            environ[key] = text
     return environ
 
 
@@ -53,9 +80,25 @@ def find_length(scope: Mapping[str, Any]) -> int | None:
     return int(told[0]) if told and told[0].isdigit() else None
 
 
+class _Names(dict[str, bytes]):
+    """What names of headers become in an answer."""
+
+    def __missing__(self, name: str) -> bytes:
+        sent = name.lower().encode("latin-1")
+        if len(self) < NAMES_MAX:
+            self[name] = sent
+        return sent
+
+
+_NAMES = _Names()
+
+
 def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """Return headers of an answer as they are sent: each character is a byte, or else all are UTF-8."""
-    return [(name.lower().encode("latin-1"), _encode(value)) for name, value in headers]
+    try:
+        return [(_NAMES[name], value.encode("latin-1")) for name, value in headers]
+    except UnicodeEncodeError:
+        return [(_NAMES[name], _encode(value)) for name, value in headers]
 
 
 def _encode(value: str) -> bytes:

@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
@@ -80,6 +80,8 @@ def serve_door(door: Door, load: Callable[[], object]) -> None:
         # Of the second version's connections those that say nothing stay, and heads may have 16 MB.
         http=HTTPModes.http1,
         websockets=False,
+        # One thread holds all connections either way; the other mode hands over between threads more often.
+        runtime_mode=RuntimeModes.st,
         blocking_threads=door.threads,
         backlog=BACKLOG,
         backpressure=door.connections,

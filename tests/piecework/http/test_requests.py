@@ -1,11 +1,13 @@
 """Requests as WSGI has them, and bodies as granian brings them to threads."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from piecework.http.requests import SCOPE, encode_headers, find_length, make_environ
-from piecework.http.threads import Body, BrokenBody
+from piecework.http.threads import Body, BrokenBody, Exchange
 
 END = {"type": "http.request", "body": b"", "more_body": False}
 GONE = {"type": "http.disconnect"}
@@ -104,3 +106,79 @@ def test_a_body_that_breaks_off_never_looks_whole(length: int | None):
 
 def test_no_body_is_an_empty_one():
     assert Body(Line(), None, None).read() == b""
+
+
+class Later:
+    """Something that granian does later."""
+
+    def add_done_callback(self, call: Any) -> None:
+        self.tell = lambda result: call(Done(result))
+
+
+class Sent:
+    """The way of an answer: what happens, in order; and what is heard of the caller."""
+
+    def __init__(self, *news: dict[str, Any]) -> None:
+        self.events: list[object] = []
+        self.looks: list[Later] = []
+        self._news = list(news)
+
+    def send(self, message: dict[str, Any]) -> Done:
+        self.events.append(message.get("body", message.get("status")))
+        return Done(None)
+
+    def receive(self) -> Done | Later:
+        if self._news:
+            return Done(self._news.pop(0))
+        self.looks.append(Later())
+        return self.looks[-1]
+
+
+class Pieces:
+    """What an app answers, piece by piece."""
+
+    def __init__(self, events: list[object], *pieces: bytes) -> None:
+        self._events = events
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+
+    def close(self) -> None:
+        self._events.append("closed")
+
+
+def answer(sent: Sent, length: int, *pieces: bytes) -> list[object]:
+    exchange = Exchange(sent)
+    exchange.start("200 OK", [("Content-Length", str(length))])
+    exchange.send(Pieces(sent.events, *pieces))
+    return sent.events
+
+
+def test_the_last_piece_of_an_answer_is_sent_last_of_all():
+    assert answer(Sent(), 4, b"ab", b"cd") == [200, "closed", b"abcd"]
+    assert answer(Sent(), 100_000, b"ab", b"", b"cd") == [200, b"ab", b"cd", "closed", b""]
+
+
+def test_nothing_more_is_sent_to_a_caller_that_left():
+    assert answer(Sent(END, GONE), 100_000, b"ab", b"cd") == [200, "closed"]
+
+
+def test_who_asks_is_told_once_that_the_caller_left():
+    told: list[str] = []
+    exchange = Exchange(Sent(part(b"unread"), END, GONE, GONE))
+    exchange.watch(partial(told.append, "first"))
+    assert told == ["first"]
+    exchange.watch(partial(told.append, "second"))
+    assert told == ["first", "second"]
+
+
+def test_two_who_ask_share_one_look():
+    told: list[str] = []
+    exchange = Exchange(sent := Sent())
+    exchange.watch(partial(told.append, "first"))
+    exchange.watch(partial(told.append, "second"))
+    assert not told
+    [look] = sent.looks
+    look.tell(GONE)
+    assert told == ["first", "second"]
