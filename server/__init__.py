@@ -1,5 +1,8 @@
 """The control server: it keeps workers, lambdas, jobs and blobs, and gives jobs to the workers that ask."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from flask import Flask, Request
 from werkzeug.routing import MapAdapter
 
@@ -14,9 +17,15 @@ from server.web.errors import register_error_answers
 from server.web.parts import WHOLE, Part
 from server.web.paths import PlainPaths
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 class ControlServer(Flask):
-    """Flask, for paths that depend on no host name and on no session."""
+    """Flask, for plain functions, and paths that depend on no host name and on no session."""
+
+    def ensure_sync(self, func: F) -> F:
+        """Return the function, which is none of coroutines: to look takes its time with each request."""
+        return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Match a request by method and path alone: to look at its host takes longer than that."""

@@ -49,7 +49,8 @@ def register_metrics(app: Flask) -> None:
 
     def note_answer(response: Response) -> Response:
         # What no endpoint matched shares one line: callers must not be able to add lines without end.
-        method, path = (request.method, request.url_rule.rule) if request.url_rule else ("other", "other")
+        rule = request.url_rule
+        method, path = (request.method, rule.rule) if rule else ("other", "other")
         count, duration = lines_of(method, path, response.status_code)
         count.inc()
         duration.observe(time.perf_counter() - g.started)

@@ -110,8 +110,9 @@ def register_endpoints(app: Flask, table: Iterable[Endpoint], part: Part) -> Non
 def _answer_with(each: Endpoint) -> Callable[..., Response]:
     def answer(**path: str) -> Response:
         services = current_services()
-        services.access.check(each.scope, request.headers)
-        _check_coding(request.headers.get("Content-Encoding", ""))
+        headers = request.headers
+        services.access.check(each.scope, headers)
+        _check_coding(headers.get("Content-Encoding", ""))
         _check_texts(path)
         parts = [read(name, path[name]) for name, read in each.parts.items()]
         given: dict[str, Any] = {}
@@ -169,14 +170,15 @@ def _read_special(type_: type, value: object) -> object:
 
 def read_body(limit_bytes: int) -> bytes:
     """Return the request's body. Raises BodyTooLarge before more than the limit is in memory, or BodyBroken."""
-    if (request.content_length or 0) > limit_bytes:
-        raise BodyTooLarge(f"the body has {request.content_length} bytes, this server takes {limit_bytes}")
+    length = request.content_length or 0
+    if length > limit_bytes:
+        raise BodyTooLarge(f"the body has {length} bytes, this server takes {limit_bytes}")
     try:
         body = request.stream.read(limit_bytes + 1)
     except OSError as error:
         raise BodyBroken(str(error)) from error
-    if len(body) < (request.content_length or 0):
-        raise BodyBroken(f"the body broke off after {len(body)} of {request.content_length} bytes")
+    if len(body) < length:
+        raise BodyBroken(f"the body broke off after {len(body)} of {length} bytes")
     if len(body) > limit_bytes:
         raise BodyTooLarge(f"the body has more than {limit_bytes} bytes, which is what this server takes")
     return body
