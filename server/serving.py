@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from functools import partial
 from multiprocessing.util import Finalize
 
@@ -17,12 +16,11 @@ from piecework.http.serving import (
     wait_until_listening,
     watch_signals,
 )
-from piecework.http.tcp import count_connections, probe_connections
+from piecework.http.tcp import probe_connections
 from server import create_app
 from server.errors import ServerError
 from server.journal import open_journal
 from server.services import Services
-from server.services.callers import watch_callers
 from server.settings import Settings
 from server.web.parts import PROXY, WHOLE, Part
 
@@ -65,7 +63,6 @@ def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> ob
     Finalize(None, services.close, exitpriority=10)
     watch_signals(partial(_release_on_signal, services))
     start_thread("announce", partial(_announce, settings, door))
-    start_thread("callers", partial(_watch_callers, services, door))
     return open_front(services, app) if door.is_asgi else app
 
 
@@ -85,16 +82,10 @@ def _release_on_signal(services: Services, number: int) -> None:
         log.info("stopping")
 
 
-def _watch_callers(services: Services, door: Door) -> None:
-    """Find out who has hung up or is switched off, as long as the process lives."""
+def _announce(settings: Settings, door: Door) -> None:
+    """Log where the server listens, once it does, and have machines found out that are switched off."""
     if wait_until_listening(door):
         probe_connections(door.port)
-        watch_callers(partial(count_connections, door.port), services.places.thin_out, threading.Event())
-
-
-def _announce(settings: Settings, door: Door) -> None:
-    """Log where the server listens, once it does."""
-    if wait_until_listening(door):
         database = settings.url.partition(":")[0]
         log.info(
             "listening on %s", door.url, data=str(settings.data.absolute()), database=database, pid=os.getppid()

@@ -1,13 +1,8 @@
-"""What the operating system knows of the connections to a port of this process.
-
-The web server holds them, and does not tell a thread that answers a request anything of its own.
-"""
+"""Connections that notice when their peer is no more. Those of a server are granian's: only its port is known."""
 
 import os
 import socket
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 
 DESCRIPTORS = "/dev/fd"
 PROBES = {
@@ -17,15 +12,6 @@ PROBES = {
     "TCP_KEEPCNT": 3,  # and so often in vain.
 }
 """Options of TCP. Not every system has all of them."""
-
-
-def count_connections(port: int) -> Counter[str]:
-    """Return how many connections to a port of this process each address has."""
-    found: Counter[str] = Counter()
-    for sock in _sockets(port):
-        with suppress(OSError):  # it listens, or was cut meanwhile
-            found[sock.getpeername()[0]] += 1
-    return found
 
 
 def probe_connections(port: int) -> None:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from piecework.http.requests import SCOPE, find_length
+from piecework.http.requests import SCOPE, WATCH, find_length
 from server.forwarding.messages import BodyStream, Call, Departure
 from server.services import Services
 from server.services.callers import note_caller
@@ -44,8 +44,11 @@ class FunctionGate:
         path = environ.get("PATH_INFO", "")
         room = find_room(path)
         if room is None:
-            note_caller(environ.get("REMOTE_ADDR"))
-            return self._app(environ, start_response)
+            note_caller(environ.get(WATCH))
+            try:
+                return self._app(environ, start_response)
+            finally:
+                note_caller(None)
         reply = self._find_calls().answer(read_call(environ, path[len(room) :]))
         start_response(_REASONS.get(reply.status, f"{reply.status} Unknown"), reply.headers)
         return [reply.body] if isinstance(reply.body, bytes) else reply.body

@@ -113,12 +113,16 @@ def test_callers_that_hang_up_wait_no_longer(server: LocalServer):
     body = {"lambda": _create_lambda(server)}
     job = requests.post(f"{server.url}/job", json=body | {"status": "paused"}, timeout=PATIENCE_S).json()["id"]
     request = f"GET /job/{job}?except=Finished&timeout=300 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with ExitStack() as stack:
-        for _ in range(50):
+    with ExitStack() as stay, ExitStack() as leave:
+        for number in range(50):
+            stack = leave if number % 2 else stay
             caller = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             caller.sendall(request.encode())
         _wait_until(lambda: waiting() == 50, "not all wait")
-    _wait_until(lambda: waiting() == 0, "who has no connection still waits, and would for 300 s")
+        leave.close()
+        _wait_until(lambda: waiting() <= 25, "who has no connection still waits, and would for 300 s")
+        assert waiting() == 25, "somebody waits no longer who is still there"
+    _wait_until(lambda: waiting() == 0, "not all ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

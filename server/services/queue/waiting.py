@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import TIMEOUT_MAX
 from typing import Any
 
@@ -26,8 +27,8 @@ TakeTurn = Callable[[Connection], Taken]
 """Leases jobs to a waiting contract inside the caller's transaction, if there are any for it."""
 Concerns = Callable[[int, JobState], bool]
 """Whether it is what a reader waits for that a job is now in a state."""
-SPARE = 8
-"""Requests that are ended beside those that are surplus for certain."""
+WATCH_AFTER_S = 0.25
+"""A request that waits for longer ends when its caller leaves. Most end sooner, and looking out costs time."""
 SAFE_S = 5.0
 """A request that has not waited for so long keeps its place when all are taken."""
 
@@ -35,13 +36,15 @@ SAFE_S = 5.0
 class Waiter:
     """One waiting request. It sleeps at most once; waking it before it sleeps is not lost."""
 
-    __slots__ = ("_lock", "caller", "dismissed", "since")
+    __slots__ = ("_lock", "caller", "dismissed", "places", "since")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
         self.caller = current_caller()
-        """The address that it came from; None: it keeps its place."""
+        """What tells when its caller leaves; None: it keeps its place."""
+        self.places: Places | None = None
+        """Where it has its place. None: nowhere yet, or its caller is looked out for already."""
         self.since = 0.0
         """When it took its place."""
         self.dismissed = False
@@ -49,7 +52,18 @@ class Waiter:
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until woken. Returns False when ``timeout_s`` passed first."""
-        return self._lock.acquire(timeout=max(0.0, timeout_s))
+        if self._lock.acquire(timeout=max(0.0, min(timeout_s, WATCH_AFTER_S))):
+            return True
+        if timeout_s <= WATCH_AFTER_S:
+            return False
+        self._watch_caller()
+        return self._lock.acquire(timeout=timeout_s - WATCH_AFTER_S)
+
+    def _watch_caller(self) -> None:
+        """Have the place given up when the caller leaves. Safe to repeat."""
+        places, self.places = self.places, None
+        if self.caller is not None and places is not None:
+            self.caller(partial(places.end, self))
 
     def wake(self) -> None:
         """End the sleep. The caller holds the lock of the register that the waiter is in."""
@@ -66,7 +80,7 @@ class Places:
     """The places of requests that may wait at once, of all kinds together.
 
     A request that gives up its place is answered with what there is; a caller who is there asks again. So nothing
-    is lost when a caller is taken for gone who is not, or when who has waited longest makes room for another.
+    is lost when who has waited longest makes room for another.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -78,6 +92,7 @@ class Places:
     @contextmanager
     def take(self, waiter: Waiter, dismiss: Callable[[Waiter], None]) -> Iterator[None]:
         """Hold a place. ``dismiss`` is called when another needs it. Raises Busy when there is none."""
+        waiter.places = self
         with self._lock:
             waiter.since = self._clock()
             if len(self._taken) >= self._limit:
@@ -89,21 +104,12 @@ class Places:
             with self._lock:
                 self._taken.pop(waiter, None)
 
-    def thin_out(self, connections: Mapping[str, int], counted_at: float) -> None:
-        """End requests of addresses with fewer connections than requests that wait: some callers have gone.
-
-        Which ones, nobody knows. So those end that have waited longest, and some more than are surplus.
-        """
+    def end(self, waiter: Waiter) -> None:
+        """End a request whose caller has gone. Nothing happens when it has its answer."""
         with self._lock:
-            waiting = [waiter for waiter in self._taken if waiter.since <= counted_at]
-            surplus = Counter(waiter.caller or "" for waiter in waiting)
-            surplus.subtract(connections)
-            ends = {caller: 2 * count + SPARE for caller, count in surplus.items() if caller and count > 0}
-            for waiter in waiting if ends else ():
-                caller = waiter.caller or ""
-                if ends.get(caller, 0) > 0:
-                    ends[caller] -= 1
-                    self._taken.pop(waiter)(waiter)
+            dismiss = self._taken.pop(waiter, None)
+            if dismiss is not None:
+                dismiss(waiter)
 
     def _make_room(self, now: float) -> None:
         eldest = next((waiter for waiter in self._taken if waiter.caller is not None), None)

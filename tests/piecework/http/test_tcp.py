@@ -1,10 +1,10 @@
-"""What the operating system tells of the connections to a port."""
+"""Connections that notice when their peer is no more."""
 
 import socket
 
 import pytest
 
-from piecework.http.tcp import PROBES, count_connections, probe_connections
+from piecework.http.tcp import PROBES, probe_connections
 
 
 @pytest.fixture
@@ -16,19 +16,6 @@ def listener():
 def connect(listener: socket.socket) -> tuple[socket.socket, socket.socket]:
     calling = socket.create_connection(listener.getsockname())
     return calling, listener.accept()[0]
-
-
-def test_connections_to_a_port_are_counted_by_address(listener: socket.socket):
-    port = listener.getsockname()[1]
-    assert count_connections(port) == {}
-    pairs = [connect(listener) for _ in range(3)]
-    assert count_connections(port) == {"127.0.0.1": 3}
-    pairs[0][1].close()
-    assert count_connections(port) == {"127.0.0.1": 2}
-    for pair in pairs:
-        for each in pair:
-            each.close()
-    assert listener.fileno() > 0, "looking closes nothing"
 
 
 def test_connections_are_probed_that_a_port_takes(listener: socket.socket):

@@ -1,9 +1,9 @@
 """Requests that wait: they are woken by what they wait for, exactly those, and none is forgotten."""
 
-import math
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pytest
@@ -17,7 +17,7 @@ from piecework.protocol.states import JobState
 from server.errors import Busy, Stopping, WorkerRetired
 from server.services.callers import note_caller
 from server.services.queue.contracts import Contracted
-from server.services.queue.waiting import SPARE, JobWatch, Places, Waiters
+from server.services.queue.waiting import JobWatch, Places, Waiter, Waiters
 from server.store.queue import jobs
 from server.store.records import Job, Lane
 from server.store.stock import workers
@@ -455,7 +455,7 @@ def test_more_waiters_than_the_cap_are_refused():
 
 @pytest.fixture
 def _called():
-    note_caller("192.0.2.1")
+    note_caller(lambda _tell: None)
     yield
     note_caller(None)
 
@@ -495,36 +495,51 @@ def test_who_cannot_be_answered_early_keeps_the_place():
         now += 5
         with pytest.raises(Busy), watch.park([2], anything):
             pass
-        places.thin_out({}, now)
         assert not waiter.dismissed
 
 
-def test_requests_without_a_connection_end_and_others_wait_on():
-    now = 100.0
-    places = Places(100, lambda: now)
-    waiters, watch = Waiters(places), JobWatch(places)
-    with ExitStack() as stack:
-        note_caller("192.0.2.1")
-        gone = [stack.enter_context(waiters.park(1, anything)) for _ in range(3)]
-        gone.append(stack.enter_context(watch.park([1], anything)))
-        note_caller("192.0.2.2")
-        there = [stack.enter_context(waiters.park(2, anything)) for _ in range(3)]
-        places.thin_out({"192.0.2.2": 3}, now - 1)
-        assert not any(waiter.dismissed for waiter in gone), "they came after the connections were counted"
-        places.thin_out({"192.0.2.2": 3}, now)
-        assert all(waiter.dismissed and waiter.wait(0) for waiter in gone)
-        assert not any(waiter.dismissed for waiter in there)
+def wait_called(
+    register: Callable[[], AbstractContextManager[Waiter]], called: list[Callable[[], object]]
+) -> Waiter:
+    """Wait as a request does whose caller ``called`` tells of, and return what waited when that is over."""
+    note_caller(called.append)
+    try:
+        with register() as waiter:
+            assert waiter.wait(PATIENCE_S)
+            return waiter
+    finally:
         note_caller(None)
 
 
-@pytest.mark.usefixtures("_called")
-def test_those_who_wait_longest_end_when_one_of_an_address_has_gone():
-    places = Places(100)
-    waiters = Waiters(places)
-    with ExitStack() as stack:
-        parked = [stack.enter_context(waiters.park(number, anything)) for number in range(20)]
-        places.thin_out({"192.0.2.1": 19}, math.inf)
-        assert [waiter.dismissed for waiter in parked] == [True] * (2 + SPARE) + [False] * (18 - SPARE)
+def test_requests_without_a_connection_end_and_others_wait_on(pool):
+    places, called = Places(100), []
+    waiters, watch = Waiters(places), JobWatch(places)
+    kinds = [partial(waiters.park, 1, anything), partial(watch.park, [1], anything)]
+    waiting = []
+    for kind in kinds * 2:
+        waiting.append(pool.submit(wait_called, kind, called))
+        until(lambda: len(called) == len(waiting))
+    for leave in called[:2]:
+        leave()
+    assert all(each.result(PATIENCE_S).dismissed for each in waiting[:2])
+    assert (len(waiters), len(watch)) == (1, 1)
+    assert not any(each.done() for each in waiting[2:])
+    waiters.wake(LANE, 1)
+    watch.wake({1: JobState.RUNNING})
+    assert not any(each.result(PATIENCE_S).dismissed for each in waiting[2:])
+    for leave in called:
+        leave()
+    assert (len(waiters), len(watch)) == (0, 0)
+
+
+def test_nobody_looks_out_for_the_caller_of_a_request_that_is_soon_over():
+    waiters, called = Waiters(Places(10)), []
+    note_caller(called.append)
+    with waiters.park(1, anything) as waiter:
+        waiters.wake(LANE, 1)
+        assert waiter.wait(PATIENCE_S)
+    note_caller(None)
+    assert not called
 
 
 def test_a_reader_that_makes_room_is_answered_with_what_there_is(house: House, pool):
