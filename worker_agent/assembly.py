@@ -11,11 +11,11 @@ from piecework import __version__
 from piecework.client import Client
 from piecework.client.transport import Patience
 from piecework.protocol.messages import WorkerRegister
+from worker_agent.agent import Agent
 from worker_agent.allowances import name_offer
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.guests.executor import Executor
-from worker_agent.jobs.agent import Agent
 from worker_agent.jobs.parts import FunctionHostMaker, Surroundings
 from worker_agent.link.state import StateDirectory
 from worker_agent.runtimes.services.access import NodeRules

@@ -10,12 +10,12 @@ from piecework.cli.options import ca_option, token_option, url_option
 
 COMMANDS = {
     "run": ("piecework.cli.run:run", "Run a wasm file, or a script, as one job and print its output."),
-    "job": ("piecework.cli.jobs:job", "Submit jobs, look at them, wait for them, cancel them."),
-    "lambda": ("piecework.cli.lambdas:lambda_", "Create lambdas and look at them."),
-    "module": ("piecework.cli.modules:module", "Push, list, pull and delete modules of the registry."),
-    "data": ("piecework.cli.data:data", "Upload, download and delete blobs."),
-    "function": ("piecework.cli.functions:function", "Deploy functions, look at them, call them."),
-    "worker": ("piecework.cli.workers:worker", "Run an agent, look at workers, drain and retire them."),
+    "job": ("piecework.cli.queue.jobs:job", "Submit jobs, look at them, wait for them, cancel them."),
+    "lambda": ("piecework.cli.stock.lambdas:lambda_", "Create lambdas and look at them."),
+    "module": ("piecework.cli.stock.modules:module", "Push, list, pull and delete modules of the registry."),
+    "data": ("piecework.cli.stock.data:data", "Upload, download and delete blobs."),
+    "function": ("piecework.cli.functions.functions:function", "Deploy functions, look at them, call them."),
+    "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),
     "ping": ("piecework.cli.ping:ping", "Ask the server whether it is alive."),
     "completion": ("piecework.cli.completion:completion", "Print a script for a shell's completion."),

@@ -6,8 +6,8 @@ from http.client import UNAUTHORIZED
 
 import rich_click as click
 
-from piecework.cli.figures import format_duration
 from piecework.cli.remote import HASTY, Remote, remote_command
+from piecework.cli.screen.figures import format_duration
 from piecework.client import Client, Refused
 from piecework.durations import DURATION
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.display import Display
 from piecework.cli.failures import FAILED, describe_failure, warn
 from piecework.cli.options import Ending, ca_option, token_option, url_option
-from piecework.cli.waiting import explaining
+from piecework.cli.queue.waiting import explaining
+from piecework.cli.screen.display import Display
 from piecework.client import ApiError, Client, NotFound, Refused
 from piecework.client.transport import Patience
 from piecework.protocol.ids import Id

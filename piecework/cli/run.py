@@ -6,13 +6,13 @@ from typing import Any
 
 import rich_click as click
 
-from piecework.cli.code import put_code
-from piecework.cli.data import put_file, put_piped_input
-from piecework.cli.lambdas import describe_lambda
 from piecework.cli.options import FILE_OR_STDIN, STDIN, runtime_options
+from piecework.cli.queue.waiting import cancel_left, describe_end, explaining, list_of
+from piecework.cli.queue.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
-from piecework.cli.waiting import cancel_left, describe_end, explaining, list_of
-from piecework.cli.watching import show_result, watch_job
+from piecework.cli.stock.code import put_code
+from piecework.cli.stock.data import put_file, put_piped_input
+from piecework.cli.stock.lambdas import describe_lambda
 from piecework.protocol.ids import Id
 
 

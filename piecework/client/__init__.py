@@ -20,9 +20,9 @@ from piecework.client.errors import (
     StillRunning,
     TooLarge,
 )
-from piecework.client.jobs import JobOptions
-from piecework.client.lambdas import LambdaOptions
-from piecework.client.results import JobResult
+from piecework.client.queue.jobs import JobOptions
+from piecework.client.queue.results import JobResult
+from piecework.client.stock.lambdas import LambdaOptions
 
 __all__ = [
     "ApiError",

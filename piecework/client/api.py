@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal, Self
 
 from piecework.client.environment import find_server
-from piecework.client.functions import FunctionCalls
-from piecework.client.mapping import MapCalls
-from piecework.client.modules import ModuleCalls
+from piecework.client.functions.functions import FunctionCalls
+from piecework.client.queue.mapping import MapCalls
+from piecework.client.stock.modules import ModuleCalls
+from piecework.client.stock.workers import WorkerCalls
 from piecework.client.transport import Patience, Request, Transport
-from piecework.client.workers import WorkerCalls
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import IdList, MessageReply, RuntimeStats, RuntimeStatsReply, VersionReply

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from piecework.cli.figures import format_bytes
+from piecework.cli.screen.figures import format_bytes
 from server.cli.options import load_settings, one_line_failures, own_database, store_options
 from server.services.backups import Contents, restore_backup, write_backup
 from server.settings import Settings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from piecework.cli.display import Display
+from piecework.cli.screen.display import Display
 from server.cli.options import load_settings, opened_database, store_options
 from server.services import access, system_clock
 from server.store.engine.database import Database

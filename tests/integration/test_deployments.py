@@ -12,7 +12,7 @@ from guests import guest
 from patience import until
 
 from piecework import Client
-from piecework.client.functions import find_revision
+from piecework.client.functions.functions import find_revision
 from piecework.http.exchange import Request
 from piecework.local import LocalAgent, LocalServer
 from piecework.protocol.messages import DeploymentPut, ReplicaInfo, ReplicaState

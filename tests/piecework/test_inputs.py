@@ -10,7 +10,7 @@ import pytest
 from screens import Screen
 
 from piecework import inputs
-from piecework.client.inputs import input_content
+from piecework.client.queue.inputs import input_content
 from piecework.client.uploads import MultipartFile
 from piecework.inputs import copy_piped_input, has_unread_input
 

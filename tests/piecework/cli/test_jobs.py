@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from piecework.cli import waiting
 from piecework.cli.failures import warn
+from piecework.cli.queue import waiting
 from piecework.client import Client
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ErrorReply, MessageReply

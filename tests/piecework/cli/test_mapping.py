@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from piecework.client.results import Watch
+from piecework.client.queue.results import Watch
 from piecework.protocol.states import JobState
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from piecework.cli.waiting import AGAIN_S, FIRST_S, SAME_S, WaitNotes
+from piecework.cli.queue.waiting import AGAIN_S, FIRST_S, SAME_S, WaitNotes
 from piecework.client import Client, ServerUnreachable
-from piecework.client.results import Watch
+from piecework.client.queue.results import Watch
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobLambda, WaitReason
 from piecework.protocol.states import JobState

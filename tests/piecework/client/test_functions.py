@@ -3,7 +3,7 @@
 import pytest
 
 from piecework.client import Client, Conflict, Invalid, NotFound, NotReady
-from piecework.client.functions import find_revision
+from piecework.client.functions.functions import find_revision
 from piecework.http.exchange import Request
 from piecework.protocol.messages import (
     DeploymentLog,

@@ -3,8 +3,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from piecework.client import Client, JobCancelled, JobFailed, StillRunning
-from piecework.client.jobs import POLL_S
-from piecework.client.results import (
+from piecework.client.queue.jobs import POLL_S
+from piecework.client.queue.results import (
     BATCH_POLL_S,
     CROWD_POLL_S,
     FEW_JOBS,

@@ -10,8 +10,8 @@ from hand_clock import HandClock
 from hand_executor import HandExecutor
 
 from piecework.protocol.messages import WorkerRegister
+from worker_agent.agent import Agent
 from worker_agent.cache import BlobCache
-from worker_agent.jobs.agent import Agent
 from worker_agent.jobs.parts import Surroundings
 from worker_agent.link.shared import Pace
 from worker_agent.link.state import StateDirectory

@@ -313,7 +313,7 @@ def test_seed_makes_runs_the_same(execute, tmp_path):
 
 
 def test_commands_that_need_no_agent_do_not_load_one():
-    assert loaded_by("worker_agent.cli") & {"piecework.client", "worker_agent.jobs.agent"} == set()
+    assert loaded_by("worker_agent.cli") & {"piecework.client", "worker_agent.agent"} == set()
 
 
 @pytest.mark.parametrize("token", ["secret", ""])

@@ -9,17 +9,17 @@ from typing import Any, TypeVar, cast
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.data import put_file, refuse_piped_input
-from piecework.cli.display import to_document
-from piecework.cli.endings import ENDING_COLUMNS, ending
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.lambdas import memory_bytes
 from piecework.cli.options import FILE_OR_ID, LAMBDA, Assignment
-from piecework.cli.progress import counting
+from piecework.cli.queue.waiting import describe_end, describe_going_on, explaining, list_of, telling_why
+from piecework.cli.queue.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
+from piecework.cli.screen.display import to_document
+from piecework.cli.screen.endings import ENDING_COLUMNS, ending
+from piecework.cli.screen.progress import counting
+from piecework.cli.stock.data import put_file, refuse_piped_input
+from piecework.cli.stock.lambdas import memory_bytes
 from piecework.cli.terms import BACKOFF, KINDS, MOMENT, MOMENT_OR_DURATION
-from piecework.cli.waiting import describe_end, describe_going_on, explaining, list_of, telling_why
-from piecework.cli.watching import show_result, watch_job
 from piecework.client import JobOptions
 from piecework.durations import DURATION, DURATION_OR_ZERO
 from piecework.files import naming

@@ -4,9 +4,9 @@ import time
 
 import msgspec
 
-from piecework.cli.display import Display
-from piecework.cli.figures import format_age, format_ms
-from piecework.client.functions import why_not_ready
+from piecework.cli.screen.display import Display
+from piecework.cli.screen.figures import format_age, format_ms
+from piecework.client.functions.functions import why_not_ready
 from piecework.protocol.messages import FunctionInfo, ReplicaInfo, ReplicaState, RevisionInfo, Traffic
 
 REVISION_COLUMNS = (

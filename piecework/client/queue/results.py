@@ -12,8 +12,8 @@ from msgspec import UNSET
 
 from piecework.client.calls import AnyId, path_id
 from piecework.client.errors import JobCancelled, JobFailed, ServerUnreachable, StillRunning
-from piecework.client.inputs import Input
-from piecework.client.jobs import POLL_S, JobCalls, JobOptions
+from piecework.client.queue.inputs import Input
+from piecework.client.queue.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import Query, Request, Transport
 from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id

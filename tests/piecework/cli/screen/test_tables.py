@@ -7,7 +7,7 @@ from contextlib import redirect_stdout
 import pytest
 from rich.cells import cell_len
 
-from piecework.cli.tables import Brief, print_fields, print_table
+from piecework.cli.screen.tables import Brief, print_fields, print_table
 from piecework.protocol.ids import Id
 
 JOB, LAMBDA = Id(9_148_150_577_522_278), Id(9_148_150_577_511_111)

@@ -8,8 +8,8 @@ from typing import TypedDict, Unpack
 import msgspec
 
 from piecework.client.calls import AnyId, path_id
-from piecework.client.inputs import Input, carried_bytes, input_content
-from piecework.client.lambdas import LambdaCalls
+from piecework.client.queue.inputs import Input, carried_bytes, input_content
+from piecework.client.stock.lambdas import LambdaCalls
 from piecework.client.transport import Query, Request
 from piecework.client.uploads import Source
 from piecework.http.deadlines import NEVER, Deadline
@@ -62,7 +62,7 @@ class JobCalls(LambdaCalls):
     """Jobs: requests to run one lambda on one input."""
 
     def submit(self, lambda_id: AnyId, input: Input = None, **options: Unpack[JobOptions]) -> Id:  # noqa: A002  # its name on the wire
-        """Submit one job and return its id. For what ``input`` may be, see ``piecework.client.inputs.Input``.
+        """Submit one job and return its id. What ``input`` may be: ``piecework.client.queue.inputs.Input``.
 
         Without a ``key`` the client makes one up for this call, so that a lost answer never makes two jobs.
         Raises Conflict when the key belongs to a job with other content.

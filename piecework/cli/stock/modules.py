@@ -7,13 +7,13 @@ from pathlib import Path
 
 import rich_click as click
 
-from piecework.cli.display import to_document, write_output
-from piecework.cli.figures import format_age, format_bytes
-from piecework.cli.lambdas import describe_inspection
 from piecework.cli.options import FILE_OR_STDIN, MODULE, STDIN
-from piecework.cli.progress import reading, receiving
 from piecework.cli.remote import Remote, remote_command
-from piecework.cli.rests import tell_rest
+from piecework.cli.screen.display import to_document, write_output
+from piecework.cli.screen.figures import format_age, format_bytes
+from piecework.cli.screen.progress import reading, receiving
+from piecework.cli.screen.rests import tell_rest
+from piecework.cli.stock.lambdas import describe_inspection
 from piecework.modules import inspect_code
 from piecework.protocol.messages import ModuleInfo
 from piecework.protocol.names import ModuleName

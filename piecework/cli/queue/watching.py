@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.status import Status
 
-from piecework.cli.display import stderr_console, to_document, write_output, write_text
+from piecework.cli.queue.waiting import telling_why
 from piecework.cli.remote import Remote
-from piecework.cli.waiting import telling_why
+from piecework.cli.screen.display import stderr_console, to_document, write_output, write_text
 from piecework.client import Client, JobResult
 from piecework.files import naming
 from piecework.protocol.ids import Id

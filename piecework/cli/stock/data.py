@@ -8,12 +8,12 @@ from typing import BinaryIO, cast
 
 import rich_click as click
 
-from piecework.cli.display import to_document, write_output
 from piecework.cli.failures import warn
-from piecework.cli.figures import format_bytes
 from piecework.cli.options import FILE_OR_STDIN, ID, STDIN
-from piecework.cli.progress import reading, receiving
 from piecework.cli.remote import Remote, remote_command
+from piecework.cli.screen.display import to_document, write_output
+from piecework.cli.screen.figures import format_bytes
+from piecework.cli.screen.progress import reading, receiving
 from piecework.client import Client
 from piecework.client.uploads import SPOOL_BYTES
 from piecework.inputs import copy_piped_input, has_unread_input

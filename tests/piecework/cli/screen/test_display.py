@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import pytest
 from msgspec import UNSET
 
-from piecework.cli import display, progress
-from piecework.cli.display import Display, to_document, write_output, write_text
+import piecework.cli
 from piecework.cli.failures import warn
-from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
-from piecework.cli.watching import watch_job
+from piecework.cli.queue.watching import watch_job
+from piecework.cli.screen import progress
+from piecework.cli.screen.display import Display, to_document, write_output, write_text
+from piecework.cli.screen.figures import format_age, format_bytes, format_duration, format_moment
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataReply
 
@@ -238,7 +239,7 @@ def test_a_spinner_gives_way_to_the_log(terminal, client, worker):
 def test_commands_write_only_through_what_minds_terminals():
     """What is written past ``display`` and ``warn`` would bring a guest's control characters to a terminal."""
     allowed = {"display.py", "failures.py", "completion.py"}
-    files = [path for path in Path(display.__file__).parent.glob("*.py") if path.name not in allowed]
+    files = [path for path in Path(piecework.cli.__file__).parent.rglob("*.py") if path.name not in allowed]
     wrote = {
         path.name for path in files if re.search(r"click\.echo\((?!err=True\))|(?<!\.)\bprint\(", path.read_text())
     }

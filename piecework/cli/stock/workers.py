@@ -4,11 +4,11 @@ import time
 
 import rich_click as click
 
-from piecework.cli.display import to_document
-from piecework.cli.figures import format_age
 from piecework.cli.groups import LazyCommand
 from piecework.cli.options import WORKER
 from piecework.cli.remote import Remote, remote_command
+from piecework.cli.screen.display import to_document
+from piecework.cli.screen.figures import format_age
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import WorkerInfo
 

@@ -8,14 +8,14 @@ from typing import Any
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.code import put_code, read_code
-from piecework.cli.display import to_document
 from piecework.cli.failures import FAILED
-from piecework.cli.figures import format_age, format_bytes
 from piecework.cli.options import FILE_OR_ID, FILE_OR_LAMBDA, LAMBDA, MIB, MODULE, lambda_options, runtime_options
-from piecework.cli.pictures import describe_pairs
 from piecework.cli.remote import Remote, remote_command
-from piecework.cli.rests import tell_rest
+from piecework.cli.screen.display import to_document
+from piecework.cli.screen.figures import format_age, format_bytes
+from piecework.cli.screen.pictures import describe_pairs
+from piecework.cli.screen.rests import tell_rest
+from piecework.cli.stock.code import put_code, read_code
 from piecework.modules import Inspection, ModuleError, inspect_code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits

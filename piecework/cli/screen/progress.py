@@ -17,7 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from piecework.cli.display import stderr_console
+from piecework.cli.screen.display import stderr_console
 from piecework.terminal import escape_text
 
 LARGE_BYTES = 4_000_000

@@ -9,15 +9,15 @@ import rich_click as click
 from msgspec import UNSET, UnsetType
 from rich.status import Status
 
-from piecework.cli.code import put_code, resolve_name
 from piecework.cli.completing import list_functions, list_runtimes, offer
-from piecework.cli.display import stderr_console, to_document
 from piecework.cli.failures import warn
-from piecework.cli.lambdas import read_grants, read_limits
 from piecework.cli.options import FILE_OR_STDIN, LAMBDA, MODULE, NAME, lambda_options, run_options
-from piecework.cli.pictures import describe_replicas
 from piecework.cli.remote import Remote, remote_command
-from piecework.client.functions import find_revision
+from piecework.cli.screen.display import stderr_console, to_document
+from piecework.cli.screen.pictures import describe_replicas
+from piecework.cli.stock.code import put_code, resolve_name
+from piecework.cli.stock.lambdas import read_grants, read_limits
+from piecework.client.functions.functions import find_revision
 from piecework.durations import DURATION_OR_ZERO
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut, Grants, Limits

@@ -6,10 +6,10 @@ from typing import Literal, Unpack, cast, overload
 
 from piecework.client.calls import AnyId
 from piecework.client.errors import ApiError, ServerUnreachable, StillRunning
-from piecework.client.inputs import Input, carried_bytes
-from piecework.client.jobs import BYTES_PER_BODY, JOBS_PER_BODY, JobOptions, spec_bytes
-from piecework.client.progress import Progress, Tell, open_progress
-from piecework.client.results import JobResult, ResultCalls, Watch
+from piecework.client.queue.inputs import Input, carried_bytes
+from piecework.client.queue.jobs import BYTES_PER_BODY, JOBS_PER_BODY, JobOptions, spec_bytes
+from piecework.client.queue.progress import Progress, Tell, open_progress
+from piecework.client.queue.results import JobResult, ResultCalls, Watch
 from piecework.client.transport import Request
 from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id

@@ -10,7 +10,7 @@ import msgspec
 import rich_click as click
 from rich.console import Console
 
-from piecework.cli.tables import print_fields, print_table
+from piecework.cli.screen.tables import print_fields, print_table
 from piecework.protocol import bodies
 from piecework.terminal import escape_pieces, escape_text
 

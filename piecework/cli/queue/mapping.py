@@ -10,15 +10,15 @@ from typing import Any, BinaryIO
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.display import to_document, write_output
 from piecework.cli.failures import FAILED, warn
 from piecework.cli.options import LAMBDA
+from piecework.cli.queue.submit import job_options, submission_options
+from piecework.cli.queue.waiting import describe_ends, explaining, telling_why
+from piecework.cli.queue.watching import output_field
 from piecework.cli.remote import Remote, remote_command
-from piecework.cli.submit import job_options, submission_options
-from piecework.cli.waiting import describe_ends, explaining, telling_why
-from piecework.cli.watching import output_field
+from piecework.cli.screen.display import to_document, write_output
 from piecework.client import JobResult
-from piecework.client.results import failure
+from piecework.client.queue.results import failure
 from piecework.files import naming
 from piecework.protocol.ids import Id
 

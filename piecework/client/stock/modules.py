@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from piecework.client.blobs import BlobCalls
 from piecework.client.downloads import Download, OnBytes
 from piecework.client.errors import ChecksumMismatch
 from piecework.client.replies import Reply, read_message
+from piecework.client.stock.blobs import BlobCalls
 from piecework.client.transport import Request
 from piecework.client.uploads import MultipartFile, Source
 from piecework.protocol.messages import CapsuleReply, ModuleInfo, ModuleList

@@ -4,14 +4,14 @@ import time
 
 import rich_click as click
 
-from piecework.cli.calling import invoke, logs
 from piecework.cli.completing import list_functions, offer
-from piecework.cli.deploying import deploy
-from piecework.cli.display import to_document
+from piecework.cli.functions.calling import invoke, logs
+from piecework.cli.functions.deploying import deploy
 from piecework.cli.options import NAME, Assignment
-from piecework.cli.pictures import REVISION_COLUMNS, describe_function, revision_row, show_function
 from piecework.cli.remote import Remote, remote_command
-from piecework.client.functions import pick_revision
+from piecework.cli.screen.display import to_document
+from piecework.cli.screen.pictures import REVISION_COLUMNS, describe_function, revision_row, show_function
+from piecework.client.functions.functions import pick_revision
 from piecework.protocol.messages import FunctionInfo
 
 

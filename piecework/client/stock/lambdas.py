@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
-from piecework.client.blobs import BlobCalls
 from piecework.client.calls import AnyId, path_id
+from piecework.client.stock.blobs import BlobCalls
 from piecework.client.transport import Request
 from piecework.modules import DEFAULT, choose_runtime, resolve_runtime
 from piecework.protocol.ids import Id

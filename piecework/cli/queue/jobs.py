@@ -11,21 +11,21 @@ import rich_click as click
 from click.exceptions import Exit
 from msgspec import UnsetType
 
-from piecework.cli.data import get_blob
-from piecework.cli.display import to_document, write_text
-from piecework.cli.endings import ENDING_COLUMNS, ending, reason, took
 from piecework.cli.failures import FAILED
-from piecework.cli.figures import format_age, format_bytes, format_duration, format_moment
-from piecework.cli.mapping import map_
 from piecework.cli.options import JOB, LAMBDA, STATE, WORKER
-from piecework.cli.progress import counting
+from piecework.cli.queue.mapping import map_
+from piecework.cli.queue.submit import submit
+from piecework.cli.queue.waiting import describe_going_on, explaining, telling_why
+from piecework.cli.queue.watching import output_document
 from piecework.cli.remote import Remote, remote_command
-from piecework.cli.rests import tell_rest
-from piecework.cli.submit import submit
-from piecework.cli.tables import Brief
-from piecework.cli.waiting import describe_going_on, explaining, telling_why
-from piecework.cli.watching import output_document
-from piecework.client.results import failure
+from piecework.cli.screen.display import to_document, write_text
+from piecework.cli.screen.endings import ENDING_COLUMNS, ending, reason, took
+from piecework.cli.screen.figures import format_age, format_bytes, format_duration, format_moment
+from piecework.cli.screen.progress import counting
+from piecework.cli.screen.rests import tell_rest
+from piecework.cli.screen.tables import Brief
+from piecework.cli.stock.data import get_blob
+from piecework.client.queue.results import failure
 from piecework.durations import DURATION_OR_ZERO
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, Digests, JobInfo, JobUpdate, TraceEvent, Usage, blob_id

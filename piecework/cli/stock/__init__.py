@@ -1,0 +1,1 @@
+"""Commands about what jobs and functions use: blobs, lambdas, modules, workers."""

@@ -1,0 +1,1 @@
+"""The client's calls about what jobs and functions use: blobs, lambdas, modules, workers."""
