@@ -55,11 +55,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the client when it is asked for: the server and the command line start faster without it."""
-    if name in __all__:
-        return getattr(importlib.import_module("piecework.client"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # else type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """Import the client when it is asked for: the server and the command line start faster without it."""
+        if name in __all__:
+            return getattr(importlib.import_module("piecework.client"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -63,3 +63,10 @@ def test_other_names_are_not_there():
 def test_all_names_of_the_client_package_are_there():
     package = importlib.import_module("piecework.client")
     assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_every_error_of_the_client_is_at_the_top_of_the_package():
+    errors = importlib.import_module("piecework.client.errors")
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
+    assert errors.ClientError in kinds
+    assert [each.__name__ for each in kinds if getattr(piecework, each.__name__, None) is not each] == []
