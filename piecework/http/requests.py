@@ -1,5 +1,6 @@
 """Requests as servers get them: from what was sent to what WSGI calls an environment."""
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,21 @@ class _Keys(dict[bytes, str]):
 
 
 _KEYS = {underscores: _Keys(underscores=underscores) for underscores in (False, True)}
+
+HOST_FAULT = "a request has one Host header, and that has nothing but a host and a port (RFC 9112, section 3.2)"
+OLD_VERSIONS = frozenset({"1", "1.0"})
+"""Of HTTP: requests of these need not name a host."""
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Za-z:.~%-]+\])(?::[0-9]*)?")
+"""Without the comma, which RFC 3986 allows: with it servers join the values of several headers."""
+
+
+def has_host_fault(version: str, host: str) -> bool:
+    """Tell whether a request must be refused with 400 for its Host header, as ``HOST_FAULT`` has it.
+
+    ``version`` is that of HTTP, ``host`` the values that came, joined with commas; "" when none came, as granian
+    tells it. Programs on the way may each believe another one of two.
+    """
+    return _HOST.fullmatch(host) is None if host else version not in OLD_VERSIONS
 
 
 def make_environ(scope: Mapping[str, Any], body: object, *, underscores: bool) -> "WSGIEnvironment":

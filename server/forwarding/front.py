@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from piecework.http.requests import make_environ
+from piecework.http.requests import has_host_fault, make_environ
 from server.forwarding.calls import Calls
-from server.forwarding.gateway import find_room, read_scope
+from server.forwarding.gateway import find_room, read_scope, refuse_host
 from server.forwarding.messages import Call, Departure, Reply
 
 if TYPE_CHECKING:
@@ -50,15 +50,16 @@ class Front:
             return
         line = _Line(asyncio.get_running_loop(), receive, send)
         call = read_scope(scope, line, line.departure)
+        if has_host_fault(scope["http_version"], call.join_header("host")):  # before a thread is taken
+            await _send_whole(refuse_host(), send)
+            return
         try:
             line.expect(call.length, self._watch_after_s)
             reply = await line.loop.run_in_executor(self._pool, self._answer, scope, call, line)
         finally:
             line.stop_watching()
         if reply is not None:
-            assert isinstance(reply.body, bytes), "what comes in pieces was sent"
-            await send(_start(reply))
-            await send({"type": "http.response.body", "body": reply.body})
+            await _send_whole(reply, send)
 
     def _answer(self, scope: Message, call: Call, line: "_Line") -> Reply | None:
         """Return the answer; None when it came in pieces and was sent. Runs in a thread."""
@@ -191,6 +192,12 @@ class _Whole:
         if self._call.departure.is_noted:
             raise OSError("the body broke off before its end, is not framed as it must be, or came too slowly")
         return b"".join(pieces)
+
+
+async def _send_whole(reply: Reply, send: Send) -> None:
+    assert isinstance(reply.body, bytes), "what comes in pieces was sent"
+    await send(_start(reply))
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 def _start(reply: Reply) -> Message:

@@ -12,8 +12,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from piecework.http.requests import SCOPE, WATCH, find_length
-from server.forwarding.messages import BodyStream, Call, Departure
+from piecework.http.requests import HOST_FAULT, SCOPE, WATCH, find_length, has_host_fault
+from piecework.protocol.bodies import JSON, encode
+from piecework.protocol.codes import Code
+from piecework.protocol.messages import ErrorReply
+from server.forwarding.messages import BodyStream, Call, Departure, Refusal, Reply
 from server.services import Services
 from server.services.callers import note_caller
 from server.web.paths import PREFIX
@@ -43,13 +46,16 @@ class FunctionGate:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         room = find_room(path)
-        if room is None:
+        if has_host_fault(environ["SERVER_PROTOCOL"].removeprefix("HTTP/"), environ.get("HTTP_HOST", "")):
+            reply = refuse_host() if room else _refuse_host_of_api()
+        elif room is None:
             note_caller(environ.get(WATCH))
             try:
                 return self._app(environ, start_response)
             finally:
                 note_caller(None)
-        reply = self._find_calls().answer(read_call(environ, path[len(room) :]))
+        else:
+            reply = self._find_calls().answer(read_call(environ, path[len(room) :]))
         start_response(_REASONS.get(reply.status, f"{reply.status} Unknown"), reply.headers)
         return [reply.body] if isinstance(reply.body, bytes) else reply.body
 
@@ -63,6 +69,16 @@ class FunctionGate:
             with self._lock:
                 known = self._calls = (services, Calls(services))
         return known[1]
+
+
+def refuse_host() -> Reply:
+    """Return the answer to a call whose Host header cannot be."""
+    return Refusal(400, "BAD_HOST", HOST_FAULT).reply()
+
+
+def _refuse_host_of_api() -> Reply:
+    body = encode(ErrorReply(code=int(Code.ERROR), message=HOST_FAULT))
+    return Reply(400, [("Content-Type", JSON), ("Content-Length", str(len(body)))], body)
 
 
 def find_room(path: str) -> str | None:

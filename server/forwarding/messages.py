@@ -78,6 +78,10 @@ class Call:
         """Return a header's value, by its name in lower case; empty when there is none."""
         return next((value for each, value in self.headers if each == name), "")
 
+    def join_header(self, name: str) -> str:
+        """Return all values of a header, joined with commas; empty when there is none."""
+        return ",".join(value for each, value in self.headers if each == name)
+
 
 @dataclass(slots=True)
 class Reply:

@@ -171,6 +171,34 @@ def test_a_path_and_bytes_of_headers_pass_as_they_were_sent(server: LocalServer,
     assert ["x-name", "\xc3\xa9"] in found["headers"]
 
 
+HOSTS = {
+    "two": ["Host: a.test", "Host: b.test"],
+    "the same twice": ["Host: a.test", "Host: a.test"],
+    "none": [],
+    "no host": ["Host: a.test/path"],
+}
+
+
+@pytest.mark.parametrize("door", ["server", "proxy", "served"])
+@pytest.mark.parametrize("hosts", HOSTS.values(), ids=HOSTS)
+def test_a_request_that_does_not_name_one_host_is_refused(
+    request: pytest.FixtureRequest, door: str, hosts: list[str]
+):
+    port = request.getfixturevalue(door).port
+    for path in ("/ping", "/functions/hola"):
+        for version, names in (("1.1", hosts), ("1.0", hosts or ["Host: a b"])):
+            lines = [f"GET {path} HTTP/{version}", "Connection: close", *names, "", ""]
+            status, told = say(port, "\r\n".join(lines).encode())
+            assert (status, "one Host header" in told.decode()) == (400, True)
+
+
+def test_an_old_request_without_a_host_is_answered(
+    server: LocalServer, proxy: LocalServer, served: ServedFunction
+):
+    for door in (server, proxy, served):
+        assert say(door.port, b"GET /ping HTTP/1.0\r\n\r\n")[0] == 200
+
+
 def register(port: int, function: str, url: str) -> None:
     body = json.dumps({"function": function, "url": url}).encode()
     sent = write("POST", "/memory/functions/registration", body, f"Content-Length: {len(body)}")

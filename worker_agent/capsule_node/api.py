@@ -11,6 +11,7 @@ from flask import Flask, Response, request
 from msgspec import Meta
 from werkzeug.exceptions import HTTPException
 
+from piecework.http.requests import HOST_FAULT, has_host_fault
 from piecework.protocol import bodies
 from piecework.protocol.messages import Message
 from piecework.protocol.secrets import mask_secrets
@@ -189,6 +190,9 @@ class WorkerApi:
 
 def _check_caller(token: str | None) -> None:
     """Raise RefusedError unless the request may be answered."""
+    version = request.environ["SERVER_PROTOCOL"].removeprefix("HTTP/")
+    if has_host_fault(version, request.environ.get("HTTP_HOST", "")):
+        raise RefusedError(400, "ERROR_BAD_HOST", HOST_FAULT)
     if request.path == "/health":
         return
     if token is not None:

@@ -15,6 +15,8 @@ WAIT_S, BYTES_PER_S = 30.0, 100_000
 class Scope(Protocol):
     """A request without its body, as granian has it (RSGI)."""
 
+    http_version: str
+    """As 1.1."""
     method: str
     path: str
     query_string: str
@@ -28,6 +30,7 @@ class HeaderMap(Protocol):
 
     def items(self) -> list[tuple[str, str]]: ...
     def get(self, key: str, default: str = "") -> str: ...
+    def get_all(self, key: str) -> list[str]: ...
 
 
 class Exchange(Protocol):

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from piecework.http.exchange import HOP_BY_HOP, Headers, Request, Response, pick_sendable
+from piecework.http.requests import HOST_FAULT, has_host_fault
 from worker_agent.guests.frames import Done, Serving
 from worker_agent.serving.attendant import LostError
 from worker_agent.serving.attendants import Attendants, BusyError, HangUp
@@ -77,7 +78,9 @@ class Front:
         """Answer one request."""
         method = scope.method
         own = self._own.get(scope.path) if method in {"GET", "HEAD"} else None
-        if not self._is_known(scope):
+        if has_host_fault(scope.http_version, ",".join(scope.headers.get_all("host"))):
+            response = _refuse(400, HOST_FAULT)
+        elif not self._is_known(scope):
             response = _refuse_stranger(scope)
         elif own is not None:
             response = await own()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from piecework.http.requests import SCOPE, encode_headers, find_length, make_environ
+from piecework.http.requests import SCOPE, encode_headers, find_length, has_host_fault, make_environ
 from piecework.http.threads import Body, BrokenBody, Exchange
 
 END = {"type": "http.request", "body": b"", "more_body": False}
@@ -182,3 +182,24 @@ def test_two_who_ask_share_one_look():
     [look] = sent.looks
     look.tell(GONE)
     assert told == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "queue.test:8000", "127.0.0.1:", "[::1]:80", "[fe80::1%25eth0]", "a_b", "xn--bcher-kva.test"]
+)
+def test_a_host_with_or_without_a_port_is_fine(host: str) -> None:
+    assert not has_host_fault("1.1", host)
+
+
+@pytest.mark.parametrize(
+    "host", ["a,b", "a, a", "a b", "a/b", "user@a", ":80", "a:8x", "[::1", "b\u00fccher.test"]
+)
+def test_what_is_no_host_is_a_fault(host: str) -> None:
+    assert has_host_fault("1.1", host)
+    assert has_host_fault("1.0", host)
+
+
+def test_only_old_requests_need_no_host() -> None:
+    assert has_host_fault("1.1", "")
+    assert not has_host_fault("1.0", "")
+    assert not has_host_fault("1", "")

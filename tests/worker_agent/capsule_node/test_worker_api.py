@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import socket
 import pytest
 from deployment_life import MODULE, OTHER_PATH, PATH
 from patience import PATIENCE_S, until
+from sockets import say
 
 from worker_agent.capsule_node import errors
 from worker_agent.capsule_node.api import ERRORS, make_app
@@ -236,6 +238,18 @@ def test_body_that_is_too_large_is_refused(ask):
 def test_other_names_of_this_node_are_refused_without_a_token(ask):
     assert ask("GET", "/functions/list", base_url="http://evil.test:9999")[0] == 403
     assert ask("GET", "/functions/list", base_url="http://127.0.0.1:9999")[0] == 200
+
+
+@pytest.mark.parametrize("hosts", ["", "Host: localhost\r\nHost: evil.test\r\n", "Host: localhost/\r\n"])
+def test_a_request_that_does_not_name_one_host_is_refused(life, hosts):
+    listener = Listener(make_app(life.local, token=None), "127.0.0.1", 0)
+    listener.start()
+    try:
+        sent = f"GET /health HTTP/1.1\r\nConnection: close\r\n{hosts}\r\n".encode()
+        status, told = say(listener.port, sent)
+    finally:
+        listener.stop(1)
+    assert (status, json.loads(told)["code"]) == (400, "ERROR_BAD_HOST")
 
 
 def test_token_must_be_shown_but_for_health(life):
