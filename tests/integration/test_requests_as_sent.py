@@ -1,7 +1,9 @@
 """Bodies that break off and headers that look alike, at every door, over real sockets."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +48,7 @@ def multipart(content: bytes) -> bytes:
 
 UPLOADS = {
     "octets": Upload("/data", "application/octet-stream", b"some bytes"),
+    "a large file": Upload("/data", "application/octet-stream", b"x" * 1_000_000),
     "multipart": Upload("/data", "multipart/form-data; boundary=cut", multipart(b"some bytes")),
     "module": Upload("/registry/upload/k33g/NAME/0.0.1", "multipart/form-data; boundary=cut", multipart(ECHO)),
     "json": Upload("/lambda", "application/json", b'{"codex": "0", "runtime": "x"}'),
@@ -71,9 +74,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedFunction]
         yield served
 
 
-def count_all(client: Client) -> list[int]:
-    """Count what a server keeps, blobs by the ids that it gives."""
-    return [len(list(client.lambdas())), len(list(client.modules())), len(client.functions())]
+def count_all(server: LocalServer, client: Client) -> list[int]:
+    """Count what a server keeps: blobs by their rows, and by their files, also those that only come in."""
+    with closing(sqlite3.connect(server.data / "piecework.db")) as database:
+        [(blobs,)] = database.execute("SELECT count(*) FROM blobs")
+    files = sum(path.is_file() for path in (server.data / "blobs").rglob("*"))
+    return [len(list(client.lambdas())), len(list(client.modules())), len(client.functions()), blobs, files]
 
 
 @pytest.mark.parametrize("upload", UPLOADS.values(), ids=UPLOADS)
@@ -81,19 +87,20 @@ def count_all(client: Client) -> list[int]:
 def test_a_body_that_breaks_off_is_refused_and_not_stored(
     server: LocalServer, client: Client, upload: Upload, broken: bytes, leaves: bool
 ):
-    before = count_all(client)
+    before = count_all(server, client)
     body = chunked(upload.body, end=broken)
     sent = request("POST", upload.path, body, CHUNKED, f"Content-Type: {upload.kind}")
     status, told = say(server.port, sent, hang_up=leaves)
     assert (status, json.loads(told).get("status", "error")) == (400, "error")
-    assert count_all(client) == before
+    assert count_all(server, client) == before
     log = server.log.read_text()
     assert "bug" not in log
     assert "Traceback" not in log
 
 
 @pytest.mark.parametrize("name", UPLOADS)
-def test_a_body_in_chunks_that_is_whole_is_taken(server: LocalServer, name: str):
+def test_a_body_in_chunks_that_is_whole_is_taken(server: LocalServer, client: Client, name: str):
+    before = count_all(server, client)
     upload = UPLOADS[name]
     half = len(upload.body) // 2
     for number, end in enumerate([b"0\r\n\r\n", b"0\r\nX-Trailer: 1\r\n\r\n"]):
@@ -101,6 +108,7 @@ def test_a_body_in_chunks_that_is_whole_is_taken(server: LocalServer, name: str)
         path = upload.path.replace("NAME", f"chunks{number}")
         sent = request("POST", path, body, CHUNKED, f"Content-Type: {upload.kind}")
         assert say(server.port, sent)[0] in {200, 202}
+    assert count_all(server, client) != before
 
 
 def test_a_body_shorter_than_its_length_is_refused(server: LocalServer):
