@@ -68,11 +68,11 @@ def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> ob
 
 def open_front(services: Services, app: Flask) -> object:
     """Return the app of a proxy that runs alone: it passes on what WSGI would not tell."""
-    from server.forwarding.calls import Calls  # noqa: PLC0415  # takes a tenth of a second, and servers start often
-    from server.forwarding.front import Front  # noqa: PLC0415
+    from server.forwarding.asgi import ProxyApp  # noqa: PLC0415
+    from server.forwarding.calls import CallForwarding  # noqa: PLC0415  # takes a tenth of a second, and servers start often
 
     settings = services.settings
-    return Front(Calls(services), app, settings.calls_max + settings.request_threads)
+    return ProxyApp(CallForwarding(services), app, settings.calls_max + settings.request_threads)
 
 
 def _release_on_signal(services: Services, number: int) -> None:

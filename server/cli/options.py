@@ -20,11 +20,11 @@ from server.store.engine.schema import check_schema, current_revision
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Refusal(click.ClickException):
+class CommandRefused(click.ClickException):
     """The command cannot do here what was asked."""
 
 
-class Misuse(Refusal):
+class Misuse(CommandRefused):
     """The command was told to do something that it never does."""
 
     exit_code = 2
@@ -36,7 +36,7 @@ def one_line_failures() -> Iterator[None]:
     try:
         yield
     except (ServerError, SettingsError, CannotStart, BackupError) as error:
-        raise Refusal(str(error)) from error
+        raise CommandRefused(str(error)) from error
 
 
 def store_options(place: Path = Settings.data) -> Callable[[F], F]:
@@ -118,11 +118,11 @@ def opened_database(settings: Settings, *, owned: bool = False, new: bool = True
     """
     with one_line_failures():
         if not new and not is_there(settings.url):
-            raise Refusal(_no_data_line(settings))
+            raise CommandRefused(_no_data_line(settings))
         database = open_database(settings.url, synchronous=settings.synchronous)
         try:
             if not new and current_revision(database.engine) is None:
-                raise Refusal(_no_data_line(settings))
+                raise CommandRefused(_no_data_line(settings))
             if not check_schema(database.engine):
                 with nullcontext() if owned else own_database(settings):
                     prepare_schema(database)

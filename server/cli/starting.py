@@ -23,7 +23,7 @@ log = structlog.get_logger("server")
 
 
 def run_part(part: Part, settings: Settings, log_format: str) -> None:
-    """Serve a part until SIGTERM or Ctrl-C. Raises Refusal when it cannot start here."""
+    """Serve a part until SIGTERM or Ctrl-C. Raises CommandRefused when it cannot start here."""
     open_journal(log_format)
     for line in find_unknown(os.environ):
         log.warning(line)
@@ -34,7 +34,7 @@ def run_part(part: Part, settings: Settings, log_format: str) -> None:
 def _prepare(settings: Settings, held: ExitStack) -> Settings:
     """Make sure that the server can start here. Returns the settings with the address and port that it will have.
 
-    What must stay as it is while the server runs is entered into ``held``. Raises Refusal when it cannot start.
+    What must stay as it is while the server runs is entered into ``held``. Raises CommandRefused when it cannot.
     """
     with one_line_failures():
         name, settings = settings.host, replace(settings, host=choose_host(settings.host))

@@ -6,7 +6,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import CapsuleReply
 from server.web.endpoint import message_response
-from server.web.errors import Failure
+from server.web.errors import ErrorAnswer
 from server.web.parts import WHOLE, current_part
 
 ROOMS = frozenset({"registry", "functions", "memory"})
@@ -24,7 +24,7 @@ _PROXY_ERRORS = {Code.BAD_BODY: "ERROR_JSON_BINDING", Code.INVALID: "ERROR_JSON_
 """What its reverse proxy said of a body that it could not use."""
 
 
-def answer_failure(error: Exception, failure: Failure) -> Response | None:
+def answer_failure(error: Exception, failure: ErrorAnswer) -> Response | None:
     """Answer as Capsule did, if the request came over one of its paths."""
     if not _speaks_capsule():
         return None

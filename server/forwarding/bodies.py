@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from server.forwarding.messages import Call, Refusal
+from server.forwarding.messages import CallRefused, FunctionCall
 
 READ_BYTES = 64 * 1024
 KEPT_BYTES = 64 * 1024
@@ -12,7 +12,7 @@ KEPT_BYTES = 64 * 1024
 class Passing:
     """A body that is sent while it comes in, once; framed in chunks when its length is not known."""
 
-    def __init__(self, call: Call, limit_bytes: int) -> None:
+    def __init__(self, call: FunctionCall, limit_bytes: int) -> None:
         self._call = call
         self._limit = limit_bytes
         self.begun = False
@@ -25,7 +25,7 @@ class Passing:
         return True
 
     def __iter__(self) -> Iterator[bytes]:
-        """Go through the body as it is sent. Raises Refusal when it is too large, or the caller left."""
+        """Go through the body as it is sent. Raises CallRefused when it is too large, or the caller left."""
         length, passed = self._call.length, 0
         self.begun = True
         while piece := self._call.body.read(READ_BYTES):
@@ -38,8 +38,8 @@ class Passing:
             yield b"0\r\n\r\n"
 
 
-def prepare_body(call: Call, limit_bytes: int) -> bytes | Passing:
-    """Return what to send: the bytes themselves when there are few. Raises Refusal."""
+def prepare_body(call: FunctionCall, limit_bytes: int) -> bytes | Passing:
+    """Return what to send: the bytes themselves when there are few. Raises CallRefused."""
     if call.length is None:
         return Passing(call, limit_bytes)
     if call.length > limit_bytes:
@@ -49,8 +49,8 @@ def prepare_body(call: Call, limit_bytes: int) -> bytes | Passing:
     return read_body(call, limit_bytes)
 
 
-def read_body(call: Call, limit_bytes: int) -> bytes:
-    """Return the whole body. Raises Refusal when it is too large or breaks off."""
+def read_body(call: FunctionCall, limit_bytes: int) -> bytes:
+    """Return the whole body. Raises CallRefused when it is too large or breaks off."""
     if (call.length or 0) > limit_bytes:
         raise too_large(limit_bytes)
     pieces, left = [], limit_bytes + 1 if call.length is None else call.length
@@ -64,13 +64,15 @@ def read_body(call: Call, limit_bytes: int) -> bytes:
     return body
 
 
-def _check_end(call: Call, passed: int) -> None:
-    """Raise Refusal unless so many bytes are the whole body."""
+def _check_end(call: FunctionCall, passed: int) -> None:
+    """Raise CallRefused unless so many bytes are the whole body."""
     if passed < call.length if call.length is not None else call.departure.is_noted:
-        raise Refusal(400, "BODY_BROKEN", "the body of the request broke off before its end, or came too slowly")
+        raise CallRefused(
+            400, "BODY_BROKEN", "the body of the request broke off before its end, or came too slowly"
+        )
 
 
-def too_large(limit_bytes: int) -> Refusal:
-    return Refusal(
+def too_large(limit_bytes: int) -> CallRefused:
+    return CallRefused(
         413, "TOO_LARGE", f"the body has more than {limit_bytes} bytes, which is what is passed on here"
     )

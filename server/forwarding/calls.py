@@ -9,7 +9,7 @@ import structlog
 from server.errors import ServerError
 from server.forwarding.forwarder import Forwarder
 from server.forwarding.jobs import call_as_job
-from server.forwarding.messages import JOB_HEADER, NO_ROUTE, Call, Refusal, Reply, Unreached
+from server.forwarding.messages import JOB_HEADER, NO_ROUTE, CallRefused, CallReply, FunctionCall, Unreached
 from server.forwarding.paths import read_place
 from server.forwarding.upstreams import Upstreams
 from server.services import Services
@@ -22,7 +22,7 @@ _PASSABLE_UPGRADES = {"", "h2c"}
 """h2c offers to speak HTTP/2 from now on, and may be ignored (RFC 9110, section 7.8)."""
 
 
-class Calls:
+class CallForwarding:
     """Answers calls of functions. Safe to share between threads."""
 
     def __init__(self, services: Services) -> None:
@@ -32,11 +32,11 @@ class Calls:
         self._free = threading.BoundedSemaphore(services.settings.calls_max)
         self._pruned: Table | None = None
 
-    def answer(self, call: Call) -> Reply:
+    def answer(self, call: FunctionCall) -> CallReply:
         """Return the answer to a call, whatever happens."""
         if not self._free.acquire(blocking=False):
             busy = f"{self._services.settings.calls_max} calls are under way, which is what this server passes on"
-            return Refusal(503, "BUSY", f"{busy}; try again").reply()
+            return CallRefused(503, "BUSY", f"{busy}; try again").reply()
         reply = None
         try:
             reply = self._answer(call)
@@ -47,19 +47,19 @@ class Calls:
                 reply.body = _Held(iter(reply.body), self._free.release)
         return reply
 
-    def _answer(self, call: Call) -> Reply:
+    def _answer(self, call: FunctionCall) -> CallReply:
         try:
             return self._route(call)
-        except Refusal as refusal:
+        except CallRefused as refusal:
             return refusal.reply()
         except ServerError as error:
             return _explain(error).reply()
 
-    def _route(self, call: Call) -> Reply:
+    def _route(self, call: FunctionCall) -> CallReply:
         if not self._services.settings.functions_open:
             self._services.access.check("invoke", _Headers(call))
         if call.find_header("upgrade").lower() not in _PASSABLE_UPGRADES:
-            raise Refusal(
+            raise CallRefused(
                 501, "NOT_IMPLEMENTED", "functions are called by HTTP requests: there are no web sockets"
             )
         place = read_place(call.path)
@@ -68,13 +68,13 @@ class Calls:
         name, path = place.split(function.revisions)
         return self._count(call, path, self._services.routing.choose(function, name))
 
-    def _count(self, call: Call, path: str, revision: RevisionRoutes) -> Reply:
+    def _count(self, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:
         began, status = time.perf_counter(), 500
         headers: Sequence[tuple[str, str]] = ()
         try:
             reply = self._call(call, path, revision)
             status, headers = reply.status, reply.headers
-        except Refusal as refusal:
+        except CallRefused as refusal:
             status, headers = refusal.status, refusal.headers
             raise
         finally:
@@ -83,7 +83,7 @@ class Calls:
             self._services.calls.note(revision.function, revision.name, status, took_s, as_job=as_job)
         return reply
 
-    def _call(self, call: Call, path: str, revision: RevisionRoutes) -> Reply:
+    def _call(self, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:
         targets = self._services.routing.order(revision)
         if targets:
             try:
@@ -95,7 +95,7 @@ class Calls:
         if revision.lambda_id is not None:
             return call_as_job(self._services, call, path, revision)
         name = f"the revision {revision.name} of {revision.function}"
-        raise Refusal(503, "UNAVAILABLE", f"{name} has no URL now, and no lambda that could run as a job")
+        raise CallRefused(503, "UNAVAILABLE", f"{name} has no URL now, and no lambda that could run as a job")
 
     def _prune(self) -> None:
         """Forget what is no longer routed to, when the routes have changed."""
@@ -140,18 +140,18 @@ class _Held:
 class _Headers:
     """A call's headers, as the guard reads them."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: FunctionCall) -> None:
         self._call = call
 
     def get(self, name: str, /) -> str | None:
         return self._call.find_header(name.lower()) or None
 
 
-def _explain(error: ServerError) -> Refusal:
+def _explain(error: ServerError) -> CallRefused:
     status = HTTP_STATUS[type(error)]
     if status == 404:
-        return Refusal(404, "ERROR", NO_ROUTE)
+        return CallRefused(404, "ERROR", NO_ROUTE)
     if status >= 500:
         log.error("a call failed", error=str(error))
     asks = [("WWW-Authenticate", 'Bearer realm="piecework"')] if status == 401 else []
-    return Refusal(status, error.code.name, str(error), *asks)
+    return CallRefused(status, error.code.name, str(error), *asks)

@@ -8,8 +8,16 @@ from piecework.http.answers import Broken, NotHttp
 from piecework.http.connections import NotSent
 from server.forwarding.bodies import Passing, prepare_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
-from server.forwarding.messages import Call, Refusal, Reply, Unreached
-from server.forwarding.upstreams import Dead, Exchange, Incoming, Upstream, Upstreams, is_timeout, may_repeat
+from server.forwarding.messages import CallRefused, CallReply, FunctionCall, Unreached
+from server.forwarding.upstreams import (
+    Dead,
+    Upstream,
+    UpstreamAnswer,
+    UpstreamExchange,
+    Upstreams,
+    is_timeout,
+    may_repeat,
+)
 from server.services.functions.health import Health, tell_dead
 from server.services.functions.routing import RevisionRoutes, Target
 from server.settings import Settings
@@ -32,11 +40,13 @@ class Forwarder:
         self._health = health
         self._settings = settings
 
-    def forward(self, call: Call, path: str, revision: RevisionRoutes, targets: Sequence[Target]) -> Reply:
+    def forward(
+        self, call: FunctionCall, path: str, revision: RevisionRoutes, targets: Sequence[Target]
+    ) -> CallReply:
         """Return the answer of the first of the targets that gives one.
 
         What was sent to one and may have been acted on is sent to another only when it may be repeated. Raises
-        Refusal, or Unreached when none took it; one that breaks off while its body comes raises Broken there.
+        CallRefused, or Unreached when none took it; one that breaks off while its body comes raises Broken there.
         """
         body = prepare_body(call, self._settings.call_body_max_bytes)
         headers = headers_for_function(call, underscores=self._settings.underscore_headers)
@@ -47,35 +57,35 @@ class Forwarder:
                 return self._receive(call, self._send(call, head, body, upstream, target), target)
             except (Broken, NotHttp) as error:
                 if call.departure.is_noted:
-                    raise Refusal(LEFT, "LEFT", "the caller left") from error
+                    raise CallRefused(LEFT, "LEFT", "the caller left") from error
                 self._note_failure(target, error)
                 if place == len(targets) or not may_repeat(call, body, error):
                     raise self._explain(revision, error, call, body) from error
         raise AssertionError("there is a target")
 
     def _send(
-        self, call: Call, head: bytes, body: bytes | Passing, upstream: Upstream, target: Target
-    ) -> Exchange:
+        self, call: FunctionCall, head: bytes, body: bytes | Passing, upstream: Upstream, target: Target
+    ) -> UpstreamExchange:
         exchange = upstream.exchange(call, head, body, self._settings.call_timeout_s)
         if target.token and exchange.answer.status == MISDIRECTED:
             exchange.read_to_end()
             raise NotSent("another replica is there now")
         return exchange
 
-    def _receive(self, call: Call, exchange: Exchange, target: Target) -> Reply:
+    def _receive(self, call: FunctionCall, exchange: UpstreamExchange, target: Target) -> CallReply:
         """Return the answer; whole when it is short, so that one that breaks off can still be had elsewhere."""
         answer, headers = exchange.answer, headers_for_caller(tuple(exchange.answer.fields))
         length = answer.headers.get("content-length", "")
         if answer.complete or (length.isdecimal() and int(length) <= WHOLE_BYTES):
             body = exchange.read_to_end()
             self._health.note_success(target.url)
-            return Reply(answer.status, [*headers, *_tell_length(answer, length, body)], body)
+            return CallReply(answer.status, [*headers, *_tell_length(answer, length, body)], body)
         self._health.note_success(target.url)
         if length:
             headers.append(("Content-Length", length))
-        return Reply(answer.status, headers, self._watch(call, exchange.pieces(), target))
+        return CallReply(answer.status, headers, self._watch(call, exchange.pieces(), target))
 
-    def _watch(self, call: Call, pieces: Iterator[bytes], target: Target) -> Iterator[bytes]:
+    def _watch(self, call: FunctionCall, pieces: Iterator[bytes], target: Target) -> Iterator[bytes]:
         try:
             yield from pieces
         except (Broken, NotHttp) as error:
@@ -99,28 +109,30 @@ class Forwarder:
         return f"a call failed there: {error}"
 
     def _explain(
-        self, revision: RevisionRoutes, error: Broken | NotHttp, call: Call, body: bytes | Passing
-    ) -> Refusal:
+        self, revision: RevisionRoutes, error: Broken | NotHttp, call: FunctionCall, body: bytes | Passing
+    ) -> CallRefused:
         name = _name(revision)
         if isinstance(error, NotHttp):
-            return Refusal(502, "BAD_GATEWAY", f"{name} did not answer in HTTP, and may have acted: {error}")
+            return CallRefused(502, "BAD_GATEWAY", f"{name} did not answer in HTTP, and may have acted: {error}")
         if isinstance(error, NotSent):
             why = f"{name} cannot be reached: {error}"
             if isinstance(body, Passing):
-                return Refusal(502, "BAD_GATEWAY", why) if body.begun else Unreached(call, why)
+                return CallRefused(502, "BAD_GATEWAY", why) if body.begun else Unreached(call, why)
             return Unreached(replace(call, body=BytesIO(body), length=len(body)), why)
         if is_timeout(error):
             timeout_s = self._settings.call_timeout_s
-            return Refusal(
+            return CallRefused(
                 504, "GATEWAY_TIMEOUT", f"{name} did not answer within {timeout_s:g} s; it may have acted"
             )
-        return Refusal(502, "BAD_GATEWAY", f"{name} broke off before its answer was complete; it may have acted")
+        return CallRefused(
+            502, "BAD_GATEWAY", f"{name} broke off before its answer was complete; it may have acted"
+        )
 
 
 def _write_head(
-    call: Call, path: str, headers: Sequence[tuple[str, str]], upstream: Upstream, target: Target
+    call: FunctionCall, path: str, headers: Sequence[tuple[str, str]], upstream: Upstream, target: Target
 ) -> bytes:
-    """Return the first line and the headers that are sent to a URL. Raises Refusal when they are too long."""
+    """Return the first line and the headers that are sent to a URL. Raises CallRefused when they are too long."""
     lines = [
         f"{call.method} {upstream.target(path, call.query)} HTTP/1.1",
         f"Host: {upstream.authority}",
@@ -132,11 +144,11 @@ def _write_head(
         lines.append(f"Piecework-Replica-Token: {target.token}")
     head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
     if len(head) > HEAD_MAX_BYTES:
-        raise Refusal(431, "HEADERS_TOO_LARGE", f"path and headers have more than {HEAD_MAX_BYTES} bytes")
+        raise CallRefused(431, "HEADERS_TOO_LARGE", f"path and headers have more than {HEAD_MAX_BYTES} bytes")
     return head
 
 
-def _tell_length(answer: Incoming, told: str, body: bytes) -> list[tuple[str, str]]:
+def _tell_length(answer: UpstreamAnswer, told: str, body: bytes) -> list[tuple[str, str]]:
     """Return the header with the length of a body that is all there; without a body it is what the URL told."""
     if answer.without_body or answer.status in {204, 304}:
         return [("Content-Length", told)] if told else []

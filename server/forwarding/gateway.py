@@ -2,7 +2,7 @@
 
 Calls are passed on as they were sent, which ``piecework.http.threads`` tells. Under another WSGI server the path
 comes decoded, and is encoded anew; values of headers of one name come joined by commas. The proxy that runs alone
-has another door, ``server.forwarding.front``. For the whole server that one is too dear: with Flask behind an
+has another door, ``server.forwarding.asgi``. For the whole server that one is too dear: with Flask behind an
 event loop a contract takes about 1.8 times the CPU.
 """
 
@@ -16,7 +16,7 @@ from piecework.http.requests import HOST_FAULT, SCOPE, WATCH, find_length, has_h
 from piecework.protocol.bodies import JSON, encode
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
-from server.forwarding.messages import BodyStream, Call, Departure, Refusal, Reply
+from server.forwarding.messages import BodyStream, CallRefused, CallReply, Departure, FunctionCall
 from server.services import Services
 from server.services.callers import note_caller
 from server.web.paths import PREFIX
@@ -24,7 +24,7 @@ from server.web.paths import PREFIX
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from server.forwarding.calls import Calls
+    from server.forwarding.calls import CallForwarding
 
 ROOM = "/functions/"
 _ROOMS = (ROOM, PREFIX + ROOM)
@@ -41,7 +41,7 @@ class FunctionGate:
         self._app = app
         self._extensions = extensions
         self._lock = threading.Lock()
-        self._calls: tuple[Services, Calls] | None = None
+        self._calls: tuple[Services, CallForwarding] | None = None
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -59,26 +59,26 @@ class FunctionGate:
         start_response(_REASONS.get(reply.status, f"{reply.status} Unknown"), reply.headers)
         return [reply.body] if isinstance(reply.body, bytes) else reply.body
 
-    def _find_calls(self) -> "Calls":
+    def _find_calls(self) -> "CallForwarding":
         services: Services = self._extensions["piecework"]
         known = self._calls
         if known is None or known[0] is not services:
             # What it needs takes a tenth of a second to import, and many servers have no function.
-            from server.forwarding.calls import Calls  # noqa: PLC0415
+            from server.forwarding.calls import CallForwarding  # noqa: PLC0415
 
             with self._lock:
-                known = self._calls = (services, Calls(services))
+                known = self._calls = (services, CallForwarding(services))
         return known[1]
 
 
-def refuse_host() -> Reply:
+def refuse_host() -> CallReply:
     """Return the answer to a call whose Host header cannot be."""
-    return Refusal(400, "BAD_HOST", HOST_FAULT).reply()
+    return CallRefused(400, "BAD_HOST", HOST_FAULT).reply()
 
 
-def _refuse_host_of_api() -> Reply:
+def _refuse_host_of_api() -> CallReply:
     body = encode(ErrorReply(code=int(Code.ERROR), message=HOST_FAULT))
-    return Reply(400, [("Content-Type", JSON), ("Content-Length", str(len(body)))], body)
+    return CallReply(400, [("Content-Type", JSON), ("Content-Length", str(len(body)))], body)
 
 
 def find_room(path: str) -> str | None:
@@ -86,7 +86,7 @@ def find_room(path: str) -> str | None:
     return next((room for room in _ROOMS if path.startswith(room) and len(path) > len(room)), None)
 
 
-def read_call(environ: "WSGIEnvironment", path: str) -> Call:
+def read_call(environ: "WSGIEnvironment", path: str) -> FunctionCall:
     """Return the call that a WSGI request is: as it was sent, when the server tells that.
 
     Else ``path`` is what follows ``/functions/``, decoded.
@@ -99,7 +99,7 @@ def read_call(environ: "WSGIEnvironment", path: str) -> Call:
     if kind := environ.get("CONTENT_TYPE"):
         headers["content-type"] = kind
     length = environ.get("CONTENT_LENGTH")
-    return Call(
+    return FunctionCall(
         method=environ["REQUEST_METHOD"],
         path=quote(path.encode("latin-1"), safe=_PLAIN),
         query=environ.get("QUERY_STRING", ""),
@@ -126,12 +126,12 @@ class _Heard:
             return b""
 
 
-def read_scope(scope: MutableMapping[str, Any], body: BodyStream, departure: Departure) -> Call:
+def read_scope(scope: MutableMapping[str, Any], body: BodyStream, departure: Departure) -> FunctionCall:
     """Return the call that a request is, as it was sent (ASGI), with its whole path."""
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
     is_chunked = any(name == "transfer-encoding" for name, _ in headers)
     length = find_length(scope)
-    return Call(
+    return FunctionCall(
         method=scope["method"],
         path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),

@@ -1,7 +1,7 @@
 """What is told to the function of where a call came from, and what is left out on both ways."""
 
 from piecework.http.exchange import HOP_BY_HOP, Headers, pick_sendable
-from server.forwarding.messages import JOB_HEADER, REPLICA_TOKEN, Call, Refusal, drop_hops
+from server.forwarding.messages import JOB_HEADER, REPLICA_TOKEN, CallRefused, FunctionCall, drop_hops
 from server.services.access import SECRET_PREFIX
 
 HOPS_MAX = 8
@@ -15,8 +15,8 @@ _WITH_BODY = {"POST", "PUT", "PATCH"}
 """Of requests by these methods the length is told also when it is 0 (RFC 9110, section 8.6)."""
 
 
-def headers_for_function(call: Call, *, underscores: bool) -> list[tuple[str, str]]:
-    """Return the headers that the function gets, all but ``Host``. Raises Refusal for a call in a circle.
+def headers_for_function(call: FunctionCall, *, underscores: bool) -> list[tuple[str, str]]:
+    """Return the headers that the function gets, all but ``Host``. Raises CallRefused for a call in a circle.
 
     Without ``underscores``, names that have one are dropped: functions that see headers as variables, as CGI and
     WSGI have them, cannot tell them from those with hyphens, which a proxy before this one may have set.
@@ -44,7 +44,7 @@ def _is_ours(name: str, value: str) -> bool:
     )
 
 
-def _tell_length(call: Call) -> list[tuple[str, str]]:
+def _tell_length(call: FunctionCall) -> list[tuple[str, str]]:
     """Return the header with the length of the body that is sent, never what a header of the call makes of it.
 
     A body that is sent without its length would be taken for the next request.
@@ -53,11 +53,11 @@ def _tell_length(call: Call) -> list[tuple[str, str]]:
     return [("Content-Length", str(call.length))] if is_told else []
 
 
-def _tell_origin(call: Call) -> list[tuple[str, str]]:
+def _tell_origin(call: FunctionCall) -> list[tuple[str, str]]:
     """Return the headers that tell where a call came from. What proxies before this one told is kept."""
     seen, via = call.find_header("x-forwarded-for"), call.find_header("via")
     if via.count("piecework") >= HOPS_MAX:
-        raise Refusal(508, "LOOP", "the call goes in a circle: a URL of the function leads back here")
+        raise CallRefused(508, "LOOP", "the call goes in a circle: a URL of the function leads back here")
     told = [
         ("X-Forwarded-For", f"{seen}, {call.peer}" if seen else call.peer),
         ("X-Forwarded-Host", call.find_header("x-forwarded-host") or call.find_header("host")),

@@ -10,15 +10,15 @@ from piecework.protocol.states import JobState
 from server.errors import Busy, ServerError, Stopping
 from server.forwarding.bodies import read_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
-from server.forwarding.messages import JOB_HEADER, Call, Refusal, Reply, to_text
+from server.forwarding.messages import JOB_HEADER, CallRefused, CallReply, FunctionCall, to_text
 from server.services import Services
 from server.services.callers import note_caller
 from server.services.functions.routing import RevisionRoutes
 from server.services.queue.jobs import JobView
 
 
-def call_as_job(services: Services, call: Call, path: str, revision: RevisionRoutes) -> Reply:
-    """Run a call as a job of the revision's lambda, and return its output once it has ended. Raises Refusal."""
+def call_as_job(services: Services, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:
+    """Run a call as a job of the revision's lambda, and return its output when it ended. Raises CallRefused."""
     assert revision.lambda_id is not None, "there is something to run"
     body = read_body(call, services.settings.body_max_bytes)
     uri = f"{path or '/'}?{call.query}" if call.query else path or "/"
@@ -54,7 +54,7 @@ def _refuse_hopeless(services: Services, id_: int, named: tuple[str, str]) -> No
     if wait and wait.reason.is_hopeless:
         services.jobs.cancel(id_)
         message = f"nothing serves the function, and no job of it could start: {wait.text}"
-        raise Refusal(503, "UNAVAILABLE", message, named)
+        raise CallRefused(503, "UNAVAILABLE", message, named)
 
 
 def _wait(services: Services, id_: int, named: tuple[str, str]) -> None:
@@ -65,35 +65,37 @@ def _wait(services: Services, id_: int, named: tuple[str, str]) -> None:
         if left_s <= 0:
             waited_s = services.settings.call_timeout_s
             message = f"job {id_}, as which the call runs, has not ended within {waited_s:g} s"
-            raise Refusal(504, "GATEWAY_TIMEOUT", message, named)
+            raise CallRefused(504, "GATEWAY_TIMEOUT", message, named)
         services.jobs.wait_for_ends([id_], left_s, need_all=True)
 
 
 def _take_back(services: Services, id_: int, named: tuple[str, str], why: ServerError) -> None:
-    """Cancel a job for whose end nobody waits: its caller may call again. Raises Refusal when it has begun."""
+    """Cancel a job for whose end nobody waits: its caller may call again. Raises CallRefused when it has begun."""
     if services.jobs.get(id_).attempt or services.jobs.cancel(id_).attempt:
         message = f"{why}; but job {id_}, as which the call runs, has begun and may have acted"
-        raise Refusal(502, "BAD_GATEWAY", message, named) from why
+        raise CallRefused(502, "BAD_GATEWAY", message, named) from why
 
 
-def _read_end(services: Services, view: JobView, call: Call, named: tuple[str, str]) -> Reply:
+def _read_end(services: Services, view: JobView, call: FunctionCall, named: tuple[str, str]) -> CallReply:
     job = view.job
     if job.state is not JobState.FINISHED:
         reason = job.error.message if job.error else f"it is {job.state}"
-        raise Refusal(500, "FUNCTION_FAILED", f"job {job.id}, as which the call ran, failed: {reason}", named)
+        raise CallRefused(500, "FUNCTION_FAILED", f"job {job.id}, as which the call ran, failed: {reason}", named)
     limit_bytes = services.settings.body_max_bytes
     envelope = b"" if view.output is None else services.data.read(view.output, limit_bytes)
     if envelope is None:
-        raise Refusal(502, "BAD_GATEWAY", f"the output of job {job.id} has more than {limit_bytes} bytes", named)
+        raise CallRefused(
+            502, "BAD_GATEWAY", f"the output of job {job.id} has more than {limit_bytes} bytes", named
+        )
     try:
         return _reply(read_response(envelope), call, named)
     except EnvelopeError as error:
-        raise Refusal(502, "BAD_GATEWAY", f"job {job.id} gave no HTTP answer: {error}", named) from error
+        raise CallRefused(502, "BAD_GATEWAY", f"job {job.id} gave no HTTP answer: {error}", named) from error
 
 
-def _reply(response: Response, call: Call, named: tuple[str, str]) -> Reply:
+def _reply(response: Response, call: FunctionCall, named: tuple[str, str]) -> CallReply:
     wire = tuple((name.lower(), value.encode().decode("latin-1")) for name, value in response.headers)
     fields = headers_for_caller(wire)
     length = [] if response.status in {204, 304} else [("Content-Length", str(len(response.body)))]
     body = b"" if call.method == "HEAD" or not length else response.body
-    return Reply(response.status, [*fields, *length, named], body)
+    return CallReply(response.status, [*fields, *length, named], body)

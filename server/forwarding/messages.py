@@ -50,7 +50,7 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """A request to a function."""
 
     method: str
@@ -70,7 +70,7 @@ class Call:
     departure: Departure = field(default_factory=Departure)
     """Whether the caller is gone."""
 
-    def below(self, room: str) -> "Call":
+    def below(self, room: str) -> "FunctionCall":
         """Return the call with its path after what stands before the function's name."""
         return replace(self, path=self.path[len(room) :])
 
@@ -84,7 +84,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Reply:
+class CallReply:
     """An answer. A body that comes in pieces must be gone through, or closed."""
 
     status: int
@@ -93,7 +93,7 @@ class Reply:
     body: bytes | Iterable[bytes] = b""
 
 
-class Refusal(Exception):
+class CallRefused(Exception):
     """The call is not passed on, or came to nothing; why is for the caller."""
 
     def __init__(self, status: int, code: str, message: str, *headers: tuple[str, str]) -> None:
@@ -102,12 +102,12 @@ class Refusal(Exception):
         self.code = code
         self.headers = headers
 
-    def reply(self) -> Reply:
+    def reply(self) -> CallReply:
         """Return it as an answer, in Capsule's form."""
         body = msgspec.json.encode(CapsuleReply(code=self.code, message=str(self)))
         retry = [("Retry-After", str(RETRY_AFTER_S))] if self.status == 503 else []
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *retry, *self.headers]
-        return Reply(self.status, headers, body)
+        return CallReply(self.status, headers, body)
 
 
 def to_text(value: str) -> str:
@@ -120,10 +120,10 @@ def to_text(value: str) -> str:
         return value
 
 
-class Unreached(Refusal):
+class Unreached(CallRefused):
     """No URL took the call, so nothing of it was acted on; ``call`` can be answered in another way."""
 
-    def __init__(self, call: Call, message: str) -> None:
+    def __init__(self, call: FunctionCall, message: str) -> None:
         super().__init__(502, "BAD_GATEWAY", message)
         self.call = call
 

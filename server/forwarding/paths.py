@@ -5,11 +5,11 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from piecework.protocol.names import is_name
-from server.forwarding.messages import Refusal
+from server.forwarding.messages import CallRefused
 from server.services.functions.routing import DEFAULT
 
 
-class Place(NamedTuple):
+class CallTarget(NamedTuple):
     """What a path names. The paths in it are percent-encoded as they came."""
 
     function: str
@@ -29,18 +29,18 @@ class Place(NamedTuple):
         return DEFAULT, self.rest
 
 
-def read_place(path: str) -> Place:
-    """Read what follows ``/functions/``. Raises Refusal.
+def read_place(path: str) -> CallTarget:
+    """Read what follows ``/functions/``. Raises CallRefused.
 
     A segment ``.`` or ``..``, however it is encoded, could lead out of what the function was registered for.
     """
     if any(_is_dots(segment) for segment in path.split("/")):
-        raise Refusal(400, "BAD_PATH", "the path has a part that is . or .., which no path of a function has")
+        raise CallRefused(400, "BAD_PATH", "the path has a part that is . or .., which no path of a function has")
     word, slash, rest = path.partition("/")
     name = unquote(word)
     if not is_name(name):
-        raise Refusal(400, "BAD_PATH", f"{name[:200]!r} is no name of a function")
-    return Place(name, slash + rest)
+        raise CallRefused(400, "BAD_PATH", f"{name[:200]!r} is no name of a function")
+    return CallTarget(name, slash + rest)
 
 
 def _is_dots(segment: str) -> bool:

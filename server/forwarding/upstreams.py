@@ -7,7 +7,7 @@ from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Connection, NotSent, Pool
 from piecework.http.routes import DEFAULT_PORTS, Route
 from server.forwarding.bodies import Passing
-from server.forwarding.messages import Call
+from server.forwarding.messages import FunctionCall
 from server.services.functions.health import trust
 
 CONNECT_S = 2.0
@@ -39,7 +39,9 @@ class Upstream:
         joined = self._base.rstrip("/") + path if path else self._base
         return f"{joined or '/'}?{query}" if query else joined or "/"
 
-    def exchange(self, call: Call, head: bytes, body: bytes | Passing, timeout_s: float) -> "Exchange":
+    def exchange(
+        self, call: FunctionCall, head: bytes, body: bytes | Passing, timeout_s: float
+    ) -> "UpstreamExchange":
         """Send a request over an idle connection or a new one; return the answer once its head is there.
 
         Raises NotSent when nothing of it was acted on, Dead if there was no connection, Broken, NotHttp, or what
@@ -48,7 +50,7 @@ class Upstream:
         kept = self._pool.take()
         if kept is not None:
             try:
-                return Exchange(self._pool, kept, call, head, body, timeout_s)
+                return UpstreamExchange(self._pool, kept, call, head, body, timeout_s)
             except Broken as error:  # as a rule it was about to be closed: a new one tells more
                 if not may_repeat(call, body, error):
                     raise
@@ -56,24 +58,30 @@ class Upstream:
             fresh = self._pool.open(CONNECT_S)
         except Broken as error:
             raise Dead(str(error)) from error
-        return Exchange(self._pool, fresh, call, head, body, timeout_s)
+        return UpstreamExchange(self._pool, fresh, call, head, body, timeout_s)
 
     def close(self) -> None:
         """Close the idle connections."""
         self._pool.close()
 
 
-class Exchange:
+class UpstreamExchange:
     """A request that was sent, and its answer while it comes in. It breaks off when the caller leaves."""
 
     def __init__(
-        self, pool: Pool, connection: Connection, call: Call, head: bytes, body: bytes | Passing, timeout_s: float
+        self,
+        pool: Pool,
+        connection: Connection,
+        call: FunctionCall,
+        head: bytes,
+        body: bytes | Passing,
+        timeout_s: float,
     ) -> None:
         """Send the request and read the head of the answer. Raises NotSent, Broken or NotHttp."""
         self._pool = pool
         self._connection = connection
         self._departure = call.departure
-        self.answer = Incoming(without_body=call.method == "HEAD")
+        self.answer = UpstreamAnswer(without_body=call.method == "HEAD")
         self._departure.guard(connection.cut)
         connection.exchange(head, body, timeout_s, self.answer)
 
@@ -96,7 +104,7 @@ class Exchange:
             self._pool.give_back(self._connection, answer)
 
 
-class Incoming(Answer):
+class UpstreamAnswer(Answer):
     """An answer whose headers are kept as they come, also those whose name comes again."""
 
     def __init__(self, *, without_body: bool) -> None:
@@ -123,7 +131,7 @@ class Incoming(Answer):
             self.fields.clear()
 
 
-def may_repeat(call: Call, body: bytes | Passing, error: Broken | NotHttp) -> bool:
+def may_repeat(call: FunctionCall, body: bytes | Passing, error: Broken | NotHttp) -> bool:
     """Tell whether a call that failed may be sent once more."""
     if isinstance(body, Passing) and body.begun:
         return False

@@ -12,7 +12,7 @@ import structlog
 from server.blobs import open_store
 from server.errors import SchemaMismatch
 from server.services.access import Access
-from server.services.functions.calls import Calls
+from server.services.functions.calls import CallStatistics
 from server.services.functions.deployments import Deployments
 from server.services.functions.functions import Functions
 from server.services.functions.health import Health, Prober
@@ -69,7 +69,7 @@ class Services:
     functions: Functions
     health: Health
     prober: Prober
-    calls: Calls
+    calls: CallStatistics
     hosting: Hosting
     deployments: Deployments
     picture: Picture
@@ -127,7 +127,7 @@ def _wire(
     submission = Submission(database, data, lambdas, ids, bell, clock, settings)
     health = Health(time.monotonic)
     routing = Routing(database, clock, health, random.random)
-    calls = Calls(time.monotonic)
+    calls = CallStatistics(time.monotonic)
     hosting = Hosting(database, lambdas, ids, routing, clock, settings)
     sources = Sources(database, data, lambdas)
     chores = _list_chores(number, data, submission, hosting)

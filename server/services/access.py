@@ -47,7 +47,7 @@ class Headers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownTokens:
     """The tokens as they were at a time."""
 
     at: int
@@ -64,7 +64,7 @@ class Access:
         self._clock = clock
         self._open_without_tokens = open_without_tokens
         self._lock = threading.Lock()
-        self._known: _Known | None = None
+        self._known: _KnownTokens | None = None
 
     def check(self, scope: str | tuple[str, ...], headers: Headers) -> None:
         """Let a request pass that asks for ``scope``, or for one of several.
@@ -84,7 +84,7 @@ class Access:
             needed = " or ".join(sorted(wanted))
             raise Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {needed}")
 
-    def _tokens(self) -> _Known:
+    def _tokens(self) -> _KnownTokens:
         """Return the tokens as they were at most REFRESH_MS ago, or when the database answered last."""
         now, known = self._clock(), self._known
         if known is not None and 0 <= now - known.at < REFRESH_MS:
@@ -95,10 +95,10 @@ class Access:
                 known = self._known = self._read_tokens(now, known)
             return known
 
-    def _read_tokens(self, now: int, before: "_Known | None") -> _Known:
+    def _read_tokens(self, now: int, before: "_KnownTokens | None") -> _KnownTokens:
         try:
             with self._database.read() as connection:
-                return _Known(now, tokens.any_token(connection), tokens.live_tokens(connection))
+                return _KnownTokens(now, tokens.any_token(connection), tokens.live_tokens(connection))
         except DatabaseAway:
             # Nobody can revoke one meanwhile, either; and functions can be called without the database.
             if before is None:
@@ -106,7 +106,7 @@ class Access:
             return replace(before, at=now)
 
 
-def _find_token(known: _Known, authorization: str | None) -> Token:
+def _find_token(known: _KnownTokens, authorization: str | None) -> Token:
     if not authorization:
         problem = (
             "this request needs a token" if known.closed else "nobody may call this server yet: it has no token"

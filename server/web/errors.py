@@ -56,7 +56,7 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
 RETRY_AFTER_S = {429: 2, 503: 2}
 
 
-class Failure(NamedTuple):
+class ErrorAnswer(NamedTuple):
     """What is answered instead of a message."""
 
     status: int
@@ -64,7 +64,7 @@ class Failure(NamedTuple):
     message: str
 
 
-Dialect = Callable[[Exception, Failure], Response | None]
+Dialect = Callable[[Exception, ErrorAnswer], Response | None]
 """Answers as clients of another system read it; None: this request's client is none."""
 
 
@@ -90,37 +90,39 @@ def _wants_start_page() -> bool:
     return request.path == "/" and "text/html" in request.headers.get("Accept", "")
 
 
-def _write(failure: Failure) -> Response:
+def _write(failure: ErrorAnswer) -> Response:
     return message_response(ErrorReply(code=int(failure.code), message=failure.message), failure.status)
 
 
-def _read(error: Exception) -> Failure:
+def _read(error: Exception) -> ErrorAnswer:
     match error:
         case errors.ServerError():
             return _read_server_error(error)
         case BodyError():
-            return Failure(400, Code.BAD_BODY, str(error))
+            return ErrorAnswer(400, Code.BAD_BODY, str(error))
         case MessageError():
-            return Failure(422, Code.INVALID, str(error))
+            return ErrorAnswer(422, Code.INVALID, str(error))
         case HTTPException():
             return _read_http_error(error)
     log.error("bug", method=request.method, path=request.path, exc_info=error)
-    return Failure(500, Code.INTERNAL, "the server made a mistake; its log has the details")
+    return ErrorAnswer(500, Code.INTERNAL, "the server made a mistake; its log has the details")
 
 
-def _read_http_error(error: HTTPException) -> Failure:
+def _read_http_error(error: HTTPException) -> ErrorAnswer:
     match error:
         case NotFound():
             message = f"there is nothing at {request.path}; /docs lists what there is"
-            return Failure(404, Code.NO_SUCH_PATH, message)
+            return ErrorAnswer(404, Code.NO_SUCH_PATH, message)
         case MethodNotAllowed():
             allowed = ", ".join(sorted(error.valid_methods or []))
-            return Failure(405, Code.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}")
-    return Failure(error.code or 500, Code.ERROR, error.description or error.name)
+            return ErrorAnswer(
+                405, Code.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}"
+            )
+    return ErrorAnswer(error.code or 500, Code.ERROR, error.description or error.name)
 
 
-def _read_server_error(error: errors.ServerError) -> Failure:
+def _read_server_error(error: errors.ServerError) -> ErrorAnswer:
     status = HTTP_STATUS[type(error)]
     if status >= 500 and not error.is_logged and not isinstance(error, errors.Stopping):
         log.error("request failed", method=request.method, path=request.path, error=str(error))
-    return Failure(status, error.code, str(error))
+    return ErrorAnswer(status, error.code, str(error))

@@ -106,15 +106,15 @@ def split(services: Services, function: str, body: SplitPut) -> FunctionInfo:
     return show(services, function)
 
 
-class LogQuery(Query, kw_only=True):
+class ReplicaLogQuery(Query, kw_only=True):
     """Which part of the logs."""
 
     after: str = ""
     """`ID:BYTE,…`: of these replicas only what they logged from that byte on."""
 
 
-@endpoint("GET", f"{REVISION}/log", scope="view", query=LogQuery, reply=DeploymentLog)
-def log(services: Services, function: str, revision: str, query: LogQuery) -> DeploymentLog:
+@endpoint("GET", f"{REVISION}/log", scope="view", query=ReplicaLogQuery, reply=DeploymentLog)
+def log(services: Services, function: str, revision: str, query: ReplicaLogQuery) -> DeploymentLog:
     """Read what a revision's replicas logged lately, and the last ones that ended."""
     offsets = _read_offsets(query.after)
     logs = services.deployments.read_logs(function, revision)

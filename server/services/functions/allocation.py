@@ -7,10 +7,10 @@ from typing import NamedTuple
 from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import ReplicaState
 from server.store.engine.ids import age
-from server.store.functions.replicas import Name, ReplicaRow, Wanted
+from server.store.functions.replicas import Name, ReplicaRow, WantedRevision
 
 
-class Host(NamedTuple):
+class HostState(NamedTuple):
     """A worker that runs replicas and keeps those it has."""
 
     worker_id: int
@@ -20,27 +20,30 @@ class Host(NamedTuple):
     is_open: bool = True
     """Whether it may get more."""
 
-    def fits(self, wanted: Wanted) -> bool:
+    def fits(self, wanted: WantedRevision) -> bool:
         """Tell whether it may run a revision, as a worker may run a job."""
         return wanted.tags.admits(self.tags) and offers_runtime(self.runtimes, wanted.runtime)
 
-    def fit(self, wanted: Wanted) -> int:
+    def fit(self, wanted: WantedRevision) -> int:
         """Return how many of the suggested tags it has."""
         return len(wanted.tags.suggested & self.tags)
 
 
-class Plan(NamedTuple):
+class AllocationPlan(NamedTuple):
     """What to change."""
 
     drop: frozenset[int]
     """Replicas, by id."""
-    add: Sequence[tuple[Wanted, int]]
+    add: Sequence[tuple[WantedRevision, int]]
     """New replicas, each with the id of its host."""
 
 
 def allocate(
-    wanted: Sequence[Wanted], hosts: Sequence[Host], replicas: Sequence[ReplicaRow], failing: Collection[int] = ()
-) -> Plan:
+    wanted: Sequence[WantedRevision],
+    hosts: Sequence[HostState],
+    replicas: Sequence[ReplicaRow],
+    failing: Collection[int] = (),
+) -> AllocationPlan:
     """Return how to come from what there is to what is wanted, with as few changes as possible.
 
     Replicas stay where they are, but for those whose host is not among ``hosts`` or must not run them, those that
@@ -65,20 +68,20 @@ def allocate(
             board.spread(replica)
     board.fill()
     board.lend(replicas, failing)
-    return Plan(frozenset(each.id for each in replicas) - board.kept, board.added)
+    return AllocationPlan(frozenset(each.id for each in replicas) - board.kept, board.added)
 
 
 class _Board:
     """The slots of all hosts while they are given out."""
 
-    def __init__(self, wanted: Sequence[Wanted], hosts: Sequence[Host]) -> None:
+    def __init__(self, wanted: Sequence[WantedRevision], hosts: Sequence[HostState]) -> None:
         self._wanted = {each.name: each for each in wanted}
         self._hosts = {host.worker_id: host for host in hosts}
         self._used: Counter[int] = Counter()
         self._on: Counter[tuple[Name, int]] = Counter()
         self._have: Counter[Name] = Counter()
         self.kept: set[int] = set()
-        self.added: list[tuple[Wanted, int]] = []
+        self.added: list[tuple[WantedRevision, int]] = []
 
     def keep(self, replica: ReplicaRow) -> None:
         """Leave a replica where it is, if it is wanted and may be there."""
@@ -106,13 +109,13 @@ class _Board:
         if gain > 1 and host.fit(wanted) >= present.fit(wanted):
             self._give(replica, host)
 
-    def _find_other(self, replica: ReplicaRow) -> Host | None:
+    def _find_other(self, replica: ReplicaRow) -> HostState | None:
         """Return the best other host for a replica that stays; None when there is none."""
         if replica.id not in self.kept:
             return None
         return self._choose(self._wanted[replica.name], but=replica.worker_id)
 
-    def _give(self, replica: ReplicaRow, host: Host) -> None:
+    def _give(self, replica: ReplicaRow, host: HostState) -> None:
         wanted = self._wanted[replica.name]
         self.kept.remove(replica.id)
         self._count(wanted, replica.worker_id, -1)
@@ -143,7 +146,7 @@ class _Board:
         wanted, host = self._wanted.get(replica.name), self._hosts.get(replica.worker_id)
         return wanted is not None and host is not None and host.fits(wanted)
 
-    def _choose(self, wanted: Wanted, but: int | None = None) -> Host | None:
+    def _choose(self, wanted: WantedRevision, but: int | None = None) -> HostState | None:
         free = [
             host
             for host in self._hosts.values()
@@ -152,14 +155,14 @@ class _Board:
         fitting = [host for host in free if host.fits(wanted)]
         return min(fitting, key=lambda host: self._rank(wanted, host), default=None)
 
-    def _rank(self, wanted: Wanted, host: Host) -> tuple[int, int, int, int]:
+    def _rank(self, wanted: WantedRevision, host: HostState) -> tuple[int, int, int, int]:
         return -host.fit(wanted), self._on[wanted.name, host.worker_id], self._used[host.worker_id], host.worker_id
 
-    def _add(self, wanted: Wanted, host: Host) -> None:
+    def _add(self, wanted: WantedRevision, host: HostState) -> None:
         self.added.append((wanted, host.worker_id))
         self._count(wanted, host.worker_id, 1)
 
-    def _count(self, wanted: Wanted, worker_id: int, change: int) -> None:
+    def _count(self, wanted: WantedRevision, worker_id: int, change: int) -> None:
         self._used[worker_id] += change
         self._on[wanted.name, worker_id] += change
         self._have[wanted.name] += change

@@ -84,7 +84,7 @@ class CallFigures:
     """Seconds by share, of the latest calls."""
 
 
-class Calls:
+class CallStatistics:
     """Counts the calls of each revision. Safe to share between threads."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

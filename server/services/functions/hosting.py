@@ -11,7 +11,7 @@ import structlog
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import FunctionOrders, FunctionReport, ReplicaOrder, ReplicaReport, ReplicaState
 from server.errors import InvalidRequest
-from server.services.functions.allocation import Host, Plan, allocate
+from server.services.functions.allocation import AllocationPlan, HostState, allocate
 from server.services.functions.names import check_url
 from server.services.functions.routing import HOST_SILENT_MS, Routing
 from server.services.stock.lambdas import Lambdas
@@ -20,7 +20,7 @@ from server.settings import Settings
 from server.store.engine.database import Connection, Database
 from server.store.engine.ids import IdSource
 from server.store.functions import functions, replicas
-from server.store.functions.replicas import HostRow, Order, ReplicaRow, Wanted
+from server.store.functions.replicas import HostRow, Order, ReplicaRow, WantedRevision
 from server.store.records import Lambda
 
 log = structlog.get_logger("server")
@@ -140,7 +140,7 @@ class Hosting:
 class Scene(NamedTuple):
     """What is wanted and what there is, at one moment."""
 
-    wanted: list[Wanted]
+    wanted: list[WantedRevision]
     hosts: list[HostRow]
     replicas: list[ReplicaRow]
 
@@ -150,10 +150,10 @@ class Scene(NamedTuple):
             replicas.list_wanted(connection), replicas.list_hosts(connection), replicas.list_replicas(connection)
         )
 
-    def plan(self, since: int, now: int, failing: Collection[int] = ()) -> Plan:
+    def plan(self, since: int, now: int, failing: Collection[int] = ()) -> AllocationPlan:
         """Return what to change, when hosts that were not heard of since then are dead."""
         hosts = [
-            Host(
+            HostState(
                 each.worker_id,
                 0 if each.drains else each.slots,
                 each.runtimes,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import Traffic
-from server.services.functions.allocation import Host
-from server.services.functions.calls import Calls
+from server.services.functions.allocation import HostState
+from server.services.functions.calls import CallStatistics
 from server.services.functions.functions import require_function
 from server.services.functions.health import Health
 from server.services.functions.routing import DEFAULT, HOST_SILENT_MS
@@ -16,7 +16,7 @@ from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection, Database
 from server.store.functions import functions, replicas
 from server.store.functions.functions import Function, Revision
-from server.store.functions.replicas import HostRow, Name, ReplicaRow, Wanted
+from server.store.functions.replicas import HostRow, Name, ReplicaRow, WantedRevision
 from server.store.records import Lambda
 
 
@@ -63,7 +63,7 @@ class Picture:
     """Reads how functions stand."""
 
     def __init__(
-        self, database: Database, lambdas: Lambdas, calls: Calls, health: Health, clock: Callable[[], int]
+        self, database: Database, lambdas: Lambdas, calls: CallStatistics, health: Health, clock: Callable[[], int]
     ) -> None:
         self._database = database
         self._lambdas = lambdas
@@ -115,7 +115,7 @@ class Picture:
         running = rows.replicas.get(name, ())
         advice = ""
         if lambda_ is not None and len(running) < revision.replicas:
-            wanted = Wanted(
+            wanted = WantedRevision(
                 *name, revision.replicas, lambda_.id, lambda_.runtime, TagSet.parse(lambda_.options.tags)
             )
             advice = _advise(wanted, len(running), rows.hosts, self._clock())
@@ -142,12 +142,12 @@ def _read(connection: Connection, shown: Sequence[Function], only: str | None = 
     return _Rows(shown, revisions, running, urls, replicas.list_hosts(connection))
 
 
-def _advise(wanted: Wanted, has: int, hosts: Sequence[HostRow], now: int) -> str:
+def _advise(wanted: WantedRevision, has: int, hosts: Sequence[HostRow], now: int) -> str:
     """Say why replicas have no host."""
     missing = wanted.replicas - has
     subject = "1 replica has no host" if missing == 1 else f"{missing} replicas have no host"
     live = [
-        Host(each.worker_id, each.slots, each.runtimes, each.tags)
+        HostState(each.worker_id, each.slots, each.runtimes, each.tags)
         for each in hosts
         if each.seen_at >= now - HOST_SILENT_MS and each.slots and not each.drains and not each.retired
     ]

@@ -17,7 +17,7 @@ from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
 from server.services.functions.health import Health
 from server.store.engine.database import Connection, Database
 from server.store.functions import functions
-from server.store.functions.functions import Function, Replica, Revision, Url
+from server.store.functions.functions import Function, ReplicaUrl, Revision, Url
 
 log = structlog.get_logger("server")
 
@@ -97,12 +97,12 @@ class _Routes(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownRoutes:
     """The routes as they were at a time."""
 
     at: int
     routes: _Routes
-    replicas: Sequence[Replica]
+    replicas: Sequence[ReplicaUrl]
     """Which of them run, and on hosts that live, changes also by itself."""
     table: Table
     is_old: bool = False
@@ -125,7 +125,7 @@ class Routing:
         self._health = health
         self._random = random
         self._lock = threading.Lock()
-        self._known: _Known | None = None
+        self._known: _KnownRoutes | None = None
         self._changed = False
         self._turns: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(itertools.count)
         self._spreads: dict[str, _Spread] = {}
@@ -148,10 +148,10 @@ class Routing:
         finally:
             self._lock.release()
 
-    def _is_fresh(self, known: _Known) -> bool:
+    def _is_fresh(self, known: _KnownRoutes) -> bool:
         return 0 <= self._clock() - known.at < REFRESH_MS
 
-    def _renew(self, before: "_Known | None", *, changed: bool) -> _Known:
+    def _renew(self, before: "_KnownRoutes | None", *, changed: bool) -> _KnownRoutes:
         try:
             return self._read(before, changed=changed)
         except DatabaseAway:
@@ -209,7 +209,7 @@ class Routing:
         spread = self._spreads.get(function)
         return spread or self._spreads.setdefault(function, _Spread(self._random()))
 
-    def _read(self, before: "_Known | None", *, changed: bool) -> _Known:
+    def _read(self, before: "_KnownRoutes | None", *, changed: bool) -> _KnownRoutes:
         now = self._clock()
         with self._database.read() as connection:
             replicas = functions.list_running_replicas(connection, now - HOST_SILENT_MS)
@@ -218,8 +218,8 @@ class Routing:
             else:
                 routes = before.routes
         if before is not None and (before.routes, before.replicas) == (routes, replicas):
-            return _Known(now, before.routes, before.replicas, before.table)
-        return _Known(now, routes, replicas, _build_table(routes, replicas))
+            return _KnownRoutes(now, before.routes, before.replicas, before.table)
+        return _KnownRoutes(now, routes, replicas, _build_table(routes, replicas))
 
 
 class _Spread:
@@ -237,7 +237,7 @@ class _Spread:
         return min(bisect(sums, place * sums[-1]), len(sums) - 1)
 
 
-def _build_table(routes: _Routes, replicas: Sequence[Replica]) -> Table:
+def _build_table(routes: _Routes, replicas: Sequence[ReplicaUrl]) -> Table:
     targets: defaultdict[tuple[str, str], list[Target]] = defaultdict(list)
     for replica in replicas:
         targets[replica.function, replica.revision].append(Target(replica.url, replica.token))

@@ -160,7 +160,7 @@ class Lender:
             self._idle.pop().close()
 
 
-class Tally:
+class WriteCounter:
     """Counts writes and the commits that they shared, since the database was opened."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
 
-from server.store.engine.connections import BUSY_TIMEOUT_S, Lender, Presence, T, Tally, Work
+from server.store.engine.connections import BUSY_TIMEOUT_S, Lender, Presence, T, Work, WriteCounter
 from server.store.engine.postgres import PostgresDatabase
 from server.store.engine.statements import driver_of
 
@@ -33,7 +33,7 @@ class Database(Protocol):
     """Whether other servers may write to it."""
     is_pooled: bool
     """Whether a pooler may give each transaction another session."""
-    tally: Tally
+    tally: WriteCounter
 
     def read(self) -> Any:
         """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
@@ -111,7 +111,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
         self._presence = Presence()
-        self.tally = Tally()
+        self.tally = WriteCounter()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_engine(
             f"sqlite:///{path}",

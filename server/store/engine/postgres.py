@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, NullPool, create_engine, event
 
 from server.errors import DatabaseAway
-from server.store.engine.connections import Lender, Presence, T, Tally, Work, driver_error
+from server.store.engine.connections import Lender, Presence, T, Work, WriteCounter, driver_error
 from server.store.engine.statements import driver_of
 
 SERIALIZATION_RETRIES = 5
@@ -48,7 +48,7 @@ class PostgresDatabase:
         event.listen(self.engine, "connect", self._meet)
         self.is_pooled = False
         self._presence = Presence()
-        self.tally = Tally()
+        self.tally = WriteCounter()
         self._name = secrets.token_hex(8)
         autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connect = autocommit.connect

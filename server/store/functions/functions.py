@@ -59,7 +59,7 @@ class Url(NamedTuple):
     created_at: int
 
 
-class Replica(NamedTuple):
+class ReplicaUrl(NamedTuple):
     """A URL at which a running replica of a revision is reached."""
 
     function: str
@@ -231,9 +231,9 @@ def list_urls(connection: Connection, function: str | None = None) -> list[Url]:
     return [Url(*row) for row in rows]
 
 
-def list_running_replicas(connection: Connection, seen_since: int) -> list[Replica]:
+def list_running_replicas(connection: Connection, seen_since: int) -> list[ReplicaUrl]:
     """Return the replicas that run, on hosts that were heard of since then."""
-    return [Replica(*row) for row in _running.rows(connection, seen_since)]
+    return [ReplicaUrl(*row) for row in _running.rows(connection, seen_since)]
 
 
 def _to_function(row: Row) -> Function:

@@ -74,7 +74,7 @@ class Order(NamedTuple):
     lambda_id: int
 
 
-class Wanted(NamedTuple):
+class WantedRevision(NamedTuple):
     """A revision that is to have replicas."""
 
     function: str
@@ -262,7 +262,7 @@ def read_logs(connection: Connection, function: str, revision: str) -> list[Kept
     ]
 
 
-def list_wanted(connection: Connection) -> list[Wanted]:
+def list_wanted(connection: Connection) -> list[WantedRevision]:
     """Return the revisions that are to have replicas, by name."""
     return [_to_wanted(*row) for row in _wanted.rows(connection)]
 
@@ -286,8 +286,10 @@ def _to_host(
     return HostRow(worker_id, name, slots, seen_at, offered, tagged, bool(draining), retired is not None)
 
 
-def _to_wanted(function: str, revision: str, count: int, lambda_id: int, runtime: str, options: str) -> Wanted:
-    return Wanted(function, revision, count, lambda_id, runtime, _tags_of(options))
+def _to_wanted(
+    function: str, revision: str, count: int, lambda_id: int, runtime: str, options: str
+) -> WantedRevision:
+    return WantedRevision(function, revision, count, lambda_id, runtime, _tags_of(options))
 
 
 @lru_cache(maxsize=1000)

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from hypothesis import example, given, strategies as st
 
 from piecework.protocol.names import is_name
-from server.forwarding.messages import Refusal
+from server.forwarding.messages import CallRefused
 from server.forwarding.paths import read_place
 from server.forwarding.upstreams import Upstream
 
@@ -40,7 +40,7 @@ REVISIONS = {"blue", "..."}
 @example("hola/..\\blue")
 @example("%68ola/blue")
 def test_a_path_is_refused_or_taken_apart_without_a_change(path: str):
-    with suppress(Refusal):
+    with suppress(CallRefused):
         place = read_place(path)
         assert is_name(place.function)
         assert path.endswith(place.rest)
@@ -53,7 +53,7 @@ def test_a_path_is_refused_or_taken_apart_without_a_change(path: str):
 
 @given(PATHS, st.sampled_from(["", "/", "/base", "/base/"]))
 def test_no_path_leads_out_of_the_url(path: str, base: str):
-    with suppress(Refusal):
+    with suppress(CallRefused):
         _, deeper = read_place(path).split(REVISIONS)
         asked = Upstream(f"http://host{base}").target(deeper, "")
         assert asked.startswith(base.rstrip("/") or "/")

@@ -8,18 +8,20 @@ from hypothesis import given, strategies as st
 
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import ReplicaState
-from server.services.functions.allocation import Host, Plan, allocate
-from server.store.functions.replicas import ReplicaRow, Wanted
+from server.services.functions.allocation import AllocationPlan, HostState, allocate
+from server.store.functions.replicas import ReplicaRow, WantedRevision
 
 RUNTIMES = ("wasi", "capsule", "capsule+redis")
 
 
-def wanted(revision: str = "blue", replicas: int = 1, runtime: str = "wasi", *tags: str) -> Wanted:
-    return Wanted("hola", revision, replicas, 1, runtime, TagSet.parse(tags))
+def wanted(revision: str = "blue", replicas: int = 1, runtime: str = "wasi", *tags: str) -> WantedRevision:
+    return WantedRevision("hola", revision, replicas, 1, runtime, TagSet.parse(tags))
 
 
-def host(worker: int, slots: int = 4, *runtimes: str, tags: tuple[str, ...] = (), is_open: bool = True) -> Host:
-    return Host(worker, slots, runtimes or ("wasi",), frozenset(tags), is_open)
+def host(
+    worker: int, slots: int = 4, *runtimes: str, tags: tuple[str, ...] = (), is_open: bool = True
+) -> HostState:
+    return HostState(worker, slots, runtimes or ("wasi",), frozenset(tags), is_open)
 
 
 def replica(id_: int, worker: int, revision: str = "blue", **fields: Any) -> ReplicaRow:
@@ -31,7 +33,7 @@ def replica(id_: int, worker: int, revision: str = "blue", **fields: Any) -> Rep
     return ReplicaRow(**row | defaults | fields)
 
 
-def added(plan: Plan) -> list[tuple[str, int]]:
+def added(plan: AllocationPlan) -> list[tuple[str, int]]:
     return [(each.revision, worker) for each, worker in plan.add]
 
 
@@ -50,7 +52,7 @@ def test_when_slots_are_scarce_each_revision_gets_one_in_turn():
 
 def test_what_is_there_stays_where_it_is():
     there = [replica(1, 1), replica(2, 1), replica(3, 1)]
-    assert allocate([wanted(replicas=3)], [host(1), host(2)], there) == Plan(frozenset(), [])
+    assert allocate([wanted(replicas=3)], [host(1), host(2)], there) == AllocationPlan(frozenset(), [])
 
 
 def test_of_too_many_go_first_those_that_do_not_run_then_the_newest():
@@ -61,8 +63,10 @@ def test_of_too_many_go_first_those_that_do_not_run_then_the_newest():
 
 def test_replicas_of_a_dead_host_go_to_another_and_without_one_just_go():
     there = [replica(1, 1), replica(2, 2)]
-    assert allocate([wanted(replicas=2)], [host(2)], there) == Plan(frozenset({1}), [(wanted(replicas=2), 2)])
-    assert allocate([wanted(replicas=2)], [host(2, 1)], there) == Plan(frozenset({1}), [])
+    assert allocate([wanted(replicas=2)], [host(2)], there) == AllocationPlan(
+        frozenset({1}), [(wanted(replicas=2), 2)]
+    )
+    assert allocate([wanted(replicas=2)], [host(2, 1)], there) == AllocationPlan(frozenset({1}), [])
 
 
 def test_a_host_that_is_not_open_keeps_its_replicas_and_gets_no_more():
@@ -80,7 +84,7 @@ def test_a_host_with_fewer_slots_than_replicas_gives_the_newest_up_once_another_
         (ReplicaState.RUNNING, {2}),
     ):
         plan = allocate([wanted(replicas=3)], hosts, [*there, replica(4, 2, state=state)])
-        assert plan == Plan(frozenset(dropped), [])
+        assert plan == AllocationPlan(frozenset(dropped), [])
 
 
 def test_a_host_that_leaves_is_lent_only_as_many_replicas_as_start_elsewhere():
@@ -113,7 +117,9 @@ def test_a_replica_that_fails_goes_to_another_host_if_one_has_room():
     plan = allocate([wanted(replicas=2)], [host(1), host(2)], [replica(1, 1), replica(2, 2)], failing={1})
     assert plan.drop == {1}
     assert added(plan) == [("blue", 2)]
-    assert allocate([wanted()], [host(1), host(2, 0)], [replica(1, 1)], failing={1}) == Plan(frozenset(), [])
+    assert allocate([wanted()], [host(1), host(2, 0)], [replica(1, 1)], failing={1}) == AllocationPlan(
+        frozenset(), []
+    )
 
 
 def test_what_only_starts_is_spread_when_another_host_comes_and_what_runs_stays():
@@ -150,7 +156,7 @@ places = st.lists(
 )  # fmt: skip
 
 
-def carry_out(plan: Plan, there: Sequence[ReplicaRow]) -> list[ReplicaRow]:
+def carry_out(plan: AllocationPlan, there: Sequence[ReplicaRow]) -> list[ReplicaRow]:
     """Return what there is after a plan: what is new only starts."""
     new = enumerate(plan.add, start=100 + max((each.id for each in there), default=0))
     starting = [replica(id_, worker, each.revision, state=ReplicaState.STARTING) for id_, (each, worker) in new]
@@ -181,7 +187,7 @@ def test_whatever_there_is_becomes_no_more_than_is_wanted_and_only_where_it_may_
 def test_one_plan_is_enough_and_leaves_nothing_missing_that_could_be_placed(wishes, hosts, there):
     plan = allocate(wishes, hosts, there)
     after = carry_out(plan, there)
-    assert allocate(wishes, hosts, after) == Plan(frozenset(), [])
+    assert allocate(wishes, hosts, after) == AllocationPlan(frozenset(), [])
     running = [each._replace(state=ReplicaState.RUNNING) for each in after]
     after = carry_out(allocate(wishes, hosts, running), running)
     have, used = Counter(each.name for each in after), Counter(each.worker_id for each in after)

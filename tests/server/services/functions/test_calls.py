@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from server.services.functions.calls import WINDOW_S, Calls, Histogram
+from server.services.functions.calls import WINDOW_S, CallStatistics, Histogram
 
 
 @given(st.lists(st.floats(1e-5, 1000), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
@@ -27,7 +27,7 @@ class Hand:
 
 
 def test_calls_errors_and_jobs_are_counted_by_revision():
-    calls = Calls(Hand())
+    calls = CallStatistics(Hand())
     assert calls.read("hola", "blue") is None
     calls.note("hola", "blue", 200, 0.010)
     calls.note("hola", "blue", 404, 0.010)
@@ -44,7 +44,7 @@ def test_calls_errors_and_jobs_are_counted_by_revision():
 
 def test_quantiles_are_of_the_latest_calls_and_counts_of_all():
     clock = Hand()
-    calls = Calls(clock)
+    calls = CallStatistics(clock)
     calls.note("hola", "blue", 200, 9.0)
     clock.now += WINDOW_S
     calls.note("hola", "blue", 200, 1.0)
@@ -61,7 +61,7 @@ def test_quantiles_are_of_the_latest_calls_and_counts_of_all():
 
 
 def test_what_is_gone_is_forgotten():
-    calls = Calls(Hand())
+    calls = CallStatistics(Hand())
     calls.note("hola", "blue", 200, 1.0)
     calls.note("hola", "green", 200, 1.0)
     calls.keep({("hola", "green")})

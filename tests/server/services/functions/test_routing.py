@@ -9,7 +9,14 @@ from hypothesis import given, settings, strategies as st
 
 from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
 from server.services.functions.health import Health
-from server.services.functions.routing import FunctionRoutes, RevisionRoutes, Routing, Target, _Known, _Spread
+from server.services.functions.routing import (
+    FunctionRoutes,
+    RevisionRoutes,
+    Routing,
+    Target,
+    _KnownRoutes,
+    _Spread,
+)
 from server.store.functions import functions
 
 
@@ -160,7 +167,7 @@ def test_routes_are_read_once_a_second_and_after_each_change(health: Health, mon
     now, reads = [0], []
     routing = Routing(None, lambda: now[0], health, lambda: 0.3)  # type: ignore[arg-type]
     monkeypatch.setattr(
-        routing, "_read", lambda _, *, changed: reads.append(changed) or _Known(now[0], None, (), {})
+        routing, "_read", lambda _, *, changed: reads.append(changed) or _KnownRoutes(now[0], None, (), {})
     )
     for now[0] in (0, 0, 999, 1000, 1001, 1999, 2000):
         routing.table()

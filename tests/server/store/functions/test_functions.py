@@ -107,7 +107,7 @@ def test_only_running_replicas_of_hosts_seen_lately_are_routed_to(database: Data
     database.write(lambda c: add_replica(c, 3, seen_at=NOW - 1))
     with database.read() as connection:
         found = functions.list_running_replicas(connection, NOW)
-    assert found == [functions.Replica("hola", "blue", "http://host:1", "t1")]
+    assert found == [functions.ReplicaUrl("hola", "blue", "http://host:1", "t1")]
 
 
 def test_a_revision_goes_with_its_urls_and_replicas(database: Database):

@@ -18,9 +18,9 @@ from raw_server import RawServer, http, read_request
 from upstreams import Upstream, route
 
 from piecework.http.answers import Broken
-from server.forwarding.calls import Calls
-from server.forwarding.front import Front
-from server.forwarding.messages import Call, Departure
+from server.forwarding.asgi import ProxyApp
+from server.forwarding.calls import CallForwarding
+from server.forwarding.messages import Departure, FunctionCall
 from server.web.parts import PROXY
 
 
@@ -68,13 +68,13 @@ def ask(
     async def send(message: Any) -> None:
         sent.append(dict(message))
 
-    front = Front(Calls(house.services), house.app, 4, watch_after_s=0)
+    front = ProxyApp(CallForwarding(house.services), house.app, 4, watch_after_s=0)
     asyncio.run(front(asked, receive, send))
     return sent
 
 
-def a_call() -> Call:
-    return Call("GET", "hola", "", (("host", "localhost"),), BytesIO(), 0, "10.0.0.7", "http")
+def a_call() -> FunctionCall:
+    return FunctionCall("GET", "hola", "", (("host", "localhost"),), BytesIO(), 0, "10.0.0.7", "http")
 
 
 def test_a_call_comes_back_in_one_piece_when_it_is_short(house: House, upstream: Upstream):
@@ -103,8 +103,8 @@ def test_a_caller_that_leaves_before_the_end_of_its_body_calls_nothing(house: Ho
 def test_a_caller_that_stops_sending_does_not_keep_its_place(
     house: House, upstream: Upstream, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.forwarding.front.BODY_WAIT_S", 0.1)
-    monkeypatch.setattr("server.forwarding.front.BYTES_PER_S", 1_000_000)
+    monkeypatch.setattr("server.forwarding.asgi.BODY_WAIT_S", 0.1)
+    monkeypatch.setattr("server.forwarding.asgi.BYTES_PER_S", 1_000_000)
     route(house, "hola", upstream.url)
     start, body = ask(house, scope("POST", **headers), b"x" * 90_000, stalls=True)
     assert (start["status"], json.loads(body["body"])["code"]) == (400, "BODY_BROKEN")
@@ -114,7 +114,7 @@ def test_a_caller_that_stops_sending_does_not_keep_its_place(
 def test_a_caller_that_goes_on_sending_is_waited_for(
     house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.forwarding.front.BODY_WAIT_S", 1.0)
+    monkeypatch.setattr("server.forwarding.asgi.BODY_WAIT_S", 1.0)
     route(house, "hola", upstream.url)
     _, body = ask(house, scope("POST", content_length="2000"), *[b"x" * 500] * 4, pause_s=0.3)
     assert b'"size": 2000' in body["body"]
@@ -192,7 +192,7 @@ def test_a_caller_that_leaves_a_silent_url_frees_its_place(house: House, raw: Ra
 def test_a_caller_that_takes_nothing_of_its_answer_does_not_keep_its_place(
     house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.forwarding.front.SEND_WAIT_S", 0.1)
+    monkeypatch.setattr("server.forwarding.asgi.SEND_WAIT_S", 0.1)
     route(house, "hola", upstream.url)
 
     async def send(message: Any) -> None:
@@ -203,9 +203,9 @@ def test_a_caller_that_takes_nothing_of_its_answer_does_not_keep_its_place(
         await asyncio.Event().wait()
         raise AssertionError
 
-    calls = Calls(house.services)
+    calls = CallForwarding(house.services)
     with pytest.raises(TimeoutError):
-        asyncio.run(Front(calls, house.app, 4)(scope(path="/functions/hola/big/300000"), receive, send))
+        asyncio.run(ProxyApp(calls, house.app, 4)(scope(path="/functions/hola/big/300000"), receive, send))
     assert calls._free._value == house.services.settings.calls_max  # type: ignore[attr-defined]
     assert house.services.health.is_well(upstream.url)
 
@@ -213,7 +213,7 @@ def test_a_caller_that_takes_nothing_of_its_answer_does_not_keep_its_place(
 def test_a_caller_that_leaves_when_all_is_over_breaks_nothing(house: House, raw: RawServer):
     raw.answer(http(), http())
     route(house, "hola", raw.url)
-    calls, gone = Calls(house.services), Departure()
+    calls, gone = CallForwarding(house.services), Departure()
     for departure in (gone, Departure()):
         assert calls.answer(replace(a_call(), departure=departure)).status == 200
         gone.note()

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from piecework.http.requests import has_host_fault, make_environ
-from server.forwarding.calls import Calls
+from server.forwarding.calls import CallForwarding
 from server.forwarding.gateway import find_room, read_scope, refuse_host
-from server.forwarding.messages import Call, Departure, Reply
+from server.forwarding.messages import CallReply, Departure, FunctionCall
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -33,11 +33,11 @@ SEND_WAIT_S = 60.0
 """A caller that takes nothing of its answer for so long is given up."""
 
 
-class Front:
+class ProxyApp:
     """An ASGI app."""
 
     def __init__(
-        self, calls: Calls, app: "WSGIApplication", threads: int, watch_after_s: float = WATCH_AFTER_S
+        self, calls: CallForwarding, app: "WSGIApplication", threads: int, watch_after_s: float = WATCH_AFTER_S
     ) -> None:
         """``app`` answers what is no call; ``threads`` requests are answered at once."""
         self._calls = calls
@@ -61,7 +61,7 @@ class Front:
         if reply is not None:
             await _send_whole(reply, send)
 
-    def _answer(self, scope: Message, call: Call, line: "_Line") -> Reply | None:
+    def _answer(self, scope: Message, call: FunctionCall, line: "_Line") -> CallReply | None:
         """Return the answer; None when it came in pieces and was sent. Runs in a thread."""
         room = find_room(call.path)
         if room is None:
@@ -131,7 +131,7 @@ class _Line:
         elif self._is_over and self._is_late:
             self.loop.call_soon_threadsafe(self._watch)
 
-    def send_pieces(self, reply: Reply) -> None:
+    def send_pieces(self, reply: CallReply) -> None:
         """Send an answer piece by piece while the caller is there.
 
         Raises what its body raises, or TimeoutError, which breaks the connection.
@@ -177,10 +177,10 @@ class _Line:
             future.cancel()
 
 
-class _Whole:
+class _WsgiBody:
     """The body of a call, as WSGI reads it: a read gives less than it asks for only at the end."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: FunctionCall) -> None:
         self._call = call
 
     def read(self, size: int = -1, /) -> bytes:
@@ -194,23 +194,23 @@ class _Whole:
         return b"".join(pieces)
 
 
-async def _send_whole(reply: Reply, send: Send) -> None:
+async def _send_whole(reply: CallReply, send: Send) -> None:
     assert isinstance(reply.body, bytes), "what comes in pieces was sent"
     await send(_start(reply))
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def _start(reply: Reply) -> Message:
+def _start(reply: CallReply) -> Message:
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in reply.headers
     ]
     return {"type": "http.response.start", "status": reply.status, "headers": headers}
 
 
-def _ask(app: "WSGIApplication", scope: Message, call: Call) -> Reply:
+def _ask(app: "WSGIApplication", scope: Message, call: FunctionCall) -> CallReply:
     """Return the answer of a WSGI app."""
-    environ = make_environ(scope, _Whole(call), underscores=False)
-    reply = Reply(500)
+    environ = make_environ(scope, _WsgiBody(call), underscores=False)
+    reply = CallReply(500)
 
     def start_response(
         status: str, headers: list[tuple[str, str]], _error: Any = None
