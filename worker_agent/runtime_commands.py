@@ -10,7 +10,7 @@ import click
 
 from worker_agent.errors import AgentError, InterpreterError
 from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.interpreters import KNOWN, LUA, Interpreter, find_interpreters
+from worker_agent.runtimes.scripting.interpreters import KNOWN, LUA, Interpreter, find_interpreters
 from worker_agent.settings import Settings, SettingsError
 
 INTERPRETERS = [name for each in KNOWN for name in each.names]
@@ -71,7 +71,7 @@ def install(settings: Settings, name: str, source: Path | None) -> None:
     next start on: restart those that run.
     """
     # These need what only workers have installed.
-    from worker_agent.runtimes.lua import install_lua  # noqa: PLC0415
+    from worker_agent.runtimes.scripting.lua import install_lua  # noqa: PLC0415
 
     try:
         wanted = _find(name, settings)
@@ -99,8 +99,8 @@ def _find(name: str, settings: Settings) -> Interpreter:
 
 def _prepare(interpreter: Interpreter, compiled: Path) -> None:
     from worker_agent.runtimes.base import Build, LoadError  # noqa: PLC0415
-    from worker_agent.runtimes.scripts import ScriptRuntime  # noqa: PLC0415  # loads wasmtime
-    from worker_agent.runtimes.toolchain import Toolchain  # noqa: PLC0415
+    from worker_agent.runtimes.compiling.toolchain import Toolchain  # noqa: PLC0415
+    from worker_agent.runtimes.scripting.scripts import ScriptRuntime  # noqa: PLC0415  # loads wasmtime
 
     try:
         ScriptRuntime(Toolchain(compiled), interpreter).prepare(Build())

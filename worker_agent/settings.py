@@ -21,7 +21,7 @@ from piecework.protocol.text import find_fault
 from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
 from worker_agent.errors import InterpreterError
 from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.interpreters import find_interpreters, list_names
+from worker_agent.runtimes.scripting.interpreters import find_interpreters, list_names
 from worker_agent.runtimes.services.access import NodeRules
 
 MIB = 1024 * 1024

@@ -21,7 +21,7 @@ from guests import guest
 
 from piecework.protocol.messages import Grants, Limits
 from worker_agent.guests.executor import Executor
-from worker_agent.runtimes.lua import install_lua
+from worker_agent.runtimes.scripting.lua import install_lua
 from worker_agent.tasks import Result, Task
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Limits
 from worker_agent.guests.executor import Executor
 from worker_agent.runtimes import DEFAULT
-from worker_agent.runtimes.lua import install_lua
+from worker_agent.runtimes.scripting.lua import install_lua
 from worker_agent.tasks import Result, Task
 
 ROOT = Path(__file__).parents[2]

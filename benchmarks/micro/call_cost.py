@@ -20,10 +20,10 @@ from worker_agent.guests.marker import Marker
 from worker_agent.guests.pulse import Pulse
 from worker_agent.guests.workbench import Workbench
 from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.library import Library
-from worker_agent.runtimes.lua import install_lua
+from worker_agent.runtimes.compiling.library import Library
+from worker_agent.runtimes.compiling.toolchain import Toolchain
+from worker_agent.runtimes.scripting.lua import install_lua
 from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.toolchain import Toolchain
 
 ROOT = Path(__file__).parents[2]
 GUESTS = ROOT / "tests" / "guests"

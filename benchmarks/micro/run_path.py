@@ -21,11 +21,11 @@ from worker_agent.guests.marker import Marker
 from worker_agent.guests.pulse import Pulse
 from worker_agent.guests.workbench import Workbench
 from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.compiling.library import Library
+from worker_agent.runtimes.compiling.toolchain import Toolchain
 from worker_agent.runtimes.linkage.direct import DirectLinkage
 from worker_agent.runtimes.linkage.public import PublicLinkage
 from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.toolchain import Toolchain
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 LINKAGES = {"public": PublicLinkage, "direct": DirectLinkage}

@@ -17,8 +17,8 @@ from worker_agent.guests.marker import Marker
 from worker_agent.guests.pulse import Pulse
 from worker_agent.guests.sharing import SharedStore
 from worker_agent.guests.workbench import Workbench
-from worker_agent.runtimes.library import Library
-from worker_agent.runtimes.toolchain import Toolchain
+from worker_agent.runtimes.compiling.library import Library
+from worker_agent.runtimes.compiling.toolchain import Toolchain
 
 _PR_SET_PDEATHSIG = 1
 """``prctl(2)``: the signal that this process gets when its parent dies."""

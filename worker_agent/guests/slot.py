@@ -20,7 +20,7 @@ from worker_agent.guests.frames import (
     Returned,
 )
 from worker_agent.guests.process import GuestProcess
-from worker_agent.runtimes.refusals import explain_end, explain_overdue
+from worker_agent.runtimes.compiling.refusals import explain_end, explain_overdue
 from worker_agent.tasks import Result
 
 START_WITHIN_S = 30.0

@@ -16,7 +16,7 @@ from worker_agent.guests.frames import Assign, Done, Frame, Loaded, Loading, Ser
 from worker_agent.guests.pulse import Pulse
 from worker_agent.runtimes.answering import HTTP, ask, run_request, settle
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
-from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.compiling.library import Library
 from worker_agent.runtimes.services.access import Access, NodeRules
 from worker_agent.runtimes.services.store import Store
 from worker_agent.runtimes.stopping import StopReason

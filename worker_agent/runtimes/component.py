@@ -23,10 +23,10 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome
+from worker_agent.runtimes.compiling.toolchain import Toolchain, check_facts, read_component_facts
 from worker_agent.runtimes.linkage import Allowance
 from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.streams import OutputFullError, ScratchError
-from worker_agent.runtimes.toolchain import Toolchain, check_facts, read_component_facts
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi.directories import open_folders
 

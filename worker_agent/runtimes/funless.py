@@ -12,12 +12,12 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from worker_agent.runtimes.answering import Answer, answer_json
 from worker_agent.runtimes.base import Build, Call, Code, Outcome, Program
+from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
 from worker_agent.runtimes.inputs import read_input, refuse_input
 from worker_agent.runtimes.linkage import HostFunction
 from worker_agent.runtimes.reactor import Body, Reactor, serve
 from worker_agent.runtimes.services import DeniedError, ServiceError, Services
 from worker_agent.runtimes.streams import KeptOutput
-from worker_agent.runtimes.toolchain import Toolchain, check_module
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi import WasiRuntime
 

@@ -6,10 +6,10 @@ from wasmtime import Module
 
 from piecework.modules import ModuleFacts
 from worker_agent.runtimes.base import Build, Call, Outcome
+from worker_agent.runtimes.compiling.toolchain import link
 from worker_agent.runtimes.linkage import HostFunction, Linkage, Prepared, Vessel
 from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.streams import OutputFullError
-from worker_agent.runtimes.toolchain import link
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi.errno import WasiError
 from worker_agent.runtimes.wasi.guest import Guest, GuestExitError

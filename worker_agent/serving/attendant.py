@@ -25,7 +25,7 @@ from worker_agent.guests.frames import (
 )
 from worker_agent.guests.process import GuestProcess
 from worker_agent.guests.sharing import look_up
-from worker_agent.runtimes.refusals import explain_end, explain_overdue
+from worker_agent.runtimes.compiling.refusals import explain_end, explain_overdue
 from worker_agent.runtimes.services.store import MemoryStore
 from worker_agent.serving.journal import Journal
 

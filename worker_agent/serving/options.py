@@ -18,7 +18,7 @@ from piecework.modules import DEFAULT, ModuleError, resolve_runtime
 from piecework.protocol.messages import Grants
 from piecework.protocol.text import find_fault, find_variable_fault
 from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.interpreters import find_interpreters
+from worker_agent.runtimes.scripting.interpreters import find_interpreters
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.serving.function import Function
 from worker_agent.settings import MIB, Settings, SettingsError

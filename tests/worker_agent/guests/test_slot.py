@@ -21,7 +21,7 @@ from worker_agent.guests.frames import (
     Returned,
 )
 from worker_agent.guests.slot import HALT_WITHIN_S, QUICK_S, START_WITHIN_S, News, Patience, Slot
-from worker_agent.runtimes.refusals import GAVE_UP
+from worker_agent.runtimes.compiling.refusals import GAVE_UP
 
 GRACE_S, LOAD_S = 2.0, 100.0
 

@@ -14,7 +14,7 @@ from abis import ABIS, BEHAVIOURS, MIB, SCRIPT_ABIS
 from piecework.http.exchange import Request, Response, read_response, write_request
 from piecework.protocol.codes import ErrorKind
 from worker_agent.runtimes import RUNTIMES
-from worker_agent.runtimes.interpreters import KNOWN
+from worker_agent.runtimes.scripting.interpreters import KNOWN
 
 GUESTS = Path(__file__).parents[2] / "guests"
 

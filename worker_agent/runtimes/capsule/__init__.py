@@ -13,10 +13,10 @@ from worker_agent.runtimes.base import Build, Call, Code, Outcome
 from worker_agent.runtimes.capsule import envelopes
 from worker_agent.runtimes.capsule.generations import GENERATIONS, Generation
 from worker_agent.runtimes.capsule.host import REQUEST_ID, CapsuleHost, Turn
+from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
 from worker_agent.runtimes.inputs import read_input, refuse_input
 from worker_agent.runtimes.reactor import Body, Reactor
 from worker_agent.runtimes.services import Services
-from worker_agent.runtimes.toolchain import Toolchain, check_module
 from worker_agent.runtimes.verdict import GuestFailedError
 
 _T = TypeVar("_T")

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from wasmtime import Config, Engine, Module, Trap, TrapCode
 
-from worker_agent.runtimes.headroom import work_behind
+from worker_agent.runtimes.compiling.headroom import work_behind
 from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, LinkageMaker, Vessel
 from worker_agent.runtimes.linkage.public import PublicLinkage
 

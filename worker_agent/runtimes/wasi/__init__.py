@@ -6,9 +6,9 @@ from piecework.http.exchange import Request
 from piecework.modules import ModuleFacts
 from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, Outcome
+from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module, link
 from worker_agent.runtimes.linkage import Prepared, Vessel
 from worker_agent.runtimes.sandbox import Sandbox
-from worker_agent.runtimes.toolchain import Toolchain, check_module, link
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
 from worker_agent.runtimes.wasi.host import WasiHost

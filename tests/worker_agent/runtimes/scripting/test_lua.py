@@ -7,8 +7,8 @@ import tarfile
 import pytest
 
 from worker_agent.errors import InterpreterError
-from worker_agent.runtimes import lua
-from worker_agent.runtimes.interpreters import find_built
+from worker_agent.runtimes.scripting import lua
+from worker_agent.runtimes.scripting.interpreters import find_built
 
 
 @pytest.fixture

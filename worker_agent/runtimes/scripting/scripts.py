@@ -14,12 +14,12 @@ from piecework.modules import ModuleError, ModuleFacts, check_script
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.answering import Answer, answer_command
 from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, LoadError, Outcome
-from worker_agent.runtimes.interpreters import ARGS, HEAP, SCRIPT, Interpreter
-from worker_agent.runtimes.lacking import explain_missing
+from worker_agent.runtimes.compiling.toolchain import Toolchain, link
 from worker_agent.runtimes.linkage import Prepared, Vessel
 from worker_agent.runtimes.sandbox import Sandbox
+from worker_agent.runtimes.scripting.interpreters import ARGS, HEAP, SCRIPT, Interpreter
+from worker_agent.runtimes.scripting.lacking import explain_missing
 from worker_agent.runtimes.streams import LogTail
-from worker_agent.runtimes.toolchain import Toolchain, link
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
 from worker_agent.runtimes.wasi.host import WasiHost

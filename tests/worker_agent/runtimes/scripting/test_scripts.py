@@ -8,15 +8,15 @@ from abis import SCRIPT_ABIS
 
 from piecework.protocol.codes import ErrorKind
 from worker_agent.runtimes.base import Bounds, Build, Call, Code, LoadError
-from worker_agent.runtimes.interpreters import KNOWN
-from worker_agent.runtimes.lacking import PYTHON_LACKS, list_python_modules
-from worker_agent.runtimes.library import Library
-from worker_agent.runtimes.scripts import SCRIPT_BYTES, ScriptRuntime
+from worker_agent.runtimes.compiling.library import Library
+from worker_agent.runtimes.scripting.interpreters import KNOWN
+from worker_agent.runtimes.scripting.lacking import PYTHON_LACKS, list_python_modules
+from worker_agent.runtimes.scripting.scripts import SCRIPT_BYTES, ScriptRuntime
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
 
 pytestmark = pytest.mark.integration
-SAMPLES = Path(__file__).parents[3] / "samples" / "scripts"
+SAMPLES = Path(__file__).parents[4] / "samples" / "scripts"
 every_script = pytest.mark.parametrize("runtime", SCRIPT_ABIS)
 
 COMMAND = """(module

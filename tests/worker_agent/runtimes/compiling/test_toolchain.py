@@ -6,9 +6,9 @@ import wasmtime
 
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.base import Build, Code, LoadError
+from worker_agent.runtimes.compiling.toolchain import Toolchain
 from worker_agent.runtimes.linkage import capi, choice
 from worker_agent.runtimes.linkage.choice import GUESTS_AT_ONCE
-from worker_agent.runtimes.toolchain import Toolchain
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from piecework.protocol.messages import Limits
 from worker_agent.runtimes import RUNTIME_NAMES
 from worker_agent.runtimes.base import Bounds, Build, Code, LoadError
-from worker_agent.runtimes.library import Library
+from worker_agent.runtimes.compiling.library import Library
 
 
 @pytest.fixture

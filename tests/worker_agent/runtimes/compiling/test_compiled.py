@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker_agent.runtimes.compiled import CompiledStore
+from worker_agent.runtimes.compiling.compiled import CompiledStore
 
 KEY = "a" * 64 + "-m"
 

@@ -14,11 +14,11 @@ from piecework import __version__
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
 from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
 from worker_agent.runtimes.base import Build, Code, LoadError
-from worker_agent.runtimes.compiled import CompiledStore
-from worker_agent.runtimes.headroom import bounding_growth, work_behind
+from worker_agent.runtimes.compiling.compiled import CompiledStore
+from worker_agent.runtimes.compiling.headroom import bounding_growth, work_behind
+from worker_agent.runtimes.compiling.refusals import Refusal
 from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
 from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
-from worker_agent.runtimes.refusals import Refusal
 
 _Code = TypeVar("_Code", wasmtime.Module, Component)
 COMPILE_BYTES = 2 * 1024**3

@@ -8,9 +8,9 @@ from piecework.protocol.matching import RuntimeName
 from worker_agent.errors import InterpreterError
 from worker_agent.runtimes import DEFAULT, RUNTIME_NAMES, RUNTIMES
 from worker_agent.runtimes.base import Build, Code, LoadError, Program, Runtime
-from worker_agent.runtimes.interpreters import find_interpreters, list_names
-from worker_agent.runtimes.scripts import ScriptRuntime
-from worker_agent.runtimes.toolchain import Toolchain
+from worker_agent.runtimes.compiling.toolchain import Toolchain
+from worker_agent.runtimes.scripting.interpreters import find_interpreters, list_names
+from worker_agent.runtimes.scripting.scripts import ScriptRuntime
 
 _Key = tuple[str, str, Build]
 

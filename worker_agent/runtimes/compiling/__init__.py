@@ -1,0 +1,1 @@
+"""From code to machine code: compiling under bounds, and keeping what came of it."""

@@ -1,0 +1,1 @@
+"""Runtimes whose code is a script, and the interpreters that run it."""
