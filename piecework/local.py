@@ -30,7 +30,7 @@ class ProgramError(Exception):
     """A child process ended, or did not do in time what was waited for; the message has the end of its log."""
 
 
-class Program:
+class ChildProgram:
     """A child process whose output goes to a log file. Leaving its ``with`` block stops it."""
 
     def __init__(self, name: str, command: list[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
@@ -109,7 +109,7 @@ class Program:
         self.stop()
 
 
-class LocalServer(Program):
+class LocalServer(ChildProgram):
     """A control server on 127.0.0.1; it is ready when the constructor returns."""
 
     def __init__(
@@ -158,7 +158,7 @@ def is_ready(port: int) -> bool:
         connection.close()
 
 
-class LocalAgent(Program):
+class LocalAgent(ChildProgram):
     """An agent; it registers by itself, now or when the server answers."""
 
     def __init__(
@@ -172,7 +172,7 @@ class LocalAgent(Program):
         )
 
 
-def stop_together(programs: Iterable[Program], timeout_s: float = STOP_TIMEOUT_S) -> None:
+def stop_together(programs: Iterable[ChildProgram], timeout_s: float = STOP_TIMEOUT_S) -> None:
     """Ask all of them to end, then wait for each; one that does not end in time is killed."""
     ending = list(programs)
     for program in ending:

@@ -9,7 +9,7 @@ from functools import partial
 
 from piecework import __version__
 from piecework.client import Client
-from piecework.client.transport import Patience
+from piecework.client.transport import RetryPolicy
 from piecework.protocol.messages import WorkerRegister
 from worker_agent.agent import Agent
 from worker_agent.allowances import name_offer
@@ -23,7 +23,7 @@ from worker_agent.settings import Settings
 
 SIGNALLED = 128
 """Exit code of a process that a signal ended, less the signal's number."""
-PULSE = Patience(attempts=1, connect_s=5.0, read_s=5.0)
+PULSE = RetryPolicy(attempts=1, connect_s=5.0, read_s=5.0)
 """A heartbeat that takes longer is tried again, while the leases still hold."""
 
 
@@ -46,7 +46,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
         ),
         Surroundings(
             server=server,
-            pulse_server=server.with_patience(PULSE),
+            pulse_server=server.with_retries(PULSE),
             make_executor=lambda on_done: Executor(
                 slots=settings.slots,
                 scratch=state.path / "scratch",

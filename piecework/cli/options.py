@@ -92,7 +92,7 @@ class StateType(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         return [CompletionItem(state) for state in JobState if state.lower().startswith(incomplete.lower())]
 
 
-class Assignment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+class KeyValueType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """``KEY=VALUE``."""
 
     name = "key=value"
@@ -187,7 +187,7 @@ def run_options(command: F) -> F:
     for option in reversed(
         [
             click.option("--arg", "args", multiple=True, help="Add an argument to its command line."),
-            click.option("--env", type=Assignment(), multiple=True, help="Set a variable for it."),
+            click.option("--env", type=KeyValueType(), multiple=True, help="Set a variable for it."),
             click.option(
                 "--timeout",
                 "timeout_s",

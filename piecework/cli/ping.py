@@ -26,8 +26,8 @@ LONGEST_S = 4 * ANSWER_S
 def ping(remote: Remote, timeout_s: float | None) -> None:
     """Ask the server whether it is alive."""
     answer_s = timeout_s or ANSWER_S
-    patience = replace(HASTY, connect_s=answer_s, read_s=answer_s, total_s=ANSWER_S)
-    client = remote.client.with_patience(patience).within(timeout_s or LONGEST_S)
+    retries = replace(HASTY, connect_s=answer_s, read_s=answer_s, total_s=ANSWER_S)
+    client = remote.client.with_retries(retries).within(timeout_s or LONGEST_S)
     version, refusal = _ask_version(client, has_token=remote.has_token)
     began = time.perf_counter()
     message = client.ping()

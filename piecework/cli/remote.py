@@ -15,7 +15,7 @@ from piecework.cli.options import Ending, ca_option, token_option, url_option
 from piecework.cli.queue.waiting import explaining
 from piecework.cli.screen.display import Display
 from piecework.client import ApiError, Client, NotFound, Refused
-from piecework.client.transport import Patience
+from piecework.client.transport import RetryPolicy
 from piecework.protocol.ids import Id
 from piecework.protocol.names import ModuleName
 from piecework.protocol.text import find_fault
@@ -24,10 +24,10 @@ from piecework.variables import find_unknown
 R = TypeVar("R")
 T = TypeVar("T", Id, ModuleName)
 
-HASTY = Patience(attempts=4, read_s=10.0, total_s=5.0)
+HASTY = RetryPolicy(attempts=4, read_s=10.0, total_s=5.0)
 """While nobody is known to answer: a request is tried for about a second. A server that takes the connection and
 says nothing has longer, for it may be busy."""
-PATIENT = replace(HASTY, attempts=30, read_s=Patience.read_s, total_s=Patience.total_s)
+PATIENT = replace(HASTY, attempts=30, read_s=RetryPolicy.read_s, total_s=RetryPolicy.total_s)
 """While waiting for jobs: a server may be away for over a minute."""
 
 
@@ -45,7 +45,7 @@ class Remote:
     @functools.cached_property
     def patient_client(self) -> Client:
         """A client for long waits: it bears with a server that restarts."""
-        return self.client.with_patience(PATIENT)
+        return self.client.with_retries(PATIENT)
 
     def complete(self, value: Any) -> Any:
         """Return the whole ids of those that were given by their ends, also within tuples; else what was given.
@@ -95,10 +95,10 @@ class Remote:
             raise Exit(FAILED)
 
 
-def connect(url: str, token: str | None, patience: Patience, ca: Path | None = None) -> Client:
+def connect(url: str, token: str | None, retries: RetryPolicy, ca: Path | None = None) -> Client:
     """Return a client; a URL that is none is a mistake on the command line."""
     try:
-        return Client(url, token, ca=ca).with_patience(patience)
+        return Client(url, token, ca=ca).with_retries(retries)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
 

@@ -10,7 +10,7 @@ from piecework.client.functions.functions import FunctionCalls
 from piecework.client.queue.mapping import MapCalls
 from piecework.client.stock.modules import ModuleCalls
 from piecework.client.stock.workers import WorkerCalls
-from piecework.client.transport import Patience, Request, Transport
+from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import IdList, MessageReply, RuntimeStats, RuntimeStatsReply, VersionReply
@@ -30,9 +30,9 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
         url: str | None = None,
         token: str | None = None,
         *,
-        attempts: int = Patience.attempts,
-        connect_timeout_s: float = Patience.connect_s,
-        read_timeout_s: float = Patience.read_s,
+        attempts: int = RetryPolicy.attempts,
+        connect_timeout_s: float = RetryPolicy.connect_s,
+        read_timeout_s: float = RetryPolicy.read_s,
         media_type: str = bodies.MSGPACK,
         ca: Path | None = None,
     ) -> None:
@@ -43,32 +43,34 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
         Raises ValueError for what is no URL or no token, for certificates that cannot be used, and when the
         environment names a proxy that cannot.
         """
-        patience = Patience(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
+        retries = RetryPolicy(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
         url, token = find_server(url, token)
-        self.transport = Transport(url, token, patience=patience, media_type=media_type, ca=ca)
+        self.transport = Transport(url, token, retries=retries, media_type=media_type, ca=ca)
         self._given = {"token": MASK if token else "", "media_type": media_type, "ca": ca}
 
-    def with_patience(self, patience: Patience) -> Self:
+    def with_retries(self, retries: RetryPolicy) -> Self:
         """Return a client that shares the connections of this one and waits otherwise."""
         other = copy.copy(self)
-        other.transport = self.transport.with_patience(patience)
+        other.transport = self.transport.with_retries(retries)
         return other
 
     def ping(self) -> str:
         """Return what the server says when it is alive."""
-        return self.transport.call(Request("GET", "/ping", repeatable=True), MessageReply).message
+        return self.transport.call(PreparedRequest("GET", "/ping", repeatable=True), MessageReply).message
 
     def version(self) -> str:
         """Return the server's version."""
-        return self.transport.call(Request("GET", "/sys/version", repeatable=True), VersionReply).version
+        return self.transport.call(PreparedRequest("GET", "/sys/version", repeatable=True), VersionReply).version
 
     def runtimes(self) -> dict[str, RuntimeStats]:
         """Return how many workers and jobs each runtime has, by name."""
-        return self.transport.call(Request("GET", "/sys/runt/stat", repeatable=True), RuntimeStatsReply).runtimes
+        return self.transport.call(
+            PreparedRequest("GET", "/sys/runt/stat", repeatable=True), RuntimeStatsReply
+        ).runtimes
 
     def find_ids(self, kind: Literal["job", "lambda", "worker"], ends: str) -> list[Id]:
         """Return ids that end with these digits, six at least; newest first, the newest few of them."""
-        request = Request("GET", "/ids", {"kind": kind, "ends": ends}, repeatable=True)
+        request = PreparedRequest("GET", "/ids", {"kind": kind, "ends": ends}, repeatable=True)
         return self.transport.call(request, IdList).ids
 
     @property
@@ -87,7 +89,7 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
         self.close()
 
     def __repr__(self) -> str:
-        usual = {each.name: each.default for each in fields(Patience)} | {"media_type": bodies.MSGPACK}
-        given = asdict(self.transport.patience) | self._given
+        usual = {each.name: each.default for each in fields(RetryPolicy)} | {"media_type": bodies.MSGPACK}
+        given = asdict(self.transport.retries) | self._given
         shown = [f"{name}={value!r}" for name, value in given.items() if value and value != usual.get(name)]
         return f"Client({', '.join([repr(self.url), *shown])})"

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any, Self, TypeVar
 
-from piecework.client.transport import Query, Request, Transport
+from piecework.client.transport import PreparedRequest, Query, Transport
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobList, LambdaList, MessageReply, ModuleList, WorkerList
 from piecework.protocol.names import NAME_RULE, is_name
@@ -18,7 +18,7 @@ PAGE_ITEMS = 500
 """How many items are asked for in one page of a list."""
 
 
-class Calls:
+class CallGroup:
     """A group of calls about one kind of thing; ``Client`` is all groups together."""
 
     transport: Transport
@@ -32,7 +32,7 @@ class Calls:
         bounded.transport = self.transport.within(timeout_s)
         return bounded
 
-    def _steer(self, request: Request) -> str:
+    def _steer(self, request: PreparedRequest) -> str:
         """Send a request that is answered in words, and return them."""
         return self.transport.call(request, MessageReply).message
 
@@ -42,7 +42,7 @@ class Calls:
         left = limit
         while left is None or left > 0:
             size = PAGE_ITEMS if left is None else min(left, PAGE_ITEMS)
-            request = Request("GET", path, {**query, "limit": size, "cursor": cursor}, repeatable=True)
+            request = PreparedRequest("GET", path, {**query, "limit": size, "cursor": cursor}, repeatable=True)
             reply = self.transport.call(request, page)
             items = getattr(reply, field)[:size]
             yield from items

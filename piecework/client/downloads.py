@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from piecework.client.errors import ChecksumMismatch
-from piecework.client.transport import Request, Stream, Transport
+from piecework.client.transport import PreparedRequest, Stream, Transport
 from piecework.files import naming
 
 SHA256_HEX_CHARS = 64
@@ -21,7 +21,7 @@ class Download:
     """Bytes that a server has. The reply's ETag, or ``known_checksum``, says what their SHA-256 must be."""
 
     transport: Transport
-    request: Request
+    request: PreparedRequest
     what: str
     """What they are, for messages."""
     known_checksum: Callable[[], str | None] = lambda: None

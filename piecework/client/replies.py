@@ -21,7 +21,7 @@ GATEWAY_FAILURES = range(502, 505)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpReply:
     """What came back for a request."""
 
     url: str
@@ -36,30 +36,30 @@ class Reply:
         return 200 <= self.status < 300
 
 
-def read_message(reply: Reply, type_: type[T]) -> T:
+def read_message(reply: HttpReply, type_: type[T]) -> T:
     """Read a reply as a message, in the format that its content type names.
 
     Raises BadReply when it is something else.
     """
     try:
         return bodies.decode(reply.content, type_, reply.headers.get("content-type"))
-    except (bodies.BodyError, bodies.MessageError) as error:
+    except (bodies.BodyDecodeError, bodies.MessageError) as error:
         raise BadReply(f"{reply.url} did not answer like a Piecework server: {error}") from error
 
 
-def read_refusal(reply: Reply) -> ApiError | BadReply:
+def read_refusal(reply: HttpReply) -> ApiError | BadReply:
     """Turn a reply that is not a success into the error to raise."""
     if 300 <= reply.status < 400:
         target = reply.headers.get("location", "another place")
         return BadReply(f"{reply.url} redirects to {target}: use the URL of the server itself")
     retry_after_s = _seconds(reply.headers.get("retry-after"))
     for read in (_read_error, _read_capsule_error):
-        with suppress(bodies.BodyError, bodies.MessageError):
+        with suppress(bodies.BodyDecodeError, bodies.MessageError):
             return api_error(reply.status, *read(reply), retry_after_s)
     return api_error(reply.status, Code.ERROR, _describe_foreign(reply), retry_after_s)
 
 
-def _describe_foreign(reply: Reply) -> str:
+def _describe_foreign(reply: HttpReply) -> str:
     """Put an answer that no Piecework server gives into words: of a web page only that it is one."""
     message = f"{reply.url} answered HTTP {reply.status} {reply.reason}".rstrip()
     if "html" in reply.headers.get("content-type", "").lower():
@@ -71,13 +71,13 @@ def _describe_foreign(reply: Reply) -> str:
     return f"{message}; is this the URL of a Piecework server?"
 
 
-def _read_error(reply: Reply) -> tuple[int, str]:
+def _read_error(reply: HttpReply) -> tuple[int, str]:
     """Return code and message of a refusal."""
     refusal = bodies.decode(reply.content, ErrorReply, reply.headers.get("content-type"))
     return refusal.code, refusal.message
 
 
-def _read_capsule_error(reply: Reply) -> tuple[int, str]:
+def _read_capsule_error(reply: HttpReply) -> tuple[int, str]:
     """Return code and message of a refusal on a path of Capsule's; its code is a name."""
     refusal = bodies.decode(reply.content, CapsuleReply, reply.headers.get("content-type"))
     if refusal.code == PAGE_NOT_FOUND:

@@ -24,10 +24,10 @@ from piecework.client.errors import (
     api_error,
     check_texts,
 )
-from piecework.client.replies import Reply, read_message, read_refusal
+from piecework.client.replies import HttpReply, read_message, read_refusal
 from piecework.http import exchange
 from piecework.http.answers import Answer, Broken, NotHttp
-from piecework.http.connections import Body, Connection, NotSent, Pieces, Pool
+from piecework.http.connections import Body, Connection, ConnectionPool, NotSent, Pieces
 from piecework.http.deadlines import NEVER, Deadline
 from piecework.http.routes import check_token, check_url, find_route
 from piecework.http.sockets import NotTrusted, ProxyFailed
@@ -52,7 +52,7 @@ LOGGER = logging.getLogger("piecework.client")
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long the client waits, and how often it tries."""
 
     attempts: int = 8
@@ -94,7 +94,7 @@ def _pause(seconds: float) -> None:
 
 
 @dataclass(frozen=True)
-class Request:
+class PreparedRequest:
     """One request, before it is sent."""
 
     method: str
@@ -127,12 +127,12 @@ class Stream:
                 return
             self._connection.receive(self._answer)
 
-    def read(self, most_bytes: int | None = None) -> Reply:
+    def read(self, most_bytes: int | None = None) -> HttpReply:
         """Return the reply with its whole body, or with about ``most_bytes`` of a longer one."""
         answer = self._answer
         while not answer.complete and (most_bytes is None or answer.waiting_bytes < most_bytes):
             self._connection.receive(answer)
-        return Reply(self.url, answer.status, answer.reason, answer.headers, answer.take())
+        return HttpReply(self.url, answer.status, answer.reason, answer.headers, answer.take())
 
 
 class Transport:
@@ -148,7 +148,7 @@ class Transport:
         url: str,
         token: str | None = None,
         *,
-        patience: Patience | None = None,
+        retries: RetryPolicy | None = None,
         media_type: str = bodies.MSGPACK,
         ca: Path | None = None,
     ) -> None:
@@ -159,11 +159,11 @@ class Transport:
         """
         self.url = check_url(url)
         self.media_type = media_type
-        self._patience = patience or Patience()
+        self._retries = retries or RetryPolicy()
         self._deadline = NEVER
         route = find_route(self.url, ca)
         self._proxy = route.proxy
-        self._pool = Pool(route)
+        self._pool = ConnectionPool(route)
         self._target = route.target
         self._headers = (
             f"Host: {route.authority}\r\nUser-Agent: piecework/{__version__}\r\nAccept-Encoding: identity\r\n"
@@ -179,18 +179,18 @@ class Transport:
         bounded._deadline = Deadline(timeout_s)  # noqa: SLF001  # its own kind
         return bounded
 
-    def with_patience(self, patience: Patience) -> Self:
+    def with_retries(self, retries: RetryPolicy) -> Self:
         """Return a transport over the same connections that waits otherwise."""
         other = copy.copy(self)
-        other._patience = patience  # noqa: SLF001  # its own kind
+        other._retries = retries  # noqa: SLF001  # its own kind
         return other
 
     @property
-    def patience(self) -> Patience:
+    def retries(self) -> RetryPolicy:
         """How long it waits, and how often it tries."""
-        return self._patience
+        return self._retries
 
-    def call(self, request: Request, reply: type[T], *, also: Iterable[int] = ()) -> T:
+    def call(self, request: PreparedRequest, reply: type[T], *, also: Iterable[int] = ()) -> T:
         """Send a request and read the reply.
 
         ``also``: HTTP statuses beside 2xx that are read as a reply, not as a refusal.
@@ -201,7 +201,7 @@ class Transport:
         except bodies.MessageError as error:
             raise api_error(422, Code.INVALID, str(error)) from error
 
-        def send() -> Reply:
+        def send() -> HttpReply:
             return self._send(request, body, self.media_type, also=also)
 
         found = self.repeat(send) if request.repeatable else send()
@@ -212,11 +212,11 @@ class Transport:
                 raise read_refusal(found) from None
             raise
 
-    def send_stream(self, request: Request, body: Pieces, content_type: str) -> Reply:
+    def send_stream(self, request: PreparedRequest, body: Pieces, content_type: str) -> HttpReply:
         """Send a request whose body is made while it is sent; once, the caller repeats it."""
         return self._send(request, body, content_type)
 
-    def relay(self, request: exchange.Request, timeout_s: float) -> Reply:
+    def relay(self, request: exchange.Request, timeout_s: float) -> HttpReply:
         """Send a request with headers of the caller's own, once, and return whatever is answered.
 
         ``request.uri`` begins with the path at the server, and goes out as it is; ``timeout_s`` is for all of it.
@@ -232,27 +232,27 @@ class Transport:
         if not all(line.isascii() and line.isprintable() for line in lines) or lines[0].count(" ") != 2:
             raise ValueError("method, path and headers are ASCII text, and the path has no spaces: encode others")
         head = "\r\n".join([*lines, "", ""]).encode()
-        sent = Request(request.method, request.uri, poll_s=timeout_s)
+        sent = PreparedRequest(request.method, request.uri, poll_s=timeout_s)
         bounded = self.within(self._deadline.shorten(timeout_s))
         with bounded._open(sent, head, request.body or None, also=range(600)) as stream:  # noqa: SLF001  # its own kind
             return stream.read()
 
-    def open_stream(self, request: Request) -> AbstractContextManager[Stream]:
+    def open_stream(self, request: PreparedRequest) -> AbstractContextManager[Stream]:
         """Send a request whose reply is read piece by piece in a ``with`` block; once."""
         return self._open(request, self._head(request, bodies.BINARY))
 
     def repeat(self, action: Callable[[], T]) -> T:
         """Do what is safe to repeat, again after a broken connection and when the server is busy."""
-        patience = self._patience
+        retries = self._retries
         began = time.monotonic()
-        for failures in range(1, patience.attempts):
+        for failures in range(1, retries.attempts):
             try:
                 return action()
             except (ApiError, ServerUnreachable) as error:
-                if not _may_pass(error) or time.monotonic() - began >= patience.total_s:
+                if not _may_pass(error) or time.monotonic() - began >= retries.total_s:
                     raise
                 asked_s = error.retry_after_s if isinstance(error, ApiError) else None
-                pause_s = patience.pause_s(failures, asked_s, random.random())  # noqa: S311  # keeps no secret
+                pause_s = retries.pause_s(failures, asked_s, random.random())  # noqa: S311  # keeps no secret
                 if pause_s >= self._deadline.shorten(math.inf):
                     raise
                 LOGGER.info("%s; trying again in %.1f s", error, pause_s)
@@ -263,12 +263,14 @@ class Transport:
         """Close the idle connections. The transport can be used again afterwards."""
         self._pool.close()
 
-    def _send(self, request: Request, body: Body, content_type: str, *, also: Iterable[int] = ()) -> Reply:
+    def _send(
+        self, request: PreparedRequest, body: Body, content_type: str, *, also: Iterable[int] = ()
+    ) -> HttpReply:
         head = self._head(request, self.media_type, body, content_type)
         with self._open(request, head, body, also=also) as stream:
             return stream.read()
 
-    def _head(self, request: Request, accept: str, body: Body = None, content_type: str = "") -> bytes:
+    def _head(self, request: PreparedRequest, accept: str, body: Body = None, content_type: str = "") -> bytes:
         """Return a request's first line and headers. Raises Invalid for texts that no request can have."""
         check_texts({**request.query, "path": request.path})
         target = self._target + quote(request.path)
@@ -284,13 +286,13 @@ class Transport:
 
     @contextmanager
     def _open(
-        self, request: Request, head: bytes, body: Body = None, *, also: Iterable[int] = ()
+        self, request: PreparedRequest, head: bytes, body: Body = None, *, also: Iterable[int] = ()
     ) -> Iterator[Stream]:
         """Send a request and give its reply, whose body can be read in the ``with`` block."""
         through = f", through {self._proxy}" if self._proxy else ""
         url = f"{self.url}{request.path}{through}"
         try:
-            timeout_s = self._patience.read_timeout_s(request.poll_s, len(body or b""))
+            timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
             connection, answer = self._exchange(head, body, timeout_s)
             try:
                 stream = Stream(url, connection, answer)
@@ -319,7 +321,7 @@ class Transport:
             except Broken:
                 self._pool.condemn(connection)
                 raise
-        connection = self._pool.open(self._patience.connect_s, self._deadline)
+        connection = self._pool.open(self._retries.connect_s, self._deadline)
         answer = connection.exchange(head, body, timeout_s, deadline=self._deadline)
         self._pool.vindicate(connection)
         return connection, answer

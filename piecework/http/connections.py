@@ -14,7 +14,7 @@ from typing import Protocol
 
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.deadlines import NEVER, Deadline
-from piecework.http.routes import Route
+from piecework.http.routes import ServerRoute
 from piecework.http.sockets import (
     LEAST_WAIT_S,
     READ_BYTES,
@@ -183,13 +183,13 @@ class Connection:
             raise unsent from unsent.__cause__
 
 
-class Pool:
+class ConnectionPool:
     """The connections to one server, and those of them that are idle.
 
     Safe to share between threads and with forked processes.
     """
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: ServerRoute) -> None:
         self._route = route
         self._idle: deque[Connection] = deque()
         self._known: weakref.WeakSet[Connection] = weakref.WeakSet()

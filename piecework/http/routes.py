@@ -37,7 +37,7 @@ class Proxy:
 
 
 @dataclass(frozen=True)
-class Route:
+class ServerRoute:
     """How to get to a server."""
 
     host: str
@@ -84,7 +84,7 @@ def check_token(token: str) -> str:
     return token
 
 
-def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os.environ) -> Route:
+def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os.environ) -> ServerRoute:
     """Return the way to a server. Its proxy is that of the environment.
 
     ``ca``: a file or directory of certificates to trust; None for those of the environment. Raises ValueError for
@@ -98,7 +98,7 @@ def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os
     prefix = quote(parts.path, safe="/%:@!$&'()*+,;=~")
     proxy = _find_proxy(parts.scheme, host, port)
     tls, trusted = _trust(ca, environ) if parts.scheme == "https" else (None, "")
-    return Route(
+    return ServerRoute(
         host=host,
         port=port,
         authority=authority,

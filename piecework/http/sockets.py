@@ -11,7 +11,7 @@ from typing import Any
 
 from piecework.http.answers import HEAD_MAX_BYTES, Broken
 from piecework.http.deadlines import NEVER, Deadline
-from piecework.http.routes import Proxy, Route
+from piecework.http.routes import Proxy, ServerRoute
 from piecework.http.tcp import keep_alive
 
 READ_BYTES = 64 * 1024
@@ -30,7 +30,7 @@ class NotTrusted(Broken):
     """The server's certificate was not accepted."""
 
 
-def open_socket(route: Route, timeout_s: float, deadline: Deadline = NEVER) -> socket.socket:
+def open_socket(route: ServerRoute, timeout_s: float, deadline: Deadline = NEVER) -> socket.socket:
     """Connect to a server, through its proxy when there is one; ``timeout_s`` for each of the steps.
 
     Raises OSError, Broken or NotHttp.
@@ -123,7 +123,7 @@ def _connect_to_proxy(proxy: Proxy, timeout_s: float) -> socket.socket:
         raise ProxyFailed(f"{proxy} does not answer: {find_reason(error)}") from error
 
 
-def _open_tunnel(opened: socket.socket, route: Route, proxy: Proxy, deadline: Deadline) -> None:
+def _open_tunnel(opened: socket.socket, route: ServerRoute, proxy: Proxy, deadline: Deadline) -> None:
     """Ask the proxy for a tunnel to the server (RFC 9110, 9.3.6)."""
     target = f"{route.host}:{route.port}" if ":" not in route.host else f"[{route.host}]:{route.port}"
     head = b""

@@ -35,7 +35,7 @@ class BrokenBody(OSError):
     """A body ended before it was complete, is not what its framing says, or stopped coming."""
 
 
-class Body:
+class IncomingBody:
     """The body of a request, while it comes in. For one thread."""
 
     __slots__ = ("_is_broken", "_is_over", "_left", "_proto", "_waiting")
@@ -174,7 +174,7 @@ def _make_schedule(app: "WSGIApplication", *, underscores: bool) -> Callable[[An
         try:
             exchange = Exchange(request.proto)
             scope = request.scope
-            body = Body(request.proto, first, find_length(scope) if first else None)
+            body = IncomingBody(request.proto, first, find_length(scope) if first else None)
             environ = make_environ(scope, body, underscores=underscores)
             environ[WATCH] = exchange.watch
             exchange.send(app(environ, exchange.start))

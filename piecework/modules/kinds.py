@@ -11,7 +11,7 @@ _SOURCE = "take its source"
 _SAVED = "see what the address really answers"
 
 
-class Kind(NamedTuple):
+class ContentKind(NamedTuple):
     """What bytes are."""
 
     words: str
@@ -49,24 +49,24 @@ _STARTS = (
     (b"\xff\xfe", "text in UTF-16", "save it as UTF-8"),
     (b"\xfe\xff", "text in UTF-16", "save it as UTF-8"),
 )
-_WAT = Kind("WebAssembly in the text format", "build it with wat2wasm")
+_WAT = ContentKind("WebAssembly in the text format", "build it with wat2wasm")
 _TEXTS = (
-    (b"<!doctype html", Kind("an HTML page", _SAVED, binary=True)),
-    (b"<html", Kind("an HTML page", _SAVED, binary=True)),
-    (b"<?xml", Kind("an XML document", _SAVED, binary=True)),
+    (b"<!doctype html", ContentKind("an HTML page", _SAVED, binary=True)),
+    (b"<html", ContentKind("an HTML page", _SAVED, binary=True)),
+    (b"<?xml", ContentKind("an XML document", _SAVED, binary=True)),
     (b"(module", _WAT),
     (b"(component", _WAT),
     (b";;", _WAT),
-    (b"{", Kind("a text, perhaps JSON")),
-    (b"[", Kind("a text, perhaps JSON")),
+    (b"{", ContentKind("a text, perhaps JSON")),
+    (b"[", ContentKind("a text, perhaps JSON")),
 )
 _TAR = (257, b"ustar")
 _COMPILED_PYTHON = (2, b"\r\n\0\0")
 
 
-def find_kind(code: bytes) -> Kind:
+def find_kind(code: bytes) -> ContentKind:
     """Tell what bytes are that are no wasm binary."""
-    return _find_binary(code) or _find_text(code) or Kind("bytes of no known kind")
+    return _find_binary(code) or _find_text(code) or ContentKind("bytes of no known kind")
 
 
 def describe_bytes(code: bytes) -> str:
@@ -81,39 +81,41 @@ def read_shebang(code: bytes) -> str:
     return line[2:].decode(errors="replace").strip()[:80] if line.startswith(b"#!") else ""
 
 
-def _find_binary(code: bytes) -> Kind | None:
+def _find_binary(code: bytes) -> ContentKind | None:
     if code.startswith(b"\x7fELF"):
         return _find_elf(code)
     if code.startswith(b"\xca\xfe\xba\xbe"):
         is_fat = int.from_bytes(code[4:8], "big") < _FAT_MACH_O_MAX
         words = "a Mach-O program for macOS" if is_fat else "a Java class"
-        return Kind(words, _COMPILE, binary=True)
+        return ContentKind(words, _COMPILE, binary=True)
     for start, words, advice in _STARTS:
         # A script may begin with the letters MZ.
         if code.startswith(start) and not (start.isalnum() and _is_text(code)):
-            return Kind(words, advice, binary=True)
+            return ContentKind(words, advice, binary=True)
     if code.startswith(_COMPILED_PYTHON[1], _COMPILED_PYTHON[0]):
-        return Kind("compiled Python", _SOURCE, binary=True)
-    return Kind("a tar archive", _UNPACK, binary=True) if code.startswith(_TAR[1], _TAR[0]) else None
+        return ContentKind("compiled Python", _SOURCE, binary=True)
+    return ContentKind("a tar archive", _UNPACK, binary=True) if code.startswith(_TAR[1], _TAR[0]) else None
 
 
-def _find_elf(code: bytes) -> Kind:
+def _find_elf(code: bytes) -> ContentKind:
     if code[7:8] == bytes([_OF_WASMTIME]):
-        return Kind("machine code that wasmtime compiled", "give the wasm file that it was made of", binary=True)
+        return ContentKind(
+            "machine code that wasmtime compiled", "give the wasm file that it was made of", binary=True
+        )
     order = "big" if code[5:6] == b"\2" else "little"
     form = int.from_bytes(code[16:18], order)  # type: ignore[arg-type]  # one of the two
-    return Kind(_ELF.get(form, "an ELF file"), _COMPILE, binary=True)
+    return ContentKind(_ELF.get(form, "an ELF file"), _COMPILE, binary=True)
 
 
-def _find_text(code: bytes) -> Kind | None:
+def _find_text(code: bytes) -> ContentKind | None:
     if not code:
-        return Kind("empty")
+        return ContentKind("empty")
     text = code[:LOOK_BYTES].removeprefix(codecs.BOM_UTF8).lstrip()
     shebang = read_shebang(code)
     if shebang:
-        return Kind(f"a script for {shebang}")
+        return ContentKind(f"a script for {shebang}")
     found = next((kind for start, kind in _TEXTS if text[:100].lower().startswith(start)), None)
-    return found or (Kind("a text, perhaps a script") if _is_text(code) else None)
+    return found or (ContentKind("a text, perhaps a script") if _is_text(code) else None)
 
 
 def _is_text(code: bytes) -> bool:

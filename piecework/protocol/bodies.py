@@ -21,7 +21,7 @@ ID_DIGITS = len(str(ID_MAX))
 _Decoder = msgspec.json.Decoder[T] | msgspec.msgpack.Decoder[T]
 
 
-class BodyError(ValueError):
+class BodyDecodeError(ValueError):
     """The body is not JSON or MessagePack at all."""
 
 
@@ -77,7 +77,7 @@ def decode(body: bytes, type_: type[T], media_type: str | None = JSON) -> T:
     send none, or a wrong one); an empty body is the empty object. Numbers and booleans may come as strings.
     Texts of requests must keep the rule of ``piecework.protocol.text``.
 
-    Raises BodyError when the bytes are neither, MessageError when a field does not fit.
+    Raises BodyDecodeError when the bytes are neither, MessageError when a field does not fit.
     """
     packed = media_type is not None and media_type.partition(";")[0].strip().lower() == MSGPACK
     if not body:
@@ -91,7 +91,7 @@ def decode(body: bytes, type_: type[T], media_type: str | None = JSON) -> T:
         if fault := _find_broken_text(body, packed=packed):
             raise MessageError(fault) from error
         kind = "MessagePack" if packed else "JSON"
-        raise BodyError(f"the body is not {kind}: {error}") from error
+        raise BodyDecodeError(f"the body is not {kind}: {error}") from error
     # Without these bytes there can be no NUL in a text: most bodies need not be looked through.
     is_suspect = (b"\0" if packed else b"\\u0000") in body and isinstance(message, Message)
     if is_suspect and (fault := text.find_fault(message)):

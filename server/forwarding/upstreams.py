@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from piecework.http.answers import Answer, Broken, NotHttp
-from piecework.http.connections import Connection, NotSent, Pool
-from piecework.http.routes import DEFAULT_PORTS, Route
+from piecework.http.connections import Connection, ConnectionPool, NotSent
+from piecework.http.routes import DEFAULT_PORTS, ServerRoute
 from server.forwarding.bodies import Passing
 from server.forwarding.messages import FunctionCall
 from server.services.functions.health import trust
@@ -32,7 +32,7 @@ class Upstream:
         self.authority = shown if port == usual else f"{shown}:{port}"
         self._base = parts.path
         tls = trust() if parts.scheme == "https" else None
-        self._pool = Pool(Route(host, port, self.authority, tls, "", None))
+        self._pool = ConnectionPool(ServerRoute(host, port, self.authority, tls, "", None))
 
     def target(self, path: str, query: str) -> str:
         """Return what to ask for: the URL's own path and then that of the call, which begins with a slash."""
@@ -70,7 +70,7 @@ class UpstreamExchange:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: ConnectionPool,
         connection: Connection,
         call: FunctionCall,
         head: bytes,

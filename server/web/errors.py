@@ -7,7 +7,7 @@ import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from piecework.protocol.bodies import BodyError, MessageError
+from piecework.protocol.bodies import BodyDecodeError, MessageError
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
 from server import errors
@@ -98,7 +98,7 @@ def _read(error: Exception) -> ErrorAnswer:
     match error:
         case errors.ServerError():
             return _read_server_error(error)
-        case BodyError():
+        case BodyDecodeError():
             return ErrorAnswer(400, Code.BAD_BODY, str(error))
         case MessageError():
             return ErrorAnswer(422, Code.INVALID, str(error))

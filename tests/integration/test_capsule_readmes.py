@@ -15,7 +15,7 @@ import requests
 from curl import curl
 from patience import until
 
-from piecework.local import LISTENING, LocalAgent, LocalServer, Program
+from piecework.local import LISTENING, ChildProgram, LocalAgent, LocalServer
 
 pytestmark = pytest.mark.integration
 WORKER_AGENT = Path(sys.executable).with_name("worker-agent")
@@ -42,11 +42,13 @@ hallo:
 """
 
 
-def start(folder: Path, name: str, *command: object, **environ: str) -> Program:
-    return Program(name, [sys.executable, "-m", "piecework", *map(str, command)], folder / f"{name}.log", environ)
+def start(folder: Path, name: str, *command: object, **environ: str) -> ChildProgram:
+    return ChildProgram(
+        name, [sys.executable, "-m", "piecework", *map(str, command)], folder / f"{name}.log", environ
+    )
 
 
-def listening(program: Program) -> int:
+def listening(program: ChildProgram) -> int:
     return int(program.wait_for_line(LISTENING)[1])
 
 
@@ -152,7 +154,7 @@ def test_a_function_starts_from_where_its_module_is(town):
     url = town.local(REGISTRY) + "/k33g/hola/0.0.0/hola.wasm"
     file = town.folder / "tmp" / "hola.wasm"
     command = [WORKER_AGENT, "serve", file, "--url", url, "--port", port]
-    with Program("serve", list(map(str, command)), town.folder / "serve.log"):
+    with ChildProgram("serve", list(map(str, command)), town.folder / "serve.log"):
         until(lambda: is_answering(f"http://127.0.0.1:{port}/health"))
         assert requests.get(f"http://127.0.0.1:{port}", timeout=10).json() == {"message": "hey people!"}
     assert file.read_bytes() == HELLO.read_bytes()
@@ -177,7 +179,7 @@ def test_the_first_http_function_answers(tmp_path):
     port = find_port()
     command = [WORKER_AGENT, "serve", HELLO, "--port", port]
     command += ["--env", "MESSAGE=👋 good morning 😃"]
-    with Program("serve", list(map(str, command)), tmp_path / "serve.log") as serving:
+    with ChildProgram("serve", list(map(str, command)), tmp_path / "serve.log") as serving:
         until(lambda: is_answering(f"http://127.0.0.1:{port}/health"))
         answer = curl(
             f"""curl -v -X POST \\

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from piecework import Client
-from piecework.local import LISTENING, LocalAgent, LocalServer, Program
+from piecework.local import LISTENING, ChildProgram, LocalAgent, LocalServer
 
 pytestmark = pytest.mark.integration
 
@@ -58,10 +58,10 @@ def test_the_tour_of_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: p
         "PIECEWORK_WORKER_SLOTS": "1",
     }
     serve, work = blocks("README.md", "tour: background")
-    with Program("the server", ["bash", "-c", serve], tmp_path / "server.log", environ) as server:
+    with ChildProgram("the server", ["bash", "-c", serve], tmp_path / "server.log", environ) as server:
         port = server.wait_for_line(LISTENING)[1]
         environ["PIECEWORK_URL"] = url = f"http://127.0.0.1:{port}"
-        with Program("the agent", ["bash", "-c", work], tmp_path / "agent.log", environ) as agent:
+        with ChildProgram("the agent", ["bash", "-c", work], tmp_path / "agent.log", environ) as agent:
             agent.wait_for_line(re.compile("agent started"))
             ways, bad_guests = blocks("README.md", "tour")
             check_ways_to_submit(run(["bash", "-eu", "-c", ways], environ))
@@ -76,7 +76,7 @@ def test_functions_of_the_readme_run_without_a_server(tmp_path: Path):
     once, serve = blocks("README.md", "tour: alone")[0].splitlines()
     assert run(["bash", "-c", once], environ).stdout == "🏓 pong: hello : 1\n"
     serve = serve.replace("8080", "0")
-    with Program("the function", ["bash", "-c", f"exec {serve}"], tmp_path / "log", environ) as served:
+    with ChildProgram("the function", ["bash", "-c", f"exec {serve}"], tmp_path / "log", environ) as served:
         url = served.wait_for_line(re.compile(r"serving on (http://\S+)"))[1]
         assert run(["curl", "-s", f"{url}/a"], environ).stdout.startswith("GET\n/a\n")
 
@@ -119,7 +119,7 @@ def test_the_workers_of_the_protocol_page_work(tmp_path: Path, name: str):
     # Each has a server of its own: the open poll of a worker that was just stopped would be given the next job.
     with LocalServer(tmp_path) as server, Client(server.url) as client:
         command = [sys.executable, str(program(name, tmp_path)), server.url]
-        with Program(name, command, tmp_path / "log") as worker:
+        with ChildProgram(name, command, tmp_path / "log") as worker:
             texts = [f"hello {number}" for number in range(5)] + ["long " * 10_000]
             jobs = client.submit_many(client.create_lambda(0, "shout"), texts)
             outputs = {job: result.read().decode() for job, result in client.results(jobs, timeout_s=TIMEOUT_S)}

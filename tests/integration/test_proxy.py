@@ -19,7 +19,7 @@ from raw_server import RawServer
 from upstreams import Upstream
 
 from piecework.client import Client
-from piecework.local import LocalAgent, LocalServer, Program
+from piecework.local import ChildProgram, LocalAgent, LocalServer
 from piecework.protocol.messages import DeploymentPut
 
 pytestmark = pytest.mark.integration
@@ -30,7 +30,7 @@ LISTENING = re.compile(r"listening on (\d+)")
 CALLERS = 4
 
 
-class UpstreamProcess(Program):
+class UpstreamProcess(ChildProgram):
     """A server that can be killed."""
 
     def __init__(self, folder: Path, name: str, port: int = 0) -> None:

@@ -19,7 +19,7 @@ import pytest
 import requests
 from postgres import Cluster
 
-from piecework.local import LocalServer, Program
+from piecework.local import ChildProgram, LocalServer
 
 pytestmark = pytest.mark.integration
 POLLS = 1000
@@ -176,7 +176,7 @@ def test_a_second_server_on_the_same_port_is_refused(server: LocalServer, tmp_pa
 
 def test_a_stop_while_starting_is_quick(tmp_path: Path):
     command = [sys.executable, "-m", "piecework", "server", "run", "--data", str(tmp_path / "data"), "--port", "0"]
-    program = Program("the server", command, tmp_path / "log")
+    program = ChildProgram("the server", command, tmp_path / "log")
     _wait_until(lambda: _children(program.pid), "no inner process")
     program.signal(signal.SIGTERM)
     assert program.wait(5.0) == 0
@@ -197,7 +197,7 @@ def test_beyond_this_machine_a_token_opens_what_its_scope_covers(tmp_path: Path)
     secret = _run("token", "create", "node", "--scope", "worker", "--data", data).stdout.strip()
     bearer = {"Authorization": f"Bearer {secret}"}
     command = [sys.executable, "-m", "piecework", "server", "run", "--data", str(data), "--host", "0.0.0.0"]
-    with Program("the server", [*command, "--port", "0"], tmp_path / "log") as server:
+    with ChildProgram("the server", [*command, "--port", "0"], tmp_path / "log") as server:
         port = server.wait_for_line(re.compile(r"listening on http://0\.0\.0\.0:(\d+)"))[1]
 
         def status(method: str, path: str, headers: dict[str, str]) -> int:

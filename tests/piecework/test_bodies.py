@@ -28,7 +28,7 @@ def test_a_message_is_read_as_it_was_written(outcome, media_type):
 def test_any_bytes_either_make_a_message_or_a_body_or_message_error(body, media_type):
     try:
         message = bodies.decode(body, ContractRequest, media_type)
-    except (bodies.BodyError, bodies.MessageError):
+    except (bodies.BodyDecodeError, bodies.MessageError):
         return
     assert isinstance(message, ContractRequest)
 
@@ -68,13 +68,13 @@ def test_unknown_fields_are_ignored():
     [(b"{", bodies.JSON, "JSON"), (b"\xc1", bodies.MSGPACK, "MessagePack"), (b"\xff\xfe", bodies.JSON, "JSON")],
 )
 def test_broken_bodies_are_called_by_the_format_that_they_should_have(body, media_type, kind):
-    with pytest.raises(bodies.BodyError, match=f"not {kind}:"):
+    with pytest.raises(bodies.BodyDecodeError, match=f"not {kind}:"):
         bodies.decode(body, ContractRequest, media_type)
 
 
 def test_deep_nesting_is_refused_and_does_not_crash():
     body = b'{"after":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    with pytest.raises(bodies.BodyError, match="not JSON"):
+    with pytest.raises(bodies.BodyDecodeError, match="not JSON"):
         bodies.decode(body, JobSubmit)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from leaves import Leaf, message_types, pack, plant, write
 
-from piecework.protocol.bodies import JSON, MSGPACK, BodyError, MessageError, decode, encode
+from piecework.protocol.bodies import JSON, MSGPACK, BodyDecodeError, MessageError, decode, encode
 from piecework.protocol.messages import Content, JobError, JobSubmit, LambdaCreate, Message, WorkerRegister
 from piecework.protocol.text import clean_text, find_fault
 
@@ -77,7 +77,7 @@ def test_a_text_of_messagepack_that_is_not_utf8_is_named():
 
 
 def test_json_that_is_not_utf8_is_no_json():
-    with pytest.raises(BodyError, match="is not JSON"):
+    with pytest.raises(BodyDecodeError, match="is not JSON"):
         decode(b'{"name": "\xff"}', LambdaCreate)
 
 

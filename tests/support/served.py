@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 from piecework.http.exchange import Response
-from piecework.local import Program, ProgramError
+from piecework.local import ChildProgram, ProgramError
 
 SERVING = re.compile(r"serving on https?://127\.0\.0\.1:(\d+)")
 GUEST = "worker_agent.guests.child"
 
 
-class ServedFunction(Program):
+class ServedFunction(ChildProgram):
     """Ready when the constructor returns. Its log has what guests log, too."""
 
     def __init__(self, folder: Path, file: Path, *options: str, environ: dict[str, str] | None = None) -> None:

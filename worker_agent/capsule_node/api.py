@@ -211,7 +211,7 @@ def _check_caller(token: str | None) -> None:
 def _read(type_: type[T]) -> T:
     try:
         body = bodies.decode(request.get_data(), type_)
-    except (bodies.BodyError, bodies.MessageError) as error:
+    except (bodies.BodyDecodeError, bodies.MessageError) as error:
         raise RefusedError(400, "ERROR_JSON_BINDING", str(error)) from error
     for field in ("function", "revision"):
         if getattr(body, field, None) in _NO_PATH:

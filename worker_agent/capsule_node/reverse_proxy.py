@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from piecework.client import ApiError, ClientError
-from piecework.client.transport import Patience, Request, Transport
+from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
 from piecework.protocol import bodies
 from piecework.protocol.messages import CapsuleReply, DefaultPut, FunctionInfo
 from worker_agent.errors import AgentError
@@ -43,8 +43,8 @@ class ReverseProxy:
 
     def __init__(self, url: str, token: str | None = None, ca: Path | None = None) -> None:
         """Nothing is sent yet. Raises ValueError for a bad URL, token or ``ca``."""
-        patience = Patience(attempts=1, connect_s=2.0, read_s=5.0)
-        self._transport = Transport(url, token, patience=patience, media_type=bodies.JSON, ca=ca)
+        retries = RetryPolicy(attempts=1, connect_s=2.0, read_s=5.0)
+        self._transport = Transport(url, token, retries=retries, media_type=bodies.JSON, ca=ca)
         self.url = self._transport.url
 
     def list_routes(self) -> Routes:
@@ -86,7 +86,9 @@ class ReverseProxy:
     def set_default(self, function: str, revision: str) -> bool:
         """Let ``default`` stand for a revision; False: this proxy knows no such thing, or not for this agent."""
         try:
-            request = Request("PUT", f"/deployments/{function}/{DEFAULT}", body=DefaultPut(revision=revision))
+            request = PreparedRequest(
+                "PUT", f"/deployments/{function}/{DEFAULT}", body=DefaultPut(revision=revision)
+            )
             self._transport.call(request, FunctionInfo)
         except ApiError as error:
             if error.http_status in _NO_ALIASES:
@@ -107,7 +109,7 @@ class ReverseProxy:
 
     def _call(self, method: str, path: str, body: object, reply: type[T], *, also: bool = False) -> T:
         try:
-            request = Request(method, path, body=body)
+            request = PreparedRequest(method, path, body=body)
             return self._transport.call(request, reply, also=_REFUSALS if also else ())
         except ClientError as error:
             raise self._wrap(error) from error

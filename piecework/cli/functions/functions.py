@@ -7,7 +7,7 @@ import rich_click as click
 from piecework.cli.completing import list_functions, offer
 from piecework.cli.functions.calling import invoke, logs
 from piecework.cli.functions.deploying import deploy
-from piecework.cli.options import NAME, Assignment
+from piecework.cli.options import NAME, KeyValueType
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.pictures import REVISION_COLUMNS, describe_function, revision_row, show_function
@@ -75,7 +75,7 @@ def default(remote: Remote, name: str, revision: str | None, *, ends: bool) -> N
 
 @function.command
 @click.argument("name", type=NAME, shell_complete=offer(list_functions))
-@click.argument("weights", metavar="REVISION=WEIGHT...", type=Assignment(), nargs=-1, required=True)
+@click.argument("weights", metavar="REVISION=WEIGHT...", type=KeyValueType(), nargs=-1, required=True)
 @remote_command
 def split(remote: Remote, name: str, weights: tuple[tuple[str, str], ...]) -> None:
     """Divide the calls that name no revision, as in: split hola blue=90 green=10."""

@@ -10,7 +10,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options import FILE_OR_ID, LAMBDA, Assignment
+from piecework.cli.options import FILE_OR_ID, LAMBDA, KeyValueType
 from piecework.cli.queue.waiting import describe_end, describe_going_on, explaining, list_of, telling_why
 from piecework.cli.queue.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
@@ -81,7 +81,7 @@ SUBMISSION_OPTIONS = (
     click.option("--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused)."),
     click.option("--key", help="Submitting again with the same key and content gives the same job."),
     click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these."),
-    click.option("--env", multiple=True, type=Assignment(), help="Set a variable for it."),
+    click.option("--env", multiple=True, type=KeyValueType(), help="Set a variable for it."),
     click.option(
         "--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Most memory it may use."
     ),

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from piecework.client.calls import Calls, path_name
+from piecework.client.calls import CallGroup, path_name
 from piecework.client.errors import NotFound, NotReady
-from piecework.client.transport import Request
+from piecework.client.transport import PreparedRequest
 from piecework.http import exchange
 from piecework.http.deadlines import Deadline
 from piecework.protocol.codes import Code
@@ -34,7 +34,7 @@ def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-class FunctionCalls(Calls):
+class FunctionCalls(CallGroup):
     """Functions: names that people call over HTTP. A function and its revisions are known by their names.
 
     Methods that change one return how it stands then.
@@ -42,11 +42,11 @@ class FunctionCalls(Calls):
 
     def functions(self) -> list[FunctionInfo]:
         """Return all functions with everything that is known about them, by name."""
-        return self.transport.call(Request("GET", "/functions", repeatable=True), FunctionList).functions
+        return self.transport.call(PreparedRequest("GET", "/functions", repeatable=True), FunctionList).functions
 
     def function(self, name: str) -> FunctionInfo:
         """Return a function with everything that is known about it. Raises NotFound."""
-        return self.transport.call(Request("GET", _path(name), repeatable=True), FunctionInfo)
+        return self.transport.call(PreparedRequest("GET", _path(name), repeatable=True), FunctionInfo)
 
     def deploy(self, function: str, revision: str, deployment: DeploymentPut) -> FunctionInfo:
         """Make a revision, and the function if need be. Safe to repeat.
@@ -78,7 +78,7 @@ class FunctionCalls(Calls):
         Raises Conflict for a revision to which the calls go that name none, unless ``force`` is set.
         """
         path = _path(function) if revision is None else _path(function, revision)
-        return self._steer(Request("DELETE", path, {"force": "true" if force else None}, repeatable=True))
+        return self._steer(PreparedRequest("DELETE", path, {"force": "true" if force else None}, repeatable=True))
 
     def await_replicas(
         self, function: str, revision: str, timeout_s: float, pause: Callable[[float], object] = _pause
@@ -102,7 +102,9 @@ class FunctionCalls(Calls):
         ``offsets``: by replica, the byte from which on its log is wanted.
         """
         after = ",".join(f"{int(replica)}:{offset}" for replica, offset in offsets.items())
-        request = Request("GET", f"{_path(function, revision)}/log", {"after": after or None}, repeatable=True)
+        request = PreparedRequest(
+            "GET", f"{_path(function, revision)}/log", {"after": after or None}, repeatable=True
+        )
         return self.transport.call(request, DeploymentLog).replicas
 
     def follow_function_log(
@@ -126,7 +128,7 @@ class FunctionCalls(Calls):
         return exchange.Response(reply.status, tuple(reply.headers.items()), reply.content)
 
     def _change(self, method: str, path: str, body: object = None) -> FunctionInfo:
-        return self.transport.call(Request(method, path, body=body, repeatable=True), FunctionInfo)
+        return self.transport.call(PreparedRequest(method, path, body=body, repeatable=True), FunctionInfo)
 
 
 def find_revision(function: FunctionInfo, name: str) -> RevisionInfo:

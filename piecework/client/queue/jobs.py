@@ -10,7 +10,7 @@ import msgspec
 from piecework.client.calls import AnyId, path_id
 from piecework.client.queue.inputs import Input, carried_bytes, input_content
 from piecework.client.stock.lambdas import LambdaCalls
-from piecework.client.transport import Query, Request
+from piecework.client.transport import PreparedRequest, Query
 from piecework.client.uploads import Source
 from piecework.http.deadlines import NEVER, Deadline
 from piecework.protocol.codes import ErrorKind
@@ -98,7 +98,7 @@ class JobCalls(LambdaCalls):
 
     def job(self, job_id: AnyId) -> JobInfo:
         """Return a job as it is now, with advice when nothing can run it. Raises NotFound."""
-        request = Request("GET", f"/job/{path_id(job_id)}", {"view": "full"}, repeatable=True)
+        request = PreparedRequest("GET", f"/job/{path_id(job_id)}", {"view": "full"}, repeatable=True)
         return self.transport.call(request, JobInfo)
 
     def jobs(
@@ -123,22 +123,22 @@ class JobCalls(LambdaCalls):
     ) -> int:
         """Return how many jobs match; the server counts no further than 100,000."""
         query: Query = {**_filter(state, lambda_, tag, worker), "limit": 1, "total": "true"}
-        return self.transport.call(Request("GET", "/job", query, repeatable=True), JobList).total or 0
+        return self.transport.call(PreparedRequest("GET", "/job", query, repeatable=True), JobList).total or 0
 
     def cancel(self, job_id: AnyId) -> str:
         """Cancel a job and return what the server says; a job that has ended stays as it is.
 
         A running one is stopped by its agent within seconds. Raises NotFound.
         """
-        return self._steer(Request("DELETE", f"/job/{path_id(job_id)}", repeatable=True))
+        return self._steer(PreparedRequest("DELETE", f"/job/{path_id(job_id)}", repeatable=True))
 
     def update_job(self, job_id: AnyId, update: JobUpdate) -> str:
         """Steer a job the v0.5 way: pause, resume, cancel, or report its end. Raises Conflict."""
-        return self._steer(Request("POST", f"/job/{path_id(job_id)}", body=update))
+        return self._steer(PreparedRequest("POST", f"/job/{path_id(job_id)}", body=update))
 
     def trace(self, job_id: AnyId) -> list[TraceEvent]:
         """Return the steps of a job's life, oldest first."""
-        request = Request("GET", f"/job/{path_id(job_id)}/trace", repeatable=True)
+        request = PreparedRequest("GET", f"/job/{path_id(job_id)}/trace", repeatable=True)
         return self.transport.call(request, TraceReply).events
 
     def log(self, job_id: AnyId, offset: int = 0, timeout_s: float = 0.0, attempt: int | None = None) -> JobLog:
@@ -147,7 +147,7 @@ class JobCalls(LambdaCalls):
         ``attempt`` says whose log the offset belongs to: a later attempt's log is read from its start.
         """
         query: Query = {"offset": offset, "attempt": attempt, "timeout": timeout_s}
-        request = Request("GET", f"/job/{path_id(job_id)}/log", query, repeatable=True, poll_s=timeout_s)
+        request = PreparedRequest("GET", f"/job/{path_id(job_id)}/log", query, repeatable=True, poll_s=timeout_s)
         return self.transport.call(request, JobLog)
 
     def follow_log(self, job_id: AnyId, offset: int = 0) -> Iterator[str]:
@@ -187,7 +187,7 @@ class JobCalls(LambdaCalls):
 
     def _post_jobs(self, submit: JobSubmit, query: Query | None = None, poll_s: float = 0.0) -> JobCreated:
         """Send a submission; safe to repeat because it has a key."""
-        request = Request("POST", "/job", query or {}, body=submit, repeatable=True, poll_s=poll_s)
+        request = PreparedRequest("POST", "/job", query or {}, body=submit, repeatable=True, poll_s=poll_s)
         return self.transport.call(request, JobCreated)
 
 

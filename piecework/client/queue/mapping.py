@@ -9,8 +9,8 @@ from piecework.client.errors import ApiError, ServerUnreachable, StillRunning
 from piecework.client.queue.inputs import Input, carried_bytes
 from piecework.client.queue.jobs import BYTES_PER_BODY, JOBS_PER_BODY, JobOptions, spec_bytes
 from piecework.client.queue.progress import Progress, Tell, open_progress
-from piecework.client.queue.results import JobResult, ResultCalls, Watch
-from piecework.client.transport import Request
+from piecework.client.queue.results import JobResult, JobWait, ResultCalls
+from piecework.client.transport import PreparedRequest
 from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobInfo, JobSpec
@@ -135,7 +135,7 @@ class MapCalls(ResultCalls):
         for job in reversed(jobs):
             with suppress(ApiError):
                 try:
-                    self._steer(Request("DELETE", f"/job/{job}"))
+                    self._steer(PreparedRequest("DELETE", f"/job/{job}"))
                 except ServerUnreachable:
                     return
 
@@ -154,7 +154,7 @@ class _Flight:
         submitted: "Submitted | None",
     ) -> None:
         self._tell = submitted
-        self._watch = Watch(client.transport, client.clock, "inline")
+        self._watch = JobWait(client.transport, client.clock, "inline")
         self.ended = 0
         """How many jobs have ended."""
         self._client = client

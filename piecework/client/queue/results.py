@@ -14,7 +14,7 @@ from piecework.client.calls import AnyId, path_id
 from piecework.client.errors import JobCancelled, JobFailed, ServerUnreachable, StillRunning
 from piecework.client.queue.inputs import Input
 from piecework.client.queue.jobs import POLL_S, JobCalls, JobOptions
-from piecework.client.transport import Query, Request, Transport
+from piecework.client.transport import PreparedRequest, Query, Transport
 from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobList, blob_id
@@ -150,7 +150,7 @@ class ResultCalls(JobCalls):
 
     def _watch(self, jobs: Iterable[AnyId], timeout_s: float | None, output: str | None) -> Iterator[JobInfo]:
         """Yield each job once, when it has ended."""
-        watch = Watch(self.transport, self.clock, output, dict.fromkeys(path_id(job) for job in jobs))
+        watch = JobWait(self.transport, self.clock, output, dict.fromkeys(path_id(job) for job in jobs))
         deadline = Deadline(timeout_s, self.clock)
         while watch.waiting:
             ended = watch.look(deadline)
@@ -159,7 +159,7 @@ class ResultCalls(JobCalls):
                 raise StillRunning(list(watch.waiting))
 
 
-class Watch:
+class JobWait:
     """Jobs that are waited for.
 
     Jobs start about in the order of their ids, so the first IDS_PER_REQUEST are looked at; when none of them ends
@@ -207,7 +207,7 @@ class Watch:
             "until": until,
             "timeout": round(timeout_s, 3),
         }
-        request = Request("GET", "/job", query, repeatable=True, poll_s=timeout_s)
+        request = PreparedRequest("GET", "/job", query, repeatable=True, poll_s=timeout_s)
         found = self._transport.within(whole_s).call(request, JobList).jobs
         self._was_answered = True
         return found

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from piecework.client.calls import AnyId, Calls, path_id
+from piecework.client.calls import AnyId, CallGroup, path_id
 from piecework.client.downloads import Download, OnBytes
 from piecework.client.errors import ChecksumMismatch, NotFound
-from piecework.client.replies import Reply, read_message
-from piecework.client.transport import Request
+from piecework.client.replies import HttpReply, read_message
+from piecework.client.transport import PreparedRequest
 from piecework.client.uploads import MultipartFile, Source
 from piecework.protocol.messages import DataReply
 
 
-class BlobCalls(Calls):
+class BlobCalls(CallGroup):
     """Blobs: immutable bytes, known by their SHA-256."""
 
     def upload(self, source: Source) -> DataReply:
@@ -21,10 +21,10 @@ class BlobCalls(Calls):
         Streams: a large file is never in memory as a whole. Safe to repeat: the server knows blobs by their
         content. Raises ChecksumMismatch when the server stored other bytes than were sent.
         """
-        request = Request("POST", "/data", repeatable=True)
+        request = PreparedRequest("POST", "/data", repeatable=True)
         with MultipartFile(source) as body:
 
-            def send() -> Reply:
+            def send() -> HttpReply:
                 return self.transport.send_stream(request, body, body.content_type)
 
             reply = read_message(self.transport.repeat(send), DataReply)
@@ -34,7 +34,7 @@ class BlobCalls(Calls):
 
     def data(self, blob_id: AnyId) -> DataReply:
         """Return a blob's checksum and size. Raises NotFound."""
-        request = Request("GET", f"/data/{path_id(blob_id)}", {"view": "full"}, repeatable=True)
+        request = PreparedRequest("GET", f"/data/{path_id(blob_id)}", {"view": "full"}, repeatable=True)
         return self.transport.call(request, DataReply)
 
     def read(self, blob_id: AnyId) -> bytes:
@@ -64,10 +64,10 @@ class BlobCalls(Calls):
 
         Raises Conflict while a lambda, a module or an unfinished job uses it, and NotFound.
         """
-        return self._steer(Request("DELETE", f"/data/{path_id(blob_id)}", repeatable=True))
+        return self._steer(PreparedRequest("DELETE", f"/data/{path_id(blob_id)}", repeatable=True))
 
     def _blob_download(self, blob_id: AnyId) -> Download:
-        request = Request("GET", f"/data/{path_id(blob_id)}/blob")
+        request = PreparedRequest("GET", f"/data/{path_id(blob_id)}/blob")
         return Download(self.transport, request, f"blob {blob_id}", lambda: self._known_checksum(blob_id))
 
     def _known_checksum(self, blob_id: AnyId) -> str | None:

@@ -6,7 +6,7 @@ from typing import Literal, TypedDict, Unpack
 
 from piecework.client.calls import AnyId, path_id
 from piecework.client.stock.blobs import BlobCalls
-from piecework.client.transport import Request
+from piecework.client.transport import PreparedRequest
 from piecework.modules import DEFAULT, choose_runtime, resolve_runtime
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
@@ -58,11 +58,11 @@ class LambdaCalls(BlobCalls):
         else:
             blob, found = self._find_code(codex, runtime)
             create = LambdaCreate(codex=blob, runtime=found, **options)
-        return self.transport.call(Request("POST", "/lambda", body=create), LambdaCreated).id
+        return self.transport.call(PreparedRequest("POST", "/lambda", body=create), LambdaCreated).id
 
     def lambda_(self, lambda_id: AnyId) -> LambdaInfo:
         """Return a lambda with everything known about it. Raises NotFound."""
-        request = Request("GET", f"/lambda/{path_id(lambda_id)}", {"view": "full"}, repeatable=True)
+        request = PreparedRequest("GET", f"/lambda/{path_id(lambda_id)}", {"view": "full"}, repeatable=True)
         return self.transport.call(request, LambdaInfo)
 
     def lambdas(self, limit: int | None = None) -> Iterator[LambdaInfo]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from piecework.client.downloads import Download, OnBytes
 from piecework.client.errors import ChecksumMismatch
-from piecework.client.replies import Reply, read_message
+from piecework.client.replies import HttpReply, read_message
 from piecework.client.stock.blobs import BlobCalls
-from piecework.client.transport import Request
+from piecework.client.transport import PreparedRequest
 from piecework.client.uploads import MultipartFile, Source
 from piecework.protocol.messages import CapsuleReply, ModuleInfo, ModuleList
 from piecework.protocol.names import ModuleName
@@ -29,10 +29,10 @@ class ModuleCalls(BlobCalls):
         Conflict when the tag has other bytes, and ChecksumMismatch when others were stored than were sent.
         """
         name = _read_name(name)
-        request = Request("POST", f"/registry/upload/{name.path}", repeatable=True)
+        request = PreparedRequest("POST", f"/registry/upload/{name.path}", repeatable=True)
         with MultipartFile(source, name.file, {} if info is None else {"info": info}) as body:
 
-            def send() -> Reply:
+            def send() -> HttpReply:
                 return self.transport.send_stream(request, body, body.content_type)
 
             read_message(self.transport.repeat(send), CapsuleReply)
@@ -80,8 +80,8 @@ def _read_name(name: AnyName) -> ModuleName:
     return ModuleName.parse(str(name))
 
 
-def _request(method: str, path: str, name: AnyName) -> Request:
+def _request(method: str, path: str, name: AnyName) -> PreparedRequest:
     """Return a request about a module; ``path`` has places for its parts."""
     read = _read_name(name)
     query = {"digest": read.digest} if read.digest else {}
-    return Request(method, path.format(read), query, repeatable=True)
+    return PreparedRequest(method, path.format(read), query, repeatable=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from piecework.client.calls import AnyId, Calls, path_id
-from piecework.client.transport import Request
+from piecework.client.calls import AnyId, CallGroup, path_id
+from piecework.client.transport import PreparedRequest
 from piecework.protocol.messages import (
     ContractReply,
     ContractRequest,
@@ -21,12 +21,12 @@ from piecework.protocol.messages import (
 )
 
 
-class AgentCalls(Calls):
+class AgentCalls(CallGroup):
     """What a worker asks for. An unknown or retired worker gets NotFound (codes 801, 802): register again."""
 
     def register(self, worker: WorkerRegister) -> WorkerRegistered:
         """Register a worker. Not repeated here: a lost answer leaves a worker that is never seen again."""
-        return self.transport.call(Request("POST", "/worker", body=worker), WorkerRegistered)
+        return self.transport.call(PreparedRequest("POST", "/worker", body=worker), WorkerRegistered)
 
     def contract(self, worker_id: AnyId, contract: ContractRequest) -> ContractReply:
         """Hand in outcomes and ask for jobs; waits up to ``contract.timeout`` seconds for one.
@@ -34,13 +34,13 @@ class AgentCalls(Calls):
         Never repeated here: the caller's loop asks again, with the same outcomes when the answer was lost.
         """
         path = f"/worker/{path_id(worker_id)}/contract"
-        request = Request("POST", path, body=contract, poll_s=contract.timeout or 0)
+        request = PreparedRequest("POST", path, body=contract, poll_s=contract.timeout or 0)
         return self.transport.call(request, ContractReply)
 
     def heartbeat(self, worker_id: AnyId, heartbeat: HeartbeatRequest) -> HeartbeatReply:
         """Renew leases. Safe to repeat."""
         path = f"/worker/{path_id(worker_id)}/heartbeat"
-        return self.transport.call(Request("POST", path, body=heartbeat, repeatable=True), HeartbeatReply)
+        return self.transport.call(PreparedRequest("POST", path, body=heartbeat, repeatable=True), HeartbeatReply)
 
     def finish(self, worker_id: AnyId, finish: FinishRequest) -> FinishReply:
         """Hand in outcomes; ``acks`` tells for each whether it counts.
@@ -48,7 +48,7 @@ class AgentCalls(Calls):
         Does not raise when every outcome was refused (HTTP 409). Safe to repeat: (job, lease) decides.
         """
         path = f"/worker/{path_id(worker_id)}/finish"
-        request = Request("POST", path, body=finish, repeatable=True)
+        request = PreparedRequest("POST", path, body=finish, repeatable=True)
         return self.transport.call(request, FinishReply, also=(409,))
 
     def leave(self, worker_id: AnyId, leave: WorkerLeave) -> str:
@@ -56,7 +56,7 @@ class AgentCalls(Calls):
 
         Returns what the server says.
         """
-        return self._steer(Request("POST", f"/worker/{path_id(worker_id)}/leave", body=leave))
+        return self._steer(PreparedRequest("POST", f"/worker/{path_id(worker_id)}/leave", body=leave))
 
     def report_functions(self, worker_id: AnyId, report: FunctionReport) -> FunctionOrders:
         """Say how the worker's replicas do, and learn which ones it is to run.
@@ -64,7 +64,7 @@ class AgentCalls(Calls):
         Never repeated here: the caller's loop reports again, with what is true by then.
         """
         path = f"/worker/{path_id(worker_id)}/functions"
-        return self.transport.call(Request("POST", path, body=report), FunctionOrders)
+        return self.transport.call(PreparedRequest("POST", path, body=report), FunctionOrders)
 
 
 class WorkerCalls(AgentCalls):
@@ -76,16 +76,16 @@ class WorkerCalls(AgentCalls):
 
     def worker(self, worker_id: AnyId) -> WorkerInfo:
         """Return a worker with everything known about it. Raises NotFound."""
-        request = Request("GET", f"/worker/{path_id(worker_id)}", {"view": "full"}, repeatable=True)
+        request = PreparedRequest("GET", f"/worker/{path_id(worker_id)}", {"view": "full"}, repeatable=True)
         return self.transport.call(request, WorkerInfo)
 
     def drain_worker(self, worker_id: AnyId) -> str:
         """Tell a worker to take no more jobs and to finish those it has. Returns what the server says."""
-        return self._steer(Request("POST", f"/worker/{path_id(worker_id)}/drain", repeatable=True))
+        return self._steer(PreparedRequest("POST", f"/worker/{path_id(worker_id)}/drain", repeatable=True))
 
     def retire_worker(self, worker_id: AnyId) -> str:
         """Remove a worker; its leases end. An agent that still runs registers again.
 
         Returns what the server says.
         """
-        return self._steer(Request("DELETE", f"/worker/{path_id(worker_id)}", repeatable=True))
+        return self._steer(PreparedRequest("DELETE", f"/worker/{path_id(worker_id)}", repeatable=True))

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from piecework.client.queue.results import Watch
+from piecework.client.queue.results import JobWait
 from piecework.protocol.states import JobState
 
 
@@ -67,6 +67,6 @@ def test_an_interrupted_map_cancels_its_jobs(run, client, idle_lambda, monkeypat
     def interrupt(self, *_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Watch, "look", interrupt)
+    monkeypatch.setattr(JobWait, "look", interrupt)
     run("job", "map", idle_lambda, given=b"one\ntwo\n", exit_code=130)
     assert {job.state for job in client.jobs(lambda_=idle_lambda)} == {JobState.CANCELLED}

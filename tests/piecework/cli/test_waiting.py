@@ -4,7 +4,7 @@ import pytest
 
 from piecework.cli.queue.waiting import AGAIN_S, FIRST_S, SAME_S, WaitNotes
 from piecework.client import Client, ServerUnreachable
-from piecework.client.queue.results import Watch
+from piecework.client.queue.results import JobWait
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobLambda, WaitReason
 from piecework.protocol.states import JobState
@@ -147,13 +147,13 @@ def test_run_says_when_its_job_could_not_be_cancelled(run, monkeypatch, tmp_path
 
 def test_map_cancels_and_counts_what_has_not_ended(run, client, idle_lambda, monkeypatch):
     looked = []
-    look = Watch.look
+    look = JobWait.look
 
     def interrupt_first(*args, **options):
         looked.append(args)
         return look(*args, **options) if len(looked) > 1 else next(interrupt())
 
-    monkeypatch.setattr(Watch, "look", interrupt_first)
+    monkeypatch.setattr(JobWait, "look", interrupt_first)
     ran = run("job", "map", idle_lambda, "-", given=b"a\nb\nc\n", exit_code=130)
     assert "piecework: interrupted; 3 of its 3 jobs were cancelled\n" in ran.err
     assert {info.state for info in client.jobs(lambda_=idle_lambda)} == {JobState.CANCELLED}

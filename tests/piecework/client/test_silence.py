@@ -10,7 +10,7 @@ from raw_server import RawServer, http
 from relay import Relay
 
 from piecework.client import Client, ServerUnreachable, StillRunning
-from piecework.client.transport import Patience
+from piecework.client.transport import RetryPolicy
 from piecework.http import connections, deadlines, exchange, sockets
 from piecework.http.connections import Connection
 from piecework.http.routes import find_route
@@ -139,8 +139,8 @@ def test_all_addresses_of_a_host_share_its_time(raw, monkeypatch):
 
 
 def test_a_large_upload_may_take_the_server_its_time():
-    patience = Patience(read_s=10, poll_margin_s=5)
-    assert patience.read_timeout_s(0, stored_bytes=600 * 1024 * 1024) == 70
+    retries = RetryPolicy(read_s=10, poll_margin_s=5)
+    assert retries.read_timeout_s(0, stored_bytes=600 * 1024 * 1024) == 70
 
 
 # Connections that the network forgot

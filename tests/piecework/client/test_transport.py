@@ -19,7 +19,7 @@ from piecework.client import (
     TooLarge,
 )
 from piecework.client.errors import ClientError
-from piecework.client.transport import Patience, Request, Transport
+from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
 from piecework.http.routes import check_url
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
@@ -264,11 +264,11 @@ def test_what_the_server_asks_to_wait_is_kept_with_the_error(script):
 
 
 def test_pauses_between_repeats_grow_to_the_longest():
-    patience = Patience(first_pause_s=0.1, longest_pause_s=5, jitter_s=0.5)
-    assert [round(patience.pause_s(failures, None, 0.0), 1) for failures in (1, 2, 3, 6, 7, 29)] == [
+    retries = RetryPolicy(first_pause_s=0.1, longest_pause_s=5, jitter_s=0.5)
+    assert [round(retries.pause_s(failures, None, 0.0), 1) for failures in (1, 2, 3, 6, 7, 29)] == [
         0.1, 0.2, 0.4, 3.2, 5, 5
     ]  # fmt: skip
-    assert patience.pause_s(1, None, 1.0) == pytest.approx(0.6)
+    assert retries.pause_s(1, None, 1.0) == pytest.approx(0.6)
 
 
 def test_the_pause_is_what_a_busy_server_asks_for(script, client, pauses):
@@ -280,10 +280,10 @@ def test_the_pause_is_what_a_busy_server_asks_for(script, client, pauses):
 
 
 def test_no_request_is_repeated_when_its_time_is_over(script, pauses):
-    transport = Transport(script.url, patience=Patience(attempts=9, total_s=0))
+    transport = Transport(script.url, retries=RetryPolicy(attempts=9, total_s=0))
     script.answer(hang_up=True)
     with pytest.raises(ServerUnreachable):
-        transport.call(Request("GET", "/ping", repeatable=True), MessageReply)
+        transport.call(PreparedRequest("GET", "/ping", repeatable=True), MessageReply)
     assert pauses == []
 
 
@@ -402,8 +402,8 @@ def test_an_answer_that_does_not_come_in_time_is_given_up(script):
 
 
 def test_a_long_poll_is_given_more_time_than_the_server_holds_it():
-    patience = Patience(read_s=30, poll_margin_s=10)
-    assert (patience.read_timeout_s(55), patience.read_timeout_s(0)) == (65, 30)
+    retries = RetryPolicy(read_s=30, poll_margin_s=10)
+    assert (retries.read_timeout_s(55), retries.read_timeout_s(0)) == (65, 30)
 
 
 def test_a_poll_outlives_the_time_that_other_answers_have(script):

@@ -10,9 +10,9 @@ from patience import LONG_S, PATIENCE_S
 from raw_server import PONG, RawServer, http, pass_on, read_request, reset
 
 from piecework.client import ApiError, BadReply, Client, ServerUnreachable, TooLarge
-from piecework.client.transport import REFUSAL_BYTES, Request
+from piecework.client.transport import REFUSAL_BYTES, PreparedRequest
 from piecework.http.answers import Broken
-from piecework.http.connections import Connection, Pool
+from piecework.http.connections import Connection, ConnectionPool
 from piecework.http.routes import CA_VARIABLES, find_route
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
@@ -139,7 +139,7 @@ def test_a_cut_is_felt_by_a_server_that_waits_for_room(raw):
             failures.put(type(error))
 
     raw.answer(send_for_ever)
-    connection = Pool(find_route(raw.url)).open(PATIENCE_S)
+    connection = ConnectionPool(find_route(raw.url)).open(PATIENCE_S)
     answer = connection.exchange(b"GET / HTTP/1.1\r\n\r\n", None, PATIENCE_S)
     assert is_full.wait(PATIENCE_S)
     connection.cut()
@@ -251,7 +251,7 @@ def test_a_file_that_cannot_be_read_is_no_fault_of_the_connection(raw, client):
 
     raw.answer(read_request)
     with pytest.raises(OSError, match="Input/output error"):
-        client.transport.send_stream(Request("POST", "/data"), Spoilt(), "text/plain")
+        client.transport.send_stream(PreparedRequest("POST", "/data"), Spoilt(), "text/plain")
 
 
 # TLS

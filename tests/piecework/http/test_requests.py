@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from piecework.http.requests import SCOPE, encode_headers, find_length, has_host_fault, make_environ
-from piecework.http.threads import Body, BrokenBody, Exchange
+from piecework.http.threads import BrokenBody, Exchange, IncomingBody
 
 END = {"type": "http.request", "body": b"", "more_body": False}
 GONE = {"type": "http.disconnect"}
@@ -47,9 +47,9 @@ class Line:
         return Done(self._parts.pop(0))
 
 
-def body_of(*parts: dict[str, Any], length: int | None = None) -> Body:
+def body_of(*parts: dict[str, Any], length: int | None = None) -> IncomingBody:
     first, *rest = parts
-    return Body(Line(*rest), first, length)
+    return IncomingBody(Line(*rest), first, length)
 
 
 def test_an_environment_says_what_was_sent():
@@ -105,7 +105,7 @@ def test_a_body_that_breaks_off_never_looks_whole(length: int | None):
 
 
 def test_no_body_is_an_empty_one():
-    assert Body(Line(), None, None).read() == b""
+    assert IncomingBody(Line(), None, None).read() == b""
 
 
 class Later:

@@ -11,7 +11,7 @@ import requests
 from blob_places import DirectoryPlace
 from structlog.testing import capture_logs
 
-from piecework.local import LISTENING, Program
+from piecework.local import LISTENING, ChildProgram
 from server.blobs.room import LACKED_S, LEAST_BYTES
 from server.errors import StorageFull
 from server.services.readiness import TRY_EVERY_S, Readiness
@@ -116,7 +116,7 @@ def test_on_a_real_disk_not_ready_goes_with_refused_uploads(tmp_path: Path, size
     serve = f"{sys.executable} -m piecework server run --port 0 --data {tmp_path}/disk/data"
     script = f"mount -t tmpfs -o size=16m none {tmp_path}/disk && exec {serve}"
     alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
-    with Program("the server", alone, tmp_path / "log") as server:
+    with ChildProgram("the server", alone, tmp_path / "log") as server:
         url = f"http://127.0.0.1:{server.wait_for_line(LISTENING)[1]}"
         headers, stored = {"Content-Type": "application/octet-stream"}, []
         while (answer := requests.post(f"{url}/data", os.urandom(size), headers=headers, timeout=60)).ok:
