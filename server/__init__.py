@@ -8,14 +8,14 @@ from werkzeug.routing import MapAdapter
 
 from server.api.metrics import register_metrics
 from server.api.table import ENDPOINTS
-from server.dialects import capsule
+from server.dialects import capsule, v05
+from server.dialects.paths import PlainPaths
 from server.forwarding.gateway import FunctionGate
 from server.services import Clock, Services, open_services, system_clock
 from server.settings import Settings
 from server.web.endpoint import register_endpoints
 from server.web.errors import register_error_answers
 from server.web.parts import WHOLE, Part
-from server.web.paths import PlainPaths
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     """Return an app that answers the requests of a part with these services."""
     app = ControlServer(__name__, static_folder=None)
     app.extensions["piecework"] = services
-    register_endpoints(app, ENDPOINTS, part)
+    register_endpoints(app, ENDPOINTS, part, v05)
     register_metrics(app)
     register_error_answers(app, capsule.answer_failure)
     app.wsgi_app = FunctionGate(PlainPaths(app.wsgi_app), app.extensions)  # type: ignore[method-assign]

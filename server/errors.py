@@ -76,7 +76,7 @@ class Forbidden(ServerError):
 
 
 class BlobNotFound(ServerError):
-    """No blob has this id. The message is the one that v0.5 clients know."""
+    """No blob has this id. The message is the one that older clients know."""
 
     code = Code.BLOB_NOT_FOUND
 

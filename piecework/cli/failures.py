@@ -67,7 +67,7 @@ def _client_failure(error: Exception) -> Failure | None:
     if isinstance(error, JobFailed):
         return Failure(f"{_sentence(str(error))} See 'piecework job trace {error.job}'.", FAILED)
     if isinstance(error, ApiError) and error.code == Code.BLOB_NOT_FOUND:
-        return Failure("there is no blob with this id", FAILED)  # the server's words are those of v0.5
+        return Failure("there is no blob with this id", FAILED)  # the server's are for older clients
     if isinstance(error, ClientError):
         return Failure(str(error), FAILED)
     return None

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from piecework import __version__
 from piecework.protocol.bodies import JSON
 from piecework.protocol.codes import Code
+from server.dialects.paths import PREFIX
 from server.services import Services
 from server.web.endpoint import Endpoint, current_endpoints, endpoint
 from server.web.fielddocs import member_docs
@@ -42,7 +43,7 @@ HEADINGS = {
 @endpoint("GET", "/openapi.json", scope="open")
 def openapi(_services: Services) -> Response:
     """Describe this API for programs, as OpenAPI 3.1."""
-    document = openapi_document(current_endpoints(), current_part())
+    document = openapi_document(current_endpoints(), current_part(), PREFIX)
     return Response(msgspec.json.encode(document), content_type=JSON)
 
 
@@ -58,11 +59,12 @@ def docs(_services: Services) -> Response:
 
 @cache
 def _page(endpoints: tuple[Endpoint, ...], part: Part) -> str:
-    document = openapi_document(endpoints, part)
+    document = openapi_document(endpoints, part, PREFIX)
     return render_template(
         "docs.html",
         style=Markup(STYLE),  # noqa: S704  # our own file, which the policy knows by its hash
         version=__version__,
+        prefix=PREFIX,
         headings=HEADINGS,
         sections=_sections(endpoints, part, document["paths"]),
         schemas=document["components"]["schemas"],

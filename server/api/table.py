@@ -2,12 +2,12 @@
 
 from server.api import docs, metrics, system
 from server.api.functions import deployments, memory, routes
-from server.api.queue import contracts, jobs
+from server.api.queue import contracts, jobs, updates
 from server.api.stock import data, lambdas, modules, workers
 from server.web.endpoint import Endpoint, View, endpoints_of
 
 QUEUE: tuple[View, ...] = (
-    jobs.submit, jobs.list_all, jobs.show, jobs.update, jobs.cancel, jobs.trace, jobs.log,
+    jobs.submit, jobs.list_all, jobs.show, updates.update, jobs.cancel, jobs.trace, jobs.log,
     contracts.contract, contracts.finish, contracts.heartbeat,
 )  # fmt: skip
 FUNCTIONS: tuple[View, ...] = (

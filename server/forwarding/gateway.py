@@ -16,10 +16,10 @@ from piecework.http.requests import HOST_FAULT, SCOPE, WATCH, find_length, has_h
 from piecework.protocol.bodies import JSON, encode
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
+from server.dialects.paths import PREFIX
 from server.forwarding.messages import BodyStream, CallRefused, CallReply, Departure, FunctionCall
 from server.services import Services
 from server.services.callers import note_caller
-from server.web.paths import PREFIX
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

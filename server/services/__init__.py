@@ -23,9 +23,10 @@ from server.services.functions.sources import Sources
 from server.services.queue.contracts import Contracts
 from server.services.queue.jobs import Jobs
 from server.services.queue.outcomes import Outcomes
+from server.services.queue.steering import Steering
 from server.services.queue.submission import Submission
 from server.services.queue.timekeeper import Chore, Timekeeper
-from server.services.queue.updates import Updates
+from server.services.queue.unfenced import Unfenced
 from server.services.queue.waiting import Bell, JobWatch, Places, Waiters
 from server.services.readiness import Readiness
 from server.services.stock.data import Data
@@ -62,7 +63,8 @@ class Services:
     workers: Workers
     submission: Submission
     jobs: Jobs
-    updates: Updates
+    steering: Steering
+    unfenced: Unfenced
     contracts: Contracts
     outcomes: Outcomes
     routing: Routing
@@ -142,7 +144,8 @@ def _wire(
         workers=Workers(database, ids, waiters.dismiss, clock, settings),
         submission=submission,
         jobs=jobs,
-        updates=Updates(database, jobs, outcomes, bell, clock, settings),
+        steering=Steering(database, bell, clock),
+        unfenced=Unfenced(database, clock, settings.legacy_lease_s),
         contracts=Contracts(database, outcomes, bell, clock, settings),
         outcomes=outcomes,
         routing=routing,

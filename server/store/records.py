@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -10,6 +10,15 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff, Grants, JobError, Limits, Usage
 from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState
+
+LeaseKind = Literal["fenced", "unseen", "first", "unfenced"]
+"""``fenced``: its worker shows the token. ``unseen``: it will, but did not yet; the request slept, and its caller
+may have died meanwhile. A job whose lease nobody took up keeps this word until it is leased again.
+
+``first`` and ``unfenced``: its worker does not know the token. The first is short; its next request about the job
+shows that it lives, and makes it the second.
+"""
+FENCED: frozenset[LeaseKind | None] = frozenset({"fenced", "unseen", None})
 
 
 class Blob(NamedTuple):
@@ -143,7 +152,7 @@ class Job(NamedTuple):
     max_attempts: int
     vanished: int
     lease: str | None
-    lease_kind: str | None
+    lease_kind: LeaseKind | None
     lease_until: int | None
     last_lease: str | None
     worker_id: int | None
@@ -165,9 +174,9 @@ class Job(NamedTuple):
         return JobState(self.state_name)
 
     @property
-    def is_fenced(self) -> bool:
-        """Whether who runs it must show the lease's token; a v0.5 worker cannot."""
-        return self.lease_kind in {"fenced", "unseen"}
+    def is_unfenced(self) -> bool:
+        """Whether it runs under a lease whose worker does not know the token."""
+        return self.lease_kind not in FENCED
 
     @property
     def is_returned(self) -> bool:
@@ -221,9 +230,7 @@ class LeaseGrant:
     """What a contract leaves on the jobs that it leases."""
 
     lease: str
-    kind: str
-    """``fenced``, or ``unseen`` until the worker showed that it has it; for clients that know no lease ``first``,
-    and ``legacy`` once they showed that they live."""
+    kind: LeaseKind
     until: int
     worker_id: int
     incarnation: str

@@ -8,7 +8,7 @@ it answers with something else; the parts are the ids and names in its path. The
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 from flask import Flask, Response, current_app, request
@@ -21,7 +21,6 @@ from piecework.protocol.text import find_fault, has_fault
 from server.errors import BodyBroken, BodyEncoded, BodyTooLarge, InvalidParameter, InvalidRequest
 from server.services import Services
 from server.web.parts import Part
-from server.web.unknown import decode_knowing
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 View = Callable[..., Any]
 _PART = re.compile(r"<([^>]*)>")
 ViewT = TypeVar("ViewT", bound=View)
+MessageT = TypeVar("MessageT", bound=Message)
 
 
 class Query(msgspec.Struct, kw_only=True):
@@ -97,17 +97,27 @@ def current_endpoints() -> tuple[Endpoint, ...]:
     return found
 
 
-def register_endpoints(app: Flask, table: Iterable[Endpoint], part: Part) -> None:
+class Translator(Protocol):
+    """What stands between the wire and the views, so that these know one vocabulary."""
+
+    def read(self, body: bytes, type_: type[MessageT], media_type: str | None, /) -> MessageT:
+        """Return a request as views read it, however its client spells it."""
+
+    def write(self, reply: object, asked: Message | None, /) -> object:
+        """Return a reply as the client reads it who ``asked`` so."""
+
+
+def register_endpoints(app: Flask, table: Iterable[Endpoint], part: Part, translator: Translator) -> None:
     """Give the app the endpoints of a part."""
     app.extensions["piecework-part"] = part
     app.extensions["piecework-endpoints"] = tuple(each for each in table if part.has(each.path))
     for each in app.extensions["piecework-endpoints"]:
-        name, answer = f"{each.method} {each.path}".replace(".", "_"), _answer_with(each)
+        name, answer = f"{each.method} {each.path}".replace(".", "_"), _answer_with(each, translator)
         for path in {each.path, part.place(each.path)}:
             app.add_url_rule(path, name, answer, methods=[each.method], provide_automatic_options=False)
 
 
-def _answer_with(each: Endpoint) -> Callable[..., Response]:
+def _answer_with(each: Endpoint, translator: Translator) -> Callable[..., Response]:
     def answer(**path: str) -> Response:
         services = current_services()
         headers = request.headers
@@ -120,9 +130,11 @@ def _answer_with(each: Endpoint) -> Callable[..., Response]:
             given["query"] = _read_query(each.query)
         if each.body is not None:
             body = read_body(services.settings.body_max_bytes)
-            given["body"] = decode_knowing(body, each.body, request.content_type)
+            given["body"] = translator.read(body, each.body, request.content_type)
         result = each.view(services, *parts, **given)
-        return result if isinstance(result, Response) else message_response(result)
+        if isinstance(result, Response):
+            return result
+        return message_response(translator.write(result, given.get("body")))
 
     return answer
 

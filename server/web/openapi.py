@@ -15,7 +15,6 @@ from piecework.protocol.names import NAME
 from server.web.endpoint import Endpoint, Query, read_id
 from server.web.fielddocs import field_docs
 from server.web.parts import Part
-from server.web.paths import PREFIX
 
 Document = dict[str, Any]
 SCHEMAS = "#/components/schemas/{name}"
@@ -73,8 +72,8 @@ OTHER_REPLIES: dict[tuple[str, str], Document] = {
 
 
 @cache
-def openapi_document(endpoints: tuple[Endpoint, ...], part: Part) -> Document:
-    """Return the document for the endpoints of a part."""
+def openapi_document(endpoints: tuple[Endpoint, ...], part: Part, prefix: str) -> Document:
+    """Return the document for the endpoints of a part, which are also served under a prefix."""
     paths: dict[str, Document] = {}
     for each in endpoints:
         paths.setdefault(wire_path(part.place(each.path)), {})[each.method.lower()] = _operation(each)
@@ -86,7 +85,7 @@ def openapi_document(endpoints: tuple[Endpoint, ...], part: Part) -> Document:
             "summary": "A job queue whose jobs are WebAssembly functions, pulled by agents over plain HTTP.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}, {"url": PREFIX}],
+        "servers": [{"url": "/"}, {"url": prefix}],
         "paths": paths,
         "components": {
             "schemas": _schemas(endpoints),

@@ -27,6 +27,7 @@ from piecework.protocol.messages import (
     RenewedLease,
     WorkerRegister,
     WorkerRegistered,
+    given,
     read_ref,
 )
 from piecework.protocol.states import JobState
@@ -196,7 +197,7 @@ class FakeControlServer:
         id_ = message.known_as if known and not known.retired else self.new_id()
         self._end_leases(id_)
         self.workers[id_] = Worker(message, message.incarnation)
-        return WorkerRegistered(id=id_, runtime=message.runtime_names())
+        return WorkerRegistered(id=id_, runtime=given(message.runtime) or ["default"])
 
     def _leave(self, worker_id, message):
         if self.workers[worker_id].incarnation == message.incarnation:

@@ -14,9 +14,6 @@ from piecework.cli.screen.tables import print_fields, print_table
 from piecework.protocol import bodies
 from piecework.terminal import escape_pieces, escape_text
 
-OLD_FIELDS = frozenset({"code", "status", "job_status", "job_input_id", "job_output_id", "functio", "lambda_id"})
-"""What replies carry for old clients only; ``runtime`` of a job is one too, see ``to_document``."""
-
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 
@@ -95,7 +92,6 @@ def write_output(pieces: Iterable[bytes]) -> None:
 
 
 def to_document(message: msgspec.Struct) -> dict[str, Any]:
-    """Return a message as the fields of its JSON form, without those that only old clients read."""
+    """Return a message as the fields of its JSON form, without those that every reply has."""
     fields: dict[str, Any] = msgspec.json.decode(bodies.encode(message))
-    old = OLD_FIELDS | {"runtime"} if "job_status" in fields else OLD_FIELDS
-    return {name: value for name, value in fields.items() if name not in old}
+    return {name: value for name, value in fields.items() if name not in {"code", "status"}}

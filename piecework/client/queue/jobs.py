@@ -133,7 +133,7 @@ class JobCalls(LambdaCalls):
         return self._steer(PreparedRequest("DELETE", f"/job/{path_id(job_id)}", repeatable=True))
 
     def update_job(self, job_id: AnyId, update: JobUpdate) -> str:
-        """Steer a job the v0.5 way: pause, resume, cancel, or report its end. Raises Conflict."""
+        """Pause, resume or cancel a job, or report its end without its lease. Raises Conflict."""
         return self._steer(PreparedRequest("POST", f"/job/{path_id(job_id)}", body=update))
 
     def trace(self, job_id: AnyId) -> list[TraceEvent]:

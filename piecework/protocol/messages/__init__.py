@@ -11,7 +11,7 @@ from piecework.protocol.messages.base import (
     RuntimeStats,
     RuntimeStatsReply,
     VersionReply,
-    first_set,
+    given,
 )
 from piecework.protocol.messages.content import BlobRef, Content, blob_id, read_ref
 from piecework.protocol.messages.contracts import (
@@ -167,6 +167,6 @@ __all__ = [
     "WorkerRegistered",
     "WorkerState",
     "blob_id",
-    "first_set",
+    "given",
     "read_ref",
 ]

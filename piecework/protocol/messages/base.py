@@ -125,12 +125,6 @@ class IdList(Reply, kw_only=True):
     """Those that end so."""
 
 
-def first_set(*values: Any) -> Any:
-    """Return the first value that is neither unset nor None; None when there is none.
-
-    Clients of several generations send the same field under several names.
-    """
-    for value in values:
-        if value is not UNSET and value is not None:
-            return value
-    return None
+def given(value: T | UnsetType | None) -> T | None:
+    """Return what a field has; None when it was left out, too."""
+    return None if isinstance(value, UnsetType) else value

@@ -17,8 +17,6 @@ class ContractRequest(Message, kw_only=True):
 
     tags: list[str] | None = None
     """Added to the worker's for this request; ``-name`` takes one away."""
-    extra_tag: list[str] | None = None
-    """Old name of ``tags``; both count."""
     timeout: float | None = None
     """Seconds to wait for a job; the server answers before."""
     max: Maybe[Annotated[int, Meta(ge=0)]] = UNSET
@@ -32,12 +30,9 @@ class ContractRequest(Message, kw_only=True):
     trouble: Maybe[str] = UNSET
     """Why the worker takes no jobs now, with ``max`` 0. It counts until the worker asks for jobs again."""
 
-    def all_tags(self) -> list[str]:
-        """Return the tags under both names together."""
-        return [*(self.tags or []), *(self.extra_tag or [])]
-
     @property
-    def is_extended(self) -> bool:
+    def knows_leases(self) -> bool:
+        """Whether who asks is given leases with tokens: who leaves out ``max`` gets one job, and no token."""
         return self.max is not UNSET or bool(self.outcomes)
 
 
@@ -93,14 +88,10 @@ class LeasedJob(Shown, msgspec.Struct, kw_only=True):
 
 
 class ContractReply(Reply, kw_only=True):
-    """The answer of a contract. v0.5 gets ``job``; from ``jobs`` on, extended requests only."""
+    """The answer of a contract."""
 
     id: Id
     """The worker."""
-    job: Maybe[Id] = UNSET
-    """The leased job; absent when there is none."""
-    job_id: Maybe[Id] = UNSET
-    """The same again."""
     message: Maybe[str] = UNSET
     """``no job`` when there is none."""
     jobs: Maybe[list[LeasedJob]] = UNSET

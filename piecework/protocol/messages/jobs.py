@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, first_set
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, given
 from piecework.protocol.messages.content import BlobRef, Content
 from piecework.protocol.messages.lambdas import Limits
 from piecework.protocol.messages.outcomes import JobError, Usage
@@ -42,17 +42,11 @@ class JobSpec(Message, kw_only=True):
     """
 
     lambda_: Maybe[Id | None] = msgspec.field(default=UNSET, name="lambda")
-    """What to run. Required, under this name or the old one."""
-    functio: Maybe[Id | None] = UNSET
-    """Old name of ``lambda``."""
+    """What to run. Required."""
     input: Maybe[BlobRef | None] = UNSET
     """A blob's id, or an object with the bytes: ``text``, ``base64``, ``json`` or ``bytes``."""
-    input_id: Maybe[BlobRef | None] = UNSET
-    """Old name of ``input``."""
     tags: list[str] | None = None
     """Added to the lambda's: ``name`` suggests, ``+name`` requires, ``-name`` rejects a worker."""
-    extra_tag: list[str] | None = None
-    """Old name of ``tags``; both count."""
     status: Maybe[str | None] = UNSET
     """``paused`` creates the job unqueued."""
     priority: Annotated[int, Meta(ge=-100, le=100)] = 0
@@ -92,27 +86,9 @@ class JobSpec(Message, kw_only=True):
     retain_s: Any = UNSET
     """Refused: results do not expire yet."""
 
-    def lambda_id(self) -> Id | None:
-        """Return the lambda under whichever name it was sent; None when it was not sent."""
-        found: Id | None = first_set(self.lambda_, self.functio)
-        return found
-
-    def input_ref(self) -> BlobRef | None:
-        """Return the input under whichever name it was sent; None when it was not sent."""
-        found: BlobRef | None = first_set(self.input, self.input_id)
-        return found
-
-    def all_tags(self) -> list[str]:
-        """Return the tags under both names together."""
-        return [*(self.tags or []), *(self.extra_tag or [])]
-
     def refused_options(self) -> list[str]:
         """Return the options among LATER_OPTIONS that were sent."""
-        return [name for name in LATER_OPTIONS if first_set(getattr(self, name)) is not None]
-
-    @property
-    def speaks_old_names(self) -> bool:
-        return self.functio is not UNSET or self.input_id is not UNSET or self.extra_tag is not None
+        return [name for name in LATER_OPTIONS if given(getattr(self, name)) is not None]
 
 
 class JobSubmit(JobSpec, kw_only=True):
@@ -164,7 +140,7 @@ class JobLambda(Shown, msgspec.Struct, kw_only=True):
 
 
 class JobInfo(Reply, kw_only=True):
-    """One job. In JSON, the fields at the end repeat it for readers of older generations."""
+    """One job."""
 
     id: Id
     """The job."""
@@ -206,18 +182,6 @@ class JobInfo(Reply, kw_only=True):
     """Why it waits, when the server sees a reason: no worker offers its runtime, for example."""
     waits_for: Maybe[WaitReason] = UNSET
     """The same as ``advice``, for programs."""
-    job_status: Maybe[JobState] = UNSET
-    """The same as ``state``. This and what follows are older names, which only JSON has."""
-    job_input_id: Maybe[Id] = UNSET
-    """The input's id; 0 for none."""
-    job_output_id: Maybe[Id | None] = UNSET
-    """The output's id; null for none."""
-    functio: Maybe[Id] = UNSET
-    """The lambda's id."""
-    runtime: Maybe[str] = UNSET
-    """The lambda's runtime."""
-    lambda_id: Maybe[Id] = UNSET
-    """The lambda's id."""
 
 
 class JobCreated(Reply, kw_only=True):
@@ -225,8 +189,6 @@ class JobCreated(Reply, kw_only=True):
 
     id: Maybe[Id] = UNSET
     """The one job."""
-    jid: Maybe[Id] = UNSET
-    """The same id again, for clients that sent an old name."""
     ids: Maybe[list[Id]] = UNSET
     """The many jobs."""
     job: Maybe[JobInfo] = UNSET
@@ -245,21 +207,14 @@ class JobList(Reply, kw_only=True):
 
 
 class JobUpdate(Message, kw_only=True):
-    """The body of ``POST /job/{id}``, the v0.5 way to report and to steer."""
+    """The body of ``POST /job/{id}``: to steer a job, and to report on one without knowing its lease."""
 
     status: Maybe[str | None] = UNSET
     """The state to set, in any case: finished, failed, cancelled, running, paused, enqueued."""
-    state: Maybe[str | None] = UNSET
-    """Another name of ``status``."""
     output: Maybe[BlobRef | None] = UNSET
     """The output's blob, with finished; 0 for none."""
     input: Maybe[BlobRef | None] = UNSET
     """Another input, for a job that has not started."""
-
-    def state_name(self) -> str | None:
-        """Return the state under whichever name it was sent; None when it was not sent."""
-        found: str | None = first_set(self.status, self.state)
-        return found
 
 
 class TraceEvent(Shown, msgspec.Struct, kw_only=True):

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, first_set
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
 from piecework.protocol.text import Name, VariableName
 
 
@@ -46,12 +46,10 @@ class Grants(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
 
 
 class LambdaCreate(Message, kw_only=True):
-    """The body of ``POST /lambda``. ``code_id`` is an old name of ``codex``."""
+    """The body of ``POST /lambda``."""
 
     codex: Maybe[Id | None] = UNSET
     """The blob with the code; 0 for none."""
-    code_id: Maybe[Id | None] = UNSET
-    """Old name of ``codex``."""
     runtime: str
     """``Base[+Feature…]``."""
     name: Maybe[Name | None] = UNSET
@@ -71,11 +69,6 @@ class LambdaCreate(Message, kw_only=True):
     mode: Literal["text", "json", "http"] = "text"
     """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
     handler of JSON is called."""
-
-    def codex_id(self) -> Id | None:
-        """Return the codex under whichever name it was sent; None when it was not sent."""
-        found: Id | None = first_set(self.codex, self.code_id)
-        return found
 
 
 class LambdaCreated(Reply, kw_only=True):

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply, first_set
+from piecework.protocol.messages.base import Maybe, Message, Reply
 from piecework.protocol.text import Name
 
 
@@ -30,14 +30,10 @@ class WorkerState(StrEnum):
 
 
 class WorkerRegister(Message, kw_only=True):
-    """The body of ``POST /worker``. ``runtimes`` and ``execulator`` are old names of ``runtime``."""
+    """The body of ``POST /worker``."""
 
     runtime: Maybe[list[str] | None] = UNSET
     """What it can run, each as ``Base[+Feature…]``; ``default`` when left out."""
-    runtimes: Maybe[list[str] | None] = UNSET
-    """Old name of ``runtime``."""
-    execulator: Maybe[list[str] | None] = UNSET
-    """Old name of ``runtime``."""
     name: Maybe[Name] = UNSET
     """For people; need not be unique."""
     tags: list[str] | None = None
@@ -53,14 +49,6 @@ class WorkerRegister(Message, kw_only=True):
     known_as: Maybe[Id | None] = UNSET
     """The worker that it was until now: it keeps this id, with what it offers now, unless it was retired."""
 
-    def runtime_names(self) -> list[str]:
-        """Return the runtimes under whichever name they were sent; ``["default"]`` when there are none."""
-        return first_set(self.runtime, self.runtimes, self.execulator) or ["default"]
-
-    @property
-    def speaks_old_names(self) -> bool:
-        return self.runtimes is not UNSET or self.execulator is not UNSET
-
 
 class WorkerRegistered(Reply, kw_only=True):
     """The answer of ``POST /worker``."""
@@ -69,8 +57,6 @@ class WorkerRegistered(Reply, kw_only=True):
     """The worker: a new one, or the one that it was known as."""
     runtime: list[str]
     """What it offers, as the server understood it."""
-    wid: Maybe[Id] = UNSET
-    """The same id again, for clients that sent an old name."""
 
 
 class WorkerLeave(Message, kw_only=True):

@@ -20,6 +20,7 @@ from piecework.protocol.messages import (
     LeasedLambda,
     Limits,
 )
+from server.dialects import v05
 from server.services import Services
 from server.services.queue.contracts import Contracted
 from server.store.records import Job, Lambda
@@ -30,12 +31,24 @@ from server.web.endpoint import endpoint, message_response, wants_msgpack
 def contract(services: Services, id_: Id, body: ContractRequest) -> ContractReply:
     """Hand in outcomes and ask for jobs; waits up to `timeout` seconds for one."""
     contracted = services.contracts.contract(id_, body)
-    if body.is_extended:
-        return _extended_reply(services, id_, body, contracted)
-    if not contracted.jobs:
-        return ContractReply(code=int(Code.NO_JOB), id=id_, message="no job")
-    job_id = Id(contracted.jobs[0].id)
-    return ContractReply(id=id_, job=job_id, job_id=job_id)
+    if not body.knows_leases:
+        return v05.write_contract(id_, [job.id for job in contracted.jobs])
+    known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
+    codices = services.lambdas.find_codices(each.codex for each in known.values())
+    terms = _Terms(services.settings.default_limits)
+    write = partial(
+        _leased_job, contracted=contracted, inline_max_bytes=body.inline_max_bytes, packed=wants_msgpack()
+    )
+    jobs = [write(job, terms.of(job, known[job.lambda_id])) for job in contracted.jobs]
+    return ContractReply(
+        code=int(Code.OK if jobs else Code.NO_JOB),
+        id=id_,
+        message=UNSET if jobs else "no job",
+        jobs=jobs,
+        lambdas=[_leased_lambda(each, codices.get(each.codex)) for each in known.values()],
+        acks=list(contracted.acks),
+        drain=contracted.drain,
+    )
 
 
 @endpoint("POST", "/worker/<worker>/finish", scope="worker", body=FinishRequest, reply=FinishReply)
@@ -54,25 +67,6 @@ def finish(services: Services, id_: Id, body: FinishRequest) -> Response:
 def heartbeat(services: Services, id_: Id, body: HeartbeatRequest) -> HeartbeatReply:
     """Renew leases, hand in what running jobs logged, learn what to stop."""
     return services.contracts.heartbeat(id_, body)
-
-
-def _extended_reply(services: Services, id_: Id, body: ContractRequest, contracted: Contracted) -> ContractReply:
-    known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
-    codices = services.lambdas.find_codices(each.codex for each in known.values())
-    terms = _Terms(services.settings.default_limits)
-    write = partial(
-        _leased_job, contracted=contracted, inline_max_bytes=body.inline_max_bytes, packed=wants_msgpack()
-    )
-    jobs = [write(job, terms.of(job, known[job.lambda_id])) for job in contracted.jobs]
-    return ContractReply(
-        code=int(Code.OK if jobs else Code.NO_JOB),
-        id=id_,
-        message=UNSET if jobs else "no job",
-        jobs=jobs,
-        lambdas=[_leased_lambda(each, codices.get(each.codex)) for each in known.values()],
-        acks=list(contracted.acks),
-        drain=contracted.drain,
-    )
 
 
 def _leased_lambda(found: Lambda, codex: tuple[bytes, int] | None) -> LeasedLambda:

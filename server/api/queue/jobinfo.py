@@ -1,14 +1,18 @@
-"""A job as readers of every generation expect it."""
+"""A job as its readers get it."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobLambda, Maybe
+from server.dialects import v05
 from server.services import Services
 from server.services.queue.jobs import JobView
 from server.web.endpoint import wants_msgpack
+
+InfoT = TypeVar("InfoT", bound=JobInfo)
 
 
 def job_infos(services: Services, views: Sequence[JobView], *, inline: bool) -> list[JobInfo]:
@@ -20,13 +24,13 @@ def job_infos(services: Services, views: Sequence[JobView], *, inline: bool) -> 
         )
         for view in views
     }
-    infos = []
+    infos: list[JobInfo] = []
     for view in views:
         output = _output(services, view, inline=inline, packed=packed)
-        info = _job_info(view, lambdas[view.lambda_.id], output)
-        if not packed:
-            _add_old_names(info)
-        infos.append(info)
+        if packed:
+            infos.append(_job_info(JobInfo, view, lambdas[view.lambda_.id], output))
+        else:
+            infos.append(v05.add_old_names(_job_info(v05.OldJobInfo, view, lambdas[view.lambda_.id], output)))
     return infos
 
 
@@ -36,10 +40,10 @@ def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:
     return info
 
 
-def _job_info(view: JobView, lambda_: JobLambda, output: Maybe[Content]) -> JobInfo:
+def _job_info(kind: type[InfoT], view: JobView, lambda_: JobLambda, output: Maybe[Content]) -> InfoT:
     job = view.job
     state = job.state
-    return JobInfo(
+    return kind(
         id=Id(job.id),
         state=state,
         input=Content(id=Id(job.input_id)),
@@ -59,16 +63,6 @@ def _job_info(view: JobView, lambda_: JobLambda, output: Maybe[Content]) -> JobI
         usage=job.usage or UNSET,
         key=UNSET if job.key is None else job.key,
     )
-
-
-def _add_old_names(info: JobInfo) -> None:
-    """Repeat what v0.5 clients read under other names. They all speak JSON."""
-    output_id = info.output.id if isinstance(info.output, Content) else UNSET
-    info.job_status = info.state
-    info.job_input_id = info.input.id
-    info.job_output_id = output_id or None
-    info.functio = info.lambda_id = info.lambda_.id
-    info.runtime = info.lambda_.runtime
 
 
 def _output(services: Services, view: JobView, *, inline: bool, packed: bool) -> Maybe[Content]:

@@ -1,10 +1,9 @@
 """Jobs: ``/job``."""
 
-from functools import partial
 from typing import Literal
 
 import msgspec
-from flask import Response, request
+from flask import Response
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
@@ -14,7 +13,6 @@ from piecework.protocol.messages import (
     JobList,
     JobLog,
     JobSubmit,
-    JobUpdate,
     MessageReply,
     TraceEvent,
     TraceReply,
@@ -94,7 +92,7 @@ def submit(services: Services, query: SubmitQuery, body: JobSubmit) -> JobCreate
         key = body.key if isinstance(body.key, str) else None
         return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key))))
     [id_] = services.submission.submit([body])
-    created = JobCreated(id=Id(id_), jid=Id(id_) if body.speaks_old_names else UNSET)
+    created = JobCreated(id=Id(id_))
     if query.wait is not None:
         services.jobs.wait_for_ends([id_], _seconds(query.wait), need_all=True)
         [row] = services.jobs.get_many([id_], with_output=query.output == "inline")
@@ -133,22 +131,15 @@ def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
     """Read one job; with `except=STATE&timeout=S` once it is in that state."""
     if (wanted := _state(query.except_)) is not None:
         job = services.jobs.wait_for(id_, wanted, _seconds(query.timeout))
-    elif query.view == "full":  # no v0.5 worker asks for this
-        job = services.jobs.get(id_)
     else:
-        job = services.jobs.get_for_worker(id_)
+        job = services.jobs.get(id_)
+        if query.view != "full":
+            job = services.unfenced.hear_about_job(job)
     [row] = services.jobs.show([job], with_output=query.output == "inline")
     info = job_info(services, row, inline=query.output == "inline")
     if query.view == "full" and (wait := services.jobs.find_wait(job)):
         info.advice, info.waits_for = wait.text, wait.reason
     return info
-
-
-@endpoint("POST", "/job/<job>", scope=("submit", "worker"), body=JobUpdate, reply=MessageReply)
-def update(services: Services, id_: Id, body: JobUpdate) -> MessageReply:
-    """Report a result, or, with scope submit, cancel, pause or resume, the v0.5 way."""
-    allow_steering = partial(services.access.check, "submit", request.headers)
-    return MessageReply(message=services.updates.update(id_, body, allow_steering))
 
 
 @endpoint("DELETE", "/job/<job>", scope="submit", reply=MessageReply)

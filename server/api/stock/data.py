@@ -20,7 +20,7 @@ class ViewQuery(Query):
     """How much to tell."""
 
     view: str = ""
-    """``full`` adds the fields that v0.5 does not know."""
+    """``full`` adds the fields that strict older clients do not know."""
 
     @property
     def is_full(self) -> bool:
@@ -45,7 +45,7 @@ def show(services: Services, id_: Id, query: ViewQuery) -> DataReply:
 @endpoint("GET", "/data/<data>/blob", scope=("view", "worker"))
 def download(services: Services, id_: Id) -> Response:
     """Give a blob's bytes; for a lambda's id, those of its code."""
-    return blob_response(services, services.data.get_for_worker(id_))
+    return blob_response(services, services.unfenced.get_blob(id_))
 
 
 def blob_response(services: Services, blob: Blob, media_type: str = BINARY) -> Response:

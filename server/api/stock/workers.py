@@ -25,8 +25,7 @@ from server.web.paging import PageQuery, next_cursor
 def register(services: Services, body: WorkerRegister) -> WorkerRegistered:
     """Register a worker with the runtimes that it offers."""
     new = services.workers.register(body)
-    old_id = Id(new.id) if body.speaks_old_names else UNSET
-    return WorkerRegistered(id=Id(new.id), runtime=list(new.runtimes), wid=old_id)
+    return WorkerRegistered(id=Id(new.id), runtime=list(new.runtimes))
 
 
 class WorkerListQuery(PageQuery):

@@ -28,7 +28,7 @@ from server.services.stock.workers import hear_of, note_trouble, require_worker
 from server.settings import Settings
 from server.store.engine.database import Connection, Database
 from server.store.queue import jobs, lanes, leases, logs
-from server.store.records import Blob, Job, LeaseGrant, Log, Worker
+from server.store.records import Blob, Job, LeaseGrant, LeaseKind, Log, Worker
 from server.store.stock import blobs
 
 MARGIN_S = 1.0
@@ -145,7 +145,7 @@ class Contracts:
                 turn = self._take_turn(ask, reports)
                 contracted, reports, ask = turn.contracted, (), sleeping
                 acks = acks or contracted.acks
-                is_over = turn.is_over or (contracted.drain and ask.request.is_extended)
+                is_over = turn.is_over or (contracted.drain and ask.request.knows_leases)
                 if not contracted.jobs and not is_over:
                     answer_for = partial(self._answer_for, ask=sleeping)
                     woken = self._bell.waiters.sleep(waiter, answer_for, deadline - time.monotonic())
@@ -171,7 +171,7 @@ class Contracts:
             if len(self._offers) > OFFERS_MAX:
                 self._offers = {}
             self._offers[worker_id] = worker
-        return partial(admits, runtimes=worker.runtimes, tags=worker_tags(worker.tags, request.all_tags()))
+        return partial(admits, runtimes=worker.runtimes, tags=worker_tags(worker.tags, request.tags or ()))
 
     def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Sequence[Job]]:
         """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
@@ -220,12 +220,13 @@ class Contracts:
         kind, lease_s = _choose_lease(ask, self._settings.lease_s)
         until = now + round(lease_s * 1000)
         grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
-        tags = worker_tags(worker.tags, ask.request.all_tags())
+        tags = worker_tags(worker.tags, ask.request.tags or ())
         chosen, left_returned = claim_jobs(
             connection, worker.runtimes, tags, ask.room, grant, now, slept=ask.slept
         )
-        is_extended = ask.request.is_extended
-        inputs = blobs.find_blobs(connection, (job.input_id for job in chosen)) if is_extended else {}
+        inputs = {}
+        if ask.request.knows_leases:
+            inputs = blobs.find_blobs(connection, (job.input_id for job in chosen))
         return Contracted(chosen, grant.lease, lease_s, inputs), left_returned
 
     def _is_overdue(self) -> bool:
@@ -272,12 +273,10 @@ class Contracts:
             logs.append_log(connection, part.job, log, self._settings.log_max_bytes)
 
 
-def _choose_lease(ask: _Ask, lease_s: float) -> tuple[str, float]:
+def _choose_lease(ask: _Ask, lease_s: float) -> tuple[LeaseKind, float]:
     """Return the kind of lease that a contract leaves, and how many seconds it holds at first."""
-    holds_s = min(UNSEEN_S, lease_s) if ask.slept else lease_s
-    if ask.request.is_extended:
-        return ("unseen" if ask.slept else "fenced"), holds_s
-    return (
-        "first",
-        holds_s,
-    )  # a v0.5 client sends no token back; its next request about the job shows that it lives
+    if not ask.request.knows_leases:
+        kind: LeaseKind = "first"
+    else:
+        kind = "unseen" if ask.slept else "fenced"
+    return kind, min(UNSEEN_S, lease_s) if ask.slept else lease_s

@@ -6,13 +6,20 @@ that order is known, too.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from piecework.protocol.bodies import MSGPACK, encode
 from piecework.protocol.messages import BlobRef, Content, JobSpec
 from server.store.records import JobOptions
+
+_FIELDS = [
+    (each.name, Any, msgspec.field(default=msgspec.UNSET, name=each.encode_name))
+    for each in msgspec.structs.fields(JobSpec)
+]
+_AFTER_TAGS = 1 + [name for name, *_ in _FIELDS].index("tags")
+_SENT = msgspec.defstruct("_SENT", [*_FIELDS[:_AFTER_TAGS], ("extra_tag", Any, None), *_FIELDS[_AFTER_TAGS:]])
 
 
 class Identity:
@@ -83,7 +90,13 @@ def identify_job(terms: Terms, text: bytes, given: Input) -> Identity:
 
 def identify_submission(specs: Sequence[JobSpec], jobs: Iterable[tuple[bytes, object, str | None]]) -> Identity:
     """Return what tells a repetition of many jobs: the text of its terms, its input and its key, of each."""
-    return Identity(_digest(encode(list(jobs), MSGPACK)), lambda: (_digest(encode(specs, MSGPACK)),))
+    return Identity(_digest(encode(list(jobs), MSGPACK)), lambda: (_digest(_write_as_sent(specs)),))
+
+
+def _write_as_sent(specs: Sequence[JobSpec]) -> bytes:
+    """Return the text that earlier versions took the digest of. Theirs had one field more, beside the tags."""
+    names = [each.name for each in msgspec.structs.fields(JobSpec)]
+    return encode([_SENT(**{name: getattr(spec, name) for name in names}) for spec in specs], MSGPACK)
 
 
 def _digest(data: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from piecework.protocol.states import JobState
@@ -14,7 +13,7 @@ from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
 from server.settings import Settings
 from server.store.engine.database import Connection, Database
-from server.store.queue import events, jobs, leases, logs
+from server.store.queue import events, jobs, logs
 from server.store.queue.jobs import JobFilter
 from server.store.records import Blob, Event, Job, Lambda, Log
 from server.store.stock import blobs
@@ -56,17 +55,6 @@ class Jobs:
         """Return a job. Raises JobNotFound."""
         with self._database.read() as connection:
             return require_job(connection, id_)
-
-    def get_for_worker(self, id_: int) -> Job:
-        """Return a job as ``get`` does, and take it as a sign of life of a v0.5 worker that just contracted it."""
-        job = self.get(id_)
-        if job.lease_kind != "first":
-            return job
-        until = self._clock() + round(self._settings.legacy_lease_s * 1000)
-        confirm = partial(leases.confirm_by_job, job_id=id_, until=until)
-        if self._database.write(confirm, durable=False):
-            return job._replace(lease_kind="legacy", lease_until=until)
-        return self.get(id_)
 
     def wait_for(self, id_: int, wanted: JobState, timeout_s: float) -> Job:
         """Return a job once it is in the wanted state, can no longer reach it, or the time is over.

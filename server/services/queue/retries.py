@@ -85,8 +85,8 @@ def _end(
 def _is_worth_another(job: Job, error: JobError, gone: int, *, repeats: bool) -> bool:
     if error.kind in HOPELESS or (repeats and error.kind is ErrorKind.TRAP):
         return False
-    if not job.is_fenced and job.options.max_attempts is None:
-        return False  # v0.5 knows no attempts: what its worker reports is final unless the job asked for more
+    if job.is_unfenced and job.options.max_attempts is None:
+        return False  # its worker knows no attempts: what it reports is final unless the job asked for more
     if job.options.retry_on is not None and error.kind not in job.options.retry_on:
         return False
     return job.attempt - gone < job.max_attempts

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from piecework.protocol.matching import TagSet
-from piecework.protocol.messages import JobSpec, read_ref
+from piecework.protocol.messages import JobSpec, given, read_ref
 from piecework.protocol.states import JobState, parse_state
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.queue.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
@@ -25,8 +25,6 @@ from server.store.engine.ids import IdSource
 from server.store.queue import events, jobs, lanes, submissions
 from server.store.records import Blob, JobOptions, Lambda, Lane, NewJob
 from server.store.stock import blobs
-
-T = TypeVar("T")
 
 ATTEMPTS_MAX = 100
 KEY_LENGTH = 255
@@ -126,7 +124,7 @@ class Submission:
         asked: JobSpec | None = None
         for spec, id_, input_id in zip(specs, new_ids[::2], new_ids[1::2], strict=True):
             # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
-            alike = msgspec.structs.replace(spec, input=UNSET, input_id=UNSET, key=UNSET)
+            alike = msgspec.structs.replace(spec, input=UNSET, key=UNSET)
             if alike != asked:
                 asked, plan = alike, self._plan(alike, known[_lambda_id(alike)], now)
             drafts.append(self._draft(spec, plan, id_, input_id, now))
@@ -154,7 +152,7 @@ class Submission:
         max_attempts = options.max_attempts or self._settings.max_attempts
         tags, expires_at = _read_tags(spec, lambda_), _to_ms(spec.expires_at)
         kept = None if options == _NO_OPTIONS else options
-        when = (_to_ms(spec.run_at), _given(spec.delay_s), expires_at)
+        when = (_to_ms(spec.run_at), given(spec.delay_s), expires_at)
         common = NewJob(
             0, lambda_.id, lambda_.runtime, state, spec.priority, 0, max_attempts, due_at, expires_at, None, None,
             tags, kept,
@@ -164,7 +162,7 @@ class Submission:
 
     def _draft(self, spec: JobSpec, plan: _Plan, id_: int, input_id: int, now: int) -> _Draft:
         """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
-        ref = spec.input_ref()
+        ref = None if spec.input is UNSET else spec.input
         try:
             content, named = read_ref(ref)
         except ValueError as error:
@@ -262,7 +260,7 @@ def _recognize(
 
 
 def _lambda_id(spec: JobSpec) -> int:
-    found = spec.lambda_id()
+    found = given(spec.lambda_)
     if found is None:
         raise InvalidRequest("a job needs `lambda`: the id of the lambda to run")
     return found
@@ -271,10 +269,10 @@ def _lambda_id(spec: JobSpec) -> int:
 def _first_state(spec: JobSpec, now: int) -> tuple[JobState, int | None]:
     """Return the state that a new job starts in, and when it is due if it waits."""
     due_at = _to_ms(spec.run_at) or 0
-    if delay_s := _given(spec.delay_s):
+    if delay_s := given(spec.delay_s):
         due_at = max(due_at, now + round(delay_s * 1000))
     due = due_at if due_at > now else None
-    status = _given(spec.status)
+    status = given(spec.status)
     if status is not None:
         try:
             wanted = parse_state(status)
@@ -288,14 +286,14 @@ def _first_state(spec: JobSpec, now: int) -> tuple[JobState, int | None]:
 
 
 def _read_options(spec: JobSpec) -> JobOptions:
-    limits, timeout_s = spec.limits, _given(spec.timeout_s)
+    limits, timeout_s = spec.limits, given(spec.timeout_s)
     if timeout_s is not None:
         limits = msgspec.structs.replace(limits, timeout_s=timeout_s)
     check_limits(limits)
-    max_attempts = _given(spec.max_attempts)
+    max_attempts = given(spec.max_attempts)
     if max_attempts is not None and not 1 <= max_attempts <= ATTEMPTS_MAX:
         raise InvalidRequest(f"max_attempts is {max_attempts}, but must lie between 1 and {ATTEMPTS_MAX}")
-    retry_on = _given(spec.retry_on)
+    retry_on = given(spec.retry_on)
     text_bytes = sum(len(text) for text in (*(spec.args or ()), *(spec.env or {}), *(spec.env or {}).values()))
     if text_bytes > TEXT_MAX_BYTES:
         raise InvalidRequest(f"args and env have {text_bytes} characters; at most {TEXT_MAX_BYTES} are taken")
@@ -310,7 +308,7 @@ def _read_options(spec: JobSpec) -> JobOptions:
 
 
 def _read_key(spec: JobSpec) -> str | None:
-    key = _given(spec.key)
+    key = given(spec.key)
     return None if key is None else check_key(key)
 
 
@@ -323,7 +321,7 @@ def check_key(key: str) -> str:
 
 def _read_tags(spec: JobSpec, lambda_: Lambda) -> tuple[str, ...]:
     """Return the lambda's and the job's tags together, each once."""
-    tags = tuple(dict.fromkeys((*lambda_.options.tags, *spec.all_tags())))
+    tags = tuple(dict.fromkeys((*lambda_.options.tags, *(spec.tags or ()))))
     check_tags(tags)
     return tags
 
@@ -334,7 +332,3 @@ def _to_ms(at: datetime | UnsetType | None) -> int | None:
         return None
     zoned = at if at.tzinfo else at.replace(tzinfo=UTC)
     return round(zoned.timestamp() * 1000)
-
-
-def _given(value: T | UnsetType | None) -> T | None:
-    return None if isinstance(value, UnsetType) else value

@@ -12,7 +12,6 @@ from server.errors import BlobInUse, BlobNotFound
 from server.settings import Settings
 from server.store.engine.database import Connection, Database
 from server.store.engine.ids import IdSource
-from server.store.queue import leases
 from server.store.records import Blob
 from server.store.stock import blobs, lambdas
 
@@ -66,17 +65,7 @@ class Data:
     def get(self, id_: int) -> Blob:
         """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""
         with self._database.read() as connection:
-            return _find(connection, id_)
-
-    def get_for_worker(self, id_: int) -> Blob:
-        """Return a blob as ``get`` does, and take it as a sign of life of a v0.5 worker that fetches its input."""
-        with self._database.read() as connection:
-            is_first = leases.has_first_lease(connection, id_)
-            blob = _find(connection, id_)
-        if is_first:
-            until = self._clock() + round(self._settings.legacy_lease_s * 1000)
-            self._database.write(lambda connection: leases.confirm_by_input(connection, id_, until), durable=False)
-        return blob
+            return require_blob(connection, id_)
 
     def open(self, blob: Blob, begin: int = 0, end: int | None = None) -> bytes | BlobReader:
         """Return a blob's bytes from ``begin`` to before ``end``; of a large blob, a reader of them.
@@ -136,7 +125,7 @@ class Data:
         return removed
 
 
-def _find(connection: Connection, id_: int) -> Blob:
+def require_blob(connection: Connection, id_: int) -> Blob:
     """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""
     blob = blobs.find_blob(connection, id_)
     if blob is None:

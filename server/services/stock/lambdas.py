@@ -8,7 +8,7 @@ import msgspec
 from piecework.modules import CHECKED, ModuleError, check_code, check_room, claims_component
 from piecework.protocol.ids import ID_MAX, NO_ID
 from piecework.protocol.matching import RuntimeName
-from piecework.protocol.messages import LambdaCreate, Limits
+from piecework.protocol.messages import LambdaCreate, Limits, given
 from server.errors import BlobNotFound, InvalidRequest, LambdaNotFound, ModuleInvalid
 from server.services.stock.data import Data
 from server.services.stock.grants import check_grants, check_reading_only
@@ -40,7 +40,7 @@ class Lambdas:
         self._codices: dict[int, tuple[bytes, int]] = {}
 
     def create(self, request: LambdaCreate) -> Lambda:
-        """Store a lambda. A codex that names no blob is accepted: v0.5 clients make such ids up.
+        """Store a lambda. A codex that names no blob is accepted: older clients make such ids up.
 
         Raises InvalidRequest for a missing field, and ModuleInvalid for a codex that can never run, or begins with
         more memory than its jobs get.
@@ -51,7 +51,7 @@ class Lambdas:
 
     def prepare(self, request: LambdaCreate) -> Lambda:
         """Return a lambda that the caller's transaction stores. Raises as ``create`` does."""
-        codex = request.codex_id()
+        codex = given(request.codex)
         if codex is None:
             raise InvalidRequest('a lambda needs `codex`: the id of the blob with its code, or "0" for none')
         if not request.runtime.strip() or len(request.runtime) > RUNTIME_LENGTH:

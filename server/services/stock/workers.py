@@ -55,7 +55,7 @@ class Workers:
 
         Raises InvalidRequest for names that are too long or too many. Then its polls of before end.
         """
-        runtimes, tags = request.runtime_names(), request.tags or []
+        runtimes, tags = _given(request.runtime, None) or ["default"], request.tags or []
         for names, what in ((runtimes, "runtimes"), (tags, "tags")):
             if len(names) > NAMES_MAX or any(not 0 < len(name) <= NAME_LENGTH for name in names):
                 raise InvalidRequest(

@@ -119,7 +119,7 @@ jobs = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("vanished", SmallInteger, nullable=False),  # attempts whose worker vanished
     Column("lease", String(40)),
-    Column("lease_kind", String(8)),  # fenced | unseen | first | legacy, see server/store/queue/leases.py
+    Column("lease_kind", String(8)),  # a LeaseKind, see server/store/records.py
     Column("lease_until", BigInteger),
     Column("last_lease", String(40)),  # under which the last outcome was accepted
     Column("worker_id", BigInteger),

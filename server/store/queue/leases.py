@@ -1,9 +1,6 @@
 """Leases: who owns which job until when. Every statement that ends or renews one names its fencing token.
 
-A lease is ``fenced`` when its worker sends the token back. One that is given to a request that slept is
-``unseen`` until the worker shows that it has it, for the caller may have died meanwhile. Clients of v0.5 know no
-token: their contract leaves a short ``first`` lease, which their next request about the job turns into a longer
-``legacy`` one. A job whose lease nobody took up keeps the word ``unseen`` until it is leased again.
+``server.store.records.LeaseKind`` tells the kinds of leases apart.
 """
 
 from collections.abc import Sequence
@@ -83,7 +80,7 @@ _end = Statement(
 _confirm = (
     update(jobs)
     .where(_RUNNING, jobs.c.lease_kind == "first")
-    .values(lease_kind="legacy", lease_until=bindparam("until"))
+    .values(lease_kind="unfenced", lease_until=bindparam("until"))
 )
 _confirm_job = Statement(_confirm.where(jobs.c.id == bindparam("job")), "job", "until")
 _confirm_input = Statement(
@@ -162,12 +159,12 @@ def _end_row(end: LeaseEnd) -> tuple[object, ...]:
 
 
 def confirm_by_job(connection: Connection, job_id: int, until: int) -> bool:
-    """Turn a job's first lease into a legacy one. Returns False when it has no first lease."""
+    """Make a job's first lease a longer one. Returns False when it has no first lease."""
     return _confirm_job.run(connection, job_id, until) == 1
 
 
 def confirm_by_input(connection: Connection, input_id: int, until: int) -> bool:
-    """Turn the first leases of jobs with this input into legacy ones. Returns False when there are none."""
+    """Make the first leases of jobs with this input longer ones. Returns False when there are none."""
     return _confirm_input.run(connection, input_id, until) > 0
 
 

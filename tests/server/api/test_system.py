@@ -122,8 +122,9 @@ def test_the_openapi_document_is_valid_and_has_every_endpoint(house: House):
 
 def test_the_openapi_document_describes_ids_fields_and_both_encodings(house: House):
     document = house.call("GET", "/openapi.json")
-    lambda_id = document["components"]["schemas"]["JobInfo"]["properties"]["lambda_id"]
-    assert (lambda_id["type"], lambda_id["pattern"]) == ("string", "^[0-9]{1,19}$")
+    job = document["components"]["schemas"]["JobInfo"]["properties"]
+    assert (job["worker"]["type"], job["worker"]["pattern"]) == ("string", "^[0-9]{1,19}$")
+    assert "functio" not in job
     next_page = document["components"]["schemas"]["JobList"]["properties"]["next"]
     assert next_page["description"] == field_docs(JobList)["next"] != ""
     reply = document["paths"]["/job/{job}"]["get"]["responses"]["200"]["content"]

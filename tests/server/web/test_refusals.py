@@ -222,7 +222,7 @@ def test_messagepack_goes_in_and_out(house: House):
 def test_what_is_the_fault_of_the_server_is_logged(
     house: House, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, logged: bool
 ):
-    monkeypatch.setattr(house.services.jobs, "get_for_worker", Mock(side_effect=error))
+    monkeypatch.setattr(house.services.jobs, "get", Mock(side_effect=error))
     with structlog.testing.capture_logs() as lines:
         house.call("GET", "/job/1", status=status)
     assert ("request failed" in [line["event"] for line in lines]) == logged
@@ -232,7 +232,7 @@ def test_a_bug_is_500_and_tells_no_details(house: House, monkeypatch: pytest.Mon
     def broken(_):
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(house.services.jobs, "get_for_worker", broken)
+    monkeypatch.setattr(house.services.jobs, "get", broken)
     reply = house.call("GET", "/job/1", status=500)
     assert (reply["code"], "secret" in reply["message"]) == (12, False)
 

@@ -117,7 +117,7 @@ def test_a_first_lease_is_confirmed_by_its_job_or_its_input(database: Database):
     assert database.write(lambda c: leases.confirm_by_input(c, 8, NOW + 700))
     assert not database.write(lambda c: leases.confirm_by_input(c, 8, NOW + 900))
     found = [(read_job(database, id_).lease_kind, read_job(database, id_).lease_until) for id_ in (1, 2, 3)]
-    assert found == [("legacy", NOW + 600), ("legacy", NOW + 700), ("fenced", NOW + 100)]
+    assert found == [("unfenced", NOW + 600), ("unfenced", NOW + 700), ("fenced", NOW + 100)]
     with database.read() as connection:
         assert not leases.has_first_lease(connection, 8)
 

@@ -3,7 +3,7 @@
 import pytest
 from house import House
 
-from server.web.paths import plain_path
+from server.dialects.paths import plain_path
 
 
 @pytest.mark.parametrize(

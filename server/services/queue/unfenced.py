@@ -1,0 +1,43 @@
+"""Leases whose workers do not know the token: they show that they live by what else they ask for.
+
+The lease that such a contract leaves is short, for its answer may have reached nobody. A request for the job or
+for its input makes it long, once: there are no heartbeats.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from server.services.queue.jobs import require_job
+from server.services.stock.data import require_blob
+from server.store.engine.database import Database
+from server.store.queue import leases
+from server.store.records import Blob, Job
+
+
+class Unfenced:
+    """Takes requests about jobs as signs of life."""
+
+    def __init__(self, database: Database, clock: Callable[[], int], lease_s: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._lease_ms = round(lease_s * 1000)
+
+    def hear_about_job(self, job: Job) -> Job:
+        """Make the first lease of a job a long one. Returns the job as it is then."""
+        if job.lease_kind != "first":
+            return job
+        until = self._clock() + self._lease_ms
+        if self._database.write(partial(leases.confirm_by_job, job_id=job.id, until=until), durable=False):
+            return job._replace(lease_kind="unfenced", lease_until=until)
+        with self._database.read() as connection:
+            return require_job(connection, job.id)
+
+    def get_blob(self, id_: int) -> Blob:
+        """Return a blob as ``Data.get`` does, and make the first leases of jobs with this input long ones."""
+        with self._database.read() as connection:
+            is_first = leases.has_first_lease(connection, id_)
+            blob = require_blob(connection, id_)
+        if is_first:
+            until = self._clock() + self._lease_ms
+            self._database.write(partial(leases.confirm_by_input, input_id=id_, until=until), durable=False)
+        return blob
