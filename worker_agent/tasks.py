@@ -1,50 +1,60 @@
-"""What passes between the agent's loop and its executor: a task in, a result out."""
+"""What passes between the agent and its guest processes: a task in, a result out."""
 
-from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Grants, JobError, Limits, Usage
+from piecework.protocol.messages import Grants, JobError, Usage
+from worker_agent.runtimes.base import Bounds
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One leased job with everything at hand that is needed to run it."""
+class File(msgspec.Struct, array_like=True, frozen=True):
+    """Bytes that are too many to travel: the file that they are in."""
 
-    job: Id
-    lease: str
-    """The fencing token under which it runs."""
-    attempt: int
+    path: str
+
+
+class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Something to run, with everything at hand that is needed. It travels as it is."""
+
     runtime: str
     """As the lambda names it, ``Base[+Feature…]``."""
-    codex: Path
-    """The code, in the agent's blob cache."""
-    codex_checksum: str
+    codex: str
+    """The file with the code."""
+    checksum: str
     """SHA-256 of the code, hex: the key of the compiled-module cache."""
-    input: bytes | Path
-    """The input itself when it is small, else a file of the agent's blob cache."""
-    limits: Limits
-    """``timeout_s``, ``memory_bytes``, ``output_bytes`` and ``log_bytes`` are always set."""
+    input: bytes | File = b""
+    bounds: Bounds = Bounds()
     args: tuple[str, ...] = ()
     """Command line, without the program's name."""
     env: dict[str, str] = {}
-    grants: Grants = Grants()
-    deterministic: bool = False
-    seed: bytes = b""
-    """Where a deterministic run takes clock and random from."""
+    seed: bytes | None = None
+    """Not None: run deterministically, with clock and random from this seed."""
     mode: str = "text"
+    grants: Grants | None = None
+    """None: nothing, as for most."""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class LeasedTask(NamedTuple):
+    """A task, and the lease under which it runs."""
+
+    job: Id
+    lease: str
+    """The fencing token."""
+    task: Task
+
+
+class Result(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """What running a task produced. ``error`` None: it finished."""
 
-    output: bytes | Path
-    """The bytes, or a scratch file that belongs to whoever receives the result."""
-    error: JobError | None
+    output: bytes | File = b""
+    """A file belongs to whoever receives the result."""
+    error: JobError | None = None
     usage: Usage
-    log: bytes
+    log: bytes = b""
     """The newest ``log_bytes`` of the log."""
-    log_offset: int
+    log_offset: int = 0
     """How many bytes of log came before ``log`` and were dropped."""
     cancelled: bool = False
     """It was stopped because someone asked for it."""

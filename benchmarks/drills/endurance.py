@@ -19,17 +19,19 @@ from typing import NamedTuple
 from evidence import MIB, Figures, expect, memory_bytes, run_as_script, thread_count
 from guests import guest
 
-from piecework.protocol.messages import Grants, Limits
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Grants
 from worker_agent.guests.executor import Executor
+from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.scripting.lua import install_lua
-from worker_agent.tasks import Result, Task
+from worker_agent.tasks import LeasedTask, Result, Task
 
 ROOT = Path(__file__).parents[2]
 GUESTS = ROOT / "tests" / "guests"
 INTERPRETERS = ROOT / "build" / "tests" / "interpreters"
 COMPILED = ROOT / "build" / "tests" / "compiled"
-LIMITS = Limits(timeout_s=30.0, memory_bytes=40 * MIB, output_bytes=MIB, log_bytes=4096)
-BRIEF = Limits(timeout_s=0.03, memory_bytes=40 * MIB, output_bytes=MIB, log_bytes=4096)
+LIMITS = Bounds(timeout_s=30.0, memory_bytes=40 * MIB, output_bytes=MIB, log_bytes=4096)
+BRIEF = Bounds(timeout_s=0.03, memory_bytes=40 * MIB, output_bytes=MIB, log_bytes=4096)
 OFTEN = (
     "echo",
     "fail",
@@ -70,7 +72,7 @@ class Work(NamedTuple):
     runtime: str
     code: bytes
     given: bytes = b""
-    limits: Limits = LIMITS
+    limits: Bounds = LIMITS
     mode: str = "text"
 
 
@@ -112,28 +114,26 @@ class Line:
         """End the process."""
         self._executor.stop(10)
 
-    def _note(self, ended: Sequence[tuple[Task, Result]]) -> None:
+    def _note(self, ended: Sequence[tuple[LeasedTask, Result]]) -> None:
         for _, result in ended:
             self.ended["ended well" if result.error is None else str(result.error.kind)] += 1
             self._ahead.release()
 
-    def _make_task(self, work: Work) -> Task:
+    def _make_task(self, work: Work) -> LeasedTask:
         checksum = hashlib.sha256(work.code).hexdigest()
         path = self._folder / checksum
         if not path.exists():
             path.write_bytes(work.code)
-        return Task(
-            job=next(self._keys),
-            lease="",
-            attempt=1,
+        task = Task(
             runtime=work.runtime,
-            codex=path,
-            codex_checksum=checksum,
+            codex=str(path),
+            checksum=checksum,
             input=work.given,
-            limits=work.limits,
+            bounds=work.limits,
             mode=work.mode,
             grants=EVERYTHING,
         )
+        return LeasedTask(Id(next(self._keys)), "", task)
 
 
 def repeat_guests(runtime: str, suffix: str = "wat") -> Iterator[Work]:

@@ -23,11 +23,12 @@ from mutations import mutate
 
 from piecework.modules import CHECKS, ModuleError, check_code, inspect_code
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Limits
+from piecework.protocol.ids import Id
 from worker_agent.guests.executor import Executor
 from worker_agent.runtimes import DEFAULT
+from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.scripting.lua import install_lua
-from worker_agent.tasks import Result, Task
+from worker_agent.tasks import File, LeasedTask, Result, Task
 
 ROOT = Path(__file__).parents[2]
 GUESTS = ROOT / "tests" / "guests"
@@ -50,7 +51,7 @@ INPUTS = {
 BATCH = 500
 """So many mutants share an executor and its folder of compiled code."""
 SLOTS = 2
-LIMITS = Limits(timeout_s=0.1, memory_bytes=24 * 1024**2, output_bytes=1024**2, log_bytes=4096)
+LIMITS = Bounds(timeout_s=0.1, memory_bytes=24 * 1024**2, output_bytes=1024**2, log_bytes=4096)
 PATIENCE_S = 60.0
 OF_GUESTS = {None, "load", "input", "guest", "trap", "timeout", "memory", "output"}
 """Kinds of errors that a guest may have; None: it ended well. ``worker`` is ours."""
@@ -97,7 +98,7 @@ class Runner:
         )
         self._executor.start()
 
-    def run(self, task: Task, *, refused: bool) -> None:
+    def run(self, task: LeasedTask, *, refused: bool) -> None:
         """Run a task as soon as a process is free; ``refused`` says what a server thought of it."""
         expect(self._free.acquire(timeout=PATIENCE_S), "every run comes to an end")
         self._started[task.job] = (time.monotonic(), refused)
@@ -109,16 +110,16 @@ class Runner:
             expect(self._free.acquire(timeout=PATIENCE_S), "every run comes to an end")
         self._executor.stop(PATIENCE_S)
 
-    def _note(self, ended: Sequence[tuple[Task, Result]]) -> None:
+    def _note(self, ended: Sequence[tuple[LeasedTask, Result]]) -> None:
         for task, result in ended:
             started, refused = self._started.pop(task.job)
             self._tally.longest_s = max(self._tally.longest_s, time.monotonic() - started)
             self._judge(task, result, refused=refused)
-            if isinstance(result.output, Path):
-                result.output.unlink()
+            if isinstance(result.output, File):
+                Path(result.output.path).unlink()
             self._free.release()
 
-    def _judge(self, task: Task, result: Result, *, refused: bool) -> None:
+    def _judge(self, task: LeasedTask, result: Result, *, refused: bool) -> None:
         error, tally = result.error, self._tally
         kind = None if error is None else str(error.kind)
         tally.ends[kind or "ended well"] += 1
@@ -191,22 +192,19 @@ def run_batch(
         runner.close()
 
 
-def make_task(number: int, turn: int, runtime: str, path: Path, noise: Random) -> Task:
+def make_task(number: int, turn: int, runtime: str, path: Path, noise: Random) -> LeasedTask:
     """Return the task that runs a mutant."""
     mode = noise.choice((*INPUTS, "text"))
-    return Task(
-        job=number * 10 + turn,
-        lease=str(number),
-        attempt=1,
+    task = Task(
         runtime=runtime,
-        codex=path,
-        codex_checksum=hashlib.sha256(path.read_bytes()).hexdigest(),
+        codex=str(path),
+        checksum=hashlib.sha256(path.read_bytes()).hexdigest(),
         input=noise.choice(INPUTS[mode]),
-        limits=LIMITS,
-        deterministic=noise.random() < 0.1,
-        seed=b"seed",
+        bounds=LIMITS,
+        seed=b"seed" if noise.random() < 0.1 else None,
         mode=mode,
     )
+    return LeasedTask(Id(number * 10 + turn), str(number), task)
 
 
 def drill(folder: Path, *, modules: int, scripts: int) -> Figures:

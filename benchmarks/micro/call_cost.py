@@ -19,11 +19,11 @@ from worker_agent.guests.frames import Assign, pack
 from worker_agent.guests.marker import Marker
 from worker_agent.guests.pulse import Pulse
 from worker_agent.guests.workbench import Workbench
-from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.compiling.library import Library
 from worker_agent.runtimes.compiling.toolchain import Toolchain
 from worker_agent.runtimes.scripting.lua import install_lua
 from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.tasks import Task
 
 ROOT = Path(__file__).parents[2]
 GUESTS = ROOT / "tests" / "guests"
@@ -48,19 +48,8 @@ def write_tasks(folder: Path) -> dict[str, Assign]:
 def _write_task(folder: Path, runtime: str, code: bytes) -> Assign:
     path = folder / runtime
     path.write_bytes(code)
-    return Assign(
-        key=1,
-        runtime=runtime,
-        codex=str(path),
-        checksum=hashlib.sha256(code).hexdigest(),
-        input=GIVEN,
-        input_path="",
-        spool=str(folder / "spool"),
-        bounds=Bounds(),
-        args=(),
-        env={},
-        seed=None,
-    )
+    task = Task(runtime=runtime, codex=str(path), checksum=hashlib.sha256(code).hexdigest(), input=GIVEN)
+    return Assign(1, task, str(folder / "spool"))
 
 
 def measure(bench: Workbench, task: Assign, runs: int) -> float:
@@ -68,7 +57,7 @@ def measure(bench: Workbench, task: Assign, runs: int) -> float:
     started = time.process_time()
     for _ in range(runs):
         report = bench.perform(Turn(task, StopSignal()))
-        assert report.output == GIVEN, report
+        assert report.result.output == GIVEN, report
         pack(report)
     return (time.process_time() - started) / runs
 

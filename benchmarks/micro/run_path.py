@@ -26,6 +26,7 @@ from worker_agent.runtimes.compiling.toolchain import Toolchain
 from worker_agent.runtimes.linkage.direct import DirectLinkage
 from worker_agent.runtimes.linkage.public import PublicLinkage
 from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.tasks import Task
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 LINKAGES = {"public": PublicLinkage, "direct": DirectLinkage}
@@ -69,24 +70,20 @@ class Bench:
 
     def _run(self, task: Assign) -> None:
         report = self._workbench.perform(Turn(task, StopSignal()))
-        assert report.error is None or report.error.kind == "output", report.error
+        error = report.result.error
+        assert error is None or error.kind == "output", error
         pack(report)
 
     def _write_task(self, case: Case) -> Assign:
         code = SAMPLES / f"{case.sample}.wasm"
-        return Assign(
-            key=1,
+        task = Task(
             runtime="wasi",
             codex=str(code),
             checksum=hashlib.sha256(code.read_bytes()).hexdigest(),
             input=case.given,
-            input_path="",
-            spool=str(self._folder / "spool"),
             bounds=Bounds(output_bytes=case.output_bytes),
-            args=(),
-            env={},
-            seed=None,
         )
+        return Assign(1, task, str(self._folder / "spool"))
 
 
 def main(rounds: int) -> None:

@@ -52,7 +52,7 @@ class Crew:
         return list(self.attendants._all)
 
     def make(self, body):
-        return self.attendants.version.assign(serving=Serving(Request("POST", "/", (), body)))
+        return self.attendants.version.assign(Serving(Request("POST", "/", (), body)))
 
     def call(self, body, hang_up=None):
         """Have a call begun, after those before."""
@@ -118,7 +118,7 @@ async def test_call_does_not_stay_behind_one_that_takes_long(folder):
         assert await crew.begin() == [2, 2]
         await asyncio.gather(*quick)
         assert not slow.done()
-        assert (await slow).error is None
+        assert (await slow).result.error is None
 
 
 @runs_in_a_loop
@@ -184,7 +184,7 @@ async def test_time_limit_counts_from_the_beginning_of_each_call(folder):
             patch.setattr(attendant_module, "GRACE_S", 0.2)
             answers = [attendant.give(crew.make(WAIT)) for _ in range(2)]
             ends = [await answer for answer in answers]
-        assert [end.error for end in ends] == [None, None]
+        assert [end.result.error for end in ends] == [None, None]
 
 
 @runs_in_a_loop

@@ -10,9 +10,9 @@ from served import ServedFunction
 
 from piecework.local import ProgramError
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Limits
 from worker_agent.guests.executor import Executor
-from worker_agent.tasks import Task
+from worker_agent.runtimes.base import Bounds
+from worker_agent.tasks import LeasedTask, Task
 
 pytestmark = pytest.mark.integration
 
@@ -55,19 +55,8 @@ def run(tmp_path_factory):
         checksum = hashlib.sha256(code).hexdigest()
         path = folder / checksum
         path.write_bytes(code)
-        limits = Limits(timeout_s=5.0, memory_bytes=1 << 26, output_bytes=1000, log_bytes=1000)
-        executor.submit(
-            Task(
-                job=1,
-                lease="",
-                attempt=1,
-                runtime="wasi",
-                codex=path,
-                codex_checksum=checksum,
-                input=b"",
-                limits=limits,
-            )
-        )
+        bounds = Bounds(timeout_s=5.0, memory_bytes=1 << 26, output_bytes=1000, log_bytes=1000)
+        executor.submit(LeasedTask(1, "", Task(runtime="wasi", codex=str(path), checksum=checksum, bounds=bounds)))
         [(_, result)] = results.get(timeout=PATIENCE_S)
         return result
 

@@ -14,9 +14,9 @@ import pytest
 import wasmtime
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Limits
 from worker_agent.guests.executor import Executor
-from worker_agent.tasks import Task
+from worker_agent.runtimes.base import Bounds
+from worker_agent.tasks import LeasedTask, Task
 
 pytestmark = pytest.mark.integration
 
@@ -71,16 +71,10 @@ class Owner:
             path.write_bytes(code)
         job = next(JOBS)
         known = {"timeout_s": 20.0, "memory_bytes": 64 * MIB, "output_bytes": 16 * MIB, "log_bytes": 1000}
-        return Task(
-            job=job,
-            lease=f"lease of {job}",
-            attempt=1,
-            runtime="default",
-            codex=path,
-            codex_checksum=checksum,
-            input=given,
-            limits=Limits(**known | limits),
+        task = Task(
+            runtime="default", codex=str(path), checksum=checksum, input=given, bounds=Bounds(**known | limits)
         )
+        return LeasedTask(job, f"lease of {job}", task)
 
     def submit_one(self, guest, given):
         task = self.make(guest, given=given)
@@ -90,7 +84,7 @@ class Owner:
     def pid_of(self, task):
         """Return the process that runs a task."""
         slots = self.executor._pool.slots
-        (pid,) = [slot.process.pid for slot in slots if slot.tasks and slot.tasks[0].task is task]
+        (pid,) = [slot.process.pid for slot in slots if slot.tasks and slot.tasks[0].leased is task]
         return pid
 
     def processes_of(self, pids):
@@ -134,7 +128,7 @@ def test_each_kind_of_misbehaviour_has_its_own_end_and_costs_no_other_job(make_o
         good += neighbours
         owner.submit(task, *neighbours)
     assert [result.error.kind for result in owner.wait_for(*bad)] == [kind for _, kind in cases]
-    assert [result.output for result in owner.wait_for(*good)] == [task.input for task in good]
+    assert [result.output for result in owner.wait_for(*good)] == [task.task.input for task in good]
     assert sorted(owner.reports) == sorted(task.job for task in bad + good)
     # None of them cost a process.
     assert owner.executor.pids == pids
@@ -161,7 +155,7 @@ def test_crash_of_a_process_costs_its_own_job_only(make_owner, number):
     (result,) = owner.wait_for(victim)
     assert result.error.kind is ErrorKind.TRAP
     assert number.name in result.error.message
-    assert [result.output for result in owner.wait_for(*neighbours)] == [task.input for task in neighbours]
+    assert [result.output for result in owner.wait_for(*neighbours)] == [task.task.input for task in neighbours]
     assert owner.wait_for(other)[0].error.kind is ErrorKind.TIMEOUT
     assert len(owner.executor.pids) == 2
     assert pid not in owner.executor.pids
@@ -180,7 +174,9 @@ def test_crash_among_many_quick_jobs_costs_one_at_most(make_owner):
     failed = [result for result in results if result.error is not None]
     assert len(failed) <= len(kills)
     assert all(result.error.kind is ErrorKind.TRAP for result in failed)
-    assert all(result.error or result.output == task.input for task, result in zip(tasks, results, strict=True))
+    assert all(
+        result.error or result.output == task.task.input for task, result in zip(tasks, results, strict=True)
+    )
     assert sorted(owner.reports[1:]) == [task.job for task in tasks]
 
 
@@ -226,7 +222,7 @@ def test_tasks_sent_ahead_of_a_crash_are_run_all_the_same(make_owner):
     assert owner.executor.waiting == 7
     os.kill(owner.pid_of(victim), signal.SIGKILL)
     assert owner.wait_for(victim)[0].error.kind is ErrorKind.TRAP
-    assert [result.output for result in owner.wait_for(*behind)] == [task.input for task in behind]
+    assert [result.output for result in owner.wait_for(*behind)] == [task.task.input for task in behind]
 
 
 def unsigned(number):

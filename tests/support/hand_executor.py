@@ -1,11 +1,12 @@
 """An executor whose tasks end when the test says so. It promises what the real one promises."""
 
 import threading
+from pathlib import Path
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.errors import ExecutorStoppedError
-from worker_agent.tasks import LogUpdate, Result
+from worker_agent.tasks import File, LogUpdate, Result
 
 
 class HandExecutor:
@@ -35,7 +36,7 @@ class HandExecutor:
             self._changed.notify_all()
         if self.instant:
             for task in tasks:
-                self.finish(task.job, task.input)
+                self.finish(task.job, task.task.input)
 
     def cancel(self, job, lease):
         with self._changed:
@@ -103,4 +104,5 @@ class HandExecutor:
 
 def result(output=b"", error=None, wall_s=0.5, log=b"", log_offset=0, **fields):
     usage = Usage(wall_s=wall_s)
+    output = File(str(output)) if isinstance(output, Path) else output
     return Result(output=output, error=error, usage=usage, log=log, log_offset=log_offset, **fields)

@@ -6,6 +6,7 @@ import socket
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from abis import ABIS
 from guest_texts import GUESTS, build, read_guest
@@ -23,10 +24,18 @@ from worker_agent.runtimes.linkage.direct import DirectLinkage
 from worker_agent.runtimes.linkage.public import PublicLinkage
 from worker_agent.runtimes.scripting.lua import install_lua
 from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.tasks import File, Task
 
 KEYS = itertools.count(1)
 BUILD = Path(__file__).parents[2] / "build" / "tests"
 LUA_NAMES = ("lua5.4", "dlabLua", "dlabLua54")
+
+
+class Ended:
+    """What came of a task: the fields of its result, and the answer when it was a request."""
+
+    def __init__(self, done):
+        vars(self).update(msgspec.structs.asdict(done.result), response=done.response)
 
 
 @pytest.fixture(scope="session")
@@ -116,14 +125,11 @@ def make_assign(store_code, tmp_path):
     ):
         path, checksum = store_code(code)
         number = next(KEYS) if key is None else key
-        return Assign(
-            key=number,
+        task = Task(
             runtime=runtime,
             codex=str(path),
             checksum=checksum,
-            input=given if isinstance(given, bytes) else None,
-            input_path="" if isinstance(given, bytes) else str(given),
-            spool=str(tmp_path / f"{number}.out"),
+            input=given if isinstance(given, bytes) else File(str(given)),
             bounds=Bounds(**{"timeout_s": 10.0, **bounds}),
             args=args,
             env=env or {},
@@ -131,13 +137,14 @@ def make_assign(store_code, tmp_path):
             mode=mode,
             grants=grants,
         )
+        return Assign(number, task, str(tmp_path / f"{number}.out"))
 
     return make
 
 
 @pytest.fixture
 def perform(workbench):
-    """Return a function that does a task in this process and returns its ``Done`` frame."""
+    """Return a function that does a task in this process and returns what came of it."""
 
     def perform_task(task):
         turn = Turn(task, StopSignal())
@@ -145,7 +152,7 @@ def perform(workbench):
         workbench.desk._turn = turn
         workbench.pulse.wake()
         try:
-            return workbench.perform(turn)
+            return Ended(workbench.perform(turn))
         finally:
             workbench.desk._turn = None
 
@@ -154,7 +161,7 @@ def perform(workbench):
 
 @pytest.fixture
 def run(workbench, perform, make_assign, request):
-    """Return a function that runs code in this process and returns its ``Done`` frame, the output as bytes."""
+    """Return a function that runs code in this process and returns what came of it."""
 
     def run_code(code, rules=NO_RULES, **fields):
         workbench._rules = rules

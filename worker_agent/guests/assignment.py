@@ -1,17 +1,15 @@
 """A task on its way through the executor, and the results it can have."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Grants, JobError, Usage
-from worker_agent.guests.frames import Assign, Done, Logged
+from piecework.protocol.messages import JobError, Usage
+from worker_agent.guests.frames import Assign, Logged
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.streams import LogTail
-from worker_agent.tasks import LogUpdate, Result, Task
-
-NO_GRANTS = Grants()
+from worker_agent.tasks import LeasedTask, LogUpdate, Result
 
 
 @dataclass(slots=True, eq=False)
@@ -19,7 +17,7 @@ class Assignment:
     """One task, from ``submit`` until its result is reported or it is taken back."""
 
     key: int
-    task: Task
+    leased: LeasedTask
     spool: str
     """The file where its output goes when it is large."""
     begun_at: float | None = None
@@ -33,36 +31,20 @@ class Assignment:
     """It was asked back too late."""
     halted: bool = False
     """Someone cancelled it."""
-    bounds: Bounds = field(init=False)
     _log: LogTail | None = None
     """What it logged so far, as far as it was passed on; None: nothing."""
     _log_read: int = 0
 
-    def __post_init__(self) -> None:
-        self.bounds = Bounds.of(self.task.limits)
+    @property
+    def bounds(self) -> Bounds:
+        return self.leased.task.bounds
 
     def is_for(self, job: int, lease: str) -> bool:
-        return (self.task.job, self.task.lease) == (job, lease)
+        return (self.leased.job, self.leased.lease) == (job, lease)
 
     def frame(self) -> Assign:
         """Return the frame that hands it to a guest process."""
-        task = self.task
-        inline = isinstance(task.input, bytes)
-        return Assign(
-            key=self.key,
-            runtime=task.runtime,
-            codex=str(task.codex),
-            checksum=task.codex_checksum,
-            input=task.input if isinstance(task.input, bytes) else None,
-            input_path="" if inline else str(task.input),
-            spool=self.spool,
-            bounds=self.bounds,
-            args=task.args,
-            env=task.env,
-            seed=task.seed if task.deterministic else None,
-            mode=task.mode,
-            grants=None if task.grants == NO_GRANTS else task.grants,
-        )
+        return Assign(self.key, self.leased.task, self.spool)
 
     def begin(self, now: float, grace_s: float) -> None:
         """Note that its guest process works on it from now on."""
@@ -86,19 +68,7 @@ class Assignment:
             return None
         offset, part = self._log.read(self._log_read)
         self._log_read = offset + len(part)
-        return LogUpdate(job=self.task.job, lease=self.task.lease, log=part, offset=offset) if part else None
-
-    def complete(self, done: Done) -> Result:
-        """Return the result that its guest process reported."""
-        return Result(
-            output=Path(self.spool) if done.spooled else done.output,
-            error=done.error,
-            usage=done.usage,
-            log=done.log,
-            log_offset=done.log_offset,
-            cancelled=done.halted,
-            unfit=done.unfit,
-        )
+        return LogUpdate(job=self.leased.job, lease=self.leased.lease, log=part, offset=offset) if part else None
 
     def fail(
         self, kind: ErrorKind, message: str, now: float, *, trace: str = "", cancelled: bool = False
@@ -107,7 +77,6 @@ class Assignment:
         Path(self.spool).unlink(missing_ok=True)
         offset, tail = (0, b"") if self._log is None else self._log.read()
         return Result(
-            output=b"",
             error=JobError(kind=kind, message=message, trace=trace)
             if trace
             else JobError(kind=kind, message=message),

@@ -36,7 +36,7 @@ _RECEIVE_BYTES = 65_536
 class Turn(NamedTuple):
     """One task that begins now, and the signal that stops it."""
 
-    task: Assign
+    assign: Assign
     stop: StopSignal
 
 
@@ -110,7 +110,7 @@ class Desk:
         That of a call goes out at once: somebody waits for it, and it must not be lost with a later one.
         """
         with self._inbox_lock:
-            is_call = self._turn is not None and self._turn.task.serving is not None
+            is_call = self._turn is not None and self._turn.assign.serving is not None
             self._turn = None
         self._write(report)
         if is_call or len(self._outbox) > OUTBOX_BYTES:
@@ -162,5 +162,5 @@ class Desk:
             self.send(Returned(command.key))
         elif isinstance(command, Recall):
             self.send(Kept(command.key))
-        elif isinstance(command, Halt) and self._turn is not None and self._turn.task.key == command.key:
+        elif isinstance(command, Halt) and self._turn is not None and self._turn.assign.key == command.key:
             self._turn.stop.stop(StopReason.CANCELLED)

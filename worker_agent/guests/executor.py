@@ -22,7 +22,7 @@ from worker_agent.guests.process import GuestProcess
 from worker_agent.guests.slot import News, Patience, Slot
 from worker_agent.guests.switchboard import Switchboard
 from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.tasks import LogUpdate, Result, Task
+from worker_agent.tasks import LeasedTask, LogUpdate, Result
 
 MAX_WAIT_S = 1.0
 """The executor's thread looks up at least this often, and every ``TICK_S`` while tasks run."""
@@ -44,7 +44,7 @@ class Executor:
         scratch: Path,
         compiled: Path,
         interpreters: Path | None = None,
-        on_done: Callable[[Sequence[tuple[Task, Result]]], None],
+        on_done: Callable[[Sequence[tuple[LeasedTask, Result]]], None],
         grace_s: float = 2.0,
         load_s: float = LOAD_S,
         depth: int = 64,
@@ -109,7 +109,7 @@ class Executor:
         trim_folder(self._compiled, COMPILED_BYTES)
         self._thread.start()
 
-    def submit(self, *tasks: Task) -> None:
+    def submit(self, *tasks: LeasedTask) -> None:
         """Queue tasks, all or none. Raises ExecutorStoppedError after ``stop``."""
         keyed = zip(tasks, self._keys, strict=False)
         assigned = [Assignment(key, task, f"{self._spool}-{key}.out") for task, key in keyed]
@@ -130,7 +130,7 @@ class Executor:
             self._ring_if_due(self._pool.slots, now)
             return found
 
-    def take_back(self) -> list[Task]:
+    def take_back(self) -> list[LeasedTask]:
         """Remove and return the tasks that have not started, within half a second."""
         with self._lock:
             self._pool.holding = True
@@ -217,7 +217,7 @@ class Executor:
         if self._pool.has_finished or any(slot.has_mail or slot.next_due_at(now) < late_at for slot in changed):
             self._switchboard.ring()
 
-    def _report(self, finished: Sequence[tuple[Task, Result]]) -> None:
+    def _report(self, finished: Sequence[tuple[LeasedTask, Result]]) -> None:
         if not finished:
             return
         try:

@@ -10,9 +10,8 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from piecework.http.exchange import Request, Response
-from piecework.protocol.messages import Grants, JobError, Usage
-from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.tasks import Result, Task
 
 MAX_FRAME_BYTES = 1024 * 1024 * 1024
 """A longer frame means that the other side lost its mind."""
@@ -48,22 +47,9 @@ class Serving(msgspec.Struct, array_like=True, frozen=True):
 class Assign(Frame, frozen=True):
     """To the guest process: run this after what was assigned before."""
 
-    runtime: str
-    codex: str
-    checksum: str
-    input: bytes | None
-    """None: it is in ``input_path``."""
-    input_path: str
+    task: Task
     spool: str
     """Where an output goes that is too large for a frame."""
-    bounds: Bounds
-    args: tuple[str, ...]
-    env: dict[str, str]
-    seed: bytes | None
-    """Not None: run deterministically, from this seed."""
-    mode: str = "text"
-    grants: Grants | None = None
-    """None: nothing, as for most."""
     serving: Serving | None = None
     """None: it is a job. Else keys and values in memory are kept by the other side, for all guest processes."""
 
@@ -105,19 +91,9 @@ class Logged(Frame, frozen=True):
 
 
 class Done(Frame, frozen=True):
-    """From the guest process: the task ended."""
+    """From the guest process: the task ended, in some cases because of a ``Halt``."""
 
-    output: bytes
-    spooled: bool
-    """The output is in the file that the task named."""
-    error: JobError | None
-    usage: Usage
-    log: bytes
-    log_offset: int
-    halted: bool = False
-    """It ended because of a ``Halt``."""
-    unfit: bool = False
-    """It failed because this node could not read its code, or keep its output: another node may do better."""
+    result: Result
     response: Response | None = None
     """The answer, when the task was a request."""
 

@@ -10,7 +10,7 @@ import structlog
 from piecework.protocol.codes import ErrorKind
 from worker_agent.guests.assignment import Assignment
 from worker_agent.guests.slot import News, Slot
-from worker_agent.tasks import LogUpdate, Result, Task
+from worker_agent.tasks import LeasedTask, LogUpdate, Result
 
 BROKEN_AFTER = 3
 """After so many processes in a row that did not start, each further one costs a waiting task."""
@@ -91,15 +91,15 @@ class Pool:
         for slot in self.slots:
             slot.recall()
 
-    def take_queue(self) -> list[Task]:
+    def take_queue(self) -> list[LeasedTask]:
         """Remove and return the tasks that no slot has."""
-        taken = [assignment.task for assignment in self._queue]
+        taken = [assignment.leased for assignment in self._queue]
         self._queue.clear()
         return taken
 
-    def take_finished(self) -> list[tuple[Task, Result]]:
+    def take_finished(self) -> list[tuple[LeasedTask, Result]]:
         """Remove and return the tasks that are done."""
-        finished = [(assignment.task, result) for assignment, result in self._news.finished]
+        finished = [(assignment.leased, result) for assignment, result in self._news.finished]
         self._news.finished.clear()
         return finished
 

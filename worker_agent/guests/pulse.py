@@ -27,7 +27,7 @@ class _Watch:
         self._pulse = pulse
         self.turn = turn
         self.log = log
-        self.deadline_at = now + turn.task.bounds.timeout_s
+        self.deadline_at = now + turn.assign.task.bounds.timeout_s
         self.log_at = now + LOG_EVERY_S
         self.logged = 0
         """Bytes of the log that were passed on, or given up."""
@@ -81,7 +81,7 @@ class Pulse:
         offset, part = watch.log.read(watch.logged, LOG_PART_BYTES)
         if part:
             watch.logged = offset + len(part)
-            self._desk.send(Logged(watch.turn.task.key, part, offset))
+            self._desk.send(Logged(watch.turn.assign.key, part, offset))
 
     def _run(self) -> None:
         idle_ticks = 0

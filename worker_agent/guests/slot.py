@@ -201,9 +201,9 @@ class Slot:
             return
         match frame:
             case Done():
-                self._note_wall(frame.usage.wall_s, task, now)
+                self._note_wall(frame.result.usage.wall_s, task, now)
                 self._remove(task, now)
-                self._finish(task, task.complete(frame))
+                self._finish(task, frame.result)
             case Logged():
                 task.add_log(frame)
             case Loading():

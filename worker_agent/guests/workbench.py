@@ -12,7 +12,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.guests.desk import Turn
-from worker_agent.guests.frames import Assign, Done, Frame, Loaded, Loading, Serving
+from worker_agent.guests.frames import Done, Frame, Loaded, Loading, Serving
 from worker_agent.guests.pulse import Pulse
 from worker_agent.runtimes.answering import HTTP, ask, run_request, settle
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
@@ -21,6 +21,7 @@ from worker_agent.runtimes.services.access import Access, NodeRules
 from worker_agent.runtimes.services.store import Store
 from worker_agent.runtimes.stopping import StopReason
 from worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
+from worker_agent.tasks import File, Result, Task
 
 NOTHING_USED = Usage()
 NO_RULES = NodeRules()
@@ -46,10 +47,11 @@ class Workbench:
 
     def perform(self, turn: Turn) -> Done:
         """Run one task to its end. Whatever the guest does is in the report."""
-        log = LogTail(turn.task.bounds.log_bytes)
-        output = OutputSpool(turn.task.bounds.output_bytes, turn.task.spool)
+        assign, task = turn.assign, turn.assign.task
+        log = LogTail(task.bounds.log_bytes)
+        output = OutputSpool(task.bounds.output_bytes, assign.spool)
         outcome, response = self._run(turn, output, log)
-        if turn.task.serving is not None and turn.task.serving.request is not None and response is None:
+        if assign.serving is not None and assign.serving.request is not None and response is None:
             outcome, response = settle(outcome)
         result: bytes | Path = b""
         if outcome.error is None:
@@ -61,24 +63,22 @@ class Workbench:
             output.discard()
         offset, tail = log.read()
         # A guest that ended well before it heard of the stop is done, not cancelled.
-        halted = outcome.error is not None and turn.stop.reason is StopReason.CANCELLED
-        return Done(
-            turn.task.key,
-            output=result if isinstance(result, bytes) else b"",
-            spooled=isinstance(result, Path),
+        cancelled = outcome.error is not None and turn.stop.reason is StopReason.CANCELLED
+        ended = Result(
+            output=result if isinstance(result, bytes) else File(str(result)),
             error=outcome.error and outcome.error.clean(),
-            usage=_sign(outcome.usage, turn.task, result if outcome.error is None else None),
+            usage=_sign(outcome.usage, task, result if outcome.error is None else None),
             log=tail,
             log_offset=offset,
-            halted=halted,
-            unfit=not halted and outcome.error is not None and outcome.error.kind is ErrorKind.WORKER,
-            response=response,
+            cancelled=cancelled,
+            unfit=not cancelled and outcome.error is not None and outcome.error.kind is ErrorKind.WORKER,
         )
+        return Done(assign.key, ended, response)
 
     def _run(self, turn: Turn, output: OutputSpool, log: LogTail) -> tuple[Outcome, Response | None]:
-        task = turn.task
+        task = turn.assign.task
         try:
-            program = self._get_program(task)
+            program = self._get_program(turn.assign.key, task)
         except LoadError as error:
             return _fail(ErrorKind.LOAD, str(error)), None
         except (BrokenBlobError, OSError) as error:
@@ -93,7 +93,7 @@ class Workbench:
         elif self._rules.grants_all:
             call.access = Access(node=self._rules)  # nothing is granted; it is for what a denied guest is told
         with stream, self._pulse.watching(turn, log):
-            return self._use(program, call, task.serving)
+            return self._use(program, call, turn.assign.serving)
 
     def _use(self, program: Program, call: Call, serving: Serving | None) -> tuple[Outcome, Response | None]:
         if serving is None:
@@ -104,40 +104,40 @@ class Workbench:
             return program.run(call), None
         return ask(program, call, serving.request)
 
-    def _give_access(self, call: Call, task: Assign, grants: Grants) -> None:
+    def _give_access(self, call: Call, task: Task, grants: Grants) -> None:
         """Let a call reach what its lambda may, where this node's operator allows it."""
         call.access = Access.of(grants, self._rules, task.checksum, sealed=task.seed is not None)
         call.env = call.access.pick_env() | (call.env or {})
         for line in call.access.find_missing():
             call.log.write(f"{line}\n".encode())
 
-    def _get_program(self, task: Assign) -> Program:
+    def _get_program(self, key: int, task: Task) -> Program:
         build = Build.fitting(task.bounds, deterministic=task.seed is not None)
         found = self._library.find(task.runtime, task.checksum, build)
         if found is not None:
             return found
         # Compiling may take long, and the agent allows other times for it.
-        self._send(Loading(task.key))
+        self._send(Loading(key))
         program = self._library.load(task.runtime, Code(Path(task.codex), task.checksum), build)
-        self._send(Loaded(task.key))
+        self._send(Loaded(key))
         return program
 
 
-def _open_input(task: Assign) -> InputStream:
-    if task.input is not None:
+def _open_input(task: Task) -> InputStream:
+    if isinstance(task.input, bytes):
         return BytesIO(task.input)
     # Unbuffered: the guest chooses how much it reads at a time.
-    return Path(task.input_path).open("rb", buffering=0)
+    return Path(task.input.path).open("rb", buffering=0)
 
 
-def _sign(usage: Usage, task: Assign, output: bytes | Path | None) -> Usage:
+def _sign(usage: Usage, task: Task, output: bytes | Path | None) -> Usage:
     """Add to a deterministic run's usage what went in and what came out."""
     if usage.digests is None:
         return usage
     digests = replace(
         usage.digests,
         module=task.checksum,
-        input=_sum(Path(task.input_path) if task.input is None else task.input),
+        input=_sum(task.input if isinstance(task.input, bytes) else Path(task.input.path)),
         output=None if output is None else _sum(output),
     )
     return replace(usage, digests=digests)

@@ -10,7 +10,7 @@ from worker_agent.errors import ExecutorStoppedError
 from worker_agent.jobs.executing import GuestExecutor
 from worker_agent.jobs.ledger import Ledger, hand_back
 from worker_agent.jobs.outbox import ref_of
-from worker_agent.tasks import Task
+from worker_agent.tasks import LeasedTask
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Brakes:
         for ref in self._ledger.open_refs():
             self._stop(ref, JobState.ENQUEUED)
 
-    def _return(self, tasks: Sequence[Task]) -> None:
+    def _return(self, tasks: Sequence[LeasedTask]) -> None:
         """Give tasks to the executor again, unless they were stopped meanwhile."""
         try:
             self._executor.submit(*tasks)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from worker_agent.tasks import LogUpdate, Result, Task
+from worker_agent.tasks import LeasedTask, LogUpdate, Result
 
 
 class GuestExecutor(Protocol):
@@ -11,12 +11,12 @@ class GuestExecutor(Protocol):
 
     def start(self) -> None: ...
 
-    def submit(self, *tasks: Task) -> None: ...
+    def submit(self, *tasks: LeasedTask) -> None: ...
 
     def cancel(self, job: int, lease: str) -> bool:
         """Stop a task; False when there is none under this lease."""
 
-    def take_back(self) -> list[Task]:
+    def take_back(self) -> list[LeasedTask]:
         """Return all tasks that were not started; they are not run any more."""
 
     def read_logs(self) -> list[LogUpdate]: ...
@@ -32,7 +32,7 @@ class GuestExecutor(Protocol):
         """Tasks that were not started."""
 
 
-Ended = Sequence[tuple[Task, Result]]
+Ended = Sequence[tuple[LeasedTask, Result]]
 """Tasks that are done, and what they produced."""
 ExecutorMaker = Callable[[Callable[[Ended], None]], GuestExecutor]
 """Makes the executor, given what it calls when tasks are done."""

@@ -20,7 +20,7 @@ from worker_agent.jobs.outbox import ref_of
 from worker_agent.jobs.shared import JobsShared
 from worker_agent.jobs.tally import Tally
 from worker_agent.link.link import describe, is_refusal
-from worker_agent.tasks import Result, Task
+from worker_agent.tasks import LeasedTask, Result
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class Finisher:
         self._shared.stop.wait(self._shared.pace.bug_s)
         self._ledger.end(*map(hand_back, refs))
 
-    def _take(self, task: Task, result: Result) -> list[Outcome]:
+    def _take(self, task: LeasedTask, result: Result) -> list[Outcome]:
         """Return the outcome; none when its output has yet to be uploaded."""
         if result.unfit and result.error and not self._ledger.stop_asked(ref_of(task)):
             self._crew.give(partial(self.return_unprepared, [ref_of(task)], result.error.message))
@@ -87,12 +87,11 @@ class Finisher:
             if outcome.state is JobState.FINISHED:
                 outcome.output = Content(raw=result.output)
             return [outcome]
-        self._crew.give(
-            partial(self._finish_large, outcome, result.output), partial(self.give_up, [ref_of(outcome)])
-        )
+        output = result.output if isinstance(result.output, bytes) else Path(result.output.path)
+        self._crew.give(partial(self._finish_large, outcome, output), partial(self.give_up, [ref_of(outcome)]))
         return []
 
-    def _write_outcome(self, task: Task, result: Result) -> Outcome:
+    def _write_outcome(self, task: LeasedTask, result: Result) -> Outcome:
         """Return the outcome without its output."""
         ref = ref_of(task)
         asked = self._ledger.stop_asked(ref)

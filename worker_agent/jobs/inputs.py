@@ -10,7 +10,7 @@ from typing import TypeVar
 from piecework.client import NotFound
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
-from piecework.protocol.messages import LeasedJob, LeasedLambda, LeaseRef
+from piecework.protocol.messages import Grants, LeasedJob, LeasedLambda, LeaseRef
 from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from worker_agent.jobs.crew import Crew, do_guarded
 from worker_agent.jobs.executing import GuestExecutor
@@ -18,8 +18,10 @@ from worker_agent.jobs.fetching import BlobFetcher, NotWantedError
 from worker_agent.jobs.finishing import Finisher
 from worker_agent.jobs.ledger import Ledger, hand_back
 from worker_agent.jobs.outbox import ref_of
-from worker_agent.tasks import Task
+from worker_agent.runtimes.base import Bounds
+from worker_agent.tasks import File, LeasedTask, Task
 
+NO_GRANTS = Grants()
 T = TypeVar("T")
 Jobs = dict[LeaseRef, LeasedJob]
 
@@ -147,7 +149,7 @@ class Intake:
         except NotFound:
             raise missing from None
 
-    def _submit(self, tasks: dict[LeaseRef, Task]) -> None:
+    def _submit(self, tasks: dict[LeaseRef, LeasedTask]) -> None:
         started = self._ledger.start(*tasks)
         try:
             self._executor.submit(*[tasks[ref] for ref in started])
@@ -160,24 +162,21 @@ class Intake:
                 self._executor.cancel(ref.job, ref.lease)
 
 
-def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, data: bytes | Path) -> Task:
+def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, data: bytes | Path) -> LeasedTask:
     """Put together what the executor needs to know."""
-    return Task(
-        job=job.job,
-        lease=job.lease,
-        attempt=job.attempt,
+    task = Task(
         runtime=lambda_.runtime,
-        codex=codex,
-        codex_checksum=lambda_.codex_checksum,
-        input=data,
-        limits=job.limits,
+        codex=str(codex),
+        checksum=lambda_.codex_checksum,
+        input=data if isinstance(data, bytes) else File(str(data)),
+        bounds=Bounds.of(job.limits),
         args=tuple(job.args),
         env=job.env,
-        grants=lambda_.grants,
-        deterministic=lambda_.deterministic,
-        seed=find_seed(job, lambda_) if lambda_.deterministic else b"",
+        seed=find_seed(job, lambda_) if lambda_.deterministic else None,
         mode=lambda_.mode,
+        grants=None if lambda_.grants == NO_GRANTS else lambda_.grants,
     )
+    return LeasedTask(job.job, job.lease, task)
 
 
 def find_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes:

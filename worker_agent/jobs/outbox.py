@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from piecework.protocol.messages import LeasedJob, LeaseRef, Outcome, OutcomeAck
-from worker_agent.tasks import Task
+from worker_agent.tasks import LeasedTask
 
 BATCH_MAX = 200
 """Outcomes in one request."""
@@ -70,6 +70,6 @@ def measure_outcome(outcome: Outcome) -> int:
     return size + len(raw) if isinstance(raw, bytes) else size
 
 
-def ref_of(whose: Outcome | OutcomeAck | LeasedJob | Task) -> LeaseRef:
+def ref_of(whose: Outcome | OutcomeAck | LeasedJob | LeasedTask) -> LeaseRef:
     """Return the lease that something belongs to. The jobs of one contract may share their token."""
     return LeaseRef(job=whose.job, lease=whose.lease)

@@ -55,7 +55,7 @@ def run_request(program: Program, call: Call) -> Outcome:
 def ask(program: Program, call: Call, request: Request) -> Answer:
     """Have a program answer, with no more than a response may have: the call is held to that, too."""
     limit = min(call.bounds.output_bytes, RESPONSE_BYTES)
-    call.bounds = call.bounds._replace(output_bytes=limit)
+    call.bounds = msgspec.structs.replace(call.bounds, output_bytes=limit)
     outcome, response = program.answer(call, request)
     if outcome.error is not None:
         return outcome, response

@@ -6,6 +6,8 @@ from io import BytesIO, FileIO
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from piecework.http.exchange import Request, Response
 from piecework.modules import ModuleFacts
 from piecework.protocol.messages import JobError, Limits, Usage
@@ -26,7 +28,7 @@ class LoadError(Exception):
     """The code cannot run under its runtime; the message, for the lambda's author, says why."""
 
 
-class Bounds(NamedTuple):
+class Bounds(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What one call may use."""
 
     timeout_s: float = 60.0
@@ -43,14 +45,17 @@ class Bounds(NamedTuple):
     @classmethod
     def of(cls, limits: Limits) -> "Bounds":
         """Return a task's limits. Where one is not set, the default of this class holds."""
-        usual = cls._field_defaults
+        usual = USUAL
         return cls(
-            usual["timeout_s"] if limits.timeout_s is None else limits.timeout_s,
-            usual["memory_bytes"] if limits.memory_bytes is None else limits.memory_bytes,
-            usual["output_bytes"] if limits.output_bytes is None else limits.output_bytes,
-            usual["log_bytes"] if limits.log_bytes is None else limits.log_bytes,
+            usual.timeout_s if limits.timeout_s is None else limits.timeout_s,
+            usual.memory_bytes if limits.memory_bytes is None else limits.memory_bytes,
+            usual.output_bytes if limits.output_bytes is None else limits.output_bytes,
+            usual.log_bytes if limits.log_bytes is None else limits.log_bytes,
             limits.fuel,
         )
+
+
+USUAL = Bounds()
 
 
 class Build(NamedTuple):

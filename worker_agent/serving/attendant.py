@@ -196,7 +196,7 @@ class Attendant:
         match frame:
             case Done():
                 self.loading = False
-                self._pass_on(frame.log, frame.log_offset)
+                self._pass_on(frame.result.log, frame.result.log_offset)
                 if self.ready:  # the rehearsal is slow
                     self._note_time(time.monotonic() - self._begun_at)
                 self._end(frame.key, frame)
@@ -218,7 +218,7 @@ class Attendant:
     def _begin(self) -> None:
         """Note that the process begins with the first of its calls."""
         self._logged, self._begun_at = 0, time.monotonic()
-        self.deadline_at = self._begun_at + self._calls[0].task.bounds.timeout_s + GRACE_S
+        self.deadline_at = self._begun_at + self._calls[0].task.task.bounds.timeout_s + GRACE_S
 
     def _note_time(self, took_s: float) -> None:
         known = self._usual_s if self._usual_s < math.inf else took_s

@@ -240,10 +240,10 @@ class Attendants:
             done = await attendant.perform(self.version.assign_rehearsal())
         except LostError as error:
             raise LostError(await self._bury(attendant, error)) from error
-        if done.error is not None:
+        if done.result.error is not None:
             await self._bury(attendant, OverdueError())
-            fault = "cannot run" if done.error.kind is ErrorKind.LOAD else "does not start"
-            raise FunctionError(f"{self._function.file} {fault}: {done.error.message}")
+            fault = "cannot run" if done.result.error.kind is ErrorKind.LOAD else "does not start"
+            raise FunctionError(f"{self._function.file} {fault}: {done.result.error.message}")
         attendant.ready, self._trouble = True, ""
         attendant.freed = self._share
         self._share(attendant)

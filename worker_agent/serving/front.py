@@ -71,7 +71,7 @@ class Front:
             log.error("not reloaded, the code before goes on", reason=str(error))  # noqa: TRY400
             return
         old, self.attendants = self.attendants, fresh
-        log.info("reloaded", sha256=fresh.version.checksum[:12])
+        log.info("reloaded", sha256=fresh.version.task.checksum[:12])
         await old.close()
 
     async def answer(self, scope: Scope, exchange: Exchange) -> None:
@@ -132,7 +132,7 @@ class Front:
     ) -> Response:
         """Have a request answered; ``busy`` is the answer when nobody is free in time."""
         wait_s = self._manners.wait_s if wait_s is None else wait_s
-        task = self.attendants.version.assign(serving=Serving(request, self._manners.port), mode=mode)
+        task = self.attendants.version.assign(Serving(request, self._manners.port), mode)
         try:
             done = await self.attendants.perform(task, wait_s, hang_up)
         except BusyError:
@@ -163,10 +163,10 @@ class Front:
 
 
 def _read_response(done: Done) -> Response:
-    if done.halted:
+    if done.result.cancelled:
         return _refuse(HUNG_UP, "the caller hung up")
-    if done.error is not None:
-        log.warning("call failed", kind=done.error.kind, reason=done.error.message)
+    if done.result.error is not None:
+        log.warning("call failed", kind=done.result.error.kind, reason=done.result.error.message)
     return done.response or _refuse(500, "the guest gave no response")
 
 

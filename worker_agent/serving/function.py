@@ -10,15 +10,16 @@ from msgspec.structs import replace
 from piecework.modules import DEFAULT, ModuleError, check_code, choose_runtime, inspect_code
 from piecework.protocol.messages import Grants
 from worker_agent.errors import AgentError
-from worker_agent.guests.assignment import NO_GRANTS
 from worker_agent.guests.frames import Assign, Serving
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.tasks import Task
 
 CODE_BYTES = 256 * 1024 * 1024
 """Size of the largest code."""
 START_S = 20.0
 """A guest that has not started by then is of no use to who calls it."""
+NO_GRANTS = Grants()
 HTTP = "http"
 """The mode in which functions answer requests."""
 
@@ -38,7 +39,7 @@ class Function:
     args: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict, repr=False)
     bounds: Bounds = Bounds()  # noqa: RUF009  # a tuple
-    grants: Grants = Grants()  # noqa: RUF009  # frozen
+    grants: Grants = NO_GRANTS
     rules: NodeRules = field(default_factory=NodeRules, repr=False)
     seed: bytes | None = None
 
@@ -57,48 +58,39 @@ class Function:
         checksum = facts.sha256
         copy = folder / checksum
         copy.write_bytes(code)
-        return Version(self, copy, checksum, runtime, facts.exports)
+        task = Task(
+            runtime=runtime,
+            codex=str(copy),
+            checksum=checksum,
+            bounds=self.bounds,
+            args=self.args,
+            env=self.env,
+            seed=self.seed,
+            mode=self.mode,
+            grants=None if self.grants == NO_GRANTS else self.grants,
+        )
+        return Version(task, facts.exports)
 
 
 @dataclass(frozen=True)
 class Version:
     """A function with the code that its file had at one time."""
 
-    function: Function
-    code: Path
-    checksum: str
-    """SHA-256, hex."""
-    runtime: str
-    """Never ``default``."""
+    task: Task
+    """What each call of it is, with no input. Its runtime is never ``default``."""
     exports: list[str]
     _keys: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
 
-    def assign(self, *, mode: str | None = None, spool: str = "", serving: Serving | None = None) -> Assign:
-        """Return the frame for one call of it, with no input."""
-        function = self.function
-        return Assign(
-            key=next(self._keys),
-            runtime=self.runtime,
-            codex=str(self.code),
-            checksum=self.checksum,
-            input=b"",
-            input_path="",
-            spool=spool,
-            bounds=function.bounds,
-            args=function.args,
-            env=function.env,
-            seed=function.seed,
-            mode=mode or function.mode,
-            grants=None if function.grants == NO_GRANTS else function.grants,
-            serving=serving,
-        )
+    def assign(self, serving: Serving, mode: str | None = None) -> Assign:
+        """Return the frame for one call of it."""
+        task = self.task if mode is None else replace(self.task, mode=mode)
+        return Assign(next(self._keys), task, "", serving)
 
     def assign_rehearsal(self) -> Assign:
         """Return the frame for loading the code and starting a guest that does nothing."""
-        bounds = self.function.bounds
-        return replace(
-            self.assign(serving=Serving()), bounds=bounds._replace(timeout_s=min(bounds.timeout_s, START_S))
-        )
+        bounds = self.task.bounds
+        task = replace(self.task, bounds=replace(bounds, timeout_s=min(bounds.timeout_s, START_S)))
+        return Assign(next(self._keys), task, "", Serving())
 
 
 def _read_code(file: Path) -> bytes:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import click
 from msgspec.structs import replace
@@ -22,6 +21,7 @@ from worker_agent.serving.attendant import Attendant, LostError, describe_loss
 from worker_agent.serving.function import HTTP, Function, FunctionError, Version
 from worker_agent.serving.journal import Journal
 from worker_agent.serving.server import launch
+from worker_agent.tasks import File, Task
 
 LOGS_WITH_ANSWER = {"capsule", "funless"}
 """Runtimes whose functions have no output beside their answer: what they log is for the same reader."""
@@ -35,35 +35,34 @@ def run_once(function: Function, compiled: Path, interpreters: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="piecework-exec-") as name:
         folder = Path(name)
         version = function.read(folder)
-        spool = folder / "output"
-        task = _assign(version, folder, spool)
+        task = Assign(1, _write_task(version, folder), str(folder / "output"))
         process = launch(compiled, interpreters, function.rules, folder / "stderr")
-        journal = Journal(_STDOUT if version.runtime in LOGS_WITH_ANSWER else _STDERR)
+        journal = Journal(_STDOUT if version.task.runtime in LOGS_WITH_ANSWER else _STDERR)
         try:
             done = asyncio.run(_call(task, process, journal))
         finally:
             process.kill()
             journal.close()
-        _show(done, spool, ends_line=version.runtime in LOGS_WITH_ANSWER)
+        _show(done, ends_line=version.task.runtime in LOGS_WITH_ANSWER)
 
 
-def _assign(version: Version, folder: Path, spool: Path) -> Assign:
+def _write_task(version: Version, folder: Path) -> Task:
     """Return the task: what the user gave as arguments or on standard input is where the function looks for it."""
-    args = " ".join(version.function.args).encode()
-    if version.runtime == "funless" or version.function.mode == HTTP:
-        task = version.assign(spool=str(spool))
-        return replace(task, args=(), input=args) if args else replace(task, **_take_stdin(folder))
-    if version.runtime == "capsule" and args:
-        return version.assign(spool=str(spool))
-    return replace(version.assign(spool=str(spool)), **_take_stdin(folder))
+    task = version.task
+    args = " ".join(task.args).encode()
+    if args and (task.runtime == "funless" or task.mode == HTTP):
+        return replace(task, args=(), input=args)
+    if args and task.runtime == "capsule":
+        return task
+    return replace(task, input=_take_stdin(folder))
 
 
-def _take_stdin(folder: Path) -> dict[str, Any]:
-    """Return the fields of a task whose input is what comes on standard input, unless that is a person."""
+def _take_stdin(folder: Path) -> bytes | File:
+    """Return the input of a task: what comes on standard input, unless that is a person."""
     path = folder / "input"
     with path.open("wb") as file:
         given = copy_piped_input(file, lambda hint: click.echo(f"worker-agent: {hint}", err=True))
-    return {"input": None, "input_path": str(path)} if given else {}
+    return File(str(path)) if given else b""
 
 
 async def _call(task: Assign, process: GuestProcess, journal: Journal) -> Done:
@@ -74,20 +73,21 @@ async def _call(task: Assign, process: GuestProcess, journal: Journal) -> Done:
         await attendant.start()
         return await attendant.perform(task)
     except LostError as error:
-        raise FunctionError(describe_loss(attendant, error, task.bounds.timeout_s)) from error
+        raise FunctionError(describe_loss(attendant, error, task.task.bounds.timeout_s)) from error
     finally:
         watch.cancel()
         attendant.leave()
 
 
-def _show(done: Done, spool: Path, *, ends_line: bool) -> None:
+def _show(done: Done, *, ends_line: bool) -> None:
     """Write the answer. Raises FunctionError when there is none."""
-    if done.error is not None:
-        kind = "" if done.error.kind is ErrorKind.GUEST else f"{done.error.kind}: "
-        raise FunctionError(f"{kind}{done.error.message}")
-    with spool.open("rb") if done.spooled else BytesIO(done.output) as file:
+    if done.result.error is not None:
+        kind = "" if done.result.error.kind is ErrorKind.GUEST else f"{done.result.error.kind}: "
+        raise FunctionError(f"{kind}{done.result.error.message}")
+    output = done.result.output
+    with BytesIO(output) if isinstance(output, bytes) else Path(output.path).open("rb") as file:
         _write(iter(partial(file.read, _COPY_BYTES), b""))
-    if ends_line and not done.spooled and not done.output.endswith(b"\n"):
+    if ends_line and isinstance(output, bytes) and not output.endswith(b"\n"):
         _write([b"\n"])
 
 

@@ -124,5 +124,8 @@ class _App:
     def _announce(self) -> None:
         if wait_until_listening(self._door):
             log.info(
-                "serving on %s", self._door.url, runtime=self._front.attendants.version.runtime, pid=os.getppid()
+                "serving on %s",
+                self._door.url,
+                runtime=self._front.attendants.version.task.runtime,
+                pid=os.getppid(),
             )

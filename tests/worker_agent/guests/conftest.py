@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from piecework.protocol.messages import Limits
 from worker_agent.guests.assignment import Assignment
-from worker_agent.tasks import Task
+from worker_agent.runtimes.base import Bounds
+from worker_agent.tasks import File, LeasedTask, Task
 
 JOBS = itertools.count(1)
 
@@ -63,16 +63,14 @@ def make_task():
     def make(*, job=None, codex=Path("/nowhere"), checksum="", given=b"", runtime="wasi", **limits):
         number = next(JOBS) if job is None else job
         known = {"timeout_s": 10.0, "memory_bytes": 16 << 20, "output_bytes": 16 << 20, "log_bytes": 1000}
-        return Task(
-            job=number,
-            lease=f"lease of {number}",
-            attempt=1,
+        task = Task(
             runtime=runtime,
-            codex=codex,
-            codex_checksum=checksum,
-            input=given,
-            limits=Limits(**known | limits),
+            codex=str(codex),
+            checksum=checksum,
+            input=given if isinstance(given, bytes) else File(str(given)),
+            bounds=Bounds(**known | limits),
         )
+        return LeasedTask(number, f"lease of {number}", task)
 
     return make
 

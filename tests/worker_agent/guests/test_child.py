@@ -52,7 +52,7 @@ def test_tasks_are_run_in_order_and_their_code_loaded_once(session, make_assign,
     session.send(make_assign(code, key=1, given=b"one"), make_assign(code, key=2, given=b"two"))
     heard = session.hear_until(Done, count=2)
     assert [type(frame) for frame in heard] == [Ready, Loading, Loaded, Done, Done]
-    assert [(frame.key, frame.output) for frame in heard[3:]] == [(1, b"one"), (2, b"two")]
+    assert [(frame.key, frame.result.output) for frame in heard[3:]] == [(1, b"one"), (2, b"two")]
 
 
 def test_running_guest_is_halted_soon(session, make_assign, build_guest):
@@ -60,9 +60,9 @@ def test_running_guest_is_halted_soon(session, make_assign, build_guest):
     session.hear_until(Loaded)
     session.send(Halt(1))
     done = session.hear_until(Done)[-1]
-    assert done.halted
-    assert done.error.message == "it was cancelled"
-    assert done.usage.wall_s < 5
+    assert done.result.cancelled
+    assert done.result.error.message == "it was cancelled"
+    assert done.result.usage.wall_s < 5
 
 
 def test_log_comes_while_the_guest_runs(session, make_assign, build_text):
@@ -79,7 +79,7 @@ def test_log_comes_while_the_guest_runs(session, make_assign, build_text):
     session.send(make_assign(build_text(source), key=1))
     assert session.hear_until(Logged)[-1] == Logged(1, b"hello\n", 0)
     session.send(Halt(1))
-    assert session.hear_until(Done)[-1].log == b"hello\n"
+    assert session.hear_until(Done)[-1].result.log == b"hello\n"
 
 
 PROGRAM = """

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 from patience import PATIENCE_S
 
+from piecework.protocol.messages import Usage
 from worker_agent.guests.desk import OUTBOX_BYTES, SYNC_S, Desk
 from worker_agent.guests.frames import (
     Done,
@@ -22,6 +23,7 @@ from worker_agent.guests.frames import (
 )
 from worker_agent.guests.marker import Marker
 from worker_agent.runtimes.stopping import StopReason
+from worker_agent.tasks import Result
 
 
 class Agent:
@@ -58,7 +60,7 @@ def test_tasks_are_taken_in_order(pair, make_assigns):
     agent, desk = pair
     tasks = make_assigns(2)
     agent.send(*tasks)
-    assert [desk.take().task, desk.take().task] == tasks
+    assert [desk.take().assign, desk.take().assign] == tasks
 
 
 def test_desk_is_busy_from_take_to_done(pair, make_assigns):
@@ -130,7 +132,7 @@ def test_marker_tells_the_task_in_work(make_assigns):
         agent.send(*make_assigns(2))
         assert marker.get() == 0
         for key in (1, 2):
-            assert desk.take().task.key == marker.get() == key
+            assert desk.take().assign.key == marker.get() == key
             desk.done(Ready(key))
 
 
@@ -139,7 +141,7 @@ def test_take_waits_for_a_task(pair, make_assigns):
     tasks = make_assigns(1)
     timer = threading.Timer(0.02, agent.send, tasks)
     timer.start()
-    assert desk.take().task == tasks[0]
+    assert desk.take().assign == tasks[0]
     timer.join()
 
 
@@ -160,7 +162,7 @@ def test_recalled_task_is_returned_unless_it_began(pair, make_assigns):
     assert desk.poll()
     assert agent.hear() == [Kept(1), Returned(3), Kept(99)]
     assert turn.stop.reason is None
-    assert desk.take().task.key == 2
+    assert desk.take().assign.key == 2
 
 
 def test_halted_task_is_returned_or_stopped(pair, make_assigns):
@@ -181,11 +183,11 @@ def test_poll_does_nothing_while_the_other_thread_waits(pair, make_assigns):
     assert desk.poll()
     agent.send(*make_assigns(1))
     thread.join(PATIENCE_S)
-    assert taken[0].task.key == 1
+    assert taken[0].assign.key == 1
 
 
 def test_broken_link_is_an_os_error(pair):
     agent, desk = pair
     agent.link.close()
     with pytest.raises(OSError, match="Broken pipe"):
-        desk.send(Done(1, b"x" * 10_000_000, False, None, None, b"", 0))
+        desk.send(Done(1, Result(output=b"x" * 10_000_000, usage=Usage())))

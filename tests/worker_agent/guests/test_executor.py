@@ -87,8 +87,8 @@ def test_large_output_belongs_to_the_owner(owner, make_guest, tmp_path):
     source = tmp_path / "input"
     source.write_bytes(os.urandom(5_000_000))
     (result,) = owner.run(make_guest("echo", given=source))
-    assert result.output.read_bytes() == source.read_bytes()
-    result.output.unlink()
+    assert Path(result.output.path).read_bytes() == source.read_bytes()
+    Path(result.output.path).unlink()
 
 
 def test_running_guest_is_cancelled_and_its_log_kept(owner, make_guest):
@@ -226,6 +226,6 @@ def test_start_removes_what_an_earlier_run_left(tmp_path):
 
 
 def test_agent_that_only_supervises_does_not_load_wasmtime():
-    program = "import sys, worker_agent.executor, worker_agent.runtimes; print('wasmtime' in sys.modules)"
+    program = "import sys, worker_agent.guests.executor, worker_agent.runtimes; print('wasmtime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "False"

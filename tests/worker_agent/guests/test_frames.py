@@ -3,7 +3,9 @@
 import struct
 
 import pytest
+from msgspec.structs import replace
 
+from piecework.http.exchange import Request, Response
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.guests.frames import (
@@ -19,15 +21,18 @@ from worker_agent.guests.frames import (
     Ready,
     Recall,
     Returned,
+    Serving,
     pack,
     read_commands,
     read_reports,
 )
 from worker_agent.runtimes.base import Bounds
+from worker_agent.tasks import File, Result, Task
 
+TASK = Task(runtime="wasi", codex="/code", checksum="ab", input=b"\0\xff")
 COMMANDS = [
-    Assign(1, "wasi", "/code", "ab", b"\0\xff", "", "/spool", Bounds(fuel=5), ("a", "é"), {"K": "v"}, b"seed"),
-    Assign(2, "wasi", "/code", "ab", None, "/input", "/spool", Bounds(), (), {}, None),
+    Assign(1, replace(TASK, bounds=Bounds(fuel=5), args=("a", "é"), env={"K": "v"}, seed=b"seed"), "/spool"),
+    Assign(2, replace(TASK, input=File("/input")), "/spool", Serving(Request())),
     Recall(1),
     Halt(2),
 ]
@@ -36,8 +41,11 @@ REPORTS = [
     Loading(1),
     Loaded(1),
     Logged(1, b"\xfe", 12),
-    Done(1, b"out", False, None, Usage(wall_s=1.5, fuel=3), b"log", 7),
-    Done(2, b"", True, JobError(kind=ErrorKind.TRAP, message="m", trace="t"), Usage(), b"", 0, halted=True),
+    Done(1, Result(output=b"out", usage=Usage(wall_s=1.5, fuel=3), log=b"log", log_offset=7), Response(200)),
+    Done(
+        2,
+        Result(output=File("/spool"), error=JobError(kind=ErrorKind.TRAP, message="m"), usage=Usage(), unfit=True),
+    ),
     Returned(3),
     Kept(4),
 ]

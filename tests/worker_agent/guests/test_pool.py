@@ -7,6 +7,7 @@ from piecework.protocol.messages import Usage
 from worker_agent.guests.frames import Assign, Done, Halt, Logged, Ready, Recall, Returned
 from worker_agent.guests.pool import BROKEN_AFTER, TICK_S, Pool
 from worker_agent.guests.slot import QUICK_S, News, Patience, Slot
+from worker_agent.tasks import Result
 
 
 class Scene:
@@ -34,7 +35,7 @@ class Scene:
             self.pool.add([assignment], self.now)
 
     def finish(self, process, key):
-        process.reports.append(Done(key, b"", spooled=False, error=None, usage=Usage(), log=b"", log_offset=0))
+        process.reports.append(Done(key, Result(usage=Usage())))
         self.work()
 
     def assigned(self):
@@ -105,7 +106,7 @@ def test_only_slots_that_were_heard_are_looked_at_between_ticks(make_scene, make
     scene.add(*make_assignments(2))
     scene.work()
     for process, key in zip(scene.processes, (1, 2), strict=True):
-        process.reports.append(Done(key, b"", False, None, Usage(), b"", 0))
+        process.reports.append(Done(key, Result(usage=Usage())))
     first, second = scene.pool.slots
     assert scene.pool.work(scene.now, [first]) == [first]
     assert (first.load, second.load) == (0, 1)
@@ -148,7 +149,7 @@ def test_tasks_of_a_dead_process_come_first_again(make_scene, make_assignments):
     scene.processes[0].alive = False
     scene.work()
     scene.work()
-    assert [task for task, _ in scene.pool.take_finished()] == [tasks[0].task]
+    assert [task for task, _ in scene.pool.take_finished()] == [tasks[0].leased]
     assert scene.assigned()[1] == [3]
     assert scene.pool.waiting == 2
 
@@ -157,9 +158,9 @@ def test_queued_task_is_cancelled_at_once(make_scene, make_assignments):
     scene = make_scene(slots=1)
     tasks = make_assignments(2)
     scene.add(*tasks)
-    assert scene.pool.cancel(tasks[1].task.job, tasks[1].task.lease, scene.now)
+    assert scene.pool.cancel(tasks[1].leased.job, tasks[1].leased.lease, scene.now)
     ((task, result),) = scene.pool.take_finished()
-    assert (task, result.cancelled) == (tasks[1].task, True)
+    assert (task, result.cancelled) == (tasks[1].leased, True)
     assert scene.pool.next_due_at(scene.now) > scene.now
 
 
@@ -167,7 +168,7 @@ def test_running_task_is_halted(make_scene, make_assignments):
     scene = make_scene()
     tasks = make_assignments(2)
     scene.add(*tasks)
-    assert scene.pool.cancel(tasks[1].task.job, tasks[1].task.lease, scene.now)
+    assert scene.pool.cancel(tasks[1].leased.job, tasks[1].leased.lease, scene.now)
     assert scene.processes[1].keys(Halt) == [2]
 
 
@@ -175,8 +176,8 @@ def test_unknown_lease_cannot_be_cancelled(make_scene, make_assignments):
     scene = make_scene()
     tasks = make_assignments(3)
     scene.add(*tasks)
-    assert not scene.pool.cancel(tasks[0].task.job, "another", scene.now)
-    assert not scene.pool.cancel(999, tasks[0].task.lease, scene.now)
+    assert not scene.pool.cancel(tasks[0].leased.job, "another", scene.now)
+    assert not scene.pool.cancel(999, tasks[0].leased.lease, scene.now)
 
 
 def test_held_pool_hands_out_nothing(make_scene, make_assignments):
@@ -186,7 +187,7 @@ def test_held_pool_hands_out_nothing(make_scene, make_assignments):
     scene.add(*tasks)
     scene.work()
     assert scene.assigned() == [[], []]
-    assert scene.pool.take_queue() == [task.task for task in tasks]
+    assert scene.pool.take_queue() == [task.leased for task in tasks]
     assert scene.pool.waiting == 0
 
 
@@ -202,7 +203,7 @@ def test_recalled_tasks_can_be_taken(make_scene, make_assignments):
     scene.processes[0].reports.append(Returned(3))
     scene.work()
     assert not scene.pool.is_recalling
-    assert scene.pool.take_queue() == [tasks[1].task]
+    assert scene.pool.take_queue() == [tasks[1].leased]
 
 
 def test_logs_of_running_tasks_are_read_once(make_scene, make_assignments):
@@ -212,7 +213,7 @@ def test_logs_of_running_tasks_are_read_once(make_scene, make_assignments):
     scene.processes[0].reports.extend([Logged(1, b"a", 0), Logged(1, b"b", 10)])
     scene.work()
     (update,) = scene.pool.read_logs()
-    assert (update.job, update.lease, update.log, update.offset) == (task.task.job, task.task.lease, b"b", 10)
+    assert (update.job, update.lease, update.log, update.offset) == (task.leased.job, task.leased.lease, b"b", 10)
     assert scene.pool.read_logs() == []
 
 
@@ -232,7 +233,7 @@ def test_task_fails_when_no_process_starts(make_assignments):
         pool.work(now)
         now += 100
     ((task, result),) = pool.take_finished()
-    assert (task, result.error.kind) == (first.task, ErrorKind.WORKER)
+    assert (task, result.error.kind) == (first.leased, ErrorKind.WORKER)
     assert "no such interpreter" in result.error.message
     assert pool.waiting == 1
 

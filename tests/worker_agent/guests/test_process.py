@@ -9,6 +9,7 @@ import pytest
 
 from worker_agent.guests.frames import Done, Ready
 from worker_agent.guests.process import GuestProcess, describe_end
+from worker_agent.tasks import File
 
 pytestmark = pytest.mark.integration
 
@@ -38,7 +39,7 @@ def test_process_runs_a_task_whose_frame_does_not_fit_into_the_link(process, mak
     assert process.has_mail
     heard, _ = hear_until(process, Done)
     assert isinstance(heard[0], Ready)
-    assert heard[-1].spooled
+    assert isinstance(heard[-1].result.output, File)
     assert not process.has_mail
 
 

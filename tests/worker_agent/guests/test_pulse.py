@@ -22,7 +22,7 @@ class Scene:
         self.desk = Desk(far, Marker())
         self.pulse = Pulse(self.desk, self.gone.set, clock=lambda: self.now)
         self.turn = Turn(task, StopSignal())
-        self.log = LogTail(task.bounds.log_bytes)
+        self.log = LogTail(task.task.bounds.log_bytes)
         self.reader = read_reports()
 
     def tick_after(self, seconds):

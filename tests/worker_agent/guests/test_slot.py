@@ -22,6 +22,7 @@ from worker_agent.guests.frames import (
 )
 from worker_agent.guests.slot import HALT_WITHIN_S, QUICK_S, START_WITHIN_S, News, Patience, Slot
 from worker_agent.runtimes.compiling.refusals import GAVE_UP
+from worker_agent.tasks import File, Result
 
 GRACE_S, LOAD_S = 2.0, 100.0
 
@@ -68,8 +69,8 @@ class Scene:
         return result
 
 
-def done(key, output=b"", **fields):
-    return Done(key, output, spooled=False, error=None, usage=Usage(), log=b"", log_offset=0, **fields)
+def done(key, output=b"", cancelled=False, **usage):
+    return Done(key, Result(output=output, usage=Usage(**usage), cancelled=cancelled))
 
 
 @pytest.fixture
@@ -106,8 +107,8 @@ def test_results_come_back_one_by_one(scene, two_tasks):
 
 
 def test_large_output_is_the_scratch_file(scene, two_tasks):
-    scene.report(Done(1, b"", spooled=True, error=None, usage=Usage(), log=b"", log_offset=0))
-    assert scene.only_result().output == Path(two_tasks[0].spool)
+    scene.report(done(1, File(two_tasks[0].spool)))
+    assert scene.only_result().output == File(two_tasks[0].spool)
 
 
 def test_process_that_does_not_answer_is_killed_after_limit_and_grace(scene, two_tasks):
@@ -246,7 +247,7 @@ def test_cancelled_task_is_halted_and_its_process_killed_only_if_it_does_not_ans
 
 def test_halted_guest_reports_itself(scene, two_tasks):
     scene.slot.halt(two_tasks[0], scene.now)
-    scene.report(done(1, halted=True))
+    scene.report(done(1, cancelled=True))
     assert scene.only_result().cancelled
     scene.pass_time(HALT_WITHIN_S)
     assert not scene.process.killed
@@ -309,7 +310,7 @@ def test_slot_is_quick_only_after_quick_tasks(scene, two_tasks):
 def test_slot_takes_about_5_ms_of_work(scene, make_assignment, wall_s, depth):
     assert scene.slot.find_depth(scene.now, 64) == 1
     scene.give(make_assignment())
-    scene.report(Done(1, b"", False, None, Usage(wall_s=wall_s), b"", 0))
+    scene.report(done(1, wall_s=wall_s))
     assert scene.slot.find_depth(scene.now, 64) == depth
 
 
@@ -317,7 +318,7 @@ def test_one_slow_task_ends_the_sending_ahead_for_a_while(scene, make_assignment
     scene.give(*[make_assignment() for _ in range(20)])
     depths = []
     for key in range(1, 21):
-        scene.report(Done(key, b"", False, None, Usage(wall_s=1.0 if key == 2 else 0.001), b"", 0))
+        scene.report(done(key, wall_s=1.0 if key == 2 else 0.001))
         depths.append(scene.slot.find_depth(scene.now, 64))
     assert depths[:3] == [5, 1, 1]
     assert depths[-1] == 2

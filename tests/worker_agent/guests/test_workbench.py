@@ -14,13 +14,17 @@ from worker_agent.runtimes.streams import OutputSpool, ScratchError
 def perform(workbench):
     def perform_task(task, stop=None):
         workbench.pulse.wake()
-        return workbench.perform(Turn(task, stop or StopSignal()))
+        return workbench.perform(Turn(task, stop or StopSignal())).result
 
     return perform_task
 
 
+def change_task(assign, **fields):
+    return msgspec.structs.replace(assign, task=msgspec.structs.replace(assign.task, **fields))
+
+
 def test_code_that_is_not_there_is_the_workers_fault(perform, make_assign, build_text):
-    task = msgspec.structs.replace(make_assign(b"never stored"), codex="/nowhere", checksum="0" * 64)
+    task = change_task(make_assign(b"never stored"), codex="/nowhere", checksum="0" * 64)
     done = perform(task)
     assert done.error.kind is ErrorKind.WORKER
     assert "No such file" in done.error.message
@@ -28,7 +32,7 @@ def test_code_that_is_not_there_is_the_workers_fault(perform, make_assign, build
 
 def test_code_that_was_damaged_on_disk_is_the_workers_fault(perform, make_assign, build_text):
     code = build_text('(module (func (export "_start")) (func (export "damaged")))')
-    task = msgspec.structs.replace(make_assign(code), checksum="1" * 64)
+    task = change_task(make_assign(code), checksum="1" * 64)
     done = perform(task)
     assert done.error.kind is ErrorKind.WORKER
     assert "damaged" in done.error.message
@@ -55,7 +59,7 @@ def test_task_cancelled_before_it_began_does_not_run(perform, make_assign, build
     stop = StopSignal()
     stop.stop(StopReason.CANCELLED)
     done = perform(make_assign(build_guest("wasi/loop")), stop)
-    assert done.halted
+    assert done.cancelled
     assert done.error.message == "it was cancelled"
 
 
@@ -69,7 +73,7 @@ def test_task_that_ended_before_it_heard_of_the_stop_is_done(perform, make_assig
 
     monkeypatch.setattr(OutputSpool, "finish", stop_late)
     done = perform(make_assign(build_text('(module (func (export "_start")))')), stop)
-    assert (done.error, done.halted) == (None, False)
+    assert (done.error, done.cancelled) == (None, False)
 
 
 def test_arguments_and_environment_reach_the_guest(perform, make_assign, build_text):

@@ -37,7 +37,7 @@ def test_agent_leases_what_it_has_room_for_and_runs_it(agent, executor, server):
     step(agent)
     assert executor.wait_for(2)
     assert executor.jobs == jobs[:2]
-    assert [task.input for task in executor.tasks] == [b"one", b"two"]
+    assert [task.task.input for task in executor.tasks] == [b"one", b"two"]
     step(agent)
     assert [message.max for message in server.sent("contract")] == [2]
 

@@ -54,7 +54,7 @@ class Storm:
         executor = self.agent.parts.executor
         for task in list(executor.tasks[:2]):
             if self.random.random() < 0.8:
-                executor._end(task, executor_result(task.input, self.random))
+                executor._end(task, executor_result(task.task.input, self.random))
 
     def pulse(self):
         self.agent.parts.pulse()
@@ -91,7 +91,7 @@ class Storm:
             self.exchange()
             self.agent.parts.executor.wait_for(1, 0.005)
             for task in list(self.agent.parts.executor.tasks[:2]):
-                self.agent.parts.executor._end(task, executor_result(task.input, None))
+                self.agent.parts.executor._end(task, executor_result(task.task.input, None))
             self.pulse()
             self.clock.pass_s(1.0)
             if self.is_over():

@@ -1,6 +1,7 @@
 """From leased jobs to tasks: fetching, and what cannot be fetched."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from fake_control_server import digest, not_a_server, unreachable
@@ -45,9 +46,9 @@ def test_large_input_is_fetched_into_the_cache(agent, executor, server):
     step(agent)
     assert executor.wait_for(1)
     (task,) = executor.tasks
-    assert task.input.read_bytes() == LARGE
-    assert task.codex.read_bytes() == b"code"
-    assert task.codex_checksum == digest(b"code")
+    assert Path(task.task.input.path).read_bytes() == LARGE
+    assert Path(task.task.codex).read_bytes() == b"code"
+    assert task.task.checksum == digest(b"code")
 
 
 def test_code_is_fetched_once_for_all_jobs_that_need_it(agent, executor, server):
@@ -76,7 +77,7 @@ def test_jobs_of_several_lambdas_get_each_their_code(agent, executor, server):
         server.add_job(b"in", lambda_=server.add_lambda(code))
     step(agent)
     assert executor.wait_for(2)
-    assert sorted(task.codex.read_bytes() for task in executor.tasks) == [b"one", b"two"]
+    assert sorted(Path(task.task.codex).read_bytes() for task in executor.tasks) == [b"one", b"two"]
 
 
 def test_job_that_is_lost_while_its_code_is_fetched_does_not_cost_the_others_theirs(agent, executor, server):
@@ -98,7 +99,7 @@ def test_job_without_input_reads_nothing(agent, executor, server):
     server.add_job()
     step(agent)
     assert executor.wait_for(1)
-    assert executor.tasks[0].input == b""
+    assert executor.tasks[0].task.input == b""
 
 
 def test_missing_input_ends_the_job_with_kind_input(agent, server):
@@ -156,7 +157,7 @@ def test_blob_that_arrives_damaged_is_fetched_again(agent, executor, server):
     damage(server, server.jobs[job].input, times=2)
     step(agent)
     assert executor.wait_for(1)
-    assert executor.tasks[0].input.read_bytes() == LARGE
+    assert Path(executor.tasks[0].task.input.path).read_bytes() == LARGE
 
 
 def test_blob_that_always_arrives_damaged_fails_the_attempt(agent, server):
@@ -333,11 +334,11 @@ def described(**fields):
 def test_task_has_all_that_the_job_and_its_lambda_say(tmp_path):
     job = leased(args=["a"], env={"K": "V"}, attempt=2)
     lambda_ = described(runtime="wasi+x", grants=Grants(env=["HOME"]), mode="json")
-    task = write_task(job, lambda_, tmp_path, b"in")
-    assert (task.job, task.lease, task.attempt, task.runtime) == (1, "l", 2, "wasi+x")
+    ref_job, lease, task = write_task(job, lambda_, tmp_path, b"in")
+    assert (ref_job, lease, task.runtime) == (1, "l", "wasi+x")
     assert (task.args, task.env, task.grants, task.mode) == (("a",), {"K": "V"}, Grants(env=["HOME"]), "json")
-    assert (task.codex, task.codex_checksum, task.input) == (tmp_path, "c", b"in")
-    assert (task.deterministic, task.seed) == (False, b"")
+    assert (task.codex, task.checksum, task.input) == (str(tmp_path), "c", b"in")
+    assert task.seed is None
 
 
 def test_seed_of_a_deterministic_run_depends_on_the_call_alone():

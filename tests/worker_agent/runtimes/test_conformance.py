@@ -15,6 +15,7 @@ from piecework.http.exchange import Request, Response, read_response, write_requ
 from piecework.protocol.codes import ErrorKind
 from worker_agent.runtimes import RUNTIMES
 from worker_agent.runtimes.scripting.interpreters import KNOWN
+from worker_agent.tasks import File
 
 GUESTS = Path(__file__).parents[2] / "guests"
 
@@ -78,7 +79,7 @@ def test_echo_of_10_mb_from_a_file_comes_out_in_a_file(run_sample, abi, tmp_path
     source.write_bytes(given)
     done = run_sample("echo", given=source, key=7)
     assert done.error is None
-    assert done.spooled
+    assert isinstance(done.output, File)
     assert (tmp_path / "7.out").read_bytes() == given
 
 
@@ -163,7 +164,7 @@ def test_guest_that_writes_too_much_is_stopped_and_leaves_nothing(run_sample, tm
     done = run_sample("flood_output", output_bytes=3 * MIB)
     assert done.error.kind is ErrorKind.OUTPUT
     assert str(3 * MIB) in done.error.message
-    assert (done.output, done.spooled) == (b"", False)
+    assert done.output == b""
     assert list(tmp_path.iterdir()) == []
     assert done.usage.wall_s < 5
 
