@@ -92,11 +92,22 @@ def decode(body: bytes, type_: type[T], media_type: str | None = JSON) -> T:
             raise MessageError(fault) from error
         kind = "MessagePack" if packed else "JSON"
         raise BodyDecodeError(f"the body is not {kind}: {error}") from error
-    # Without these bytes there can be no NUL in a text: most bodies need not be looked through.
-    is_suspect = (b"\0" if packed else b"\\u0000") in body and isinstance(message, Message)
+    is_suspect = isinstance(message, Message) and _may_have_nul(message, body, packed=packed)
     if is_suspect and (fault := text.find_fault(message)):
         raise MessageError(fault)
     return message
+
+
+def _may_have_nul(message: Message, body: bytes, *, packed: bool) -> bool:
+    """Tell quickly whether a text may have the character NUL: most messages need not be looked through."""
+    if not packed:
+        return b"\\u0000" in body
+    if b"\0" not in body:
+        return False
+    try:  # nearly every MessagePack has this byte in a number; JSON has this spelling in texts alone
+        return b"\\u0000" in _json_encoder.encode(message)
+    except (TypeError, ValueError, RecursionError):  # it has what JSON has not
+        return True
 
 
 def _find_broken_text(body: bytes, *, packed: bool) -> str | None:
