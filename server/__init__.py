@@ -20,7 +20,7 @@ from server.web.parts import WHOLE, Part
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class ControlServer(Flask):
+class ServerApp(Flask):
     """Flask, for plain functions, and paths that depend on no host name and on no session."""
 
     def ensure_sync(self, func: F) -> F:
@@ -45,7 +45,7 @@ def create_app(settings: Settings, clock: Clock = system_clock, part: Part = WHO
 
 def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     """Return an app that answers the requests of a part with these services."""
-    app = ControlServer(__name__, static_folder=None)
+    app = ServerApp(__name__, static_folder=None)
     app.extensions["piecework"] = services
     register_endpoints(app, ENDPOINTS, part, v05)
     register_metrics(app)

@@ -66,7 +66,7 @@ def choose_functions(
     """Return what makes the part that serves functions; None when this agent serves none."""
     if not settings.functions and not settings.functions_port:
         return None
-    from worker_agent.host import Host  # noqa: PLC0415  # few agents need it
+    from worker_agent.host import ReplicaHost  # noqa: PLC0415  # few agents need it
 
     passwords = {
         "REDIS_PWD": settings.redis_password,
@@ -74,7 +74,7 @@ def choose_functions(
         "COUCHBASE_PWD": settings.couchbase_password,
     }
     environ = rules.env | {name: value for name, value in passwords.items() if value}
-    return partial(Host, settings, state.path, cache, environ)
+    return partial(ReplicaHost, settings, state.path, cache, environ)
 
 
 def connect(settings: Settings) -> Client:

@@ -41,7 +41,7 @@ class NotCodeError(DownloadError):
 
 
 @dataclass(frozen=True)
-class Terms:
+class DownloadOptions:
     """How code is downloaded."""
 
     size_max_bytes: int = SIZE_MAX_BYTES
@@ -66,16 +66,18 @@ def check_download_url(url: str) -> str:
     return url
 
 
-def download_module(url: str, path: Path, checksum: str | None = None, terms: Terms | None = None) -> str:
+def download_module(
+    url: str, path: Path, checksum: str | None = None, options: DownloadOptions | None = None
+) -> str:
     """Write the wasm module at ``url`` to ``path`` and return its SHA-256, hex.
 
     Raises DownloadError, or NotCodeError when what came is no module or has another digest than ``checksum``.
     What was written then is of no use. Follows redirects, but none from https to http.
     """
-    terms = terms or Terms()
-    deadline_at = terms.clock() + terms.whole_s
+    options = options or DownloadOptions()
+    deadline_at = options.clock() + options.whole_s
     try:
-        with _open(check_download_url(url), terms, deadline_at) as pieces, path.open("wb") as file:
+        with _open(check_download_url(url), options, deadline_at) as pieces, path.open("wb") as file:
             found = _write(url, file, pieces)
     except (Broken, NotHttp) as error:
         raise DownloadError(f"{url} cannot be downloaded: {error}") from error
@@ -110,25 +112,25 @@ def _check_start(url: str, start: bytes) -> None:
 
 
 @contextmanager
-def _open(url: str, terms: Terms, deadline_at: float) -> Iterator[Iterator[bytes]]:
+def _open(url: str, options: DownloadOptions, deadline_at: float) -> Iterator[Iterator[bytes]]:
     """Give the body of what is at ``url``, or behind its redirects."""
     for _ in range(REDIRECTS_MAX + 1):
-        with _connect(url, terms, deadline_at) as connection:
-            answer = connection.exchange(_head(url, terms), None, terms.piece_s)
+        with _connect(url, options, deadline_at) as connection:
+            answer = connection.exchange(_head(url, options), None, options.piece_s)
             if answer.status not in REDIRECTS:
-                _check_answer(url, answer, terms)
-                yield _go_through(url, connection, answer, terms, deadline_at)
+                _check_answer(url, answer, options)
+                yield _go_through(url, connection, answer, options, deadline_at)
                 return
             url = _find_next(url, answer)
     raise DownloadError(f"{url} cannot be downloaded: more than {REDIRECTS_MAX} redirects")
 
 
 @contextmanager
-def _connect(url: str, terms: Terms, deadline_at: float) -> Iterator[Connection]:
-    if terms.clock() > deadline_at:
+def _connect(url: str, options: DownloadOptions, deadline_at: float) -> Iterator[Connection]:
+    if options.clock() > deadline_at:
         raise Broken("it took too long")
     try:
-        connection = Connection(open_socket(find_route(_origin(url), terms.ca), terms.piece_s))
+        connection = Connection(open_socket(find_route(_origin(url), options.ca), options.piece_s))
     except OSError as error:
         raise Broken(find_reason(error)) from error
     with closing(connection):
@@ -140,10 +142,10 @@ def _origin(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
 
 
-def _head(url: str, terms: Terms) -> bytes:
-    parts, route = urlsplit(url), find_route(_origin(url), terms.ca)
+def _head(url: str, options: DownloadOptions) -> bytes:
+    parts, route = urlsplit(url), find_route(_origin(url), options.ca)
     target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_SAFE)
-    token = terms.find_token(url)
+    token = options.find_token(url)
     lines = [
         f"GET {route.target}{target} HTTP/1.1",
         f"Host: {route.authority}",
@@ -156,35 +158,35 @@ def _head(url: str, terms: Terms) -> bytes:
     return ("\r\n".join(lines) + f"\r\n{route.proxy_header}\r\n").encode()
 
 
-def _check_answer(url: str, answer: Answer, terms: Terms) -> None:
+def _check_answer(url: str, answer: Answer, options: DownloadOptions) -> None:
     if answer.status != 200:
         raise DownloadError(f"{url} cannot be downloaded: the answer is {answer.status} {answer.reason}".rstrip())
-    if int(answer.headers.get("content-length", "0")) > terms.size_max_bytes:
-        raise _too_large(url, terms)
+    if int(answer.headers.get("content-length", "0")) > options.size_max_bytes:
+        raise _too_large(url, options)
     encoding = answer.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise NotCodeError(f"{url} comes with Content-Encoding: {encoding}, which nobody asked for")
 
 
 def _go_through(
-    url: str, connection: Connection, answer: Answer, terms: Terms, deadline_at: float
+    url: str, connection: Connection, answer: Answer, options: DownloadOptions, deadline_at: float
 ) -> Iterator[bytes]:
     size = 0
     while True:
         if piece := answer.take():
             size += len(piece)
-            if size > terms.size_max_bytes:
-                raise _too_large(url, terms)
+            if size > options.size_max_bytes:
+                raise _too_large(url, options)
             yield piece
         if answer.complete:
             return
-        if terms.clock() > deadline_at:
-            raise Broken(f"it took longer than {terms.whole_s:g} s")
+        if options.clock() > deadline_at:
+            raise Broken(f"it took longer than {options.whole_s:g} s")
         connection.receive(answer)
 
 
-def _too_large(url: str, terms: Terms) -> NotCodeError:
-    return NotCodeError(f"{url} has more than {terms.size_max_bytes} bytes, the most for a module")
+def _too_large(url: str, options: DownloadOptions) -> NotCodeError:
+    return NotCodeError(f"{url} has more than {options.size_max_bytes} bytes, the most for a module")
 
 
 def _find_next(url: str, answer: Answer) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from worker_agent.cache import BlobCache
-from worker_agent.capsule_node.kept import KeptFile
-from worker_agent.capsule_node.local import Bounds, LocalDeployments
+from worker_agent.capsule_node.local import DeploymentLimits, LocalDeployments
+from worker_agent.capsule_node.node_state import NodeStateFile
 from worker_agent.capsule_node.reverse_proxy import ReverseProxy
-from worker_agent.downloads import Terms
+from worker_agent.downloads import DownloadOptions
 from worker_agent.errors import AgentError
 from worker_agent.link.looping import Loop
 from worker_agent.link.membership import Membership
@@ -32,7 +32,7 @@ END_S = 5.0
 """For the end of requests, and of processes that were killed."""
 
 
-class Host:
+class ReplicaHost:
     """Replicas, the API of this node, its routes at a reverse proxy, and the orders of the control server."""
 
     def __init__(
@@ -63,8 +63,8 @@ class Host:
         )
         times = Times(start_s=settings.functions_start_timeout_s, drain_s=settings.drain_timeout_s)
         self._supervisor = Supervisor(partial(Launcher, node), shared.clock, times)
-        terms = Terms(find_token=partial(find_token, settings), ca=settings.ca)
-        codes = CodeStore(cache, state, terms, shared.server)
+        options = DownloadOptions(find_token=partial(find_token, settings), ca=settings.ca)
+        codes = CodeStore(cache, state, options, shared.server)
         self._local = self._make_local(state, codes, times) if settings.functions_port else None
         self._orders = self._make_orders(shared, membership, codes, on_drain) if settings.functions else None
         self._loops = self._make_loops(shared)
@@ -96,7 +96,7 @@ class Host:
 
     def _make_local(self, state: Path, codes: CodeStore, times: Times) -> LocalDeployments:
         settings = self._settings
-        bounds = Bounds(
+        bounds = DeploymentLimits(
             host=settings.functions_host if settings.functions_open else LOOPBACK,
             replicas_max=settings.functions or REPLICAS_MAX,
             start_s=times.start_s,
@@ -110,7 +110,7 @@ class Host:
                 )
             except ValueError as error:
                 raise AgentError(str(error)) from error
-        return LocalDeployments(self._supervisor, codes, KeptFile(state), bounds, proxy)
+        return LocalDeployments(self._supervisor, codes, NodeStateFile(state), bounds, proxy)
 
     def _make_orders(
         self, shared: Shared, membership: Membership, codes: CodeStore, on_drain: Callable[[], None]

@@ -11,7 +11,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from server.blobs.room import Room
+from server.blobs.disk_space import DiskSpace
 from server.blobs.store import BlobReader, BlobStore, BlobWriter
 from server.errors import BlobNotFound, StorageFull
 from server.journal import Condition
@@ -29,7 +29,7 @@ class DirectoryStore(BlobStore):
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self.limit_bytes = limit_bytes
-        self._room = Room(root, "large blobs", monotonic)
+        self._space = DiskSpace(root, "large blobs", monotonic)
         self._full = Condition("the disk of large blobs is full", "large blobs can be stored again")
 
     def receive(self, keep_in_memory_bytes: int) -> BlobWriter:
@@ -64,8 +64,8 @@ class DirectoryStore(BlobStore):
                 removed += self._remove(path, limit)
         return removed
 
-    def check_room(self) -> None:
-        self._room.check()
+    def check_space(self) -> None:
+        self._space.check()
 
     def try_out(self) -> None:
         path = self.new_path()
@@ -99,7 +99,7 @@ class DirectoryStore(BlobStore):
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             full = StorageFull("the disk is full; nothing of this request was stored")
-            self._room.note_lack(size_bytes)
+            self._space.note_lack(size_bytes)
             self._full.begin(full)
             raise full from error
 

@@ -62,7 +62,7 @@ class BlobStore(ABC):
         """
 
     @abstractmethod
-    def check_room(self) -> None:
+    def check_space(self) -> None:
         """Return at once when there is room, as far as that is known. Raises StorageFull."""
 
     @abstractmethod

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from server.blobs import BlobStore, Room
+from server.blobs import BlobStore, DiskSpace
 from server.errors import DatabaseAway, ServerError, StorageFull
 from server.journal import Condition
 from server.store.engine.database import Database
@@ -28,7 +28,7 @@ class Readiness:
         """``directory`` is where SQLite's file is; ``touch`` writes something small to the database."""
         self._database = database
         self._store = store
-        self._room = None if database.is_shared else Room(directory, "the database", monotonic)
+        self._space = None if database.is_shared else DiskSpace(directory, "the database", monotonic)
         self._touch = touch
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -44,9 +44,9 @@ class Readiness:
         try:
             with self._database.read() as connection:
                 tokens.any_token(connection)
-            self._store.check_room()
-            if self._room is not None:
-                self._room.check()
+            self._store.check_space()
+            if self._space is not None:
+                self._space.check()
             self._try_now_and_then()
         except ServerError as error:
             self._unready.begin(error)

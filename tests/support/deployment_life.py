@@ -10,10 +10,10 @@ import stand_in_replica
 from guest_texts import build
 
 from worker_agent.cache import BlobCache
-from worker_agent.capsule_node.kept import KeptFile
-from worker_agent.capsule_node.local import Bounds, LocalDeployments
+from worker_agent.capsule_node.local import DeploymentLimits, LocalDeployments
+from worker_agent.capsule_node.node_state import NodeStateFile
 from worker_agent.capsule_node.reverse_proxy import ReverseProxy
-from worker_agent.downloads import Terms
+from worker_agent.downloads import DownloadOptions
 from worker_agent.replicas.code import CodeStore
 from worker_agent.replicas.launcher import Launcher, Node
 from worker_agent.replicas.ports import Ports
@@ -34,10 +34,10 @@ class Life:
         node = Node(ports=Ports(22_000 + os.getpid() % 1000 * 10), program=PROGRAM)
         times = Times(look_s=0.05, drain_s=0.5, start_s=start_s)
         self.supervisor = Supervisor(partial(Launcher, node), time.monotonic, times)
-        codes = CodeStore(BlobCache(state / "blobs", capacity_bytes=2**20), state, Terms(), None)
-        bounds = Bounds(host="127.0.0.1", replicas_max=replicas_max, start_s=start_s, drain_s=0.5)
+        codes = CodeStore(BlobCache(state / "blobs", capacity_bytes=2**20), state, DownloadOptions(), None)
+        bounds = DeploymentLimits(host="127.0.0.1", replicas_max=replicas_max, start_s=start_s, drain_s=0.5)
         proxy = ReverseProxy(proxy_url) if proxy_url else None
-        self.local = LocalDeployments(self.supervisor, codes, KeptFile(state), bounds, proxy)
+        self.local = LocalDeployments(self.supervisor, codes, NodeStateFile(state), bounds, proxy)
         self.proxy_url = proxy_url
         self.stop = threading.Event()
         self._thread = threading.Thread(target=self._announce)

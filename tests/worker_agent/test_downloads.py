@@ -8,7 +8,13 @@ from web_host import WebHost
 
 from piecework.http.answers import Answer
 from worker_agent import downloads
-from worker_agent.downloads import DownloadError, NotCodeError, Terms, check_download_url, download_module
+from worker_agent.downloads import (
+    DownloadError,
+    DownloadOptions,
+    NotCodeError,
+    check_download_url,
+    download_module,
+)
 
 MODULE = build('(module (memory (export "memory") 1) (func (export "_start")))')
 DIGEST = hashlib.sha256(MODULE).hexdigest()
@@ -24,8 +30,8 @@ def web():
 
 @pytest.fixture
 def download(web, tmp_path):
-    def get(path, checksum=None, **terms):
-        return download_module(web.url + path, tmp_path / "code.wasm", checksum, Terms(**terms))
+    def get(path, checksum=None, **options):
+        return download_module(web.url + path, tmp_path / "code.wasm", checksum, DownloadOptions(**options))
 
     return get
 

@@ -8,8 +8,8 @@ import structlog
 
 from worker_agent.capsule_node.reverse_proxy import (
     DEFAULT,
+    ProxyRoute,
     ReverseProxy,
-    Route,
     Routes,
 )
 from worker_agent.errors import AgentError
@@ -22,10 +22,10 @@ AWAY_S = 1.0
 """Between two tries while the proxy is away."""
 
 
-class Wanted(NamedTuple):
+class Announcement(NamedTuple):
     """What the proxy should list of this node."""
 
-    routes: set[Route]
+    routes: set[ProxyRoute]
     places: set[tuple[str, str]]
     """(function, revision) that are deployed here, whether or not they have a URL now."""
 
@@ -36,8 +36,8 @@ class Announcer:
     def __init__(
         self,
         proxy: ReverseProxy,
-        find_wanted: Callable[[], Wanted],
-        announced: set[Route],
+        find_wanted: Callable[[], Announcement],
+        announced: set[ProxyRoute],
         created: set[tuple[str, str]],
         keep: Callable[[], None],
     ) -> None:
@@ -81,7 +81,7 @@ class Announcer:
             if not wanted and not stale and not empty:
                 return
             known = self._proxy.list_routes()
-            listed = {Route(*place, url) for place, urls in _places(known) for url in urls}
+            listed = {ProxyRoute(*place, url) for place, urls in _places(known) for url in urls}
             self._add(sorted(wanted - listed), known)
             for route in sorted(stale & listed):
                 self._proxy.remove(route)
@@ -92,7 +92,7 @@ class Announcer:
                 self._announced |= wanted
                 self._keep()
 
-    def _add(self, routes: list[Route], known: Routes) -> None:
+    def _add(self, routes: list[ProxyRoute], known: Routes) -> None:
         if not set(routes) <= self._announced:
             # Before it happens: whoever comes after a crash must know what to remove.
             self._announced.update(routes)

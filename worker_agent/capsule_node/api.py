@@ -62,7 +62,7 @@ class DeployBody(RevisionBody, kw_only=True):
     checksum: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = msgspec.field(name="sha256", default=None)
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """The request is not answered; status, code and message are its arguments."""
 
 
@@ -89,7 +89,7 @@ def make_app(
         ("GET", "/health", lambda: Response("OK", content_type="text/plain")),
     ):
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
-    app.register_error_handler(RefusedError, lambda error: _answer(*error.args))
+    app.register_error_handler(RequestRefusedError, lambda error: _answer(*error.args))
     app.register_error_handler(AgentError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_bug)
@@ -163,19 +163,19 @@ class WorkerApi:
     def list_all(self) -> Response:
         found: dict[str, dict[str, Any]] = defaultdict(dict)
         for look in self._deployments.looks():
-            kept = look.kept
-            revision = found[kept.function].setdefault(
-                kept.revision,
+            saved = look.saved
+            revision = found[saved.function].setdefault(
+                saved.revision,
                 {
-                    "isDefaultRevision": self._deployments.find_default(kept.function) == kept.revision,
+                    "isDefaultRevision": self._deployments.find_default(saved.function) == saved.revision,
                     "wasmModules": {},
-                    "wasmRegistryUrl": kept.url,
+                    "wasmRegistryUrl": saved.url,
                 },
             )
-            revision["wasmModules"][str(look.pid or kept.key)] = {
-                "envVariables": mask_secrets(kept.env),
+            revision["wasmModules"][str(look.pid or saved.key)] = {
+                "envVariables": mask_secrets(saved.env),
                 "localUrl": look.local_url,
-                "remoteUrl": self._locate(kept.function, kept.revision),
+                "remoteUrl": self._locate(saved.function, saved.revision),
                 **({"error": look.error} if look.error else {}),
             }
         return _json(200, found)
@@ -189,33 +189,39 @@ class WorkerApi:
 
 
 def _check_caller(token: str | None) -> None:
-    """Raise RefusedError unless the request may be answered."""
+    """Raise RequestRefusedError unless the request may be answered."""
     version = request.environ["SERVER_PROTOCOL"].removeprefix("HTTP/")
     if has_host_fault(version, request.environ.get("HTTP_HOST", "")):
-        raise RefusedError(400, "ERROR_BAD_HOST", HOST_FAULT)
+        raise RequestRefusedError(400, "ERROR_BAD_HOST", HOST_FAULT)
     if request.path == "/health":
         return
     if token is not None:
         shown = request.headers.get("Authorization", "")
         if not hmac.compare_digest(shown.encode(), f"Bearer {token}".encode()):
-            raise RefusedError(401, "ERROR_UNAUTHORIZED", "show the node's token: Authorization: Bearer TOKEN")
+            raise RequestRefusedError(
+                401, "ERROR_UNAUTHORIZED", "show the node's token: Authorization: Bearer TOKEN"
+            )
     elif re.sub(r":\d+$", "", request.host) not in LOCAL_NAMES:
-        raise RefusedError(
+        raise RequestRefusedError(
             403, "ERROR_FORBIDDEN", f"without a token this node answers to localhost, not {request.host}"
         )
     if request.method in {"POST", "DELETE"} and not request.is_json:
         # A page from elsewhere can have a browser send forms and text, but no JSON.
-        raise RefusedError(415, "ERROR_JSON_BINDING", "send JSON, with the header Content-Type: application/json")
+        raise RequestRefusedError(
+            415, "ERROR_JSON_BINDING", "send JSON, with the header Content-Type: application/json"
+        )
 
 
 def _read(type_: type[T]) -> T:
     try:
         body = bodies.decode(request.get_data(), type_)
     except (bodies.BodyDecodeError, bodies.MessageError) as error:
-        raise RefusedError(400, "ERROR_JSON_BINDING", str(error)) from error
+        raise RequestRefusedError(400, "ERROR_JSON_BINDING", str(error)) from error
     for field in ("function", "revision"):
         if getattr(body, field, None) in _NO_PATH:
-            raise RefusedError(400, "ERROR_JSON_BINDING", f"{getattr(body, field)!r} is no name of a {field}")
+            raise RequestRefusedError(
+                400, "ERROR_JSON_BINDING", f"{getattr(body, field)!r} is no name of a {field}"
+            )
     return body
 
 

@@ -9,10 +9,10 @@ import msgspec
 import structlog
 
 from piecework.protocol.messages import ReplicaState
-from worker_agent.capsule_node.announcer import Announcer, Wanted
+from worker_agent.capsule_node.announcer import Announcement, Announcer
 from worker_agent.capsule_node.errors import NoRoomError, NotStartedError, OtherCodeError
-from worker_agent.capsule_node.kept import Kept, KeptDefault, KeptFile, KeptReplica
-from worker_agent.capsule_node.reverse_proxy import DEFAULT, ReverseProxy, Route
+from worker_agent.capsule_node.node_state import NodeState, NodeStateFile, SavedDefault, SavedReplica
+from worker_agent.capsule_node.reverse_proxy import DEFAULT, ProxyRoute, ReverseProxy
 from worker_agent.errors import AgentError
 from worker_agent.replicas.code import CodeStore
 from worker_agent.replicas.launcher import LOOPBACK, ReplicaSpec, bracket
@@ -28,7 +28,7 @@ MARGIN_S = 15.0
 class Look:
     """A replica as lists show it."""
 
-    kept: KeptReplica
+    saved: SavedReplica
     pid: int | None
     local_url: str
     """Where it is reached on this node; "" while it is not known."""
@@ -37,7 +37,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class DeploymentLimits:
     """What deployments on this node may use."""
 
     host: str
@@ -55,8 +55,8 @@ class LocalDeployments:
         self,
         supervisor: Supervisor,
         codes: CodeStore,
-        file: KeptFile,
-        bounds: Bounds,
+        file: NodeStateFile,
+        bounds: DeploymentLimits,
         proxy: ReverseProxy | None,
     ) -> None:
         self._supervisor = supervisor
@@ -66,24 +66,24 @@ class LocalDeployments:
         self._proxy = proxy
         self._lock = threading.RLock()
         """Held around everything below."""
-        self._kept: Kept = file.read()
-        self._starting: dict[str, KeptReplica] = {}
+        self._state: NodeState = file.read()
+        self._starting: dict[str, SavedReplica] = {}
         """Replicas whose deployment is under way."""
         self._stopping = False
         self._posts: dict[str, Post] = {}
         self.announcer = self._make_announcer(proxy) if proxy else None
 
     def _make_announcer(self, proxy: ReverseProxy) -> Announcer:
-        announcer = Announcer(proxy, self._find_wanted, self._kept.routes, self._kept.created, self._keep)
+        announcer = Announcer(proxy, self._find_wanted, self._state.routes, self._state.created, self._keep)
         self._supervisor.listeners.append(announcer.note_change)
         return announcer
 
     def restore(self) -> None:
         """Start what was deployed in an earlier life of the agent."""
         with self._lock:
-            for kept in self._kept.replicas.values():
-                log.info("starting a replica again", function=kept.function, revision=kept.revision)
-                self._start(kept)
+            for saved in self._state.replicas.values():
+                log.info("starting a replica again", function=saved.function, revision=saved.revision)
+                self._start(saved)
 
     def deploy(
         self, function: str, revision: str, url: str, env: Mapping[str, str], checksum: str | None = None
@@ -94,7 +94,7 @@ class LocalDeployments:
         """
         self._check_room()
         code = self._codes.download(url, checksum)
-        kept = KeptReplica(
+        saved = SavedReplica(
             key=secrets.token_hex(8),
             function=function,
             revision=revision,
@@ -103,36 +103,36 @@ class LocalDeployments:
             env=dict(env),
         )
         try:
-            self._begin(kept)
+            self._begin(saved)
             try:
-                self._await_start(kept)
-                self._commit(kept)
+                self._await_start(saved)
+                self._commit(saved)
             except BaseException:
-                self._give_up(kept)
+                self._give_up(saved)
                 raise
         finally:
             code.release()
-        return self._look(kept)
+        return self._look(saved)
 
     def set_default(self, function: str, revision: str) -> None:
         """Have calls that name no revision go to this one. Raises AgentError."""
         with self._lock:
-            self._kept.find(function, revision)
+            self._state.find(function, revision)
         alias = self._proxy is not None and self._proxy.set_default(function, revision)
         with self._lock:
-            self._kept.defaults[function] = KeptDefault(revision=revision, alias=alias)
+            self._state.defaults[function] = SavedDefault(revision=revision, alias=alias)
             self._keep()
         self._announce()
 
     def remove_default(self, function: str) -> None:
         """Have a function no default revision any more. Raises AgentError."""
         with self._lock:
-            self._kept.find(function)
-            known = self._kept.defaults.get(function)
+            self._state.find(function)
+            known = self._state.defaults.get(function)
         if known is not None and known.alias and self._proxy is not None:
             self._proxy.remove_revision(function, DEFAULT)
         with self._lock:
-            self._kept.defaults.pop(function, None)
+            self._state.defaults.pop(function, None)
             self._keep()
         self._announce()
 
@@ -142,8 +142,8 @@ class LocalDeployments:
         Raises UnknownFunctionError or UnknownRevisionError.
         """
         with self._lock:
-            keys = self._kept.find(function, revision)
-            self._kept.forget(keys)
+            keys = self._state.find(function, revision)
+            self._state.forget(keys)
         self._end(keys)
 
     def downscale(self, function: str, revision: str) -> int | None:
@@ -152,18 +152,18 @@ class LocalDeployments:
         Raises UnknownFunctionError or UnknownRevisionError.
         """
         with self._lock:
-            keys = self._kept.find(function, revision)
+            keys = self._state.find(function, revision)
             idle = [key for key in keys if self._posts[key].replica.state is not ReplicaState.RUNNING]
             key = (idle or keys)[-1]
             pid = self._posts[key].replica.pid
-            self._kept.forget([key])
+            self._state.forget([key])
         self._end([key])
         return pid
 
     def looks(self) -> list[Look]:
         """Return all replicas, oldest first."""
         with self._lock:
-            return [self._look(kept) for kept in self._kept.replicas.values()]
+            return [self._look(saved) for saved in self._state.replicas.values()]
 
     def read_logs(self, function: str, revision: str) -> dict[str, str]:
         """Return what the replicas of a revision logged last, by process. Bytes that are no UTF-8 are replaced.
@@ -171,7 +171,7 @@ class LocalDeployments:
         Raises UnknownFunctionError or UnknownRevisionError.
         """
         with self._lock:
-            posts = {key: self._posts[key] for key in self._kept.find(function, revision)}
+            posts = {key: self._posts[key] for key in self._state.find(function, revision)}
         return {
             str(post.replica.pid or key): post.log.read()[1].decode(errors="replace")
             for key, post in posts.items()
@@ -180,34 +180,34 @@ class LocalDeployments:
     def find_default(self, function: str) -> str | None:
         """Return the revision of calls that name none, as far as it was set here."""
         with self._lock:
-            known = self._kept.defaults.get(function)
+            known = self._state.defaults.get(function)
             return known.revision if known is not None else None
 
     @property
     def count(self) -> int:
         """Replicas that are deployed here, or are about to be."""
         with self._lock:
-            return len(self._kept.replicas) + len(self._starting)
+            return len(self._state.replicas) + len(self._starting)
 
     def withdraw(self) -> None:
         """Have nobody sent here any more, and all replicas end; the agent's next life has them again."""
         with self._lock:
             self._stopping = True
-            keys = [*self._kept.replicas, *self._starting]
+            keys = [*self._state.replicas, *self._starting]
         self._announce()
         self._supervisor.remove(*keys)
 
-    def _begin(self, kept: KeptReplica) -> None:
+    def _begin(self, saved: SavedReplica) -> None:
         with self._lock:
             self._check_room()
-            for each in (*self._kept.replicas.values(), *self._starting.values()):
-                if each.place == kept.place and each.checksum != kept.checksum:
+            for each in (*self._state.replicas.values(), *self._starting.values()):
+                if each.place == saved.place and each.checksum != saved.checksum:
                     raise OtherCodeError(
-                        f"revision {kept.revision} of {kept.function} runs other code, from {each.url};"
+                        f"revision {saved.revision} of {saved.function} runs other code, from {each.url};"
                         " a revision never changes: give this one another name"
                     )
-            self._starting[kept.key] = kept
-            self._start(kept)
+            self._starting[saved.key] = saved
+            self._start(saved)
 
     def _check_room(self) -> None:
         if self._stopping:
@@ -215,48 +215,50 @@ class LocalDeployments:
         if len(self._supervisor.posts()) >= self._bounds.replicas_max:
             raise NoRoomError(f"this node runs at most {self._bounds.replicas_max} replicas")
 
-    def _start(self, kept: KeptReplica) -> None:
+    def _start(self, saved: SavedReplica) -> None:
         spec = ReplicaSpec(
-            function=kept.function,
-            revision=kept.revision,
-            code=self._codes.of_url(kept.url, kept.checksum),
-            env=kept.env,
+            function=saved.function,
+            revision=saved.revision,
+            code=self._codes.of_url(saved.url, saved.checksum),
+            env=saved.env,
             host=self._bounds.host,
-            port=kept.port,
+            port=saved.port,
         )
-        self._posts[kept.key] = self._supervisor.add(kept.key, spec)
+        self._posts[saved.key] = self._supervisor.add(saved.key, spec)
 
-    def _await_start(self, kept: KeptReplica) -> None:
-        replica = self._posts[kept.key].replica
+    def _await_start(self, saved: SavedReplica) -> None:
+        replica = self._posts[saved.key].replica
         self._supervisor.wait_for(
             lambda: replica.url is not None or replica.failures > 0 or replica.gone,
             self._bounds.start_s + MARGIN_S,
         )
         if replica.url is None:
             raise NotStartedError(
-                f"revision {kept.revision} of {kept.function} does not start:"
+                f"revision {saved.revision} of {saved.function} does not start:"
                 f" {replica.error or 'it takes too long'}"
             )
 
-    def _commit(self, kept: KeptReplica) -> None:
+    def _commit(self, saved: SavedReplica) -> None:
         """Let a replica that runs count, once it is called through the proxy too. Raises AgentError."""
         with self._lock:
             if self._stopping:
                 raise NoRoomError("this agent stops")
-            del self._starting[kept.key]
-            self._kept.replicas[kept.key] = msgspec.structs.replace(kept, port=self._posts[kept.key].starter.port)
+            del self._starting[saved.key]
+            self._state.replicas[saved.key] = msgspec.structs.replace(
+                saved, port=self._posts[saved.key].starter.port
+            )
             self._keep()
         if self.announcer is not None:
             self.announcer.announce()
 
-    def _give_up(self, kept: KeptReplica) -> None:
+    def _give_up(self, saved: SavedReplica) -> None:
         with self._lock:
-            self._starting.pop(kept.key, None)
-            self._kept.replicas.pop(kept.key, None)
-        self._end([kept.key])
+            self._starting.pop(saved.key, None)
+            self._state.replicas.pop(saved.key, None)
+        self._end([saved.key])
 
     def _end(self, keys: list[str]) -> None:
-        """Take the routes of replicas away that are kept no more, then have them end, and wait for that."""
+        """Take the routes of replicas away that are saved no more, then have them end, and wait for that."""
         self._announce()
         self._supervisor.remove(*keys)
         self._supervisor.wait_for(
@@ -276,26 +278,26 @@ class LocalDeployments:
 
     def _keep(self) -> None:
         with self._lock:
-            self._file.write(self._kept)
+            self._file.write(self._state)
 
-    def _look(self, kept: KeptReplica) -> Look:
-        post = self._posts.get(kept.key)
+    def _look(self, saved: SavedReplica) -> Look:
+        post = self._posts.get(saved.key)
         replica = post.replica if post is not None else None
         if replica is None or post is None:
-            return Look(kept, None, "", "it was removed")
+            return Look(saved, None, "", "it was removed")
         error = "" if replica.state is ReplicaState.RUNNING else replica.error or f"it is {replica.state}"
-        return Look(kept, replica.pid, show_url(post), error)
+        return Look(saved, replica.pid, show_url(post), error)
 
-    def _find_wanted(self) -> Wanted:
+    def _find_wanted(self) -> Announcement:
         with self._lock:
             routes, places = set(), set()
-            for kept in self._kept.replicas.values():
-                names = self._kept.name_routes(kept)
-                places |= {(kept.function, name) for name in names}
-                post = self._posts.get(kept.key)
+            for saved in self._state.replicas.values():
+                names = self._state.name_routes(saved)
+                places |= {(saved.function, name) for name in names}
+                post = self._posts.get(saved.key)
                 if post is not None and post.replica.url is not None and not self._stopping:
-                    routes |= {Route(kept.function, name, show_url(post)) for name in names}
-            return Wanted(routes, places)
+                    routes |= {ProxyRoute(saved.function, name, show_url(post)) for name in names}
+            return Announcement(routes, places)
 
 
 def show_url(post: Post) -> str:

@@ -30,7 +30,7 @@ class ReverseProxyError(AgentError):
     """The reverse proxy did not do what it was asked to."""
 
 
-class Route(NamedTuple):
+class ProxyRoute(NamedTuple):
     """A URL that serves a revision of a function."""
 
     function: str
@@ -55,7 +55,7 @@ class ReverseProxy:
             for function, revisions in found.items()
         }
 
-    def add(self, route: Route, known: Routes) -> bool:
+    def add(self, route: ProxyRoute, known: Routes) -> bool:
         """Add a route, and function and revision where they are not ``known``; tell if the revision is new."""
         function, revision, url = route
         if function not in known:
@@ -69,7 +69,7 @@ class ReverseProxy:
         self._tell("POST", f"/memory/functions/{function}/{revision}/url", {"url": url}, fine=ALREADY_EXISTS)
         return False
 
-    def remove(self, route: Route) -> None:
+    def remove(self, route: ProxyRoute) -> None:
         """Remove a URL from a revision, which stays. Safe to repeat."""
         path = f"/memory/functions/{route.function}/{route.revision}/url"
         self._tell("DELETE", path, {"url": route.url}, fine=NOT_FOUND)

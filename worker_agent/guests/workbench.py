@@ -17,7 +17,7 @@ from worker_agent.guests.pulse import Pulse
 from worker_agent.runtimes.answering import HTTP, ask, run_request, settle
 from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
 from worker_agent.runtimes.compiling.library import Library
-from worker_agent.runtimes.services.access import Access, NodeRules
+from worker_agent.runtimes.services.access import NodeRules, Permissions
 from worker_agent.runtimes.services.store import Store
 from worker_agent.runtimes.stopping import StopReason
 from worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
@@ -91,7 +91,9 @@ class Workbench:
         if task.grants is not None:
             self._give_access(call, task, task.grants)
         elif self._rules.grants_all:
-            call.access = Access(node=self._rules)  # nothing is granted; it is for what a denied guest is told
+            call.access = Permissions(
+                node=self._rules
+            )  # nothing is granted; it is for what a denied guest is told
         with stream, self._pulse.watching(turn, log):
             return self._use(program, call, turn.assign.serving)
 
@@ -106,7 +108,7 @@ class Workbench:
 
     def _give_access(self, call: Call, task: Task, grants: Grants) -> None:
         """Let a call reach what its lambda may, where this node's operator allows it."""
-        call.access = Access.of(grants, self._rules, task.checksum, sealed=task.seed is not None)
+        call.access = Permissions.of(grants, self._rules, task.checksum, sealed=task.seed is not None)
         call.env = call.access.pick_env() | (call.env or {})
         for line in call.access.find_missing():
             call.log.write(f"{line}\n".encode())

@@ -8,13 +8,13 @@ from typing import Protocol
 from piecework.client import ClientError
 from piecework.protocol.ids import Id
 from worker_agent.cache import BlobCache
-from worker_agent.downloads import Terms, download_module
+from worker_agent.downloads import DownloadOptions, download_module
 from worker_agent.errors import AgentError
 from worker_agent.link.control import ControlServer
 from worker_agent.link.link import describe
 
 
-class Code(Protocol):
+class CodeSource(Protocol):
     """Some code that can be brought to this node. Every ``acquire`` that returned is followed by a ``release``."""
 
     @property
@@ -46,10 +46,10 @@ class CachedCode:
 class CodeStore:
     """Brings code to this node."""
 
-    def __init__(self, cache: BlobCache, scratch: Path, terms: Terms, server: ControlServer) -> None:
+    def __init__(self, cache: BlobCache, scratch: Path, options: DownloadOptions, server: ControlServer) -> None:
         self._cache = cache
         self._scratch = scratch
-        self._terms = terms
+        self._options = options
         self._server = server
 
     def of_server(self, blob: Id, checksum: str) -> CachedCode:
@@ -67,7 +67,7 @@ class CodeStore:
         """Return the code that was at a URL, and has this digest."""
 
         def fetch(part: Path) -> None:
-            download_module(url, part, checksum, self._terms)
+            download_module(url, part, checksum, self._options)
 
         return CachedCode(self._cache, checksum, fetch)
 
@@ -78,7 +78,7 @@ class CodeStore:
         """
         part = self._scratch / f"module-{secrets.token_hex(8)}"
         try:
-            found = download_module(url, part, checksum, self._terms)
+            found = download_module(url, part, checksum, self._options)
             code = CachedCode(self._cache, found, part.replace)
             code.acquire()
         finally:

@@ -9,7 +9,7 @@ import msgspec
 from piecework.http.addresses import is_loopback
 from piecework.protocol.messages import Grants, Limits
 from worker_agent.errors import AgentError
-from worker_agent.replicas.code import Code
+from worker_agent.replicas.code import CodeSource
 from worker_agent.replicas.ports import NoPortError, Ports
 from worker_agent.replicas.process import PROGRAM, ServeProcess
 from worker_agent.runtimes.streams import LogTail
@@ -25,7 +25,7 @@ class ReplicaSpec:
 
     function: str
     revision: str
-    code: Code
+    code: CodeSource
     runtime: str = "default"
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)

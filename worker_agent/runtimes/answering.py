@@ -18,7 +18,7 @@ from piecework.http.exchange import (
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from worker_agent.runtimes.base import Call, Outcome, Program
-from worker_agent.runtimes.gateway import BadAnswerError, BadRequestError, make_variables, read_answer
+from worker_agent.runtimes.gateway import CgiAnswerError, CgiRequestError, make_variables, read_answer
 from worker_agent.runtimes.inputs import read_input, refuse_input
 from worker_agent.runtimes.streams import KeptOutput, OutputFullError, ScratchError
 from worker_agent.runtimes.verdict import MemoryUse, judge
@@ -73,14 +73,14 @@ def answer_command(run: Run, call: Call, request: Request) -> Answer:
     """Have a command answer, as CGI has it: the body is its standard input."""
     try:
         env = make_variables(request, call.env or {})
-    except BadRequestError as error:
+    except CgiRequestError as error:
         return settle(refuse_input(str(error)))
     outcome, output = _gather(run, replace(call, input=BytesIO(request.body), env=env))
     if outcome.error is not None:
         return settle(outcome)
     try:
         return outcome, read_answer(output)
-    except BadAnswerError as error:
+    except CgiAnswerError as error:
         return settle(outcome._replace(error=JobError(kind=ErrorKind.GUEST, message=str(error))))
 
 

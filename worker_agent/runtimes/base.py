@@ -12,7 +12,7 @@ from piecework.http.exchange import Request, Response
 from piecework.modules import ModuleFacts
 from piecework.protocol.messages import JobError, Limits, Usage
 from worker_agent.errors import BrokenBlobError
-from worker_agent.runtimes.services.access import Access
+from worker_agent.runtimes.services.access import Permissions
 from worker_agent.runtimes.services.store import Store
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
@@ -21,7 +21,7 @@ InputStream = BytesIO | FileIO
 """Where an input comes from. It gives less than it is asked for only at its end."""
 
 
-NO_ACCESS = Access()
+NO_ACCESS = Permissions()
 
 
 class LoadError(Exception):
@@ -110,7 +110,7 @@ class Call:
     """Which handler of a Capsule module is called: ``text``, ``json``, or with ``http`` the best for a request."""
     http_port: int | None = None
     """Where requests come in that it answers; None: it is a job."""
-    access: Access = NO_ACCESS
+    access: Permissions = NO_ACCESS
     """What it may reach outside of its sandbox."""
     store: Store | None = None
     """Keys and values that it shares with other calls; None: its own."""

@@ -15,8 +15,8 @@ from worker_agent.runtimes.base import Build, Call, Code, Outcome, Program
 from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
 from worker_agent.runtimes.inputs import read_input, refuse_input
 from worker_agent.runtimes.linkage import HostFunction
-from worker_agent.runtimes.reactor import Body, Reactor, serve
-from worker_agent.runtimes.services import DeniedError, ServiceError, Services
+from worker_agent.runtimes.reactor import GuestInstance, Reactor, serve
+from worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError
 from worker_agent.runtimes.streams import KeptOutput
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi import WasiRuntime
@@ -48,10 +48,10 @@ class FunlessRuntime:
         linkage = self._toolchain.make_linkage(build)
         for name, kind in FUNCTIONS.items():
             linkage.define(INTERFACE, name, kind.rstrip(">"), serve(name, host.find(name)), answers=False)
-        return Function(Reactor(module, facts, linkage, build), host)
+        return FunlessProgram(Reactor(module, facts, linkage, build), host)
 
 
-class Function:
+class FunlessProgram:
     """A function for ``fl_imps``."""
 
     def __init__(self, reactor: Reactor, host: "FunlessHost") -> None:
@@ -63,7 +63,7 @@ class Function:
         if isinstance(given, Outcome):
             return given
         call.env = None
-        with Services(call.access, call.stop) as services:
+        with GuestServices(call.access, call.stop) as services:
             self._host.begin(call, given, services)
             return self._reactor.run(call, self._use, self._host.meet)
 
@@ -73,7 +73,7 @@ class Function:
     def close(self) -> None:
         self._reactor.close()
 
-    def _use(self, body: Body) -> None:
+    def _use(self, body: GuestInstance) -> None:
         host = self._host
         if host.call.rehearsal:
             return
@@ -94,16 +94,16 @@ class FunlessHost:
     """The functions of ``fl_imps``, for the one guest that runs now."""
 
     call: Call
-    body: Body
-    services: Services
+    body: GuestInstance
+    services: GuestServices
 
-    def begin(self, call: Call, given: bytes, services: Services) -> None:
+    def begin(self, call: Call, given: bytes, services: GuestServices) -> None:
         """Forget the guest before."""
         self.call, self.given, self.services = call, given, services
         self.response: bytes | None = None
         self.error = b""
 
-    def meet(self, body: Body) -> None:
+    def meet(self, body: GuestInstance) -> None:
         self.body = body
 
     def find(self, name: str) -> HostFunction:

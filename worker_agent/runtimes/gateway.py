@@ -14,18 +14,18 @@ _SECRET = {"HTTP_PROXY"}
 """Never made from a header: programs take it for the address of a proxy."""
 
 
-class BadAnswerError(ValueError):
+class CgiAnswerError(ValueError):
     """The output of a command is no answer to a request; the message says why."""
 
 
-class BadRequestError(ValueError):
+class CgiRequestError(ValueError):
     """The request cannot be put into variables; the message says why."""
 
 
 def make_variables(request: Request, env: dict[str, str]) -> dict[str, str]:
     """Return the environment of a command that answers. No header can take the place of one of its own variables.
 
-    Raises BadRequestError for a request with zero bytes, which no variable can hold.
+    Raises CgiRequestError for a request with zero bytes, which no variable can hold.
     """
     path, _, query = request.uri.partition("?")
     host = urlsplit(f"//{_find(request.headers, 'host')}")
@@ -43,20 +43,20 @@ def make_variables(request: Request, env: dict[str, str]) -> dict[str, str]:
     }
     variables = _name_headers(request.headers) | env | fixed
     if any("\0" in value for value in variables.values()):
-        raise BadRequestError("the request has a zero byte in its path or headers, which commands cannot take")
+        raise CgiRequestError("the request has a zero byte in its path or headers, which commands cannot take")
     return variables
 
 
 def read_answer(output: bytes) -> Response:
     """Return the response that an output stands for: a body, or headers, an empty line and a body.
 
-    Raises BadAnswerError when it begins with headers and they are not right.
+    Raises CgiAnswerError when it begins with headers and they are not right.
     """
     if not _ANNOUNCED.match(output):
         return Response(200, (("Content-Type", _guess_type(output)),), output)
     end = _END.search(output, 0, HEADERS_BYTES)
     if end is None:
-        raise BadAnswerError("its answer begins with headers, and no empty line ends them")
+        raise CgiAnswerError("its answer begins with headers, and no empty line ends them")
     headers, status = _read_headers(output[: end.start()])
     return Response(status, headers, output[end.end() :])
 
@@ -67,7 +67,7 @@ def _read_headers(text: bytes) -> tuple[Headers, int]:
     for line in text.decode(errors="replace").split("\n"):  # nothing else ends a header: a value may have the rest
         name, colon, value = line.removesuffix("\r").partition(":")
         if not colon:
-            raise BadAnswerError(f"its answer begins with headers, and {line[:40]!r} is none")
+            raise CgiAnswerError(f"its answer begins with headers, and {line[:40]!r} is none")
         if name.lower() == "status":
             status = _read_status(value)
         else:
@@ -80,7 +80,7 @@ def _read_status(text: str) -> int:
     try:
         return check_status(int(text.split(maxsplit=1)[0]))
     except (ValueError, IndexError):
-        raise BadAnswerError(f"its answer has the status {text.strip()[:40]!r}") from None
+        raise CgiAnswerError(f"its answer has the status {text.strip()[:40]!r}") from None
 
 
 def _name_headers(headers: Headers) -> dict[str, str]:

@@ -21,7 +21,7 @@ STARTERS = ("_start", "_initialize")
 """The first of these that a module exports runs before anything else."""
 
 
-class Body:
+class GuestInstance:
     """The guest of one call: its exports and its memory, with every access checked.
 
     Methods raise GuestFailedError where the guest broke the rules, and whatever ends a guest.
@@ -85,12 +85,14 @@ class Reactor:
         self._build = build
         self._starter = next((name for name in STARTERS if name in facts.exports), None)
 
-    def run(self, call: Call, use: Callable[[Body], None], meet: Callable[[Body], object]) -> Outcome:
+    def run(
+        self, call: Call, use: Callable[[GuestInstance], None], meet: Callable[[GuestInstance], object]
+    ) -> Outcome:
         """Make an instance and use it. ``meet`` is told of it before any of its code runs."""
         with Sandbox(self._engine, self._prepared, self._build, call) as sandbox:
             vessel = sandbox.vessel
             memory = GuestMemory(vessel)
-            body = Body(vessel, memory, call)
+            body = GuestInstance(vessel, memory, call)
             self._wasi.guest = Guest.start_beneath(call, memory)
             meet(body)
             try:
@@ -103,7 +105,7 @@ class Reactor:
         self._prepared.close()
         self._module.close()
 
-    def _enter(self, vessel: Vessel, body: Body, use: Callable[[Body], None]) -> None:
+    def _enter(self, vessel: Vessel, body: GuestInstance, use: Callable[[GuestInstance], None]) -> None:
         vessel.instantiate()
         try:
             if self._starter is not None:

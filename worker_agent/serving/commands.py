@@ -187,7 +187,7 @@ def _own_folders(folder: Path) -> Iterator[None]:
 
 
 def _download_to(file: Path, url: str, ca: Path | None) -> None:
-    from worker_agent.downloads import Terms, download_module  # noqa: PLC0415
+    from worker_agent.downloads import DownloadOptions, download_module  # noqa: PLC0415
 
     try:
         file.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def _download_to(file: Path, url: str, ca: Path | None) -> None:
     except OSError as error:
         raise AgentError(f"{file} cannot be written: {error.strerror}") from error
     try:
-        download_module(url, Path(draft), terms=Terms(ca=ca))
+        download_module(url, Path(draft), options=DownloadOptions(ca=ca))
         Path(draft).chmod(0o644)
         Path(draft).replace(file)
     finally:

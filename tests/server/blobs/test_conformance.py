@@ -340,7 +340,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(place: DirectoryPlace, store: B
 
 def test_trying_out_leaves_nothing(place: DirectoryPlace, store: BlobStore):
     store.try_out()
-    store.check_room()
+    store.check_space()
     assert place.count() == 0
 
 

@@ -12,7 +12,7 @@ from blob_places import DirectoryPlace
 from structlog.testing import capture_logs
 
 from piecework.local import LISTENING, ChildProgram
-from server.blobs.room import LACKED_S, LEAST_BYTES
+from server.blobs.disk_space import LACKED_S, LEAST_BYTES
 from server.errors import StorageFull
 from server.services.readiness import TRY_EVERY_S, Readiness
 from server.store.engine.database import Database

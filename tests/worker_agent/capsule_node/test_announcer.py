@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from worker_agent.capsule_node.announcer import Announcer, Wanted
-from worker_agent.capsule_node.reverse_proxy import ReverseProxy, ReverseProxyError, Route
+from worker_agent.capsule_node.announcer import Announcement, Announcer
+from worker_agent.capsule_node.reverse_proxy import ProxyRoute, ReverseProxy, ReverseProxyError
 
 ONE, TWO = "http://localhost:10001", "http://localhost:10002"
 
@@ -26,7 +26,9 @@ class Node:
         )
 
     def want(self):
-        return Wanted({Route(*route) for route in self.routes}, self.places | {route[:2] for route in self.routes})
+        return Announcement(
+            {ProxyRoute(*route) for route in self.routes}, self.places | {route[:2] for route in self.routes}
+        )
 
     def announce(self, *routes):
         self.routes = set(routes)
@@ -118,7 +120,7 @@ def test_forgetful_proxy_gets_its_routes_again(node, proxy):
 
 def test_what_an_earlier_life_registered_is_removed(node, proxy):
     proxy.routes = {"hola": {"blue": [ONE, TWO]}}
-    node.announced.add(Route("hola", "blue", ONE))
+    node.announced.add(ProxyRoute("hola", "blue", ONE))
     node.announce(("hola", "blue", TWO))
     assert proxy.routes == {"hola": {"blue": [TWO]}}
 
@@ -130,7 +132,7 @@ def test_routes_are_kept_before_they_are_registered(node, proxy):
     proxy.change = crash
     with pytest.raises(ReverseProxyError):
         node.announce(("hola", "blue", ONE))
-    assert node.kept[0] == {Route("hola", "blue", ONE)}
+    assert node.kept[0] == {ProxyRoute("hola", "blue", ONE)}
 
 
 def test_what_was_not_removed_is_removed_later(node, proxy):

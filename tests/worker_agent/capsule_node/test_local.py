@@ -11,7 +11,7 @@ from patience import until
 
 from worker_agent.capsule_node.api import make_app
 from worker_agent.capsule_node.errors import NoRoomError
-from worker_agent.capsule_node.kept import KeptFile
+from worker_agent.capsule_node.node_state import NodeStateFile
 from worker_agent.capsule_node.reverse_proxy import ReverseProxyError
 from worker_agent.downloads import DownloadError, NotCodeError
 
@@ -43,7 +43,7 @@ def test_two_deployments_at_once_are_two_replicas(life, deploy, proxy):
         thread.join()
     assert len(life.local.looks()) == 4
     assert len(set(proxy.routes["hola"]["blue"])) == 4
-    assert len(KeptFile(life.state).read().replicas) == 4
+    assert len(NodeStateFile(life.state).read().replicas) == 4
 
 
 @pytest.mark.parametrize("role", ["exit", "deaf"])
@@ -53,7 +53,7 @@ def test_what_does_not_start_leaves_nothing_behind(start, web, proxy, role):
         life.local.deploy("hola", "blue", web.url + PATH, {"STAND_IN": role})
     assert life.supervisor.posts() == []
     assert (life.local.looks(), life.local.count, proxy.routes) == ([], 0, {})
-    assert KeptFile(life.state).read().replicas == {}
+    assert NodeStateFile(life.state).read().replicas == {}
 
 
 def test_what_cannot_be_registered_leaves_nothing_behind(life, deploy, proxy):
@@ -62,7 +62,7 @@ def test_what_cannot_be_registered_leaves_nothing_behind(life, deploy, proxy):
         deploy()
     assert (life.supervisor.posts(), life.local.looks()) == ([], [])
     proxy.broken = False
-    until(lambda: KeptFile(life.state).read().routes == set())
+    until(lambda: NodeStateFile(life.state).read().routes == set())
     assert proxy.routes == {}
 
 
@@ -195,7 +195,7 @@ def test_next_life_starts_all_again_with_its_routes(start, web, proxy):
     second.local.restore()
     until(lambda: len(alive(second)) == 1)
     [look] = second.local.looks()
-    assert look.kept.env == {"TOKEN": "x"}
+    assert look.saved.env == {"TOKEN": "x"}
     assert look.local_url == before.local_url
     until(lambda: proxy.routes == {"hola": {"blue": [look.local_url], "default": [look.local_url]}})
     assert second.local.find_default("hola") == "blue"
@@ -205,9 +205,9 @@ def test_next_life_removes_routes_that_do_not_hold_any_more(start, web, proxy):
     first = start()
     before = first.local.deploy("hola", "blue", web.url + PATH, {})
     first.die()
-    kept = KeptFile(first.state).read()
+    kept = NodeStateFile(first.state).read()
     kept.replicas.clear()
-    KeptFile(first.state).write(kept)
+    NodeStateFile(first.state).write(kept)
     start().local.restore()
     until(lambda: proxy.routes == {})
     assert before.local_url
@@ -217,7 +217,7 @@ def test_agent_that_stops_withdraws_its_routes_and_keeps_what_is_deployed(life, 
     deploy()
     life.local.withdraw()
     assert proxy.routes == {"hola": {"blue": []}}
-    assert len(KeptFile(life.state).read().replicas) == 1
+    assert len(NodeStateFile(life.state).read().replicas) == 1
     with pytest.raises(Exception, match="this agent stops"):
         deploy()
 
@@ -237,7 +237,7 @@ def test_deployment_under_way_when_the_agent_stops_is_refused_at_once(life, depl
     life.supervisor.stop(10)
     thread.join(10)
     assert len(failures) == 1
-    assert KeptFile(life.state).read().replicas == {}
+    assert NodeStateFile(life.state).read().replicas == {}
 
 
 def test_undeploying_works_on_a_full_disk(life, deploy, proxy):
@@ -255,7 +255,7 @@ def test_state_is_its_owners_alone(life, deploy):
 
 def test_broken_state_is_put_aside(tmp_path):
     (tmp_path / "functions.json").write_text("{")
-    assert KeptFile(tmp_path).read().replicas == {}
+    assert NodeStateFile(tmp_path).read().replicas == {}
     assert (tmp_path / "functions.broken").read_text() == "{"
 
 

@@ -171,7 +171,7 @@ def test_log_of_a_revision_is_told_by_process(ask, deploy, life):
 def test_module_of_the_registry_is_deployed_by_its_name_and_digest(ask, life, web):
     body = {"function": "hola", "revision": "blue", "downloadUrl": "k33g/hola/0.0.0"}
     assert ask("POST", "/functions/deploy", body)[0] == 202
-    assert life.local.looks()[0].kept.url == web.url + PATH
+    assert life.local.looks()[0].saved.url == web.url + PATH
     digest = hashlib.sha256(MODULE).hexdigest()
     assert ask("POST", "/functions/deploy", {**body, "downloadUrl": f"k33g/hola/0.0.0@sha256:{digest}"})[0] == 202
     status, answer = ask(

@@ -17,7 +17,7 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, Limits, ReplicaOrder, ReplicaState, WorkerRegister
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
-from worker_agent.host import Host
+from worker_agent.host import ReplicaHost
 from worker_agent.link.link import Link
 from worker_agent.link.membership import Membership
 from worker_agent.link.shared import Pace, Shared
@@ -264,7 +264,7 @@ def test_what_the_server_orders_for_too_long_ends_and_the_server_knows(node):
 @pytest.fixture
 def host(node, tmp_path):
     cache = BlobCache(tmp_path / "blobs", capacity_bytes=1)
-    return Host(Settings(functions=3), tmp_path, cache, {}, node.shared, node.membership, lambda: None)
+    return ReplicaHost(Settings(functions=3), tmp_path, cache, {}, node.shared, node.membership, lambda: None)
 
 
 def test_host_that_stops_tells_the_server_first(node, host):

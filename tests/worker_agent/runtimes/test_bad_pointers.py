@@ -8,7 +8,7 @@ import pytest
 from piecework.modules.capsule import ANSWERING, PARAMETERS_GET, SILENT, UNCONFIGURED
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.services.access import Access, CouchbaseServer, NodeRules, RedisServer, SharedDir
+from worker_agent.runtimes.services.access import CouchbaseServer, NodeRules, Permissions, RedisServer, SharedDir
 from worker_agent.runtimes.stopping import StoppedError, StopReason
 from worker_agent.runtimes.streams import OutputFullError
 from worker_agent.runtimes.wasi.guest import GuestExitError
@@ -38,7 +38,7 @@ def rules(tmp_path):
 def test_wasi_answers_whatever_it_is_asked(make_probe, rules, name):
     noise, letters = Random(name), CALLS[name][0]
     for _ in range(4):
-        probe = make_probe(b"some input", access=Access.of(EVERYTHING, rules, "owner"))
+        probe = make_probe(b"some input", access=Permissions.of(EVERYTHING, rules, "owner"))
         # Whatever would wait ends at once.
         probe.stop.stop(StopReason.TIMEOUT)
         probe.put(0, noise.randbytes(4096))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from piecework.http.exchange import Request, Response
-from worker_agent.runtimes.gateway import BadAnswerError, BadRequestError, make_variables, read_answer
+from worker_agent.runtimes.gateway import CgiAnswerError, CgiRequestError, make_variables, read_answer
 
 
 def test_request_is_in_variables():
@@ -43,7 +43,7 @@ def test_header_cannot_replace_a_variable_of_the_function():
 
 @pytest.mark.parametrize("request_", [Request(uri="/a%00b"), Request(headers=(("A", "b\0c"),))])
 def test_zero_byte_is_refused(request_):
-    with pytest.raises(BadRequestError, match="zero byte"):
+    with pytest.raises(CgiRequestError, match="zero byte"):
         make_variables(request_, {})
 
 
@@ -86,11 +86,11 @@ def test_output_is_a_response(output, response):
     ],
 )
 def test_headers_that_are_wrong_are_told(output, hint):
-    with pytest.raises(BadAnswerError, match=hint):
+    with pytest.raises(CgiAnswerError, match=hint):
         read_answer(output)
 
 
 @given(st.binary())
 def test_whatever_comes_after_an_announcement_is_a_response_or_a_clear_error(rest):
-    with suppress(BadAnswerError):
+    with suppress(CgiAnswerError):
         assert 200 <= read_answer(b"Status:" + rest).status < 600

@@ -15,11 +15,11 @@ from redis_server import PASSWORD, run_redis
 from piecework.http.exchange import Request
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes import services as house
-from worker_agent.runtimes.services import DeniedError, ServiceError, Services, files, line, outbound
+from worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError, files, line, outbound
 from worker_agent.runtimes.services.access import (
-    Access,
     CouchbaseServer,
     NodeRules,
+    Permissions,
     RedisServer,
     SharedDir,
     is_public,
@@ -67,7 +67,7 @@ def serving(answer, *, times=1):
 
 def open_services(*entries, stop=None, **rules):
     grants = Grants(http=list(entries), redis=True, files="write")
-    return Services(Access(grants, NodeRules(http=entries, **rules)), stop or StopSignal())
+    return GuestServices(Permissions(grants, NodeRules(http=entries, **rules)), stop or StopSignal())
 
 
 def fetch(port, stop=None, uri=None, **fields):
@@ -125,9 +125,9 @@ def test_addresses_of_the_internet_are_told_from_all_others(address, public):
     ],
 )
 def test_lists_of_hosts(entry, host, port, allowed):
-    both = Access(Grants(http=[entry]), NodeRules(http=(entry,)))
-    only_granted = Access(Grants(http=[entry]))
-    only_allowed = Access(node=NodeRules(http=(entry,)))
+    both = Permissions(Grants(http=[entry]), NodeRules(http=(entry,)))
+    only_granted = Permissions(Grants(http=[entry]))
+    only_allowed = Permissions(node=NodeRules(http=(entry,)))
     for access, fine in ((both, allowed), (only_granted, False), (only_allowed, False)):
         if fine:
             access.check_http(host, port)
@@ -138,7 +138,7 @@ def test_lists_of_hosts(entry, host, port, allowed):
 
 def test_who_is_operator_and_author_at_once_hears_of_no_grants():
     share = SharedDir("/srv", "/maps")
-    access = Access(
+    access = Permissions(
         Grants(http=["a.test"], dirs=["/maps"]), NodeRules(("a.test",), dirs=(share,), grants_all=True)
     )
     for use, advice in (
@@ -324,7 +324,7 @@ def test_wait_for_a_resolver_ends_with_the_call(monkeypatch):
 
 def test_patience_ends():
     with pytest.raises(ServiceError, match="no answer within 0 s"):
-        line.Watch(StopSignal(), 0).look()
+        line.RequestDeadline(StopSignal(), 0).look()
 
 
 @pytest.fixture(scope="module")
@@ -382,7 +382,7 @@ def query(answer, **grants):
     with serving(reply) as port:
         rules = NodeRules(couchbase=CouchbaseServer("127.0.0.1", port, user="u", password="p"))
         granted = Grants(http=grants.get("http", [f"127.0.0.1:{port}"]))
-        with Services(Access(granted, rules), StopSignal()) as services:
+        with GuestServices(Permissions(granted, rules), StopSignal()) as services:
             return services.query(b"select 1")
 
 
@@ -396,7 +396,7 @@ def test_couchbase_gives_rows_or_says_what_is_wrong():
 
 def test_couchbase_needs_a_grant_for_its_host():
     with pytest.raises(DeniedError, match="no grant for HTTP"):
-        Access(Grants(), NodeRules(couchbase=CouchbaseServer("db"))).get_couchbase()
+        Permissions(Grants(), NodeRules(couchbase=CouchbaseServer("db"))).get_couchbase()
 
 
 @pytest.fixture

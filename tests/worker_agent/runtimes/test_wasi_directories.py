@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.services.access import Access, NodeRules, SharedDir
+from worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
 from worker_agent.runtimes.streams import LogTail
 from worker_agent.runtimes.wasi import directories
 from worker_agent.runtimes.wasi.directories import split
@@ -103,7 +103,7 @@ def hand(make_probe, shared):
 
     def make(*, write=True, granted="/data:rw", **rules):
         node = NodeRules(dirs=(SharedDir(str(shared), "/data", write),), **rules)
-        return Hand(make_probe(access=Access.of(Grants(dirs=[granted]), node, "owner")))
+        return Hand(make_probe(access=Permissions.of(Grants(dirs=[granted]), node, "owner")))
 
     return make
 
@@ -382,7 +382,7 @@ def test_nothing_moves_from_one_granted_directory_to_another(make_probe, tmp_pat
         (tmp_path / name).mkdir()
         dirs.append(SharedDir(str(tmp_path / name), f"/{name}", write=True))
     (tmp_path / "one" / "a").touch()
-    access = Access.of(Grants(dirs=["/one:rw", "/two:rw"]), NodeRules(dirs=tuple(dirs)), "owner")
+    access = Permissions.of(Grants(dirs=["/one:rw", "/two:rw"]), NodeRules(dirs=tuple(dirs)), "owner")
     assert Hand(make_probe(access=access)).rename(b"a", b"a", to_fd=4) is Errno.XDEV
 
 
@@ -390,7 +390,7 @@ def test_private_folder_belongs_to_the_code_and_is_the_root(make_probe, tmp_path
     rules = NodeRules(folder=str(tmp_path / "private"))
 
     def make(owner, files="write"):
-        return Hand(make_probe(access=Access.of(Grants(files=files), rules, owner)))
+        return Hand(make_probe(access=Permissions.of(Grants(files=files), rules, owner)))
 
     guest = make("one")
     assert guest.probe.call("fd_prestat_dir_name", 3, 0, 1) == 0
@@ -405,7 +405,7 @@ def test_private_folder_belongs_to_the_code_and_is_the_root(make_probe, tmp_path
 
 def test_full_private_folder_stays_full_for_the_next_call(make_probe, tmp_path, monkeypatch):
     monkeypatch.setattr(directories, "FOLDER_BYTES", 10)
-    access = Access.of(Grants(files="write"), NodeRules(folder=str(tmp_path / "private")), "owner")
+    access = Permissions.of(Grants(files="write"), NodeRules(folder=str(tmp_path / "private")), "owner")
     for answer in (Errno.SUCCESS, Errno.DQUOT):
         guest = Hand(make_probe(access=access))
         assert guest.write(guest.open(b"x", WRITE, CREATE), b"12345678") is answer
@@ -421,14 +421,16 @@ def test_full_private_folder_stays_full_for_the_next_call(make_probe, tmp_path, 
 )
 def test_without_a_grant_there_is_no_directory(make_probe, shared, grants, sealed, words):
     node = NodeRules(dirs=(SharedDir(str(shared), "/data"),), folder=str(shared))
-    probe = make_probe(access=Access.of(grants, node, "owner", sealed=sealed))
+    probe = make_probe(access=Permissions.of(grants, node, "owner", sealed=sealed))
     assert probe.call("fd_prestat_get", 3, 0) == Errno.BADF
     assert Hand(probe).open(b"a", fd=0) is Errno.NOTDIR
     assert probe.log.read()[1] == words
 
 
 def test_directory_that_is_gone_is_told_in_the_log(make_probe, tmp_path):
-    access = Access.of(Grants(dirs=["/data"]), NodeRules(dirs=(SharedDir(str(tmp_path / "gone"), "/data"),)), "o")
+    access = Permissions.of(
+        Grants(dirs=["/data"]), NodeRules(dirs=(SharedDir(str(tmp_path / "gone"), "/data"),)), "o"
+    )
     probe = make_probe(access=access)
     assert probe.call("fd_prestat_get", 3, 0) == Errno.BADF
     assert b"directory /data denied: this node cannot open it: No such file" in probe.log.read()[1]
@@ -443,7 +445,7 @@ def test_no_name_is_lost_in_splitting():
 
 
 def test_granted_directories_take_no_number_that_is_taken(make_probe, shared):
-    access = Access.of(Grants(dirs=["/data"]), NodeRules(dirs=(SharedDir(str(shared), "/data"),)), "owner")
+    access = Permissions.of(Grants(dirs=["/data"]), NodeRules(dirs=(SharedDir(str(shared), "/data"),)), "owner")
     guest = make_probe(access=access).guest
     first = guest.files[3]
     guest.open_granted(SimpleNamespace(access=access, log=LogTail(100)))

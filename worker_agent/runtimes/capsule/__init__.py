@@ -12,11 +12,11 @@ from worker_agent.runtimes.answering import JSON_TYPE, TEXT_TYPE, Answer, delive
 from worker_agent.runtimes.base import Build, Call, Code, Outcome
 from worker_agent.runtimes.capsule import envelopes
 from worker_agent.runtimes.capsule.generations import GENERATIONS, Generation
-from worker_agent.runtimes.capsule.host import REQUEST_ID, CapsuleHost, Turn
+from worker_agent.runtimes.capsule.host import REQUEST_ID, CapsuleCall, CapsuleHost
 from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
 from worker_agent.runtimes.inputs import read_input, refuse_input
-from worker_agent.runtimes.reactor import Body, Reactor
-from worker_agent.runtimes.services import Services
+from worker_agent.runtimes.reactor import GuestInstance, Reactor
+from worker_agent.runtimes.services import GuestServices
 from worker_agent.runtimes.verdict import GuestFailedError
 
 _T = TypeVar("_T")
@@ -136,7 +136,7 @@ class CapsuleProgram:
             return Outcome(JobError(kind=ErrorKind.LOAD, message=message), Usage()), None
         answers: list[_T] = []
 
-        def use(body: Body) -> None:
+        def use(body: GuestInstance) -> None:
             self._tell(body, _FIRST, served)
             if not call.rehearsal:
                 numbers = [REQUEST_ID] if asked is not None else [n for text in texts for n in _place(body, text)]
@@ -148,13 +148,13 @@ class CapsuleProgram:
                     raise GuestFailedError(str(error)) from None
             self._tell(body, _LAST, served)
 
-        with Services(call.access, call.stop, call.store) as services:
+        with GuestServices(call.access, call.stop, call.store) as services:
             services.store.set_default(VERSION_KEY, self.generation.version.encode())
-            self._host.turn = Turn(call, self.generation, services, asked)
+            self._host.turn = CapsuleCall(call, self.generation, services, asked)
             outcome = self._reactor.run(call, use, self._host.meet)
         return outcome, answers[0] if answers and outcome.error is None else None
 
-    def _tell(self, body: Body, hooks: tuple[str, str], served: bool) -> None:
+    def _tell(self, body: GuestInstance, hooks: tuple[str, str], served: bool) -> None:
         """Call those of two hooks that the module has; those named for starting and stopping are about serving."""
         for hook in hooks:
             about_serving = hook in {"OnStart", "OnStop"}
@@ -162,7 +162,7 @@ class CapsuleProgram:
                 body.call(hook)
 
 
-def _place(body: Body, text: bytes) -> tuple[int, int]:
+def _place(body: GuestInstance, text: bytes) -> tuple[int, int]:
     """Put a text into room that the guest makes for it, and return its place and size."""
     pointer = body.call("malloc", max(1, len(text)))
     if not pointer:

@@ -63,7 +63,7 @@ def put_request(request: Request, generation: Generation) -> list[bytes]:
 
 
 def join_request(request: Request, generation: Generation) -> bytes:
-    """Return a request as the one text that guests of the third generation ask for. Raises BadRequestError."""
+    """Return a request as the one text that guests of the third generation ask for. Raises CgiRequestError."""
     separator = SEPARATOR.encode()
     if separator in request.body:
         raise BadRequestError(f"the body contains {SEPARATOR}, which this generation of guests cannot take")
@@ -73,7 +73,7 @@ def join_request(request: Request, generation: Generation) -> bytes:
 
 
 def read_text(result: bytes, generation: Generation) -> bytes:
-    """Return the text that a guest gave as its result. Raises GuestError, BadAnswerError."""
+    """Return the text that a guest gave as its result. Raises GuestError, CgiAnswerError."""
     if generation.lettered:
         return read_letter(result)
     _raise_error(result)
@@ -81,7 +81,7 @@ def read_text(result: bytes, generation: Generation) -> bytes:
 
 
 def read_response(result: bytes, generation: Generation) -> Response:
-    """Return the HTTP response that a result stands for: also for an error of the guest. Raises BadAnswerError."""
+    """Return the HTTP response that a result stands for: also for an error of the guest. Raises CgiAnswerError."""
     if generation.lettered:
         try:
             return _decode_response(read_letter(result))
@@ -113,7 +113,7 @@ def put_error(message: str, generation: Generation) -> bytes:
 
 
 def read_letter(result: bytes) -> bytes:
-    """Return what follows the letter S. Raises GuestError with what follows F, else BadAnswerError."""
+    """Return what follows the letter S. Raises GuestError with what follows F, else CgiAnswerError."""
     letter, rest = result[:1], result[1:]
     if letter == _FAILURE:
         raise GuestError(rest.decode(errors="replace"))
@@ -156,7 +156,7 @@ def write_request(request: Request) -> bytes:
 
 
 def read_outgoing(text: bytes) -> Request:
-    """Return the HTTP request that a guest wants to be sent. Raises BadRequestError."""
+    """Return the HTTP request that a guest wants to be sent. Raises CgiRequestError."""
     try:
         found = msgspec.json.decode(text, type=_RequestJson)
         headers = found.headers if isinstance(found.headers, dict) else _parse_pairs(found.headers or "")

@@ -20,8 +20,8 @@ from worker_agent.runtimes.capsule.envelopes import (
 )
 from worker_agent.runtimes.capsule.generations import Generation
 from worker_agent.runtimes.linkage import HostFunction, Linkage
-from worker_agent.runtimes.reactor import Body, serve
-from worker_agent.runtimes.services import DeniedError, ServiceError, Services
+from worker_agent.runtimes.reactor import GuestInstance, serve
+from worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError
 from worker_agent.runtimes.verdict import GuestFailedError
 
 REQUEST_ID = 1
@@ -29,24 +29,24 @@ REQUEST_ID = 1
 
 
 @dataclass(slots=True)
-class Turn:
+class CapsuleCall:
     """One call of a guest, as the functions of the host see it."""
 
     call: Call
     generation: Generation
-    services: Services
+    services: GuestServices
     request: bytes | None = None
     """The HTTP request, for guests that ask for it."""
     pings: int = 0
     placing: bool = False
     """The guest makes room for an answer."""
-    body: Body = field(init=False)
+    body: GuestInstance = field(init=False)
 
 
 class CapsuleHost:
     """Serves the guests of one module, one at a time."""
 
-    turn: Turn
+    turn: CapsuleCall
 
     def __init__(self, generation: Generation, facts: ModuleFacts, linkage: Linkage) -> None:
         """Offer each function with the type that the module imports it with: not all versions have the same."""
@@ -57,7 +57,7 @@ class CapsuleHost:
                 function = serve(name, self._make(name, answers=bool(results)))
                 linkage.define(module, name, parameters, function, answers=bool(results))
 
-    def meet(self, body: Body) -> None:
+    def meet(self, body: GuestInstance) -> None:
         """Serve this guest from now on."""
         self.turn.body = body
 
@@ -105,29 +105,29 @@ class CapsuleHost:
         turn.body.write_u32(size_cell, len(answer))
 
 
-def _get_request(turn: Turn, number: int) -> bytes:
+def _get_request(turn: CapsuleCall, number: int) -> bytes:
     if number != REQUEST_ID or turn.request is None:
         raise ServiceError("key (requestId) does not exist")
     return turn.request
 
 
-def _ping(turn: Turn, text: bytes) -> bytes:
+def _ping(turn: CapsuleCall, text: bytes) -> bytes:
     turn.pings += 1
     return "🏓 pong: ".encode() + text + b" : %d" % turn.pings
 
 
-def _talk(turn: Turn, text: bytes) -> bytes:
+def _talk(turn: CapsuleCall, text: bytes) -> bytes:
     turn.call.log.write(text + b"\n")
     return "Hello 😀 I'm the host".encode()
 
 
-def _get_host_information(turn: Turn) -> bytes:
+def _get_host_information(turn: CapsuleCall) -> bytes:
     if turn.call.http_port is None:
         return b"{}"
     return msgspec.json.encode({"httpPort": turn.call.http_port, "capsuleVersion": turn.generation.version})
 
 
-def _get_env(turn: Turn, name: bytes) -> bytes:
+def _get_env(turn: CapsuleCall, name: bytes) -> bytes:
     wanted = name.decode(errors="replace")
     value = (turn.call.env or {}).get(wanted)
     if not value:
@@ -137,74 +137,74 @@ def _get_env(turn: Turn, name: bytes) -> bytes:
     return value.encode()
 
 
-def _read_file(turn: Turn, path: bytes) -> bytes:
+def _read_file(turn: CapsuleCall, path: bytes) -> bytes:
     return turn.services.read_file(path)
 
 
-def _write_file(turn: Turn, path: bytes, content: bytes) -> bytes:
+def _write_file(turn: CapsuleCall, path: bytes, content: bytes) -> bytes:
     turn.services.write_file(path, fill_empty(content))
     return b"file created"
 
 
-def _fetch_body(turn: Turn, url: bytes, method: bytes, headers: bytes, body: bytes) -> bytes:
+def _fetch_body(turn: CapsuleCall, url: bytes, method: bytes, headers: bytes, body: bytes) -> bytes:
     found = split_headers(fill_empty(headers), turn.generation.headers_out)
     where = Request(method.decode(errors="replace").upper(), url.decode(errors="replace"), found, fill_empty(body))
     return turn.services.fetch(where).body
 
 
-def _fetch(turn: Turn, request: bytes) -> bytes:
+def _fetch(turn: CapsuleCall, request: bytes) -> bytes:
     return write_incoming(turn.services.fetch(read_outgoing(request)))
 
 
-def _query(turn: Turn, statement: bytes) -> bytes:
+def _query(turn: CapsuleCall, statement: bytes) -> bytes:
     return turn.services.query(statement)
 
 
-def _say_set(turn: Turn, key: bytes, value: bytes) -> bytes:
+def _say_set(turn: CapsuleCall, key: bytes, value: bytes) -> bytes:
     return key if turn.generation.lettered else b"[OK](%b:%b)" % (key, value)
 
 
-def _list(turn: Turn, keys: list[bytes]) -> bytes:
+def _list(turn: CapsuleCall, keys: list[bytes]) -> bytes:
     if not turn.generation.lettered:
         return turn.generation.arguments.encode().join(keys)
     return msgspec.json.encode({"keys": [key.decode(errors="replace") for key in keys]})
 
 
-def _redis_set(turn: Turn, key: bytes, value: bytes) -> bytes:
+def _redis_set(turn: CapsuleCall, key: bytes, value: bytes) -> bytes:
     turn.services.redis.set(key, value)
     return _say_set(turn, key, value)
 
 
-def _redis_get(turn: Turn, key: bytes) -> bytes:
+def _redis_get(turn: CapsuleCall, key: bytes) -> bytes:
     return _need(turn.services.redis.get(key), "redis: nil")
 
 
-def _redis_delete(turn: Turn, key: bytes) -> bytes:
+def _redis_delete(turn: CapsuleCall, key: bytes) -> bytes:
     turn.services.redis.delete(key)
     return key
 
 
-def _redis_keys(turn: Turn, pattern: bytes) -> bytes:
+def _redis_keys(turn: CapsuleCall, pattern: bytes) -> bytes:
     return _list(turn, turn.services.redis.find_keys(pattern))
 
 
-def _store_set(turn: Turn, key: bytes, value: bytes) -> bytes:
+def _store_set(turn: CapsuleCall, key: bytes, value: bytes) -> bytes:
     turn.services.store.set(key, value)
     return _say_set(turn, key, value)
 
 
-def _store_get(turn: Turn, key: bytes) -> bytes:
+def _store_get(turn: CapsuleCall, key: bytes) -> bytes:
     return _need(
         turn.services.store.get(key), "key not found" if turn.generation.lettered else "key does not exist"
     )
 
 
-def _store_delete(turn: Turn, key: bytes) -> bytes:
+def _store_delete(turn: CapsuleCall, key: bytes) -> bytes:
     turn.services.store.delete(key)
     return key
 
 
-def _store_keys(turn: Turn, pattern: bytes = b"*") -> bytes:
+def _store_keys(turn: CapsuleCall, pattern: bytes = b"*") -> bytes:
     return _list(turn, turn.services.store.find_keys(pattern))
 
 

@@ -1,7 +1,7 @@
 """What guests reach outside of their sandbox: HTTP, Redis, Couchbase, files. Nothing, unless it is granted.
 
-Every request passes ``Services``: the one place that checks grants, holds requests to the call's stop signal, and
-caps what comes back.
+Every request passes ``GuestServices``: the one place that checks grants, holds requests to the call's stop signal,
+and caps what comes back.
 """
 
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import Self
 
 from piecework.http.exchange import Request, Response
 from worker_agent.runtimes.services import couchbase, files, outbound
-from worker_agent.runtimes.services.access import Access
+from worker_agent.runtimes.services.access import Permissions
 from worker_agent.runtimes.services.errors import DeniedError, ServiceError
 from worker_agent.runtimes.services.redis import Redis
 from worker_agent.runtimes.services.store import MemoryStore, Store
 from worker_agent.runtimes.stopping import StopSignal
 
-__all__ = ["DeniedError", "ServiceError", "Services"]
+__all__ = ["DeniedError", "GuestServices", "ServiceError"]
 
 ANSWER_BYTES = 16 * 1024 * 1024
 """No answer from outside is larger."""
@@ -24,13 +24,13 @@ PATIENCE_S = 30.0
 """No request to the outside takes longer, redirects included."""
 
 
-class Services:
+class GuestServices:
     """What one call's guest may reach. Must be closed; use it with ``with``.
 
     Methods raise ServiceError with a message for the guest, and StoppedError as soon as the call must end.
     """
 
-    def __init__(self, access: Access, stop: StopSignal, store: Store | None = None) -> None:
+    def __init__(self, access: Permissions, stop: StopSignal, store: Store | None = None) -> None:
         self.store: Store = MemoryStore() if store is None else store
         self._access = access
         self._stop = stop
@@ -38,12 +38,12 @@ class Services:
 
     def fetch(self, request: Request) -> Response:
         """Send an HTTP request, follow redirects, and return the last response."""
-        return outbound.fetch(request, self._access, outbound.Terms(self._stop, PATIENCE_S, ANSWER_BYTES))
+        return outbound.fetch(request, self._access, outbound.RequestLimits(self._stop, PATIENCE_S, ANSWER_BYTES))
 
     def query(self, statement: bytes) -> bytes:
         """Run a statement in N1QL. Returns the rows as a JSON array."""
         server = self._access.get_couchbase()
-        return couchbase.query(server, statement, outbound.Terms(self._stop, PATIENCE_S, ANSWER_BYTES))
+        return couchbase.query(server, statement, outbound.RequestLimits(self._stop, PATIENCE_S, ANSWER_BYTES))
 
     @property
     def redis(self) -> Redis:

@@ -88,7 +88,7 @@ class NodeRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class Permissions:
     """What one call may reach: what both its lambda's grants and the node's rules allow."""
 
     grants: Grants = field(default_factory=Grants)
@@ -99,7 +99,7 @@ class Access:
     """Nothing at all, because the call is deterministic."""
 
     @classmethod
-    def of(cls, grants: Grants, node: NodeRules, owner: str, *, sealed: bool = False) -> "Access":
+    def of(cls, grants: Grants, node: NodeRules, owner: str, *, sealed: bool = False) -> "Permissions":
         """Return what a job may reach; ``owner``, the checksum of its code, names its private folder."""
         folder = None if node.folder is None else str(Path(node.folder, "" if node.shares_folder else owner))
         return cls(grants, node, folder, sealed)

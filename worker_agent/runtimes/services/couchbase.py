@@ -26,10 +26,10 @@ class _Answer(msgspec.Struct):
     status: str = ""
 
 
-def query(server: CouchbaseServer, statement: bytes, terms: outbound.Terms) -> bytes:
+def query(server: CouchbaseServer, statement: bytes, limits: outbound.RequestLimits) -> bytes:
     """Run a statement and return its rows as a JSON array. Raises ServiceError, StoppedError."""
     response = outbound.send_to(
-        _make_request(server, statement), server.host, server.port, terms, secure=server.secure
+        _make_request(server, statement), server.host, server.port, limits, secure=server.secure
     )
     try:
         answer = msgspec.json.decode(response.body, type=_Answer)

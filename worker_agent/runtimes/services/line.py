@@ -21,7 +21,7 @@ LOOK_S = 0.05
 """A guest that waits is stopped this late at most."""
 
 
-class Watch:
+class RequestDeadline:
     """Holds a request to its time and to the stop signal of its call."""
 
     def __init__(self, stop: StopSignal, patience_s: float) -> None:
@@ -38,7 +38,7 @@ class Watch:
         return min(left_s, LOOK_S)
 
 
-def find_addresses(host: str, port: int, watch: Watch) -> list[tuple[int, Any]]:
+def find_addresses(host: str, port: int, deadline: RequestDeadline) -> list[tuple[int, Any]]:
     """Return family and address of a host, each as a socket wants it. Raises ServiceError, StoppedError."""
     found: list[list[tuple[int, Any]] | OSError] = []
     done = threading.Event()
@@ -53,7 +53,7 @@ def find_addresses(host: str, port: int, watch: Watch) -> list[tuple[int, Any]]:
 
     # Nothing can interrupt a resolver: a guest that must stop leaves it behind.
     threading.Thread(target=ask, name="resolver", daemon=True).start()
-    while not done.wait(watch.look()):
+    while not done.wait(deadline.look()):
         pass
     if isinstance(found[0], OSError):
         raise ServiceError(f"{host} was not found: {found[0]}")
@@ -63,16 +63,16 @@ def find_addresses(host: str, port: int, watch: Watch) -> list[tuple[int, Any]]:
 class Line(io.RawIOBase):
     """A TCP connection. Must be closed. Every method raises ServiceError and StoppedError."""
 
-    def __init__(self, plain: socket.socket, watch: Watch) -> None:
+    def __init__(self, plain: socket.socket, deadline: RequestDeadline) -> None:
         self._socket = plain
-        self.watch = watch
+        self.deadline = deadline
 
     @classmethod
-    def connect(cls, addresses: Sequence[tuple[int, Any]], watch: Watch) -> Self:
+    def connect(cls, addresses: Sequence[tuple[int, Any]], deadline: RequestDeadline) -> Self:
         """Connect to the first of these addresses that answers."""
         reason = "there is no address"
         for family, address in addresses:
-            line = cls(socket.socket(family, socket.SOCK_STREAM), watch)
+            line = cls(socket.socket(family, socket.SOCK_STREAM), deadline)
             try:
                 line._connect(address)
             except OSError as error:
@@ -134,5 +134,5 @@ class Line(io.RawIOBase):
     def _wait(self, events: int) -> None:
         poll = select.poll()
         poll.register(self._socket, events)
-        while not poll.poll(self.watch.look() * 1000):
+        while not poll.poll(self.deadline.look() * 1000):
             pass

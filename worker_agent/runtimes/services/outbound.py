@@ -9,9 +9,9 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from piecework.http.exchange import Headers, Request, Response
-from worker_agent.runtimes.services.access import USUAL_PORTS, Access
+from worker_agent.runtimes.services.access import USUAL_PORTS, Permissions
 from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.services.line import Line, Watch, find_addresses
+from worker_agent.runtimes.services.line import Line, RequestDeadline, find_addresses
 from worker_agent.runtimes.stopping import StopSignal
 
 REDIRECTS_MAX = 5
@@ -25,7 +25,7 @@ _SECRET = {"authorization", "cookie", "proxy-authorization"}
 """Headers that only the host gets that they were meant for."""
 
 
-class Terms(NamedTuple):
+class RequestLimits(NamedTuple):
     """How long to wait, and for how much."""
 
     stop: StopSignal
@@ -61,20 +61,20 @@ class _Target(NamedTuple):
         return host if self.port == _PORTS["https" if self.secure else "http"] else f"{host}:{self.port}"
 
 
-def fetch(request: Request, access: Access, terms: Terms) -> Response:
+def fetch(request: Request, access: Permissions, limits: RequestLimits) -> Response:
     """Send a request, and follow redirects: each is checked like the first one.
 
     Raises ServiceError, and StoppedError as soon as the call must end.
     """
-    watch = Watch(terms.stop, terms.patience_s)
+    deadline = RequestDeadline(limits.stop, limits.patience_s)
     for _ in range(REDIRECTS_MAX + 1):
         target = _parse(request.uri)
         access.check_http(target.host, target.port)
-        addresses = find_addresses(target.host, target.port, watch)
+        addresses = find_addresses(target.host, target.port, deadline)
         for _, address in addresses:
             access.check_address(target.host, address[0])
         # The connection goes to an address that was just checked: the name is not looked up again.
-        response = _exchange(request, target, Line.connect(addresses, watch), terms.answer_bytes)
+        response = _exchange(request, target, Line.connect(addresses, deadline), limits.answer_bytes)
         where = response.find_header("location")
         if response.status not in _REDIRECTS or not where:
             return response
@@ -82,11 +82,11 @@ def fetch(request: Request, access: Access, terms: Terms) -> Response:
     raise ServiceError(f"more than {REDIRECTS_MAX} redirects")
 
 
-def send_to(request: Request, host: str, port: int, terms: Terms, *, secure: bool) -> Response:
+def send_to(request: Request, host: str, port: int, limits: RequestLimits, *, secure: bool) -> Response:
     """Send a request to a host that the operator named: it may be anywhere. Redirects are not followed."""
-    watch = Watch(terms.stop, terms.patience_s)
-    line = Line.connect(find_addresses(host, port, watch), watch)
-    return _exchange(request, _Target(secure, host, port, request.uri), line, terms.answer_bytes)
+    deadline = RequestDeadline(limits.stop, limits.patience_s)
+    line = Line.connect(find_addresses(host, port, deadline), deadline)
+    return _exchange(request, _Target(secure, host, port, request.uri), line, limits.answer_bytes)
 
 
 def _parse(uri: str) -> _Target:

@@ -8,7 +8,7 @@ import io
 
 from worker_agent.runtimes.services.access import RedisServer
 from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.services.line import Line, Watch, find_addresses
+from worker_agent.runtimes.services.line import Line, RequestDeadline, find_addresses
 from worker_agent.runtimes.stopping import StopSignal
 
 KEYS_MAX = 100_000
@@ -64,12 +64,12 @@ class Redis:
             self._link = None
 
     def _ask(self, *words: Reply) -> Reply:
-        watch = Watch(self._stop, self._patience_s)
+        deadline = RequestDeadline(self._stop, self._patience_s)
         try:
             if self._link is None:
-                self._link = _Link(self._server, watch, self._answer_bytes)
+                self._link = _Link(self._server, deadline, self._answer_bytes)
                 self._link.greet(self._server)
-            self._link.watch_with(watch)
+            self._link.watch_with(deadline)
             return self._link.ask(*words)
         except _RefusedError:
             raise
@@ -86,8 +86,8 @@ class _RefusedError(ServiceError):
 class _Link:
     """A connection, on which one question follows the other."""
 
-    def __init__(self, server: RedisServer, watch: Watch, answer_bytes: int) -> None:
-        self._line = Line.connect(find_addresses(server.host, server.port, watch), watch)
+    def __init__(self, server: RedisServer, deadline: RequestDeadline, answer_bytes: int) -> None:
+        self._line = Line.connect(find_addresses(server.host, server.port, deadline), deadline)
         self._stream: io.BufferedReader = io.BufferedReader(self._line)
         self._answer_bytes = answer_bytes
         self._room = 0
@@ -99,8 +99,8 @@ class _Link:
         if server.database:
             self.ask(b"SELECT", b"%d" % server.database)
 
-    def watch_with(self, watch: Watch) -> None:
-        self._line.watch = watch
+    def watch_with(self, deadline: RequestDeadline) -> None:
+        self._line.deadline = deadline
 
     def ask(self, *words: Reply) -> Reply:
         parts = [b"*%d\r\n" % len(words)]

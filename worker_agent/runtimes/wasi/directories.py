@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from worker_agent.runtimes.services.access import Access, Folder
+from worker_agent.runtimes.services.access import Folder, Permissions
 from worker_agent.runtimes.services.files import FOLDER_BYTES, FOLDER_FILES
 from worker_agent.runtimes.streams import Bytes
 from worker_agent.runtimes.wasi.errno import Errno, WasiError, translate
-from worker_agent.runtimes.wasi.files import File, Kind, Rights, Stat
+from worker_agent.runtimes.wasi.files import File, FileType, Rights, Stat
 
 PATH_BYTES = 4096
 ENTRIES_MAX = 100_000
@@ -64,7 +64,7 @@ class Share:
         self._log(f"{line}\n".encode())
 
 
-class Wish(NamedTuple):
+class OpenMode(NamedTuple):
     """How a path is to be opened."""
 
     write: bool
@@ -86,7 +86,7 @@ class Entry(NamedTuple):
 class RegularFile(File):
     """A file below a granted directory."""
 
-    kind = Kind.REGULAR
+    kind = FileType.REGULAR
 
     def __init__(self, descriptor: int, share: Share, flags: int, *, write: bool) -> None:
         self._descriptor = descriptor
@@ -153,7 +153,7 @@ class RegularFile(File):
 class Directory(File):
     """A granted directory, or one below it."""
 
-    kind = Kind.DIRECTORY
+    kind = FileType.DIRECTORY
     link_answer = Errno.NOTSUP
     """What reading a link answers: there are none to read."""
 
@@ -165,21 +165,21 @@ class Directory(File):
         """The path under which the guest finds it; None: it opened it itself."""
         self._entries: list[Entry] = []
 
-    def open(self, path: bytes, wish: Wish) -> File:
+    def open(self, path: bytes, how: OpenMode) -> File:
         """Open what a path leads to."""
-        if wish.write or wish.create or wish.truncate:
+        if how.write or how.create or how.truncate:
             self.share.require_write()
         with _translated(), self.enter_parent(path) as (place, name):
-            if wish.directory:
+            if how.directory:
                 return Directory(os.open(name, _FOLDER, dir_fd=place), self.share)
-            return self._open_any(place, name, wish)
+            return self._open_any(place, name, how)
 
-    def _open_any(self, place: int, name: bytes, wish: Wish) -> File:
-        way = _FILE | (os.O_RDWR if wish.write else os.O_RDONLY)
-        if wish.create and not _exists(place, name):
+    def _open_any(self, place: int, name: bytes, how: OpenMode) -> File:
+        way = _FILE | (os.O_RDWR if how.write else os.O_RDONLY)
+        if how.create and not _exists(place, name):
             self.share.spend(0, files=1)
             way |= os.O_CREAT
-        if wish.create and wish.exclusive:
+        if how.create and how.exclusive:
             way |= os.O_CREAT | os.O_EXCL
         descriptor = os.open(name, way, 0o644, dir_fd=place)
         try:
@@ -190,12 +190,12 @@ class Directory(File):
                 raise WasiError(Errno.ACCES)
             fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
             # Not on opening: it must be known to be a file.
-            if wish.truncate:
+            if how.truncate:
                 os.ftruncate(descriptor, 0)
         except BaseException:
             os.close(descriptor)
             raise
-        return RegularFile(descriptor, self.share, wish.flags & 0x1F, write=wish.write)
+        return RegularFile(descriptor, self.share, how.flags & 0x1F, write=how.write)
 
     def stat(self) -> Stat:
         return _read_stat(os.fstat(self._descriptor))
@@ -204,7 +204,7 @@ class Directory(File):
         """Return what is known about what a path leads to. Links are not followed, but told."""
         with _translated(), self.enter_parent(path) as (place, name):
             found = _read_stat(os.stat(name, dir_fd=place, follow_symlinks=False))
-        if follow and found[1] == Kind.LINK:
+        if follow and found[1] == FileType.LINK:
             raise WasiError(Errno.LOOP)
         return found
 
@@ -242,7 +242,7 @@ class Directory(File):
             if len(entries) > ENTRIES_MAX:
                 raise WasiError(Errno.NOTSUP)
             inode = os.fstat(self._descriptor).st_ino
-            dots = [Entry(name, inode, Kind.DIRECTORY) for name in (b".", b"..")]
+            dots = [Entry(name, inode, FileType.DIRECTORY) for name in (b".", b"..")]
             self._entries = [*dots, *sorted(entries)]
         return self._entries
 
@@ -265,12 +265,12 @@ class Directory(File):
             os.close(place)
 
 
-def open_granted(access: Access, log: Callable[[bytes], object]) -> list[Directory]:
+def open_granted(access: Permissions, log: Callable[[bytes], object]) -> list[Directory]:
     """Open the directories that a call may use. One that is gone is left out, and the log says so."""
     return [Directory(each, Share(folder, log), granted=True) for folder, each in open_folders(access, log)]
 
 
-def open_folders(access: Access, log: Callable[[bytes], object]) -> list[tuple[Folder, int]]:
+def open_folders(access: Permissions, log: Callable[[bytes], object]) -> list[tuple[Folder, int]]:
     """Do so, and return their descriptors, which the caller must close."""
     opened = []
     for folder in access.find_folders():
@@ -329,9 +329,9 @@ def _exists(place: int, name: bytes) -> bool:
     return True
 
 
-def _kind_of(mode: int) -> Kind:
-    kinds = {stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFREG: Kind.REGULAR, stat.S_IFLNK: Kind.LINK}
-    return kinds.get(stat.S_IFMT(mode), Kind.UNKNOWN)
+def _kind_of(mode: int) -> FileType:
+    kinds = {stat.S_IFDIR: FileType.DIRECTORY, stat.S_IFREG: FileType.REGULAR, stat.S_IFLNK: FileType.LINK}
+    return kinds.get(stat.S_IFMT(mode), FileType.UNKNOWN)
 
 
 def _read_stat(found: os.stat_result) -> Stat:

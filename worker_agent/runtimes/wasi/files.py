@@ -9,7 +9,7 @@ from worker_agent.runtimes.streams import Bytes
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 
-class Kind(IntEnum):
+class FileType(IntEnum):
     """Of a file (``filetype`` in the witx files)."""
 
     UNKNOWN = 0
@@ -39,7 +39,7 @@ Stat = tuple[int, int, int, int, int, int, int]
 class File:
     """Something open. Whatever one kind of file cannot do raises WasiError with the answer of a stream."""
 
-    kind = Kind.UNKNOWN
+    kind = FileType.UNKNOWN
     rights = Rights(0)
     inheriting = Rights(0)
     flags = 0

@@ -2,7 +2,7 @@
 
 import struct
 
-from worker_agent.runtimes.wasi.directories import PATH_BYTES, Directory, Wish
+from worker_agent.runtimes.wasi.directories import PATH_BYTES, Directory, OpenMode
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 from worker_agent.runtimes.wasi.file_calls import not_supported, pack_stat
 from worker_agent.runtimes.wasi.files import Rights
@@ -69,7 +69,7 @@ def path_open(
     opened: int,
 ) -> Errno:  # fmt: skip
     directory = _directory(guest, fd)
-    wish = Wish(
+    mode = OpenMode(
         write=bool(base & Rights.FD_WRITE),
         create=bool(how & _CREATE),
         exclusive=bool(how & _EXCLUSIVE),
@@ -79,7 +79,7 @@ def path_open(
     )
     name, number = _path(guest, path, size), guest.free_number()
     guest.memory.write_u32(opened, number)
-    guest.files[number] = directory.open(name, wish)
+    guest.files[number] = directory.open(name, mode)
     return Errno.SUCCESS
 
 

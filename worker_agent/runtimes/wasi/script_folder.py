@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import cast
 
 from worker_agent.runtimes.wasi.clocks import RandomSource
-from worker_agent.runtimes.wasi.directories import OFFSET_MAX, Directory, Entry, Share, Wish
+from worker_agent.runtimes.wasi.directories import OFFSET_MAX, Directory, Entry, OpenMode, Share
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import File, Kind, Rights, Stat
+from worker_agent.runtimes.wasi.files import File, FileType, Rights, Stat
 
 _READ_ONLY = Rights.ALL & ~Rights.FD_WRITE
 _RANDOM = frozenset({b"dev/random", b"dev/urandom"})
@@ -19,7 +19,7 @@ RANDOM_BYTES = 65_536
 class MemoryFile(File):
     """A file whose bytes are in memory."""
 
-    kind = Kind.REGULAR
+    kind = FileType.REGULAR
     rights = _READ_ONLY
 
     def __init__(self, data: bytes) -> None:
@@ -48,7 +48,7 @@ class MemoryFile(File):
         raise WasiError(Errno.BADF)
 
     def stat(self) -> Stat:
-        return 2, Kind.REGULAR, 1, len(self._data), 0, 0, 0
+        return 2, FileType.REGULAR, 1, len(self._data), 0, 0, 0
 
 
 class RandomFile(File):
@@ -65,7 +65,7 @@ class RandomFile(File):
         return len(part)
 
     def stat(self) -> Stat:
-        return 3, Kind.UNKNOWN, 1, 0, 0, 0, 0
+        return 3, FileType.UNKNOWN, 1, 0, 0, 0, 0
 
 
 class ScriptFolder(Directory):
@@ -84,11 +84,11 @@ class ScriptFolder(Directory):
         self._random = random
         self.granted_as = granted_as
 
-    def open(self, path: bytes, wish: Wish) -> File:
-        if wish.write or wish.create or wish.truncate:
+    def open(self, path: bytes, how: OpenMode) -> File:
+        if how.write or how.create or how.truncate:
             raise WasiError(Errno.ROFS)
         found = self._find(path)
-        if wish.directory and not isinstance(found, Directory):
+        if how.directory and not isinstance(found, Directory):
             raise WasiError(Errno.NOTDIR)
         return found
 
@@ -98,10 +98,10 @@ class ScriptFolder(Directory):
         return found
 
     def stat(self) -> Stat:
-        return 1, Kind.DIRECTORY, 1, 0, 0, 0, 0
+        return 1, FileType.DIRECTORY, 1, 0, 0, 0, 0
 
     def list_entries(self, *, anew: bool) -> list[Entry]:  # noqa: ARG002  # it never changes
-        return [Entry(name, 2, Kind.REGULAR) for name in self._files]
+        return [Entry(name, 2, FileType.REGULAR) for name in self._files]
 
     def make_directory(self, _path: bytes) -> None:
         raise WasiError(Errno.ROFS)

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from worker_agent.capsule_node.errors import UnknownFunctionError, UnknownRevisionError
-from worker_agent.capsule_node.reverse_proxy import DEFAULT, Route
+from worker_agent.capsule_node.reverse_proxy import DEFAULT, ProxyRoute
 from worker_agent.errors import AgentError
 
 log = structlog.get_logger()
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 FILE = "functions.json"
 
 
-class KeptReplica(msgspec.Struct, frozen=True, kw_only=True):
+class SavedReplica(msgspec.Struct, frozen=True, kw_only=True):
     """A replica that somebody deployed on this node."""
 
     key: str
@@ -38,7 +38,7 @@ class KeptReplica(msgspec.Struct, frozen=True, kw_only=True):
         return self.function, self.revision
 
 
-class KeptDefault(msgspec.Struct, frozen=True, kw_only=True):
+class SavedDefault(msgspec.Struct, frozen=True, kw_only=True):
     """Where calls of a function go that name no revision."""
 
     revision: str
@@ -46,14 +46,14 @@ class KeptDefault(msgspec.Struct, frozen=True, kw_only=True):
     """The reverse proxy knows that ``default`` stands for this revision; else it lists the URLs twice."""
 
 
-class Kept(msgspec.Struct, kw_only=True):
+class NodeState(msgspec.Struct, kw_only=True):
     """All that is kept. Change it, then have it written."""
 
-    replicas: dict[str, KeptReplica] = {}
+    replicas: dict[str, SavedReplica] = {}
     """By key."""
-    defaults: dict[str, KeptDefault] = {}
+    defaults: dict[str, SavedDefault] = {}
     """By function."""
-    routes: set[Route] = set()
+    routes: set[ProxyRoute] = set()
     """What was registered at the reverse proxy, and not removed yet."""
     created: set[tuple[str, str]] = set()
     """(function, revision) that the reverse proxy did not know before."""
@@ -79,34 +79,34 @@ class Kept(msgspec.Struct, kw_only=True):
         for function in self.defaults.keys() - {each.function for each in self.replicas.values()}:
             del self.defaults[function]
 
-    def name_routes(self, replica: KeptReplica) -> list[str]:
+    def name_routes(self, replica: SavedReplica) -> list[str]:
         """Return the revisions under which the reverse proxy should list a replica."""
-        listed_twice = self.defaults.get(replica.function) == KeptDefault(revision=replica.revision, alias=False)
+        listed_twice = self.defaults.get(replica.function) == SavedDefault(revision=replica.revision, alias=False)
         return [replica.revision, DEFAULT] if listed_twice else [replica.revision]
 
 
-class KeptFile:
+class NodeStateFile:
     """A JSON file that its owner alone can read: the old state is in it or the new one, never half of it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / FILE
 
-    def read(self) -> Kept:
+    def read(self) -> NodeState:
         """Return what is kept. A file that cannot be read is put aside, and nothing is kept then."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Kept)
+            return msgspec.json.decode(self._path.read_bytes(), type=NodeState)
         except FileNotFoundError:
-            return Kept()
+            return NodeState()
         except (OSError, msgspec.DecodeError) as error:
             aside = self._path.with_suffix(".broken")
             log.warning(
                 "functions are not started: their file cannot be read", aside=str(aside), reason=str(error)
             )
             self._path.replace(aside)
-            return Kept()
+            return NodeState()
 
-    def write(self, kept: Kept) -> None:
+    def write(self, kept: NodeState) -> None:
         """Keep this. Raises AgentError when the disk fails."""
         try:
             handle, name = tempfile.mkstemp(prefix=".functions-", dir=self._folder)

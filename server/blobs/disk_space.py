@@ -14,7 +14,7 @@ LACKED_S = 30.0
 """How long it counts that something found no room."""
 
 
-class Room:
+class DiskSpace:
     """Knows how much room was lacking lately: a disk with 3 MB is full for who stores 5 MB again and again."""
 
     def __init__(self, directory: Path, what: str, monotonic: Callable[[], float]) -> None:
