@@ -30,7 +30,7 @@ class BodyBroken(ServerError):
 
 
 class BodyTooLarge(ServerError):
-    """The body is larger than the server takes."""
+    """The body, or a value in it, is larger than the server takes."""
 
     code = Code.TOO_LARGE
 
@@ -172,6 +172,30 @@ class NotWasm(ServerError):
     """What was uploaded is no sound wasm binary."""
 
     code = Code.NOT_WASM
+
+
+class NamespaceNotFound(ServerError):
+    """No namespace has this id."""
+
+    code = Code.NAMESPACE_NOT_FOUND
+
+
+class ValueNotFound(ServerError):
+    """The namespace has no value under this key."""
+
+    code = Code.VALUE_NOT_FOUND
+
+
+class ValueDiffers(ServerError):
+    """The value is not as the request wants it to be before it is changed."""
+
+    code = Code.VALUE_DIFFERS
+
+
+class NotANumber(ServerError):
+    """Nothing can be added to the value."""
+
+    code = Code.NOT_A_NUMBER
 
 
 class FunctionNotFound(ServerError):

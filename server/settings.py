@@ -101,6 +101,10 @@ class Settings:
     """Jobs that one contract may lease."""
     page_max: int = 1000
     """Rows of one page of a list."""
+    value_max_bytes: int = MIB
+    """Largest value under a key of a namespace, bytes of UTF-8."""
+    keys_max: int = 10_000
+    """Keys of a namespace that one answer lists."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def list_endpoints() -> list[Endpoint]:
 
 def wire_path(each: Endpoint) -> str:
     """Return an endpoint's path as people write it, with ``{id}`` for the id, and names as ``{function}``."""
-    return re.sub(r"<string:(\w+)>", r"{\1}", re.sub(r"<\w+>", "{id}", each.path))
+    return re.sub(r"<\w+:(\w+)>", r"{\1}", re.sub(r"<\w+>", "{id}", each.path))
 
 
 def write_parameters(method: str, path: str) -> str:

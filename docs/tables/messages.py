@@ -68,7 +68,18 @@ def _type_name(info: Any) -> str:
     return name
 
 
-REQUESTS = ("_submit", "_create", "_request", "_register", "_update", "_put", "_scale", "_report")
+REQUESTS = (
+    "_submit",
+    "_create",
+    "_request",
+    "_register",
+    "_update",
+    "_put",
+    "_scale",
+    "_report",
+    "_set",
+    "_delete",
+)
 """How the names of golden messages end that clients send; the others are answers."""
 WIDTH = 100
 """JSON that fits into so many columns stays on one line."""

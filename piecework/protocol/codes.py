@@ -4,7 +4,7 @@ from enum import IntEnum, StrEnum
 
 
 class Code(IntEnum):
-    """What a reply says in ``code``: 6xx data, 7xx lambda, 8xx worker, 9xx job, 10xx module, 11xx function."""
+    """``code`` of a reply: 6xx data, 7xx lambda, 8xx worker, 9xx job, 10xx module, value, 11xx function."""
 
     OK = 0
     """Done."""
@@ -19,7 +19,7 @@ class Code(IntEnum):
     FORBIDDEN = 5
     """The token's scope does not cover this request, or the page that sent it is foreign."""
     TOO_LARGE = 6
-    """The body is larger than the server takes; the message has the limit."""
+    """The body, or a value, is larger than the server takes; the message has the limit."""
     BUSY = 7
     """Too many requests are waiting; try again later."""
     STORAGE_FULL = 8
@@ -71,6 +71,15 @@ class Code(IntEnum):
     """A revision of a function was made of the module."""
     NOT_WASM = 1004
     """What was uploaded is no WebAssembly binary, or a damaged one; the message says what it is."""
+
+    NAMESPACE_NOT_FOUND = 1011
+    """No namespace has this id."""
+    VALUE_NOT_FOUND = 1012
+    """The namespace has no value under this key, or none any more."""
+    VALUE_DIFFERS = 1013
+    """The value is not the one that the request wants to be there, or is there though it must not be."""
+    NOT_A_NUMBER = 1014
+    """Nothing can be added to the value: it is no whole number, or would be too large a one."""
 
     FUNCTION_NOT_FOUND = 1101
     """No function has this name."""

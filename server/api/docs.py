@@ -32,6 +32,7 @@ POLICY = (
 HEADINGS = {
     "job": "Jobs",
     "lambda": "Lambdas",
+    "namespace": "Keys and values",
     "data": "Data",
     "worker": "Workers",
     "module": "Modules",

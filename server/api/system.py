@@ -45,7 +45,7 @@ def runtime_stats(services: Services) -> RuntimeStatsReply:
 class EndingQuery(Query, kw_only=True):
     """Which ids are looked for."""
 
-    kind: Literal["job", "lambda", "worker"]
+    kind: Literal["job", "lambda", "worker", "namespace"]
     """What has the id."""
     ends: Annotated[str, Meta(pattern=r"\A[0-9]{6,19}\Z")]
     """The last digits of it, 6 at least."""

@@ -3,7 +3,7 @@
 from server.api import docs, metrics, system
 from server.api.functions import deployments, memory, routes
 from server.api.queue import contracts, jobs, updates
-from server.api.stock import data, lambdas, modules, workers
+from server.api.stock import data, lambdas, modules, namespaces, workers
 from server.web.endpoint import Endpoint, View, endpoints_of
 
 QUEUE: tuple[View, ...] = (
@@ -24,6 +24,8 @@ STOCK: tuple[View, ...] = (
     modules.push, modules.download, modules.download_digest, modules.tell_info, modules.list_all, modules.show,
     modules.delete,
     workers.register, workers.list_all, workers.show, workers.drain, workers.leave, workers.retire,
+    namespaces.create, namespaces.create_by_get, namespaces.list_all, namespaces.show, namespaces.remove,
+    namespaces.list_keys, namespaces.flush, namespaces.get_value, namespaces.set_value, namespaces.delete_value,
 )  # fmt: skip
 HOUSE: tuple[View, ...] = (
     system.ping, system.healthz, system.readyz, system.version, system.runtime_stats, system.find_ids,

@@ -30,7 +30,10 @@ from piecework.protocol.messages import (
     LambdaCreate,
     Maybe,
     Message,
+    NamespaceCreate,
+    NamespaceCreated,
     Outcome,
+    ValueSet,
     WorkerRegister,
     WorkerRegistered,
 )
@@ -45,12 +48,14 @@ NAMES: dict[type[Message], dict[str, str]] = {
     WorkerRegister: {"runtimes": "runtime", "execulator": "runtime"},
     ContractRequest: {"extra_tag": "tags"},
     JobUpdate: {"state": "status"},
+    ValueSet: {},
 }
 """Older names of fields, by message: each stands for the field whose name is beside it."""
 NAMES[JobSubmit] = NAMES[JobSpec]
 FIELDS: dict[type[Message], frozenset[str]] = {
     JobSubmit: frozenset({"lambda_", "input", "tags", "status", *NAMES[JobSpec]}),
     LambdaCreate: frozenset({"codex", "runtime", *NAMES[LambdaCreate]}),
+    ValueSet: frozenset({"value", "expire", "append", "get"}),
 }
 """The fields of v0.5, in messages whose other fields are extensions: beside these, unknown fields are refused."""
 FIELDS[JobSpec] = FIELDS[JobSubmit]
@@ -92,6 +97,12 @@ class OldContractReply(ContractReply, kw_only=True):
 
     job: Maybe[Id] = UNSET
     job_id: Maybe[Id] = UNSET
+
+
+class OldNamespaceCreated(NamespaceCreated, kw_only=True):
+    """The answer to a new namespace whose consistency was named: who does that knows no ``status`` here."""
+
+    status: Maybe[str] = UNSET  # type: ignore[assignment]  # the one answer that lacks it
 
 
 @cache
@@ -179,6 +190,8 @@ def write(reply: object, asked: Message | None) -> object:
             return OldJobCreated(**msgspec.structs.asdict(reply), jid=reply.id)
         case WorkerRegistered() if _spoke_old_names(asked):
             return OldWorkerRegistered(**msgspec.structs.asdict(reply), wid=reply.id)
+        case NamespaceCreated() if isinstance(asked, NamespaceCreate) and isinstance(asked.consistency, str):
+            return OldNamespaceCreated(id=reply.id)
     return reply
 
 

@@ -30,8 +30,10 @@ from server.services.queue.unfenced import Unfenced
 from server.services.queue.waiting import Bell, JobWatch, Places, Waiters
 from server.services.readiness import Readiness
 from server.services.stock.data import Data
+from server.services.stock.entries import Entries
 from server.services.stock.lambdas import Lambdas
 from server.services.stock.modules import Modules
+from server.services.stock.namespaces import Namespaces
 from server.services.stock.workers import Workers
 from server.settings import Settings
 from server.store.engine import servers
@@ -61,6 +63,8 @@ class Services:
     lambdas: Lambdas
     modules: Modules
     workers: Workers
+    namespaces: Namespaces
+    entries: Entries
     submission: Submission
     jobs: Jobs
     steering: Steering
@@ -132,7 +136,8 @@ def _wire(
     calls = CallStatistics(time.monotonic)
     hosting = Hosting(database, lambdas, ids, routing, clock, settings)
     sources = Sources(database, data, lambdas)
-    chores = _list_chores(number, data, submission, hosting)
+    namespaces = Namespaces(database, ids, clock)
+    chores = _list_chores(number, data, submission, hosting, namespaces)
     return Services(
         settings=settings,
         clock=clock,
@@ -142,6 +147,8 @@ def _wire(
         lambdas=lambdas,
         modules=Modules(database, data, clock, settings),
         workers=Workers(database, ids, waiters.dismiss, clock, settings),
+        namespaces=namespaces,
+        entries=Entries(database, clock, settings.value_max_bytes),
         submission=submission,
         jobs=jobs,
         steering=Steering(database, bell, clock),
@@ -164,13 +171,16 @@ def _wire(
     )
 
 
-def _list_chores(number: "_ServerNumber", data: Data, submission: Submission, hosting: Hosting) -> list[Chore]:
+def _list_chores(
+    number: "_ServerNumber", data: Data, submission: Submission, hosting: Hosting, namespaces: Namespaces
+) -> list[Chore]:
     """Return what the timekeeper does now and then."""
     return [
         Chore("keep the server's number", 30, number.keep),
         Chore("sweep blobs", 3600, data.sweep),
         Chore("forget old keys", 3600, submission.forget_old_keys),
         Chore("look for dead hosts", 1, hosting.look_around),
+        Chore("sweep keys and values", 2, namespaces.sweep),
     ]
 
 

@@ -32,7 +32,7 @@ def runtime_stats(database: Database, now: int) -> dict[str, RuntimeStats]:
 
 
 def find_ids(database: Database, kind: str, ends: str) -> list[int]:
-    """Return ids of jobs, lambdas or workers that end with these digits, newest first, a few of them."""
+    """Return ids of a kind of thing that end with these digits, newest first, a few of them."""
     with database.read() as connection:
         return endings.find_ids(connection, kind, ends)
 

@@ -56,6 +56,39 @@ class Module(NamedTuple):
         return ModuleName(self.org, self.module, self.tag, self.sha256.hex())
 
 
+class Namespace(NamedTuple):
+    """A set of keys that have values."""
+
+    id: int
+    consistency: str
+    """``none`` or ``eventual``: what was asked for."""
+    epoch: int
+    """How often it was flushed: entries of other epochs are not there."""
+    created_at: int
+
+
+class Unswept(NamedTuple):
+    """A namespace that may have entries which nobody can see."""
+
+    id: int
+    epoch: int
+    """Entries of older ones are not to be seen."""
+    is_removed: bool
+    """Nor are any others."""
+
+
+class Entry(NamedTuple):
+    """A value under a key of a namespace."""
+
+    value: bytes
+    expires_at: int | None
+    """When it is gone; None: never."""
+    changed_at: int
+
+    def is_there(self, now: int) -> bool:
+        return self.expires_at is None or self.expires_at > now
+
+
 class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """The part of a lambda that no statement asks for by name."""
 

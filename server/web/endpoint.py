@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 from flask import Flask, Response, current_app, request
+from werkzeug.routing import BaseConverter
 
 from piecework.protocol.bodies import JSON, MSGPACK, encode
 from piecework.protocol.ids import Id
+from piecework.protocol.keys import find_key_fault
 from piecework.protocol.messages import Message
 from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
@@ -26,9 +28,16 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 View = Callable[..., Any]
-_PART = re.compile(r"<([^>]*)>")
+_PART = re.compile(r"<(?:(\w+):)?(\w+)>")
 ViewT = TypeVar("ViewT", bound=View)
 MessageT = TypeVar("MessageT", bound=Message)
+
+
+class AnyText(BaseConverter):
+    """The rest of a path, whatever is in it: how Flask finds keys."""
+
+    regex = r"(?s:.+)"
+    part_isolating = False
 
 
 class Query(msgspec.Struct, kw_only=True):
@@ -41,7 +50,7 @@ class Endpoint:
 
     method: str
     path: str
-    """With ``<name>`` for each id, and ``<string:name>`` for each name of a thing."""
+    """With ``<name>`` for each id, ``<string:name>`` for each name of a thing, ``<text:name>`` for a key."""
     scope: str | tuple[str, ...]
     """What a token must allow: view, submit, worker, operate, or one of several; or open, for everyone."""
     view: View
@@ -50,7 +59,7 @@ class Endpoint:
     reply: type[msgspec.Struct] | None
     """None: the answer is not a message."""
     parts: dict[str, Callable[[str, str], Any]]
-    """What is in the path, by name and in order, with what reads it: ``read_id`` or ``read_name``."""
+    """What is in the path, by name and in order, with what reads it: ``read_id``, ``read_name``, ``read_key``."""
 
     @property
     def summary(self) -> str:
@@ -69,9 +78,9 @@ def endpoint(
     """Note on a view that it answers a method and path. It does once it stands in the table of endpoints."""
 
     def add(view: ViewT) -> ViewT:
+        readers = {"string": read_name, "text": read_key}
         parts: dict[str, Callable[[str, str], Any]] = {
-            part.removeprefix("string:"): read_name if part.startswith("string:") else read_id
-            for part in _PART.findall(path)
+            name: readers.get(kind, read_id) for kind, name in _PART.findall(path)
         }
         noted = (Endpoint(method, path, scope, view, query, body, reply, parts), *endpoints_of(view))
         view.endpoints = noted  # type: ignore[attr-defined]
@@ -110,6 +119,7 @@ class Translator(Protocol):
 def register_endpoints(app: Flask, table: Iterable[Endpoint], part: Part, translator: Translator) -> None:
     """Give the app the endpoints of a part."""
     app.extensions["piecework-part"] = part
+    app.url_map.converters["text"] = AnyText
     app.extensions["piecework-endpoints"] = tuple(each for each in table if part.has(each.path))
     for each in app.extensions["piecework-endpoints"]:
         name, answer = f"{each.method} {each.path}".replace(".", "_"), _answer_with(each, translator)
@@ -164,6 +174,23 @@ def read_name(name: str, text: str) -> str:
     if not is_name(text):
         raise InvalidParameter(f"the {name} in the path is {text[:200]!r}: {NAME_RULE}")
     return text
+
+
+def read_key(name: str, text: str) -> str:
+    """Read the key of a value from a path. Raises InvalidParameter when no value can have it."""
+    if "\ufffd" in text and not _is_utf8(request.environ["PATH_INFO"]):
+        raise InvalidParameter(f"the {name} in the path is not UTF-8")
+    if fault := find_key_fault(text):
+        raise InvalidParameter(fault)
+    return text
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_query(type_: type[Query]) -> Query:

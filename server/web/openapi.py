@@ -10,9 +10,10 @@ import msgspec
 from piecework import __version__
 from piecework.protocol.bodies import BINARY, JSON, MSGPACK
 from piecework.protocol.ids import Id
+from piecework.protocol.keys import KEY_CHARS
 from piecework.protocol.messages import ErrorReply
 from piecework.protocol.names import NAME
-from server.web.endpoint import Endpoint, Query, read_id
+from server.web.endpoint import Endpoint, Query, read_id, read_key, read_name
 from server.web.fielddocs import field_docs
 from server.web.parts import Part
 
@@ -20,11 +21,15 @@ Document = dict[str, Any]
 SCHEMAS = "#/components/schemas/{name}"
 ID_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "A 64-bit number as decimal digits."}
 NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": KEY_CHARS}
+PART_SCHEMAS: dict[Any, Document] = {read_id: ID_SCHEMA, read_name: NAME_SCHEMA, read_key: KEY_SCHEMA}
+"""What stands in a path, by what reads it."""
 RESOURCES = {
     "job": "job",
     "lambda": "lambda",
     "data": "data",
     "worker": "worker",
+    "kv": "namespace",
     "registry": "module",
     "deployments": "function",
     "functions": "function",
@@ -96,7 +101,7 @@ def openapi_document(endpoints: tuple[Endpoint, ...], part: Part, prefix: str) -
 
 def wire_path(path: str) -> str:
     """Write an endpoint's path with what varies in braces."""
-    return path.replace("string:", "").replace("<", "{").replace(">", "}")
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path)
 
 
 def resource_of(each: Endpoint) -> str:
@@ -147,7 +152,7 @@ def _path_parameters(each: Endpoint) -> list[Document]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": dict(ID_SCHEMA if read is read_id else NAME_SCHEMA),
+            "schema": dict(PART_SCHEMAS[read]),
         }
         for name, read in each.parts.items()
     ]

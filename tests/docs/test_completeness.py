@@ -41,7 +41,7 @@ def test_every_endpoint_has_a_heading_and_a_row_in_the_protocol(documents, house
     text = documents["docs/protocol.md"]
     assert len(ENDPOINTS) > 25
     for each in ENDPOINTS:
-        path = re.sub(r"<string:(\w+)>", r"{\1}", re.sub(r"<\w+>", "{id}", each.path))
+        path = re.sub(r"<\w+:(\w+)>", r"{\1}", re.sub(r"<\w+>", "{id}", each.path))
         name = f"{each.method} {path}"
         assert f"\n### {name}\n" in text, name
         assert name in rows(text), name

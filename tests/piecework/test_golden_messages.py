@@ -34,7 +34,14 @@ class OldJobCreated(v05.OldJobCreated, kw_only=True):
     job: messages.Maybe[v05.OldJobInfo] = msgspec.UNSET
 
 
-OLD_REPLIES = (v05.OldJobInfo, OldJobList, OldJobCreated, v05.OldContractReply, v05.OldWorkerRegistered)
+OLD_REPLIES = (
+    v05.OldJobInfo,
+    OldJobList,
+    OldJobCreated,
+    v05.OldContractReply,
+    v05.OldNamespaceCreated,
+    v05.OldWorkerRegistered,
+)
 """Answers with what older clients read; ``v05.wire_type`` has the requests with what they send."""
 TYPES = {snake(type_.__name__): v05.wire_type(type_) for type_ in BODIES}
 TYPES |= {snake(type_.__name__.removeprefix("Old")): type_ for type_ in OLD_REPLIES}

@@ -68,6 +68,16 @@ from piecework.protocol.messages.lambdas import (
     Limits,
 )
 from piecework.protocol.messages.modules import ModuleInfo, ModuleList
+from piecework.protocol.messages.namespaces import (
+    KeyList,
+    NamespaceCreate,
+    NamespaceCreated,
+    NamespaceInfo,
+    NamespaceList,
+    ValueDelete,
+    ValueReply,
+    ValueSet,
+)
 from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, Outcome, OutcomeAck, Usage
 from piecework.protocol.messages.routes import (
     RevisionAdd,
@@ -121,6 +131,7 @@ __all__ = [
     "JobSpec",
     "JobSubmit",
     "JobUpdate",
+    "KeyList",
     "LambdaCreate",
     "LambdaCreated",
     "LambdaInfo",
@@ -135,6 +146,10 @@ __all__ = [
     "MessageReply",
     "ModuleInfo",
     "ModuleList",
+    "NamespaceCreate",
+    "NamespaceCreated",
+    "NamespaceInfo",
+    "NamespaceList",
     "Outcome",
     "OutcomeAck",
     "RenewedLease",
@@ -158,6 +173,9 @@ __all__ = [
     "TraceReply",
     "Traffic",
     "Usage",
+    "ValueDelete",
+    "ValueReply",
+    "ValueSet",
     "VersionReply",
     "WaitReason",
     "WorkerInfo",

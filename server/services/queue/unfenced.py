@@ -7,6 +7,7 @@ for its input makes it long, once: there are no heartbeats.
 from collections.abc import Callable
 from functools import partial
 
+from piecework.protocol.ids import NO_ID
 from server.services.queue.jobs import require_job
 from server.services.stock.data import require_blob
 from server.store.engine.database import Database
@@ -35,7 +36,8 @@ class Unfenced:
     def get_blob(self, id_: int) -> Blob:
         """Return a blob as ``Data.get`` does, and make the first leases of jobs with this input long ones."""
         with self._database.read() as connection:
-            is_first = leases.has_first_lease(connection, id_)
+            # Many jobs have no input: to fetch that says nothing of one of them.
+            is_first = id_ != NO_ID and leases.has_first_lease(connection, id_)
             blob = require_blob(connection, id_)
         if is_first:
             until = self._clock() + self._lease_ms

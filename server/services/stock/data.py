@@ -7,6 +7,7 @@ from mmap import mmap
 
 import structlog
 
+from piecework.protocol.ids import NO_ID
 from server.blobs import BlobReader, BlobStore
 from server.errors import BlobInUse, BlobNotFound
 from server.settings import Settings
@@ -16,6 +17,9 @@ from server.store.records import Blob
 from server.store.stock import blobs, lambdas
 
 log = structlog.get_logger("server")
+
+NOTHING = Blob(NO_ID, hashlib.sha256().digest(), 0, b"", 0)
+"""What the id that stands for no blob gives: to v0.5 it was an empty one."""
 
 ORPHAN_AGE_S = 3600.0
 """A stored blob that no row names is removed when it is this old: younger ones may be about to be named."""
@@ -127,6 +131,8 @@ class Data:
 
 def require_blob(connection: Connection, id_: int) -> Blob:
     """Return a blob; for a lambda's id, that lambda's code. Raises BlobNotFound."""
+    if id_ == NO_ID:
+        return NOTHING
     blob = blobs.find_blob(connection, id_)
     if blob is None:
         lambda_ = lambdas.find_lambdas(connection, {id_}).get(id_)

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from server.errors import Busy
 from server.store.engine.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
-from server.store.engine.tables import blobs, jobs, lambdas, lanes, replicas, servers, workers
+from server.store.engine.tables import blobs, jobs, lambdas, lanes, namespaces, replicas, servers, workers
 
 FORGOTTEN_AFTER_MS = 120_000
 """A server that was not heard of for this long has given its number up."""
@@ -49,7 +49,7 @@ def release_number(connection: Connection, number: int, incarnation: str) -> Non
 
 def largest_id(connection: Connection) -> int:
     """Return a number that no id in use is above, as a floor for new ids; but those of older databases are."""
-    tables = (blobs, jobs, lambdas, lanes, replicas, workers)
+    tables = (blobs, jobs, lambdas, lanes, namespaces, replicas, workers)
     largest_of = (select(func.max(table.c.id)).where(table.c.id <= NEW_ID_MAX) for table in tables)
     largest = max(connection.execute(statement).scalar() or 0 for statement in largest_of)
     return largest | ((1 << LOW_BITS) - 1)

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from server.store.engine.ids import age
 from server.store.engine.statements import Statement
-from server.store.engine.tables import jobs, lambdas, workers
+from server.store.engine.tables import jobs, lambdas, namespaces, workers
 
 FOUND_MAX = 5
 """So many are told at most: more only say that the ending is too short."""
@@ -16,7 +16,7 @@ _BY_KIND = {
         .limit(FOUND_MAX),
         "modulus", "rest",
     )
-    for kind, table in {"job": jobs, "lambda": lambdas, "worker": workers}.items()
+    for kind, table in {"job": jobs, "lambda": lambdas, "worker": workers, "namespace": namespaces}.items()
 }  # fmt: skip
 
 

@@ -1,8 +1,11 @@
 """The many spellings of a path."""
 
+from urllib.parse import unquote_to_bytes
+
 import pytest
 from house import House
 
+from piecework.http.requests import SCOPE
 from server.dialects.paths import plain_path
 
 
@@ -25,6 +28,30 @@ from server.dialects.paths import plain_path
 )
 def test_a_path_is_brought_to_its_plain_form(sent: str, seen: str):
     assert plain_path(sent) == seen
+
+
+@pytest.mark.parametrize(
+    ("sent", "key"),
+    [
+        ("a/b", "a/b"),
+        ("a%2Fb", "a/b"),
+        ("%2f%2fa%2F%2F/", "//a//"),
+        ("a//b%2F", "a/b/"),
+        ("%252F", "%2F"),
+        ("%0A%C3%A9?", "\né?"),
+    ],
+)
+def test_a_key_has_the_slashes_that_were_sent_encoded(house: House, sent: str, key: str):
+    namespace = house.call("POST", "/kv")["id"]
+    raw = f"/api/v0.5//kv/{namespace}/field/{sent}".encode()
+    as_sent = {SCOPE: {"raw_path": raw}, "PATH_INFO": unquote_to_bytes(raw).decode("latin-1")}
+    house.call("POST", "/", {"value": "x"}, environ_overrides=as_sent)
+    assert house.call("GET", f"/kv/{namespace}/field")["keys"] == [key]
+
+
+def test_a_key_that_is_not_utf8_is_refused(house: House):
+    path = {"PATH_INFO": f"/kv/{house.call('POST', '/kv')['id']}/field/\xff"}
+    assert "not UTF-8" in house.call("POST", "/", {"value": "x"}, status=400, environ_overrides=path)["message"]
 
 
 @pytest.mark.parametrize("base", ["", "/", "/api/v0.5", "/api/v0.5/", "/api/v0.5//"])

@@ -1,5 +1,6 @@
 """What clients of the v0.5 API send and expect, to the letter."""
 
+import hashlib
 import io
 
 import pytest
@@ -234,3 +235,23 @@ def test_a_nodes_token_reports_on_jobs_but_does_not_steer_them(house: House):
     for body in ({"status": "cancelled"}, {"status": "paused"}, {"input": "5"}):
         assert house.call("POST", f"/job/{waiting}", body, status=403, headers=token)["code"] == 5
     house.call("POST", f"/job/{running}", {"status": "finished", "output": "0"}, headers=token)
+
+
+def test_the_blob_with_the_id_of_nothing_is_empty(house: House):
+    assert house.fetch("/data/0/blob").data == b""
+    assert house.call("GET", "/data/0") == {
+        "code": 0,
+        "status": "ok",
+        "id": "0",
+        "checksum": hashlib.sha256(b"").hexdigest(),
+    }
+    assert house.call("DELETE", "/data/0", status=404)["code"] == 601
+
+
+def test_fetching_nothing_confirms_no_lease(house: House):
+    worker, lambda_ = house.new_worker(), house.new_lambda()
+    job = house.call("POST", "/job", {"lambda": lambda_, "input": "0"})["id"]
+    assert v05_contract(house, worker)["job"] == job
+    house.fetch("/data/0/blob")
+    house.clock.forward(16)
+    assert house.lease(house.new_worker())["job"] == job

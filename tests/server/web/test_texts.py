@@ -17,7 +17,7 @@ ODD = "é😀\x01\x7f\uffff'\"\\%\u2028_"
 
 def fill(path: str) -> str:
     """Return a path with an id for each id and a name for each name."""
-    return re.sub(r"<([^>]*)>", lambda part: "n" if part[1].startswith("string:") else "1", path)
+    return re.sub(r"<([^>]*)>", lambda part: "n" if ":" in part[1] else "1", path)
 
 
 def test_no_body_brings_a_nul_in(house: House):
@@ -40,7 +40,7 @@ def test_no_path_brings_a_nul_in(house: House):
         for part in re.findall(r"<([^>]*)>", each.path):
             path = fill(each.path.replace(f"<{part}>", "a%00b"))
             says = house.call(each.method, path, status=422)["message"]
-            assert says.startswith(f"{part.removeprefix('string:')} has the character NUL")
+            assert says.startswith(f"{part.rpartition(':')[2]} has the character NUL")
 
 
 @pytest.mark.parametrize("place", ["sqlite_place", pytest.param("postgres_place", marks=pytest.mark.integration)])
