@@ -55,7 +55,7 @@ class Agent:
         self._ending = threading.Lock()
         """Held while the process is ended at once: the end in good order comes too late then."""
         self.shared = around.share()
-        self.ledger = self.shared.ledger
+        self.lease_table = self.shared.lease_table
         self.membership = Membership(around.server, settings.server.rstrip("/"), state, registration)
         self.parts = Parts(
             settings,
@@ -136,18 +136,18 @@ class Agent:
         """Take nothing more, finish what runs, hand back the rest, tell the server, end everything."""
         do_all(
             {
-                "close the ledger": self.ledger.close,
+                "close the lease_table": self.lease_table.close,
                 "withdraw functions": self._withdraw_functions,
-                "hand back waiting jobs": self.parts.brakes.hand_back_waiting,
+                "hand back waiting jobs": self.parts.stopper.hand_back_waiting,
                 "end the open poll": self._end_poll,
                 "finish running jobs": self._finish_running,
-                "stop running jobs": self.parts.brakes.hand_back_running,
+                "stop running jobs": self.parts.stopper.hand_back_running,
                 "end functions": self._end_functions,
                 "stop the executor": lambda: self.parts.executor.stop(KILL_S),
-                "hand back the rest": self.ledger.hand_back_open,
+                "hand back the rest": self.lease_table.hand_back_open,
                 "deliver outcomes": self._deliver,
                 "tell the threads": self.shared.stop.set,
-                "wake the threads": self.ledger.end_waits,
+                "wake the threads": self.lease_table.end_waits,
                 "end the threads": self.parts.end,
                 "say goodbye": self._say_goodbye,
             }
@@ -182,8 +182,8 @@ class Agent:
 
     def _kill(self) -> None:
         """End the guests; that they were killed is nothing to report."""
-        for ref in self.ledger.open_refs():
-            self.ledger.forget(ref)
+        for ref in self.lease_table.open_refs():
+            self.lease_table.forget(ref)
         self.parts.executor.stop(0.0)
 
     def _judge_start(self, error: ClientError) -> None:
@@ -198,20 +198,20 @@ class Agent:
         """Tell a server that holds a poll of ours that we want nothing; again if the poll arrived only then."""
         nothing = ContractRequest(max=0, timeout=0, incarnation=self.membership.incarnation)
         for _ in range(END_POLL_TRIES):
-            if not self.ledger.polling:
+            if not self.lease_table.polling:
                 return
             with contextlib.suppress(ClientError):
                 self.shared.pulse_server.contract(self.membership.worker_id, nothing)
-            self.ledger.wait_until_no_poll(END_POLL_S)
+            self.lease_table.wait_until_no_poll(END_POLL_S)
 
     def _finish_running(self) -> None:
-        if not self.ledger.wait_until_idle(self._settings.drain_timeout_s):
-            log.warning("jobs still run, they are handed back", jobs=len(self.ledger.open_refs()))
+        if not self.lease_table.wait_until_idle(self._settings.drain_timeout_s):
+            log.warning("jobs still run, they are handed back", jobs=len(self.lease_table.open_refs()))
 
     def _deliver(self) -> None:
-        done = self.ledger.wait_until_empty(DELIVER_S)
-        if not done and self.ledger.polling:
+        done = self.lease_table.wait_until_empty(DELIVER_S)
+        if not done and self.lease_table.polling:
             log.info("waiting for the server to end an open poll; another signal ends the agent at once")
-            done = self.ledger.wait_until_empty(self.parts.terms.poll_s)
+            done = self.lease_table.wait_until_empty(self.parts.terms.poll_s)
         if not done:
-            log.warning("the server was not told about some jobs", jobs=len(self.ledger.refs()))
+            log.warning("the server was not told about some jobs", jobs=len(self.lease_table.refs()))

@@ -1,7 +1,7 @@
 """Agents, a queue and a clock of their own: what becomes of jobs when the real parts decide how many to hold.
 
-Ledger, appetite, hoard watch and brakes are the agents' own. Guests, network and server are numbers: a job takes
-as long as it says, an exchange ``EXCHANGE_S`` and a little more for each job that it brings.
+Lease table, prefetching, hand-back watch and stopper are the agents' own. Guests, network and server are numbers:
+a job takes as long as it says, an exchange ``EXCHANGE_S`` and a little more for each job that it brings.
 """
 
 import heapq
@@ -15,13 +15,13 @@ from lessons import leased_job
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.appetite import Appetite
-from worker_agent.jobs.brakes import Brakes
-from worker_agent.jobs.hoarding import LOOK_S, HoardWatch
-from worker_agent.jobs.ledger import Ledger
+from worker_agent.jobs.handing_back import LOOK_S, HandBackWatch
+from worker_agent.jobs.job_logger import JobLogger
+from worker_agent.jobs.lease_table import LeaseTable
 from worker_agent.jobs.outbox import ref_of
+from worker_agent.jobs.prefetching import Prefetching
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.tally import Tally
+from worker_agent.jobs.stopping import JobStopper
 from worker_agent.link.shared import Pace
 
 EXCHANGE_S = 0.005
@@ -75,26 +75,26 @@ class Fleet:
             act()
         return self.now - began
 
-    def request(self, agent, errand):
+    def request(self, agent, plan):
         self.exchanges += 1
-        way_s = (EXCHANGE_S + PER_JOB_S * len(errand.outcomes)) / 2
-        self.after(way_s, lambda: self.receive(agent, errand))
+        way_s = (EXCHANGE_S + PER_JOB_S * len(plan.outcomes)) / 2
+        self.after(way_s, lambda: self.receive(agent, plan))
 
-    def receive(self, agent, errand):
-        agent.ledger.settle([ref_of(outcome) for outcome in errand.outcomes])
-        self.enqueue([outcome.job for outcome in errand.outcomes if outcome.state is JobState.ENQUEUED])
-        if errand.polls and not self.queue:
-            self.parked.append((agent, errand))
+    def receive(self, agent, plan):
+        agent.lease_table.settle([ref_of(outcome) for outcome in plan.outcomes])
+        self.enqueue([outcome.job for outcome in plan.outcomes if outcome.state is JobState.ENQUEUED])
+        if plan.polls and not self.queue:
+            self.parked.append((agent, plan))
         else:
-            self.answer(agent, errand)
+            self.answer(agent, plan)
 
-    def answer(self, agent, errand):
-        jobs = [heapq.heappop(self.queue) for _ in range(min(errand.room, len(self.queue)))]
+    def answer(self, agent, plan):
+        jobs = [heapq.heappop(self.queue) for _ in range(min(plan.room, len(self.queue)))]
         for job in jobs:
             self.leased_at[job] = self.now
             self.leases[job] += 1
         way_s = (EXCHANGE_S + PER_JOB_S * len(jobs)) / 2
-        self.after(way_s, lambda: agent.take([self.describe(job) for job in jobs], errand))
+        self.after(way_s, lambda: agent.take([self.describe(job) for job in jobs], plan))
 
     def describe(self, job):
         return leased_job(job=job, lease=f"lease-{self.leases[job]}", lambda_=self.lambdas[job])
@@ -111,22 +111,24 @@ class SimulatedAgent:
     def __init__(self, fleet, slots, prefetch):
         self.fleet = fleet
         self.slots = slots
-        self.ledger = Ledger()
-        self.appetite = Appetite(slots, prefetch, lambda: fleet.now)
-        self.ledger.on_close = self.appetite.let_go
+        self.lease_table = LeaseTable()
+        self.prefetching = Prefetching(slots, prefetch, lambda: fleet.now)
+        self.lease_table.on_close = self.prefetching.let_go
         shared = JobsShared(
             server=None,
             pulse_server=None,
-            ledger=self.ledger,
+            lease_table=self.lease_table,
             link=None,
             new_backoff=None,
             clock=lambda: fleet.now,
             pace=Pace(idle_s=0.0),
             stop=threading.Event(),
         )
-        self.watch = HoardWatch(shared, self, Brakes(self.ledger, self), self.appetite, Tally(), slots)
+        self.watch = HandBackWatch(
+            shared, self, JobStopper(self.lease_table, self), self.prefetching, JobLogger(), slots
+        )
         self.running, self.line = {}, deque()
-        self.errand = None
+        self.plan = None
         self.ended, self.waits_since = False, 0.0
         self._looks = False
 
@@ -134,46 +136,46 @@ class SimulatedAgent:
 
     def wake(self):
         """Ask the server if it is time to; else see when it will be."""
-        if self.errand is not None:
+        if self.plan is not None:
             return
-        wish, held = self.appetite.wish(), len(self.ledger.open_refs())
+        demand, held = self.prefetching.demand(), len(self.lease_table.open_refs())
         if not self.ended:
-            pause_s = wish.patience_s if held else 0.0
-        elif self.ledger._is_urgent(wish):
+            pause_s = demand.patience_s if held else 0.0
+        elif self.lease_table._is_urgent(demand):
             pause_s = 0.0
-        elif held > wish.capacity - wish.refill:
-            pause_s = wish.linger_s
+        elif held > demand.capacity - demand.refill:
+            pause_s = demand.linger_s
         else:
-            pause_s = 0.0 if self.ledger._asked_at < 0 else wish.gather_s
+            pause_s = 0.0 if self.lease_table._asked_at < 0 else demand.gather_s
         if self.fleet.now < self.waits_since + pause_s - 1e-9:
             self.fleet.after(self.waits_since + pause_s - self.fleet.now, self.wake)
             return
-        self.errand = self.ledger.next_errand(
-            lambda: replace(wish, linger_s=0.0, gather_s=0.0, patience_s=0.0), 0.0
+        self.plan = self.lease_table.next_contract(
+            lambda: replace(demand, linger_s=0.0, gather_s=0.0, patience_s=0.0), 0.0
         )
-        if self.errand is not None:
+        if self.plan is not None:
             self.ended = False
-            self.fleet.request(self, self.errand)
+            self.fleet.request(self, self.plan)
 
-    def take(self, jobs, errand):
-        self.ledger.admit(map(ref_of, jobs))
+    def take(self, jobs, plan):
+        self.lease_table.admit(map(ref_of, jobs))
         if jobs:
-            self.appetite.take_up(jobs)
-            if len(jobs) >= errand.room:
-                self.ledger.note_plenty()
+            self.prefetching.take_up(jobs)
+            if len(jobs) >= plan.room:
+                self.lease_table.note_plenty()
         self.waits_since = self.fleet.now
-        if errand.polls:
-            self.ledger.end_poll()
-        self.errand = None
+        if plan.polls:
+            self.lease_table.end_poll()
+        self.plan = None
         for job in jobs:
-            self.ledger.start(ref_of(job))
+            self.lease_table.start(ref_of(job))
             self.submit(job)
         self.look()
         self.wake()
 
     def look(self):
-        """Let the hoard watch look, again and again while jobs wait."""
-        if not self._looks and len(self.ledger.open_refs()) > self.slots:
+        """Let the hand-back watch look, again and again while jobs wait."""
+        if not self._looks and len(self.lease_table.open_refs()) > self.slots:
             self._looks = True
             self.fleet.after(LOOK_S, self.tick)
 
@@ -185,9 +187,9 @@ class SimulatedAgent:
 
     def note_outcome(self):
         if not self.ended:
-            self.ended, self.waits_since = self.ledger.refs() != self.ledger.open_refs(), self.fleet.now
-        if self.errand is not None and self.errand.polls and (outcomes := self.ledger.take_during_poll(0.0)):
-            self.fleet.request(self, replace(self.errand, outcomes=outcomes, room=0, polls=False))
+            self.ended, self.waits_since = self.lease_table.refs() != self.lease_table.open_refs(), self.fleet.now
+        if self.plan is not None and self.plan.polls and (outcomes := self.lease_table.take_during_poll(0.0)):
+            self.fleet.request(self, replace(self.plan, outcomes=outcomes, room=0, polls=False))
         self.wake()
 
     # What the executor does
@@ -205,9 +207,9 @@ class SimulatedAgent:
     def finish(self, job):
         del self.running[job.job]
         self.begin()
-        self.appetite.observe(ref_of(job), self.fleet.durations[job.job])
+        self.prefetching.observe(ref_of(job), self.fleet.durations[job.job])
         self.fleet.note_end(job.job)
-        assert self.ledger.end(Outcome(job=job.job, lease=job.lease, state=JobState.FINISHED))
+        assert self.lease_table.end(Outcome(job=job.job, lease=job.lease, state=JobState.FINISHED))
         self.note_outcome()
 
     def take_back(self):

@@ -1,4 +1,4 @@
-"""Leased jobs, and an appetite that has seen some."""
+"""Leased jobs, and prefetching that has seen some."""
 
 import itertools
 
@@ -14,10 +14,10 @@ def leased_job(**fields):
     return LeasedJob(**{**given, "input": Content(id=Id(0)), "limits": Limits(), **fields})
 
 
-def teach(appetite, *walls_s, lambda_=1):
+def teach(prefetching, *walls_s, lambda_=1):
     """Let jobs of a lambda come with one contract, and end after these times."""
     jobs = [leased_job(lambda_=Id(lambda_)) for _ in walls_s]
-    appetite.take_up(jobs)
+    prefetching.take_up(jobs)
     for job, wall_s in zip(jobs, walls_s, strict=True):
-        appetite.observe(ref_of(job), wall_s)
-        appetite.let_go([ref_of(job)])
+        prefetching.observe(ref_of(job), wall_s)
+        prefetching.let_go([ref_of(job)])

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 from piecework.client import ClientError
 from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob
-from worker_agent.jobs.appetite import Appetite
-from worker_agent.jobs.courier import Courier
 from worker_agent.jobs.fitness import Fitness
 from worker_agent.jobs.heartbeat import Heartbeat
 from worker_agent.jobs.inputs import Intake
-from worker_agent.jobs.ledger import Errand, Wish
+from worker_agent.jobs.job_logger import JobLogger
+from worker_agent.jobs.lease_table import ContractPlan, Demand
 from worker_agent.jobs.outbox import ref_of
+from worker_agent.jobs.prefetching import Prefetching
+from worker_agent.jobs.sending import OutcomeSender
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ContractTerms:
     """What every contract of this agent says."""
 
     incarnation: str
@@ -28,29 +28,29 @@ class Terms:
 
 
 class Contracting:
-    """Keeps the agent in work. A request waits at the server only if a slot is idle, as the ledger says."""
+    """Keeps the agent in work. A request waits at the server only if a slot is idle, as the lease table says."""
 
     def __init__(
         self,
         shared: JobsShared,
-        courier: Courier,
+        sender: OutcomeSender,
         intake: Intake,
         heartbeat: Heartbeat,
         *,
-        appetite: Appetite,
-        tally: Tally,
+        prefetching: Prefetching,
+        job_logger: JobLogger,
         fitness: Fitness,
-        terms: Terms,
+        terms: ContractTerms,
         on_drain: Callable[[], None],
     ) -> None:
         self._shared = shared
-        self._ledger = shared.ledger
+        self._lease_table = shared.lease_table
         self._backoff = shared.new_backoff()
-        self._courier = courier
+        self._sender = sender
         self._intake = intake
         self._heartbeat = heartbeat
-        self._appetite = appetite
-        self._tally = tally
+        self._prefetching = prefetching
+        self._job_logger = job_logger
         self._fitness = fitness
         self._terms = terms
         self._on_drain = on_drain
@@ -60,35 +60,35 @@ class Contracting:
     def step(self) -> None:
         """Do one exchange, if there is something to say."""
         self.progress += 1
-        errand = self._ledger.next_errand(self._find_wish, self._shared.pace.idle_s)
-        if errand is None:
+        plan = self._lease_table.next_contract(self._find_wish, self._shared.pace.idle_s)
+        if plan is None:
             return
         try:
-            self._exchange(errand)
+            self._exchange(plan)
         except ClientError as error:
             self._shared.stop.wait(self._backoff.next_s(error))
         else:
             self._backoff.reset()
         finally:
-            if errand.polls:
-                self._ledger.end_poll()
+            if plan.polls:
+                self._lease_table.end_poll()
 
-    def _find_wish(self) -> Wish:
-        return self._fitness.limit(self._appetite.wish())
+    def _find_wish(self) -> Demand:
+        return self._fitness.limit(self._prefetching.demand())
 
-    def _exchange(self, errand: Errand) -> None:
-        reply = self._courier.contract(
+    def _exchange(self, plan: ContractPlan) -> None:
+        reply = self._sender.contract(
             ContractRequest(
-                max=errand.room,
-                timeout=self._terms.poll_s if errand.polls else 0,
+                max=plan.room,
+                timeout=self._terms.poll_s if plan.polls else 0,
                 inline_max_bytes=self._terms.inline_max_bytes,
-                outcomes=errand.outcomes,
+                outcomes=plan.outcomes,
                 incarnation=self._terms.incarnation,
             )
         )
-        jobs = self._admit(reply, errand.room)
+        jobs = self._admit(reply, plan.room)
         try:
-            self._courier.settle(errand.outcomes, reply.acks or [])
+            self._sender.settle(plan.outcomes, reply.acks or [])
         finally:
             if jobs:
                 self._intake.accept(jobs, reply.lambdas or [])
@@ -101,10 +101,10 @@ class Contracting:
         if not jobs:
             return []
         self._heartbeat.note_lease(min(job.lease_s for job in jobs))
-        refs = self._ledger.admit(map(ref_of, jobs))
+        refs = self._lease_table.admit(map(ref_of, jobs))
         fresh = [job for job in jobs if ref_of(job) in refs]
-        self._appetite.take_up(fresh)
+        self._prefetching.take_up(fresh)
         if len(jobs) >= room:
-            self._ledger.note_plenty()
-        self._tally.note_contract(jobs, reply.lambdas or [])
+            self._lease_table.note_plenty()
+        self._job_logger.note_contract(jobs, reply.lambdas or [])
         return fresh

@@ -30,7 +30,7 @@ class RefusedError(AgentError):
 
 
 @dataclass(slots=True)
-class Held:
+class CachedBlob:
     """A blob that the fetcher holds in the cache."""
 
     path: Path
@@ -48,7 +48,7 @@ class BlobFetcher:
         self._shared = shared
         self._cache = cache
         self._lock = threading.Lock()
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, CachedBlob] = {}
         self._unused: OrderedDict[str, None] = OrderedDict()
         """Those of ``_held`` without users, the one that was used longest ago first."""
         self._needs: defaultdict[LeaseRef, list[str]] = defaultdict(list)
@@ -69,7 +69,7 @@ class BlobFetcher:
         """
         path = self._find(refs, checksum) or self._fetch(refs, blob, checksum, size_bytes, lasting=lasting)
         # Blobs are released when a lease ends; some may have ended before their blob was here.
-        ended = [ref for ref in refs if not self._shared.ledger.is_open(ref)]
+        ended = [ref for ref in refs if not self._shared.lease_table.is_open(ref)]
         if ended:
             self.release(ended)
         if len(ended) == len(refs):
@@ -116,7 +116,7 @@ class BlobFetcher:
             path = acquire()
         with self._lock:
             twice = checksum in self._held
-            self._held.setdefault(checksum, Held(path))
+            self._held.setdefault(checksum, CachedBlob(path))
             self._use(refs, checksum)
         if twice:
             self._cache.release(checksum)
@@ -133,7 +133,7 @@ class BlobFetcher:
     def _download(self, refs: Sequence[LeaseRef], blob: Id, checksum: str, part: Path) -> None:
         backoff = self._shared.new_backoff()
         broken = faults = 0
-        while any(map(self._shared.ledger.is_open, refs)) and not self._shared.stop.is_set():
+        while any(map(self._shared.lease_table.is_open, refs)) and not self._shared.stop.is_set():
             try:
                 self._shared.server.download(blob, part, checksum=checksum)
             except NotFound:

@@ -11,14 +11,14 @@ from piecework.client import ClientError, TooLarge
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Content, JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.appetite import Appetite
-from worker_agent.jobs.crew import Crew
 from worker_agent.jobs.executing import Ended
 from worker_agent.jobs.fitness import Fitness
-from worker_agent.jobs.ledger import hand_back
+from worker_agent.jobs.job_logger import JobLogger
+from worker_agent.jobs.lease_table import hand_back
 from worker_agent.jobs.outbox import ref_of
+from worker_agent.jobs.prefetching import Prefetching
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.tally import Tally
+from worker_agent.jobs.thread_pool import ThreadPool
 from worker_agent.link.link import describe, is_refusal
 from worker_agent.tasks import LeasedTask, Result
 
@@ -26,23 +26,23 @@ log = structlog.get_logger()
 
 
 class Finisher:
-    """Turns results into outcomes in the ledger. Small outputs travel inside, larger ones are uploaded."""
+    """Turns results into outcomes in the lease table. Small outputs travel inside, larger ones are uploaded."""
 
     def __init__(
         self,
         shared: JobsShared,
-        crew: Crew,
+        pool: ThreadPool,
         *,
-        appetite: Appetite,
-        tally: Tally,
+        prefetching: Prefetching,
+        job_logger: JobLogger,
         fitness: Fitness,
         inline_max_bytes: int,
     ) -> None:
         self._shared = shared
-        self._ledger = shared.ledger
-        self._crew = crew
-        self._appetite = appetite
-        self._tally = tally
+        self._lease_table = shared.lease_table
+        self._pool = pool
+        self._prefetching = prefetching
+        self._job_logger = job_logger
         self._fitness = fitness
         self._inline_max_bytes = inline_max_bytes
 
@@ -54,7 +54,7 @@ class Finisher:
                 outcomes += self._take(task, result)
             except Exception:
                 log.exception("bug", job=task.job)
-                self._crew.give(partial(self.give_up, [ref_of(task)]))
+                self._pool.give(partial(self.give_up, [ref_of(task)]))
         self.end(*outcomes)
 
     def fail(self, ref: LeaseRef, kind: ErrorKind, message: str) -> None:
@@ -66,21 +66,21 @@ class Finisher:
         """Hand back jobs that this node cannot prepare, or whose output it cannot keep; it takes no others."""
         self._fitness.falter(why)
         error = JobError(kind=ErrorKind.WORKER, message=why)
-        self._ledger.end(*(hand_back(ref, error) for ref in refs))
+        self._lease_table.end(*(hand_back(ref, error) for ref in refs))
 
     def end(self, *outcomes: Outcome) -> None:
         """Let outcomes go to the server, those whose leases still count."""
-        self._tally.note_ends(self._ledger.end(*outcomes))
+        self._job_logger.note_ends(self._lease_table.end(*outcomes))
 
     def give_up(self, refs: Iterable[LeaseRef]) -> None:
         """Hand back, after a pause, jobs that met a bug of ours."""
         self._shared.stop.wait(self._shared.pace.bug_s)
-        self._ledger.end(*map(hand_back, refs))
+        self._lease_table.end(*map(hand_back, refs))
 
     def _take(self, task: LeasedTask, result: Result) -> list[Outcome]:
         """Return the outcome; none when its output has yet to be uploaded."""
-        if result.unfit and result.error and not self._ledger.stop_asked(ref_of(task)):
-            self._crew.give(partial(self.return_unprepared, [ref_of(task)], result.error.message))
+        if result.unfit and result.error and not self._lease_table.stop_asked(ref_of(task)):
+            self._pool.give(partial(self.return_unprepared, [ref_of(task)], result.error.message))
             return []
         outcome = self._write_outcome(task, result)
         if isinstance(result.output, bytes) and len(result.output) <= self._inline_max_bytes:
@@ -88,22 +88,22 @@ class Finisher:
                 outcome.output = Content(raw=result.output)
             return [outcome]
         output = result.output if isinstance(result.output, bytes) else Path(result.output.path)
-        self._crew.give(partial(self._finish_large, outcome, output), partial(self.give_up, [ref_of(outcome)]))
+        self._pool.give(partial(self._finish_large, outcome, output), partial(self.give_up, [ref_of(outcome)]))
         return []
 
     def _write_outcome(self, task: LeasedTask, result: Result) -> Outcome:
         """Return the outcome without its output."""
         ref = ref_of(task)
-        asked = self._ledger.stop_asked(ref)
+        asked = self._lease_table.stop_asked(ref)
         killed = result.error is not None and result.error.kind is ErrorKind.WORKER
         if result.cancelled or (asked and killed):
             state = asked or JobState.ENQUEUED
         else:
             state = JobState.FAILED if result.error else JobState.FINISHED
             if killed:
-                self._appetite.sicken()
+                self._prefetching.sicken()
             elif result.usage.wall_s is not None:
-                self._appetite.observe(ref, result.usage.wall_s)
+                self._prefetching.observe(ref, result.usage.wall_s)
         if state is JobState.ENQUEUED:
             return hand_back(ref)
         outcome = Outcome(
@@ -137,7 +137,7 @@ class Finisher:
         """Upload until it works, the server refuses, or nobody wants the outcome any more."""
         backoff = self._shared.new_backoff()
         ref = ref_of(outcome)
-        while self._ledger.is_open(ref) and not self._shared.stop.is_set():
+        while self._lease_table.is_open(ref) and not self._shared.stop.is_set():
             try:
                 outcome.output = str(int(self._shared.server.upload(output).id))
             except TooLarge as error:

@@ -10,7 +10,7 @@ from piecework.backoff import pause_after
 from piecework.client import ClientError
 from piecework.protocol.messages import ContractRequest
 from worker_agent.errors import AgentError
-from worker_agent.jobs.ledger import Wish
+from worker_agent.jobs.lease_table import Demand
 from worker_agent.link.membership import Membership
 from worker_agent.link.shared import Shared
 
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """How long no jobs are taken after a fault; doubled when the next comes soon."""
-NOTHING = Wish(capacity=0, slots=0)
+NOTHING = Demand(capacity=0, slots=0)
 """No jobs are wanted, not even for an idle slot."""
 TELL_S = 15.0
 """The server is told so often that the node takes no jobs, lest it takes the agent for gone."""
@@ -48,9 +48,9 @@ class Fitness:
         """Why no jobs are taken; "" when they are."""
         return self._trouble
 
-    def limit(self, wish: Wish) -> Wish:
+    def limit(self, demand: Demand) -> Demand:
         """Return how many jobs to hold: as many as is wished, or none while the node cannot prepare them."""
-        return NOTHING if self._trouble else wish
+        return NOTHING if self._trouble else demand
 
     def falter(self, trouble: str) -> None:
         """Note that a job could not be prepared, or its output not kept. What the server holds for us ends."""

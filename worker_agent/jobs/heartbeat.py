@@ -12,9 +12,9 @@ from piecework.protocol.messages import (
     LeaseRef,
     LogPart,
 )
-from worker_agent.jobs.brakes import Brakes
 from worker_agent.jobs.executing import GuestExecutor
 from worker_agent.jobs.shared import JobsShared
+from worker_agent.jobs.stopping import JobStopper
 from worker_agent.link.link import is_refusal
 from worker_agent.link.membership import Membership, is_unknown_worker
 
@@ -34,19 +34,19 @@ class Heartbeat:
         shared: JobsShared,
         membership: Membership,
         executor: GuestExecutor,
-        brakes: Brakes,
+        stopper: JobStopper,
         *,
         on_drain: Callable[[], None],
     ) -> None:
         self._server = shared.pulse_server
-        self._ledger = shared.ledger
+        self._lease_table = shared.lease_table
         self._link = shared.link
         self._clock = shared.clock
         self._pace = shared.pace
         self._backoff = shared.new_backoff()
         self._membership = membership
         self._executor = executor
-        self._brakes = brakes
+        self._stopper = stopper
         self._on_drain = on_drain
         self._interval_s = INTERVAL_MAX_S
         self._unsent: list[LogPart] = []
@@ -71,7 +71,7 @@ class Heartbeat:
             LogPart(job=Id(part.job), lease=part.lease, log=part.log, offset=part.offset)
             for part in self._executor.read_logs()
         ]
-        leases = self._ledger.refs()
+        leases = self._lease_table.refs()
         if not leases:
             self._unsent.clear()
         elif now >= self._hold_until and (self._unsent or now >= self._due_at):
@@ -112,8 +112,8 @@ class Heartbeat:
         lost, cancelled = set(reply.lost), set(reply.cancel)
         for ref in leases:
             if ref.job in cancelled:
-                self._brakes.cancel(ref)
+                self._stopper.cancel(ref)
             elif ref.job in lost and (ref.job, ref.lease) not in renewed:
-                self._brakes.drop(ref)
+                self._stopper.drop(ref)
         if reply.drain:
             self._on_drain()

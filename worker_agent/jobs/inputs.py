@@ -12,12 +12,12 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
 from piecework.protocol.messages import Grants, LeasedJob, LeasedLambda, LeaseRef
 from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
-from worker_agent.jobs.crew import Crew, do_guarded
 from worker_agent.jobs.executing import GuestExecutor
 from worker_agent.jobs.fetching import BlobFetcher, NotWantedError
 from worker_agent.jobs.finishing import Finisher
-from worker_agent.jobs.ledger import Ledger, hand_back
+from worker_agent.jobs.lease_table import LeaseTable, hand_back
 from worker_agent.jobs.outbox import ref_of
+from worker_agent.jobs.thread_pool import ThreadPool, do_guarded
 from worker_agent.runtimes.base import Bounds
 from worker_agent.tasks import File, LeasedTask, Task
 
@@ -38,13 +38,18 @@ class Intake:
     """Brings leased jobs to the executor."""
 
     def __init__(
-        self, ledger: Ledger, fetcher: BlobFetcher, executor: GuestExecutor, finisher: Finisher, crew: Crew
+        self,
+        lease_table: LeaseTable,
+        fetcher: BlobFetcher,
+        executor: GuestExecutor,
+        finisher: Finisher,
+        pool: ThreadPool,
     ) -> None:
         self._fetcher = fetcher
-        self._ledger = ledger
+        self._lease_table = lease_table
         self._executor = executor
         self._finisher = finisher
-        self._crew = crew
+        self._pool = pool
 
     def accept(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
         """See to it that each job is run, or ends with the reason why not. Does not wait for downloads."""
@@ -67,12 +72,12 @@ class Intake:
         if at_once:
             do_guarded(work, on_bug)
         else:
-            self._crew.give(work, on_bug)
+            self._pool.give(work, on_bug)
 
     def _recover(self, jobs: Jobs, lambda_: LeasedLambda) -> None:
         """Try each job alone after a bug, which then costs no other; give it up when it was alone."""
         if len(jobs) == 1:
-            self._crew.give(partial(self._finisher.give_up, list(jobs)))
+            self._pool.give(partial(self._finisher.give_up, list(jobs)))
             return
         for ref, job in jobs.items():
             self._take_up({ref: job}, lambda_, at_once=False)
@@ -88,7 +93,7 @@ class Intake:
                 near[ref] = job
             else:
                 one = {ref: job}
-                self._crew.give(
+                self._pool.give(
                     partial(self._get_inputs, one, lambda_, codex), partial(self._recover, one, lambda_)
                 )
         self._get_inputs(near, lambda_, codex)
@@ -150,15 +155,15 @@ class Intake:
             raise missing from None
 
     def _submit(self, tasks: dict[LeaseRef, LeasedTask]) -> None:
-        started = self._ledger.start(*tasks)
+        started = self._lease_table.start(*tasks)
         try:
             self._executor.submit(*[tasks[ref] for ref in started])
         except ExecutorStoppedError:
-            self._ledger.end(*map(hand_back, started))
+            self._lease_table.end(*map(hand_back, started))
             return
-        # Whoever stops a job tells the ledger first and the executor then: one of us sees the other.
+        # Whoever stops a job tells the lease table first and the executor then: one of us sees the other.
         for ref in started:
-            if not self._ledger.is_open(ref) or self._ledger.stop_asked(ref):
+            if not self._lease_table.is_open(ref) or self._lease_table.stop_asked(ref):
                 self._executor.cancel(ref.job, ref.lease)
 
 

@@ -15,7 +15,7 @@ FRAME_BYTES = 256
 
 
 class Outbox:
-    """A queue of outcomes, one for each lease. Not locked: the ledger that owns it is."""
+    """A queue of outcomes, one for each lease. Not locked: the lease table that owns it is."""
 
     def __init__(self) -> None:
         self._waiting: deque[Outcome] = deque()

@@ -12,23 +12,23 @@ from typing import Protocol
 from piecework.backoff import Pauses
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
-from worker_agent.jobs.appetite import BYTES_AHEAD, Appetite
-from worker_agent.jobs.brakes import Brakes
-from worker_agent.jobs.contracting import Contracting, Terms
-from worker_agent.jobs.courier import Courier
-from worker_agent.jobs.crew import Crew
+from worker_agent.jobs.contracting import Contracting, ContractTerms
 from worker_agent.jobs.executing import ExecutorMaker
 from worker_agent.jobs.fetching import BlobFetcher
 from worker_agent.jobs.finishing import Finisher
 from worker_agent.jobs.fitness import Fitness
+from worker_agent.jobs.handing_back import LOOK_S, HandBackWatch
 from worker_agent.jobs.heartbeat import Heartbeat
-from worker_agent.jobs.hoarding import LOOK_S, HoardWatch
 from worker_agent.jobs.inputs import Intake
-from worker_agent.jobs.ledger import Ledger
-from worker_agent.jobs.pulse import StallWatch
+from worker_agent.jobs.job_logger import JobLogger
+from worker_agent.jobs.lease_table import LeaseTable
+from worker_agent.jobs.prefetching import BYTES_AHEAD, Prefetching
 from worker_agent.jobs.reporting import Reporter
+from worker_agent.jobs.sending import OutcomeSender
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.tally import Tally
+from worker_agent.jobs.stall_watch import StallWatch
+from worker_agent.jobs.stopping import JobStopper
+from worker_agent.jobs.thread_pool import ThreadPool
 from worker_agent.link.control import ControlServer
 from worker_agent.link.link import Clock, Link
 from worker_agent.link.looping import Loop, do_all
@@ -82,7 +82,7 @@ class Surroundings:
         return JobsShared(
             server=self.server,
             pulse_server=self.pulse_server,
-            ledger=Ledger(),
+            lease_table=LeaseTable(),
             link=Link(self.clock),
             new_backoff=partial(Pauses, self.random),
             clock=self.clock,
@@ -108,41 +108,43 @@ class Parts:
         on_drain: Callable[[], None],
         on_stall: Callable[[], None],
     ) -> None:
-        self.terms = Terms(membership.incarnation)
+        self.terms = ContractTerms(membership.incarnation)
         # Half of what may be stored is for what runs and what ran lately.
         bytes_ahead = min(BYTES_AHEAD, cache.find_room_bytes() // (2 * settings.slots))
-        self.appetite = Appetite(settings.slots, settings.prefetch, shared.clock, bytes_ahead)
-        self.tally = Tally()
-        self.fetchers = Crew("fetcher", FETCHERS)
-        self.uploaders = Crew("uploader", UPLOADERS)
+        self.prefetching = Prefetching(settings.slots, settings.prefetch, shared.clock, bytes_ahead)
+        self.job_logger = JobLogger()
+        self.fetchers = ThreadPool("fetcher", FETCHERS)
+        self.uploaders = ThreadPool("uploader", UPLOADERS)
         self.fitness = Fitness(shared, membership, cache.probe)
         finisher = Finisher(
             shared,
             self.uploaders,
-            appetite=self.appetite,
-            tally=self.tally,
+            prefetching=self.prefetching,
+            job_logger=self.job_logger,
             fitness=self.fitness,
             inline_max_bytes=self.terms.inline_max_bytes,
         )
         self.fetcher = BlobFetcher(shared, cache)
-        shared.ledger.on_close = self._let_go
-        courier = Courier(shared, membership)
+        shared.lease_table.on_close = self._let_go
+        sender = OutcomeSender(shared, membership)
         self.executor = make_executor(finisher.done)
-        self.brakes = Brakes(shared.ledger, self.executor)
-        self.heartbeat = Heartbeat(shared, membership, self.executor, self.brakes, on_drain=on_drain)
-        self.reporter = Reporter(shared, courier)
+        self.stopper = JobStopper(shared.lease_table, self.executor)
+        self.heartbeat = Heartbeat(shared, membership, self.executor, self.stopper, on_drain=on_drain)
+        self.reporter = Reporter(shared, sender)
         self.contracting = Contracting(
             shared,
-            courier,
-            Intake(shared.ledger, self.fetcher, self.executor, finisher, self.fetchers),
+            sender,
+            Intake(shared.lease_table, self.fetcher, self.executor, finisher, self.fetchers),
             self.heartbeat,
-            appetite=self.appetite,
-            tally=self.tally,
+            prefetching=self.prefetching,
+            job_logger=self.job_logger,
             fitness=self.fitness,
             terms=self.terms,
             on_drain=on_drain,
         )
-        self.hoard = HoardWatch(shared, self.executor, self.brakes, self.appetite, self.tally, settings.slots)
+        self.hand_back_watch = HandBackWatch(
+            shared, self.executor, self.stopper, self.prefetching, self.job_logger, settings.slots
+        )
         self.watches = self._make_watches(settings, shared, on_stall)
         self.loops = self._make_loops(shared)
 
@@ -151,7 +153,7 @@ class Parts:
         return (
             new_loop("contract", self.contracting.step),
             new_loop("report", self.reporter.step),
-            new_loop("hoard", self.hoard.step, pause_s=lambda: LOOK_S),
+            new_loop("hand-back", self.hand_back_watch.step, pause_s=lambda: LOOK_S),
             new_loop("pulse", self.pulse, pause_s=lambda: self.heartbeat.tick_s),
         )
 
@@ -163,12 +165,12 @@ class Parts:
             "heartbeat": self.heartbeat.tick,
             "watch the contract loop": stall.tick,
             "look at the node": self.fitness.tick,
-            "log sums": self.tally.tick,
+            "log sums": self.job_logger.tick,
         }
 
     def _let_go(self, refs: Sequence[LeaseRef]) -> None:
         """Forget about jobs that are not held any more."""
-        self.appetite.let_go(refs)
+        self.prefetching.let_go(refs)
         self.fetcher.release(refs)
 
     def pulse(self) -> None:
@@ -189,7 +191,7 @@ class Parts:
 
     def end(self) -> None:
         """Wait for the threads to end, which were told to, but not for those inside a request."""
-        for crew in (self.fetchers, self.uploaders):
-            crew.stop(END_S)
+        for pool in (self.fetchers, self.uploaders):
+            pool.stop(END_S)
         for loop in self.loops:
             loop.join(END_S)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker_agent.jobs.ledger import Ledger
+from worker_agent.jobs.lease_table import LeaseTable
 from worker_agent.link.shared import Shared
 
 
@@ -10,4 +10,4 @@ from worker_agent.link.shared import Shared
 class JobsShared(Shared):
     """Handed to every part that works on jobs."""
 
-    ledger: Ledger
+    lease_table: LeaseTable

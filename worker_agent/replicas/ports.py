@@ -27,14 +27,14 @@ class Ports:
         self._lock = threading.Lock()
         weakref.finalize(self, _close_all, self._claims)
 
-    def take(self, host: str, wish: int | None = None) -> int:
-        """Return a port of an address that nobody uses, ``wish`` if possible; it is kept until ``give_back``.
+    def take(self, host: str, preferred: int | None = None) -> int:
+        """Return a port of an address that nobody uses, ``preferred`` if possible; it is kept until ``give_back``.
 
         Raises NoPortError.
         """
         with self._lock:
-            if wish is not None and self._claim(host, wish):
-                return wish
+            if preferred is not None and self._claim(host, preferred):
+                return preferred
             for _ in range(self._first, PORT_MAX + 1):
                 port, self._next = self._next, self._next + 1 if self._next < PORT_MAX else self._first
                 if self._claim(host, port):

@@ -69,7 +69,7 @@ def make_agent(tmp_path, server, clock):
 
 @pytest.fixture
 def agent(make_agent):
-    """An agent that has joined; its loops are stepped by the test, its crews run."""
+    """An agent that has joined; its loops are stepped by the test, its pools run."""
     agent = make_agent()
     assert agent.join()
     agent.parts.start_crews()

@@ -14,7 +14,7 @@ from worker_agent.errors import AgentError
 
 
 def is_polling(agent):
-    return lambda: agent.shared.ledger.polling
+    return lambda: agent.shared.lease_table.polling
 
 
 def end(agent):
@@ -41,7 +41,7 @@ def test_outcome_reaches_the_server_while_a_poll_is_held(running, server):
     assert server.wait_for(is_polling(agent))
     agent.parts.executor.finish(job, b"out")
     assert server.wait_for(lambda: server.states() == [JobState.FINISHED])
-    assert agent.shared.ledger.polling, "it is still the same poll"
+    assert agent.shared.lease_table.polling, "it is still the same poll"
 
 
 def test_full_agent_polls_as_soon_as_there_is_room(running, server):
@@ -55,7 +55,7 @@ def test_full_agent_polls_as_soon_as_there_is_room(running, server):
 def test_drain_finishes_what_runs_and_hands_back_the_rest(running, server):
     lambda_ = server.add_lambda()
     agent = running(prefetch=4, drain_timeout_s=10)
-    teach(agent.parts.appetite, 0.001, lambda_=lambda_)
+    teach(agent.parts.prefetching, 0.001, lambda_=lambda_)
     executor = agent.parts.executor
     jobs = [server.add_job(b"in") for _ in range(4)]
     assert executor.wait_for(4)
@@ -131,7 +131,7 @@ def test_job_given_by_the_last_poll_is_handed_back(running, server):
     agent = running()
     assert server.wait_for(is_polling(agent))
     agent.ask_to_stop("SIGTERM")
-    assert server.wait_for(lambda: agent.shared.ledger._closed)
+    assert server.wait_for(lambda: agent.shared.lease_table._closed)
     job = server.add_job(b"in")
     agent.thread.join(10)
     assert not agent.thread.is_alive()
@@ -280,18 +280,18 @@ def test_second_agent_on_the_node_takes_over_the_jobs_of_one_that_was_killed(mak
     first.parts.contracting.step()
     assert server.output(job) == b"second"
     assert [outcome.job for outcome in server.refused] == [job]
-    for crew in (first.parts.fetchers, first.parts.uploaders):
-        crew.stop(5)
+    for pool in (first.parts.fetchers, first.parts.uploaders):
+        pool.stop(5)
 
 
 def test_loop_goes_on_after_a_bug(running, server, log):
     agent = running()
     real, broken = agent.parts.contracting._exchange, iter([True])
 
-    def exchange(errand):
+    def exchange(plan):
         if next(broken, False):
             raise ZeroDivisionError
-        real(errand)
+        real(plan)
 
     agent.parts.contracting._exchange = exchange
     server.release_polls()

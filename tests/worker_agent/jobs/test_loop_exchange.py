@@ -1,4 +1,4 @@
-"""The contract loop, the reporter and the courier, stepped by hand."""
+"""The contract loop, the reporter and the sender, stepped by hand."""
 
 import pytest
 from fake_control_server import not_a_server, unreachable
@@ -15,8 +15,8 @@ def step(agent):
 
 
 def poll_open(agent):
-    """Put the contract loop inside a long poll, as far as the ledger knows."""
-    assert agent.ledger.next_errand(agent.parts.appetite.wish, 0.0).polls
+    """Put the contract loop inside a long poll, as far as the lease table knows."""
+    assert agent.lease_table.next_contract(agent.parts.prefetching.demand, 0.0).polls
 
 
 def report(agent):
@@ -73,7 +73,7 @@ def test_outcome_is_handed_in_when_the_agent_is_full(agent, executor, server):
     executor.finish(jobs[1])
     step(agent)
     assert server.states() == [JobState.FINISHED] * 2
-    assert agent.ledger.refs() == []
+    assert agent.lease_table.refs() == []
 
 
 def test_outcome_does_not_wait_for_the_end_of_a_poll(agent, executor, server):
@@ -114,7 +114,7 @@ def test_outcome_whose_answer_was_lost_is_sent_again_and_accepted_once(agent, ex
     assert [[o.job for o in message.outcomes] for message in sent] == [[job], [job]]
     assert len(server.jobs[job].accepted) == 1
     assert server.refused == []
-    assert agent.ledger.refs() == []
+    assert agent.lease_table.refs() == []
 
 
 def test_jobs_of_a_lost_contract_answer_run_after_their_leases_are_over(agent, executor, server, clock):
@@ -156,7 +156,7 @@ def test_outcomes_are_kept_while_the_server_is_away(agent, executor, server, log
     executor.finish(job)
     for _ in range(5):
         step(agent)
-    assert len(agent.ledger.refs()) == 1
+    assert len(agent.lease_table.refs()) == 1
     server.away = False
     step(agent)
     assert server.states() == [JobState.FINISHED]
@@ -199,12 +199,12 @@ def test_forgotten_worker_registers_again_and_goes_on(agent, executor, server, w
     else:
         server.workers[old].retired = True
     report(agent)
-    agent.ledger.end_poll()
+    agent.lease_table.end_poll()
     if way == "contract":
         step(agent)
     assert agent.membership.worker_id != old
     step(agent)
-    assert agent.ledger.refs() == [], "the outcome of the old worker was refused, and dropped"
+    assert agent.lease_table.refs() == [], "the outcome of the old worker was refused, and dropped"
     assert [outcome.job for outcome in server.refused] == [job]
 
 
@@ -225,7 +225,7 @@ def test_one_unreadable_outcome_costs_only_itself(agent, executor, server, log, 
     step(agent)
     assert executor.wait_for(2)
     if way == "finish":
-        agent.parts.appetite._slots = 3
+        agent.parts.prefetching._slots = 3
         poll_open(agent)
     for job in jobs:
         executor.finish(job)
@@ -236,7 +236,7 @@ def test_one_unreadable_outcome_costs_only_itself(agent, executor, server, log, 
     else:
         step(agent)
     assert server.states() == [JobState.RUNNING, JobState.FINISHED]
-    assert agent.ledger.refs() == []
+    assert agent.lease_table.refs() == []
     assert "outcome given up" in events(log)
 
 
@@ -249,7 +249,7 @@ def test_outcomes_wait_again_when_the_server_goes_away_in_the_midst_of_sorting_t
     server.fail_once("contract", Invalid(422, 3, "a field is wrong"))
     server.fail_once("finish", unreachable())
     step(agent)
-    assert len(agent.ledger.refs()) == 2
+    assert len(agent.lease_table.refs()) == 2
     step(agent)
     assert server.states() == [JobState.FINISHED] * 2
 
@@ -261,7 +261,7 @@ def test_outcome_that_the_server_says_nothing_about_is_sent_again(agent, executo
     executor.finish(job)
     real, server._contract = server._contract, lambda worker, _: ContractReply(id=worker, jobs=[], acks=[])
     step(agent)
-    assert len(agent.ledger.refs()) == 1
+    assert len(agent.lease_table.refs()) == 1
     server._contract = real
     step(agent)
     assert server.states() == [JobState.FINISHED]
@@ -292,7 +292,7 @@ def test_step_counts_as_progress_whatever_comes_of_it(agent, server):
     step(agent)
     server.away = True
     step(agent)
-    agent.ledger.close()
+    agent.lease_table.close()
     step(agent)
     assert contracting.progress == before + 3
 
@@ -313,11 +313,11 @@ def test_server_is_asked_for_more_at_once_only_if_it_gave_all_it_was_asked_for(
     agent, executor, server, jobs, asked
 ):
     lambda_ = server.add_lambda()
-    teach(agent.parts.appetite, 0.001, lambda_=int(lambda_))
+    teach(agent.parts.prefetching, 0.001, lambda_=int(lambda_))
     for _ in range(jobs):
         server.add_job(lambda_=lambda_)
-    agent.parts.appetite._prefetch = 1
+    agent.parts.prefetching._prefetch = 1
     step(agent)
-    agent.parts.appetite._prefetch = 4
+    agent.parts.prefetching._prefetch = 4
     step(agent)
     assert [message.max for message in server.sent("contract")] == asked

@@ -41,14 +41,14 @@ class Storm:
 
     def report(self):
         """Let some jobs end during a long poll, if one would be opened now."""
-        errand = self.agent.ledger.next_errand(self.agent.parts.appetite.wish, 0.0)
-        if errand is None:
+        plan = self.agent.lease_table.next_contract(self.agent.parts.prefetching.demand, 0.0)
+        if plan is None:
             return
-        self.agent.ledger.put_back(errand.outcomes)
-        if errand.polls:
+        self.agent.lease_table.put_back(plan.outcomes)
+        if plan.polls:
             self.end_some()
             self.agent.parts.reporter.step()
-            self.agent.ledger.end_poll()
+            self.agent.lease_table.end_poll()
 
     def end_some(self):
         executor = self.agent.parts.executor
@@ -99,7 +99,7 @@ class Storm:
 
     def is_over(self):
         ended = {JobState.FINISHED, JobState.CANCELLED}
-        return set(self.server.states()) <= ended and not self.agent.ledger.refs()
+        return set(self.server.states()) <= ended and not self.agent.lease_table.refs()
 
 
 def executor_result(data, chance):
@@ -114,7 +114,7 @@ def test_every_job_ends_once_whatever_goes_wrong(agent, server, clock, seed):
     for _ in range(STEPS):
         storm.act()
     storm.calm()
-    assert storm.is_over(), (server.states(), agent.ledger.refs())
+    assert storm.is_over(), (server.states(), agent.lease_table.refs())
     for number, job in enumerate(storm.jobs):
         record = server.jobs[job]
         final = [outcome for outcome in record.accepted if outcome.state is not JobState.ENQUEUED]

@@ -81,13 +81,13 @@ def test_blob_for_several_leases_is_held_for_those_that_did_not_end_meanwhile(ag
     cache = BlobCache(tmp_path / "cache", capacity_bytes=10**6)
     fetcher, blob = BlobFetcher(agent.shared, cache), server.add_blob(b"shared")
     ended, going = LeaseRef(job=Id(1), lease="l"), LeaseRef(job=Id(2), lease="l")
-    agent.ledger.admit([going])
+    agent.lease_table.admit([going])
     assert fetcher.get([ended, going], blob, digest(b"shared")).read_bytes() == b"shared"
     with pytest.raises(NotWantedError):
         fetcher.get([ended], blob, digest(b"shared"))
-    agent.ledger.forget(going)
+    agent.lease_table.forget(going)
     fetcher.release([going])
-    fetcher._shared.ledger.is_open = lambda _: True
+    fetcher._shared.lease_table.is_open = lambda _: True
     fill(fetcher, server)
     assert not cache._pins[digest(b"shared")]
 
@@ -105,7 +105,7 @@ def make_fetcher(agent, tmp_path):
     """Return a function that makes a fetcher for which every lease counts, and its cache."""
 
     def make():
-        agent.shared.ledger.is_open = lambda _: True
+        agent.shared.lease_table.is_open = lambda _: True
         cache = BlobCache(tmp_path / "cache", capacity_bytes=10**6)
         return BlobFetcher(agent.shared, cache), cache
 

@@ -31,7 +31,7 @@ def job(agent, executor, server):
 
 def outcome_of(agent, server, job):
     """Wait for the job's end and hand it in; return the accepted outcome."""
-    assert agent.ledger.wait_until_idle(5)
+    assert agent.lease_table.wait_until_idle(5)
     agent.parts.contracting.step()
     return server.jobs[job].accepted[0]
 
@@ -139,7 +139,7 @@ def test_node_that_cannot_run_guests_holds_one_job_at_a_time_until_one_has_run(a
 
 
 def test_bug_with_a_result_hands_the_job_back(agent, executor, server, job, log):
-    agent.parts.appetite.observe = lambda _ref, _wall_s: 1 / 0
+    agent.parts.prefetching.observe = lambda _ref, _wall_s: 1 / 0
     executor.finish(job)
     assert outcome_of(agent, server, job).state is JobState.ENQUEUED
     assert "bug" in [line["event"] for line in log]
@@ -150,9 +150,9 @@ def test_bug_with_one_of_several_results_costs_no_other(agent, executor, server,
     agent.parts.contracting.step()
     assert executor.wait_for(2)
     bugs = [1]
-    agent.parts.appetite.observe = lambda *_: bugs and bugs.pop() / 0
+    agent.parts.prefetching.observe = lambda *_: bugs and bugs.pop() / 0
     executor.on_done([(task, result()) for task in executor.tasks])
-    assert agent.ledger.wait_until_idle(5)
+    assert agent.lease_table.wait_until_idle(5)
     agent.parts.contracting.step()
     assert {server.jobs[each].accepted[0].state for each in (job, other)} == {JobState.ENQUEUED, JobState.FINISHED}
 
@@ -169,11 +169,11 @@ def test_upload_of_a_lost_job_ends_and_its_file_is_removed(agent, executor, serv
     server.upload = upload
     executor.finish(job, path)
     assert uploading.wait(PATIENCE_S)
-    agent.ledger.forget(agent.ledger.open_refs()[0])
+    agent.lease_table.forget(agent.lease_table.open_refs()[0])
     go_on.set()
     agent.parts.uploaders.stop(5)
     assert not path.exists()
-    assert agent.ledger.refs() == []
+    assert agent.lease_table.refs() == []
 
 
 def test_job_lines_are_summed_up_when_there_are_many(agent, executor, server, log):
@@ -182,13 +182,13 @@ def test_job_lines_are_summed_up_when_there_are_many(agent, executor, server, lo
     for _ in range(40):
         server.add_job(b"in")
         agent.parts.contracting.step()
-        assert agent.ledger.wait_until_idle(5)
+        assert agent.lease_table.wait_until_idle(5)
     agent.parts.contracting.step()
     assert len(log) <= 20
-    agent.parts.tally.tick()
+    agent.parts.job_logger.tick()
     assert log[-1]["event"] == "more jobs"
     lines = [line["event"] for line in log]
     assert lines.count("finished") + log[-1]["finished"] == 40
     assert lines.count("contracted") + log[-1]["contracted"] == 40
-    agent.parts.tally.tick()
+    agent.parts.job_logger.tick()
     assert len(log) <= 21, "a quiet second says nothing"

@@ -38,7 +38,7 @@ def falter(agent, server, error=FULL):
     server.fail_once("download", error)
     job = server.add_job(LARGE)
     step(agent)
-    assert agent.ledger.wait_until_idle(5)
+    assert agent.lease_table.wait_until_idle(5)
     return job
 
 
@@ -158,7 +158,7 @@ def test_job_whose_output_cannot_be_kept_is_handed_back(agent, server):
     assert executor.wait_for(1)
     error = JobError(kind=ErrorKind.WORKER, message="the output could not be stored: No space left on device")
     executor.finish(job, error=error, unfit=True)
-    assert agent.ledger.wait_until_idle(5)
+    assert agent.lease_table.wait_until_idle(5)
     step(agent)
     [outcome] = server.jobs[job].accepted
     assert (outcome.state, outcome.error) == (JobState.ENQUEUED, error)

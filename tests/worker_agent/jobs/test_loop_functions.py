@@ -54,7 +54,7 @@ def test_functions_need_no_server(make_agent, server, hosts, around):
 
 def test_functions_end_with_the_agent_even_when_that_fails(running, server, hosts, around):
     agent = running(around=around)
-    until(lambda: agent.membership.joined and agent.ledger.polling)
+    until(lambda: agent.membership.joined and agent.lease_table.polling)
     hosts[0].withdraw = lambda: (_ for _ in ()).throw(unreachable())
     hosts[0].on_drain()
     server.release_polls()

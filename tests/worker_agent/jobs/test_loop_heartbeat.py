@@ -145,7 +145,7 @@ def test_cancelled_job_is_stopped_and_reported_as_cancelled(agent, executor, ser
     agent.parts.contracting.step()
     (outcome,) = server.sent("contract")[-1].outcomes
     assert (outcome.job, outcome.state) == (job, JobState.CANCELLED)
-    assert agent.ledger.refs() == []
+    assert agent.lease_table.refs() == []
 
 
 def test_job_that_ends_well_just_when_it_is_cancelled_reports_its_end(agent, executor, server, clock):
@@ -162,7 +162,7 @@ def test_job_whose_end_is_on_its_way_is_not_stopped_again(agent, executor, serve
     (job,) = contract(agent, server)
     server.cancel(job)
     beat(agent, clock)
-    assert agent.ledger.next_errand(agent.parts.appetite.wish, 0.0).outcomes
+    assert agent.lease_table.next_contract(agent.parts.prefetching.demand, 0.0).outcomes
     beat(agent, clock)
     assert [line["event"] for line in log].count("cancelled") == 1
 
@@ -172,7 +172,7 @@ def test_lost_job_is_stopped_and_its_outcome_dropped(agent, executor, server, cl
     clock.pass_s(16)
     agent.parts.pulse()
     assert executor.tasks == []
-    assert agent.ledger.refs() == []
+    assert agent.lease_table.refs() == []
     assert [(line["event"], line["job"]) for line in log if "lost" in line["event"]] == [
         ("lease lost, job stopped", job)
     ]
@@ -188,7 +188,7 @@ def test_lost_lease_does_not_stop_the_job_under_its_new_lease(agent, executor, s
     assert executor.jobs == [job, job]
     old, new = executor.tasks
     agent.parts.pulse()
-    assert [ref.lease for ref in agent.ledger.open_refs()] == [new.lease]
+    assert [ref.lease for ref in agent.lease_table.open_refs()] == [new.lease]
     executor._end(new, result(output=b"new"))
     executor._end(old, result(output=b"old"))
     agent.parts.contracting.step()
@@ -201,7 +201,7 @@ def test_finished_job_whose_lease_is_lost_waits_for_its_ack(agent, executor, ser
     executor.finish(job)
     clock.pass_s(16)
     agent.parts.pulse()
-    assert [ref.job for ref in agent.ledger.refs()] == [job]
+    assert [ref.job for ref in agent.lease_table.refs()] == [job]
     agent.parts.contracting.step()
     assert [outcome.job for outcome in server.refused] == [job]
 

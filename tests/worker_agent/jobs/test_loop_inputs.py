@@ -36,7 +36,7 @@ def end_of(server, job):
 def run_to_end(agent, server, job):
     """Step until the server knows how the job ended."""
     step(agent)
-    agent.ledger.wait_until_idle(5)
+    agent.lease_table.wait_until_idle(5)
     step(agent)
     return end_of(server, job)
 
@@ -65,7 +65,7 @@ def test_code_is_fetched_once_for_all_jobs_that_need_it(agent, executor, server)
 
 
 def test_jobs_are_run_in_the_order_of_the_contract(agent, executor, server):
-    teach(agent.parts.appetite, 0.001)
+    teach(agent.parts.prefetching, 0.001)
     jobs = [server.add_job(b"in") for _ in range(6)]
     step(agent)
     assert executor.wait_for(6)
@@ -85,7 +85,7 @@ def test_job_that_is_lost_while_its_code_is_fetched_does_not_cost_the_others_the
     real = server._read
 
     def read(id_):
-        agent.ledger.forget(agent.ledger.open_refs()[0])
+        agent.lease_table.forget(agent.lease_table.open_refs()[0])
         server._read = real
         raise unreachable()
 
@@ -224,7 +224,7 @@ def test_bug_while_preparing_hands_the_job_back_and_the_others_run(agent, execut
     step(agent)
     assert executor.wait_for(1)
     executor.finish(sound)
-    assert agent.ledger.wait_until_idle(5)
+    assert agent.lease_table.wait_until_idle(5)
     step(agent)
     assert end_of(server, sound).state is JobState.FINISHED
     assert end_of(server, broken).state is JobState.ENQUEUED
@@ -240,7 +240,7 @@ def test_bug_with_everything_at_hand_hands_the_job_back_too(agent, executor, ser
     step(agent)
     executor.submit = real
     executor.finish(first)
-    assert agent.ledger.wait_until_idle(5)
+    assert agent.lease_table.wait_until_idle(5)
     step(agent)
     assert server.jobs[second].accepted[0].state is JobState.ENQUEUED
 
@@ -263,7 +263,7 @@ def test_job_cancelled_while_it_is_fetched_is_not_run(agent, executor, server):
     go_on.set()
     agent.parts.fetchers.stop(5)
     assert executor.tasks == []
-    assert agent.ledger.open_refs() == []
+    assert agent.lease_table.open_refs() == []
     assert not agent.parts.fetcher._needs, "its blobs are let go"
 
 
@@ -273,18 +273,18 @@ def test_job_that_is_stopped_just_when_it_is_submitted_does_not_run_on(agent, ex
     real = executor.submit
 
     def submit(task):
-        (ref,) = agent.ledger.open_refs()
+        (ref,) = agent.lease_table.open_refs()
         if reason == "lost":
-            agent.parts.brakes.drop(ref)
+            agent.parts.stopper.drop(ref)
         else:
-            agent.parts.brakes.cancel(ref)
+            agent.parts.stopper.cancel(ref)
         real(task)
 
     executor.submit = submit
     step(agent)
     agent.parts.fetchers.stop(5)
     assert executor.tasks == []
-    assert agent.ledger.open_refs() == []
+    assert agent.lease_table.open_refs() == []
 
 
 def test_job_lost_while_the_server_is_away_is_not_fetched_any_more(agent, server, executor):
@@ -300,7 +300,7 @@ def test_job_lost_while_the_server_is_away_is_not_fetched_any_more(agent, server
     server.download = download
     step(agent)
     assert fetching.wait(PATIENCE_S)
-    agent.ledger.forget(agent.ledger.open_refs()[0])
+    agent.lease_table.forget(agent.lease_table.open_refs()[0])
     release.set()
     agent.parts.fetchers.stop(5)
     assert executor.tasks == []

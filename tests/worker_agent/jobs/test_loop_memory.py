@@ -9,7 +9,7 @@ from kept_objects import count_objects
 from patience import PATIENCE_S, until
 
 from worker_agent import cache
-from worker_agent.jobs import appetite
+from worker_agent.jobs import prefetching
 from worker_agent.jobs.parts import FETCHERS, UPLOADERS
 
 LARGE = b"x" * 33_000
@@ -20,7 +20,7 @@ ROUND = 7
 def _forgetful(monkeypatch):
     """Few blobs and lambdas are remembered, so that there are soon more."""
     monkeypatch.setattr(cache, "BLOBS_MAX", 20)
-    monkeypatch.setattr(appetite, "LAMBDAS_MAX", 10)
+    monkeypatch.setattr(prefetching, "LAMBDAS_MAX", 10)
 
 
 def do_round(agent, server, clock, number, ways):
@@ -31,7 +31,7 @@ def do_round(agent, server, clock, number, ways):
         server.add_job(given, server.add_lambda(b"code %d %d" % (number, n)))
     while not all(state.is_final for state in server.states()):
         agent.parts.contracting.step()
-        until(lambda: executor.tasks or not agent.ledger.open_refs())
+        until(lambda: executor.tasks or not agent.lease_table.open_refs())
         for job in executor.jobs:
             executor.log(job, b"log")
             next(ways)(server, executor, job)
@@ -42,10 +42,10 @@ def do_round(agent, server, clock, number, ways):
 
 def come_to_rest(agent):
     """Wait until no thread holds anything of a job that has ended, and hand in all outcomes."""
-    for crew, size in ((agent.parts.fetchers, FETCHERS), (agent.parts.uploaders, UPLOADERS)):
+    for pool, size in ((agent.parts.fetchers, FETCHERS), (agent.parts.uploaders, UPLOADERS)):
         idle = threading.Barrier(size + 1)
         for _ in range(size):
-            crew.give(lambda idle=idle: idle.wait(PATIENCE_S))
+            pool.give(lambda idle=idle: idle.wait(PATIENCE_S))
         idle.wait(PATIENCE_S)
     agent.parts.contracting.step()
 

@@ -1,4 +1,4 @@
-"""The outbox alone, and the ledger around it through lives in any order."""
+"""The outbox alone, and the lease table around it through lives in any order."""
 
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -6,7 +6,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.ledger import Ledger, Wish
+from worker_agent.jobs.lease_table import Demand, LeaseTable
 from worker_agent.jobs.outbox import BATCH_BYTES, BATCH_MAX, Outbox, ref_of
 
 
@@ -43,7 +43,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.ledger = Ledger()
+        self.lease_table = LeaseTable()
         self.open, self.waiting, self.sent = set(), set(), set()
         self.delivered = []
         self.numbers = iter(range(1, 10**6))
@@ -51,20 +51,20 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=leases, count=st.integers(1, 4))
     def contract(self, count):
         refs = [ref(next(self.numbers)) for _ in range(count)]
-        assert self.ledger.admit(refs) == set(refs)
+        assert self.lease_table.admit(refs) == set(refs)
         self.open |= set(refs)
         return multiple(*refs)
 
     @rule(held=leases)
     def end(self, held):
-        assert bool(self.ledger.end(outcome(held))) == (held in self.open)
+        assert bool(self.lease_table.end(outcome(held))) == (held in self.open)
         if held in self.open:
             self.open.remove(held)
             self.waiting.add(held)
 
     @rule(held=leases)
     def lose(self, held):
-        assert self.ledger.forget(held) == (held in self.open)
+        assert self.lease_table.forget(held) == (held in self.open)
         self.open.discard(held)
 
     def take(self, outcomes):
@@ -77,32 +77,32 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=batches, capacity=st.integers(1, 9))
     def exchange(self, capacity):
-        found = self.ledger.next_errand(lambda: Wish(capacity, slots=capacity), 0.0)
+        found = self.lease_table.next_contract(lambda: Demand(capacity, slots=capacity), 0.0)
         if found is None:
             assert not self.waiting
             assert len(self.open) >= capacity
             return []
         assert found.room == max(0, capacity - len(self.open))
-        self.ledger.end_poll()
+        self.lease_table.end_poll()
         return self.take(found.outcomes)
 
     @rule(batch=consumes(batches))
     def answer(self, batch):
-        self.ledger.settle(map(ref_of, batch))
+        self.lease_table.settle(map(ref_of, batch))
         self.delivered += map(ref_of, batch)
         self.sent -= set(map(ref_of, batch))
 
     @rule(batch=consumes(batches))
     def lose_answer(self, batch):
-        self.ledger.put_back(batch)
+        self.lease_table.put_back(batch)
         self.sent -= set(map(ref_of, batch))
         self.waiting |= set(map(ref_of, batch))
 
     @invariant()
     def holds_exactly_what_is_not_settled(self):
-        assert set(self.ledger.refs()) == self.open | self.waiting | self.sent
-        assert len(self.ledger.refs()) == len(self.open) + len(self.waiting) + len(self.sent)
-        assert set(self.ledger.open_refs()) == self.open
+        assert set(self.lease_table.refs()) == self.open | self.waiting | self.sent
+        assert len(self.lease_table.refs()) == len(self.open) + len(self.waiting) + len(self.sent)
+        assert set(self.lease_table.open_refs()) == self.open
 
     @invariant()
     def delivers_each_outcome_once(self):

@@ -1,4 +1,4 @@
-"""Several agents at one queue, in a simulation: nobody hoards, nobody starves, and exchanges stay few."""
+"""Several agents at one queue, in a simulation: nobody holds too much, nobody starves, and exchanges stay few."""
 
 import random
 

@@ -16,7 +16,7 @@ from worker_agent.runtimes.services.access import Folder, Permissions
 from worker_agent.runtimes.services.files import FOLDER_BYTES, FOLDER_FILES
 from worker_agent.runtimes.streams import Bytes
 from worker_agent.runtimes.wasi.errno import Errno, WasiError, translate
-from worker_agent.runtimes.wasi.files import File, FileType, Rights, Stat
+from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
 
 PATH_BYTES = 4096
 ENTRIES_MAX = 100_000
@@ -83,7 +83,7 @@ class Entry(NamedTuple):
     kind: int
 
 
-class RegularFile(File):
+class RegularFile(GuestFile):
     """A file below a granted directory."""
 
     kind = FileType.REGULAR
@@ -150,7 +150,7 @@ class RegularFile(File):
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
 
-class Directory(File):
+class Directory(GuestFile):
     """A granted directory, or one below it."""
 
     kind = FileType.DIRECTORY
@@ -165,7 +165,7 @@ class Directory(File):
         """The path under which the guest finds it; None: it opened it itself."""
         self._entries: list[Entry] = []
 
-    def open(self, path: bytes, how: OpenMode) -> File:
+    def open(self, path: bytes, how: OpenMode) -> GuestFile:
         """Open what a path leads to."""
         if how.write or how.create or how.truncate:
             self.share.require_write()
@@ -174,7 +174,7 @@ class Directory(File):
                 return Directory(os.open(name, _FOLDER, dir_fd=place), self.share)
             return self._open_any(place, name, how)
 
-    def _open_any(self, place: int, name: bytes, how: OpenMode) -> File:
+    def _open_any(self, place: int, name: bytes, how: OpenMode) -> GuestFile:
         way = _FILE | (os.O_RDWR if how.write else os.O_RDONLY)
         if how.create and not _exists(place, name):
             self.share.spend(0, files=1)

@@ -36,7 +36,7 @@ Stat = tuple[int, int, int, int, int, int, int]
 """Inode, kind, links, size, times of access, modification and change in nanoseconds."""
 
 
-class File:
+class GuestFile:
     """Something open. Whatever one kind of file cannot do raises WasiError with the answer of a stream."""
 
     kind = FileType.UNKNOWN
@@ -79,7 +79,7 @@ class File:
         """Safe to repeat."""
 
 
-class InputFile(File):
+class InputFile(GuestFile):
     """A stream that the guest reads."""
 
     rights = Rights.FD_READ | _ANY
@@ -100,7 +100,7 @@ class InputFile(File):
         return end - position
 
 
-class OutputFile(File):
+class OutputFile(GuestFile):
     """A stream that the guest writes."""
 
     rights = Rights.FD_WRITE | _ANY

@@ -17,7 +17,7 @@ from worker_agent.runtimes.wasi.clocks import (
 )
 from worker_agent.runtimes.wasi.directories import open_granted
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import File, InputFile, OutputFile
+from worker_agent.runtimes.wasi.files import GuestFile, InputFile, OutputFile
 from worker_agent.runtimes.wasi.memory import GuestMemory
 
 PROGRAM_NAME = b"lambda"
@@ -41,7 +41,7 @@ class Guest:
     """The state that a guest's process would have, were it one."""
 
     memory: GuestMemory
-    files: dict[int, File]
+    files: dict[int, GuestFile]
     args: tuple[bytes, ...]
     env: tuple[bytes, ...]
     clock: Clock
@@ -85,7 +85,7 @@ class Guest:
         for file in self.files.values():
             file.close()
 
-    def file(self, fd: int) -> File:
+    def file(self, fd: int) -> GuestFile:
         """Return an open file. Raises WasiError (BADF)."""
         found = self.files.get(fd)
         if found is None:

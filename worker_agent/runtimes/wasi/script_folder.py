@@ -7,7 +7,7 @@ from typing import cast
 from worker_agent.runtimes.wasi.clocks import RandomSource
 from worker_agent.runtimes.wasi.directories import OFFSET_MAX, Directory, Entry, OpenMode, Share
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import File, FileType, Rights, Stat
+from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
 
 _READ_ONLY = Rights.ALL & ~Rights.FD_WRITE
 _RANDOM = frozenset({b"dev/random", b"dev/urandom"})
@@ -16,7 +16,7 @@ RANDOM_BYTES = 65_536
 """So many random bytes are read at once."""
 
 
-class MemoryFile(File):
+class MemoryFile(GuestFile):
     """A file whose bytes are in memory."""
 
     kind = FileType.REGULAR
@@ -51,7 +51,7 @@ class MemoryFile(File):
         return 2, FileType.REGULAR, 1, len(self._data), 0, 0, 0
 
 
-class RandomFile(File):
+class RandomFile(GuestFile):
     """A file that never ends, of random bytes."""
 
     rights = _READ_ONLY
@@ -84,7 +84,7 @@ class ScriptFolder(Directory):
         self._random = random
         self.granted_as = granted_as
 
-    def open(self, path: bytes, how: OpenMode) -> File:
+    def open(self, path: bytes, how: OpenMode) -> GuestFile:
         if how.write or how.create or how.truncate:
             raise WasiError(Errno.ROFS)
         found = self._find(path)
@@ -118,7 +118,7 @@ class ScriptFolder(Directory):
     def close(self) -> None:
         """There is nothing to close."""
 
-    def _find(self, path: bytes) -> File:
+    def _find(self, path: bytes) -> GuestFile:
         name = path.strip(b"/").removeprefix(b"./")
         if name in (b"", b"."):
             return ScriptFolder(self._files, self._random, granted_as=None)

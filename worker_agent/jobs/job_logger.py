@@ -29,7 +29,7 @@ class _Facts(NamedTuple):
     input_bytes: int
 
 
-class Tally:
+class JobLogger:
     """Logs what becomes of jobs. Above LINES_MAX lines a second they are counted, and the sums are logged."""
 
     def __init__(self) -> None:

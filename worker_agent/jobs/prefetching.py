@@ -1,4 +1,4 @@
-"""How many jobs to hold: enough that no slot waits for the network, few enough that nobody hoards."""
+"""How many jobs to hold: enough that no slot waits for the network, few enough that others get some."""
 
 import math
 import threading
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeaseRef
-from worker_agent.jobs.ledger import Wish
+from worker_agent.jobs.lease_table import Demand
 from worker_agent.jobs.outbox import ref_of
 from worker_agent.link.link import Clock
 
@@ -34,13 +34,13 @@ LINGER_S = 0.08
 """How long an outcome may wait for a contract to ride on while there is no room for jobs."""
 GATHER_S = 0.02
 """How long an outcome may wait for others while all slots are busy, and the server has no jobs anyway."""
-DRAG_JOBS = 64
-"""The drag is that of about so many jobs, the newest."""
+OVERHEAD_JOBS = 64
+"""The overhead is that of about so many jobs, the newest."""
 STUCK_S = 0.1
 """Jobs that wait are stuck when none has ended for so long, or for twice as long as one takes if that is more."""
 
 
-class Drag:
+class SlotOverhead:
     """By how much longer a job occupies its slot than it runs: reports travel, and other slots may be taken."""
 
     def __init__(self, slots: int, clock: Clock) -> None:
@@ -63,7 +63,7 @@ class Drag:
             self._jobs += 1
             newest_s = min((now - self._ended_at) * self._slots - wall_s, WORK_AHEAD_S)
             # Reports come by the batch: only the mean of many tells something.
-            self._mean_s += (newest_s - self._mean_s) * max(1 / DRAG_JOBS, 1 / self._jobs)
+            self._mean_s += (newest_s - self._mean_s) * max(1 / OVERHEAD_JOBS, 1 / self._jobs)
         self._ended_at = now if is_busy else None
 
 
@@ -80,7 +80,7 @@ class Usual:
         self.mean_s += (min(wall_s, LONG_S) - self.mean_s) * max(NEWEST_SHARE, 1 / self.jobs)
 
 
-class Appetite:
+class Prefetching:
     """Learns from the jobs how many of them to hold. Its methods may be called from any thread.
 
     Of which lambdas the next jobs are is not known before they are here: probably of those of the last contract.
@@ -91,7 +91,7 @@ class Appetite:
     def __init__(self, slots: int, prefetch: int, clock: Clock, bytes_ahead: int = BYTES_AHEAD) -> None:
         self._slots = slots
         self._bytes_ahead = bytes_ahead
-        self._drag = Drag(slots, clock)
+        self._overhead = SlotOverhead(slots, clock)
         self._prefetch = prefetch
         self._lock = threading.Lock()
         self._usual: OrderedDict[Id, Usual] = OrderedDict()
@@ -119,7 +119,7 @@ class Appetite:
             lambda_ = self._held.pop(ref, None)
             if lambda_ is None:
                 return
-            self._drag.learn(wall_s, is_busy=len(self._held) >= self._slots)
+            self._overhead.learn(wall_s, is_busy=len(self._held) >= self._slots)
             if lambda_ not in self._usual:
                 self._newcomer.learn(wall_s)
             usual = self._usual.setdefault(lambda_, Usual())
@@ -144,7 +144,7 @@ class Appetite:
         Only what is known counts: jobs of a lambda that never ran may be short.
         """
         with self._lock:
-            drag_s = self._drag.each_s
+            drag_s = self._overhead.each_s
             known = [usual.mean_s + drag_s for id_ in self._held.values() if (usual := self._usual.get(id_))]
         ahead = self._slots * WORK_AHEAD_S * len(known) / max(sum(known), 1e-6)
         return len(known) - self._slots - int(ahead) if len(known) > self._slots + 2 * ahead else 0
@@ -155,15 +155,15 @@ class Appetite:
             mean_s = self._mean_s()
         return max(STUCK_S, 2 * mean_s) if mean_s <= WORK_AHEAD_S else STUCK_S
 
-    def wish(self) -> Wish:
+    def demand(self) -> Demand:
         """Return how many jobs to hold now, and at which room to ask for more."""
         if self._sick:
-            return Wish(capacity=1)
+            return Demand(capacity=1)
         with self._lock:
             mean_s = self._mean_s()
         each = self._find_ahead(mean_s)
         ahead = self._slots * each
-        return Wish(
+        return Demand(
             self._slots + ahead,
             slots=self._slots,
             refill=max(1, math.ceil(ahead * REFILL_SHARE)),
@@ -179,7 +179,7 @@ class Appetite:
         if not jobs:
             return LONG_S
         runs_s = sum(n * self._usual.get(id_, self._newcomer).mean_s for id_, n in self._last.items()) / jobs
-        return runs_s + self._drag.each_s
+        return runs_s + self._overhead.each_s
 
     def _find_ahead(self, mean_s: float) -> int:
         """Return how many jobs to hold ahead, per slot."""

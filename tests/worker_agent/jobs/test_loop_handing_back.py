@@ -4,7 +4,7 @@ import pytest
 from lessons import teach
 
 from piecework.protocol.states import JobState
-from worker_agent.jobs.appetite import STUCK_S
+from worker_agent.jobs.prefetching import STUCK_S
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def executor(agent):
 
 
 def look(agent):
-    agent.parts.hoard.step()
+    agent.parts.hand_back_watch.step()
 
 
 def step(agent):
@@ -24,7 +24,7 @@ def step(agent):
 def jobs(agent, server):
     """Six jobs of a lambda that was quick until now; two of them run."""
     lambda_ = server.add_lambda()
-    teach(agent.parts.appetite, 0.001, lambda_=int(lambda_))
+    teach(agent.parts.prefetching, 0.001, lambda_=int(lambda_))
     jobs = [server.add_job(b"in", lambda_=lambda_) for _ in range(6)]
     step(agent)
     assert agent.parts.executor.wait_for(6)
@@ -68,11 +68,11 @@ def test_jobs_that_turn_out_to_be_longer_go_back_but_for_as_many_as_should_be_he
     executor = agent.parts.executor
     executor.slots = 1
     lambda_ = server.add_lambda()
-    teach(agent.parts.appetite, 0.0001)
+    teach(agent.parts.prefetching, 0.0001)
     for _ in range(100):
         server.add_job(b"in", lambda_=lambda_)
-    teach(agent.parts.appetite, 0.0001)
-    agent.ledger._asked_at = -1
+    teach(agent.parts.prefetching, 0.0001)
+    agent.lease_table._asked_at = -1
     step(agent)
     assert executor.wait_for(4), "a few only, after a pause"
     executor.finish(executor.jobs[0], wall_s=0.0001)
@@ -110,17 +110,17 @@ def test_jobs_that_move_on_are_kept(agent, executor, clock, jobs):
 
 
 def test_job_that_is_cancelled_while_it_is_given_to_the_executor_again_is_stopped(agent, executor, jobs):
-    held = {ref.job: ref for ref in agent.ledger.open_refs()}
+    held = {ref.job: ref for ref in agent.lease_table.open_refs()}
     take_back = executor.take_back
 
     def take_back_slowly():
         taken = take_back()
-        agent.parts.brakes.cancel(held[jobs[2]])
-        agent.parts.brakes.drop(held[jobs[3]])
+        agent.parts.stopper.cancel(held[jobs[2]])
+        agent.parts.stopper.drop(held[jobs[3]])
         return taken
 
     executor.take_back = take_back_slowly
-    assert agent.parts.brakes.hand_back_waiting(keep=3) == 1
+    assert agent.parts.stopper.hand_back_waiting(keep=3) == 1
     assert executor.jobs == [jobs[0], jobs[1], jobs[4]]
     step(agent)
 
@@ -134,5 +134,5 @@ def test_executor_that_has_stopped_meanwhile_costs_no_job(agent, executor, serve
         return taken
 
     executor.take_back = take_back_last
-    agent.parts.brakes.hand_back_waiting(keep=4)
-    assert agent.ledger.open_refs() == []
+    agent.parts.stopper.hand_back_waiting(keep=4)
+    assert agent.lease_table.open_refs() == []

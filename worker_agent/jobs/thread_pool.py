@@ -1,4 +1,4 @@
-"""A few threads that do errands one after the other."""
+"""A few threads that do what they are given, one after the other."""
 
 import queue
 import threading
@@ -11,7 +11,7 @@ log = structlog.get_logger()
 Work = Callable[[], None]
 
 
-class Crew:
+class ThreadPool:
     """Does what it is given, in order, on ``size`` threads. They never hold up the end of the process."""
 
     def __init__(self, name: str, size: int) -> None:
@@ -26,7 +26,7 @@ class Crew:
             thread.start()
 
     def give(self, work: Work, on_bug: Work = lambda: None) -> None:
-        """Add an errand (see ``do_guarded``)."""
+        """Add some work (see ``do_guarded``)."""
         self._queue.put((work, on_bug))
 
     def stop(self, timeout_s: float) -> None:
@@ -37,8 +37,8 @@ class Crew:
             thread.join(timeout_s / len(self._threads))
 
     def _run(self) -> None:
-        while errand := self._queue.get():
-            do_guarded(*errand)
+        while work := self._queue.get():
+            do_guarded(*work)
 
 
 def do_guarded(work: Work, on_bug: Work) -> None:

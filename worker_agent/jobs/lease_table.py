@@ -1,7 +1,7 @@
 """The leases that the agent holds, each from the contract that gave it to the ack of its outcome.
 
 A lease is open while its job is prepared and run; then its outcome is in the outbox until the server has
-answered for it. One lock guards both, so a lease is never outside of the ledger in between.
+answered for it. One lock guards both, so a lease is never outside of the lease table in between.
 """
 
 import threading
@@ -19,7 +19,7 @@ ROOM_MAX = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Demand:
     """How many jobs the agent wants to hold."""
 
     capacity: int
@@ -38,7 +38,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ContractPlan:
     """What the contract loop has to say to the server next."""
 
     outcomes: list[Outcome]
@@ -58,14 +58,14 @@ class OpenLease:
     """What to report when the job is stopped: Cancelled, or Enqueued to hand it back."""
 
 
-class Ledger:
+class LeaseTable:
     """All leases of this agent. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self.on_close: Callable[[Sequence[LeaseRef]], None] = lambda _refs: None
         """Hears of each lease whose job has ended, or is lost."""
         self._lock = threading.Lock()
-        self._errand_due = threading.Condition(self._lock)
+        self._contract_due = threading.Condition(self._lock)
         self._report_due = threading.Condition(self._lock)
         self._less_held = threading.Condition(self._lock)
         self._more_held = threading.Condition(self._lock)
@@ -74,7 +74,7 @@ class Ledger:
         self._closed = False
         self._over = False
         self._polling = False
-        self._wish: Wish | None = None
+        self._demand: Demand | None = None
         """What the contract loop waits to get; None: it does not wait."""
         self._hands_back = False
         """Outcomes wait of jobs that somebody else can run."""
@@ -86,7 +86,7 @@ class Ledger:
     def admit(self, refs: Iterable[LeaseRef]) -> set[LeaseRef]:
         """Enter leases that a contract gave, and return those that are to be worked on.
 
-        One that is here already is left as it is; a closed ledger hands all back at once.
+        One that is here already is left as it is; a closed lease table hands all back at once.
         """
         fresh = set()
         with self._lock:
@@ -129,7 +129,7 @@ class Ledger:
             self._hands_back = self._hands_back or handed_back > 0
             self.ends += len(ended) - handed_back
             if is_first and ended:
-                self._errand_due.notify()
+                self._contract_due.notify()
             self._tell()
         self.on_close(refs)
         return ended
@@ -157,27 +157,27 @@ class Ledger:
             self.on_close([ref])
         return found
 
-    def next_errand(self, find_wish: Callable[[], Wish], timeout_s: float) -> Errand | None:
+    def next_contract(self, find_demand: Callable[[], Demand], timeout_s: float) -> ContractPlan | None:
         """Wait until there is room for jobs or an outcome to hand in, and take what is to be sent.
 
-        The outcomes end with ``settle`` or ``put_back``; an errand that polls ends with ``end_poll`` too.
+        The outcomes end with ``settle`` or ``put_back``; a plan that polls ends with ``end_poll`` too.
         None: there was nothing to say within ``timeout_s``.
         """
         with self._lock:
-            self._wish = find_wish()
-            self._errand_due.wait_for(self._has_errand, timeout_s)
-            wish = self._wish = find_wish()
+            self._demand = find_demand()
+            self._contract_due.wait_for(self._is_contract_due, timeout_s)
+            demand = self._demand = find_demand()
             if self._open and not self._closed:
-                self._errand_due.wait_for(lambda: self._outbox.waiting or self._closed, wish.patience_s)
+                self._contract_due.wait_for(lambda: self._outbox.waiting or self._closed, demand.patience_s)
             if self._outbox.waiting and not self._closed:
-                self._errand_due.wait_for(lambda: self._is_urgent(wish) or self._has_room(), wish.linger_s)
-                self._errand_due.wait_for(lambda: self._is_urgent(wish) or self._asked_at < 0, wish.gather_s)
-            has_room, self._wish = self._has_room(), None
+                self._contract_due.wait_for(lambda: self._is_urgent(demand) or self._has_room(), demand.linger_s)
+                self._contract_due.wait_for(lambda: self._is_urgent(demand) or self._asked_at < 0, demand.gather_s)
+            has_room, self._demand = self._has_room(), None
             if not self._outbox.waiting and not has_room:
                 return None
-            errand = self._write_errand(wish)
+            plan = self._plan_contract(demand)
             self._tell()
-            return errand
+            return plan
 
     def note_plenty(self) -> None:
         """Note that the server gave all that it was asked for: it probably has more."""
@@ -205,7 +205,7 @@ class Ledger:
         """Take outcomes back whose request failed: it is not known that they arrived."""
         with self._lock:
             self._outbox.put_back(batch)
-            self._errand_due.notify()
+            self._contract_due.notify()
             self._tell()
 
     def settle(self, refs: Iterable[LeaseRef]) -> None:
@@ -226,7 +226,7 @@ class Ledger:
         """Let the loops go that wait for something to say; from now on they do not wait any more."""
         with self._lock:
             self._over = True
-            self._errand_due.notify_all()
+            self._contract_due.notify_all()
             self._report_due.notify_all()
             self._more_held.notify_all()
 
@@ -244,7 +244,7 @@ class Ledger:
         return self._wait(lambda: not self._open, timeout_s)
 
     def wait_until_no_poll(self, timeout_s: float) -> bool:
-        """Wait until a closed ledger has no open poll; False: that took too long."""
+        """Wait until a closed lease table has no open poll; False: that took too long."""
         return self._wait(lambda: not self._polling, timeout_s)
 
     def wait_until_empty(self, timeout_s: float) -> bool:
@@ -277,21 +277,21 @@ class Ledger:
         with self._lock:
             return self._less_held.wait_for(reached, timeout_s)
 
-    def _has_errand(self) -> bool:
+    def _is_contract_due(self) -> bool:
         return self._over or bool(self._outbox.waiting) or self._has_room()
 
     def _has_report(self) -> bool:
         return self._over or (self._polling and bool(self._outbox.waiting))
 
     def _has_room(self) -> bool:
-        if self._wish is None or self._closed:
+        if self._demand is None or self._closed:
             return False
-        enough = self._wish.slots - 1 if self._holds_off else self._wish.capacity - self._wish.refill
+        enough = self._demand.slots - 1 if self._holds_off else self._demand.capacity - self._demand.refill
         return len(self._open) <= enough
 
-    def _is_urgent(self, wish: Wish) -> bool:
-        """Tell whether somebody waits for the next errand: another agent, or a slot of this one."""
-        return self._hands_back or self._closed or len(self._open) < wish.slots
+    def _is_urgent(self, demand: Demand) -> bool:
+        """Tell whether somebody waits for the next plan: another agent, or a slot of this one."""
+        return self._hands_back or self._closed or len(self._open) < demand.slots
 
     @property
     def _holds_off(self) -> bool:
@@ -303,22 +303,22 @@ class Ledger:
         """No job is open, and the server had no more when it was asked last: what comes next will take a while."""
         return not self._open and self._asked_at >= 0 and not self._closed
 
-    def _write_errand(self, wish: Wish) -> Errand:
-        outcomes, idle = self._outbox.take(), wish.slots - len(self._open)
+    def _plan_contract(self, demand: Demand) -> ContractPlan:
+        outcomes, idle = self._outbox.take(), demand.slots - len(self._open)
         self._hands_back = False
         self._polling = idle > 0 and (not outcomes or self._is_short)
-        room = idle if self._holds_off else wish.capacity - len(self._open)
+        room = idle if self._holds_off else demand.capacity - len(self._open)
         if self._polling:
-            room = min(wish.capacity - len(self._open), idle * wish.first)
+            room = min(demand.capacity - len(self._open), idle * demand.first)
         room = 0 if self._closed else min(max(0, room), ROOM_MAX)
         if room:
             self._asked_at = self.ends
-        return Errand(outcomes, room, self._polling)
+        return ContractPlan(outcomes, room, self._polling)
 
     def _tell(self) -> None:
         """Wake who waits for what is the case now; nobody else, for jobs can end by the thousand."""
         if self._outbox.waiting == 1 or self._hands_back or self._has_room() or self._closed:
-            self._errand_due.notify()
+            self._contract_due.notify()
         if self._polling and self._outbox.waiting:
             self._report_due.notify()
         if self._closed or not self._open:

@@ -6,7 +6,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobError, LeasedLambda, Outcome, Usage
 from piecework.protocol.states import JobState
-from worker_agent.jobs.tally import KNOWN_MAX, Tally
+from worker_agent.jobs.job_logger import KNOWN_MAX, JobLogger
 
 LAMBDAS = [
     LeasedLambda(id=Id(1), name="resize", runtime="wasi", codex=Id(0)),
@@ -19,9 +19,9 @@ def ended(job, state=JobState.FINISHED, **fields):
 
 
 def test_a_job_is_told_with_its_lambda_and_the_size_of_its_input(log):
-    tally, first, second = Tally(), leased_job(input_size=7), leased_job(input_size=5)
-    tally.note_contract([first, second], LAMBDAS)
-    tally.note_ends(
+    job_logger, first, second = JobLogger(), leased_job(input_size=7), leased_job(input_size=5)
+    job_logger.note_contract([first, second], LAMBDAS)
+    job_logger.note_ends(
         [ended(first), ended(second, JobState.FAILED, error=JobError(kind=ErrorKind.GUEST, message="no"))]
     )
     assert log[0] == {
@@ -35,14 +35,14 @@ def test_a_job_is_told_with_its_lambda_and_the_size_of_its_input(log):
 
 
 def test_a_lambda_without_a_name_is_told_by_its_id(log):
-    Tally().note_contract([leased_job(lambda_=Id(2)), leased_job()], LAMBDAS)
+    JobLogger().note_contract([leased_job(lambda_=Id(2)), leased_job()], LAMBDAS)
     assert [(line["lambda"], len(line["jobs"])) for line in log] == [("2", 1), ("resize", 1)]
 
 
 def test_what_is_known_of_jobs_is_bounded_and_goes_with_them():
-    tally = Tally()
+    job_logger = JobLogger()
     jobs = [leased_job() for _ in range(KNOWN_MAX + 500)]
-    tally.note_contract(jobs, LAMBDAS)
-    assert list(tally._known) == [job.job for job in jobs[-KNOWN_MAX:]]
-    tally.note_ends([ended(job) for job in jobs])
-    assert tally._known == {}
+    job_logger.note_contract(jobs, LAMBDAS)
+    assert list(job_logger._known) == [job.job for job in jobs[-KNOWN_MAX:]]
+    job_logger.note_ends([ended(job) for job in jobs])
+    assert job_logger._known == {}

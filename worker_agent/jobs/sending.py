@@ -24,12 +24,12 @@ log = structlog.get_logger()
 R = TypeVar("R")
 
 
-class Courier:
+class OutcomeSender:
     """Takes outcomes to the server. Whatever a request comes to, none of them is lost or counted twice."""
 
     def __init__(self, shared: JobsShared, membership: Membership) -> None:
         self._server = shared.server
-        self._ledger = shared.ledger
+        self._lease_table = shared.lease_table
         self._link = shared.link
         self._membership = membership
 
@@ -54,10 +54,10 @@ class Courier:
             if ack.code:
                 log.warning("outcome refused", job=ack.job, code=ack.code, reason=ack.message or "")
         answered = {ref_of(ack) for ack in acks}
-        self._ledger.settle(answered)
+        self._lease_table.settle(answered)
         left = [outcome for outcome in outcomes if ref_of(outcome) not in answered]
         if left:
-            self._ledger.put_back(left)
+            self._lease_table.put_back(left)
             raise BadReply(f"the server did not say what became of {len(left)} outcomes")
 
     def _send(self, outcomes: Sequence[Outcome], request: Callable[[Id], R]) -> R:
@@ -68,11 +68,11 @@ class Courier:
             self._deliver_singly(worker, outcomes)
             raise
         except ClientError as error:
-            self._ledger.put_back(outcomes)
+            self._lease_table.put_back(outcomes)
             self._explain(worker, error)
             raise
         except BaseException:
-            self._ledger.put_back(outcomes)
+            self._lease_table.put_back(outcomes)
             raise
         self._link.answered()
         return reply
@@ -100,7 +100,7 @@ class Courier:
                     self.settle([outcome], self._finish(worker, [outcome]).acks)
                 except (Invalid, TooLarge) as error:
                     log.error("outcome given up", job=outcome.job, reason=error.message)  # noqa: TRY400  # theirs
-                    self._ledger.settle([ref_of(outcome)])
+                    self._lease_table.settle([ref_of(outcome)])
                 left.popleft()
         finally:
-            self._ledger.put_back(left)
+            self._lease_table.put_back(left)
