@@ -10,8 +10,8 @@ from flask import Flask
 
 from piecework.http.serving import (
     STOP_SIGNALS,
-    Door,
-    serve_door,
+    ListenOptions,
+    serve_app,
     start_thread,
     wait_until_listening,
     watch_signals,
@@ -19,7 +19,7 @@ from piecework.http.serving import (
 from piecework.http.tcp import probe_connections
 from server import create_app
 from server.errors import ServerError
-from server.journal import open_journal
+from server.logs import open_log
 from server.services import Services
 from server.settings import Settings
 from server.web.parts import PROXY, WHOLE, Part
@@ -38,7 +38,7 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
     Exits the process with 1 when the app cannot be made or dies.
     """
     is_proxy = part == PROXY
-    door = Door(
+    listen = ListenOptions(
         host=settings.host,
         port=settings.port,
         threads=1 if is_proxy else settings.waiters_max + settings.calls_max + settings.request_threads,
@@ -47,12 +47,12 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
         is_asgi=is_proxy,
         underscores=settings.underscore_headers,
     )
-    serve_door(door, partial(_load_app, settings, log_format, part, door))
+    serve_app(listen, partial(_load_app, settings, log_format, part, listen))
 
 
-def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> object:
+def _load_app(settings: Settings, log_format: str, part: Part, listen: ListenOptions) -> object:
     """Make the app in the process that answers requests."""
-    open_journal(log_format)
+    open_log(log_format)
     try:
         app = create_app(settings, part=part)
     except ServerError as error:
@@ -62,8 +62,8 @@ def _load_app(settings: Settings, log_format: str, part: Part, door: Door) -> ob
     services.start()
     Finalize(None, services.close, exitpriority=10)
     watch_signals(partial(_release_on_signal, services))
-    start_thread("announce", partial(_announce, settings, door))
-    return open_front(services, app) if door.is_asgi else app
+    start_thread("announce", partial(_announce, settings, listen))
+    return open_front(services, app) if listen.is_asgi else app
 
 
 def open_front(services: Services, app: Flask) -> object:
@@ -82,11 +82,11 @@ def _release_on_signal(services: Services, number: int) -> None:
         log.info("stopping")
 
 
-def _announce(settings: Settings, door: Door) -> None:
+def _announce(settings: Settings, listen: ListenOptions) -> None:
     """Log where the server listens, once it does, and have machines found out that are switched off."""
-    if wait_until_listening(door):
-        probe_connections(door.port)
+    if wait_until_listening(listen):
+        probe_connections(listen.port)
         database = settings.url.partition(":")[0]
         log.info(
-            "listening on %s", door.url, data=str(settings.data.absolute()), database=database, pid=os.getppid()
+            "listening on %s", listen.url, data=str(settings.data.absolute()), database=database, pid=os.getppid()
         )

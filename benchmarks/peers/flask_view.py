@@ -4,7 +4,7 @@ import sys
 
 from flask import Flask, request
 
-from piecework.http.serving import Door, serve_door
+from piecework.http.serving import ListenOptions, serve_app
 
 THREADS = 32
 
@@ -23,6 +23,9 @@ def load() -> Flask:
 
 
 if __name__ == "__main__":
-    serve_door(
-        Door(host="127.0.0.1", port=int(sys.argv[1]), threads=THREADS, connections=1024, stop_timeout_s=2), load
+    serve_app(
+        ListenOptions(
+            host="127.0.0.1", port=int(sys.argv[1]), threads=THREADS, connections=1024, stop_timeout_s=2
+        ),
+        load,
     )

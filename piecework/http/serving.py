@@ -32,7 +32,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door:
+class ListenOptions:
     """Where a server listens, and how much it takes at a time."""
 
     host: str
@@ -64,7 +64,7 @@ class Door:
         return f"{'https' if self.certificate else 'http'}://{shown}:{self.port}"
 
 
-def serve_door(door: Door, load: Callable[[], object]) -> None:
+def serve_app(listen: ListenOptions, load: Callable[[], object]) -> None:
     """Serve the app that ``load`` makes, in the process that answers, until SIGTERM or SIGINT.
 
     Exits the process with 1 when that process dies.
@@ -72,36 +72,36 @@ def serve_door(door: Door, load: Callable[[], object]) -> None:
     _allow_many_connections()
     server = _Server(
         "server",
-        address=door.host,
-        port=door.port,
-        interface=_interface(door),
+        address=listen.host,
+        port=listen.port,
+        interface=_interface(listen),
         # The quickest that is installed. But uvloop takes the signals for itself that others watch.
-        loop=Loops.auto if door.is_async else Loops.asyncio,
+        loop=Loops.auto if listen.is_async else Loops.asyncio,
         # Of the second version's connections those that say nothing stay, and heads may have 16 MB.
         http=HTTPModes.http1,
         websockets=False,
         # One thread holds all connections either way; the other mode hands over between threads more often.
         runtime_mode=RuntimeModes.st,
-        blocking_threads=door.threads,
+        blocking_threads=listen.threads,
         backlog=BACKLOG,
-        backpressure=door.connections,
-        workers_kill_timeout=door.stop_timeout_s,
-        http1_settings=HTTP1Settings(max_buffer_size=door.head_bytes) if door.head_bytes else None,
-        ssl_cert=door.certificate,
-        ssl_key=door.key,
+        backpressure=listen.connections,
+        workers_kill_timeout=listen.stop_timeout_s,
+        http1_settings=HTTP1Settings(max_buffer_size=listen.head_bytes) if listen.head_bytes else None,
+        ssl_cert=listen.certificate,
+        ssl_key=listen.key,
         ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": False}}},
     )
-    server.takes_hangup = door.takes_hangup
-    spawn = None if door.is_async or door.is_asgi else make_spawn(underscores=door.underscores)
-    server.serve(spawn, partial(_load, load, takes_hangup=door.takes_hangup), wrap_loader=False)
+    server.takes_hangup = listen.takes_hangup
+    spawn = None if listen.is_async or listen.is_asgi else make_spawn(underscores=listen.underscores)
+    server.serve(spawn, partial(_load, load, takes_hangup=listen.takes_hangup), wrap_loader=False)
 
 
-def _interface(door: Door) -> Interfaces:
-    if door.is_asgi:
+def _interface(listen: ListenOptions) -> Interfaces:
+    if listen.is_asgi:
         return Interfaces.ASGINL
-    return Interfaces.RSGI if door.is_async else Interfaces.WSGI
+    return Interfaces.RSGI if listen.is_async else Interfaces.WSGI
 
 
 class _Server(Server):  # type: ignore[misc, valid-type]  # which of its kinds is chosen when granian is imported
@@ -170,13 +170,13 @@ def watch_signals(heard: Callable[[int], object]) -> None:
     start_thread("signals", listen)
 
 
-def wait_until_listening(door: Door) -> bool:
+def wait_until_listening(listen: ListenOptions) -> bool:
     """Wait until connections are taken; False when that takes too long."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(door.host, door.host)  # noqa: S104  # compares only
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104  # compares only
     until, pause = time.monotonic() + ANNOUNCE_TIMEOUT_S, threading.Event()
     while time.monotonic() < until:
         try:
-            socket.create_connection((host, door.port), timeout=1).close()
+            socket.create_connection((host, listen.port), timeout=1).close()
         except OSError:
             pause.wait(0.02)
         else:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from server.blobs.disk_space import DiskSpace
 from server.blobs.store import BlobReader, BlobStore, BlobWriter
 from server.errors import BlobNotFound, StorageFull
-from server.journal import Condition
+from server.logs import Condition
 
 NAME = re.compile("[0-9a-f]{64}")
 TRIED_BYTES = 4096

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from server.errors import ServerError
-from server.journal import FORMATS
+from server.logs import FORMATS
 from server.services import prepare_schema
 from server.services.backups import BackupError
 from server.settings import Settings, SettingsError

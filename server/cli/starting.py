@@ -10,7 +10,7 @@ import structlog
 from piecework.variables import find_unknown
 from server.cli.options import Misuse, one_line_failures, opened_database, own_database
 from server.errors import InvalidRequest
-from server.journal import open_journal
+from server.logs import open_log
 from server.services import access, system_clock
 from server.services.functions.functions import load_routes
 from server.serving import serve
@@ -24,7 +24,7 @@ log = structlog.get_logger("server")
 
 def run_part(part: Part, settings: Settings, log_format: str) -> None:
     """Serve a part until SIGTERM or Ctrl-C. Raises CommandRefused when it cannot start here."""
-    open_journal(log_format)
+    open_log(log_format)
     for line in find_unknown(os.environ):
         log.warning(line)
     with ExitStack() as held:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from piecework.http.requests import has_host_fault, make_environ
 from server.forwarding.calls import CallForwarding
 from server.forwarding.gateway import find_room, read_scope, refuse_host
-from server.forwarding.messages import CallReply, Departure, FunctionCall
+from server.forwarding.messages import CallReply, Disconnect, FunctionCall
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -49,7 +49,7 @@ class ProxyApp:
         if scope["type"] != "http":
             return
         line = _Line(asyncio.get_running_loop(), receive, send)
-        call = read_scope(scope, line, line.departure)
+        call = read_scope(scope, line, line.disconnect)
         if has_host_fault(scope["http_version"], call.join_header("host")):  # before a thread is taken
             await _send_whole(refuse_host(), send)
             return
@@ -86,7 +86,7 @@ class _Line:
         self._is_over = self._is_late = False
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.Task[None] | None = None
-        self.departure = Departure()
+        self.disconnect = Disconnect()
 
     def expect(self, length: int | None, watch_after_s: float) -> None:
         """Say how long the body is, if that is known, and when to begin to look out. Runs in the loop."""
@@ -127,7 +127,7 @@ class _Line:
             self._left -= len(self._waiting)
         self._is_over = not message.get("more_body", False) or self._left == 0
         if message["type"] == "http.disconnect":
-            self.departure.note()
+            self.disconnect.note()
         elif self._is_over and self._is_late:
             self.loop.call_soon_threadsafe(self._watch)
 
@@ -141,7 +141,7 @@ class _Line:
         try:
             self._wait_for(self._send(_start(reply)))
             for piece in pieces:
-                if self.departure.is_noted:  # what is sent would be dropped without a word
+                if self.disconnect.is_noted:  # what is sent would be dropped without a word
                     return
                 message = {"type": "http.response.body", "body": piece, "more_body": True}
                 self._wait_for(self._send(message), SEND_WAIT_S)
@@ -164,7 +164,7 @@ class _Line:
     async def _await_leaving(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass  # the rest of a body that nobody reads any more
-        self.departure.note()
+        self.disconnect.note()
 
     def _wait_for(self, awaitable: Awaitable[Any], timeout_s: float | None = None) -> Any:
         async def wait() -> Any:
@@ -189,7 +189,7 @@ class _WsgiBody:
         while left and (piece := self._call.body.read(left if left > 0 else 1 << 16)):
             pieces.append(piece)
             left -= len(piece) if left > 0 else 0
-        if self._call.departure.is_noted:
+        if self._call.disconnect.is_noted:
             raise OSError("the body broke off before its end, is not framed as it must be, or came too slowly")
         return b"".join(pieces)
 

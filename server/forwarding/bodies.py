@@ -9,7 +9,7 @@ KEPT_BYTES = 64 * 1024
 """A body up to this size is read before it is sent, so that it can be sent again to another URL."""
 
 
-class Passing:
+class StreamedBody:
     """A body that is sent while it comes in, once; framed in chunks when its length is not known."""
 
     def __init__(self, call: FunctionCall, limit_bytes: int) -> None:
@@ -38,14 +38,14 @@ class Passing:
             yield b"0\r\n\r\n"
 
 
-def prepare_body(call: FunctionCall, limit_bytes: int) -> bytes | Passing:
+def prepare_body(call: FunctionCall, limit_bytes: int) -> bytes | StreamedBody:
     """Return what to send: the bytes themselves when there are few. Raises CallRefused."""
     if call.length is None:
-        return Passing(call, limit_bytes)
+        return StreamedBody(call, limit_bytes)
     if call.length > limit_bytes:
         raise too_large(limit_bytes)
     if call.length > KEPT_BYTES:
-        return Passing(call, limit_bytes)
+        return StreamedBody(call, limit_bytes)
     return read_body(call, limit_bytes)
 
 
@@ -66,7 +66,7 @@ def read_body(call: FunctionCall, limit_bytes: int) -> bytes:
 
 def _check_end(call: FunctionCall, passed: int) -> None:
     """Raise CallRefused unless so many bytes are the whole body."""
-    if passed < call.length if call.length is not None else call.departure.is_noted:
+    if passed < call.length if call.length is not None else call.disconnect.is_noted:
         raise CallRefused(
             400, "BODY_BROKEN", "the body of the request broke off before its end, or came too slowly"
         )

@@ -6,7 +6,7 @@ from io import BytesIO
 
 from piecework.http.answers import Broken, NotHttp
 from piecework.http.connections import NotSent
-from server.forwarding.bodies import Passing, prepare_body
+from server.forwarding.bodies import StreamedBody, prepare_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import CallRefused, CallReply, FunctionCall, Unreached
 from server.forwarding.upstreams import (
@@ -56,7 +56,7 @@ class Forwarder:
             try:
                 return self._receive(call, self._send(call, head, body, upstream, target), target)
             except (Broken, NotHttp) as error:
-                if call.departure.is_noted:
+                if call.disconnect.is_noted:
                     raise CallRefused(LEFT, "LEFT", "the caller left") from error
                 self._note_failure(target, error)
                 if place == len(targets) or not may_repeat(call, body, error):
@@ -64,7 +64,7 @@ class Forwarder:
         raise AssertionError("there is a target")
 
     def _send(
-        self, call: FunctionCall, head: bytes, body: bytes | Passing, upstream: Upstream, target: Target
+        self, call: FunctionCall, head: bytes, body: bytes | StreamedBody, upstream: Upstream, target: Target
     ) -> UpstreamExchange:
         exchange = upstream.exchange(call, head, body, self._settings.call_timeout_s)
         if target.token and exchange.answer.status == MISDIRECTED:
@@ -90,7 +90,7 @@ class Forwarder:
             yield from pieces
         except (Broken, NotHttp) as error:
             # Nobody can say how often events should come.
-            if not (is_timeout(error) or call.departure.is_noted):
+            if not (is_timeout(error) or call.disconnect.is_noted):
                 self._note_failure(target, error)
             raise
 
@@ -109,14 +109,14 @@ class Forwarder:
         return f"a call failed there: {error}"
 
     def _explain(
-        self, revision: RevisionRoutes, error: Broken | NotHttp, call: FunctionCall, body: bytes | Passing
+        self, revision: RevisionRoutes, error: Broken | NotHttp, call: FunctionCall, body: bytes | StreamedBody
     ) -> CallRefused:
         name = _name(revision)
         if isinstance(error, NotHttp):
             return CallRefused(502, "BAD_GATEWAY", f"{name} did not answer in HTTP, and may have acted: {error}")
         if isinstance(error, NotSent):
             why = f"{name} cannot be reached: {error}"
-            if isinstance(body, Passing):
+            if isinstance(body, StreamedBody):
                 return CallRefused(502, "BAD_GATEWAY", why) if body.begun else Unreached(call, why)
             return Unreached(replace(call, body=BytesIO(body), length=len(body)), why)
         if is_timeout(error):

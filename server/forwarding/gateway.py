@@ -17,7 +17,7 @@ from piecework.protocol.bodies import JSON, encode
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
 from server.dialects.paths import PREFIX
-from server.forwarding.messages import BodyStream, CallRefused, CallReply, Departure, FunctionCall
+from server.forwarding.messages import BodyStream, CallRefused, CallReply, Disconnect, FunctionCall
 from server.services import Services
 from server.services.callers import note_caller
 
@@ -91,9 +91,9 @@ def read_call(environ: "WSGIEnvironment", path: str) -> FunctionCall:
 
     Else ``path`` is what follows ``/functions/``, decoded.
     """
-    departure = Departure()
+    disconnect = Disconnect()
     if scope := environ.get(SCOPE):
-        call = read_scope(scope, _Heard(environ["wsgi.input"], departure), departure)
+        call = read_scope(scope, _Heard(environ["wsgi.input"], disconnect), disconnect)
         return call.below(find_room(call.path) or "")
     headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
     if kind := environ.get("CONTENT_TYPE"):
@@ -114,19 +114,19 @@ def read_call(environ: "WSGIEnvironment", path: str) -> FunctionCall:
 class _Heard:
     """A body that ends where it breaks off, which then is known of the caller."""
 
-    def __init__(self, body: BodyStream, departure: Departure) -> None:
+    def __init__(self, body: BodyStream, disconnect: Disconnect) -> None:
         self._body = body
-        self._departure = departure
+        self._disconnect = disconnect
 
     def read(self, size: int, /) -> bytes:
         try:
             return self._body.read(size)
         except OSError:
-            self._departure.note()
+            self._disconnect.note()
             return b""
 
 
-def read_scope(scope: MutableMapping[str, Any], body: BodyStream, departure: Departure) -> FunctionCall:
+def read_scope(scope: MutableMapping[str, Any], body: BodyStream, disconnect: Disconnect) -> FunctionCall:
     """Return the call that a request is, as it was sent (ASGI), with its whole path."""
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
     is_chunked = any(name == "transfer-encoding" for name, _ in headers)
@@ -140,5 +140,5 @@ def read_scope(scope: MutableMapping[str, Any], body: BodyStream, departure: Dep
         length=length if length is not None else None if is_chunked else 0,
         peer=scope["client"][0],
         scheme=scope["scheme"],
-        departure=departure,
+        disconnect=disconnect,
     )

@@ -26,7 +26,7 @@ class BodyStream(Protocol):
         """Return some bytes, at most so many; none at the end, or when the caller is gone."""
 
 
-class Departure:
+class Disconnect:
     """Whether the caller of a call left, and what must be broken off then. Some servers cannot tell."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class FunctionCall:
     """The address that it came from."""
     scheme: str
     """How it came: http or https."""
-    departure: Departure = field(default_factory=Departure)
+    disconnect: Disconnect = field(default_factory=Disconnect)
     """Whether the caller is gone."""
 
     def below(self, room: str) -> "FunctionCall":

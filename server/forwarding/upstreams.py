@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Connection, ConnectionPool, NotSent
 from piecework.http.routes import DEFAULT_PORTS, ServerRoute
-from server.forwarding.bodies import Passing
+from server.forwarding.bodies import StreamedBody
 from server.forwarding.messages import FunctionCall
 from server.services.functions.health import trust
 
@@ -40,7 +40,7 @@ class Upstream:
         return f"{joined or '/'}?{query}" if query else joined or "/"
 
     def exchange(
-        self, call: FunctionCall, head: bytes, body: bytes | Passing, timeout_s: float
+        self, call: FunctionCall, head: bytes, body: bytes | StreamedBody, timeout_s: float
     ) -> "UpstreamExchange":
         """Send a request over an idle connection or a new one; return the answer once its head is there.
 
@@ -74,15 +74,15 @@ class UpstreamExchange:
         connection: Connection,
         call: FunctionCall,
         head: bytes,
-        body: bytes | Passing,
+        body: bytes | StreamedBody,
         timeout_s: float,
     ) -> None:
         """Send the request and read the head of the answer. Raises NotSent, Broken or NotHttp."""
         self._pool = pool
         self._connection = connection
-        self._departure = call.departure
+        self._disconnect = call.disconnect
         self.answer = UpstreamAnswer(without_body=call.method == "HEAD")
-        self._departure.guard(connection.cut)
+        self._disconnect.guard(connection.cut)
         connection.exchange(head, body, timeout_s, self.answer)
 
     def read_to_end(self) -> bytes:
@@ -100,7 +100,7 @@ class UpstreamExchange:
                     break
                 self._connection.receive(answer)
         finally:
-            self._departure.guard(None)
+            self._disconnect.guard(None)
             self._pool.give_back(self._connection, answer)
 
 
@@ -131,9 +131,9 @@ class UpstreamAnswer(Answer):
             self.fields.clear()
 
 
-def may_repeat(call: FunctionCall, body: bytes | Passing, error: Broken | NotHttp) -> bool:
+def may_repeat(call: FunctionCall, body: bytes | StreamedBody, error: Broken | NotHttp) -> bool:
     """Tell whether a call that failed may be sent once more."""
-    if isinstance(body, Passing) and body.begun:
+    if isinstance(body, StreamedBody) and body.begun:
         return False
     if isinstance(error, NotSent):
         return True

@@ -17,7 +17,7 @@ from server.services.functions.deployments import Deployments
 from server.services.functions.functions import Functions
 from server.services.functions.health import Health, Prober
 from server.services.functions.hosting import Hosting
-from server.services.functions.picture import Picture
+from server.services.functions.overview import Overview
 from server.services.functions.routing import Routing
 from server.services.functions.sources import Sources
 from server.services.queue.contracts import Contracts
@@ -78,7 +78,7 @@ class Services:
     calls: CallStatistics
     hosting: Hosting
     deployments: Deployments
-    picture: Picture
+    overview: Overview
     places: Places
     readiness: Readiness
     waiters: Waiters
@@ -161,7 +161,7 @@ def _wire(
         calls=calls,
         hosting=hosting,
         deployments=Deployments(database, lambdas, sources, hosting, routing, clock),
-        picture=Picture(database, lambdas, calls, health, clock),
+        overview=Overview(database, lambdas, calls, health, clock),
         prober=Prober(health),
         places=places,
         readiness=Readiness(database, data.store, settings.data, number.touch, time.monotonic),

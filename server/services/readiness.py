@@ -6,7 +6,7 @@ from pathlib import Path
 
 from server.blobs import BlobStore, DiskSpace
 from server.errors import DatabaseAway, ServerError, StorageFull
-from server.journal import Condition
+from server.logs import Condition
 from server.store.engine.database import Database
 from server.store.stock import tokens
 

@@ -24,13 +24,13 @@ class HandSupervisor(Supervisor):
         super().__init__(lambda *_: HandStarter(world), clock)
         self.added = []
 
-    def _employ(self, post):
-        self.added.append(post)
+    def _begin_watch(self, entry):
+        self.added.append(entry)
 
     def step(self):
         """Let each replica do one step."""
-        for post in self.posts():
-            self.look(post)
+        for entry in self.replicas():
+            self.look(entry)
 
     def settle(self, clock, steps=30):
         for _ in range(steps):

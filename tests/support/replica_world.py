@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from worker_agent.errors import AgentError
-from worker_agent.replicas.replica import Vitals
+from worker_agent.replicas.replica import ReplicaFigures
 
 
 class HandClock:
@@ -34,7 +34,7 @@ class HandProcess:
 
     def probe(self):
         self.world.probes += 1
-        return Vitals(calls=self.pid) if self.alive and self.well else None
+        return ReplicaFigures(calls=self.pid) if self.alive and self.well else None
 
     def drain(self):
         self.world.drained.append(self.pid)

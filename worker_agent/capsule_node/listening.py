@@ -1,4 +1,4 @@
-"""The door of the node's API: waitress, on threads of this process."""
+"""The HTTP server of the node's API: waitress, on threads of this process."""
 
 import os
 import socket
@@ -26,15 +26,15 @@ class Listener:
         """Take the port; connections wait until ``start``. Raises AgentError when the port cannot be had."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            door = socket.create_server((host, port), family=family)
+            listener = socket.create_server((host, port), family=family)
         except OSError as error:
             raise AgentError(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}") from error
         self._channels: dict[int, Any] = {}
-        self.port = int(door.getsockname()[1])
+        self.port = int(listener.getsockname()[1])
         self._server = create_server(
             app,
             map=self._channels,
-            sockets=[door],
+            sockets=[listener],
             threads=THREADS,
             ident=None,
             max_request_body_size=BODY_MAX_BYTES,

@@ -16,7 +16,7 @@ from worker_agent.capsule_node.reverse_proxy import DEFAULT, ProxyRoute, Reverse
 from worker_agent.errors import AgentError
 from worker_agent.replicas.code import CodeStore
 from worker_agent.replicas.launcher import LOOPBACK, ReplicaSpec, bracket
-from worker_agent.replicas.supervisor import Post, Supervisor
+from worker_agent.replicas.supervisor import SupervisedReplica, Supervisor
 
 log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ class LocalDeployments:
         self._starting: dict[str, SavedReplica] = {}
         """Replicas whose deployment is under way."""
         self._stopping = False
-        self._posts: dict[str, Post] = {}
+        self._supervised: dict[str, SupervisedReplica] = {}
         self.announcer = self._make_announcer(proxy) if proxy else None
 
     def _make_announcer(self, proxy: ReverseProxy) -> Announcer:
@@ -153,9 +153,9 @@ class LocalDeployments:
         """
         with self._lock:
             keys = self._state.find(function, revision)
-            idle = [key for key in keys if self._posts[key].replica.state is not ReplicaState.RUNNING]
+            idle = [key for key in keys if self._supervised[key].replica.state is not ReplicaState.RUNNING]
             key = (idle or keys)[-1]
-            pid = self._posts[key].replica.pid
+            pid = self._supervised[key].replica.pid
             self._state.forget([key])
         self._end([key])
         return pid
@@ -171,10 +171,10 @@ class LocalDeployments:
         Raises UnknownFunctionError or UnknownRevisionError.
         """
         with self._lock:
-            posts = {key: self._posts[key] for key in self._state.find(function, revision)}
+            supervised = {key: self._supervised[key] for key in self._state.find(function, revision)}
         return {
-            str(post.replica.pid or key): post.log.read()[1].decode(errors="replace")
-            for key, post in posts.items()
+            str(entry.replica.pid or key): entry.log.read()[1].decode(errors="replace")
+            for key, entry in supervised.items()
         }
 
     def find_default(self, function: str) -> str | None:
@@ -212,7 +212,7 @@ class LocalDeployments:
     def _check_room(self) -> None:
         if self._stopping:
             raise NoRoomError("this agent stops")
-        if len(self._supervisor.posts()) >= self._bounds.replicas_max:
+        if len(self._supervisor.replicas()) >= self._bounds.replicas_max:
             raise NoRoomError(f"this node runs at most {self._bounds.replicas_max} replicas")
 
     def _start(self, saved: SavedReplica) -> None:
@@ -224,10 +224,10 @@ class LocalDeployments:
             host=self._bounds.host,
             port=saved.port,
         )
-        self._posts[saved.key] = self._supervisor.add(saved.key, spec)
+        self._supervised[saved.key] = self._supervisor.add(saved.key, spec)
 
     def _await_start(self, saved: SavedReplica) -> None:
-        replica = self._posts[saved.key].replica
+        replica = self._supervised[saved.key].replica
         self._supervisor.wait_for(
             lambda: replica.url is not None or replica.failures > 0 or replica.gone,
             self._bounds.start_s + MARGIN_S,
@@ -245,7 +245,7 @@ class LocalDeployments:
                 raise NoRoomError("this agent stops")
             del self._starting[saved.key]
             self._state.replicas[saved.key] = msgspec.structs.replace(
-                saved, port=self._posts[saved.key].starter.port
+                saved, port=self._supervised[saved.key].starter.port
             )
             self._keep()
         if self.announcer is not None:
@@ -262,10 +262,11 @@ class LocalDeployments:
         self._announce()
         self._supervisor.remove(*keys)
         self._supervisor.wait_for(
-            lambda: not {post.key for post in self._supervisor.posts()} & {*keys}, self._bounds.drain_s + MARGIN_S
+            lambda: not {entry.key for entry in self._supervisor.replicas()} & {*keys},
+            self._bounds.drain_s + MARGIN_S,
         )
         for key in keys:
-            self._posts.pop(key, None)
+            self._supervised.pop(key, None)
         self._keep()
 
     def _announce(self) -> None:
@@ -281,12 +282,12 @@ class LocalDeployments:
             self._file.write(self._state)
 
     def _look(self, saved: SavedReplica) -> Look:
-        post = self._posts.get(saved.key)
-        replica = post.replica if post is not None else None
-        if replica is None or post is None:
+        entry = self._supervised.get(saved.key)
+        replica = entry.replica if entry is not None else None
+        if replica is None or entry is None:
             return Look(saved, None, "", "it was removed")
         error = "" if replica.state is ReplicaState.RUNNING else replica.error or f"it is {replica.state}"
-        return Look(saved, replica.pid, show_url(post), error)
+        return Look(saved, replica.pid, show_url(entry), error)
 
     def _find_wanted(self) -> Announcement:
         with self._lock:
@@ -294,13 +295,13 @@ class LocalDeployments:
             for saved in self._state.replicas.values():
                 names = self._state.name_routes(saved)
                 places |= {(saved.function, name) for name in names}
-                post = self._posts.get(saved.key)
-                if post is not None and post.replica.url is not None and not self._stopping:
-                    routes |= {ProxyRoute(saved.function, name, show_url(post)) for name in names}
+                entry = self._supervised.get(saved.key)
+                if entry is not None and entry.replica.url is not None and not self._stopping:
+                    routes |= {ProxyRoute(saved.function, name, show_url(entry)) for name in names}
             return Announcement(routes, places)
 
 
-def show_url(post: Post) -> str:
+def show_url(entry: SupervisedReplica) -> str:
     """Return where a replica listens, as Capsule's workers wrote it."""
-    host = "localhost" if post.spec.host == LOOPBACK else bracket(post.spec.host)
-    return f"http://{host}:{post.starter.port}"
+    host = "localhost" if entry.spec.host == LOOPBACK else bracket(entry.spec.host)
+    return f"http://{host}:{entry.starter.port}"

@@ -15,7 +15,7 @@ from worker_agent.guests.desk import Turn
 from worker_agent.guests.frames import Done, Frame, Loaded, Loading, Serving
 from worker_agent.guests.pulse import Pulse
 from worker_agent.runtimes.answering import HTTP, ask, run_request, settle
-from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome, Program
+from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, InputStream, LoadError, Program
 from worker_agent.runtimes.compiling.library import Library
 from worker_agent.runtimes.services.access import NodeRules, Permissions
 from worker_agent.runtimes.services.store import Store
@@ -75,7 +75,7 @@ class Workbench:
         )
         return Done(assign.key, ended, response)
 
-    def _run(self, turn: Turn, output: OutputSpool, log: LogTail) -> tuple[Outcome, Response | None]:
+    def _run(self, turn: Turn, output: OutputSpool, log: LogTail) -> tuple[CallResult, Response | None]:
         task = turn.assign.task
         try:
             program = self._get_program(turn.assign.key, task)
@@ -97,7 +97,7 @@ class Workbench:
         with stream, self._pulse.watching(turn, log):
             return self._use(program, call, turn.assign.serving)
 
-    def _use(self, program: Program, call: Call, serving: Serving | None) -> tuple[Outcome, Response | None]:
+    def _use(self, program: Program, call: Call, serving: Serving | None) -> tuple[CallResult, Response | None]:
         if serving is None:
             return (run_request(program, call) if call.mode == HTTP else program.run(call)), None
         call.store, call.http_port = self._store, serving.http_port
@@ -120,7 +120,7 @@ class Workbench:
             return found
         # Compiling may take long, and the agent allows other times for it.
         self._send(Loading(key))
-        program = self._library.load(task.runtime, Code(Path(task.codex), task.checksum), build)
+        program = self._library.load(task.runtime, CodeFile(Path(task.codex), task.checksum), build)
         self._send(Loaded(key))
         return program
 
@@ -152,5 +152,5 @@ def _sum(data: bytes | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fail(kind: ErrorKind, message: str) -> Outcome:
-    return Outcome(JobError(kind=kind, message=message), NOTHING_USED)
+def _fail(kind: ErrorKind, message: str) -> CallResult:
+    return CallResult(JobError(kind=kind, message=message), NOTHING_USED)

@@ -14,7 +14,7 @@ from worker_agent.link.membership import Membership, is_unknown_worker
 from worker_agent.link.shared import Shared
 from worker_agent.replicas.code import CodeStore
 from worker_agent.replicas.launcher import ReplicaSpec
-from worker_agent.replicas.supervisor import Post, Supervisor
+from worker_agent.replicas.supervisor import SupervisedReplica, Supervisor
 
 log = structlog.get_logger()
 
@@ -90,10 +90,10 @@ class Orders:
         """Wait until none is needed any more, then tell the server that those left end, no matter if it hears."""
         if not self._membership.joined:
             return
-        if self._posts() and not self._released.is_set():
-            log.info("replicas go on until others run in their place", replicas=len(self._posts()))
+        if self._supervised() and not self._released.is_set():
+            log.info("replicas go on until others run in their place", replicas=len(self._supervised()))
             if not self._released.wait(timeout_s):
-                log.warning("replicas end, although others do not run yet", replicas=len(self._posts()))
+                log.warning("replicas end, although others do not run yet", replicas=len(self._supervised()))
         self._released.set()
         try:
             self._report(self._membership.worker_id, 0)
@@ -101,49 +101,49 @@ class Orders:
             log.info("the server was not told that replicas end", reason=str(error))
 
     def _report(self, worker: Id, slots: int) -> FunctionOrders:
-        posts = self._posts()
+        supervised = self._supervised()
         report = FunctionReport(
             slots=slots,
-            replicas=[self._describe(post) for post in posts.values()],
+            replicas=[self._describe(entry) for entry in supervised.values()],
             incarnation=self._membership.incarnation,
         )
         orders = self._shared.pulse_server.report_functions(worker, report)
-        for key, found in zip(posts, report.replicas, strict=True):
+        for key, found in zip(supervised, report.replicas, strict=True):
             self._reported[key] = found.log_start + len(found.log)
         return orders
 
-    def _describe(self, post: Post) -> ReplicaReport:
-        replica = post.replica
-        start, part = post.log.read(self._reported.get(post.key, 0), LOG_PART_BYTES)
-        url, vitals = replica.url, replica.vitals
+    def _describe(self, entry: SupervisedReplica) -> ReplicaReport:
+        replica = entry.replica
+        start, part = entry.log.read(self._reported.get(entry.key, 0), LOG_PART_BYTES)
+        url, figures = replica.url, replica.figures
         # The state may change at any moment: what has a URL runs.
         state = ReplicaState.RUNNING if url is not None else replica.state
         if url is None and state is ReplicaState.RUNNING:
             state = ReplicaState.FAILED
         return ReplicaReport(
-            id=Id(post.key.removeprefix(PREFIX)),
+            id=Id(entry.key.removeprefix(PREFIX)),
             state=ReplicaState.STOPPING if self._released.is_set() else state,
             url=url,
             pid=replica.pid,
             error=clean_text(replica.error) if state is ReplicaState.FAILED else "",
             failures=replica.failures,
-            calls=vitals.calls,
-            errors=vitals.errors,
-            p50_ms=vitals.p50_ms,
-            p99_ms=vitals.p99_ms,
+            calls=figures.calls,
+            errors=figures.errors,
+            p50_ms=figures.p50_ms,
+            p99_ms=figures.p99_ms,
             log=part,
             log_start=start,
         )
 
     def _obey(self, orders: FunctionOrders) -> None:
-        posts = self._posts()
+        supervised = self._supervised()
         wanted = {f"{PREFIX}{int(order.id)}": order for order in orders.replicas}
-        self._supervisor.remove(*(posts.keys() - wanted.keys()))
+        self._supervisor.remove(*(supervised.keys() - wanted.keys()))
         for key, order in wanted.items():
-            if key not in posts and not self._leaving:
+            if key not in supervised and not self._leaving:
                 log.info("replica ordered", function=order.function, revision=order.revision)
                 self._supervisor.add(key, self._read(order))
-        for key in self._reported.keys() - wanted.keys() - posts.keys():
+        for key in self._reported.keys() - wanted.keys() - supervised.keys():
             del self._reported[key]
         if self._leaving and not wanted:
             self._released.set()
@@ -165,8 +165,8 @@ class Orders:
             host=self._host,
         )
 
-    def _posts(self) -> dict[str, Post]:
-        return {post.key: post for post in self._supervisor.posts() if post.key.startswith(PREFIX)}
+    def _supervised(self) -> dict[str, SupervisedReplica]:
+        return {entry.key: entry for entry in self._supervisor.replicas() if entry.key.startswith(PREFIX)}
 
     def _recover(self, worker: Id, error: ClientError) -> float:
         """Prepare the next try; return how long to wait for it, seconds."""

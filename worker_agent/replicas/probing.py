@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from worker_agent.replicas.replica import Vitals
+from worker_agent.replicas.replica import ReplicaFigures
 
 TIMEOUT_S = 2.0
 ANSWER_MAX_BYTES = 64 * 1024
@@ -20,7 +20,7 @@ class _Stats(msgspec.Struct):
     p99_ms: float | None = None
 
 
-def probe(url: str, token: str = "") -> Vitals | None:
+def probe(url: str, token: str = "") -> ReplicaFigures | None:
     """Return what the replica at ``url`` says of itself; None unless it says in time that it is well."""
     try:
         if _get(url, "/health", "") is None:
@@ -30,8 +30,8 @@ def probe(url: str, token: str = "") -> Vitals | None:
         return None
     with contextlib.suppress(msgspec.DecodeError):
         stats = msgspec.json.decode(found or b"{}", type=_Stats)
-        return Vitals(stats.calls, stats.errors, stats.p50_ms, stats.p99_ms)
-    return Vitals()
+        return ReplicaFigures(stats.calls, stats.errors, stats.p50_ms, stats.p99_ms)
+    return ReplicaFigures()
 
 
 def _get(url: str, path: str, token: str) -> bytes | None:

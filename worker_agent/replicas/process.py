@@ -15,7 +15,7 @@ import worker_agent
 from worker_agent.errors import AgentError
 from worker_agent.guests.process import describe_end
 from worker_agent.replicas.probing import probe
-from worker_agent.replicas.replica import Vitals
+from worker_agent.replicas.replica import ReplicaFigures
 from worker_agent.runtimes.streams import LogTail
 
 PROGRAM = (sys.executable, "-P", "-c", "from worker_agent.cli import main; main()")
@@ -103,7 +103,7 @@ class ServeProcess:
         last = self._last_words.last_line()
         return end if code in _WORDLESS or not last else f"{end}; {last}"
 
-    def probe(self) -> Vitals | None:
+    def probe(self) -> ReplicaFigures | None:
         """Ask how it does; None: it gave no good answer in time."""
         return probe(self.url, self._token)
 

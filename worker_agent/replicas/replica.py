@@ -33,7 +33,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class ReplicaFigures:
     """What a replica that answers says of itself."""
 
     calls: int = 0
@@ -54,7 +54,7 @@ class Process(Protocol):
     def find_end(self) -> str | None:
         """Tell why it ended; None while it runs."""
 
-    def probe(self) -> Vitals | None:
+    def probe(self) -> ReplicaFigures | None:
         """Ask how it does; None: it gave no good answer in time."""
 
     def drain(self) -> None:
@@ -96,7 +96,7 @@ class Replica:
         """Why it failed last."""
         self.failures = 0
         """How often it failed without a long time of health in between."""
-        self.vitals = Vitals()
+        self.figures = ReplicaFigures()
         self.pid: int | None = None
         """Of its process, or of the one that it had last."""
 
@@ -122,7 +122,7 @@ class Replica:
         return self._look(self._process)
 
     def _start(self) -> float:
-        self._misses, self.vitals = 0, Vitals()
+        self._misses, self.figures = 0, ReplicaFigures()
         self._move(ReplicaState.STARTING)
         try:
             self._process = self._spawn()
@@ -135,9 +135,9 @@ class Replica:
     def _look(self, process: Process) -> float:
         end = process.find_end()
         if end is None:
-            vitals = process.probe()
-            if vitals is not None:
-                return self._note_health(vitals)
+            figures = process.probe()
+            if figures is not None:
+                return self._note_health(figures)
             end = process.find_end() or self._note_miss()
         if end is not None:
             return self._fail(end)
@@ -152,8 +152,8 @@ class Replica:
         late = self._clock() >= self._deadline_at
         return f"it did not answer GET /health within {self._times.start_s:g} s of its start" if late else None
 
-    def _note_health(self, vitals: Vitals) -> float:
-        self._misses, self.vitals = 0, vitals
+    def _note_health(self, figures: ReplicaFigures) -> float:
+        self._misses, self.figures = 0, figures
         if self.state is not ReplicaState.RUNNING:
             self._well_since = self._clock()
             self._move(ReplicaState.RUNNING)

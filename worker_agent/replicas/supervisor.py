@@ -37,7 +37,7 @@ StarterMaker = Callable[[ReplicaSpec, LogTail, Callable[[], None]], Starter]
 
 
 @dataclass(eq=False)
-class Post:
+class SupervisedReplica:
     """A replica, and what belongs to it."""
 
     key: str
@@ -60,34 +60,34 @@ class Supervisor:
         self._clock = clock
         self._times = times or Times()
         self._changed = threading.Condition()
-        """Held around ``_posts``."""
-        self._posts: dict[str, Post] = {}
+        """Held around ``_supervised``."""
+        self._supervised: dict[str, SupervisedReplica] = {}
         self.listeners: list[Callable[[], None]] = []
 
-    def add(self, key: str, spec: ReplicaSpec) -> Post:
+    def add(self, key: str, spec: ReplicaSpec) -> SupervisedReplica:
         """Start a replica, under a key that none has."""
         wake, tail = threading.Event(), LogTail(LOG_BYTES)
         starter = self._make_starter(spec, tail, wake.set)
         replica = Replica(starter, clock=self._clock, on_change=self._tell, times=self._times)
-        post = Post(key, spec, replica, starter, tail, wake)
+        entry = SupervisedReplica(key, spec, replica, starter, tail, wake)
         with self._changed:
-            assert key not in self._posts, "a key names one replica"
-            self._posts[key] = post
-        self._employ(post)
-        return post
+            assert key not in self._supervised, "a key names one replica"
+            self._supervised[key] = entry
+        self._begin_watch(entry)
+        return entry
 
     def remove(self, *keys: str) -> None:
         """Have replicas end, after the calls that they have. Keys that name none are passed over."""
         for key in keys:
-            post = self._posts.get(key)
-            if post is not None:
-                post.replica.stop()
-                post.wake.set()
+            entry = self._supervised.get(key)
+            if entry is not None:
+                entry.replica.stop()
+                entry.wake.set()
 
-    def posts(self) -> list[Post]:
+    def replicas(self) -> list[SupervisedReplica]:
         """Return all replicas that are not gone, those added first at the start."""
         with self._changed:
-            return list(self._posts.values())
+            return list(self._supervised.values())
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until something is so that changes with the replicas' states; False: it took too long."""
@@ -96,34 +96,34 @@ class Supervisor:
 
     def stop(self, timeout_s: float) -> bool:
         """End all replicas, and wait for that; False: some still run."""
-        self.remove(*[post.key for post in self.posts()])
-        return self.wait_for(lambda: not self._posts, timeout_s)
+        self.remove(*[entry.key for entry in self.replicas()])
+        return self.wait_for(lambda: not self._supervised, timeout_s)
 
-    def look(self, post: Post) -> float | None:
+    def look(self, entry: SupervisedReplica) -> float | None:
         """Do what is due for a replica; return for how long nothing else is, seconds, or None once it is gone."""
-        pause_s, before = BUG_PAUSE_S, post.replica.state
+        pause_s, before = BUG_PAUSE_S, entry.replica.state
         try:
-            pause_s = post.replica.step()
+            pause_s = entry.replica.step()
         except Exception:
-            log.exception("bug", replica=post.key)
-        if post.replica.state is not before:
-            _log_change(post)
-        if not post.replica.gone:
+            log.exception("bug", replica=entry.key)
+        if entry.replica.state is not before:
+            _log_change(entry)
+        if not entry.replica.gone:
             return pause_s
-        post.starter.close()
+        entry.starter.close()
         with self._changed:
-            del self._posts[post.key]
+            del self._supervised[entry.key]
         self._tell()
         return None
 
-    def _employ(self, post: Post) -> None:
+    def _begin_watch(self, entry: SupervisedReplica) -> None:
         """Have somebody look after a replica from now on."""
-        threading.Thread(target=self._look_after, args=(post,), name=f"replica-{post.key}", daemon=True).start()
+        threading.Thread(target=self._look_after, args=(entry,), name=f"replica-{entry.key}", daemon=True).start()
 
-    def _look_after(self, post: Post) -> None:
-        while (pause_s := self.look(post)) is not None:
-            post.wake.wait(pause_s)
-            post.wake.clear()
+    def _look_after(self, entry: SupervisedReplica) -> None:
+        while (pause_s := self.look(entry)) is not None:
+            entry.wake.wait(pause_s)
+            entry.wake.clear()
 
     def _tell(self) -> None:
         with self._changed:
@@ -132,9 +132,9 @@ class Supervisor:
             listener()
 
 
-def _log_change(post: Post) -> None:
-    replica = post.replica
-    facts = {"function": post.spec.function, "revision": post.spec.revision, "pid": replica.pid}
+def _log_change(entry: SupervisedReplica) -> None:
+    replica = entry.replica
+    facts = {"function": entry.spec.function, "revision": entry.spec.revision, "pid": replica.pid}
     if replica.state is ReplicaState.FAILED:
         log.warning("replica failed", **facts, reason=replica.error, failures=replica.failures)
     else:

@@ -17,7 +17,7 @@ from piecework.http.exchange import (
 )
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
-from worker_agent.runtimes.base import Call, Outcome, Program
+from worker_agent.runtimes.base import Call, CallResult, Program
 from worker_agent.runtimes.gateway import CgiAnswerError, CgiRequestError, make_variables, read_answer
 from worker_agent.runtimes.inputs import read_input, refuse_input
 from worker_agent.runtimes.streams import KeptOutput, OutputFullError, ScratchError
@@ -35,14 +35,14 @@ NO_JSON = b"{}"
 _STATUSES = {ErrorKind.INPUT: 400, ErrorKind.TIMEOUT: 504}
 """Of calls that failed; of all others it is 500."""
 
-Run = Callable[[Call], Outcome]
-Answer = tuple[Outcome, Response]
+Run = Callable[[Call], CallResult]
+Answer = tuple[CallResult, Response]
 
 
-def run_request(program: Program, call: Call) -> Outcome:
+def run_request(program: Program, call: Call) -> CallResult:
     """Run a job in the mode ``http``: its input and output are envelopes with a request and its response."""
     given = read_input(call)
-    if isinstance(given, Outcome):
+    if isinstance(given, CallResult):
         return given
     try:
         request = read_request(given)
@@ -105,7 +105,7 @@ def pick_json(request: Request) -> bytes:
     return msgspec.json.encode(dict(parse_qsl(query, keep_blank_values=True, max_num_fields=FIELDS)))
 
 
-def settle(outcome: Outcome, response: Response | None = None) -> Answer:
+def settle(outcome: CallResult, response: Response | None = None) -> Answer:
     """Return what a call came to, and what its caller gets.
 
     That a guest says itself that it failed is an answer, too, with the status 500.
@@ -118,7 +118,7 @@ def settle(outcome: Outcome, response: Response | None = None) -> Answer:
     return (outcome._replace(error=None) if error.kind is ErrorKind.GUEST else outcome), refusal
 
 
-def deliver(call: Call, outcome: Outcome, output: bytes) -> Outcome:
+def deliver(call: Call, outcome: CallResult, output: bytes) -> CallResult:
     """Make this the output of a job that went well."""
     try:
         call.output.write(output)
@@ -127,7 +127,7 @@ def deliver(call: Call, outcome: Outcome, output: bytes) -> Outcome:
     return outcome
 
 
-def _gather(run: Run, call: Call) -> tuple[Outcome, bytes]:
+def _gather(run: Run, call: Call) -> tuple[CallResult, bytes]:
     """Run a program, and return its output beside the outcome."""
     output = KeptOutput(call.bounds.output_bytes)
     outcome = run(replace(call, output=output))

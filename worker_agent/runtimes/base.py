@@ -73,7 +73,7 @@ class Build(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class CodeFile:
     """The code of a lambda: a file and the SHA-256 (hex) of its bytes."""
 
     path: Path
@@ -118,7 +118,7 @@ class Call:
     """Only begin, as each call does, and do nothing: it shows whether the guest can be started."""
 
 
-class Outcome(NamedTuple):
+class CallResult(NamedTuple):
     """How a call ended. ``error`` None: well."""
 
     error: JobError | None
@@ -128,10 +128,10 @@ class Outcome(NamedTuple):
 class Program(Protocol):
     """Loaded code, ready to run any number of times, one call after the other."""
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: Call) -> CallResult:
         """Run once, in a sandbox of its own. Whatever the guest does is in the outcome; nothing is raised."""
 
-    def answer(self, call: Call, request: Request) -> tuple[Outcome, Response]:
+    def answer(self, call: Call, request: Request) -> tuple[CallResult, Response]:
         """Answer an HTTP request, in a sandbox of its own, as the guest's kind does that best.
 
         The call's input and output are left alone. There is a response in any case: for a call that failed, one
@@ -148,7 +148,7 @@ class Runtime(Protocol):
     def recognises(self, facts: ModuleFacts) -> bool:
         """Tell whether a module like this is meant for this runtime: how ``default`` chooses."""
 
-    def load(self, code: Code, build: Build) -> Program:
+    def load(self, code: CodeFile, build: Build) -> Program:
         """Prepare code for running.
 
         Raises LoadError when it cannot run, BrokenBlobError or OSError when it cannot be read.

@@ -22,7 +22,7 @@ from piecework.modules.component import find_entry, list_unsteady
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.runtimes.answering import Answer, answer_command
-from worker_agent.runtimes.base import Build, Call, Code, InputStream, LoadError, Outcome
+from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, InputStream, LoadError
 from worker_agent.runtimes.compiling.toolchain import Toolchain, check_facts, read_component_facts
 from worker_agent.runtimes.linkage import Allowance
 from worker_agent.runtimes.sandbox import Sandbox
@@ -48,7 +48,7 @@ class ComponentRuntime:
     def recognises(self, facts: ModuleFacts) -> bool:
         return find_entry(facts) is not None
 
-    def load(self, code: Code, build: Build) -> "ComponentProgram":
+    def load(self, code: CodeFile, build: Build) -> "ComponentProgram":
         component, engine = self._toolchain.load_component(code, build), self._toolchain.component_engine(build)
         try:
             facts = check_facts(COMPONENT, read_component_facts(component, engine))
@@ -74,15 +74,15 @@ class ComponentProgram:
         self.linker.add_wasip2()
         self._build = build
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: Call) -> CallResult:
         try:
             with _share_input(call.input) as path:
-                sitting = _Sitting(self, call, path)
-                with Sandbox(self.engine, sitting, self._build, call) as sandbox:
-                    outcome = sandbox.run(sitting.enter)
+                component_run = _ComponentRun(self, call, path)
+                with Sandbox(self.engine, component_run, self._build, call) as sandbox:
+                    outcome = sandbox.run(component_run.enter)
                     return outcome._replace(usage=replace(outcome.usage, memory_bytes=None))
         except OSError as error:
-            return Outcome(
+            return CallResult(
                 JobError(kind=ErrorKind.WORKER, message=f"the input could not be kept: {error}"), Usage()
             )
 
@@ -95,8 +95,8 @@ class ComponentProgram:
         self.component.close()
 
 
-class _Sitting:
-    """One run of a component, both as ``Prepared`` and as ``Vessel``."""
+class _ComponentRun:
+    """One run of a component, both as ``Prepared`` and as ``GuestStore``."""
 
     memory_at_start = 0
 

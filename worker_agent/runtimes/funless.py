@@ -11,7 +11,7 @@ from piecework.modules.funless import ENTRY, FUNCTIONS, INTERFACE, is_funless
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from worker_agent.runtimes.answering import Answer, answer_json
-from worker_agent.runtimes.base import Build, Call, Code, Outcome, Program
+from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, Program
 from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
 from worker_agent.runtimes.inputs import read_input, refuse_input
 from worker_agent.runtimes.linkage import HostFunction
@@ -38,7 +38,7 @@ class FunlessRuntime:
     def recognises(self, facts: ModuleFacts) -> bool:
         return is_funless(facts)
 
-    def load(self, code: Code, build: Build) -> Program:
+    def load(self, code: CodeFile, build: Build) -> Program:
         module = self._toolchain.load(code, build)
         facts = check_module("funless", code)
         if ENTRY not in facts.exports:
@@ -58,9 +58,9 @@ class FunlessProgram:
         self._reactor = reactor
         self._host = host
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: Call) -> CallResult:
         given = _read_json(call)
-        if isinstance(given, Outcome):
+        if isinstance(given, CallResult):
             return given
         call.env = None
         with GuestServices(call.access, call.stop) as services:
@@ -159,9 +159,9 @@ class OldFunction:
     def __init__(self, command: Program) -> None:
         self._command = command
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: Call) -> CallResult:
         given = _read_json(call)
-        if isinstance(given, Outcome):
+        if isinstance(given, CallResult):
             return given
         output = KeptOutput(call.bounds.output_bytes)
         outcome = self._command.run(replace(call, input=BytesIO(given), output=output, args=(), env=None))
@@ -170,7 +170,7 @@ class OldFunction:
         try:
             _check_output(bytes(output.data))
         except GuestFailedError as error:
-            return Outcome(JobError(kind=ErrorKind.GUEST, message=str(error)), outcome.usage)
+            return CallResult(JobError(kind=ErrorKind.GUEST, message=str(error)), outcome.usage)
         call.output.write(memoryview(output.data))
         return outcome
 
@@ -181,9 +181,9 @@ class OldFunction:
         self._command.close()
 
 
-def _read_json(call: Call) -> bytes | Outcome:
+def _read_json(call: Call) -> bytes | CallResult:
     given = read_input(call)
-    if isinstance(given, Outcome):
+    if isinstance(given, CallResult):
         return given
     given = given if given.strip() else NO_INPUT
     problem = find_problem(given)

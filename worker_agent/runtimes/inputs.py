@@ -2,10 +2,10 @@
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.runtimes.base import Call, Outcome
+from worker_agent.runtimes.base import Call, CallResult
 
 
-def read_input(call: Call) -> bytes | Outcome:
+def read_input(call: Call) -> bytes | CallResult:
     """Return the whole input of a call; or its outcome, when it can never fit into the guest's memory."""
     limit = call.bounds.memory_bytes
     try:
@@ -17,6 +17,6 @@ def read_input(call: Call) -> bytes | Outcome:
     return data
 
 
-def refuse_input(message: str) -> Outcome:
+def refuse_input(message: str) -> CallResult:
     """Return the outcome of a call whose input its guest cannot take."""
-    return Outcome(JobError(kind=ErrorKind.INPUT, message=message), Usage())
+    return CallResult(JobError(kind=ErrorKind.INPUT, message=message), Usage())

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from wasmtime import Module
 
 from piecework.modules import ModuleFacts
-from worker_agent.runtimes.base import Build, Call, Outcome
+from worker_agent.runtimes.base import Build, Call, CallResult
 from worker_agent.runtimes.compiling.toolchain import link
-from worker_agent.runtimes.linkage import HostFunction, Linkage, Prepared, Vessel
+from worker_agent.runtimes.linkage import GuestStore, HostFunction, Linkage, Prepared
 from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.streams import OutputFullError
 from worker_agent.runtimes.verdict import GuestFailedError
@@ -27,14 +27,14 @@ class GuestInstance:
     Methods raise GuestFailedError where the guest broke the rules, and whatever ends a guest.
     """
 
-    def __init__(self, vessel: Vessel, memory: GuestMemory, call: Call) -> None:
-        self._vessel = vessel
+    def __init__(self, guest_store: GuestStore, memory: GuestMemory, call: Call) -> None:
+        self._guest_store = guest_store
         self._memory = memory
         self._call = call
 
     def call(self, name: str, *arguments: int) -> int:
         """Call an export and return its answer; 0 when it has none."""
-        return self._vessel.call(name, *arguments) or 0
+        return self._guest_store.call(name, *arguments) or 0
 
     def read(self, pointer: int, size: int) -> bytes:
         """Return a copy of bytes that the guest points to."""
@@ -87,16 +87,16 @@ class Reactor:
 
     def run(
         self, call: Call, use: Callable[[GuestInstance], None], meet: Callable[[GuestInstance], object]
-    ) -> Outcome:
+    ) -> CallResult:
         """Make an instance and use it. ``meet`` is told of it before any of its code runs."""
         with Sandbox(self._engine, self._prepared, self._build, call) as sandbox:
-            vessel = sandbox.vessel
-            memory = GuestMemory(vessel)
-            body = GuestInstance(vessel, memory, call)
+            guest_store = sandbox.guest_store
+            memory = GuestMemory(guest_store)
+            body = GuestInstance(guest_store, memory, call)
             self._wasi.guest = Guest.start_beneath(call, memory)
             meet(body)
             try:
-                return sandbox.run(lambda: self._enter(vessel, body, use))
+                return sandbox.run(lambda: self._enter(guest_store, body, use))
             finally:
                 self._wasi.guest = None
 
@@ -105,19 +105,19 @@ class Reactor:
         self._prepared.close()
         self._module.close()
 
-    def _enter(self, vessel: Vessel, body: GuestInstance, use: Callable[[GuestInstance], None]) -> None:
-        vessel.instantiate()
+    def _enter(self, guest_store: GuestStore, body: GuestInstance, use: Callable[[GuestInstance], None]) -> None:
+        guest_store.instantiate()
         try:
             if self._starter is not None:
-                self._start(vessel, self._starter)
+                self._start(guest_store, self._starter)
             use(body)
         except GuestExitError as end:
             raise GuestFailedError(str(end)) from None
 
     @staticmethod
-    def _start(vessel: Vessel, starter: str) -> None:
+    def _start(guest_store: GuestStore, starter: str) -> None:
         try:
-            vessel.call(starter)
+            guest_store.call(starter)
         except GuestExitError as end:
             # A command that ends well has registered its handler: its exports can be called.
             if end.code != 0:

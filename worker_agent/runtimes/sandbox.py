@@ -9,7 +9,7 @@ from typing import Self
 from wasmtime import Engine, Trap, WasmtimeError
 
 from piecework.protocol.messages import Digests, JobError, Usage
-from worker_agent.runtimes.base import Build, Call, Outcome
+from worker_agent.runtimes.base import Build, Call, CallResult
 from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, Prepared
 from worker_agent.runtimes.stopping import StoppedError
 from worker_agent.runtimes.streams import OutputFullError, ScratchError
@@ -28,15 +28,15 @@ class Sandbox:
         self._fuel: int | None = None
         if build.metered:
             self._fuel = ALL_FUEL if call.bounds.fuel is None else call.bounds.fuel
-        self.vessel = prepared.open(Allowance(call.bounds.memory_bytes, TABLES, TABLE_ELEMENTS, self._fuel))
+        self.guest_store = prepared.open(Allowance(call.bounds.memory_bytes, TABLES, TABLE_ELEMENTS, self._fuel))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.vessel.close()
+        self.guest_store.close()
 
-    def run(self, guest: Callable[[], None]) -> Outcome:
+    def run(self, guest: Callable[[], None]) -> CallResult:
         """Run guest code, whatever it does, and return how it ended."""
         wall_started, cpu_started = time.perf_counter(), time.thread_time()
         error: JobError | None = None
@@ -46,8 +46,8 @@ class Sandbox:
                 guest()
         except (Trap, WasmtimeError, GuestFailedError, StoppedError, OutputFullError, ScratchError) as failure:
             counted = has_exact_fuel(failure)
-            error = judge(failure, self._call, MemoryUse(self.vessel.memory_at_start, self._memory_bytes()))
-        return Outcome(
+            error = judge(failure, self._call, MemoryUse(self.guest_store.memory_at_start, self._memory_bytes()))
+        return CallResult(
             error,
             Usage(
                 wall_s=time.perf_counter() - wall_started,
@@ -62,12 +62,12 @@ class Sandbox:
 
     def _read_fuel(self) -> int | None:
         """Return how much fuel the guest used; None when it is not counted."""
-        return None if self._fuel is None else self._fuel - self.vessel.read_fuel()
+        return None if self._fuel is None else self._fuel - self.guest_store.read_fuel()
 
     def _sum_memory(self) -> str | None:
         """Return the SHA-256 of the guest's memory; None when it cannot be seen, or there is none."""
-        base, size = self.vessel.locate_memory()
+        base, size = self.guest_store.locate_memory()
         return hashlib.sha256((c_ubyte * size).from_address(base)).hexdigest() if size else None
 
     def _memory_bytes(self) -> int:
-        return self.vessel.locate_memory()[1]
+        return self.guest_store.locate_memory()[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from piecework.http.serving import Door, serve_door, start_thread, wait_until_listening
+from piecework.http.serving import ListenOptions, serve_app, start_thread, wait_until_listening
 from worker_agent.cache import trim_folder
 from worker_agent.guests.executor import COMPILED_BYTES
 from worker_agent.guests.process import GuestProcess
@@ -50,7 +50,7 @@ def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> 
     """Serve until SIGTERM or SIGINT; SIGHUP reloads. Exits the process with 1 when the function cannot run."""
     plan.compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
     trim_folder(plan.compiled, COMPILED_BYTES)
-    door = Door(
+    listen = ListenOptions(
         host=host,
         port=plan.manners.port,
         is_async=True,
@@ -61,7 +61,7 @@ def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> 
         head_bytes=HEAD_BYTES,
         takes_hangup=True,
     )
-    serve_door(door, partial(_App, plan, door))
+    serve_app(listen, partial(_App, plan, listen))
 
 
 def end_with_parent() -> None:
@@ -80,10 +80,10 @@ def launch(compiled: Path, interpreters: Path, rules: NodeRules, last_words: Pat
 class _App:
     """What granian calls in the process that answers."""
 
-    def __init__(self, plan: Plan, door: Door) -> None:
+    def __init__(self, plan: Plan, listen: ListenOptions) -> None:
         configure_logs(plan.log_format, "info")
         self._plan = plan
-        self._door = door
+        self._listen = listen
         self._journal = Journal()
         self._front = Front(self._open, plan.manners)
         self._reloading: asyncio.Task[None] | None = None
@@ -122,10 +122,10 @@ class _App:
             await self._front.reload()
 
     def _announce(self) -> None:
-        if wait_until_listening(self._door):
+        if wait_until_listening(self._listen):
             log.info(
                 "serving on %s",
-                self._door.url,
+                self._listen.url,
                 runtime=self._front.attendants.version.task.runtime,
                 pid=os.getppid(),
             )

@@ -14,7 +14,7 @@ from piecework.cli.failures import warn
 from piecework.cli.options import FILE_OR_STDIN, LAMBDA, MODULE, NAME, lambda_options, run_options
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import stderr_console, to_document
-from piecework.cli.screen.pictures import describe_replicas
+from piecework.cli.screen.function_rows import describe_replicas
 from piecework.cli.stock.code import put_code, resolve_name
 from piecework.cli.stock.lambdas import read_grants, read_limits
 from piecework.client.functions.functions import find_revision

@@ -10,7 +10,7 @@ from piecework.cli.functions.deploying import deploy
 from piecework.cli.options import NAME, KeyValueType
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
-from piecework.cli.screen.pictures import REVISION_COLUMNS, describe_function, revision_row, show_function
+from piecework.cli.screen.function_rows import REVISION_COLUMNS, describe_function, revision_row, show_function
 from piecework.client.functions.functions import pick_revision
 from piecework.protocol.messages import FunctionInfo
 

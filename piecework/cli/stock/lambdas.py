@@ -13,7 +13,7 @@ from piecework.cli.options import FILE_OR_ID, FILE_OR_LAMBDA, LAMBDA, MIB, MODUL
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age, format_bytes
-from piecework.cli.screen.pictures import describe_pairs
+from piecework.cli.screen.function_rows import describe_pairs
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.stock.code import put_code, read_code
 from piecework.modules import Inspection, ModuleError, inspect_code

@@ -1,4 +1,4 @@
-"""Functions: what a host reports and is told to run, deployments, and the picture of all functions."""
+"""Functions: what a host reports and is told to run, deployments, and all that is known of functions."""
 
 from enum import StrEnum
 from typing import Annotated

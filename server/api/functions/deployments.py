@@ -21,7 +21,7 @@ from piecework.protocol.messages import (
 from piecework.protocol.secrets import mask_secrets
 from server.errors import InvalidParameter
 from server.services import Services
-from server.services.functions.picture import FunctionView, RevisionView
+from server.services.functions.overview import FunctionView, RevisionView
 from server.store.functions.replicas import HostRow, ReplicaRow
 from server.store.records import KeptLog
 from server.web.endpoint import Query, endpoint
@@ -48,13 +48,13 @@ def report(services: Services, id_: Id, body: FunctionReport) -> FunctionOrders:
 @endpoint("GET", ALL, scope="view", reply=FunctionList)
 def list_all(services: Services) -> FunctionList:
     """List functions by name: revisions, where they run, how they do."""
-    return FunctionList(functions=[_info(each) for each in services.picture.of_all()])
+    return FunctionList(functions=[_info(each) for each in services.overview.of_all()])
 
 
 @endpoint("GET", FUNCTION, scope="view", reply=FunctionInfo)
 def show(services: Services, function: str) -> FunctionInfo:
     """Tell everything about a function: revisions, where they run, how they do."""
-    return _info(services.picture.of(function))
+    return _info(services.overview.of(function))
 
 
 @endpoint("PUT", REVISION, scope="operate", body=DeploymentPut, reply=FunctionInfo)

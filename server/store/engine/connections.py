@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from server.errors import DatabaseAway, StorageFull
-from server.journal import Condition
+from server.logs import Condition
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]

@@ -20,7 +20,7 @@ from upstreams import Upstream, route
 from piecework.http.answers import Broken
 from server.forwarding.asgi import ProxyApp
 from server.forwarding.calls import CallForwarding
-from server.forwarding.messages import Departure, FunctionCall
+from server.forwarding.messages import Disconnect, FunctionCall
 from server.web.parts import PROXY
 
 
@@ -213,9 +213,9 @@ def test_a_caller_that_takes_nothing_of_its_answer_does_not_keep_its_place(
 def test_a_caller_that_leaves_when_all_is_over_breaks_nothing(house: House, raw: RawServer):
     raw.answer(http(), http())
     route(house, "hola", raw.url)
-    calls, gone = CallForwarding(house.services), Departure()
-    for departure in (gone, Departure()):
-        assert calls.answer(replace(a_call(), departure=departure)).status == 200
+    calls, gone = CallForwarding(house.services), Disconnect()
+    for disconnect in (gone, Disconnect()):
+        assert calls.answer(replace(a_call(), disconnect=disconnect)).status == 200
         gone.note()
     assert len(raw.requests) == 2, "the connection is there still"
 

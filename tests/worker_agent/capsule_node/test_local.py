@@ -25,7 +25,7 @@ def deploy(life, web):
 
 
 def alive(life):
-    return [post for post in life.supervisor.posts() if post.replica.url is not None]
+    return [post for post in life.supervisor.replicas() if post.replica.url is not None]
 
 
 def test_deployed_again_it_is_one_more_process(life, deploy, proxy):
@@ -51,7 +51,7 @@ def test_what_does_not_start_leaves_nothing_behind(start, web, proxy, role):
     life = start(start_s=0.7)
     with pytest.raises(Exception, match=r"revision blue of hola does not start: it (ended|did not answer)"):
         life.local.deploy("hola", "blue", web.url + PATH, {"STAND_IN": role})
-    assert life.supervisor.posts() == []
+    assert life.supervisor.replicas() == []
     assert (life.local.looks(), life.local.count, proxy.routes) == ([], 0, {})
     assert NodeStateFile(life.state).read().replicas == {}
 
@@ -60,7 +60,7 @@ def test_what_cannot_be_registered_leaves_nothing_behind(life, deploy, proxy):
     proxy.broken = True
     with pytest.raises(ReverseProxyError, match="out of order"):
         deploy()
-    assert (life.supervisor.posts(), life.local.looks()) == ([], [])
+    assert (life.supervisor.replicas(), life.local.looks()) == ([], [])
     proxy.broken = False
     until(lambda: NodeStateFile(life.state).read().routes == set())
     assert proxy.routes == {}
@@ -72,7 +72,7 @@ def test_what_is_no_module_is_refused_before_anything_starts(life, deploy, web):
         deploy(path="/page")
     with pytest.raises(DownloadError, match="404"):
         deploy(path="/missing")
-    assert life.supervisor.posts() == []
+    assert life.supervisor.replicas() == []
     assert not [path for path in life.state.iterdir() if path.name.startswith("module-")]
 
 
@@ -155,14 +155,14 @@ def test_undeploying_ends_processes_and_routes(life, deploy, proxy):
     assert proxy.routes == {"hola": {"green": [green.local_url]}}
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     life.local.remove("hola")
-    assert (proxy.routes, life.local.looks(), life.supervisor.posts()) == ({}, [], [])
+    assert (proxy.routes, life.local.looks(), life.supervisor.replicas()) == ({}, [], [])
 
 
 def test_undeploying_works_while_the_proxy_is_away(life, deploy, proxy):
     deploy()
     proxy.broken = True
     life.local.remove("hola", "blue")
-    assert life.supervisor.posts() == []
+    assert life.supervisor.replicas() == []
     proxy.broken = False
     life.local.announcer.note_change()
     until(lambda: proxy.routes == {})
@@ -232,7 +232,7 @@ def test_deployment_under_way_when_the_agent_stops_is_refused_at_once(life, depl
 
     thread = threading.Thread(target=try_it)
     thread.start()
-    until(lambda: life.supervisor.posts() != [])
+    until(lambda: life.supervisor.replicas() != [])
     life.local.withdraw()
     life.supervisor.stop(10)
     thread.join(10)
@@ -245,7 +245,7 @@ def test_undeploying_works_on_a_full_disk(life, deploy, proxy):
     life.local._file._folder = life.state / "missing"
     with pytest.raises(Exception, match="cannot be written"):
         life.local.remove("hola")
-    assert (life.supervisor.posts(), proxy.routes) == ([], {})
+    assert (life.supervisor.replicas(), proxy.routes) == ([], {})
 
 
 def test_state_is_its_owners_alone(life, deploy):

@@ -96,7 +96,7 @@ def test_deployments_are_removed_as_capsule_did(ask, deploy, life):
             "revision": "current",
         },
     )
-    assert life.supervisor.posts() == []
+    assert life.supervisor.replicas() == []
 
 
 def test_whole_function_is_removed(ask, deploy, life):
@@ -104,7 +104,7 @@ def test_whole_function_is_removed(ask, deploy, life):
     deploy("blue")
     status, answer = ask("DELETE", "/functions/deployments", {"function": "hola"})
     assert (status, answer["code"], answer["function"]) == (202, "FUNCTION_DEPLOYMENT_REMOVED", "hola")
-    assert life.supervisor.posts() == []
+    assert life.supervisor.replicas() == []
 
 
 def test_list_has_what_capsules_had_without_secrets(ask, deploy, life, web, proxy):
@@ -151,7 +151,7 @@ def test_list_has_what_capsules_had_without_secrets(ask, deploy, life, web, prox
 def test_list_says_why_a_replica_does_not_run(ask, deploy, life, monkeypatch):
     deploy()
     [look] = life.local.looks()
-    monkeypatch.setattr(life.supervisor.posts()[0].starter, "_spec", None)
+    monkeypatch.setattr(life.supervisor.replicas()[0].starter, "_spec", None)
     os.kill(look.pid, signal.SIGKILL)
     until(lambda: life.local.looks()[0].error != "")
     [module] = ask("GET", "/functions/list")[1]["hola"]["current"]["wasmModules"].values()
@@ -207,7 +207,7 @@ def test_deployments_that_cannot_be_are_refused_with_the_reason(ask, life, chang
     )
     assert (found, answer["code"]) == (status, code)
     assert message in answer["message"]
-    assert life.supervisor.posts() == []
+    assert life.supervisor.replicas() == []
 
 
 def test_other_refusals(ask, deploy):

@@ -242,7 +242,7 @@ def test_host_that_leaves_keeps_what_the_server_still_orders_and_takes_no_more(n
     last = node.reports[-1]
     assert (last.slots, [each.state for each in last.replicas]) == (0, [ReplicaState.RUNNING] * 2)
     node.supervisor.settle(node.clock)
-    assert [post.key for post in node.supervisor.posts()] == ["order-7"]
+    assert [post.key for post in node.supervisor.replicas()] == ["order-7"]
     assert not node.orders._released.is_set()
     node.server.orders = []
     node.orders.step()
@@ -304,7 +304,7 @@ def test_what_was_deployed_on_the_node_itself_is_not_the_servers(node):
     post = node.supervisor.add("local", ReplicaSpec(function="f", revision="r", code=None))
     node.orders.step()
     assert node.reports[0].replicas == []
-    assert post in node.supervisor.posts()
+    assert post in node.supervisor.replicas()
 
 
 def test_code_that_cannot_be_fetched_is_the_reason_of_a_failure(node, tmp_path):
@@ -358,7 +358,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def no_more_processes_than_replicas(self):
-        assert len(self.node.world.alive) <= len(self.node.supervisor.posts())
+        assert len(self.node.world.alive) <= len(self.node.supervisor.replicas())
 
     def teardown(self):
         self.node.server.away = False

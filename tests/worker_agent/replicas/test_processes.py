@@ -94,8 +94,8 @@ def test_secrets_are_on_no_command_line(add):
 
 def test_replica_says_how_it_does(add):
     post = add(token="t")
-    until(lambda: post.replica.vitals.p99_ms is not None)
-    assert post.replica.vitals.p99_ms == 2.5
+    until(lambda: post.replica.figures.p99_ms is not None)
+    assert post.replica.figures.p99_ms == 2.5
 
 
 def test_killed_replica_is_replaced_on_the_same_port(add):
@@ -159,7 +159,7 @@ def test_removed_replica_ends_and_lets_go_of_its_code(add, supervisor, code):
     post = add()
     assert code.held == 1
     supervisor.remove("a", "unknown")
-    assert supervisor.wait_for(lambda: not supervisor.posts(), 10)
+    assert supervisor.wait_for(lambda: not supervisor.replicas(), 10)
     until(lambda: code.held == 0)
     assert not Path(f"/proc/{post.replica.pid}").exists()
 
@@ -175,7 +175,7 @@ def test_replicas_stop_together(add, supervisor):
     until(lambda: all(post.replica.url for post in posts))
     assert len({post.replica.url for post in posts}) == 3
     assert supervisor.stop(10)
-    assert supervisor.posts() == []
+    assert supervisor.replicas() == []
 
 
 def test_environment_too_large_for_a_pipe_is_a_failure(add):

@@ -46,7 +46,7 @@ def test_runs_and_has_a_url_only_once_it_is_healthy(replica, world, clock):
     process.well = True
     pass_s(replica, clock, 0.1)
     assert (replica.state, replica.url, replica.pid) == (ReplicaState.RUNNING, process.url, process.pid)
-    assert replica.vitals.calls == process.pid
+    assert replica.figures.calls == process.pid
 
 
 def test_process_that_never_gets_healthy_is_ended_after_the_time_for_a_start(replica, world, clock):

@@ -36,21 +36,21 @@ class Probe:
 
     def __init__(self, host, prepared, call):
         self.stop, self.output, self.log = call.stop, call.output, call.log
-        self.vessel = prepared.open(Allowance(memory_bytes=2**32, tables=1, table_elements=1))
-        self.vessel.instantiate()
-        self.guest = Guest.start(call, GuestMemory(self.vessel))
+        self.guest_store = prepared.open(Allowance(memory_bytes=2**32, tables=1, table_elements=1))
+        self.guest_store.instantiate()
+        self.guest = Guest.start(call, GuestMemory(self.guest_store))
         self.guest.open_granted(call)
         self.host = host
 
     def call(self, name, *arguments):
         self.host.guest = self.guest
-        return self.vessel.call(name, *arguments)
+        return self.guest_store.call(name, *arguments)
 
     def put(self, place, data):
-        ctypes.memmove(self.vessel.locate_memory()[0] + place, data, len(data))
+        ctypes.memmove(self.guest_store.locate_memory()[0] + place, data, len(data))
 
     def get(self, place, size):
-        return ctypes.string_at(self.vessel.locate_memory()[0] + place, size)
+        return ctypes.string_at(self.guest_store.locate_memory()[0] + place, size)
 
     def get_u32(self, place):
         return struct.unpack("<I", self.get(place, 4))[0]
@@ -94,7 +94,7 @@ def make_probe(host, probe_module, tmp_path):
     yield make
     for probe in probes:
         probe.guest.close()
-        probe.vessel.close()
+        probe.guest_store.close()
     prepared.close()
 
 

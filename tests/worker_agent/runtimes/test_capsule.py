@@ -11,7 +11,7 @@ import pytest
 from piecework.http.exchange import Request
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.base import Bounds, Build, Call, Code
+from worker_agent.runtimes.base import Bounds, Build, Call, CodeFile
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
@@ -357,7 +357,7 @@ def test_handler_that_is_not_there_is_named(run, build_text):
 def test_handler_of_json_gets_a_query_as_an_object(workbench, store_code, mode):
     """The sample has a handler of requests, too: only the mode ``json`` passes it by."""
     code = (SAMPLES / "capsule_g4.wasm").read_bytes()
-    program = workbench._library.load("capsule", Code(*store_code(code)), Build())
+    program = workbench._library.load("capsule", CodeFile(*store_code(code)), Build())
     call = Call(io.BytesIO(), OutputSpool(0, ""), LogTail(100), StopSignal(), Bounds(), mode=mode)
     outcome, response = program.answer(call, Request(uri="/?a=1&b="))
     assert outcome.error is None

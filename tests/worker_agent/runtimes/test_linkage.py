@@ -25,7 +25,7 @@ SOURCE = """
 
 
 @pytest.fixture(params=[DirectLinkage, PublicLinkage], ids=["direct", "public"])
-def make_vessel(request, toolchain):
+def make_guest_store(request, toolchain):
     engine = toolchain.engine(Build())
     module = wasmtime.Module(engine, SOURCE)
     opened = []
@@ -35,10 +35,10 @@ def make_vessel(request, toolchain):
         linkage.define("host", "mix", "IiI", mix, answers=True)
         linkage.define("host", "quiet", "", quiet, answers=False)
         prepared = linkage.prepare(module)
-        vessel = prepared.open(ALLOWANCE)
-        opened.extend([vessel, prepared])
-        vessel.instantiate()
-        return vessel
+        guest_store = prepared.open(ALLOWANCE)
+        opened.extend([guest_store, prepared])
+        guest_store.instantiate()
+        return guest_store
 
     yield make
     for each in opened:
@@ -47,27 +47,27 @@ def make_vessel(request, toolchain):
 
 
 @pytest.mark.parametrize("numbers", [(0, 0, 0), (-1, -2, -3), (2**63 - 1, 2**31 - 1, -(2**63)), (1 << 32, 1, 5)])
-def test_numbers_arrive_as_they_were_passed(make_vessel, numbers):
+def test_numbers_arrive_as_they_were_passed(make_guest_store, numbers):
     heard = []
 
     def mix(*given):
         heard.append(given)
         return given[1]
 
-    assert make_vessel(mix).call("mix", *numbers) == numbers[1]
+    assert make_guest_store(mix).call("mix", *numbers) == numbers[1]
     assert heard == [numbers]
 
 
-def test_call_without_an_answer_returns_none(make_vessel):
-    assert make_vessel().call("quiet") is None
+def test_call_without_an_answer_returns_none(make_guest_store):
+    assert make_guest_store().call("quiet") is None
 
 
-def test_wrong_number_of_arguments_is_an_error(make_vessel):
+def test_wrong_number_of_arguments_is_an_error(make_guest_store):
     with pytest.raises((TypeError, wasmtime.WasmtimeError)):
-        make_vessel().call("mix", 1)
+        make_guest_store().call("mix", 1)
 
 
-def test_what_a_host_function_raises_ends_the_guest_and_the_next_call_works(make_vessel):
+def test_what_a_host_function_raises_ends_the_guest_and_the_next_call_works(make_guest_store):
     answers = iter([ValueError("no"), KeyboardInterrupt(), None])
 
     def quiet():
@@ -75,25 +75,25 @@ def test_what_a_host_function_raises_ends_the_guest_and_the_next_call_works(make
         if answer is not None:
             raise answer
 
-    vessel = make_vessel(quiet=quiet)
+    guest_store = make_guest_store(quiet=quiet)
     with pytest.raises(ValueError, match="no"):
-        vessel.call("quiet")
+        guest_store.call("quiet")
     with pytest.raises(KeyboardInterrupt):
-        vessel.call("quiet")
-    assert vessel.call("quiet") is None
+        guest_store.call("quiet")
+    assert guest_store.call("quiet") is None
 
 
-def test_guests_side_by_side_have_memories_of_their_own(make_vessel):
-    outer, inner = make_vessel(), make_vessel()
+def test_guests_side_by_side_have_memories_of_their_own(make_guest_store):
+    outer, inner = make_guest_store(), make_guest_store()
     assert outer.locate_memory()[0] != inner.locate_memory()[0]
     assert outer.memory_at_start == inner.memory_at_start == 65_536
 
 
-def test_closing_is_safe_to_repeat_and_costs_other_guests_nothing(make_vessel):
-    vessel = make_vessel()
-    vessel.close()
-    vessel.close()
-    assert make_vessel().call("mix", 1, 2, 3) == 3
+def test_closing_is_safe_to_repeat_and_costs_other_guests_nothing(make_guest_store):
+    guest_store = make_guest_store()
+    guest_store.close()
+    guest_store.close()
+    assert make_guest_store().call("mix", 1, 2, 3) == 3
 
 
 def test_direct_linkage_is_chosen():

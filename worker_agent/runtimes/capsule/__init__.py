@@ -9,7 +9,7 @@ from piecework.modules.capsule import TEXT_HANDLER, find_generation, is_capsule
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
 from worker_agent.runtimes.answering import JSON_TYPE, TEXT_TYPE, Answer, deliver, pick_json, settle
-from worker_agent.runtimes.base import Build, Call, Code, Outcome
+from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile
 from worker_agent.runtimes.capsule import envelopes
 from worker_agent.runtimes.capsule.generations import GENERATIONS, Generation
 from worker_agent.runtimes.capsule.host import REQUEST_ID, CapsuleCall, CapsuleHost
@@ -41,7 +41,7 @@ class CapsuleRuntime:
     def recognises(self, facts: ModuleFacts) -> bool:
         return is_capsule(facts)
 
-    def load(self, code: Code, build: Build) -> "CapsuleProgram":
+    def load(self, code: CodeFile, build: Build) -> "CapsuleProgram":
         module = self._toolchain.load(code, build)
         facts = check_module("capsule", code)
         generation = GENERATIONS[find_generation(facts) or 0]
@@ -59,10 +59,10 @@ class CapsuleProgram:
         self._exports = facts.exports
         self._host = host
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: Call) -> CallResult:
         """Run as a job that is no request: the input is a text, or JSON in the mode ``json``."""
         given = read_input(call)
-        if isinstance(given, Outcome):
+        if isinstance(given, CallResult):
             return given
         outcome, text = self._call_text(call, self._choose_handler(call.mode), given, served=call.rehearsal)
         return outcome if text is None else deliver(call, outcome, text)
@@ -95,7 +95,7 @@ class CapsuleProgram:
 
     def _call_text(
         self, call: Call, handler: str, given: bytes, *, served: bool = False
-    ) -> tuple[Outcome, bytes | None]:
+    ) -> tuple[CallResult, bytes | None]:
         """Call a handler of texts or JSON. Returns its answer, if there is one."""
         arguments = [argument.encode() for argument in call.args]
         if given or not arguments:
@@ -129,11 +129,11 @@ class CapsuleProgram:
         read: Callable[[bytes], _T],
         served: bool,
         asked: bytes | None = None,
-    ) -> tuple[Outcome, _T | None]:
+    ) -> tuple[CallResult, _T | None]:
         """Call an export with texts, or about the request that it will ask for, and read its answer."""
         if name not in self._exports:
             message = f"the module does not export {name!r}, which a call in the mode {call.mode!r} needs"
-            return Outcome(JobError(kind=ErrorKind.LOAD, message=message), Usage()), None
+            return CallResult(JobError(kind=ErrorKind.LOAD, message=message), Usage()), None
         answers: list[_T] = []
 
         def use(body: GuestInstance) -> None:

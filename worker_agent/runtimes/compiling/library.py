@@ -7,7 +7,7 @@ from pathlib import Path
 from piecework.protocol.matching import RuntimeName
 from worker_agent.errors import InterpreterError
 from worker_agent.runtimes import DEFAULT, RUNTIME_NAMES, RUNTIMES
-from worker_agent.runtimes.base import Build, Code, LoadError, Program, Runtime
+from worker_agent.runtimes.base import Build, CodeFile, LoadError, Program, Runtime
 from worker_agent.runtimes.compiling.toolchain import Toolchain
 from worker_agent.runtimes.scripting.interpreters import find_interpreters, list_names
 from worker_agent.runtimes.scripting.scripts import ScriptRuntime
@@ -33,7 +33,7 @@ class Library:
             self._programs.move_to_end(key)
         return self._programs.get(key)
 
-    def load(self, runtime: str, code: Code, build: Build) -> Program:
+    def load(self, runtime: str, code: CodeFile, build: Build) -> Program:
         """Load a program for the runtime that a lambda names; one that was not used for long gives way.
 
         Raises LoadError when it cannot run, BrokenBlobError or OSError when the code cannot be read.
@@ -53,7 +53,7 @@ class Library:
         while self._programs:
             self._programs.popitem()[1].close()
 
-    def _recognise(self, code: Code, build: Build) -> str:
+    def _recognise(self, code: CodeFile, build: Build) -> str:
         facts = self._toolchain.find_facts(code, build)
         for name in RUNTIMES:
             if self._get_runtime(name).recognises(facts):

@@ -13,7 +13,7 @@ from wasmtime.component import Component
 from piecework import __version__
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
 from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
-from worker_agent.runtimes.base import Build, Code, LoadError
+from worker_agent.runtimes.base import Build, CodeFile, LoadError
 from worker_agent.runtimes.compiling.compiled import CompiledStore
 from worker_agent.runtimes.compiling.headroom import bounding_growth, work_behind
 from worker_agent.runtimes.compiling.refusals import Refusal
@@ -68,7 +68,7 @@ class Toolchain:
             self._make_linkage = choose_linkage()
         return self._make_linkage(self.engine(build))
 
-    def load(self, code: Code, build: Build) -> wasmtime.Module:
+    def load(self, code: CodeFile, build: Build) -> wasmtime.Module:
         """Return a module ready to be instantiated, compiled at most once per node.
 
         Raises LoadError when the code is no valid module, BrokenBlobError or OSError when it cannot be read.
@@ -77,13 +77,13 @@ class Toolchain:
             raise LoadError("the code is a WebAssembly component; only the runtime 'component' runs those")
         return self._load(wasmtime.Module, self.engine(build), code, build)
 
-    def load_component(self, code: Code, build: Build) -> Component:
+    def load_component(self, code: CodeFile, build: Build) -> Component:
         """Return a component ready to be instantiated, compiled at most once per node. Raises as ``load``."""
         if not read_is_component(code):
             raise LoadError("the code is a core module, not a WebAssembly component; it needs another runtime")
         return self._load(Component, self.component_engine(build), code, build)
 
-    def find_facts(self, code: Code, build: Build) -> ModuleFacts:
+    def find_facts(self, code: CodeFile, build: Build) -> ModuleFacts:
         """Return what code of either kind imports and exports. Raises as ``load``."""
         if read_is_component(code):
             with self.load_component(code, build) as component:
@@ -91,7 +91,7 @@ class Toolchain:
         self.load(code, build).close()
         return read_facts(code)
 
-    def _load(self, kind: type[_Code], engine: wasmtime.Engine, code: Code, build: Build) -> _Code:
+    def _load(self, kind: type[_Code], engine: wasmtime.Engine, code: CodeFile, build: Build) -> _Code:
         key = f"{code.checksum}-{'m' * build.metered}{'d' * build.deterministic}"
         path = self._store.find_or_make(key, lambda: self._try_to_compile(key, kind, engine, code))
         try:
@@ -102,7 +102,7 @@ class Toolchain:
             path = self._store.add(key, _compile(kind, engine, code))
             return kind.deserialize_file(engine, str(path))
 
-    def _try_to_compile(self, key: str, kind: type[_Code], engine: wasmtime.Engine, code: Code) -> bytes:
+    def _try_to_compile(self, key: str, kind: type[_Code], engine: wasmtime.Engine, code: CodeFile) -> bytes:
         if self._patience_s is None:
             return _compile(kind, engine, code)
         limits = f"{__version__}-{COMPILE_BYTES}-{self._patience_s:g}"
@@ -116,7 +116,7 @@ class Toolchain:
         return CompiledStore(self._folder / _fingerprint())
 
 
-def _compile(kind: type[_Code], engine: wasmtime.Engine, code: Code) -> bytes:
+def _compile(kind: type[_Code], engine: wasmtime.Engine, code: CodeFile) -> bytes:
     data = code.read()
     what, inspect = ("module", inspect_module) if kind is wasmtime.Module else ("component", inspect_component)
     try:
@@ -128,10 +128,10 @@ def _compile(kind: type[_Code], engine: wasmtime.Engine, code: Code) -> bytes:
         raise LoadError(f"the {what} is not valid: {' '.join(str(error).split())}") from error
 
 
-def read_facts(code: Code) -> ModuleFacts:
+def read_facts(code: CodeFile) -> ModuleFacts:
     """Return what a module imports and exports, from its bytes: wasmtime's C API does not survive all types.
 
-    Raises LoadError, and as ``Code.read``.
+    Raises LoadError, and as ``CodeFile.read``.
     """
     try:
         return inspect_module(code.read())
@@ -148,7 +148,7 @@ def read_component_facts(component: Component, engine: wasmtime.Engine) -> Modul
     )
 
 
-def check_module(runtime: str, code: Code) -> ModuleFacts:
+def check_module(runtime: str, code: CodeFile) -> ModuleFacts:
     """Return what a module imports and exports. Raises LoadError when the runtime of this name cannot run it."""
     return check_facts(runtime, read_facts(code))
 
@@ -185,7 +185,7 @@ def _configure(build: Build) -> wasmtime.Config:
     return config
 
 
-def read_is_component(code: Code) -> bool:
+def read_is_component(code: CodeFile) -> bool:
     """Tell whether code is a component, not a core module. Raises LoadError when it is neither."""
     start = code.read_start(HEADER_BYTES)
     try:

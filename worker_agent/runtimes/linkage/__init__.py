@@ -19,7 +19,7 @@ TABLE_ELEMENTS = 200_000
 HostFunction = Callable[..., int | None]
 """Takes the integers that the guest passed, which may be signed or not, and returns its answer.
 
-Whatever it raises ends the guest, and is raised by ``Vessel.instantiate`` or ``Vessel.call``.
+Whatever it raises ends the guest, and is raised by ``GuestStore.instantiate`` or ``GuestStore.call``.
 """
 
 
@@ -34,7 +34,7 @@ class Allowance(NamedTuple):
     """None: the engine does not count it."""
 
 
-class Vessel(Protocol):
+class GuestStore(Protocol):
     """A fresh store for one guest. Must be closed."""
 
     memory_at_start: int
@@ -62,7 +62,7 @@ class Vessel(Protocol):
 class Prepared(Protocol):
     """A module linked with the host's functions."""
 
-    def open(self, allowance: Allowance) -> Vessel:
+    def open(self, allowance: Allowance) -> GuestStore:
         """Make a store for one guest, whose epoch ends when the engine's does."""
 
     def close(self) -> None:

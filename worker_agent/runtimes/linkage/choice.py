@@ -11,7 +11,7 @@ from importlib.metadata import version
 from wasmtime import Config, Engine, Module, Trap, TrapCode
 
 from worker_agent.runtimes.compiling.headroom import work_behind
-from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, LinkageMaker, Vessel
+from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, GuestStore, LinkageMaker
 from worker_agent.runtimes.linkage.public import PublicLinkage
 
 _PAGE_BYTES = 65_536
@@ -113,24 +113,24 @@ def check_linkage(make: LinkageMaker) -> None:
     # The threads that compile stay as they were when the first module was compiled.
     with work_behind(lambda: Module(engine, _PROBE)) as module:
         prepared = linkage.prepare(module)
-        vessel = prepared.open(_ALLOWANCE)
+        guest_store = prepared.open(_ALLOWANCE)
         try:
-            _check_vessel(vessel)
+            _check_guest_store(guest_store)
         finally:
-            vessel.close()
+            guest_store.close()
             prepared.close()
 
 
-def _check_vessel(vessel: Vessel) -> None:
-    vessel.instantiate()
+def _check_guest_store(guest_store: GuestStore) -> None:
+    guest_store.instantiate()
     seen = (
-        vessel.call("add", -7),
-        vessel.memory_at_start // _PAGE_BYTES,
-        vessel.call("grow", 1),
-        vessel.locate_memory()[1] // _PAGE_BYTES,
-        vessel.call("grow", 1),
-        _find_end(vessel, "trap"),
-        _find_end(vessel, "fail"),
+        guest_store.call("add", -7),
+        guest_store.memory_at_start // _PAGE_BYTES,
+        guest_store.call("grow", 1),
+        guest_store.locate_memory()[1] // _PAGE_BYTES,
+        guest_store.call("grow", 1),
+        _find_end(guest_store, "trap"),
+        _find_end(guest_store, "fail"),
     )
     if seen != (-5007, 2, 2, 3, -1, TrapCode.UNREACHABLE, _HostError):
         raise UnfitLinkageError(f"its probe ended with {seen}")
@@ -140,9 +140,9 @@ def _fail() -> None:
     raise _HostError
 
 
-def _find_end(vessel: Vessel, name: str) -> object:
+def _find_end(guest_store: GuestStore, name: str) -> object:
     try:
-        vessel.call(name)
+        guest_store.call(name)
     except Trap as trap:
         return trap.trap_code
     except _HostError:

@@ -38,7 +38,7 @@ class DirectLinkage:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.engine_at = capi.find_address(engine)
-        self.vessel: DirectVessel | None = None
+        self.guest_store: DirectGuestStore | None = None
         """Whose guest runs."""
         self.failure: BaseException | None = None
         """What a host function raised."""
@@ -62,10 +62,10 @@ class DirectLinkage:
 
         def serve(_data: int, caller: int, values: _Values, _count: int) -> int | None:
             try:
-                vessel = self.vessel
-                if vessel is not None and not vessel.memory_at:
+                guest_store = self.guest_store
+                if guest_store is not None and not guest_store.memory_at:
                     # A start function of the module calls before the host has seen the instance.
-                    vessel.find_memory_of(caller)
+                    guest_store.find_memory_of(caller)
                 answer = call(*read(values))
                 if answers and answer is not None:
                     values[0] = answer
@@ -89,15 +89,15 @@ class DirectPrepared:
         self.memory_index = names.index(MEMORY) if MEMORY in names else None
         self._instance = instance
 
-    def open(self, allowance: Allowance) -> "DirectVessel":
-        return DirectVessel(self, allowance)
+    def open(self, allowance: Allowance) -> "DirectGuestStore":
+        return DirectGuestStore(self, allowance)
 
     def close(self) -> None:
         self._instance.close()
 
 
-class DirectVessel:
-    """See ``Vessel``."""
+class DirectGuestStore:
+    """See ``GuestStore``."""
 
     __slots__ = (
         "_context",
@@ -129,7 +129,7 @@ class DirectVessel:
 
     def instantiate(self) -> None:
         linkage, room_at = self._linkage, self._room_at
-        linkage.vessel = self
+        linkage.guest_store = self
         error = capi.instantiate(self._prepared.at, self._context, room_at, room_at + capi.TRAP)
         if error or self._room.trap:
             self._raise(error)
@@ -146,7 +146,7 @@ class DirectVessel:
             raise TypeError(f"{name} takes {export.parameters} arguments")
         for place, argument in enumerate(arguments):
             export.values[2 * place] = argument
-        self._linkage.vessel = self
+        self._linkage.guest_store = self
         self._fetch(export.place, capi.FUNCTION)
         function_at = room_at + capi.FUNCTION + capi.OF
         error = capi.call(self._context, function_at, export.values_at, export.size, room_at + capi.TRAP)

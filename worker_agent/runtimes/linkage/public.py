@@ -13,7 +13,7 @@ class PublicLinkage:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.vessel: PublicVessel | None = None
+        self.guest_store: PublicGuestStore | None = None
         """Whose guest runs."""
         self._linker = Linker(engine)
 
@@ -27,11 +27,11 @@ class PublicLinkage:
 
     def _serve(self, call: HostFunction) -> Callable[..., int | None]:
         def serve(caller: Caller, *arguments: int) -> int | None:
-            assert self.vessel is not None
-            if self.vessel.memory is None:
+            assert self.guest_store is not None
+            if self.guest_store.memory is None:
                 # A start function of the module calls before the host has seen the instance.
                 found = caller.get(MEMORY)
-                self.vessel.memory = found if isinstance(found, Memory) else None
+                self.guest_store.memory = found if isinstance(found, Memory) else None
             return call(*arguments)
 
         return serve
@@ -44,15 +44,15 @@ class PublicPrepared:
         self._linkage = linkage
         self._instance = instance
 
-    def open(self, allowance: Allowance) -> "PublicVessel":
-        return PublicVessel(self._linkage, self._instance, allowance)
+    def open(self, allowance: Allowance) -> "PublicGuestStore":
+        return PublicGuestStore(self._linkage, self._instance, allowance)
 
     def close(self) -> None:
         self._instance.close()
 
 
-class PublicVessel:
-    """See ``Vessel``."""
+class PublicGuestStore:
+    """See ``GuestStore``."""
 
     def __init__(self, linkage: PublicLinkage, instance: InstancePre, allowance: Allowance) -> None:
         self.memory: Memory | None = None
@@ -73,14 +73,14 @@ class PublicVessel:
             self._store.set_fuel(allowance.fuel)
 
     def instantiate(self) -> None:
-        self._linkage.vessel = self
+        self._linkage.guest_store = self
         self._exports = self._instance.instantiate(self._store).exports(self._store)
         memory = self._exports.get(MEMORY)
         self.memory = memory if isinstance(memory, Memory) else None
         _, self.memory_at_start = self.locate_memory()
 
     def call(self, name: str, *arguments: int) -> int | None:
-        self._linkage.vessel = self
+        self._linkage.guest_store = self
         function = self._exports[name]
         assert isinstance(function, Func)
         answer: int | None = function(self._store, *arguments)

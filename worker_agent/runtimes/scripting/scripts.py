@@ -13,9 +13,9 @@ from piecework.http.exchange import Request
 from piecework.modules import ModuleError, ModuleFacts, check_script
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.answering import Answer, answer_command
-from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, LoadError, Outcome
+from worker_agent.runtimes.base import NO_ACCESS, Build, Call, CallResult, CodeFile, LoadError
 from worker_agent.runtimes.compiling.toolchain import Toolchain, link
-from worker_agent.runtimes.linkage import Prepared, Vessel
+from worker_agent.runtimes.linkage import GuestStore, Prepared
 from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.scripting.interpreters import ARGS, HEAP, SCRIPT, Interpreter
 from worker_agent.runtimes.scripting.lacking import explain_missing
@@ -59,7 +59,7 @@ class ScriptRuntime:
     def recognises(self, _facts: ModuleFacts) -> bool:
         return False
 
-    def load(self, code: Code, build: Build) -> "ScriptProgram":
+    def load(self, code: CodeFile, build: Build) -> "ScriptProgram":
         script = _read_script(code, self._interpreter.name)
         if build not in self._machines:
             self._machines[build] = self._assemble(build)
@@ -78,7 +78,7 @@ class ScriptRuntime:
             with interpreter.wasm.open("rb") as file:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest()
         try:
-            module = self._toolchain.load(Code(interpreter.wasm, checksum), build)
+            module = self._toolchain.load(CodeFile(interpreter.wasm, checksum), build)
         except BrokenBlobError:
             raise LoadError(f"{interpreter.wasm.name} has other bytes than its SHA-256 announces") from None
         linkage = self._toolchain.make_linkage(build)
@@ -96,17 +96,17 @@ class ScriptProgram:
         self._machine = machine
         self._files = {machine.interpreter.script.encode(): script}
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: Call) -> CallResult:
         machine = self._machine
         with Sandbox(machine.host.linkage.engine, machine.prepared, machine.build, call) as sandbox:
-            guest = Guest.start(call, GuestMemory(sandbox.vessel))
+            guest = Guest.start(call, GuestMemory(sandbox.guest_store))
             guest.args = tuple(_fill_argv(machine.interpreter, call))
             guest.files[guest.free_number()] = ScriptFolder(self._files, guest.random)
             machine.host.guest = guest
             try:
                 if call.access is not NO_ACCESS:
                     guest.open_granted(call)
-                return sandbox.run(lambda: self._enter(sandbox.vessel, guest, call))
+                return sandbox.run(lambda: self._enter(sandbox.guest_store, guest, call))
             finally:
                 machine.host.guest = None
                 guest.close()
@@ -117,21 +117,21 @@ class ScriptProgram:
     def close(self) -> None:
         """Do nothing: the interpreter serves other scripts, too."""
 
-    def _enter(self, vessel: Vessel, guest: Guest, call: Call) -> None:
+    def _enter(self, guest_store: GuestStore, guest: Guest, call: Call) -> None:
         try:
-            vessel.instantiate()
+            guest_store.instantiate()
             if call.rehearsal:
                 return
             if self._machine.interpreter.reactor:
-                _run_quickjs(vessel, guest)
+                _run_quickjs(guest_store, guest)
             else:
-                vessel.call("_start")
+                guest_store.call("_start")
         except GuestExitError as end:
             if end.code != 0:
                 raise _explain(end, call.log, self._machine.interpreter) from None
 
 
-def _read_script(code: Code, runtime: str) -> bytes:
+def _read_script(code: CodeFile, runtime: str) -> bytes:
     size = code.path.stat().st_size
     if size > SCRIPT_BYTES:
         raise LoadError(f"the script has {size} bytes; a script has at most {SCRIPT_BYTES}")
@@ -156,26 +156,26 @@ def _refuse(*_arguments: int) -> int:
     return -1
 
 
-def _run_quickjs(vessel: Vessel, guest: Guest) -> None:
+def _run_quickjs(guest_store: GuestStore, guest: Guest) -> None:
     """Run a script with the reactor of QuickJS, as its command does. Raises GuestExitError."""
-    vessel.call("_initialize")
-    pointers = [_place(vessel, guest.memory, arg + b"\0") for arg in guest.args]
-    argv = _place(vessel, guest.memory, b"".join(pointer.to_bytes(4, "little") for pointer in (*pointers, 0)))
+    guest_store.call("_initialize")
+    pointers = [_place(guest_store, guest.memory, arg + b"\0") for arg in guest.args]
+    argv = _place(guest_store, guest.memory, b"".join(pointer.to_bytes(4, "little") for pointer in (*pointers, 0)))
     # An exception was written to standard error by then.
-    if vessel.call("qjs_init_argv", len(pointers), argv):
+    if guest_store.call("qjs_init_argv", len(pointers), argv):
         raise GuestExitError(1)
-    context = vessel.call("qjs_get_context") or 0
-    if vessel.call("js_std_loop", context):
-        vessel.call("js_std_dump_error", context)
+    context = guest_store.call("qjs_get_context") or 0
+    if guest_store.call("js_std_loop", context):
+        guest_store.call("js_std_dump_error", context)
         raise GuestExitError(1)
     # A command would do it at its exit.
-    code, name = _place(vessel, guest.memory, _FLUSH + b"\0"), _place(vessel, guest.memory, b"exit\0")
-    vessel.call("JS_Eval", context, code, len(_FLUSH), name, _AS_MODULE)
+    code, name = _place(guest_store, guest.memory, _FLUSH + b"\0"), _place(guest_store, guest.memory, b"exit\0")
+    guest_store.call("JS_Eval", context, code, len(_FLUSH), name, _AS_MODULE)
 
 
-def _place(vessel: Vessel, memory: GuestMemory, data: bytes) -> int:
+def _place(guest_store: GuestStore, memory: GuestMemory, data: bytes) -> int:
     """Copy bytes into the guest's memory and return where they are."""
-    pointer = vessel.call("malloc", len(data)) or 0
+    pointer = guest_store.call("malloc", len(data)) or 0
     if not pointer:
         raise GuestFailedError("out of memory: there is no room for the arguments")
     memory.refresh()

@@ -5,9 +5,9 @@ from wasmtime import Module
 from piecework.http.exchange import Request
 from piecework.modules import ModuleFacts
 from worker_agent.runtimes.answering import Answer, answer_command
-from worker_agent.runtimes.base import NO_ACCESS, Build, Call, Code, Outcome
+from worker_agent.runtimes.base import NO_ACCESS, Build, Call, CallResult, CodeFile
 from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module, link
-from worker_agent.runtimes.linkage import Prepared, Vessel
+from worker_agent.runtimes.linkage import GuestStore, Prepared
 from worker_agent.runtimes.sandbox import Sandbox
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
@@ -27,7 +27,7 @@ class WasiRuntime:
     def recognises(self, facts: ModuleFacts) -> bool:
         return ENTRY in facts.exports
 
-    def load(self, code: Code, build: Build) -> "WasiProgram":
+    def load(self, code: CodeFile, build: Build) -> "WasiProgram":
         module = self._toolchain.load(code, build)
         check_module("wasi", code)
         if build not in self._hosts:
@@ -45,14 +45,14 @@ class WasiProgram:
         self._host = host
         self._build = build
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: Call) -> CallResult:
         with Sandbox(self._host.linkage.engine, self._prepared, self._build, call) as sandbox:
-            vessel = sandbox.vessel
-            guest = self._host.guest = Guest.start(call, GuestMemory(vessel))
+            guest_store = sandbox.guest_store
+            guest = self._host.guest = Guest.start(call, GuestMemory(guest_store))
             try:
                 if call.access is not NO_ACCESS:
                     guest.open_granted(call)
-                return sandbox.run(lambda: _enter(vessel, call))
+                return sandbox.run(lambda: _enter(guest_store, call))
             finally:
                 self._host.guest = None
                 guest.close()
@@ -65,11 +65,11 @@ class WasiProgram:
         self._module.close()
 
 
-def _enter(vessel: Vessel, call: Call) -> None:
+def _enter(guest_store: GuestStore, call: Call) -> None:
     try:
-        vessel.instantiate()
+        guest_store.instantiate()
         if not call.rehearsal:
-            vessel.call(ENTRY)
+            guest_store.call(ENTRY)
     except GuestExitError as end:
         if end.code != 0:
             raise GuestFailedError(str(end)) from None

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from ctypes import c_ubyte
 
-from worker_agent.runtimes.linkage import Vessel
+from worker_agent.runtimes.linkage import GuestStore
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 _U32 = 0xFFFF_FFFF
@@ -25,15 +25,15 @@ class GuestMemory:
     may have moved it. Every method raises WasiError (FAULT) for a place outside of it.
     """
 
-    def __init__(self, vessel: Vessel) -> None:
-        self._vessel = vessel
+    def __init__(self, guest_store: GuestStore) -> None:
+        self._guest_store = guest_store
         self._place = 0, 0
         self._size = 0
         self._view = memoryview(b"")
 
     def refresh(self) -> None:
         """Find out where the memory is now."""
-        place = self._vessel.locate_memory()
+        place = self._guest_store.locate_memory()
         if place != self._place:
             self._place = place
             base, self._size = place

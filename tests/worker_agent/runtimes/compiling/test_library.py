@@ -4,7 +4,7 @@ import pytest
 
 from piecework.protocol.messages import Limits
 from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.base import Bounds, Build, Code, LoadError
+from worker_agent.runtimes.base import Bounds, Build, CodeFile, LoadError
 from worker_agent.runtimes.compiling.library import Library
 
 
@@ -18,7 +18,7 @@ def library(toolchain):
 @pytest.fixture
 def codes(store_code, build_text):
     sources = [f'(module (func (export "_start")) (func (export "f{number}")))' for number in range(3)]
-    return [Code(*store_code(build_text(source))) for source in sources]
+    return [CodeFile(*store_code(build_text(source))) for source in sources]
 
 
 def test_program_is_loaded_once(library, codes):
@@ -47,7 +47,7 @@ def test_unknown_runtime_is_refused_with_those_there_are(library, codes):
 
 
 def test_default_tells_what_it_saw_when_nothing_fits(library, store_code, build_text):
-    code = Code(*store_code(build_text('(module (func (export "spin")) (func (export "dance")))')))
+    code = CodeFile(*store_code(build_text('(module (func (export "spin")) (func (export "dance")))')))
     with pytest.raises(LoadError, match=r"no runtime .* exports dance, spin"):
         library.load("default", code, Build())
 

@@ -5,7 +5,7 @@ import structlog.testing
 import wasmtime
 
 from worker_agent.errors import BrokenBlobError
-from worker_agent.runtimes.base import Build, Code, LoadError
+from worker_agent.runtimes.base import Build, CodeFile, LoadError
 from worker_agent.runtimes.compiling.toolchain import Toolchain
 from worker_agent.runtimes.linkage import capi, choice
 from worker_agent.runtimes.linkage.choice import GUESTS_AT_ONCE
@@ -13,7 +13,7 @@ from worker_agent.runtimes.linkage.choice import GUESTS_AT_ONCE
 
 @pytest.fixture
 def code(store_code, build_guest):
-    return Code(*store_code(build_guest("wasi/echo")))
+    return CodeFile(*store_code(build_guest("wasi/echo")))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_module_is_compiled_once_and_loaded_from_disk_then(tmp_path, code, compi
     # Without its code it can be loaded only from disk.
     start = tmp_path / "start"
     start.write_bytes(code.read_start(8))
-    module = Toolchain(tmp_path).load(Code(start, code.checksum), Build())
+    module = Toolchain(tmp_path).load(CodeFile(start, code.checksum), Build())
     assert "_start" in [export.name for export in module.exports]
     assert [found.stat().st_ino for found in compiled_files()] == [file_number]
 
@@ -65,7 +65,7 @@ def test_machine_code_of_another_build_is_not_taken(tmp_path, code):
 def test_code_that_does_not_fit_its_checksum_is_not_compiled(tmp_path, store_code, build_guest):
     path, _ = store_code(build_guest("wasi/echo"))
     with pytest.raises(BrokenBlobError):
-        Toolchain(tmp_path).load(Code(path, "0" * 64), Build())
+        Toolchain(tmp_path).load(CodeFile(path, "0" * 64), Build())
 
 
 @pytest.mark.parametrize("content", [b"", b"\0asm", b"#!/bin/sh"])
@@ -73,18 +73,18 @@ def test_damaged_code_is_not_blamed_on_its_author(tmp_path, content):
     path = tmp_path / "code"
     path.write_bytes(content)
     with pytest.raises(BrokenBlobError):
-        Toolchain(tmp_path).load(Code(path, "0" * 64), Build())
+        Toolchain(tmp_path).load(CodeFile(path, "0" * 64), Build())
 
 
 def test_missing_code_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        Toolchain(tmp_path).load(Code(tmp_path / "none", "0" * 64), Build())
+        Toolchain(tmp_path).load(CodeFile(tmp_path / "none", "0" * 64), Build())
 
 
 def test_second_memory_would_escape_the_limit_and_is_refused(tmp_path, store_code, build_text):
     code = build_text('(module (memory 1) (memory 1) (func (export "_start")))')
     with pytest.raises(LoadError, match="more than one memory"):
-        Toolchain(tmp_path).load(Code(*store_code(code)), Build())
+        Toolchain(tmp_path).load(CodeFile(*store_code(code)), Build())
 
 
 COUNTING = """

@@ -7,7 +7,7 @@ import pytest
 from abis import SCRIPT_ABIS
 
 from piecework.protocol.codes import ErrorKind
-from worker_agent.runtimes.base import Bounds, Build, Call, Code, LoadError
+from worker_agent.runtimes.base import Bounds, Build, Call, CodeFile, LoadError
 from worker_agent.runtimes.compiling.library import Library
 from worker_agent.runtimes.scripting.interpreters import KNOWN
 from worker_agent.runtimes.scripting.lacking import PYTHON_LACKS, list_python_modules
@@ -159,7 +159,7 @@ def test_micropython_with_little_memory_says_so(run):
 
 def test_interpreter_is_loaded_once_for_all_scripts(toolchain, store_code, interpreters):
     library = Library(toolchain, interpreters)
-    programs = [library.load(name, Code(*store_code(code)), Build()) for name, code in
+    programs = [library.load(name, CodeFile(*store_code(code)), Build()) for name, code in
                 [("lua5.4", b"x = 1"), ("dlabLua", b"x = 2")]]  # fmt: skip
     assert programs[0]._machine is programs[1]._machine
     library.close()
@@ -186,7 +186,7 @@ def test_module_with_another_digest_is_not_run(toolchain, tmp_path, build_text, 
 def test_missing_interpreter_says_what_to_do(toolchain, store_code):
     lua = next(each for each in KNOWN if each.name == "lua5.4")
     with pytest.raises(LoadError, match=r"lacks the interpreter of lua5.4: worker-agent runtimes install lua5\.4"):
-        ScriptRuntime(toolchain, lua).load(Code(*store_code(b"x = 1")), Build())
+        ScriptRuntime(toolchain, lua).load(CodeFile(*store_code(b"x = 1")), Build())
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def make_call_of(store_code, tmp_path):
     """Return a function that loads an empty script, and makes a call for it."""
 
     def make(library, runtime, args=()):
-        program = library.load(runtime, Code(*store_code(b"")), Build())
+        program = library.load(runtime, CodeFile(*store_code(b"")), Build())
         spool = OutputSpool(10_000, str(tmp_path / "out"))
         return program, Call(io.BytesIO(), spool, LogTail(1000), StopSignal(), Bounds(), args=args)
 

@@ -59,7 +59,7 @@ class _Rows:
     hosts: Sequence[HostRow]
 
 
-class Picture:
+class Overview:
     """Reads how functions stand."""
 
     def __init__(

@@ -18,7 +18,7 @@ log = structlog.get_logger("server")
 FORMATS = ("console", "json")
 
 
-def open_journal(format_: str) -> None:
+def open_log(format_: str) -> None:
     """Send the log to standard error: ``console`` for people, ``json`` with one object a line for programs.
 
     What libraries log as warnings and errors goes the same way. Safe to repeat.
