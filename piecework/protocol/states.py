@@ -28,7 +28,21 @@ class JobState(StrEnum):
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
+NEXT_STATES: dict[JobState, frozenset[JobState]] = {
+    JobState.PAUSED: frozenset({JobState.WAITING, JobState.ENQUEUED, JobState.CANCELLED}),
+    JobState.WAITING: frozenset({JobState.PAUSED, JobState.ENQUEUED, JobState.CANCELLED}),
+    JobState.ENQUEUED: frozenset({JobState.PAUSED, JobState.RUNNING, JobState.CANCELLED}),
+    JobState.PRE_ASSIGNED: frozenset({JobState.PAUSED, JobState.ENQUEUED, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset(
+        {JobState.WAITING, JobState.ENQUEUED, JobState.FINISHED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.FINISHED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+"""Where a job may go from each state; nothing else happens to any. New ones are paused, wait or are enqueued."""
+FINAL_STATES = frozenset(state for state, following in NEXT_STATES.items() if not following)
+UNSTARTED_STATES = frozenset(NEXT_STATES) - FINAL_STATES - {JobState.RUNNING}
 
 _SYNONYMS = {
     "failed": JobState.FAILED,

@@ -6,15 +6,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from piecework.http.addresses import is_loopback
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
 from server.store.engine.database import Connection, Database
-from server.store.records import Token
+from server.store.records import Scope, Token
 from server.store.stock import tokens
 
-GRANTS: dict[str, frozenset[str]] = {
+GRANTS: dict[Scope, frozenset[Scope]] = {
     "view": frozenset({"view"}),
     "invoke": frozenset({"invoke"}),
     "submit": frozenset({"view", "submit", "invoke"}),
@@ -29,8 +29,10 @@ An endpoint names what it asks for: ``view`` to read, ``invoke`` to call functio
 upload is for those who submit and for workers. So a node's token can do a worker's part and nothing else.
 """
 
-OPEN = "open"
+OPEN: Final = "open"
 """What an endpoint asks for that everyone may call, with or without a token."""
+Need = Scope | Literal["open"]
+"""What an endpoint asks for."""
 
 NAME_MAX = 100
 SECRET_PREFIX = "pw_"  # noqa: S105  # it marks a leaked secret as ours, and is none itself
@@ -66,7 +68,7 @@ class Access:
         self._lock = threading.Lock()
         self._known: _KnownTokens | None = None
 
-    def check(self, scope: str | tuple[str, ...], headers: Headers) -> None:
+    def check(self, scope: Need | tuple[Scope, ...], headers: Headers) -> None:
         """Let a request pass that asks for ``scope``, or for one of several.
 
         Raises Unauthorized without a valid token where one is needed, Forbidden when its scope does not cover the
@@ -160,7 +162,7 @@ def create_token(database: Database, name: str, scope: str, now: int) -> str:
     return secret
 
 
-def _add_token(connection: Connection, *, name: str, scope: str, sha256: bytes, now: int) -> None:
+def _add_token(connection: Connection, *, name: str, scope: Scope, sha256: bytes, now: int) -> None:
     if any(token.name == name for token in tokens.live_tokens(connection).values()):
         raise InvalidRequest(f"there is a token named {name} already; revoke it first, or choose another name")
     tokens.add_token(connection, name=name, scope=scope, sha256=sha256, now=now)

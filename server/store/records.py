@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Backoff, Grants, JobError, Limits, Usage
+from piecework.protocol.messages import Backoff, Grants, JobError, LambdaMode, Limits, Usage
 from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState
 
@@ -19,6 +19,10 @@ may have died meanwhile. A job whose lease nobody took up keeps this word until 
 shows that it lives, and makes it the second.
 """
 FENCED: frozenset[LeaseKind | None] = frozenset({"fenced", "unseen", None})
+
+
+Scope = Literal["view", "invoke", "submit", "worker", "operate", "admin"]
+"""What a token allows, and what an endpoint asks for; ``server.services.access.GRANTS`` says what covers what."""
 
 
 class Blob(NamedTuple):
@@ -98,7 +102,7 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     limits: Limits = Limits()
     grants: Grants = Grants()
     deterministic: bool = False
-    mode: str = "text"
+    mode: LambdaMode = "text"
 
     def without_order(self) -> "LambdaOptions":
         """Return options that are equal for all that mean the same: tags and grants have no order."""
@@ -268,6 +272,20 @@ class LeaseGrant:
     worker_id: int
     incarnation: str
 
+    def write_on(self, job: Job, now: int) -> Job:
+        """Return a job that is enqueued as it is once it is leased."""
+        return job._replace(
+            state_name=JobState.RUNNING.value,
+            attempt=job.attempt + 1,
+            lease=self.lease,
+            lease_kind=self.kind,
+            lease_until=self.until,
+            worker_id=self.worker_id,
+            incarnation=self.incarnation,
+            started_at=now,
+            error_json=None,
+        )
+
 
 class Held(NamedTuple):
     """A job that a worker holds."""
@@ -364,6 +382,6 @@ class Token:
 
     id: int
     name: str
-    scope: str
+    scope: Scope
     created_at: int
     revoked_at: int | None

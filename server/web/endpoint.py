@@ -22,6 +22,8 @@ from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
 from server.errors import BodyBroken, BodyEncoded, BodyTooLarge, InvalidParameter, InvalidRequest
 from server.services import Services
+from server.services.access import Need
+from server.store.records import Scope
 from server.web.parts import Part
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class Endpoint:
     method: str
     path: str
     """With ``<name>`` for each id, ``<string:name>`` for each name of a thing, ``<text:name>`` for a key."""
-    scope: str | tuple[str, ...]
+    scope: Need | tuple[Scope, ...]
     """What a token must allow: view, submit, worker, operate, or one of several; or open, for everyone."""
     view: View
     query: type[Query] | None
@@ -70,7 +72,7 @@ def endpoint(
     method: str,
     path: str,
     *,
-    scope: str | tuple[str, ...],
+    scope: Need | tuple[Scope, ...],
     query: type[Query] | None = None,
     body: type[Message] | None = None,
     reply: type[msgspec.Struct] | None = None,

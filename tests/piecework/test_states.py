@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from piecework.protocol.states import FINAL_STATES, JobState, parse_state
+from piecework.protocol.states import FINAL_STATES, NEXT_STATES, JobState, parse_state
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,9 @@ def test_an_unknown_state_is_refused_with_the_states_there_are():
 def test_a_job_that_finished_failed_or_was_cancelled_is_final():
     assert {state for state in JobState if state.is_final} == FINAL_STATES
     assert {JobState.FINISHED, JobState.FAILED, JobState.CANCELLED} == FINAL_STATES
+
+
+def test_a_table_tells_of_each_state_what_may_follow():
+    assert NEXT_STATES.keys() == set(JobState)
+    assert all(JobState.CANCELLED in NEXT_STATES[state] for state in JobState if not state.is_final)
+    assert {state for state in JobState if JobState.RUNNING in NEXT_STATES[state]} == {JobState.ENQUEUED}

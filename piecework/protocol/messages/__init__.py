@@ -65,6 +65,7 @@ from piecework.protocol.messages.lambdas import (
     LambdaCreated,
     LambdaInfo,
     LambdaList,
+    LambdaMode,
     Limits,
 )
 from piecework.protocol.messages.modules import ModuleInfo, ModuleList
@@ -136,6 +137,7 @@ __all__ = [
     "LambdaCreated",
     "LambdaInfo",
     "LambdaList",
+    "LambdaMode",
     "LeaseRef",
     "LeasedJob",
     "LeasedLambda",

@@ -9,6 +9,9 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
 from piecework.protocol.text import Name, VariableName
 
+LambdaMode = Literal["text", "json", "http"]
+"""How a Capsule module is called."""
+
 
 class Limits(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """What one attempt may use. None: the lambda's limit, else the server's, holds."""
@@ -66,7 +69,7 @@ class LambdaCreate(Message, kw_only=True):
     """What it may touch outside of its sandbox."""
     deterministic: bool = False
     """Clock and random come from the job: the same input gives the same output."""
-    mode: Literal["text", "json", "http"] = "text"
+    mode: LambdaMode = "text"
     """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
     handler of JSON is called."""
 

@@ -1,5 +1,7 @@
 """The API of Capsule's reverse proxy: ``/memory/functions``. What it is told is stored, whatever its name says."""
 
+from typing import Final
+
 from flask import Response
 
 from piecework.protocol.messages import (
@@ -13,8 +15,8 @@ from piecework.protocol.messages import (
 from server.services import Services
 from server.web.endpoint import endpoint, message_response
 
-READERS = ("view", "worker")
-CHANGERS = ("operate", "worker")
+READERS: Final = ("view", "worker")
+CHANGERS: Final = ("operate", "worker")
 """Workers, too: they register what they serve."""
 
 

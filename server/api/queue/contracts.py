@@ -117,9 +117,9 @@ def _leased_job(job: Job, run: _Run, *, contracted: Contracted, inline_max_bytes
         input_ = Content.of(blob.content, packed=packed, blob=Id(blob.id))
     return LeasedJob(
         job=Id(job.id),
-        lease=contracted.lease,
+        lease=job.lease or "",
         lease_s=contracted.lease_s,
-        attempt=job.attempt + 1,
+        attempt=job.attempt,
         lambda_=run.lambda_,
         input=input_,
         input_checksum=blob.sha256.hex() if blob else "",

@@ -1,7 +1,7 @@
 """The registry: ``/registry``, or / when it runs alone. Paths and answers are those of Capsule's registry."""
 
 import re
-from typing import Literal
+from typing import Final, Literal
 
 from flask import Response
 
@@ -20,7 +20,7 @@ from server.web.uploads import Upload
 
 WASM = "application/wasm"
 FILENAME_LENGTH = 100
-READERS = ("view", "worker")
+READERS: Final = ("view", "worker")
 
 
 class PinQuery(Query):

@@ -25,7 +25,6 @@ class Claimed(NamedTuple):
     """What a worker was given."""
 
     jobs: list[Job]
-    """As they were before the lease."""
     left_returned: bool
     """There were jobs that only a caller who is there for certain may have."""
 
@@ -51,7 +50,7 @@ def claim_jobs(
     allowed = [job for job in candidates if not job.is_returned] if slept else candidates
     chosen = _best(allowed, tags)[:room]
     leases.grant_leases(connection, [job.id for job in chosen], grant, now)
-    return Claimed(chosen, len(allowed) < len(candidates))
+    return Claimed([grant.write_on(job, now) for job in chosen], len(allowed) < len(candidates))
 
 
 def _best(candidates: Iterable[Job], tags: frozenset[str]) -> list[Job]:

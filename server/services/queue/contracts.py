@@ -48,8 +48,6 @@ class Contracted:
     """The answer to a contract."""
 
     jobs: Sequence[Job] = ()
-    """As they were before the lease."""
-    lease: str = ""
     lease_s: float = 0.0
     inputs: dict[int, Blob] = field(default_factory=dict)
     """By blob id; inputs that do not exist are left out."""
@@ -227,7 +225,7 @@ class Contracts:
         inputs = {}
         if ask.request.knows_leases:
             inputs = blobs.find_blobs(connection, (job.input_id for job in chosen))
-        return Contracted(chosen, grant.lease, lease_s, inputs), left_returned
+        return Contracted(chosen, lease_s, inputs), left_returned
 
     def _is_overdue(self) -> bool:
         """Tell whether the time of a job has come."""

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import JobError, Outcome, OutcomeAck, read_ref
-from piecework.protocol.states import JobState
+from piecework.protocol.states import NEXT_STATES, JobState
 from server.errors import InvalidRequest
 from server.services.queue import retries
 from server.services.queue.waiting import Bell, Changes
@@ -21,8 +21,8 @@ from server.store.queue import events, jobs, leases, logs
 from server.store.records import Blob, Event, Job, LeaseEnd, Log
 from server.store.stock import blobs
 
-REPORTED = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.ENQUEUED})
-"""The states that an outcome may report."""
+REPORTED = NEXT_STATES[JobState.RUNNING] - {JobState.WAITING}
+"""The states that an outcome may report. Whether a job that failed waits, the server decides."""
 MESSAGE_LENGTH = 4_000
 TRACE_LENGTH = 16_000
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from piecework.protocol.states import JobState
+from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
 from server.errors import BadTransition, BlobNotFound
 from server.services.queue.jobs import require_job
 from server.services.queue.waiting import Bell, Changes
@@ -54,13 +54,9 @@ def _move(connection: Connection, id_: int, wanted: JobState, now: int) -> Job:
     job = require_job(connection, id_)
     waits = job.due_at is not None and job.due_at > now
     to = JobState.WAITING if wanted is JobState.ENQUEUED and waits else wanted
-    allowed = {
-        JobState.PAUSED: {JobState.ENQUEUED, JobState.WAITING, JobState.PRE_ASSIGNED},
-        JobState.ENQUEUED: {JobState.PAUSED, JobState.WAITING, JobState.PRE_ASSIGNED},
-        JobState.WAITING: {JobState.PAUSED},
-    }
     due_at = job.due_at if to is not JobState.ENQUEUED else None
-    if job.state not in allowed[to] or not jobs.move_job(connection, id_, job.state, to, due_at):
+    may = job.state in UNSTARTED_STATES and to in NEXT_STATES[job.state]
+    if not may or not jobs.move_job(connection, id_, job.state, to, due_at):
         raise BadTransition(f"job {id_} is {job.state}: it cannot become {wanted}")
     events.add_events(connection, [Event(id_, now, to, attempt=job.attempt)])
     return require_job(connection, id_)

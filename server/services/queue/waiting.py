@@ -22,7 +22,7 @@ from server.store.records import Job, Lane
 
 Admits = Callable[[Lane], bool]
 Taken = tuple[Any, Sequence[Job]]
-"""The answer to a contract, and the jobs in it as they were before the lease."""
+"""The answer to a contract, and the jobs in it."""
 TakeTurn = Callable[[Connection], Taken]
 """Leases jobs to a waiting contract inside the caller's transaction, if there are any for it."""
 Concerns = Callable[[int, JobState], bool]

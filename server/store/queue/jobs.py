@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from piecework.protocol.states import FINAL_STATES, JobState
+from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
 from server.store.engine.ids import read_newest
 from server.store.engine.statements import ByList, Statement, to_json
 from server.store.engine.tables import blobs, jobs
@@ -32,11 +32,14 @@ COLUMNS = (
     jobs.c.key_digest, jobs.c.tags, jobs.c.options, jobs.c.error, jobs.c.usage,
 )  # fmt: skip
 # States are spelled out, not bound: only then can the database use the partial indexes.
-_FINAL: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in FINAL_STATES]
-_UNSTARTED: list[ColumnElement[str]] = [
-    literal_column(f"'{state.value}'")
-    for state in (JobState.PAUSED, JobState.WAITING, JobState.ENQUEUED, JobState.PRE_ASSIGNED)
-]
+
+
+def _spell(states: Iterable[JobState]) -> list[ColumnElement[str]]:
+    return [literal_column(f"'{state.value}'") for state in sorted(states)]
+
+
+_CANCELLABLE = _spell(each for each in JobState if JobState.CANCELLED in NEXT_STATES[each])
+_UNSTARTED = _spell(UNSTARTED_STATES)
 
 _insert = Statement(
     insert(jobs),
@@ -54,7 +57,7 @@ _states = ByList(select(jobs.c.id, jobs.c.state), jobs.c.id)
 _no_lease = {"lease": None, "lease_kind": None, "lease_until": None}
 _cancel = Statement(
     update(jobs)
-    .where(jobs.c.id == bindparam("job"), jobs.c.state.not_in(_FINAL))
+    .where(jobs.c.id == bindparam("job"), jobs.c.state.in_(_CANCELLABLE))
     .values(state=JobState.CANCELLED.value, finished_at=bindparam("at"), due_at=None, **_no_lease),
     "job", "at",
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from server.store.engine.tables import tokens
-from server.store.records import Token
+from server.store.records import Scope, Token
 
 _columns = (tokens.c.id, tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at)
 _insert = insert(tokens)
@@ -17,7 +17,7 @@ _revoke = (
 )
 
 
-def add_token(connection: Connection, *, name: str, scope: str, sha256: bytes, now: int) -> None:
+def add_token(connection: Connection, *, name: str, scope: Scope, sha256: bytes, now: int) -> None:
     values = {"name": name, "scope": scope, "sha256": sha256, "created_at": now}
     connection.execute(_insert, values)
 

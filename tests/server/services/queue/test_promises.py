@@ -3,6 +3,7 @@
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from sqlalchemy import text
 
 from piecework.protocol.messages import ContractRequest
+from piecework.protocol.states import NEXT_STATES, JobState
 
 FINAL = {"Finished", "Fail_Execution", "Cancelled"}
 
@@ -79,7 +81,7 @@ class Queue(RuleBasedStateMachine):
                 waiters.dismiss(int(worker))
                 self.pause.wait(0.0005)
         contracted = asked.result()
-        return [(worker, {"job": str(job.id), "lease": contracted.lease}) for job in contracted.jobs]
+        return [(worker, {"job": str(job.id), "lease": job.lease}) for job in contracted.jobs]
 
     @rule(held=leases, lie=st.booleans())
     def finish(self, held, lie):
@@ -141,6 +143,8 @@ class Queue(RuleBasedStateMachine):
             trail = [state for state, detail in self.house.trace(id_) if not detail.startswith("refused:")]
             assert trail[-1] == self.house.state(id_)  # I9
             assert trail.count("Finished") <= 1  # I2
+            for state, following in pairwise(map(JobState, trail)):
+                assert following in NEXT_STATES[state]
             if id_ in self.accepted:
                 output = self.house.call("GET", f"/job/{id_}?output=inline")["output"]["text"]
                 assert output == self.accepted[id_]  # I3

@@ -209,7 +209,7 @@ def test_a_lease_of_an_agent_that_waited_is_as_long_as_others_once_it_is_renewed
     waiting = start_sleeper(house, pool, worker)
     job = house.submit(house.new_lambda())
     given = waiting.result(PATIENCE_S)
-    held = {"leases": [{"job": job, "lease": given.lease}]}
+    held = {"leases": [{"job": job, "lease": given.jobs[0].lease}]}
     [renewed] = house.call("POST", f"/worker/{worker}/heartbeat", held)["leases"]
     assert (given.lease_s, renewed["lease_s"]) == (2.5, 15.0)
     house.clock.forward(15.1)
@@ -319,7 +319,7 @@ def test_the_sleeping_contract_of_a_process_that_was_replaced_takes_nothing_from
     assert [found.id for found in new.jobs] == [int(held)]
     next_ = house.submit(lambda_)
     assert old.result(PATIENCE_S).jobs == ()
-    lease = {"job": held, "lease": new.lease}
+    lease = {"job": held, "lease": new.jobs[0].lease}
     house.finish(worker, finished(lease))
     assert house.state(held) == "Finished"
     again = house.services.contracts.contract(int(worker), ContractRequest(max=5, incarnation="second"))

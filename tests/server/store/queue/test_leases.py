@@ -32,6 +32,16 @@ def test_a_grant_makes_jobs_run_with_one_more_attempt(database: Database):
     assert read_job(database, 2).state == JobState.ENQUEUED
 
 
+def test_a_grant_tells_how_a_job_stands_under_it(database: Database):
+    run_job(database, 1)
+    error = JobError(kind=ErrorKind.TRAP, message="unreachable")
+    database.write(lambda c: leases.end_lease(c, end(1, state=JobState.ENQUEUED, error=error, finished_at=None)))
+    before, given = read_job(database, 1), grant("M", kind="unseen", worker_id=6)
+    database.write(lambda c: leases.grant_leases(c, [1], given, NOW + 5))
+    assert given.write_on(before, NOW + 5) == read_job(database, 1)
+    assert before.error == error
+
+
 def test_a_grant_for_a_job_that_is_no_longer_enqueued_changes_nothing(database: Database):
     run_job(database, 1)
     database.write(lambda c: leases.grant_leases(c, [1], grant("M", worker_id=6), NOW))
