@@ -11,7 +11,8 @@ from server.api.table import ENDPOINTS
 from server.dialects import capsule, v05
 from server.dialects.paths import PlainPaths
 from server.forwarding.gateway import FunctionGate
-from server.services import Clock, Services, open_services, system_clock
+from server.services import Services, open_services, system_clock
+from server.services.core import Clock
 from server.settings import Settings
 from server.web.endpoint import register_endpoints
 from server.web.errors import register_error_answers

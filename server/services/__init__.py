@@ -3,7 +3,6 @@
 import random
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +11,7 @@ import structlog
 from server.blobs import open_store
 from server.errors import SchemaMismatch
 from server.services.access import Access
+from server.services.core import Clock, Core
 from server.services.functions.calls import CallStatistics
 from server.services.functions.deployments import Deployments
 from server.services.functions.functions import Functions
@@ -42,9 +42,6 @@ from server.store.engine.ids import IdSource
 from server.store.engine.schema import compare_revisions, upgrade_schema
 
 log = structlog.get_logger("server")
-
-Clock = Callable[[], int]
-"""Milliseconds since 1970."""
 
 
 def system_clock() -> int:
@@ -116,27 +113,26 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     number = _ServerNumber(database, clock)
     with database.read() as connection:
         floor = servers.largest_id(connection)
-    return _wire(settings, clock, database, IdSource(number.number, clock, floor), number)
+    return _wire(Core(database, IdSource(number.number, clock, floor), clock, settings), number)
 
 
-def _wire(
-    settings: Settings, clock: Clock, database: Database, ids: IdSource, number: "_ServerNumber"
-) -> Services:
+def _wire(core: Core, number: "_ServerNumber") -> Services:
     """Give each service the ones that it calls."""
+    database, clock, settings = core.database, core.clock, core.settings
     places = Places(settings.waiters_max)
     waiters, watch = Waiters(places), JobWatch(places)
     bell = Bell(database, waiters, watch)
-    data = Data(database, open_store(settings), ids, clock, settings)
-    lambdas = Lambdas(database, data, ids, clock, settings.memory_bytes)
-    outcomes = Outcomes(database, data, lambdas, bell, clock, settings)
-    jobs = Jobs(database, data, lambdas, bell, clock, settings)
-    submission = Submission(database, data, lambdas, ids, bell, clock, settings)
+    data = Data(core, open_store(settings))
+    lambdas = Lambdas(core, data)
+    outcomes = Outcomes(core, data, lambdas, bell)
+    jobs = Jobs(core, data, lambdas, bell)
+    submission = Submission(core, data, lambdas, bell)
     health = Health(time.monotonic)
     routing = Routing(database, clock, health, random.random)
     calls = CallStatistics(time.monotonic)
-    hosting = Hosting(database, lambdas, ids, routing, clock, settings)
+    hosting = Hosting(core, lambdas, routing)
     sources = Sources(database, data, lambdas)
-    namespaces = Namespaces(database, ids, clock)
+    namespaces = Namespaces(core)
     chores = _list_chores(number, data, submission, hosting, namespaces)
     return Services(
         settings=settings,
@@ -145,29 +141,29 @@ def _wire(
         access=Access(database, clock, open_without_tokens=settings.is_loopback),
         data=data,
         lambdas=lambdas,
-        modules=Modules(database, data, clock, settings),
-        workers=Workers(database, ids, waiters.dismiss, clock, settings),
+        modules=Modules(core, data),
+        workers=Workers(core, waiters.dismiss),
         namespaces=namespaces,
-        entries=Entries(database, clock, settings.value_max_bytes),
+        entries=Entries(core),
         submission=submission,
         jobs=jobs,
-        steering=Steering(database, bell, clock),
-        unfenced=Unfenced(database, clock, settings.legacy_lease_s),
-        contracts=Contracts(database, outcomes, bell, clock, settings),
+        steering=Steering(core, bell),
+        unfenced=Unfenced(core),
+        contracts=Contracts(core, outcomes, bell),
         outcomes=outcomes,
         routing=routing,
         functions=Functions(database, routing, clock),
         health=health,
         calls=calls,
         hosting=hosting,
-        deployments=Deployments(database, lambdas, sources, hosting, routing, clock),
-        overview=Overview(database, lambdas, calls, health, clock),
+        deployments=Deployments(core, lambdas, sources, hosting, routing),
+        overview=Overview(core, lambdas, calls, health),
         prober=Prober(health),
         places=places,
         readiness=Readiness(database, data.store, settings.data, number.touch, time.monotonic),
         waiters=waiters,
         watch=watch,
-        timekeeper=Timekeeper(database, bell, clock, settings, chores),
+        timekeeper=Timekeeper(core, bell, chores),
     )
 
 

@@ -1,5 +1,6 @@
 """Namespaces, their keys and values: ``/kv``."""
 
+from typing import Final
 from urllib.parse import urlencode
 
 from flask import Response, request
@@ -27,8 +28,8 @@ from server.store.records import Entry, Namespace
 from server.web.endpoint import Query, endpoint, message_response
 from server.web.paging import PageQuery, next_cursor
 
-READERS = ("view", "worker")
-WRITERS = ("submit", "worker")
+READERS: Final = ("view", "worker")
+WRITERS: Final = ("submit", "worker")
 
 
 class CreateQuery(Query):

@@ -9,12 +9,13 @@ from msgspec import UnsetType
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut, LambdaCreate
 from server.errors import InvalidRequest, RevisionExists, RevisionInUse
+from server.services.core import Core
 from server.services.functions.functions import lock_function, remove_function, require_revision
 from server.services.functions.hosting import Hosting
 from server.services.functions.routing import Routing
 from server.services.functions.sources import Source, Sources, require_module
 from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection, Database
+from server.store.engine.database import Connection
 from server.store.functions import ended_logs, functions, replicas
 from server.store.functions.functions import Revision
 from server.store.records import KeptLog, Lambda, LambdaOptions
@@ -30,21 +31,12 @@ HTTP: Final = "http"
 class Deployments:
     """Makes revisions of functions, changes how many replicas they are to have, removes them."""
 
-    def __init__(
-        self,
-        database: Database,
-        lambdas: Lambdas,
-        sources: Sources,
-        hosting: Hosting,
-        routing: Routing,
-        clock: Callable[[], int],
-    ) -> None:
-        self._database = database
+    def __init__(self, core: Core, lambdas: Lambdas, sources: Sources, hosting: Hosting, routing: Routing) -> None:
+        self._database, self._clock = core.database, core.clock
         self._lambdas = lambdas
         self._sources = sources
         self._hosting = hosting
         self._routing = routing
-        self._clock = clock
 
     def deploy(self, function: str, revision: str, request: DeploymentPut) -> None:
         """Make a revision, and the function if need be; or change how many replicas the revision is to have.

@@ -11,14 +11,13 @@ import structlog
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import FunctionOrders, FunctionReport, ReplicaOrder, ReplicaReport, ReplicaState
 from server.errors import InvalidRequest
+from server.services.core import Core
 from server.services.functions.allocation import AllocationPlan, HostState, allocate
 from server.services.functions.names import check_url
 from server.services.functions.routing import HOST_SILENT_MS, Routing
 from server.services.stock.lambdas import Lambdas
 from server.services.stock.workers import hear_of, require_worker
-from server.settings import Settings
-from server.store.engine.database import Connection, Database
-from server.store.engine.ids import IdSource
+from server.store.engine.database import Connection
 from server.store.functions import functions, replicas
 from server.store.functions.replicas import HostRow, Order, ReplicaRow, WantedRevision
 from server.store.records import Lambda
@@ -34,22 +33,11 @@ FAILURES_MAX = 5
 class Hosting:
     """The hosts of functions, and what runs on them."""
 
-    def __init__(
-        self,
-        database: Database,
-        lambdas: Lambdas,
-        ids: IdSource,
-        routing: Routing,
-        clock: Callable[[], int],
-        settings: Settings,
-    ) -> None:
-        self._database = database
+    def __init__(self, core: Core, lambdas: Lambdas, routing: Routing) -> None:
+        self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self._lambdas = lambdas
-        self._ids = ids
         self._routing = routing
-        self._clock = clock
-        self._settings = settings
-        self._sight = Sight(clock)
+        self._sight = Sight(core.clock)
 
     def report(self, worker_id: int, report: FunctionReport) -> FunctionOrders:
         """Keep what a host says of its replicas, find hosts for those that have none, tell this host what to run.

@@ -1,19 +1,20 @@
 """Everything that is known about functions, in one reading."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import Traffic
+from server.services.core import Core
 from server.services.functions.allocation import HostState
 from server.services.functions.calls import CallStatistics
 from server.services.functions.functions import require_function
 from server.services.functions.health import Health
 from server.services.functions.routing import DEFAULT, HOST_SILENT_MS
 from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection, Database
+from server.store.engine.database import Connection
 from server.store.functions import functions, replicas
 from server.store.functions.functions import Function, Revision
 from server.store.functions.replicas import HostRow, Name, ReplicaRow, WantedRevision
@@ -62,14 +63,11 @@ class _Rows:
 class Overview:
     """Reads how functions stand."""
 
-    def __init__(
-        self, database: Database, lambdas: Lambdas, calls: CallStatistics, health: Health, clock: Callable[[], int]
-    ) -> None:
-        self._database = database
+    def __init__(self, core: Core, lambdas: Lambdas, calls: CallStatistics, health: Health) -> None:
+        self._database, self._clock = core.database, core.clock
         self._lambdas = lambdas
         self._calls = calls
         self._health = health
-        self._clock = clock
 
     def of_all(self) -> list[FunctionView]:
         """Return all functions, by name."""

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -20,13 +20,13 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.states import JobState
 from server.errors import Busy, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
+from server.services.core import Core
 from server.services.queue.claims import admits, claim_jobs
 from server.services.queue.outcomes import Outcomes, Recorded, Report
 from server.services.queue.overdue import move_overdue
 from server.services.queue.waiting import Admits, Bell, Changes
 from server.services.stock.workers import hear_of, note_trouble, require_worker
-from server.settings import Settings
-from server.store.engine.database import Connection, Database
+from server.store.engine.database import Connection
 from server.store.queue import jobs, lanes, leases, logs
 from server.store.records import Blob, Job, LeaseGrant, LeaseKind, Log, Worker
 from server.store.stock import blobs
@@ -93,14 +93,10 @@ class _Ask:
 class Contracts:
     """Gives jobs to workers."""
 
-    def __init__(
-        self, database: Database, outcomes: Outcomes, bell: Bell, clock: Callable[[], int], settings: Settings
-    ) -> None:
-        self._database = database
+    def __init__(self, core: Core, outcomes: Outcomes, bell: Bell) -> None:
+        self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._outcomes = outcomes
         self._bell = bell
-        self._clock = clock
-        self._settings = settings
         self._offers: dict[int, Worker] = {}
         """Workers by their ids, for what they offer."""
 

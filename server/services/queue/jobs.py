@@ -1,18 +1,18 @@
 """Jobs: reading them, waiting for them, cancelling them."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from piecework.protocol.states import JobState
 from server.errors import InvalidRequest, JobNotFound
+from server.services.core import Core
 from server.services.queue.trails import tell_trail
 from server.services.queue.waiting import Bell, Changes, Concerns
 from server.services.queue.waits import Wait, find_wait
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
-from server.settings import Settings
-from server.store.engine.database import Connection, Database
+from server.store.engine.database import Connection
 from server.store.queue import events, jobs, logs
 from server.store.queue.jobs import JobFilter
 from server.store.records import Blob, Event, Job, Lambda, Log
@@ -35,21 +35,11 @@ class JobView(NamedTuple):
 class Jobs:
     """The jobs of this server."""
 
-    def __init__(
-        self,
-        database: Database,
-        data: Data,
-        lambdas: Lambdas,
-        bell: Bell,
-        clock: Callable[[], int],
-        settings: Settings,
-    ) -> None:
-        self._database = database
+    def __init__(self, core: Core, data: Data, lambdas: Lambdas, bell: Bell) -> None:
+        self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
         self._bell = bell
-        self._clock = clock
-        self._settings = settings
 
     def get(self, id_: int) -> Job:
         """Return a job. Raises JobNotFound."""

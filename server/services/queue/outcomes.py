@@ -1,7 +1,7 @@
 """Outcomes: what workers report. Each is accepted under the job's current lease, once, or refused."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ from piecework.protocol.codes import Code
 from piecework.protocol.messages import JobError, Outcome, OutcomeAck, read_ref
 from piecework.protocol.states import NEXT_STATES, JobState
 from server.errors import InvalidRequest
+from server.services.core import Core
 from server.services.queue import retries
 from server.services.queue.waiting import Bell, Changes
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
-from server.settings import Settings
-from server.store.engine.database import Connection, Database
+from server.store.engine.database import Connection
 from server.store.queue import events, jobs, leases, logs
 from server.store.records import Blob, Event, Job, LeaseEnd, Log
 from server.store.stock import blobs
@@ -54,21 +54,12 @@ class Outcomes:
     """Takes outcomes in."""
 
     def __init__(
-        self,
-        database: Database,
-        data: Data,
-        lambdas: Lambdas,
-        bell: Bell,
-        clock: Callable[[], int],
-        settings: Settings,
-        chance: retries.Random = random.random,
+        self, core: Core, data: Data, lambdas: Lambdas, bell: Bell, chance: retries.Random = random.random
     ) -> None:
-        self._database = database
+        self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
         self._bell = bell
-        self._clock = clock
-        self._settings = settings
         self._chance = chance
 
     def finish(self, worker_id: int, outcomes: Sequence[Outcome]) -> Recorded:

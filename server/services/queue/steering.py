@@ -1,12 +1,11 @@
 """Steering jobs that wait: pausing them, resuming them, giving them another input."""
 
-from collections.abc import Callable
-
 from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
 from server.errors import BadTransition, BlobNotFound
+from server.services.core import Core
 from server.services.queue.jobs import require_job
 from server.services.queue.waiting import Bell, Changes
-from server.store.engine.database import Connection, Database
+from server.store.engine.database import Connection
 from server.store.queue import events, jobs
 from server.store.records import Event, Job
 from server.store.stock import blobs
@@ -18,10 +17,9 @@ SET = frozenset({JobState.PAUSED, JobState.ENQUEUED})
 class Steering:
     """Changes jobs that nobody runs."""
 
-    def __init__(self, database: Database, bell: Bell, clock: Callable[[], int]) -> None:
-        self._database = database
+    def __init__(self, core: Core, bell: Bell) -> None:
+        self._database, self._clock = core.database, core.clock
         self._bell = bell
-        self._clock = clock
 
     def set_input(self, job: Job, input_id: int) -> None:
         """Give a job that has not started another input. Raises BlobNotFound, or BadTransition when it has."""

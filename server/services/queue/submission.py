@@ -1,7 +1,7 @@
 """Submitting jobs: checking what was asked for, then storing it in one transaction."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -14,14 +14,13 @@ from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import JobSpec, given, read_ref
 from piecework.protocol.states import JobState, parse_state
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
+from server.services.core import Core
 from server.services.queue.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
 from server.services.queue.trails import first_events
 from server.services.queue.waiting import Bell, Changes, ContractWaiter, TakeTurn
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas, check_limits, check_tags
-from server.settings import Settings
-from server.store.engine.database import Connection, Database
-from server.store.engine.ids import IdSource
+from server.store.engine.database import Connection
 from server.store.queue import events, jobs, lanes, submissions
 from server.store.records import Blob, JobOptions, Lambda, Lane, NewJob
 from server.store.stock import blobs
@@ -79,23 +78,11 @@ class _Stored(NamedTuple):
 class Submission:
     """Takes jobs in."""
 
-    def __init__(
-        self,
-        database: Database,
-        data: Data,
-        lambdas: Lambdas,
-        ids: IdSource,
-        bell: Bell,
-        clock: Callable[[], int],
-        settings: Settings,
-    ) -> None:
-        self._database = database
+    def __init__(self, core: Core, data: Data, lambdas: Lambdas, bell: Bell) -> None:
+        self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
-        self._ids = ids
         self._bell = bell
-        self._clock = clock
-        self._settings = settings
 
     def submit_many(self, specs: Sequence[JobSpec], key: str | None) -> list[int]:
         """Do what ``submit`` does; with a key, repeating the whole submission gives the same jobs again."""

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from server.errors import DatabaseAway
+from server.services.core import Core
 from server.services.queue.overdue import move_overdue
 from server.services.queue.waiting import Bell, Changes
-from server.settings import Settings
-from server.store.engine.database import Database
 from server.store.queue import jobs, lanes, leases
 
 log = structlog.get_logger("server")
@@ -40,13 +39,9 @@ class Chore:
 class Timekeeper:
     """Sleeps until the next lease ends or the next job is due; announces what changed."""
 
-    def __init__(
-        self, database: Database, bell: Bell, clock: Callable[[], int], settings: Settings, chores: list[Chore]
-    ) -> None:
-        self._database = database
+    def __init__(self, core: Core, bell: Bell, chores: list[Chore]) -> None:
+        self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._bell = bell
-        self._clock = clock
-        self._settings = settings
         self._chores = chores
         self._poke = threading.Event()
         self._stopping = threading.Event()

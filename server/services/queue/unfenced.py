@@ -4,13 +4,12 @@ The lease that such a contract leaves is short, for its answer may have reached 
 for its input makes it long, once: there are no heartbeats.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from piecework.protocol.ids import NO_ID
+from server.services.core import Core
 from server.services.queue.jobs import require_job
 from server.services.stock.data import require_blob
-from server.store.engine.database import Database
 from server.store.queue import leases
 from server.store.records import Blob, Job
 
@@ -18,10 +17,9 @@ from server.store.records import Blob, Job
 class Unfenced:
     """Takes requests about jobs as signs of life."""
 
-    def __init__(self, database: Database, clock: Callable[[], int], lease_s: float) -> None:
-        self._database = database
-        self._clock = clock
-        self._lease_ms = round(lease_s * 1000)
+    def __init__(self, core: Core) -> None:
+        self._database, self._clock = core.database, core.clock
+        self._lease_ms = round(core.settings.legacy_lease_s * 1000)
 
     def hear_about_job(self, job: Job) -> Job:
         """Make the first lease of a job a long one. Returns the job as it is then."""

@@ -1,7 +1,7 @@
 """Blobs: taking bytes in, giving them out."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from mmap import mmap
 
@@ -10,9 +10,8 @@ import structlog
 from piecework.protocol.ids import NO_ID
 from server.blobs import BlobReader, BlobStore
 from server.errors import BlobInUse, BlobNotFound
-from server.settings import Settings
-from server.store.engine.database import Connection, Database
-from server.store.engine.ids import IdSource
+from server.services.core import Core
+from server.store.engine.database import Connection
 from server.store.records import Blob
 from server.store.stock import blobs, lambdas
 
@@ -28,18 +27,8 @@ ORPHAN_AGE_S = 3600.0
 class Data:
     """The blobs of this server: small ones in the database, large ones in the store."""
 
-    def __init__(
-        self,
-        database: Database,
-        store: BlobStore,
-        ids: IdSource,
-        clock: Callable[[], int],
-        settings: Settings,
-    ) -> None:
-        self._database = database
-        self._ids = ids
-        self._clock = clock
-        self._settings = settings
+    def __init__(self, core: Core, store: BlobStore) -> None:
+        self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self.store = store
 
     def receive(self, chunks: Iterable[bytes]) -> Blob:

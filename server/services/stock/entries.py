@@ -1,15 +1,15 @@
 """Entries: the values in namespaces, each under its key."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import UNSET
 
 from piecework.protocol.messages import ValueSet
 from server.errors import BodyTooLarge, InvalidRequest, NotANumber, ValueDiffers, ValueNotFound
+from server.services.core import Core
 from server.services.stock.namespaces import not_found
-from server.store.engine.database import Connection, Database
+from server.store.engine.database import Connection
 from server.store.records import Entry
 from server.store.stock import entries, namespaces
 
@@ -40,10 +40,9 @@ class Change(NamedTuple):
 class Entries:
     """The values of this server. A change is one transaction, whatever it looks at and whoever else changes it."""
 
-    def __init__(self, database: Database, clock: Callable[[], int], value_max_bytes: int) -> None:
-        self._database = database
-        self._clock = clock
-        self._value_max_bytes = value_max_bytes
+    def __init__(self, core: Core) -> None:
+        self._database, self._clock = core.database, core.clock
+        self._value_max_bytes = core.settings.value_max_bytes
 
     def get(self, namespace: int, key: str) -> Entry:
         """Return what is under a key. Raises NamespaceNotFound or ValueNotFound."""

@@ -1,6 +1,6 @@
 """Lambdas: creating them and looking them up."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -10,10 +10,9 @@ from piecework.protocol.ids import ID_MAX, NO_ID
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import LambdaCreate, Limits, given
 from server.errors import BlobNotFound, InvalidRequest, LambdaNotFound, ModuleInvalid
+from server.services.core import Core
 from server.services.stock.data import Data
 from server.services.stock.grants import check_grants, check_reading_only
-from server.store.engine.database import Database
-from server.store.engine.ids import IdSource
 from server.store.records import Lambda, LambdaOptions
 from server.store.stock import lambdas
 
@@ -27,15 +26,10 @@ CODEX_MAX_BYTES = 256 * 1024 * 1024
 class Lambdas:
     """The lambdas of this server. They never change, so they are kept in memory once they were read."""
 
-    def __init__(
-        self, database: Database, data: Data, ids: IdSource, clock: Callable[[], int], memory_bytes: int
-    ) -> None:
-        """``memory_bytes`` is what a guest gets when nobody says."""
-        self._database = database
+    def __init__(self, core: Core, data: Data) -> None:
+        self._database, self._ids, self._clock = core.database, core.ids, core.clock
         self._data = data
-        self._ids = ids
-        self._clock = clock
-        self._memory_bytes = memory_bytes
+        self._memory_bytes = core.settings.memory_bytes
         self._known: dict[int, Lambda] = {}
         self._codices: dict[int, tuple[bytes, int]] = {}
 

@@ -1,13 +1,13 @@
 """The registry: wasm binaries under names and tags."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from piecework.modules import HEADER_BYTES, MAGIC, ModuleError, find_kind, name_interface
 from piecework.protocol.names import ModuleName
 from server.errors import InvalidParameter, ModuleExists, ModuleInUse, ModuleNotFound, NotWasm
+from server.services.core import Core
 from server.services.stock.data import Data
-from server.settings import Settings
-from server.store.engine.database import Connection, Database
+from server.store.engine.database import Connection
 from server.store.records import Blob, Module
 from server.store.stock import blobs, modules
 
@@ -18,11 +18,9 @@ RESERVED = frozenset({"info", "modules", "registry", "sha256", "upload"})
 class Modules:
     """The modules of this server's registry."""
 
-    def __init__(self, database: Database, data: Data, clock: Callable[[], int], settings: Settings) -> None:
-        self._database = database
+    def __init__(self, core: Core, data: Data) -> None:
+        self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._data = data
-        self._clock = clock
-        self._settings = settings
 
     def receive(self, chunks: Iterable[bytes]) -> Blob:
         """Put an upload in safety, to be published next; what is never published goes by itself.

@@ -1,13 +1,12 @@
 """Namespaces: making them, looking at them, flushing and removing them."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from piecework.protocol.ids import Id
 from server.errors import InvalidRequest, NamespaceNotFound
-from server.store.engine.database import Connection, Database
-from server.store.engine.ids import IdSource
+from server.services.core import Core
+from server.store.engine.database import Connection
 from server.store.records import Namespace
 from server.store.stock import entries, namespaces
 
@@ -29,10 +28,8 @@ class Use(NamedTuple):
 class Namespaces:
     """The namespaces of this server. Every change is durable, and seen by whoever asks after it was answered."""
 
-    def __init__(self, database: Database, ids: IdSource, clock: Callable[[], int]) -> None:
-        self._database = database
-        self._ids = ids
-        self._clock = clock
+    def __init__(self, core: Core) -> None:
+        self._database, self._ids, self._clock = core.database, core.ids, core.clock
 
     def create(self, consistency: str | None) -> Namespace:
         """Make a namespace. Raises InvalidRequest for a consistency that there is not."""

@@ -10,9 +10,8 @@ from msgspec import UNSET, UnsetType
 
 from piecework.protocol.messages import ContractRequest, WorkerRegister, WorkerState
 from server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
-from server.settings import Settings
-from server.store.engine.database import Connection, Database
-from server.store.engine.ids import IdSource
+from server.services.core import Core
+from server.store.engine.database import Connection
 from server.store.records import Held, Worker
 from server.store.stock import holding, workers
 
@@ -35,20 +34,10 @@ NAMES_MAX = 100
 class Workers:
     """The workers of this server."""
 
-    def __init__(
-        self,
-        database: Database,
-        ids: IdSource,
-        end_polls: Callable[[int], object],
-        clock: Callable[[], int],
-        settings: Settings,
-    ) -> None:
+    def __init__(self, core: Core, end_polls: Callable[[int], object]) -> None:
         """``end_polls`` answers the requests of a worker that wait, at once."""
-        self._database = database
-        self._ids = ids
+        self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self._end_polls = end_polls
-        self._clock = clock
-        self._settings = settings
 
     def register(self, request: WorkerRegister) -> Worker:
         """Store a new worker, or what one offers now that was known before.
