@@ -9,7 +9,7 @@ from piecework.client import ClientError
 from piecework.protocol.messages import ContractRequest, WorkerRegister
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
-from worker_agent.jobs.parts import Parts, Surroundings
+from worker_agent.jobs.parts import Environment, Parts
 from worker_agent.link.link import describe, is_refusal
 from worker_agent.link.looping import do_all
 from worker_agent.link.membership import Membership
@@ -47,7 +47,7 @@ class Agent:
         state: StateDirectory,
         cache: BlobCache,
         registration: WorkerRegister,
-        around: Surroundings,
+        around: Environment,
     ) -> None:
         self._settings = settings
         self._leave = around.leave

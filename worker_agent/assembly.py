@@ -16,7 +16,7 @@ from worker_agent.allowances import name_offer
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.guests.executor import Executor
-from worker_agent.jobs.parts import FunctionHostMaker, Surroundings
+from worker_agent.jobs.parts import Environment, FunctionHostMaker
 from worker_agent.link.state import StateDirectory
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import Settings
@@ -44,7 +44,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
             agent_version=__version__,
             hostname=socket.gethostname(),
         ),
-        Surroundings(
+        Environment(
             server=server,
             pulse_server=server.with_retries(PULSE),
             make_executor=lambda on_done: Executor(

@@ -107,14 +107,14 @@ class WorkerApi:
     def deploy(self) -> Response:
         body = _read(DeployBody)
         url, checksum = locate_module(body.url, self._registry)
-        look = self._deployments.deploy(body.function, body.revision, url, body.env, body.checksum or checksum)
+        view = self._deployments.deploy(body.function, body.revision, url, body.env, body.checksum or checksum)
         return _answer(
             202,
             "FUNCTION_DEPLOYED",
             "Function deployed",
             function=body.function,
             revision=body.revision,
-            localUrl=look.local_url,
+            localUrl=view.local_url,
             remoteUrl=self._locate(body.function, body.revision),
         )
 
@@ -162,8 +162,8 @@ class WorkerApi:
 
     def list_all(self) -> Response:
         found: dict[str, dict[str, Any]] = defaultdict(dict)
-        for look in self._deployments.looks():
-            saved = look.saved
+        for view in self._deployments.replicas():
+            saved = view.saved
             revision = found[saved.function].setdefault(
                 saved.revision,
                 {
@@ -172,11 +172,11 @@ class WorkerApi:
                     "wasmRegistryUrl": saved.url,
                 },
             )
-            revision["wasmModules"][str(look.pid or saved.key)] = {
+            revision["wasmModules"][str(view.pid or saved.key)] = {
                 "envVariables": mask_secrets(saved.env),
-                "localUrl": look.local_url,
+                "localUrl": view.local_url,
                 "remoteUrl": self._locate(saved.function, saved.revision),
-                **({"error": look.error} if look.error else {}),
+                **({"error": view.error} if view.error else {}),
             }
         return _json(200, found)
 

@@ -25,7 +25,7 @@ MARGIN_S = 15.0
 
 
 @dataclass(frozen=True)
-class Look:
+class ReplicaView:
     """A replica as lists show it."""
 
     saved: SavedReplica
@@ -87,7 +87,7 @@ class LocalDeployments:
 
     def deploy(
         self, function: str, revision: str, url: str, env: Mapping[str, str], checksum: str | None = None
-    ) -> Look:
+    ) -> ReplicaView:
         """Start one more replica of a revision, whose code is at ``url``; return it once it can be called.
 
         Raises AgentError; then nothing of it is left behind.
@@ -112,7 +112,7 @@ class LocalDeployments:
                 raise
         finally:
             code.release()
-        return self._look(saved)
+        return self._view(saved)
 
     def set_default(self, function: str, revision: str) -> None:
         """Have calls that name no revision go to this one. Raises AgentError."""
@@ -160,10 +160,10 @@ class LocalDeployments:
         self._end([key])
         return pid
 
-    def looks(self) -> list[Look]:
+    def replicas(self) -> list[ReplicaView]:
         """Return all replicas, oldest first."""
         with self._lock:
-            return [self._look(saved) for saved in self._state.replicas.values()]
+            return [self._view(saved) for saved in self._state.replicas.values()]
 
     def read_logs(self, function: str, revision: str) -> dict[str, str]:
         """Return what the replicas of a revision logged last, by process. Bytes that are no UTF-8 are replaced.
@@ -281,13 +281,13 @@ class LocalDeployments:
         with self._lock:
             self._file.write(self._state)
 
-    def _look(self, saved: SavedReplica) -> Look:
+    def _view(self, saved: SavedReplica) -> ReplicaView:
         entry = self._supervised.get(saved.key)
         replica = entry.replica if entry is not None else None
         if replica is None or entry is None:
-            return Look(saved, None, "", "it was removed")
+            return ReplicaView(saved, None, "", "it was removed")
         error = "" if replica.state is ReplicaState.RUNNING else replica.error or f"it is {replica.state}"
-        return Look(saved, replica.pid, show_url(entry), error)
+        return ReplicaView(saved, replica.pid, show_url(entry), error)
 
     def _find_wanted(self) -> Announcement:
         with self._lock:

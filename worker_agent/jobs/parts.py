@@ -62,7 +62,7 @@ FunctionHostMaker = Callable[[JobsShared, Membership, Callable[[], None]], Funct
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class Environment:
     """What the agent touches outside of itself. Tests put their own in place."""
 
     server: ControlServer

@@ -57,21 +57,21 @@ def allocate(
     One that runs well and has to go, because its host has fewer slots now, or none when it leaves, is kept while
     another only starts in its place.
     """
-    board = _Board(wanted, hosts)
+    slots = _FreeSlots(wanted, hosts)
     for replica in sorted(replicas, key=lambda each: (not each.runs, age(each.id))):
-        board.keep(replica)
+        slots.keep(replica)
     for replica in replicas:
         if replica.id in failing:
-            board.move(replica)
+            slots.move(replica)
     for replica in reversed(replicas):
         if replica.state is ReplicaState.STARTING:
-            board.spread(replica)
-    board.fill()
-    board.lend(replicas, failing)
-    return AllocationPlan(frozenset(each.id for each in replicas) - board.kept, board.added)
+            slots.spread(replica)
+    slots.fill()
+    slots.lend(replicas, failing)
+    return AllocationPlan(frozenset(each.id for each in replicas) - slots.kept, slots.added)
 
 
-class _Board:
+class _FreeSlots:
     """The slots of all hosts while they are given out."""
 
     def __init__(self, wanted: Sequence[WantedRevision], hosts: Sequence[HostState]) -> None:

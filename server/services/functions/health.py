@@ -39,7 +39,7 @@ class _Stage(Enum):
     """A call does. When nothing is heard of that within a pause, another one will."""
 
 
-class _Ailment(NamedTuple):
+class _Failures(NamedTuple):
     failures: int
     """In a row."""
     until: float
@@ -61,7 +61,7 @@ class Health:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._ailing: dict[str, _Ailment] = {}
+        self._ailing: dict[str, _Failures] = {}
         self.changed = threading.Event()
         """Set when there is something new to look at."""
 
@@ -102,7 +102,7 @@ class Health:
             if before and before.stage is _Stage.PAUSED and now < before.until:
                 self._ailing[url] = before._replace(reason=reason, is_dead=is_dead)
             else:
-                ailment = _Ailment(failures + 1, now, reason, is_dead)
+                ailment = _Failures(failures + 1, now, reason, is_dead)
                 self._ailing[url] = ailment._replace(until=now + ailment.pause_s)
         if before is None:
             log.warning("a URL of a function is set aside", url=url, reason=reason)

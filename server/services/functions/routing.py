@@ -128,7 +128,7 @@ class Routing:
         self._known: _KnownRoutes | None = None
         self._changed = False
         self._turns: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(itertools.count)
-        self._spreads: dict[str, _Spread] = {}
+        self._spreads: dict[str, _WeightedChoice] = {}
 
     def table(self) -> Table:
         """Return the routes of all functions by name, as they were at most REFRESH_MS ago.
@@ -205,9 +205,9 @@ class Routing:
             well = [*well[first:], *well[:first]]
         return well if trial is None else [trial, *(each for each in well if each is not trial)]
 
-    def _spread(self, function: str) -> "_Spread":
+    def _spread(self, function: str) -> "_WeightedChoice":
         spread = self._spreads.get(function)
-        return spread or self._spreads.setdefault(function, _Spread(self._random()))
+        return spread or self._spreads.setdefault(function, _WeightedChoice(self._random()))
 
     def _read(self, before: "_KnownRoutes | None", *, changed: bool) -> _KnownRoutes:
         now = self._clock()
@@ -222,7 +222,7 @@ class Routing:
         return _KnownRoutes(now, routes, replicas, _build_table(routes, replicas))
 
 
-class _Spread:
+class _WeightedChoice:
     """Divides calls by weight: the shares are right after any number of calls, up to one or two."""
 
     def __init__(self, start: float) -> None:

@@ -58,7 +58,7 @@ def _refuses_writes(cause: BaseException) -> bool:
     return getattr(cause, "sqlstate", None) == "25006" or "readonly database" in str(cause)
 
 
-class Presence:
+class DatabaseHealth:
     """Knows whether the database answers and has room, and has the log say so when that changes, once for all."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -109,17 +109,17 @@ def driver_error(error: BaseException) -> BaseException | None:
     return cause if is_drivers else None
 
 
-class Lender:
+class DatabasePool:
     """Lends open connections, each to one at a time, and keeps those that come back for the next.
 
     To give one back to an engine's pool and to take it from there costs more than most reads.
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], is_alive: Callable[[Connection], bool], presence: Presence
+        self, connect: Callable[[], Connection], is_alive: Callable[[Connection], bool], health: DatabaseHealth
     ) -> None:
         self._connect = connect
-        self._presence = presence
+        self._health = health
         self._is_alive = is_alive
         self._free = threading.Semaphore(CONNECTIONS)
         self._idle: list[Connection] = []
@@ -130,7 +130,7 @@ class Lender:
         if not self._free.acquire(timeout=BUSY_TIMEOUT_S):
             raise DatabaseAway("every database connection is taken; try again")
         try:
-            with self._presence.noted():
+            with self._health.noted():
                 connection = self._take()
                 try:
                     yield connection

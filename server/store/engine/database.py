@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
 
-from server.store.engine.connections import BUSY_TIMEOUT_S, Lender, Presence, T, Work, WriteCounter
+from server.store.engine.connections import BUSY_TIMEOUT_S, DatabaseHealth, DatabasePool, T, Work, WriteCounter
 from server.store.engine.postgres import PostgresDatabase
 from server.store.engine.statements import driver_of
 
@@ -110,7 +110,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
-        self._presence = Presence()
+        self._health = DatabaseHealth()
         self.tally = WriteCounter()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_engine(
@@ -120,7 +120,7 @@ class SqliteDatabase:
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         )
         event.listen(self.engine, "connect", _set_pragmas(synchronous))
-        self._readers = Lender(self.engine.connect, lambda _: True, self._presence)
+        self._readers = DatabasePool(self.engine.connect, lambda _: True, self._health)
         self._synchronous = synchronous.upper()
         self._writer: Connection | None = None
         self._writer_synchronous = self._synchronous
@@ -138,9 +138,9 @@ class SqliteDatabase:
         with self._turn:
             while not unit.done:
                 self._commit_waiting()
-        with self._presence.noted():
+        with self._health.noted():
             value = unit.result()
-        self._presence.note_write()
+        self._health.note_write()
         return value
 
     def _commit_waiting(self) -> None:

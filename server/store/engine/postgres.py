@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, NullPool, create_engine, event
 
 from server.errors import DatabaseAway
-from server.store.engine.connections import Lender, Presence, T, Work, WriteCounter, driver_error
+from server.store.engine.connections import DatabaseHealth, DatabasePool, T, Work, WriteCounter, driver_error
 from server.store.engine.statements import driver_of
 
 SERIALIZATION_RETRIES = 5
@@ -47,12 +47,12 @@ class PostgresDatabase:
         self.engine = create_engine(url, poolclass=NullPool)
         event.listen(self.engine, "connect", self._meet)
         self.is_pooled = False
-        self._presence = Presence()
+        self._health = DatabaseHealth()
         self.tally = WriteCounter()
         self._name = secrets.token_hex(8)
         autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connect = autocommit.connect
-        self._connections = Lender(self._connect, _is_silent, self._presence)
+        self._connections = DatabasePool(self._connect, _is_silent, self._health)
 
     def _meet(self, driver: Any, _record: Any) -> None:
         """Prepare a new connection for what is at its other end.
@@ -79,7 +79,7 @@ class PostgresDatabase:
                 with self._connections.lend() as connection:
                     value = self._run(connection, work, durable)
                 self.tally.add_commit(1)
-                self._presence.note_write()
+                self._health.note_write()
             except Exception as error:
                 if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error):
                     raise
@@ -104,7 +104,7 @@ class PostgresDatabase:
             driver_of(connection).execute(f"NOTIFY {CHANNEL}, '{self._name}'")
 
     def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
-        with self._presence.noted(), self._connect() as connection:
+        with self._health.noted(), self._connect() as connection:
             try:
                 if not _is_pooled(driver_of(connection)):
                     self._hear(driver_of(connection), hear, stop)

@@ -32,7 +32,7 @@ def test_deployed_again_it_is_one_more_process(life, deploy, proxy):
     first, second = deploy(), deploy()
     assert first.pid != second.pid
     assert proxy.routes == {"hola": {"blue": [first.local_url, second.local_url]}}
-    assert [look.error for look in life.local.looks()] == ["", ""]
+    assert [view.error for view in life.local.replicas()] == ["", ""]
 
 
 def test_two_deployments_at_once_are_two_replicas(life, deploy, proxy):
@@ -41,7 +41,7 @@ def test_two_deployments_at_once_are_two_replicas(life, deploy, proxy):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(life.local.looks()) == 4
+    assert len(life.local.replicas()) == 4
     assert len(set(proxy.routes["hola"]["blue"])) == 4
     assert len(NodeStateFile(life.state).read().replicas) == 4
 
@@ -52,7 +52,7 @@ def test_what_does_not_start_leaves_nothing_behind(start, web, proxy, role):
     with pytest.raises(Exception, match=r"revision blue of hola does not start: it (ended|did not answer)"):
         life.local.deploy("hola", "blue", web.url + PATH, {"STAND_IN": role})
     assert life.supervisor.replicas() == []
-    assert (life.local.looks(), life.local.count, proxy.routes) == ([], 0, {})
+    assert (life.local.replicas(), life.local.count, proxy.routes) == ([], 0, {})
     assert NodeStateFile(life.state).read().replicas == {}
 
 
@@ -60,7 +60,7 @@ def test_what_cannot_be_registered_leaves_nothing_behind(life, deploy, proxy):
     proxy.broken = True
     with pytest.raises(ReverseProxyError, match="out of order"):
         deploy()
-    assert (life.supervisor.replicas(), life.local.looks()) == ([], [])
+    assert (life.supervisor.replicas(), life.local.replicas()) == ([], [])
     proxy.broken = False
     until(lambda: NodeStateFile(life.state).read().routes == set())
     assert proxy.routes == {}
@@ -109,14 +109,14 @@ def test_deployments_at_once_are_no_more_than_the_node_may_run(start, web):
 
 
 def test_route_of_a_killed_replica_goes_and_comes_back(life, deploy, proxy):
-    look = deploy()
+    view = deploy()
     seen = []
     change = proxy.change
     proxy.change = lambda *args: (seen.append(args[0]), change(*args))[1]
-    os.kill(look.pid, signal.SIGKILL)
+    os.kill(view.pid, signal.SIGKILL)
     until(lambda: seen[:2] == ["DELETE", "POST"])
-    until(lambda: proxy.routes == {"hola": {"blue": [life.local.looks()[0].local_url]}})
-    assert life.local.looks()[0].pid != look.pid
+    until(lambda: proxy.routes == {"hola": {"blue": [life.local.replicas()[0].local_url]}})
+    assert life.local.replicas()[0].pid != view.pid
 
 
 def test_default_follows_the_replicas_of_its_revision(life, deploy, proxy):
@@ -155,7 +155,7 @@ def test_undeploying_ends_processes_and_routes(life, deploy, proxy):
     assert proxy.routes == {"hola": {"green": [green.local_url]}}
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     life.local.remove("hola")
-    assert (proxy.routes, life.local.looks(), life.supervisor.replicas()) == ({}, [], [])
+    assert (proxy.routes, life.local.replicas(), life.supervisor.replicas()) == ({}, [], [])
 
 
 def test_undeploying_works_while_the_proxy_is_away(life, deploy, proxy):
@@ -194,10 +194,10 @@ def test_next_life_starts_all_again_with_its_routes(start, web, proxy):
     second = start()
     second.local.restore()
     until(lambda: len(alive(second)) == 1)
-    [look] = second.local.looks()
-    assert look.saved.env == {"TOKEN": "x"}
-    assert look.local_url == before.local_url
-    until(lambda: proxy.routes == {"hola": {"blue": [look.local_url], "default": [look.local_url]}})
+    [view] = second.local.replicas()
+    assert view.saved.env == {"TOKEN": "x"}
+    assert view.local_url == before.local_url
+    until(lambda: proxy.routes == {"hola": {"blue": [view.local_url], "default": [view.local_url]}})
     assert second.local.find_default("hola") == "blue"
 
 

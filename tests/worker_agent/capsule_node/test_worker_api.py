@@ -82,7 +82,7 @@ def test_default_revision_is_set_and_removed_as_capsule_did(ask, deploy, proxy):
 def test_deployments_are_removed_as_capsule_did(ask, deploy, life):
     deploy()
     deploy()
-    pid = life.local.looks()[-1].pid
+    pid = life.local.replicas()[-1].pid
     body = {"function": "hola", "revision": "current"}
     status, answer = ask("DELETE", "/functions/revisions/downscale", body)
     assert status == 202
@@ -111,7 +111,7 @@ def test_list_has_what_capsules_had_without_secrets(ask, deploy, life, web, prox
     deploy(MESSAGE="one", TOKEN="this is not a header token", redis_pwd="x", API_KEY="y")
     deploy("blue", OTHER_PATH)
     ask("POST", "/functions/set_default_revision", {"function": "hola", "revision": "current"})
-    current, blue = life.local.looks()
+    current, blue = life.local.replicas()
     assert ask("GET", "/functions/list") == (
         200,
         {
@@ -150,10 +150,10 @@ def test_list_has_what_capsules_had_without_secrets(ask, deploy, life, web, prox
 
 def test_list_says_why_a_replica_does_not_run(ask, deploy, life, monkeypatch):
     deploy()
-    [look] = life.local.looks()
+    [view] = life.local.replicas()
     monkeypatch.setattr(life.supervisor.replicas()[0].starter, "_spec", None)
-    os.kill(look.pid, signal.SIGKILL)
-    until(lambda: life.local.looks()[0].error != "")
+    os.kill(view.pid, signal.SIGKILL)
+    until(lambda: life.local.replicas()[0].error != "")
     [module] = ask("GET", "/functions/list")[1]["hola"]["current"]["wasmModules"].values()
     assert "SIGKILL" in module["error"]
 
@@ -171,7 +171,7 @@ def test_log_of_a_revision_is_told_by_process(ask, deploy, life):
 def test_module_of_the_registry_is_deployed_by_its_name_and_digest(ask, life, web):
     body = {"function": "hola", "revision": "blue", "downloadUrl": "k33g/hola/0.0.0"}
     assert ask("POST", "/functions/deploy", body)[0] == 202
-    assert life.local.looks()[0].saved.url == web.url + PATH
+    assert life.local.replicas()[0].saved.url == web.url + PATH
     digest = hashlib.sha256(MODULE).hexdigest()
     assert ask("POST", "/functions/deploy", {**body, "downloadUrl": f"k33g/hola/0.0.0@sha256:{digest}"})[0] == 202
     status, answer = ask(

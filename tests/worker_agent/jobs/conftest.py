@@ -12,7 +12,7 @@ from hand_executor import HandExecutor
 from piecework.protocol.messages import WorkerRegister
 from worker_agent.agent import Agent
 from worker_agent.cache import BlobCache
-from worker_agent.jobs.parts import Surroundings
+from worker_agent.jobs.parts import Environment
 from worker_agent.link.shared import Pace
 from worker_agent.link.state import StateDirectory
 from worker_agent.settings import Settings
@@ -44,7 +44,7 @@ def make_agent(tmp_path, server, clock):
         settings = Settings(**{"server": "http://server.test", "slots": 2, "prefetch": 2, **settings})
         left = []
         around = replace(
-            Surroundings(
+            Environment(
                 server=server,
                 pulse_server=server,
                 make_executor=HandExecutor,

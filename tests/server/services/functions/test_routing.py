@@ -15,7 +15,7 @@ from server.services.functions.routing import (
     Routing,
     Target,
     _KnownRoutes,
-    _Spread,
+    _WeightedChoice,
 )
 from server.store.functions import functions
 
@@ -62,7 +62,7 @@ def test_the_rarer_revision_comes_evenly_and_not_in_runs(routing: Routing):
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.integers(1, 1_000_000), min_size=2, max_size=6), st.floats(0, 1, exclude_max=True))
 def test_shares_are_right_whatever_the_weights_and_the_start(weights: list[int], start: float):
-    spread, picks = _Spread(start), 2000
+    spread, picks = _WeightedChoice(start), 2000
     counts = Counter(spread.pick(weights) for _ in range(picks))
     for index, weight in enumerate(weights):
         assert abs(counts[index] - picks * weight / sum(weights)) <= 8
