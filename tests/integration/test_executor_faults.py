@@ -83,8 +83,8 @@ class Owner:
 
     def pid_of(self, task):
         """Return the process that runs a task."""
-        slots = self.executor._pool.slots
-        (pid,) = [slot.process.pid for slot in slots if slot.tasks and slot.tasks[0].leased is task]
+        processes = self.executor._processes.items()
+        (pid,) = [process.pid for slot, process in processes if slot.tasks and slot.tasks[0].leased is task]
         return pid
 
     def processes_of(self, pids):

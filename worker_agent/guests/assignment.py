@@ -1,91 +1,88 @@
-"""A task on its way through the executor, and the results it can have."""
+"""A task in the hands of a pool of guest processes, and how it can be lost."""
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import JobError, Usage
-from worker_agent.guests.frames import Assign, Logged
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.streams import LogTail
-from worker_agent.tasks import LeasedTask, LogUpdate, Result
+from worker_agent.guests.frames import Assign
+from worker_agent.runtimes.compiling.refusals import explain_end, explain_overdue
 
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """One task, from ``submit`` until its result is reported or it is taken back."""
+    """One task, from the moment when a pool gets it until it ends or is taken back."""
 
     key: int
-    leased: LeasedTask
-    spool: str
-    """The file where its output goes when it is large."""
+    frame: Assign
+    """What hands it to a guest process."""
+    goes_ahead: bool = True
+    """It may be sent to a process that has other tasks yet."""
     begun_at: float | None = None
-    """When it became the task that its guest process works on; None before."""
+    """When it became the task that its process works on; None before."""
     deadline_at: float = math.inf
-    """When its guest process is killed, unless it answers."""
+    """When its process is killed, unless it answers."""
     loading: bool = False
-    recall: bool = False
+    recalled: bool = False
     """It was asked back, and the answer has not come."""
     kept: bool = False
     """It was asked back too late."""
     halted: bool = False
     """Someone cancelled it."""
-    _log: LogTail | None = None
-    """What it logged so far, as far as it was passed on; None: nothing."""
-    _log_read: int = 0
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.leased.task.bounds
-
-    def is_for(self, job: int, lease: str) -> bool:
-        return (self.leased.job, self.leased.lease) == (job, lease)
-
-    def frame(self) -> Assign:
-        """Return the frame that hands it to a guest process."""
-        return Assign(self.key, self.leased.task, self.spool)
 
     def begin(self, now: float, grace_s: float) -> None:
         """Note that its guest process works on it from now on."""
         self.begun_at = now
-        self.deadline_at = now + self.bounds.timeout_s + grace_s
+        self.deadline_at = now + self.frame.task.bounds.timeout_s + grace_s
 
     def reset(self) -> None:
         """Forget what a guest process did with it, so that another can begin it."""
         self.begun_at, self.deadline_at = None, math.inf
-        self.loading = self.recall = self.kept = False
+        self.loading = self.recalled = self.kept = False
 
-    def add_log(self, part: Logged) -> None:
-        if self._log is None:
-            self._log = LogTail(self.bounds.log_bytes)
-        self._log.skip_to(part.offset)
-        self._log.write(part.log)
+    def hear_log(self, part: bytes, offset: int) -> None:
+        """Take in what it logged; ``offset`` bytes came before."""
 
-    def read_log(self) -> LogUpdate | None:
-        """Return what was logged since the last time; None when that is nothing."""
-        if self._log is None:
-            return None
-        offset, part = self._log.read(self._log_read)
-        self._log_read = offset + len(part)
-        return LogUpdate(job=self.leased.job, lease=self.leased.lease, log=part, offset=offset) if part else None
 
-    def fail(
-        self, kind: ErrorKind, message: str, now: float, *, trace: str = "", cancelled: bool = False
-    ) -> Result:
-        """Return a result for a task whose guest process did not report one. Its output is gone."""
-        Path(self.spool).unlink(missing_ok=True)
-        offset, tail = (0, b"") if self._log is None else self._log.read()
-        return Result(
-            error=JobError(kind=kind, message=message, trace=trace)
-            if trace
-            else JobError(kind=kind, message=message),
-            usage=Usage() if self.begun_at is None else Usage(wall_s=now - self.begun_at),
-            log=tail,
-            log_offset=offset,
-            cancelled=cancelled,
-        )
+class ProcessEnd(NamedTuple):
+    """How a guest process ended."""
 
-    def cancel(self, now: float) -> Result:
-        """Return the result of a task that was stopped because someone asked for it."""
-        return self.fail(ErrorKind.WORKER, "it was cancelled", now, cancelled=True)
+    how: str
+    """As ``SIGSEGV``, or ``exit code 1``."""
+    words: str
+    """The last that it wrote to its standard error."""
+    working_on: int
+    """The key of the task that it began last; 0: it began none."""
+
+
+class Loss(NamedTuple):
+    """The end of a task of which no guest process reported an end."""
+
+    kind: ErrorKind
+    message: str
+    words: str = ""
+    """The last that the process wrote."""
+    overdue: bool = False
+    """It took too long."""
+    cancelled: bool = False
+
+
+CANCELLED = Loss(ErrorKind.WORKER, "it was cancelled", cancelled=True)
+SHUT_DOWN = Loss(ErrorKind.WORKER, "the worker was shut down")
+
+
+def explain_loss(task: Assignment, end: ProcessEnd, load_s: float, *, overdue: bool) -> Loss:
+    """Say why a task ended with its process, which was killed because it was overdue, or died."""
+    if task.halted:
+        return CANCELLED
+    if overdue and task.loading:
+        return Loss(ErrorKind.LOAD, explain_overdue(load_s), overdue=True)
+    if overdue:
+        limit_s = task.frame.task.bounds.timeout_s
+        message = f"it ran longer than its limit of {limit_s:g} s, and could only be killed"
+        return Loss(ErrorKind.TIMEOUT, message, overdue=True)
+    if task.loading and (reason := explain_end(end.how, end.words, load_s)):
+        # It would be the same anywhere: nobody need try again.
+        return Loss(ErrorKind.LOAD, reason, end.words)
+    doing = "loading the module" if task.loading else "running the guest"
+    return Loss(ErrorKind.TRAP, f"the process ended while {doing}: {end.how}", end.words)

@@ -15,12 +15,12 @@ import structlog
 
 from worker_agent.cache import trim_folder
 from worker_agent.errors import ExecutorStoppedError
-from worker_agent.guests.assignment import Assignment
-from worker_agent.guests.frames import LOAD_S
+from worker_agent.guests.frames import LOAD_S, Assign
+from worker_agent.guests.leased import LeasedAssignment
+from worker_agent.guests.links import Links
 from worker_agent.guests.pool import TICK_S, Pool
 from worker_agent.guests.process import GuestProcess
-from worker_agent.guests.slot import News, Patience, Slot
-from worker_agent.guests.switchboard import Switchboard
+from worker_agent.guests.slot import Order, Policy, Slot
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.tasks import LeasedTask, LogUpdate, Result
 
@@ -31,6 +31,9 @@ TAKE_BACK_WITHIN_S = 0.5
 COMPILED_BYTES = 2 * 1024**3
 """Size to which compiled modules on disk are trimmed."""
 
+Ended = Sequence[tuple[LeasedTask, Result]]
+"""Tasks that are done, and what came of them."""
+_Slot = Slot[LeasedAssignment]
 _log = structlog.get_logger(__name__)
 
 
@@ -44,7 +47,7 @@ class Executor:
         scratch: Path,
         compiled: Path,
         interpreters: Path | None = None,
-        on_done: Callable[[Sequence[tuple[LeasedTask, Result]]], None],
+        on_done: Callable[[Ended], None],
         grace_s: float = 2.0,
         load_s: float = LOAD_S,
         depth: int = 64,
@@ -67,15 +70,13 @@ class Executor:
         self._load_s = load_s
         self._spool = str(scratch / secrets.token_hex(4))
         """How the names of scratch files begin."""
-        news, patience = News(), Patience(grace_s, load_s)
-        self._pool = Pool(
-            [Slot(self._launcher(number), news, patience) for number in range(slots)], news, depth=depth
-        )
-        self._switchboard = Switchboard()
-        self._changed: Sequence[Slot] = self._pool.slots
-        """The slots that the switchboard has to be told about."""
+        self._pool: Pool[LeasedAssignment] = Pool(Policy(grace_s=grace_s, load_s=load_s, depth=depth), slots)
+        self._processes: dict[_Slot, GuestProcess] = {}
+        self._links: Links[_Slot] = Links()
+        self._changed: Sequence[_Slot] = self._pool.slots
+        """The slots whose links are to be followed anew."""
         self._lock = threading.Condition()
-        """Held around everything that touches the pool."""
+        """Held around everything that touches pool and processes."""
         self._thread = threading.Thread(target=self._supervise, name="executor")
         self._stopping = False
         self._closing = False
@@ -98,7 +99,7 @@ class Executor:
     def pids(self) -> list[int]:
         """The guest processes' ids."""
         with self._lock:
-            return [slot.process.pid for slot in self._pool.slots if slot.process is not None]
+            return [process.pid for process in self._processes.values()]
 
     def start(self) -> None:
         """Start the guest processes; returns before they are there. Raises OSError when a folder is unusable."""
@@ -112,12 +113,15 @@ class Executor:
     def submit(self, *tasks: LeasedTask) -> None:
         """Queue tasks, all or none. Raises ExecutorStoppedError after ``stop``."""
         keyed = zip(tasks, self._keys, strict=False)
-        assigned = [Assignment(key, task, f"{self._spool}-{key}.out") for task, key in keyed]
+        assigned = [
+            LeasedAssignment(key, Assign(key, leased.task, f"{self._spool}-{key}.out"), leased=leased)
+            for leased, key in keyed
+        ]
         with self._lock:
             if self._stopping:
                 raise ExecutorStoppedError
             now = time.monotonic()
-            self._ring_if_due(self._pool.add(assigned, now), now)
+            self._pass_on(self._pool.add(assigned, now), now)
 
     def cancel(self, job: int, lease: str) -> bool:
         """Stop a task, running or not. Returns False when it is not here, or done.
@@ -126,8 +130,8 @@ class Executor:
         """
         with self._lock:
             now = time.monotonic()
-            found = self._pool.cancel(job, lease, now)
-            self._ring_if_due(self._pool.slots, now)
+            found = self._pool.cancel(lambda task: task.leased[:2] == (job, lease), now)
+            self._pass_on(self._pool.slots, now)
             return found
 
     def take_back(self) -> list[LeasedTask]:
@@ -135,15 +139,16 @@ class Executor:
         with self._lock:
             self._pool.holding = True
             self._pool.recall()
-            self._ring_if_due(self._pool.slots, time.monotonic())
+            self._pass_on(self._pool.slots, time.monotonic())
             self._lock.wait_for(lambda: not self._pool.is_recalling, TAKE_BACK_WITHIN_S)
             self._pool.holding = self._stopping
-            return self._pool.take_queue()
+            return [task.leased for task in self._pool.take_queue()]
 
     def read_logs(self) -> list[LogUpdate]:
         """Return what the running tasks logged since the last call, up to about a quarter of a second ago."""
         with self._lock:
-            return self._pool.read_logs()
+            running = [slot.tasks[0] for slot in self._pool.slots if slot.tasks]
+            return [update for task in running if (update := task.read_log()) is not None]
 
     def stop(self, timeout_s: float) -> None:
         """Wait for the running tasks, up to ``timeout_s``, and end what is left. No process stays behind.
@@ -154,38 +159,29 @@ class Executor:
         with self._lock:
             self._stopping = self._pool.holding = True
             self._pool.recall()
-            self._switchboard.ring()
+            self._pass_on(self._pool.slots, time.monotonic())
+            self._links.wake()
             if self._thread.is_alive():
                 self._lock.wait_for(lambda: not self._pool.busy, timeout_s)
             self._closing = True
-            self._switchboard.ring()
+            self._links.wake()
         if self._thread.is_alive():
             self._thread.join()
         self._close()
 
-    def _launcher(self, number: int) -> Callable[[], GuestProcess]:
-        last_words = Path(f"{self._spool}-{number}.stderr")
-        return lambda: GuestProcess(
-            compiled=self._compiled,
-            interpreters=self._interpreters,
-            last_words=last_words,
-            rules=self._rules,
-            load_s=self._load_s,
-        )
-
     def _supervise(self) -> None:
         try:
             while not self._closing:
-                heard = self._switchboard.wait(self._prepare_wait())
+                heard = self._links.wait(self._prepare_wait())
                 now = time.monotonic()
                 with self._lock:
-                    self._changed = self._pool.work(now, heard)
+                    self._look(heard, now)
                     if self._stopping:
-                        self._pool.refuse(now)
+                        self._pool.refuse()
                     self._lock.notify_all()
                     compiled = self._pool.take_compiled()
-                    finished = self._pool.take_finished()
-                self._report(finished)
+                    ended = self._take_ended(now)
+                self._report(ended)
                 if compiled:
                     trim_folder(self._compiled, COMPILED_BYTES)
         finally:
@@ -195,32 +191,90 @@ class Executor:
         """End what is left. Safe to repeat."""
         with self._lock:
             self._stopping = self._closing = True
-            self._pool.shut_down(time.monotonic())
+            now = time.monotonic()
+            self._pool.shut_down()
+            self._obey(now)
             self._lock.notify_all()
-            finished = self._pool.take_finished()
-        self._report(finished)
-        self._switchboard.close()
+            ended = self._take_ended(now)
+        self._report(ended)
+        self._links.close()
+
+    def _look(self, heard: Sequence[_Slot], now: float) -> None:
+        """Take in what processes say, and do what follows. Those ``heard`` say something; none: nobody knows."""
+        slots = self._pool.choose(now, heard)
+        for slot in slots:
+            process = self._processes.get(slot)
+            if process is not None:
+                process.flush()
+                frames, alive = process.receive()
+                slot.hear(frames, now)
+                if not alive:
+                    slot.lost()
+        self._changed, failed_starts = self._pool.work(now, slots)
+        while self._obey(now):
+            self._changed, more = self._pool.work(now, self._pool.slots)
+            failed_starts += more
+        self._send(self._changed)
+        for reason, in_a_row in failed_starts:
+            _log.warning("guest process did not start", reason=reason, in_a_row=in_a_row)
+
+    def _obey(self, now: float) -> bool:
+        """Start and end processes as the pool wants it. Tells whether it wanted something."""
+        orders = self._pool.take_orders()
+        for slot, order in orders:
+            if order is Order.START:
+                self._start(slot, now)
+            else:
+                slot.ended(self._processes.pop(slot).end(kill=order is Order.KILL), now)
+        return bool(orders)
+
+    def _start(self, slot: _Slot, now: float) -> None:
+        try:
+            self._processes[slot] = GuestProcess(
+                compiled=self._compiled,
+                interpreters=self._interpreters,
+                last_words=Path(f"{self._spool}-{self._pool.slots.index(slot)}.stderr"),
+                rules=self._rules,
+                load_s=self._load_s,
+            )
+        except OSError as error:
+            slot.failed(str(error), now)
+        else:
+            slot.started(now)
+
+    def _send(self, slots: Iterable[_Slot]) -> None:
+        for slot in slots:
+            if slot.outbox:
+                frames, slot.outbox = slot.outbox, []
+                self._processes[slot].send(*frames)
+
+    def _take_ended(self, now: float) -> Ended:
+        return [(task.leased, task.find_result(end, now)) for task, end in self._pool.take_ended()]
 
     def _prepare_wait(self) -> float:
         """Return for how many seconds to wait, unless a guest process says something or the bell rings."""
         with self._lock:
-            self._switchboard.plug(self._changed)
+            self._links.follow(self._changed, self._processes)
             now = time.monotonic()
             # While tasks run, no time matters that is nearer than a tick.
             due_at = now + TICK_S if self._pool.is_busy else self._pool.next_due_at(now)
             self._wait_until = min(due_at, now + MAX_WAIT_S)
             return self._wait_until - now
 
-    def _ring_if_due(self, changed: Iterable[Slot], now: float) -> None:
-        """Ring when the executor's thread would look up too late for what changed."""
-        late_at = self._wait_until
-        if self._pool.has_finished or any(slot.has_mail or slot.next_due_at(now) < late_at for slot in changed):
-            self._switchboard.ring()
+    def _pass_on(self, changed: Sequence[_Slot], now: float) -> None:
+        """Send what there is for processes; wake the executor's thread when it would look up too late."""
+        self._send(changed)
+        if self._pool.has_ended or any(self._is_urgent(slot, now) for slot in changed):
+            self._links.wake()
 
-    def _report(self, finished: Sequence[tuple[LeasedTask, Result]]) -> None:
-        if not finished:
+    def _is_urgent(self, slot: _Slot, now: float) -> bool:
+        process = self._processes.get(slot)
+        return (process is not None and process.has_mail) or slot.next_due_at(now) < self._wait_until
+
+    def _report(self, ended: Ended) -> None:
+        if not ended:
             return
         try:
-            self._on_done(finished)
+            self._on_done(ended)
         except Exception:  # noqa: BLE001  # the outermost net: what the owner does must not end the executor
-            _log.exception("results could not be reported", jobs=[task.job for task, _ in finished])
+            _log.exception("results could not be reported", jobs=[task.job for task, _ in ended])

@@ -1,87 +1,91 @@
-"""The slots of an executor and the tasks that wait for them: who gets what, and when."""
+"""Slots and the tasks that wait for them: who gets what, and when. A state machine without input or output."""
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-
-import structlog
+from typing import Generic, TypeVar
 
 from piecework.protocol.codes import ErrorKind
-from worker_agent.guests.assignment import Assignment
-from worker_agent.guests.slot import News, Slot
-from worker_agent.tasks import LeasedTask, LogUpdate, Result
-
-BROKEN_AFTER = 3
-"""After so many processes in a row that did not start, each further one costs a waiting task."""
+from worker_agent.guests.assignment import CANCELLED, SHUT_DOWN, Assignment, Loss
+from worker_agent.guests.frames import Done
+from worker_agent.guests.slot import News, Order, Phase, Policy, Slot
 
 TICK_S = 0.025
 """So often all slots are looked at, whoever has something to say."""
 ADD_AHEAD = 2
 """Tasks that come are handed out at once to a process that has fewer; else they wait for others to go along."""
 
-_log = structlog.get_logger(__name__)
+A = TypeVar("A", bound=Assignment)
 
 
-class Pool:
+class Pool(Generic[A]):
     """Hands tasks to slots in the order in which they came. Not thread-safe."""
 
-    def __init__(self, slots: Iterable[Slot], news: News, *, depth: int) -> None:
-        self.slots = tuple(slots)
+    def __init__(self, policy: Policy[A], slots: int) -> None:
+        self._policy = policy
+        self._news: News[A] = News()
+        self.slots = tuple(Slot(policy, self._news) for _ in range(slots))
         self.holding = False
         """Nothing is handed out."""
-        self._queue: deque[Assignment] = deque()
-        self._news = news
-        self._depth = depth
+        self.draining = False
+        """Processes without a task are ended, and none is started."""
+        self.queue: deque[A] = deque()
+        """Tasks that no slot has."""
         self._look_at = -math.inf
         """When to look at all slots again."""
 
     @property
     def busy(self) -> int:
         """How many tasks run."""
-        return sum(1 for slot in self.slots if slot.load)
+        return sum(1 for slot in self.slots if slot.tasks)
 
     @property
     def waiting(self) -> int:
         """How many tasks do not run yet."""
-        return len(self._queue) + sum(slot.load - 1 for slot in self.slots if slot.load)
+        return len(self.queue) + sum(len(slot.tasks) - 1 for slot in self.slots if slot.tasks)
 
     @property
     def is_recalling(self) -> bool:
         """A guest process was asked for a task and did not answer yet."""
-        return any(task.recall for slot in self.slots for task in slot.tasks)
+        return any(task.recalled for slot in self.slots for task in slot.tasks)
 
     @property
     def is_busy(self) -> bool:
         """A task runs."""
-        return any(slot.load for slot in self.slots)
+        return any(slot.tasks for slot in self.slots)
 
     @property
-    def has_finished(self) -> bool:
-        """Tasks are done, and ``take_finished`` was not called since."""
-        return bool(self._news.finished)
+    def is_gone(self) -> bool:
+        """There is no process."""
+        return all(slot.phase is Phase.NONE for slot in self.slots)
+
+    @property
+    def has_ended(self) -> bool:
+        """Tasks ended, and ``take_ended`` was not called since."""
+        return bool(self._news.ended)
 
     def next_due_at(self, now: float) -> float:
         """Return when ``work`` has something to do, unless something else happens before."""
-        if self._news.finished:
+        if self._news.ended:
             return -math.inf
         return min((slot.next_due_at(now) for slot in self.slots), default=math.inf)
 
-    def add(self, tasks: Iterable[Assignment], now: float) -> Sequence[Slot]:
+    def add(self, tasks: Iterable[A], now: float) -> Sequence[Slot[A]]:
         """Queue tasks; some may begin at once. Returns the slots for which something changed."""
-        self._queue.extend(tasks)
-        return self._hand_out([slot for slot in self.slots if slot.load < ADD_AHEAD], now)
+        self.queue.extend(tasks)
+        return self._hand_out([slot for slot in self.slots if len(slot.tasks) < ADD_AHEAD], now)
 
-    def cancel(self, job: int, lease: str, now: float) -> bool:
-        """Stop a task wherever it stands. Returns False when it is not here."""
-        for task in self._queue:
-            if task.is_for(job, lease):
-                self._queue.remove(task)
-                self._news.finished.append((task, task.cancel(now)))
+    def cancel(self, is_wanted: Callable[[A], bool], now: float) -> bool:
+        """Stop a task wherever it stands. Returns False when there is none that is wanted."""
+        for task in self.queue:
+            if is_wanted(task):
+                self.queue.remove(task)
+                self._news.ended.append((task, CANCELLED))
                 return True
         for slot in self.slots:
             for task in slot.tasks:
-                if task.is_for(job, lease):
+                if is_wanted(task):
                     slot.halt(task, now)
                     return True
         return False
@@ -91,90 +95,119 @@ class Pool:
         for slot in self.slots:
             slot.recall()
 
-    def take_queue(self) -> list[LeasedTask]:
+    def take_queue(self) -> list[A]:
         """Remove and return the tasks that no slot has."""
-        taken = [assignment.leased for assignment in self._queue]
-        self._queue.clear()
+        taken = list(self.queue)
+        self.queue.clear()
         return taken
 
-    def take_finished(self) -> list[tuple[LeasedTask, Result]]:
-        """Remove and return the tasks that are done."""
-        finished = [(assignment.leased, result) for assignment, result in self._news.finished]
-        self._news.finished.clear()
-        return finished
+    def take_ended(self) -> list[tuple[A, Done | Loss]]:
+        """Remove and return the tasks that ended, and how."""
+        ended, self._news.ended = self._news.ended, []
+        return ended
+
+    def take_orders(self) -> list[tuple[Slot[A], Order]]:
+        """Remove and return what to do with processes; each is to be answered to its slot."""
+        orders, self._news.orders = self._news.orders, []
+        return orders
 
     def take_compiled(self) -> bool:
         """Tell whether code was compiled or loaded since the last call."""
         compiled, self._news.compiled = self._news.compiled, False
         return compiled
 
-    def read_logs(self) -> list[LogUpdate]:
-        """Return what the running tasks logged since the last call."""
-        running = [task for slot in self.slots for task in slot.tasks[:1]]
-        return [update for task in running if (update := task.read_log()) is not None]
+    def choose(self, now: float, heard: Sequence[Slot[A]]) -> Sequence[Slot[A]]:
+        """Return the slots to look at when only those ``heard`` have something to say; none: nobody knows."""
+        if heard and now < self._look_at:
+            return heard
+        self._look_at = now + TICK_S
+        return self.slots
 
-    def work(self, now: float, heard: Sequence[Slot] = ()) -> Sequence[Slot]:
-        """Deal with what happened, and hand out tasks. Returns the slots for which something may have changed.
+    def work(self, now: float, slots: Sequence[Slot[A]]) -> tuple[Sequence[Slot[A]], list[tuple[str, int]]]:
+        """Deal with what happened in these slots, and hand out tasks.
 
-        Only the processes of the slots ``heard`` have something to say; none: nobody knows.
+        Returns the slots for which something may have changed, and why processes did not start, each with the
+        number of those before it in a row.
         """
-        due = not heard or now >= self._look_at
-        slots = self.slots if due else heard
-        if due:
-            self._look_at = now + TICK_S
         for slot in slots:
-            slot.read(now)
             slot.tend(now)
+            if not slot.is_ready and slot.wants_start(now) and self._may_start(slot):
+                slot.start()
         if self._news.returned:
             slots = self.slots
-            self._queue.extendleft(reversed(self._news.returned))
-            self._news.returned.clear()
-        self._note_failed_starts(now)
+            self._queue_again()
+        failed_starts = self._deal_with_failed_starts() if self._news.failed_starts else []
         self._hand_out(slots, now)
-        self._share(now)
-        return slots
+        if self._share(now):
+            slots = self.slots
+        if self.draining:
+            self._drain()
+        return slots, failed_starts
 
-    def refuse(self, now: float) -> None:
+    def refuse(self) -> None:
         """Fail the tasks that no slot has: the worker is shut down."""
-        while self._queue:
-            self._fail_next("the worker was shut down", now)
+        self._news.ended.extend([(task, SHUT_DOWN) for task in self.take_queue()])
 
-    def shut_down(self, now: float) -> None:
+    def shut_down(self) -> None:
         """End all processes, and fail all tasks."""
+        self.draining = True
         for slot in self.slots:
-            slot.shut_down(now)
-        self.refuse(now)
+            slot.shut_down()
+        self.refuse()
 
-    def _hand_out(self, slots: Sequence[Slot], now: float) -> list[Slot]:
+    def _may_start(self, slot: Slot[A]) -> bool:
+        if self.draining:
+            return False
+        limit = self._policy.starts
+        return limit == math.inf or slot.starts or sum(each.starts for each in self.slots) < limit
+
+    def _queue_again(self) -> None:
+        """Let tasks that came back wait in the order in which they came first."""
+        for task in self._news.returned:
+            later = (place for place, other in enumerate(self.queue) if other.key > task.key)
+            self.queue.insert(next(later, len(self.queue)), task)
+        self._news.returned.clear()
+
+    def _hand_out(self, slots: Sequence[Slot[A]], now: float) -> list[Slot[A]]:
         """Give these slots their fair share of the queue, as deep as they may be. Returns who got some."""
-        given: list[Slot] = []
-        if self.holding or not self._queue or not slots:
+        given: list[Slot[A]] = []
+        queue = self.queue
+        if self.holding or not queue or not slots:
             return given
         ready = [slot for slot in self.slots if slot.is_ready]
-        fair = math.ceil((len(self._queue) + sum([slot.load for slot in ready])) / max(1, len(ready)))
+        fair = math.ceil((len(queue) + sum([len(slot.tasks) for slot in ready])) / max(1, len(ready)))
         # Those with the fewest come first.
         for slot in sorted(slots, key=attrgetter("load")):
-            room = min(fair, slot.find_depth(now, self._depth)) - slot.load if slot.is_ready else 0
-            if self._queue and room > 0:
-                slot.give([self._queue.popleft() for _ in range(min(room, len(self._queue)))], now)
+            room = min(fair, slot.find_depth(now)) - len(slot.tasks) if slot.is_ready else 0
+            tasks: list[A] = []
+            while queue and len(tasks) < room and (queue[0].goes_ahead or not (tasks or slot.tasks)):
+                tasks.append(queue.popleft())
+            if tasks:
+                slot.give(tasks, now)
                 given.append(slot)
         return given
 
-    def _share(self, now: float) -> None:
+    def _share(self, now: float) -> bool:
         """Ask back what waits behind tasks that take long, when other slots have nothing to do."""
-        if not self._queue and not self.holding and any(slot.is_idle for slot in self.slots):
+        if not self._policy.always_recalls and (
+            self.queue or self.holding or not any(slot.is_idle for slot in self.slots)
+        ):
+            return False
+        slow = [slot for slot in self.slots if len(slot.tasks) > 1 and not slot.is_quick(now)]
+        return sum([slot.recall() for slot in slow]) > 0
+
+    def _drain(self) -> None:
+        if not self.queue:
             for slot in self.slots:
-                if slot.load > 1 and not slot.is_quick(now):
-                    slot.recall()
+                slot.retire()
+        elif self.is_gone:
+            self.refuse()
 
-    def _note_failed_starts(self, now: float) -> None:
-        for reason, in_a_row in self._news.failed_starts:
-            _log.warning("guest process did not start", reason=reason, in_a_row=in_a_row)
+    def _deal_with_failed_starts(self) -> list[tuple[str, int]]:
+        failed_starts, self._news.failed_starts = self._news.failed_starts, []
+        for reason, in_a_row in failed_starts:
             works = any(slot.is_ready for slot in self.slots)
-            if in_a_row >= BROKEN_AFTER and self._queue and not works:
-                self._fail_next(f"the worker cannot start a guest process: {reason}", now)
-        self._news.failed_starts.clear()
-
-    def _fail_next(self, message: str, now: float) -> None:
-        task = self._queue.popleft()
-        self._news.finished.append((task, task.fail(ErrorKind.WORKER, message, now)))
+            if in_a_row >= self._policy.broken_after and self.queue and not works:
+                message = f"the worker cannot start a guest process: {reason}"
+                self._news.ended.append((self.queue.popleft(), Loss(ErrorKind.WORKER, message)))
+        return failed_starts

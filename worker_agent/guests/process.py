@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import worker_agent
+from worker_agent.guests.assignment import ProcessEnd
 from worker_agent.guests.frames import LOAD_S, Equip, Frame, FrameError, FromGuests, pack_into, read_reports
 from worker_agent.guests.marker import MARKER_BYTES, Marker
 from worker_agent.runtimes.services.access import NodeRules
@@ -122,6 +123,11 @@ class GuestProcess:
             return self._wait(_END_BY_ITSELF_S)
         except subprocess.TimeoutExpired:
             return self.kill()
+
+    def end(self, *, kill: bool) -> ProcessEnd:
+        """Kill the process, or wait for one that closed its link, and tell how it ended."""
+        how = self.kill() if kill else self.bury()
+        return ProcessEnd(how, self.read_last_words(), self.working_on)
 
     def _launch(
         self, link_fd: int, compiled: Path, interpreters: Path | None

@@ -1,59 +1,62 @@
-"""Tasks, and a guest process that does what the test says."""
+"""Tasks, and assignments of them."""
 
 import itertools
-from collections import deque
 from pathlib import Path
 
 import pytest
 
-from worker_agent.guests.assignment import Assignment
+from worker_agent.guests.assignment import ProcessEnd
+from worker_agent.guests.frames import Assign
+from worker_agent.guests.leased import LeasedAssignment
+from worker_agent.guests.slot import Order
 from worker_agent.runtimes.base import Bounds
 from worker_agent.tasks import File, LeasedTask, Task
 
 JOBS = itertools.count(1)
 
 
-class ScriptedProcess:
-    """Stands for a guest process: keeps what it is sent, says what the test puts into ``reports``."""
+class Process:
+    """What a slot had sent to one guest process, and how that is to end."""
 
     def __init__(self):
         self.sent = []
-        self.reports = deque()
-        self.alive = True
         self.killed = False
-        self.end = "exit code 0"
-        self.last_words = ""
-        self.has_mail = False
-        self.working_on = 0
-
-    def send(self, *frames):
-        self.sent.extend(frames)
-
-    def flush(self):
-        pass
-
-    def receive(self):
-        frames = list(self.reports)
-        self.reports.clear()
-        return frames, self.alive
-
-    def kill(self):
-        self.killed, self.alive = True, False
-        return "SIGKILL"
-
-    def bury(self):
-        return self.end
-
-    def read_last_words(self):
-        return self.last_words
+        self.end, self.last_words, self.working_on = "exit code 0", "", 0
 
     def keys(self, kind):
         return [frame.key for frame in self.sent if isinstance(frame, kind)]
 
 
+class Driver:
+    """Carries out the orders of slots, on a clock that the test moves."""
+
+    def __init__(self):
+        self.now = 1000.0
+        self.start_error = ""
+        self.all = {}
+        """The processes of each slot, one after the other."""
+
+    def obey(self, slot, order):
+        processes = self.all.setdefault(slot, [])
+        if order is Order.START and self.start_error:
+            slot.failed(self.start_error, self.now)
+        elif order is Order.START:
+            processes.append(Process())
+            slot.started(self.now)
+        else:
+            process = processes[-1]
+            process.killed = order is Order.KILL
+            slot.ended(ProcessEnd(process.end, process.last_words, process.working_on), self.now)
+
+    def send(self, slot):
+        frames, slot.outbox = slot.outbox, []
+        if frames:
+            self.all[slot][-1].sent += frames
+
+
 @pytest.fixture
-def make_process():
-    return ScriptedProcess
+def driver():
+    return Driver()
 
 
 @pytest.fixture
@@ -79,8 +82,11 @@ def make_task():
 def make_assignment(make_task, tmp_path):
     keys = itertools.count(1)
 
-    def make(**fields):
+    def make(*, goes_ahead=True, **fields):
         key = next(keys)
-        return Assignment(key, make_task(**fields), str(tmp_path / f"{key}.out"))
+        leased = make_task(**fields)
+        return LeasedAssignment(
+            key, Assign(key, leased.task, str(tmp_path / f"{key}.out")), goes_ahead, leased=leased
+        )
 
     return make

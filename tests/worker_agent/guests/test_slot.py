@@ -20,49 +20,69 @@ from worker_agent.guests.frames import (
     Recall,
     Returned,
 )
-from worker_agent.guests.slot import HALT_WITHIN_S, QUICK_S, START_WITHIN_S, News, Patience, Slot
+from worker_agent.guests.slot import HALT_WITHIN_S, START_WITHIN_S, News, Policy, Slot
 from worker_agent.runtimes.compiling.refusals import GAVE_UP
 from worker_agent.tasks import File, Result
 
-GRACE_S, LOAD_S = 2.0, 100.0
+GRACE_S, LOAD_S, QUICK_S = 2.0, 100.0, 0.05
+POLICY = Policy(grace_s=GRACE_S, load_s=LOAD_S, quick_s=QUICK_S)
 
 
 class Scene:
     """A slot, its processes one after the other, and its news."""
 
-    def __init__(self, make_process):
-        self.news, self.processes, self.now = News(), [], 1000.0
-        self.start_error = None
-        self._make_process = make_process
-        self.slot = Slot(self._start, self.news, Patience(GRACE_S, LOAD_S))
+    def __init__(self, driver, policy=POLICY):
+        self.driver, self.news = driver, News()
+        self.slot = Slot(policy, self.news)
 
-    def _start(self):
-        if self.start_error:
-            raise self.start_error
-        self.processes.append(self._make_process())
-        return self.processes[-1]
+    @property
+    def now(self):
+        return self.driver.now
+
+    @property
+    def processes(self):
+        return self.driver.all.get(self.slot, [])
 
     @property
     def process(self):
         return self.processes[-1]
 
+    def settle(self):
+        """Send and do what the slot wants."""
+        self.driver.send(self.slot)
+        while self.news.orders:
+            self.driver.obey(*self.news.orders.pop(0))
+
     def pass_time(self, seconds):
-        self.now += seconds
+        self.driver.now += seconds
         self.slot.tend(self.now)
+        if self.slot.wants_start(self.now):
+            self.slot.start()
+        self.settle()
 
     def report(self, *frames):
-        self.process.reports.extend(frames)
-        self.slot.read(self.now)
+        self.slot.hear(frames, self.now)
+        self.settle()
 
     def die(self, end="SIGSEGV", words=""):
-        self.process.alive, self.process.end, self.process.last_words = False, end, words
-        self.slot.read(self.now)
+        self.process.end, self.process.last_words = end, words
+        self.slot.lost()
+        self.settle()
 
     def give(self, *assignments):
         self.slot.give(assignments, self.now)
+        self.settle()
+
+    def recall(self):
+        self.slot.recall()
+        self.settle()
+
+    def halt(self, task):
+        self.slot.halt(task, self.now)
+        self.settle()
 
     def results(self):
-        return [(assignment.key, result) for assignment, result in self.news.finished]
+        return [(task.key, task.find_result(end, self.now)) for task, end in self.news.ended]
 
     def only_result(self):
         ((_, result),) = self.results()
@@ -74,8 +94,8 @@ def done(key, output=b"", cancelled=False, **usage):
 
 
 @pytest.fixture
-def scene(make_process):
-    scene = Scene(make_process)
+def scene(driver):
+    scene = Scene(driver)
     scene.pass_time(0)
     scene.report(Ready(0))
     return scene
@@ -88,8 +108,8 @@ def two_tasks(scene, make_assignment):
     return tasks
 
 
-def test_slot_takes_tasks_when_its_process_is_ready(make_process):
-    scene = Scene(make_process)
+def test_slot_takes_tasks_when_its_process_is_ready(driver):
+    scene = Scene(driver)
     assert not scene.slot.is_idle
     scene.pass_time(0)
     assert not scene.slot.is_idle
@@ -107,8 +127,8 @@ def test_results_come_back_one_by_one(scene, two_tasks):
 
 
 def test_large_output_is_the_scratch_file(scene, two_tasks):
-    scene.report(done(1, File(two_tasks[0].spool)))
-    assert scene.only_result().output == File(two_tasks[0].spool)
+    scene.report(done(1, File(two_tasks[0].frame.spool)))
+    assert scene.only_result().output == File(two_tasks[0].frame.spool)
 
 
 def test_process_that_does_not_answer_is_killed_after_limit_and_grace(scene, two_tasks):
@@ -134,8 +154,9 @@ def test_each_task_has_its_own_time(scene, two_tasks):
 
 
 def test_answer_that_is_there_already_counts_at_the_deadline(scene, two_tasks):
-    scene.process.reports.append(done(1, b"just in time"))
-    scene.pass_time(10 + GRACE_S)
+    scene.driver.now += 10 + GRACE_S
+    scene.report(done(1, b"just in time"))
+    scene.pass_time(0)
     assert scene.only_result().output == b"just in time"
     assert not scene.process.killed
 
@@ -167,13 +188,13 @@ def test_time_of_the_guest_begins_after_loading(scene, two_tasks):
 
 
 def test_death_costs_the_first_task_only(scene, two_tasks):
-    Path(two_tasks[0].spool).write_bytes(b"half an output")
+    Path(two_tasks[0].frame.spool).write_bytes(b"half an output")
     scene.die("SIGSEGV", words="Fatal Python error")
     result = scene.only_result()
     assert result.error.kind is ErrorKind.TRAP
     assert "SIGSEGV" in result.error.message
     assert result.error.trace == "Fatal Python error"
-    assert not Path(two_tasks[0].spool).exists()
+    assert not Path(two_tasks[0].frame.spool).exists()
     assert [task.key for task in scene.news.returned] == [2]
     assert two_tasks[1].begun_at is None
 
@@ -186,7 +207,7 @@ def test_death_is_blamed_on_the_task_that_the_process_worked_on(scene, two_tasks
 
 
 def test_what_was_reported_before_death_counts(scene, two_tasks):
-    scene.process.reports.append(done(1, b"one"))
+    scene.report(done(1, b"one"))
     scene.die()
     (first, output), (second, error) = [(key, result) for key, result in scene.results()]
     assert (first, output.output) == (1, b"one")
@@ -235,8 +256,8 @@ def test_process_is_replaced_at_once_and_ready_later(scene, two_tasks):
 
 
 def test_cancelled_task_is_halted_and_its_process_killed_only_if_it_does_not_answer(scene, two_tasks):
-    scene.slot.halt(two_tasks[0], scene.now)
-    scene.slot.halt(two_tasks[0], scene.now)
+    scene.halt(two_tasks[0])
+    scene.halt(two_tasks[0])
     assert scene.process.keys(Halt) == [1]
     scene.pass_time(HALT_WITHIN_S - 0.01)
     assert not scene.process.killed
@@ -246,7 +267,7 @@ def test_cancelled_task_is_halted_and_its_process_killed_only_if_it_does_not_ans
 
 
 def test_halted_guest_reports_itself(scene, two_tasks):
-    scene.slot.halt(two_tasks[0], scene.now)
+    scene.halt(two_tasks[0])
     scene.report(done(1, cancelled=True))
     assert scene.only_result().cancelled
     scene.pass_time(HALT_WITHIN_S)
@@ -254,7 +275,7 @@ def test_halted_guest_reports_itself(scene, two_tasks):
 
 
 def test_cancelled_task_that_did_not_begin_ends_when_it_is_returned(scene, two_tasks):
-    scene.slot.halt(two_tasks[1], scene.now)
+    scene.halt(two_tasks[1])
     scene.report(Returned(2))
     ((key, result),) = scene.results()
     assert (key, result.cancelled) == (2, True)
@@ -262,7 +283,7 @@ def test_cancelled_task_that_did_not_begin_ends_when_it_is_returned(scene, two_t
 
 
 def test_cancelled_task_that_did_not_begin_ends_with_its_process(scene, two_tasks):
-    scene.slot.halt(two_tasks[1], scene.now)
+    scene.halt(two_tasks[1])
     scene.die()
     (_, (key, result)) = scene.results()
     assert (key, result.cancelled) == (2, True)
@@ -270,25 +291,25 @@ def test_cancelled_task_that_did_not_begin_ends_with_its_process(scene, two_task
 
 
 def test_cancelled_task_whose_process_dies_is_cancelled(scene, two_tasks):
-    scene.slot.halt(two_tasks[0], scene.now)
+    scene.halt(two_tasks[0])
     scene.die()
     assert scene.only_result().cancelled
 
 
 def test_recall_asks_once_for_what_did_not_begin(scene, two_tasks):
-    scene.slot.recall()
-    scene.slot.recall()
+    scene.recall()
+    scene.recall()
     assert scene.process.keys(Recall) == [2]
     scene.report(Returned(2))
     assert [task.key for task in scene.news.returned] == [2]
-    assert not two_tasks[1].recall
+    assert not two_tasks[1].recalled
 
 
 def test_recalled_task_that_began_stays(scene, two_tasks):
-    scene.slot.recall()
+    scene.recall()
     scene.report(done(1), Kept(2))
-    assert not two_tasks[1].recall
-    scene.slot.recall()
+    assert not two_tasks[1].recalled
+    scene.recall()
     assert scene.process.keys(Recall) == [2]
     scene.report(done(2, b"two"))
     assert scene.results()[1][1].output == b"two"
@@ -299,7 +320,7 @@ def test_slot_is_quick_only_after_quick_tasks(scene, two_tasks):
     scene.report(done(1))
     assert scene.slot.is_quick(scene.now)
     assert not scene.slot.is_quick(scene.now + QUICK_S)
-    scene.now += 1
+    scene.driver.now += 1
     scene.report(done(2))
     assert not scene.slot.is_quick(scene.now)
 
@@ -308,10 +329,10 @@ def test_slot_is_quick_only_after_quick_tasks(scene, two_tasks):
     ("wall_s", "depth"), [(0.0, 64), (0.0001, 50), (0.001, 5), (0.004, 2), (QUICK_S / 2, 2), (QUICK_S, 1)]
 )
 def test_slot_takes_about_5_ms_of_work(scene, make_assignment, wall_s, depth):
-    assert scene.slot.find_depth(scene.now, 64) == 1
+    assert scene.slot.find_depth(scene.now) == 1
     scene.give(make_assignment())
     scene.report(done(1, wall_s=wall_s))
-    assert scene.slot.find_depth(scene.now, 64) == depth
+    assert scene.slot.find_depth(scene.now) == depth
 
 
 def test_one_slow_task_ends_the_sending_ahead_for_a_while(scene, make_assignment):
@@ -319,34 +340,34 @@ def test_one_slow_task_ends_the_sending_ahead_for_a_while(scene, make_assignment
     depths = []
     for key in range(1, 21):
         scene.report(done(key, wall_s=1.0 if key == 2 else 0.001))
-        depths.append(scene.slot.find_depth(scene.now, 64))
+        depths.append(scene.slot.find_depth(scene.now))
     assert depths[:3] == [5, 1, 1]
     assert depths[-1] == 2
 
 
-def test_process_that_never_gets_ready_is_given_up(make_process):
-    scene = Scene(make_process)
+def test_process_that_never_gets_ready_is_given_up(driver):
+    scene = Scene(driver)
     scene.pass_time(0)
     scene.pass_time(START_WITHIN_S)
     assert scene.process.killed
     assert scene.news.failed_starts[0][1] == 1
 
 
-def test_starts_that_fail_are_repeated_ever_more_slowly(make_process):
-    scene = Scene(make_process)
-    scene.start_error = OSError("no memory")
+def test_starts_that_fail_are_repeated_ever_more_slowly(driver):
+    scene = Scene(driver)
+    driver.start_error = "no memory"
     pauses = []
     for _ in range(12):
-        scene.slot.tend(scene.now)
+        scene.pass_time(0)
         pauses.append(scene.slot.next_due_at(scene.now) - scene.now)
-        scene.now += pauses[-1]
+        driver.now += pauses[-1]
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (pytest.approx(0.2), pytest.approx(30))
     assert scene.news.failed_starts[-1] == ("no memory", 12)
 
 
-def test_process_that_dies_before_it_is_ready_tells_why(make_process):
-    scene = Scene(make_process)
+def test_process_that_dies_before_it_is_ready_tells_why(driver):
+    scene = Scene(driver)
     scene.pass_time(0)
     scene.die("exit code 1", words="ModuleNotFoundError: no module")
     assert scene.news.failed_starts == [("exit code 1: ModuleNotFoundError: no module", 1)]
@@ -360,7 +381,8 @@ def test_next_due_is_the_deadline_or_the_moment_to_share(scene, two_tasks):
 
 
 def test_shut_down_fails_what_is_there(scene, two_tasks):
-    scene.slot.shut_down(scene.now)
+    scene.slot.shut_down()
+    scene.settle()
     assert scene.process.killed
     assert [(key, result.error.kind) for key, result in scene.results()] == [
         (1, ErrorKind.WORKER),
@@ -373,9 +395,9 @@ def test_reports_about_unknown_tasks_are_ignored(scene):
     assert scene.results() == []
 
 
-def test_slot_without_a_process_hears_nothing(make_process):
-    scene = Scene(make_process)
-    scene.slot.read(scene.now)
-    scene.slot.recall()
-    scene.slot.shut_down(scene.now)
+def test_slot_without_a_process_hears_nothing(driver):
+    scene = Scene(driver)
+    scene.recall()
+    scene.slot.shut_down()
+    scene.settle()
     assert scene.results() == []
