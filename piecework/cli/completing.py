@@ -33,6 +33,10 @@ def list_workers(client: "Client") -> Iterable[Named]:
     return ((each.id, each.name or "") for each in islice(client.workers(), MOST))
 
 
+def list_namespaces(client: "Client") -> Iterable[Named]:
+    return ((each.id, f"{each.entries} entries") for each in client.namespaces(limit=MOST))
+
+
 def list_functions(client: "Client") -> Iterable[Named]:
     return ((each.name, "") for each in client.functions())
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "lambda": ("piecework.cli.stock.lambdas:lambda_", "Create lambdas and look at them."),
     "module": ("piecework.cli.stock.modules:module", "Push, list, pull and delete modules of the registry."),
     "data": ("piecework.cli.stock.data:data", "Upload, download and delete blobs."),
+    "kv": ("piecework.cli.stock.namespaces:kv", "Keep keys and values in namespaces."),
     "function": ("piecework.cli.functions.functions:function", "Deploy functions, look at them, call them."),
     "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),

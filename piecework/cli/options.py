@@ -8,9 +8,18 @@ from typing import Any, Literal, TypeVar
 import rich_click as click
 from click.shell_completion import CompletionItem
 
-from piecework.cli.completing import Question, list_jobs, list_lambdas, list_runtimes, list_workers, offer
+from piecework.cli.completing import (
+    Question,
+    list_jobs,
+    list_lambdas,
+    list_namespaces,
+    list_runtimes,
+    list_workers,
+    offer,
+)
 from piecework.durations import DURATION
 from piecework.protocol.ids import Id
+from piecework.protocol.keys import find_key_fault
 from piecework.protocol.names import NAME_RULE, ModuleName, is_name
 from piecework.protocol.states import JobState, parse_state
 from piecework.protocol.text import find_variable_fault
@@ -20,8 +29,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 MIB = 1024 * 1024
 
 
-Kind = Literal["job", "lambda", "worker"]
-QUESTIONS: dict[Kind, Question] = {"job": list_jobs, "lambda": list_lambdas, "worker": list_workers}
+Kind = Literal["job", "lambda", "worker", "namespace"]
+QUESTIONS: dict[Kind, Question] = {
+    "job": list_jobs,
+    "lambda": list_lambdas,
+    "worker": list_workers,
+    "namespace": list_namespaces,
+}
 ENDING_DIGITS = range(6, 15)
 """How many digits the end of an id may have; a whole one has more."""
 
@@ -131,6 +145,17 @@ class NameType(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         return str(value)
 
 
+class KeyType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """The key of a value."""
+
+    name = "key"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if fault := find_key_fault(value):
+            self.fail(f"{fault}.", param, ctx)
+        return str(value)
+
+
 def read_id(value: Any, kind: Kind | None) -> Id | Ending:
     """Read an id, or the end of one of a known kind. Raises ValueError."""
     if isinstance(value, Ending):
@@ -145,6 +170,8 @@ ID = IdType()
 JOB = IdType("job")
 LAMBDA = IdType("lambda")
 WORKER = IdType("worker")
+NAMESPACE = IdType("namespace")
+KEY = KeyType()
 MODULE = ModuleType()
 NAME = NameType()
 STATE = StateType()

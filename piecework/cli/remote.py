@@ -22,7 +22,7 @@ from piecework.protocol.text import find_fault
 from piecework.variables import find_unknown
 
 R = TypeVar("R")
-T = TypeVar("T", Id, ModuleName)
+T = TypeVar("T", Id, ModuleName, str)
 
 HASTY = RetryPolicy(attempts=4, read_s=10.0, total_s=5.0)
 """While nobody is known to answer: a request is tried for about a second. A server that takes the connection and

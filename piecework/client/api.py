@@ -9,6 +9,7 @@ from piecework.client.environment import find_server
 from piecework.client.functions.functions import FunctionCalls
 from piecework.client.queue.mapping import MapCalls
 from piecework.client.stock.modules import ModuleCalls
+from piecework.client.stock.namespaces import NamespaceCalls
 from piecework.client.stock.workers import WorkerCalls
 from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
 from piecework.protocol import bodies
@@ -17,7 +18,7 @@ from piecework.protocol.messages import IdList, MessageReply, RuntimeStats, Runt
 from piecework.protocol.secrets import MASK
 
 
-class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
+class Client(MapCalls, ModuleCalls, FunctionCalls, NamespaceCalls, WorkerCalls):
     """A server, as a program sees it. Threads may share one client: no two requests use a connection at once.
 
     Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the
@@ -68,7 +69,7 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, WorkerCalls):
             PreparedRequest("GET", "/sys/runt/stat", repeatable=True), RuntimeStatsReply
         ).runtimes
 
-    def find_ids(self, kind: Literal["job", "lambda", "worker"], ends: str) -> list[Id]:
+    def find_ids(self, kind: Literal["job", "lambda", "worker", "namespace"], ends: str) -> list[Id]:
         """Return ids that end with these digits, six at least; newest first, the newest few of them."""
         request = PreparedRequest("GET", "/ids", {"kind": kind, "ends": ends}, repeatable=True)
         return self.transport.call(request, IdList).ids

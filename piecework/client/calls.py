@@ -6,13 +6,22 @@ from typing import Any, Self, TypeVar
 
 from piecework.client.transport import PreparedRequest, Query, Transport
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import JobList, LambdaList, MessageReply, ModuleList, WorkerList
+from piecework.protocol.keys import find_key_fault
+from piecework.protocol.messages import (
+    JobList,
+    KeyList,
+    LambdaList,
+    MessageReply,
+    ModuleList,
+    NamespaceList,
+    WorkerList,
+)
 from piecework.protocol.names import NAME_RULE, is_name
 
 AnyId = int | str
 """An id as callers may write it: an ``Id``, a number, or its decimal string."""
 
-Page = TypeVar("Page", JobList, LambdaList, ModuleList, WorkerList)
+Page = TypeVar("Page", JobList, KeyList, LambdaList, ModuleList, NamespaceList, WorkerList)
 
 PAGE_ITEMS = 500
 """How many items are asked for in one page of a list."""
@@ -56,6 +65,13 @@ def path_name(value: str) -> str:
     """Return a name for use in a path. Raises ValueError when nothing can be called so."""
     if not is_name(value):
         raise ValueError(f"{value[:200]!r} is no name: {NAME_RULE}")
+    return value
+
+
+def path_key(value: str) -> str:
+    """Return a key for use in a path. Raises ValueError when no value can have it."""
+    if fault := find_key_fault(value):
+        raise ValueError(fault)
     return value
 
 

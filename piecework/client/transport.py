@@ -104,6 +104,8 @@ class PreparedRequest:
     """A message to encode; None sends no body."""
     repeatable: bool = False
     """Doing it twice is the same as doing it once."""
+    last_part: str = ""
+    """What follows the path, as one part of it: its slashes are sent encoded."""
     poll_s: float = 0.0
     """How long the server may hold the answer on purpose."""
 
@@ -272,8 +274,8 @@ class Transport:
 
     def _head(self, request: PreparedRequest, accept: str, body: Body = None, content_type: str = "") -> bytes:
         """Return a request's first line and headers. Raises Invalid for texts that no request can have."""
-        check_texts({**request.query, "path": request.path})
-        target = self._target + quote(request.path)
+        check_texts({**request.query, "path": request.path + request.last_part})
+        target = self._target + quote(request.path) + quote(request.last_part, safe="")
         query = {name: value for name, value in request.query.items() if value is not None}
         if query:
             target = f"{target}?{urlencode(query)}"
@@ -290,7 +292,7 @@ class Transport:
     ) -> Iterator[Stream]:
         """Send a request and give its reply, whose body can be read in the ``with`` block."""
         through = f", through {self._proxy}" if self._proxy else ""
-        url = f"{self.url}{request.path}{through}"
+        url = f"{self.url}{request.path}{request.last_part}{through}"
         try:
             timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
             connection, answer = self._exchange(head, body, timeout_s)

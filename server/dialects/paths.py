@@ -32,7 +32,7 @@ def plain_path(path: str) -> str:
 class PlainPaths:
     """WSGI middleware: the app behind it sees plain paths only.
 
-    A slash that was sent as ``%2F`` belongs to a key, and is left alone where the server tells what was sent.
+    A slash that was sent as ``%2F`` belongs to a key, and is left alone.
     """
 
     def __init__(self, app: "WSGIApplication") -> None:
@@ -40,13 +40,23 @@ class PlainPaths:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        sent = environ[SCOPE].get("raw_path", b"").decode("latin-1") if SCOPE in environ else ""
-        environ[_OPEN] = (sent or path).endswith("/")
-        if "%2f" in sent.lower():
-            environ["PATH_INFO"] = unquote_to_bytes(plain_path(sent)).decode("latin-1")
-        else:
-            environ["PATH_INFO"] = plain_path(path)
+        sent = _find_sent(environ, path)
+        environ[_OPEN] = sent.endswith("/")
+        environ["PATH_INFO"] = plain_path(path) if sent is path else _decode(plain_path(sent))
         return self._app(environ, start_response)
+
+
+def _find_sent(environ: "WSGIEnvironment", path: str) -> str:
+    """Return a path as it was sent, if it has encoded slashes and the server tells it; else as it is decoded."""
+    scope = environ.get(SCOPE)
+    sent = (
+        scope.get("raw_path", b"").decode("latin-1") if scope else environ.get("REQUEST_URI", "").partition("?")[0]
+    )
+    return sent if "%2f" in sent.lower() and _decode(sent) == path else path
+
+
+def _decode(path: str) -> str:
+    return unquote_to_bytes(path).decode("latin-1")
 
 
 def was_open(environ: "WSGIEnvironment") -> bool:

@@ -1,5 +1,6 @@
 """Unmodified v0.5 clients as requester, as worker, and as both, with every other side."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -103,6 +104,51 @@ def test_a_failure_that_a_v05_worker_reports_reaches_both_kinds_of_requester(cli
 def test_a_blob_that_does_not_exist_is_told_in_the_words_that_old_clients_compare(server: LocalServer):
     with pytest.raises(V05Error, match=r"^BLOB data object is not exist$"):
         V05Api(server.url).download("12345")
+
+
+def test_keys_and_values_of_v05_clients(base: str):
+    api = V05Api(base)
+    for consistency in (None, "none", "eventual"):
+        namespace = api.create_namespace(consistency)
+        assert api.has_namespace(namespace)
+        assert api.set_value(namespace, "example-key", "one", get=True, append=True) == ""
+        assert api.set_value(namespace, "example-key", " two", append=True) == "one two"
+        assert api.set_value(namespace, "example-key", "three", get=True) == "one two"
+        assert api.get_value(namespace, "example-key") == "three"
+        api.set_value(namespace, "example-key", "")
+        assert api.get_value(namespace, "example-key") == ""
+        with pytest.raises(V05Error, match=r"^404 application/json.*1012"):
+            api.get_value(namespace, "another-key")
+    with pytest.raises(V05Error, match=r"^422 application/json"):
+        api.create_namespace("strong")
+
+
+def test_values_of_v05_clients_expire(server: LocalServer):
+    api = V05Api(server.url)
+    namespace = api.create_namespace()
+    api.set_value(namespace, "k", "v", expire=1)
+    assert api.get_value(namespace, "k") == "v"
+    for _ in range(100):
+        threading.Event().wait(0.05)
+        try:
+            api.get_value(namespace, "k")
+        except V05Error:
+            return
+    raise AssertionError("the value stays")
+
+
+def test_keys_arrive_with_the_slashes_that_were_sent_encoded(base: str, client: Client):
+    api = V05Api(base)
+    namespace = api.create_namespace()
+    sent = {"a/b": "a/b", "a%2fb%2F": "a/b/", "%2F%2Fa": "//a", "%252F": "%2F", "%E2%82%AC%20%3F": "€ ?"}
+    for spelled, key in sent.items():
+        api.set_value(namespace, spelled, key)
+        assert api.get_value(namespace, spelled) == client.get_value(namespace, key) == key
+    assert list(client.keys(namespace)) == sorted(sent.values(), key=str.encode)
+    for spelled in ("", "%2E%2e", "%FF", "a%00"):
+        with pytest.raises(V05Error, match=r"^4"):
+            api.set_value(namespace, spelled, "x")
+    assert len(list(client.keys(namespace))) == len(sent)
 
 
 def test_a_contract_without_a_job_is_answered_before_the_time_that_was_asked_for(api: V05Api):

@@ -104,6 +104,37 @@ class V05Api:
         reply = self.post(f"/job/{job}", {self.names.state: state, "output": output})
         self.strict(reply)
 
+    def create_namespace(self, consistency: str | None = None) -> str:
+        """Make a namespace. Who names a consistency knows no status in the reply, and the others miss it."""
+        body = {} if consistency is None else {"consistency": consistency}
+        status, kind, answer = self.send("POST", "/kv", json.dumps(body).encode())
+        reply = json.loads(answer)
+        wanted = {"code", "id"} if consistency else {"code", "status", "id"}
+        if (status, kind, reply["code"], reply.keys()) != (200, JSON, 0, wanted):
+            raise V05Error(f"{status} {kind}: {reply}")
+        namespace: str = reply["id"]
+        return namespace
+
+    def has_namespace(self, namespace: str) -> bool:
+        body = json.dumps({"id": namespace}).encode()
+        return bool(self._exact(self.call("GET", f"/kv/{namespace}", body), "id")["id"] == namespace)
+
+    def set_value(self, namespace: str, key: str, value: str, **options: Any) -> str:
+        """Set a value; ``key`` is put into the path as it is. Return the value of the reply."""
+        body = {"value": value, "expire": 0, "get": False, "append": False} | options
+        found: str = self._exact(self.post(f"/kv/{namespace}/field/{key}", body), "value")["value"]
+        return found
+
+    def get_value(self, namespace: str, key: str) -> str:
+        found: str = self._exact(self.call("GET", f"/kv/{namespace}/field/{key}"), "value")["value"]
+        return found
+
+    def _exact(self, reply: dict[str, Any], *keys: str) -> dict[str, Any]:
+        """Return a reply that has exactly these keys: nothing else fits into the class that it is read into."""
+        if reply.keys() != {"code", "status", *keys}:
+            raise V05Error(f"other keys in {reply}")
+        return reply
+
     def post(self, path: str, body: object) -> dict[str, Any]:
         return self.call("POST", path, json.dumps(body).encode())
 

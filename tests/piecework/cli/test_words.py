@@ -13,12 +13,13 @@ OTHERS = {
     "file|-|id": "code.wasm",
     "id": "7",
     "integer range": "1",
+    "key": "k",
     "key=value": "a=1",
     "name": "hola",
     "org/module/tag": "o/m/t",
 }
 """A value for each type of an argument that must be there."""
-WORDS = {"text": BAD, "name: value": f"a: {BAD}"}
+WORDS = {"text": BAD, "key": BAD, "name: value": f"a: {BAD}"}
 """The words in question for each type that takes any text."""
 
 

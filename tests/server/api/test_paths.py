@@ -49,6 +49,13 @@ def test_a_key_has_the_slashes_that_were_sent_encoded(house: House, sent: str, k
     assert house.call("GET", f"/kv/{namespace}/field")["keys"] == [key]
 
 
+def test_what_was_sent_counts_only_where_it_is_what_the_server_made_the_path_of(house: House):
+    namespace = house.call("POST", "/kv")["id"]
+    other = {"REQUEST_URI": "/ping%2F", "PATH_INFO": f"/kv/{namespace}/field/k"}
+    house.call("POST", "/", {"value": "x"}, environ_overrides=other)
+    assert house.call("GET", f"/kv/{namespace}/field")["keys"] == ["k"]
+
+
 def test_a_key_that_is_not_utf8_is_refused(house: House):
     path = {"PATH_INFO": f"/kv/{house.call('POST', '/kv')['id']}/field/\xff"}
     assert "not UTF-8" in house.call("POST", "/", {"value": "x"}, status=400, environ_overrides=path)["message"]

@@ -1,0 +1,129 @@
+"""The client's calls about namespaces, and the keys and values in them."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import UNSET
+
+from piecework.client.calls import AnyId, CallGroup, path_id, path_key
+from piecework.client.transport import PreparedRequest
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import (
+    KeyList,
+    MessageReply,
+    NamespaceCreate,
+    NamespaceCreated,
+    NamespaceInfo,
+    NamespaceList,
+    Reply,
+    ValueDelete,
+    ValueReply,
+    ValueSet,
+)
+
+FULL = {"view": "full"}
+
+
+class NamespaceCalls(CallGroup):
+    """Namespaces: sets of keys that have values, both of them texts. A change is done as a whole or not at all.
+
+    A namespace that is not there, and a key without a value, get NotFound (codes 1011, 1012). What is no key gets
+    ValueError.
+    """
+
+    def create_namespace(self, consistency: Literal["none", "eventual"] | None = None) -> Id:
+        """Make a namespace and return its id. Not repeated here: a lost answer leaves one that nobody knows."""
+        body = NamespaceCreate(consistency=UNSET if consistency is None else consistency)
+        return self.transport.call(PreparedRequest("POST", "/kv", body=body), NamespaceCreated).id
+
+    def namespaces(self, limit: int | None = None) -> Iterator[NamespaceInfo]:
+        """Go through the namespaces, newest first, with what each holds; at most ``limit`` of them."""
+        return self._items("/kv/namespaces", {}, NamespaceList, "namespaces", limit)
+
+    def namespace(self, namespace: AnyId) -> NamespaceInfo:
+        """Return a namespace with what it holds."""
+        request = PreparedRequest("GET", _path(namespace), FULL, repeatable=True)
+        return self.transport.call(request, NamespaceInfo)
+
+    def flush_namespace(self, namespace: AnyId) -> None:
+        """Remove all keys and values of a namespace at once."""
+        self.transport.call(PreparedRequest("DELETE", f"{_path(namespace)}/field", repeatable=True), Reply)
+
+    def remove_namespace(self, namespace: AnyId) -> str:
+        """Remove a namespace with all that is in it. Returns what the server says."""
+        request = PreparedRequest("DELETE", _path(namespace), repeatable=True)
+        return self.transport.call(request, MessageReply).message
+
+    def keys(self, namespace: AnyId, prefix: str = "", limit: int | None = None) -> Iterator[str]:
+        """Go through the keys that begin with ``prefix``, in the order of their UTF-8 bytes."""
+        return self._items(f"{_path(namespace)}/field", {"prefix": prefix or None}, KeyList, "keys", limit)
+
+    def get_value(self, namespace: AnyId, key: str) -> str:
+        """Return the value under a key."""
+        return self.entry(namespace, key).value
+
+    def entry(self, namespace: AnyId, key: str) -> ValueReply:
+        """Return the value under a key, and its times."""
+        return self.transport.call(_request("GET", namespace, key, repeatable=True), ValueReply)
+
+    def set_value(
+        self,
+        namespace: AnyId,
+        key: str,
+        value: str,
+        *,
+        expire_s: float | None = None,
+        append: bool = False,
+        get: bool = False,
+        if_value: str | None = None,
+        if_absent: bool = False,
+    ) -> str:
+        """Set the value under a key. Returns the one that is there now; with ``get`` the one from before, or "".
+
+        ``expire_s``: how long it stays, 0 for ever; None: for ever, but what is appended to keeps its time.
+        ``append``: put ``value`` behind what is there. ``if_value``, ``if_absent``: raise Conflict (code 1013),
+        and change nothing, unless this value is there, or none. Raises TooLarge. Only a plain change is repeated.
+        """
+        body = ValueSet(
+            value=value,
+            expire=UNSET if expire_s is None else expire_s,
+            append=append or UNSET,
+            get=get or UNSET,
+            if_value=UNSET if if_value is None else if_value,
+            if_absent=if_absent or UNSET,
+        )
+        is_plain = not (append or get or if_absent or if_value is not None)
+        return self.transport.call(
+            _request("POST", namespace, key, body=body, repeatable=is_plain), ValueReply
+        ).value
+
+    def add_to_value(self, namespace: AnyId, key: str, amount: int = 1, *, expire_s: float | None = None) -> int:
+        """Add to the number under a key, 0 when there is none, and return the sum. Not repeated here.
+
+        ``expire_s`` as ``set_value`` has it. Raises Conflict (code 1014) when no whole number is there.
+        """
+        body = ValueSet(incr=amount, expire=UNSET if expire_s is None else expire_s)
+        return int(self.transport.call(_request("POST", namespace, key, body=body), ValueReply).value)
+
+    def delete_value(self, namespace: AnyId, key: str, *, if_value: str | None = None) -> None:
+        """Remove a key and its value. ``if_value``: raise Conflict (code 1013) unless this value is there."""
+        body = None if if_value is None else ValueDelete(if_value=if_value)
+        self.transport.call(_request("DELETE", namespace, key, body=body, repeatable=True), Reply)
+
+
+def _path(namespace: AnyId) -> str:
+    return f"/kv/{path_id(namespace)}"
+
+
+def _request(
+    method: str, namespace: AnyId, key: str, *, body: object = None, repeatable: bool = False
+) -> PreparedRequest:
+    """Return a request about a key."""
+    return PreparedRequest(
+        method,
+        f"{_path(namespace)}/field/",
+        FULL if method == "GET" else {},
+        body=body,
+        repeatable=repeatable,
+        last_part=path_key(key),
+    )
