@@ -35,7 +35,7 @@ class BodyTooLarge(ServerError):
     code = Code.TOO_LARGE
 
 
-class Busy(ServerError):
+class CapacityReached(ServerError):
     """A cap on what the server holds at once is reached."""
 
     code = Code.BUSY

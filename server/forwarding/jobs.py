@@ -7,7 +7,7 @@ from piecework.http.exchange import EnvelopeError, Request, Response, read_respo
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobSpec
 from piecework.protocol.states import JobState
-from server.errors import Busy, ServerError, Stopping
+from server.errors import CapacityReached, ServerError, Stopping
 from server.forwarding.bodies import read_body
 from server.forwarding.heads import headers_for_caller, headers_for_function
 from server.forwarding.messages import JOB_HEADER, CallRefused, CallReply, FunctionCall, to_text
@@ -30,7 +30,7 @@ def call_as_job(services: Services, call: FunctionCall, path: str, revision: Rev
     _refuse_hopeless(services, id_, named)
     try:
         _wait(services, id_, named)
-    except (Busy, Stopping) as error:
+    except (CapacityReached, Stopping) as error:
         _take_back(services, id_, named, error)
         raise
     [view] = services.jobs.get_many([id_], with_output=True)

@@ -27,7 +27,7 @@ from server.services.queue.steering import Steering
 from server.services.queue.submission import Submission
 from server.services.queue.timekeeper import Chore, Timekeeper
 from server.services.queue.unfenced import Unfenced
-from server.services.queue.waiting import Bell, JobWatch, Places, Waiters
+from server.services.queue.waiting import JobWatch, Notifier, Places, Waiters
 from server.services.readiness import Readiness
 from server.services.stock.data import Data
 from server.services.stock.entries import Entries
@@ -121,12 +121,12 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
     database, clock, settings = core.database, core.clock, core.settings
     places = Places(settings.waiters_max)
     waiters, watch = Waiters(places), JobWatch(places)
-    bell = Bell(database, waiters, watch)
+    notifier = Notifier(database, waiters, watch)
     data = Data(core, open_store(settings))
     lambdas = Lambdas(core, data)
-    outcomes = Outcomes(core, data, lambdas, bell)
-    jobs = Jobs(core, data, lambdas, bell)
-    submission = Submission(core, data, lambdas, bell)
+    outcomes = Outcomes(core, data, lambdas, notifier)
+    jobs = Jobs(core, data, lambdas, notifier)
+    submission = Submission(core, data, lambdas, notifier)
     health = Health(time.monotonic)
     routing = Routing(database, clock, health, random.random)
     calls = CallStatistics(time.monotonic)
@@ -147,9 +147,9 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         entries=Entries(core),
         submission=submission,
         jobs=jobs,
-        steering=Steering(core, bell),
+        steering=Steering(core, notifier),
         unfenced=Unfenced(core),
-        contracts=Contracts(core, outcomes, bell),
+        contracts=Contracts(core, outcomes, notifier),
         outcomes=outcomes,
         routing=routing,
         functions=Functions(database, routing, clock),
@@ -163,7 +163,7 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         readiness=Readiness(database, data.store, settings.data, number.touch, time.monotonic),
         waiters=waiters,
         watch=watch,
-        timekeeper=Timekeeper(core, bell, chores),
+        timekeeper=Timekeeper(core, notifier, chores),
     )
 
 

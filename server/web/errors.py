@@ -22,7 +22,7 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.BodyBroken: 400,
     errors.BodyEncoded: 415,
     errors.BodyTooLarge: 413,
-    errors.Busy: 429,
+    errors.CapacityReached: 429,
     errors.Stopping: 503,
     errors.StorageFull: 503,
     errors.DatabaseAway: 503,

@@ -37,7 +37,7 @@ class Hosting:
         self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self._lambdas = lambdas
         self._routing = routing
-        self._sight = Sight(core.clock)
+        self._visibility = HostVisibility(core.clock)
 
     def report(self, worker_id: int, report: FunctionReport) -> FunctionOrders:
         """Keep what a host says of its replicas, find hosts for those that have none, tell this host what to run.
@@ -77,22 +77,22 @@ class Hosting:
     def _allocate(self, failing: Collection[int] = ()) -> bool:
         """Take and give replicas where that must be. Returns whether anything changed."""
         with self._database.read() as connection:
-            scene = Scene.read(connection)
-        since = self._sight.look()
-        if not any(scene.plan(since, self._clock(), failing)):
+            situation = Situation.read(connection)
+        since = self._visibility.look()
+        if not any(situation.plan(since, self._clock(), failing)):
             return False
         return self._database.write(partial(self._carry_out, since=since, failing=failing), durable=False)
 
     def _carry_out(self, connection: Connection, since: int, failing: Collection[int]) -> bool:
         functions.lock_revisions(connection)  # servers that share the database do this in turn
         now = self._clock()
-        scene = Scene.read(connection)
-        plan = scene.plan(since, now, failing)
+        situation = Situation.read(connection)
+        plan = situation.plan(since, now, failing)
         replicas.delete_replicas(connection, plan.drop, now)
         for wanted, worker_id in plan.add:
             new = Order(self._ids.next(), *wanted.name, secrets.token_hex(16), wanted.lambda_id)
             replicas.add_replica(connection, new, worker_id, now)
-        dead = [host.worker_id for host in scene.hosts if host.seen_at < since]
+        dead = [host.worker_id for host in situation.hosts if host.seen_at < since]
         for worker_id in dead:
             replicas.delete_host(connection, worker_id, since)
         if any(plan):
@@ -125,7 +125,7 @@ class Hosting:
         )
 
 
-class Scene(NamedTuple):
+class Situation(NamedTuple):
     """What is wanted and what there is, at one moment."""
 
     wanted: list[WantedRevision]
@@ -154,7 +154,7 @@ class Scene(NamedTuple):
         return allocate(self.wanted, hosts, self.replicas, failing)
 
 
-class Sight:
+class HostVisibility:
     """How long a server has been seeing, without a break, which hosts report.
 
     After a break, because it was stopped or its database was away, every host has its full time from then on: else

@@ -19,12 +19,12 @@ from piecework.protocol.messages import (
     RenewedLease,
 )
 from piecework.protocol.states import JobState
-from server.errors import Busy, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
+from server.errors import CapacityReached, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
 from server.services.core import Core
 from server.services.queue.claims import admits, claim_jobs
 from server.services.queue.outcomes import Outcomes, Recorded, Report
 from server.services.queue.overdue import move_overdue
-from server.services.queue.waiting import Admits, Bell, Changes
+from server.services.queue.waiting import Admits, Changes, Notifier
 from server.services.stock.workers import hear_of, note_trouble, require_worker
 from server.store.engine.database import Connection
 from server.store.queue import jobs, lanes, leases, logs
@@ -56,7 +56,7 @@ class Contracted:
 
 
 @dataclass(frozen=True)
-class _Turn:
+class _ContractStep:
     """What one transaction of a contract did."""
 
     contracted: Contracted
@@ -93,10 +93,10 @@ class _Ask:
 class Contracts:
     """Gives jobs to workers."""
 
-    def __init__(self, core: Core, outcomes: Outcomes, bell: Bell) -> None:
+    def __init__(self, core: Core, outcomes: Outcomes, notifier: Notifier) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._outcomes = outcomes
-        self._bell = bell
+        self._notifier = notifier
         self._offers: dict[int, Worker] = {}
         """Workers by their ids, for what they offer."""
 
@@ -105,7 +105,7 @@ class Contracts:
 
         The outcomes are recorded before it waits, and acknowledged after. With room for none it ends the worker's
         other waits, so that an agent that stops need not sit out its poll. Raises WorkerNotFound, WorkerRetired,
-        InvalidRequest, Busy or Stopping; then nothing was recorded or leased.
+        InvalidRequest, CapacityReached or Stopping; then nothing was recorded or leased.
         """
         room = 1 if request.max is UNSET else request.max
         if room > self._settings.contract_max:
@@ -118,13 +118,13 @@ class Contracts:
         if room and patience_s > 0:
             try:
                 return self._wait_for_job(ask, reports, time.monotonic() + patience_s)
-            except (Busy, Stopping):
+            except (CapacityReached, Stopping):
                 if not reports:
                     raise
-        turn = self._take_turn(ask, reports)
+        step = self._take_step(ask, reports)
         if not room:
-            self._bell.waiters.dismiss(worker_id)
-        return turn.contracted
+            self._notifier.waiters.dismiss(worker_id)
+        return step.contracted
 
     def _patience_s(self, timeout_s: float | None) -> float:
         wanted = timeout_s or 0.0
@@ -135,14 +135,14 @@ class Contracts:
         sleeping = replace(ask, slept=True)
         acks: Sequence[OutcomeAck] = ()
         while True:
-            with self._bell.waiters.park(ask.worker_id, fits) as waiter:
-                turn = self._take_turn(ask, reports)
-                contracted, reports, ask = turn.contracted, (), sleeping
+            with self._notifier.waiters.park(ask.worker_id, fits) as waiter:
+                step = self._take_step(ask, reports)
+                contracted, reports, ask = step.contracted, (), sleeping
                 acks = acks or contracted.acks
-                is_over = turn.is_over or (contracted.drain and ask.request.knows_leases)
+                is_over = step.is_over or (contracted.drain and ask.request.knows_leases)
                 if not contracted.jobs and not is_over:
                     answer_for = partial(self._answer_for, ask=sleeping)
-                    woken = self._bell.waiters.sleep(waiter, answer_for, deadline - time.monotonic())
+                    woken = self._notifier.waiters.sleep(waiter, answer_for, deadline - time.monotonic())
                     if woken and not waiter.dismissed and waiter.answer is None:
                         continue
             if is_over and not contracted.jobs:
@@ -154,7 +154,7 @@ class Contracts:
         with self._database.read() as connection:
             waiting = [lane for lane in lanes.lanes_with_jobs(connection) if fits(lane)]
         for lane in waiting:
-            self._bell.waiters.wake(lane, 1)
+            self._notifier.waiters.wake(lane, 1)
 
     def _find_fits(self, worker_id: int, request: ContractRequest) -> Admits:
         """Return what tells which lanes a request is for. A process of a worker offers the same all the time."""
@@ -170,29 +170,29 @@ class Contracts:
     def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Sequence[Job]]:
         """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
         try:
-            turn = self._turn(connection, ask, (), look=False)
+            step = self._step(connection, ask, (), look=False)
         except (WorkerNotFound, WorkerRetired):
             return None, ()
-        return (turn.contracted if turn.contracted.jobs else None), turn.contracted.jobs
+        return (step.contracted if step.contracted.jobs else None), step.contracted.jobs
 
-    def _take_turn(self, ask: _Ask, reports: Sequence[Report]) -> _Turn:
+    def _take_step(self, ask: _Ask, reports: Sequence[Report]) -> _ContractStep:
         # A lease that a power cut undoes costs one more execution. An outcome, or the end of a job whose workers
         # vanished, must not be undone.
         durable = bool(reports) or self._is_overdue()
-        turn = self._database.write(
-            lambda connection: self._turn(connection, ask, reports, look=durable), durable=durable
+        step = self._database.write(
+            lambda connection: self._step(connection, ask, reports, look=durable), durable=durable
         )
-        self._bell.ring(turn.changes)
-        if turn.restarted and not durable and not turn.contracted.jobs:
+        self._notifier.notify(step.changes)
+        if step.restarted and not durable and not step.contracted.jobs:
             # The leases of the worker's process before this one have just ended: their jobs are overdue now.
-            return self._take_turn(ask, reports)
-        return turn
+            return self._take_step(ask, reports)
+        return step
 
-    def _turn(self, connection: Connection, ask: _Ask, reports: Sequence[Report], *, look: bool) -> _Turn:
+    def _step(self, connection: Connection, ask: _Ask, reports: Sequence[Report], *, look: bool) -> _ContractStep:
         now = self._clock()
         known = require_worker(connection, ask.worker_id)
         if ask.has_ended(known):
-            return _Turn(Contracted(), Changes(), restarted=False, is_over=True)
+            return _ContractStep(Contracted(), Changes(), restarted=False, is_over=True)
         worker = known
         if not ask.slept:
             worker = hear_of(connection, known, ask.request.incarnation, now)
@@ -207,7 +207,9 @@ class Contracts:
             contracted = replace(claimed, acks=recorded.acks)
         changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
         restarted, has_left = worker.incarnation != known.incarnation, worker.stopped_at is not None
-        return _Turn(contracted, changes, restarted, is_over=has_left or (left_returned and not contracted.jobs))
+        return _ContractStep(
+            contracted, changes, restarted, is_over=has_left or (left_returned and not contracted.jobs)
+        )
 
     def _claim(self, connection: Connection, worker: Worker, ask: _Ask, now: int) -> tuple[Contracted, bool]:
         """Lease jobs. Also tells whether there are others, which the caller only gets when he asks again."""
@@ -236,7 +238,7 @@ class Contracts:
         """
         reply = self._database.write(lambda connection: self._beat(connection, worker_id, request), durable=False)
         logged = dict.fromkeys((int(part.job) for part in request.logs), JobState.RUNNING)
-        self._bell.ring(Changes(jobs=logged))
+        self._notifier.notify(Changes(jobs=logged))
         return reply
 
     def _beat(self, connection: Connection, worker_id: int, request: HeartbeatRequest) -> HeartbeatReply:

@@ -8,7 +8,7 @@ from piecework.protocol.states import JobState
 from server.errors import InvalidRequest, JobNotFound
 from server.services.core import Core
 from server.services.queue.trails import tell_trail
-from server.services.queue.waiting import Bell, Changes, Concerns
+from server.services.queue.waiting import Changes, Concerns, Notifier
 from server.services.queue.waits import Wait, find_wait
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
@@ -35,11 +35,11 @@ class JobView(NamedTuple):
 class Jobs:
     """The jobs of this server."""
 
-    def __init__(self, core: Core, data: Data, lambdas: Lambdas, bell: Bell) -> None:
+    def __init__(self, core: Core, data: Data, lambdas: Lambdas, notifier: Notifier) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
-        self._bell = bell
+        self._notifier = notifier
 
     def get(self, id_: int) -> Job:
         """Return a job. Raises JobNotFound."""
@@ -49,7 +49,7 @@ class Jobs:
     def wait_for(self, id_: int, wanted: JobState, timeout_s: float) -> Job:
         """Return a job once it is in the wanted state, can no longer reach it, or the time is over.
 
-        Raises JobNotFound, Busy or Stopping.
+        Raises JobNotFound, CapacityReached or Stopping.
         """
         self._wait([id_], lambda _, state: state is wanted or state.is_final, timeout_s)
         return self.get(id_)
@@ -84,7 +84,7 @@ class Jobs:
 
     def _wait(self, ids: Sequence[int], concerns: Concerns, timeout_s: float) -> None:
         """Return when ``concerns`` approved of a job's present or next state, or the time is over."""
-        with self._bell.watch.park(ids, concerns) as waiter:
+        with self._notifier.watch.park(ids, concerns) as waiter:
             with self._database.read() as connection:
                 states = jobs.find_states(connection, ids)
             _check_all_found(ids, states)
@@ -120,11 +120,11 @@ class Jobs:
         """Return a job, its latest log and where to read on in it, once there is more or the job is final.
 
         ``offset`` is where a reader of ``attempt`` is (None: of whichever is the latest).
-        Raises JobNotFound, Busy or Stopping.
+        Raises JobNotFound, CapacityReached or Stopping.
         """
         deadline = time.monotonic() + min(timeout_s, self._settings.wait_max_s)
         while True:
-            with self._bell.watch.park([id_], lambda *_: True) as waiter:
+            with self._notifier.watch.park([id_], lambda *_: True) as waiter:
                 with self._database.read() as connection:
                     job = require_job(connection, id_)
                     log = logs.find_log(connection, id_) or Log(0, b"", job.attempt)
@@ -151,7 +151,7 @@ class Jobs:
             return require_job(connection, id_)
 
         job = self._database.write(cancel)
-        self._bell.ring(Changes(jobs={id_: job.state}))
+        self._notifier.notify(Changes(jobs={id_: job.state}))
         return job
 
     def find_wait(self, job: Job) -> Wait | None:

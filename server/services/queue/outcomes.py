@@ -13,7 +13,7 @@ from piecework.protocol.states import NEXT_STATES, JobState
 from server.errors import InvalidRequest
 from server.services.core import Core
 from server.services.queue import retries
-from server.services.queue.waiting import Bell, Changes
+from server.services.queue.waiting import Changes, Notifier
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection
@@ -54,19 +54,19 @@ class Outcomes:
     """Takes outcomes in."""
 
     def __init__(
-        self, core: Core, data: Data, lambdas: Lambdas, bell: Bell, chance: retries.Random = random.random
+        self, core: Core, data: Data, lambdas: Lambdas, notifier: Notifier, chance: retries.Random = random.random
     ) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
-        self._bell = bell
+        self._notifier = notifier
         self._chance = chance
 
     def finish(self, worker_id: int, outcomes: Sequence[Outcome]) -> Recorded:
         """Record outcomes in one transaction, each acknowledged or refused on its own."""
         reports = self.prepare(outcomes)
         recorded = self._database.write(lambda connection: self.record(connection, worker_id, reports))
-        self._bell.ring(recorded.changes)
+        self._notifier.notify(recorded.changes)
         return recorded
 
     def prepare(self, outcomes: Sequence[Outcome]) -> list[Report]:

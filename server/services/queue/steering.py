@@ -4,7 +4,7 @@ from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
 from server.errors import BadTransition, BlobNotFound
 from server.services.core import Core
 from server.services.queue.jobs import require_job
-from server.services.queue.waiting import Bell, Changes
+from server.services.queue.waiting import Changes, Notifier
 from server.store.engine.database import Connection
 from server.store.queue import events, jobs
 from server.store.records import Event, Job
@@ -17,9 +17,9 @@ SET = frozenset({JobState.PAUSED, JobState.ENQUEUED})
 class Steering:
     """Changes jobs that nobody runs."""
 
-    def __init__(self, core: Core, bell: Bell) -> None:
+    def __init__(self, core: Core, notifier: Notifier) -> None:
         self._database, self._clock = core.database, core.clock
-        self._bell = bell
+        self._notifier = notifier
 
     def set_input(self, job: Job, input_id: int) -> None:
         """Give a job that has not started another input. Raises BlobNotFound, or BadTransition when it has."""
@@ -44,7 +44,7 @@ class Steering:
         moved = self._database.write(lambda connection: _move(connection, job.id, wanted, self._clock()))
         changes = Changes()
         changes.note(moved.id, moved.lane_id, moved.state)
-        self._bell.ring(changes)
+        self._notifier.notify(changes)
         return moved.state
 
 

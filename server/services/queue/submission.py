@@ -17,7 +17,7 @@ from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.core import Core
 from server.services.queue.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
 from server.services.queue.trails import first_events
-from server.services.queue.waiting import Bell, Changes, ContractWaiter, TakeTurn
+from server.services.queue.waiting import Changes, ContractWaiter, Notifier, TakeTurn
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas, check_limits, check_tags
 from server.store.engine.database import Connection
@@ -78,11 +78,11 @@ class _Stored(NamedTuple):
 class Submission:
     """Takes jobs in."""
 
-    def __init__(self, core: Core, data: Data, lambdas: Lambdas, bell: Bell) -> None:
+    def __init__(self, core: Core, data: Data, lambdas: Lambdas, notifier: Notifier) -> None:
         self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
-        self._bell = bell
+        self._notifier = notifier
 
     def submit_many(self, specs: Sequence[JobSpec], key: str | None) -> list[int]:
         """Do what ``submit`` does; with a key, repeating the whole submission gives the same jobs again."""
@@ -121,14 +121,14 @@ class Submission:
             stored = self._database.write(partial(self._store, drafts, now, whole, take_turn))
             if waiter:
                 waiter.answer = stored.answer
-        self._bell.ring(stored.changes)
+        self._notifier.notify(stored.changes)
         return stored.ids
 
     def _engage(self, drafts: Sequence[_Draft]) -> AbstractContextManager[ContractWaiter | None]:
         """Find a contract that waits for the one job that is submitted, to lease it in the same transaction."""
         if len(drafts) != 1 or drafts[0].job.state is not JobState.ENQUEUED:
             return nullcontext()
-        return self._bell.waiters.engage(_find_lane(drafts[0].job.runtime, drafts[0].job.tags))
+        return self._notifier.waiters.engage(_find_lane(drafts[0].job.runtime, drafts[0].job.tags))
 
     def _plan(self, spec: JobSpec, lambda_: Lambda, now: int) -> _Plan:
         """Check what a job asks for, all but its input and key. Raises InvalidRequest that says what is wrong."""

@@ -13,7 +13,7 @@ import structlog
 from server.errors import DatabaseAway
 from server.services.core import Core
 from server.services.queue.overdue import move_overdue
-from server.services.queue.waiting import Bell, Changes
+from server.services.queue.waiting import Changes, Notifier
 from server.store.queue import jobs, lanes, leases
 
 log = structlog.get_logger("server")
@@ -39,9 +39,9 @@ class Chore:
 class Timekeeper:
     """Sleeps until the next lease ends or the next job is due; announces what changed."""
 
-    def __init__(self, core: Core, bell: Bell, chores: list[Chore]) -> None:
+    def __init__(self, core: Core, notifier: Notifier, chores: list[Chore]) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
-        self._bell = bell
+        self._notifier = notifier
         self._chores = chores
         self._poke = threading.Event()
         self._stopping = threading.Event()
@@ -99,7 +99,7 @@ class Timekeeper:
             next_time = leases.find_next_time(connection)
         now = self._clock()
         if next_time is not None and next_time <= now:
-            self._bell.ring(self._database.write(lambda c: move_overdue(c, self._settings, now)))
+            self._notifier.notify(self._database.write(lambda c: move_overdue(c, self._settings, now)))
             return 0.0
         if self._database.is_shared:
             self._look_around()
@@ -107,15 +107,15 @@ class Timekeeper:
 
     def _look_around(self) -> None:
         """Wake those who wait for what another server did."""
-        watched = self._bell.watch.watched()
-        if not watched and not len(self._bell.waiters):
+        watched = self._notifier.watch.watched()
+        if not watched and not len(self._notifier.waiters):
             return
         with self._database.read() as connection:
             states = jobs.find_states(connection, watched)
             waiting = lanes.lanes_with_jobs(connection)
         changes = Changes(jobs=states)
         changes.enqueued.update({lane.id: WOKEN_MAX for lane in waiting})
-        self._bell.wake(changes)
+        self._notifier.wake(changes)
 
     def _do_chores(self) -> None:
         for chore in self._chores:

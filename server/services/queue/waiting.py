@@ -14,7 +14,7 @@ from threading import TIMEOUT_MAX
 from typing import Any
 
 from piecework.protocol.states import JobState
-from server.errors import Busy, Stopping
+from server.errors import CapacityReached, Stopping
 from server.services.callers import current_caller
 from server.store.engine.database import Connection, Database
 from server.store.queue import lanes
@@ -91,7 +91,7 @@ class Places:
 
     @contextmanager
     def take(self, waiter: Waiter, dismiss: Callable[[Waiter], None]) -> Iterator[None]:
-        """Hold a place. ``dismiss`` is called when another needs it. Raises Busy when there is none."""
+        """Hold a place. ``dismiss`` is called when another needs it. Raises CapacityReached when there is none."""
         waiter.places = self
         with self._lock:
             waiter.since = self._clock()
@@ -114,7 +114,9 @@ class Places:
     def _make_room(self, now: float) -> None:
         eldest = next((waiter for waiter in self._taken if waiter.caller is not None), None)
         if eldest is None or now - eldest.since < SAFE_S:
-            raise Busy(f"{self._limit} requests wait already, which is the server's limit; try again later")
+            raise CapacityReached(
+                f"{self._limit} requests wait already, which is the server's limit; try again later"
+            )
         self._taken.pop(eldest)(eldest)
 
 
@@ -160,7 +162,7 @@ class Waiters(_Register):
 
     @contextmanager
     def park(self, worker_id: int, admits: Admits) -> Iterator[ContractWaiter]:
-        """Register a worker's waiter for jobs in lanes that ``admits`` approves. Raises Busy or Stopping.
+        """Register a worker's waiter for jobs in lanes that ``admits`` approves. Raises CapacityReached, Stopping.
 
         Look for a job after parking and before sleeping: a job that comes in between wakes the waiter.
         """
@@ -255,7 +257,7 @@ class JobWatch(_Register):
 
     @contextmanager
     def park(self, job_ids: Iterable[int], concerns: Concerns) -> Iterator[Waiter]:
-        """Register a waiter for what ``concerns`` approves of. Raises Busy or Stopping.
+        """Register a waiter for what ``concerns`` approves of. Raises CapacityReached or Stopping.
 
         Read the jobs after parking and before sleeping: a change in between wakes the waiter.
         """
@@ -332,7 +334,7 @@ class Changes:
         self.lapsed |= later.lapsed
 
 
-class Bell:
+class Notifier:
     """Wakes whom a committed change concerns."""
 
     def __init__(self, database: Database, waiters: Waiters, watch: JobWatch) -> None:
@@ -340,14 +342,14 @@ class Bell:
         self.waiters = waiters
         self.watch = watch
 
-    def ring(self, changes: Changes) -> None:
+    def notify(self, changes: Changes) -> None:
         """Wake contracts for jobs that can now be leased, and readers of jobs that changed."""
         if self._database.is_shared and (changes.enqueued or changes.jobs):
             self._database.announce()
         self.wake(changes)
 
     def wake(self, changes: Changes) -> None:
-        """Do what ``ring`` does, for this server alone."""
+        """Do what ``notify`` does, for this server alone."""
         for worker_id in changes.lapsed:
             self.waiters.dismiss(worker_id)
         woken = self.watch.wake(changes.jobs)

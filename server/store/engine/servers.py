@@ -5,7 +5,7 @@ import math
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from server.errors import Busy
+from server.errors import CapacityReached
 from server.store.engine.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
 from server.store.engine.tables import blobs, jobs, lambdas, lanes, namespaces, replicas, servers, workers
 
@@ -23,18 +23,18 @@ _release = delete(servers).where(*_mine)
 def claim_number(connection: Connection, incarnation: str, now: int, *, alone: bool = False) -> int:
     """Take the lowest free server number; the lowest of all where a server is always ``alone``.
 
-    Raises Busy when all are taken or another server was quicker.
+    Raises CapacityReached when all are taken or another server was quicker.
     """
     forgotten = math.inf if alone else now - FORGOTTEN_AFTER_MS
     taken = {row.number for row in connection.execute(_all) if row.seen_at >= forgotten}
     number = next((n for n in range(SERVERS_MAX) if n not in taken), None)
     if number is None:
-        raise Busy(f"{SERVERS_MAX} servers share this database already")
+        raise CapacityReached(f"{SERVERS_MAX} servers share this database already")
     connection.execute(_forget, {"which": number, "before": forgotten})
     try:
         connection.execute(_insert, {"number": number, "incarnation": incarnation, "seen_at": now})
     except IntegrityError as error:
-        raise Busy("another server is starting on this database; try again") from error
+        raise CapacityReached("another server is starting on this database; try again") from error
     return number
 
 

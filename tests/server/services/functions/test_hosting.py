@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from piecework.protocol.messages import FunctionReport
-from server.services.functions.hosting import BLIND_MS, Sight
+from server.services.functions.hosting import BLIND_MS, HostVisibility
 from server.services.functions.routing import HOST_SILENT_MS
 
 WASM = (Path(__file__).parents[4] / "samples" / "echo.wasm").read_bytes()
@@ -292,16 +292,16 @@ def test_hosts_that_report_at_the_same_time_get_no_replica_twice(house: House):
 def test_a_host_has_its_time_from_when_the_server_began_to_look_and_after_each_break_anew():
     assert 2 * BLIND_MS == HOST_SILENT_MS
     now = 1
-    sight = Sight(lambda: now)
-    assert sight.look() == 0
+    visibility = HostVisibility(lambda: now)
+    assert visibility.look() == 0
     now += BLIND_MS
-    assert sight.look() == 0
+    assert visibility.look() == 0
     now += BLIND_MS
-    assert sight.look() == 1
+    assert visibility.look() == 1
     now += BLIND_MS
-    assert sight.look() == 1 + BLIND_MS
+    assert visibility.look() == 1 + BLIND_MS
     now += BLIND_MS + 1
-    assert sight.look() == 0
+    assert visibility.look() == 0
 
 
 class Nodes(RuleBasedStateMachine):

@@ -14,7 +14,7 @@ from patience import PATIENCE_S, until
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractRequest, Outcome
 from piecework.protocol.states import JobState
-from server.errors import Busy, Stopping, WorkerRetired
+from server.errors import CapacityReached, Stopping, WorkerRetired
 from server.services.callers import note_caller
 from server.services.queue.contracts import Contracted
 from server.services.queue.waiting import JobWatch, Places, Waiter, Waiters
@@ -446,7 +446,7 @@ def test_stopping_answers_everyone_and_takes_nobody(house: House, pool):
 def test_more_waiters_than_the_cap_are_refused():
     places = Places(1)
     waiters, watch = Waiters(places), JobWatch(places)
-    with waiters.park(1, anything), pytest.raises(Busy), watch.park([1], anything):
+    with waiters.park(1, anything), pytest.raises(CapacityReached), watch.park([1], anything):
         pass
     with watch.park([1], anything):
         assert (len(waiters), len(watch)) == (0, 1)
@@ -471,7 +471,7 @@ def test_who_has_waited_longest_makes_room_when_all_places_are_taken():
             assert (first.wait(0), first.dismissed) == (True, True)
             with waiters.park(2, anything):
                 assert (second.wait(0), second.dismissed, third.dismissed) == (True, True, False)
-                with pytest.raises(Busy), waiters.park(3, anything):
+                with pytest.raises(CapacityReached), waiters.park(3, anything):
                     pass
 
 
@@ -493,7 +493,7 @@ def test_who_cannot_be_answered_early_keeps_the_place():
     watch = JobWatch(places)
     with watch.park([1], anything) as waiter:
         now += 5
-        with pytest.raises(Busy), watch.park([2], anything):
+        with pytest.raises(CapacityReached), watch.park([2], anything):
             pass
         assert not waiter.dismissed
 

@@ -7,7 +7,7 @@ import pytest
 from places import Place
 from rows import blob
 
-from server.errors import Busy
+from server.errors import CapacityReached
 from server.store.engine import servers
 from server.store.engine.database import Database
 from server.store.engine.ids import LOW_BITS, SERVERS_MAX
@@ -58,7 +58,7 @@ def test_servers_that_start_at_once_do_not_share_a_number(postgres_place: Place)
         both.wait(10)
         try:
             return _claim(places[index], f"s{index}", 0)
-        except Busy:
+        except CapacityReached:
             return None
 
     with ThreadPoolExecutor(4) as pool:
