@@ -3,6 +3,8 @@
 Source: the witx files of WASI snapshot preview 1.
 """
 
+from collections.abc import Container
+
 from worker_agent.runtimes.linkage import HostFunction, Linkage
 from worker_agent.runtimes.wasi import file_calls, path_calls, poll_calls, process_calls
 from worker_agent.runtimes.wasi.errno import WasiError
@@ -16,12 +18,14 @@ WITHOUT_ANSWER = frozenset({"proc_exit"})
 class WasiHost:
     """Gives the guests of one engine their imports. Serves one guest at a time, in one thread."""
 
-    def __init__(self, linkage: Linkage) -> None:
+    def __init__(self, linkage: Linkage, wanted: Container[str] = CALLS) -> None:
+        """Define the functions of the interface, or only those ``wanted`` of one module, which is sooner done."""
         self.linkage = linkage
         self.guest: Guest | None = None
         """Whose calls are answered now."""
         for name, (parameters, call) in CALLS.items():
-            linkage.define(INTERFACE, name, parameters, self._serve(call), answers=name not in WITHOUT_ANSWER)
+            if name in wanted:
+                linkage.define(INTERFACE, name, parameters, self._serve(call), answers=name not in WITHOUT_ANSWER)
 
     def _serve(self, call: HostCall) -> HostFunction:
         def serve(*arguments: int) -> int | None:
