@@ -1,5 +1,6 @@
 """The schema's version: Alembic's migrations are its only source."""
 
+from functools import cache
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ def current_revision(engine: Engine) -> str | None:
         return None if found is None else str(found)
 
 
+@cache
 def known_revisions() -> list[str]:
     """Return the schema versions that this program knows, oldest first: they begin the names of the migrations."""
     return sorted(module.name.partition("_")[0] for module in iter_modules(versions.__path__))
