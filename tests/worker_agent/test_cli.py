@@ -78,6 +78,7 @@ def test_server_that_does_not_answer_ends_no_wait_with_code_1_and_one_line(nowhe
     )
 
 
+@pytest.mark.integration
 def test_installation_without_the_libraries_of_an_agent_says_what_to_install():
     code = "import sys; sys.modules['structlog'] = None; from worker_agent.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -142,8 +143,8 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
     assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
     assert (registration.runtime, registration.agent_version) == (list(settings.list_runtimes()), __version__)
     assert len(registration.incarnation) == 16
-    assert agent.shared.server.transport._patience.attempts == 1
-    assert agent.shared.pulse_server.transport._patience.read_s == assembly.PULSE.read_s
+    assert agent.shared.server.transport._retries.attempts == 1
+    assert agent.shared.pulse_server.transport._retries.read_s == assembly.PULSE.read_s
     agent.parts.executor.stop(0)
 
 
@@ -181,6 +182,7 @@ def test_runtimes_are_listed_for_programs(tmp_path):
     }
 
 
+@pytest.mark.integration
 def test_interpreter_is_compiled_ahead_of_its_first_script(tmp_path):
     result = run("runtimes", "--state", str(tmp_path), "install", "micropython")
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "micropython is ready")

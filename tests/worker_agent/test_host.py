@@ -47,6 +47,7 @@ def test_proxy_that_is_the_server_gets_the_agents_token():
     assert find_token(settings, SERVER) == "ours"
 
 
+@pytest.mark.integration
 def test_agent_that_serves_no_functions_does_not_load_what_that_needs():
     assert choose_functions(Settings(), None, None, None) is None
     assert (
@@ -55,5 +56,6 @@ def test_agent_that_serves_no_functions_does_not_load_what_that_needs():
     )
 
 
+@pytest.mark.integration
 def test_node_without_an_api_of_its_own_loads_no_web_server():
     assert loaded_by("worker_agent.host") & {"flask", "waitress", "granian"} == set()

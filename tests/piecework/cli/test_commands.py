@@ -113,6 +113,7 @@ def test_help_lists_the_commands_in_our_order(run):
     assert places == sorted(places)
 
 
+@pytest.mark.integration
 def test_help_and_version_load_neither_client_nor_server():
     code = (
         "import sys; from piecework.cli.main import main\n"

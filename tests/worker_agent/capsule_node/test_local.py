@@ -15,6 +15,8 @@ from worker_agent.capsule_node.node_state import NodeStateFile
 from worker_agent.capsule_node.reverse_proxy import ReverseProxyError
 from worker_agent.downloads import DownloadError, NotCodeError
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def deploy(life, web):

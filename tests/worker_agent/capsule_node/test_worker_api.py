@@ -17,6 +17,8 @@ from worker_agent.capsule_node.api import ERRORS, make_app
 from worker_agent.capsule_node.listening import Listener
 from worker_agent.errors import AgentError
 
+pytestmark = pytest.mark.integration
+
 HERE = "http://localhost:9999"
 
 

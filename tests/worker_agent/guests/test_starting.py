@@ -1,6 +1,9 @@
 """What the start of a guest process costs: there are many of them, and a call may wait for one."""
 
+import pytest
 from loading import loaded_by
+
+pytestmark = pytest.mark.integration
 
 
 def test_guest_process_loads_nothing_of_the_agent():

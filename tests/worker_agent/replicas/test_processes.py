@@ -19,6 +19,8 @@ from worker_agent.replicas.ports import Ports
 from worker_agent.replicas.replica import Times
 from worker_agent.replicas.supervisor import Supervisor
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = (sys.executable, stand_in_replica.__file__)
 
 

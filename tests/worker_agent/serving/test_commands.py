@@ -240,6 +240,7 @@ def test_terminal_obeys_nothing_in_a_message(refused, tmp_path):
     assert r"it exports \x1b]0;owned\x07" in complaint
 
 
+@pytest.mark.integration
 def test_function_may_come_out_of_a_pipe(execute):
     code = subprocess.Popen(["/bin/cat", SAMPLES / "echo.wasm"], stdout=subprocess.PIPE)
     with code:
@@ -247,6 +248,7 @@ def test_function_may_come_out_of_a_pipe(execute):
     assert (done.returncode, done.stdout) == (0, b"x")
 
 
+@pytest.mark.integration
 def test_input_that_never_ends_is_told(tmp_path):
     command = [*COMMAND, "exec", "--state", str(tmp_path / "state"), str(SAMPLES / "echo.wasm")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -261,6 +263,7 @@ def test_runtime_that_this_node_has_not_is_refused(refused):
     assert "there is no runtime 'pyton': did you mean python3.12? There are capsule" in output
 
 
+@pytest.mark.integration
 def test_json_for_functions_of_funless(execute, tmp_path):
     file = tmp_path / "echo.wasm"
     file.write_bytes(build(read_guest("funless/echo")))
@@ -312,6 +315,7 @@ def test_seed_makes_runs_the_same(execute, tmp_path):
     assert first == second != execute(file, "--seed", "b").stdout
 
 
+@pytest.mark.integration
 def test_commands_that_need_no_agent_do_not_load_one():
     assert loaded_by("worker_agent.cli") & {"piecework.client", "worker_agent.agent"} == set()
 

@@ -54,6 +54,7 @@ def test_code_that_was_never_tried_is_not_refused(path):
     Refusal(path, 60.0).check()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("signal_name", "reason"),
     [
@@ -68,6 +69,7 @@ def test_native_fault_is_remembered(attempt, signal_name, reason):
         refusal.check()
 
 
+@pytest.mark.integration
 def test_code_that_keeps_the_compiler_too_long_is_remembered(attempt):
     end, refusal = attempt("time.sleep(60)", patience_s=0.25, computes_s=0.125)
     assert end == GAVE_UP
@@ -75,18 +77,21 @@ def test_code_that_keeps_the_compiler_too_long_is_remembered(attempt):
         refusal.check()
 
 
+@pytest.mark.integration
 def test_time_that_others_took_is_not_blamed_on_the_code(attempt):
     end, refusal = attempt("time.sleep(60)", patience_s=0.25, computes_s=0.12)
     assert end == GAVE_UP
     refusal.check()
 
 
+@pytest.mark.integration
 def test_kill_from_outside_is_not_blamed_on_the_code(attempt):
     end, refusal = attempt("os.kill(os.getpid(), signal.SIGKILL)")
     assert end == -signal.SIGKILL
     refusal.check()
 
 
+@pytest.mark.integration
 def test_success_forgets(attempt, path):
     attempt("os.abort()")
     with Refusal(path, 60.0).trying():
@@ -118,6 +123,7 @@ def test_other_error_is_not_remembered(path, fail, took_s, error):
     assert not path.exists()
 
 
+@pytest.mark.integration
 def test_refusal_is_forgotten_after_a_day(attempt, path):
     _, refusal = attempt("os.abort()")
     long_ago = time.time() - KEPT_S - 1
