@@ -1,10 +1,13 @@
 """What the tests of the client and of the command share."""
 
 import threading
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from house import migrated_file
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from piecework.client import Client, ServerUnreachable
@@ -128,10 +131,37 @@ def script():
     server.close()
 
 
-@pytest.fixture(scope="session")
-def server_url(tmp_path_factory):
-    """The real control server, on SQLite, behind a real socket."""
-    app = create_app(Settings(data=tmp_path_factory.mktemp("server"), synchronous="OFF"))
+class Shared:
+    """What all tests of this folder use, made for the first that asks for it."""
+
+    def __init__(self):
+        self._made, self._ends = {}, ExitStack()
+
+    def get(self, make, *args):
+        if make not in self._made:
+            self._made[make] = self._ends.enter_context(make(*args))
+        return self._made[make]
+
+    def end(self):
+        self._made.clear()
+        self._ends.close()
+
+
+SHARED = Shared()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem):
+    """Let no thread of ours go on while tests of other folders measure what they do."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        SHARED.end()
+
+
+@contextmanager
+def run_server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "piecework.db").write_bytes(migrated_file())
+    app = create_app(Settings(data=folder, synchronous="OFF"))
     services = app.extensions["piecework"]
     services.start()
     http = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
@@ -143,6 +173,12 @@ def server_url(tmp_path_factory):
     http.server_close()
     thread.join()
     services.close()
+
+
+@pytest.fixture
+def server_url(tmp_path_factory):
+    """The real control server, on SQLite, behind a real socket."""
+    return SHARED.get(run_server, tmp_path_factory)
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -158,13 +194,18 @@ def client(server_url):
         yield client
 
 
-@pytest.fixture(scope="session")
-def worker(server_url):
-    """A worker that runs the jobs of the runtimes ``test`` and ``wasi``."""
-    worker = ShoutingWorker(server_url)
+@contextmanager
+def run_worker(url):
+    worker = ShoutingWorker(url)
     worker.start()
     yield worker
     worker.stop()
+
+
+@pytest.fixture
+def worker(server_url):
+    """A worker that runs the jobs of the runtimes ``test`` and ``wasi``."""
+    return SHARED.get(run_worker, server_url)
 
 
 class ShoutingWorker(threading.Thread):

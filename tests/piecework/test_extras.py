@@ -22,11 +22,15 @@ def test_all_has_every_extra_for_users():
     assert set(EXTRAS) == {"server", "worker", "postgres", "scripts", "all", "samples", "test", "dev"}
 
 
+@pytest.fixture(scope="module")
+def distributions():
+    return metadata.packages_distributions().items()
+
+
 @pytest.mark.parametrize("extra", ["server", "worker", "postgres"])
-def test_every_library_of_an_extra_is_known_by_its_import(extra):
-    found = metadata.packages_distributions()
+def test_every_library_of_an_extra_is_known_by_its_import(extra, distributions):
     for distribution in names(EXTRAS[extra]):
-        imports = [name for name, owners in found.items() if distribution in names(owners) and name[0] != "_"]
+        imports = [name for name, owners in distributions if distribution in names(owners) and name[0] != "_"]
         assert [name for name in imports if extra in LIBRARIES.get(name, ())], distribution
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -44,7 +45,7 @@ class HandClock:
         self.now_ms += round(seconds * 1000)
 
 
-_free_apps: list[Flask] = []
+_free_apps: defaultdict[Part, list[Flask]] = defaultdict(list)
 """Apps of houses that were closed: wiring one takes longer than opening its services."""
 
 
@@ -67,8 +68,8 @@ class House:
             if not (self.data / "piecework.db").exists():
                 (self.data / "piecework.db").write_bytes(migrated_file())
         self.services = self._open()
-        reused = _free_apps and not self.fresh and self.part == WHOLE
-        self.app = _free_apps.pop() if reused else wire_app(self.services, self.part)
+        free = _free_apps[self.part]
+        self.app = free.pop() if free and not self.fresh else wire_app(self.services, self.part)
         self.app.extensions["piecework"] = self.services
         self.client: FlaskClient = self.app.test_client()
         self._names = itertools.count()
@@ -84,8 +85,7 @@ class House:
 
     def close(self) -> None:
         self.services.close()
-        if self.part == WHOLE:
-            _free_apps.append(self.app)
+        _free_apps[self.part].append(self.app)
 
     def call(self, method: str, path: str, body: Any = None, *, status: int | None = 200, **more: Any) -> Any:
         """Send a request and return the decoded answer; the status must be the expected one (None: any)."""

@@ -61,7 +61,7 @@ def test_what_is_left_open_is_empty_and_names_are_taken_as_they_are_written(text
         ("hola:\n\tblue: x\n", "line 2: found character '\\t'"),
         ("hola: [\n", "line 2: "),
         ("? [a]\n: b\n", "line 1: this is no name"),
-        ("[" * 5000, "line 1"),
+        ("[" * 500, "line 1: it is nested too deeply"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_line(text: str, problem: str):
