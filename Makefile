@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 
 export TIMEFORMAT
+# Without the caches of bytecode every process of a test reads all sources, and pytest rewrites all tests, anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show this list
@@ -49,15 +51,18 @@ run: $(VENV)/.installed-all ## Run a server on port 8000 and an agent on this ma
 
 # --- Checking it ---
 
+TRIES := few
+
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## Run the fast tests
 	@echo "Fast tests:"
-	@time $(BIN)/python -m pytest -m "not integration" --numprocesses auto
+	@time $(BIN)/python -m pytest -m "not integration" --tries $(TRIES) --numprocesses auto
 
 .PHONY: test
+test: TRIES := usual
 test: test-fast ## Run all tests: the fast ones, then those with real servers, agents and databases
 	@echo "Integration tests:"
-	@time $(BIN)/python -m pytest -m integration --durations=5
+	@time $(BIN)/python -m pytest -m integration --tries $(TRIES) --durations=5
 
 .PHONY: coverage
 coverage: $(VENV)/.installed-dev ## Run all tests and show which lines none of them reaches

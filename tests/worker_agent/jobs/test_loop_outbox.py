@@ -2,6 +2,7 @@
 
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from tries import tries
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, LeaseRef, Outcome
@@ -109,5 +110,5 @@ class LedgerMachine(RuleBasedStateMachine):
         assert len(set(self.delivered)) == len(self.delivered)
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=tries(25), stateful_step_count=30, deadline=None)
 TestLedger = LedgerMachine.TestCase

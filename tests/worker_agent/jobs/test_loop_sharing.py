@@ -4,6 +4,7 @@ import random
 
 import pytest
 from fleet import Fleet
+from tries import tries
 
 SHORT_S, LONG_S, NOOP_S = 0.001, 1.0, 0.0001
 
@@ -23,7 +24,7 @@ def mix(seed, short=2000, long=20):
     return durations
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(tries(5)))
 def test_short_jobs_are_not_held_behind_long_ones_of_their_lambda(seed):
     fleet = Fleet(agents=4)
     fleet.submit([SHORT_S] * 100)
@@ -36,7 +37,7 @@ def test_short_jobs_are_not_held_behind_long_ones_of_their_lambda(seed):
     assert max(fleet.leases[id_] for id_ in ids) <= 12
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(tries(5)))
 def test_short_jobs_that_arrive_steadily_go_to_agents_that_are_free(seed):
     fleet = Fleet(agents=4)
     fleet.submit([SHORT_S] * 100)
@@ -113,7 +114,7 @@ def test_jobs_of_many_new_lambdas_are_not_leased_one_by_one():
     assert fleet.exchanges < 60
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(tries(5)))
 def test_one_agent_with_many_slots_holds_no_job_for_long(seed):
     fleet = Fleet(agents=2, slots=4)
     fleet.submit([SHORT_S] * 100)

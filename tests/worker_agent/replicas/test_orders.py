@@ -9,6 +9,7 @@ from hand_supervisor import HandSupervisor
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from replica_world import HandClock, World
+from tries import tries
 
 from piecework.backoff import Pauses
 from piecework.client import Invalid
@@ -374,4 +375,6 @@ class Histories(RuleBasedStateMachine):
 
 def test_no_history_loses_a_replica_or_runs_more_than_is_ordered(tmp_path):
     Histories.folder = tmp_path
-    run_state_machine_as_test(Histories, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(
+        Histories, settings=settings(max_examples=tries(60), stateful_step_count=25, deadline=None)
+    )

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from replica_world import HandClock, World
+from tries import tries
 
 from piecework.protocol.messages import ReplicaState
 from worker_agent.replicas.replica import LONGEST_PAUSE_S, Replica, Times
@@ -205,5 +206,5 @@ class Histories(RuleBasedStateMachine):
 
 def test_no_history_loses_a_replica_or_leaves_a_process_behind():
     run_state_machine_as_test(
-        Histories, settings=settings(max_examples=100, stateful_step_count=30, deadline=None)
+        Histories, settings=settings(max_examples=tries(100), stateful_step_count=30, deadline=None)
     )

@@ -4,6 +4,7 @@ import contextlib
 from random import Random
 
 import pytest
+from tries import tries
 
 from piecework.modules.capsule import ANSWERING, PARAMETERS_GET, SILENT, UNCONFIGURED
 from piecework.protocol.codes import ErrorKind
@@ -37,7 +38,7 @@ def rules(tmp_path):
 @pytest.mark.parametrize("name", CALLS)
 def test_wasi_answers_whatever_it_is_asked(make_probe, rules, name):
     noise, letters = Random(name), CALLS[name][0]
-    for _ in range(4):
+    for _ in range(tries(4)):
         probe = make_probe(b"some input", access=Permissions.of(EVERYTHING, rules, "owner"))
         # Whatever would wait ends at once.
         probe.stop.stop(StopReason.TIMEOUT)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tries import tries
 
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
@@ -302,7 +303,7 @@ def test_folder_that_is_swapped_for_a_link_meanwhile_does_not_lead_out(hand, sha
     thread.start()
     seen = set()
     try:
-        for _ in range(1500):
+        for _ in range(tries(1500)):
             fd = guest.open(b"way/secret")
             if isinstance(fd, Errno):
                 seen.add(fd)

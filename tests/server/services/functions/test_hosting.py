@@ -11,6 +11,7 @@ import pytest
 from house import House
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tries import tries
 
 from piecework.protocol.messages import FunctionReport
 from server.services.functions.hosting import BLIND_MS, HostVisibility
@@ -381,5 +382,5 @@ class Nodes(RuleBasedStateMachine):
 
 TestNodes = Nodes.TestCase
 TestNodes.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=tries(40), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from house import House
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
 from server.services.functions.health import Health
@@ -59,7 +59,6 @@ def test_the_rarer_revision_comes_evenly_and_not_in_runs(routing: Routing):
     assert max(b - a for a, b in itertools.pairwise(places)) <= 14
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.integers(1, 1_000_000), min_size=2, max_size=6), st.floats(0, 1, exclude_max=True))
 def test_shares_are_right_whatever_the_weights_and_the_start(weights: list[int], start: float):
     spread, picks = _WeightedChoice(start), 2000

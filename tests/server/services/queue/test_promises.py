@@ -11,6 +11,7 @@ from house import House, failed, finished
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import text
+from tries import tries
 
 from piecework.protocol.messages import ContractRequest
 from piecework.protocol.states import NEXT_STATES, JobState
@@ -164,7 +165,7 @@ class Queue(RuleBasedStateMachine):
 
 
 Queue.TestCase.settings = settings(
-    max_examples=5, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=tries(10), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -175,6 +176,6 @@ def test_no_history_breaks_a_promise():
 @pytest.mark.integration
 def test_no_long_history_breaks_a_promise():
     class Longer(Queue.TestCase):
-        settings = settings(Queue.TestCase.settings, max_examples=60, stateful_step_count=60)
+        settings = settings(Queue.TestCase.settings, max_examples=tries(60), stateful_step_count=60)
 
     Longer("runTest").runTest()

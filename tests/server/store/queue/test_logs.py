@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from tries import tries
 
 from server.store.engine.database import Database
 from server.store.queue import logs
@@ -66,7 +67,7 @@ def test_any_bytes_are_kept(database: Database, content: bytes):
     assert _append(database, 0, content) == Log(0, content, 1)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)), max_size=8), st.integers(1, 20))
 def test_whatever_arrives_the_log_is_a_piece_of_what_was_written(
     sqlite_log: Database, parts: list[tuple[int, int]], limit: int
