@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import http_clients
 import http_functions
 import tail
 from harness import comparison, profiles
@@ -65,6 +66,11 @@ def write_profile(scenario: str, part: str) -> str:
     return f"{table.title}:\n\n{table.markdown()}"
 
 
+def write_clients(table: Callable[[dict[str, Any]], Table]) -> str:
+    """Write one table of our HTTP connections beside libraries."""
+    return table(load("http_clients")).markdown()
+
+
 def write_machine(about: dict[str, Any]) -> str:
     """Write what figures were measured on."""
     return textwrap.fill(f"Measured on {describe_machine(about)}.", LINE)
@@ -86,6 +92,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "setup": partial(write_comparison, comparison.setup_table),
     "tail": write_tail,
     "http": write_http,
+    "http-clients": partial(write_clients, http_clients.exchange_table),
+    "http-clients-job": lambda: (
+        f"{write_clients(http_clients.share_table)}\n\n{write_machine(load('http_clients')['about'])}"
+    ),
     **{f"scale-{part}": partial(write_scale, part) for part in TABLES},
     **{f"profile-{what}-{part}": partial(write_profile, what, part) for what, part in PROFILES},
 }
