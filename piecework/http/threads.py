@@ -81,7 +81,7 @@ class IncomingBody:
         self._is_over = self._left == 0 or not message["more_body"]
 
 
-class Exchange:
+class WsgiExchange:
     """A request, and the way for its answer."""
 
     __slots__ = ("_headers", "_is_gone", "_proto", "_status", "_tells")
@@ -172,7 +172,7 @@ def _make_schedule(app: "WSGIApplication", *, underscores: bool) -> Callable[[An
 
     def answer(request: Any, first: Message | None) -> None:
         try:
-            exchange = Exchange(request.proto)
+            exchange = WsgiExchange(request.proto)
             scope = request.scope
             body = IncomingBody(request.proto, first, find_length(scope) if first else None)
             environ = make_environ(scope, body, underscores=underscores)

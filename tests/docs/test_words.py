@@ -56,3 +56,16 @@ def test_lines_of_prose_fit_into_a_window(documents):
 def test_the_readme_stays_short(documents):
     written = re.sub(r"<!-- generated: .*?<!-- /generated -->", "", documents["README.md"], flags=re.DOTALL)
     assert len(written.splitlines()) <= 150
+
+
+def test_parts_in_the_glossary_are_still_in_the_code(documents, root):
+    section = documents["docs/glossary.md"].partition("## Parts of the programs")[2].partition("\n## ")[0]
+    words = [line.split("|")[1].strip() for line in section.splitlines() if line[:1] == "|"][2:]
+    assert len(words) > 30
+    code = "\n".join(
+        f"{path.relative_to(root)}\n{path.read_text()}"
+        for folder in ("piecework", "server", "worker_agent", "tests/support")
+        for path in (root / folder).rglob("*.py")
+    ).lower()
+    patterns = {word: word.replace("-", " ").replace(" ", "[ _-]?") for word in words}
+    assert [word for word, pattern in patterns.items() if not re.search(rf"(?<![a-z]){pattern}", code)] == []

@@ -19,7 +19,7 @@ from server.services.stock.lambdas import Lambdas
 from server.services.stock.workers import hear_of, require_worker
 from server.store.engine.database import Connection
 from server.store.functions import functions, replicas
-from server.store.functions.replicas import HostRow, Order, ReplicaRow, WantedRevision
+from server.store.functions.replicas import HostRow, OrderRow, ReplicaRow, WantedRevision
 from server.store.records import Lambda
 
 log = structlog.get_logger("server")
@@ -90,7 +90,7 @@ class Hosting:
         plan = situation.plan(since, now, failing)
         replicas.delete_replicas(connection, plan.drop, now)
         for wanted, worker_id in plan.add:
-            new = Order(self._ids.next(), *wanted.name, secrets.token_hex(16), wanted.lambda_id)
+            new = OrderRow(self._ids.next(), *wanted.name, secrets.token_hex(16), wanted.lambda_id)
             replicas.add_replica(connection, new, worker_id, now)
         dead = [host.worker_id for host in situation.hosts if host.seen_at < since]
         for worker_id in dead:
@@ -99,12 +99,14 @@ class Hosting:
             log.info("replicas allocated", dropped=len(plan.drop), added=len(plan.add), dead=len(dead))
         return any(plan)
 
-    def _describe(self, orders: Sequence[Order]) -> list[ReplicaOrder]:
+    def _describe(self, orders: Sequence[OrderRow]) -> list[ReplicaOrder]:
         known = self._lambdas.get_many(each.lambda_id for each in orders)
         codices = self._lambdas.find_codices(each.codex for each in known.values())
         return [self._describe_one(each, known[each.lambda_id], codices) for each in orders]
 
-    def _describe_one(self, order: Order, found: Lambda, codices: Mapping[int, tuple[bytes, int]]) -> ReplicaOrder:
+    def _describe_one(
+        self, order: OrderRow, found: Lambda, codices: Mapping[int, tuple[bytes, int]]
+    ) -> ReplicaOrder:
         digest, size = codices.get(found.codex, (b"", 0))
         options = found.options
         return ReplicaOrder(

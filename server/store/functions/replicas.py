@@ -64,7 +64,7 @@ class ReplicaRow(NamedTuple):
         return self.state is ReplicaState.RUNNING
 
 
-class Order(NamedTuple):
+class OrderRow(NamedTuple):
     """A replica that a host is to run."""
 
     id: int
@@ -213,12 +213,12 @@ def replicas_of_host(connection: Connection, worker_id: int) -> list[ReplicaRow]
     return [_to_replica(*row) for row in _of_host.rows(connection, worker_id)]
 
 
-def list_orders(connection: Connection, worker_id: int) -> list[Order]:
+def list_orders(connection: Connection, worker_id: int) -> list[OrderRow]:
     """Return what a host is to run, oldest first."""
-    return [Order(*row) for row in _orders.rows(connection, worker_id)]
+    return [OrderRow(*row) for row in _orders.rows(connection, worker_id)]
 
 
-def add_replica(connection: Connection, new: Order, worker_id: int, now: int) -> None:
+def add_replica(connection: Connection, new: OrderRow, worker_id: int, now: int) -> None:
     """Store a replica that a host is to start."""
     state = ReplicaState.STARTING.value
     _insert.run(connection, *new[:3], worker_id, state, new.token, "", 0, 0, now, b"", 0)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from piecework.http.requests import SCOPE, encode_headers, find_length, has_host_fault, make_environ
-from piecework.http.threads import BrokenBody, Exchange, IncomingBody
+from piecework.http.threads import BrokenBody, IncomingBody, WsgiExchange
 
 END = {"type": "http.request", "body": b"", "more_body": False}
 GONE = {"type": "http.disconnect"}
@@ -149,7 +149,7 @@ class Pieces:
 
 
 def answer(sent: Sent, length: int, *pieces: bytes) -> list[object]:
-    exchange = Exchange(sent)
+    exchange = WsgiExchange(sent)
     exchange.start("200 OK", [("Content-Length", str(length))])
     exchange.send(Pieces(sent.events, *pieces))
     return sent.events
@@ -166,7 +166,7 @@ def test_nothing_more_is_sent_to_a_caller_that_left():
 
 def test_who_asks_is_told_once_that_the_caller_left():
     told: list[str] = []
-    exchange = Exchange(Sent(part(b"unread"), END, GONE, GONE))
+    exchange = WsgiExchange(Sent(part(b"unread"), END, GONE, GONE))
     exchange.watch(partial(told.append, "first"))
     assert told == ["first"]
     exchange.watch(partial(told.append, "second"))
@@ -175,7 +175,7 @@ def test_who_asks_is_told_once_that_the_caller_left():
 
 def test_two_who_ask_share_one_look():
     told: list[str] = []
-    exchange = Exchange(sent := Sent())
+    exchange = WsgiExchange(sent := Sent())
     exchange.watch(partial(told.append, "first"))
     exchange.watch(partial(told.append, "second"))
     assert not told

@@ -75,7 +75,7 @@ class OpenMode(NamedTuple):
     flags: int
 
 
-class Entry(NamedTuple):
+class DirectoryEntry(NamedTuple):
     """Of a directory."""
 
     name: bytes
@@ -163,7 +163,7 @@ class Directory(GuestFile):
         self.rights = self.inheriting = share.rights
         self.granted_as = share.guest_path.encode() if granted else None
         """The path under which the guest finds it; None: it opened it itself."""
-        self._entries: list[Entry] = []
+        self._entries: list[DirectoryEntry] = []
 
     def open(self, path: bytes, how: OpenMode) -> GuestFile:
         """Open what a path leads to."""
@@ -231,18 +231,20 @@ class Directory(GuestFile):
         with _translated(), self.enter_parent(path) as source, target.enter_parent(to) as goal:
             os.rename(source[1], goal[1], src_dir_fd=source[0], dst_dir_fd=goal[0])
 
-    def list_entries(self, *, anew: bool) -> list[Entry]:
+    def list_entries(self, *, anew: bool) -> list[DirectoryEntry]:
         """Return the entries, in the order of their names; as they were at the first call, unless ``anew``."""
         if anew or not self._entries:
             with _translated(), os.scandir(self._descriptor) as found:
                 entries = [
-                    Entry(os.fsencode(each.name), each.inode(), _kind_of(each.stat(follow_symlinks=False).st_mode))
+                    DirectoryEntry(
+                        os.fsencode(each.name), each.inode(), _kind_of(each.stat(follow_symlinks=False).st_mode)
+                    )
                     for each, _ in zip(found, range(ENTRIES_MAX + 1), strict=False)
                 ]
             if len(entries) > ENTRIES_MAX:
                 raise WasiError(Errno.NOTSUP)
             inode = os.fstat(self._descriptor).st_ino
-            dots = [Entry(name, inode, FileType.DIRECTORY) for name in (b".", b"..")]
+            dots = [DirectoryEntry(name, inode, FileType.DIRECTORY) for name in (b".", b"..")]
             self._entries = [*dots, *sorted(entries)]
         return self._entries
 

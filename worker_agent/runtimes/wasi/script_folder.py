@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from worker_agent.runtimes.wasi.clocks import RandomSource
-from worker_agent.runtimes.wasi.directories import OFFSET_MAX, Directory, Entry, OpenMode, Share
+from worker_agent.runtimes.wasi.directories import OFFSET_MAX, Directory, DirectoryEntry, OpenMode, Share
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
 
@@ -100,8 +100,8 @@ class ScriptFolder(Directory):
     def stat(self) -> Stat:
         return 1, FileType.DIRECTORY, 1, 0, 0, 0, 0
 
-    def list_entries(self, *, anew: bool) -> list[Entry]:  # noqa: ARG002  # it never changes
-        return [Entry(name, 2, FileType.REGULAR) for name in self._files]
+    def list_entries(self, *, anew: bool) -> list[DirectoryEntry]:  # noqa: ARG002  # it never changes
+        return [DirectoryEntry(name, 2, FileType.REGULAR) for name in self._files]
 
     def make_directory(self, _path: bytes) -> None:
         raise WasiError(Errno.ROFS)

@@ -12,7 +12,7 @@ from server.store.engine import servers
 from server.store.engine.database import Connection, Database
 from server.store.functions import ended_logs, functions, replicas
 from server.store.functions.functions import Revision
-from server.store.functions.replicas import Order
+from server.store.functions.replicas import OrderRow
 from server.store.records import KeptLog, LambdaOptions, Log
 from server.store.stock import lambdas, workers
 
@@ -29,7 +29,7 @@ def hola(database: Database) -> None:
         functions.add_revision(connection, Revision("hola", "off", LAMBDA, None, 0, NOW))
         replicas.hear_host(connection, HOST, 4, NOW)
         for id_ in (1, 2):
-            replicas.add_replica(connection, Order(id_, "hola", "blue", f"t{id_}", LAMBDA), HOST, NOW)
+            replicas.add_replica(connection, OrderRow(id_, "hola", "blue", f"t{id_}", LAMBDA), HOST, NOW)
 
     database.write(store)
 
@@ -95,7 +95,7 @@ def test_a_new_replica_starts_and_its_order_names_the_lambda(database: Database)
         orders = replicas.list_orders(connection, HOST)
         row = replicas.list_replicas(connection)[0]
         assert replicas.list_orders(connection, HOST + 1) == []
-    assert orders == [Order(1, "hola", "blue", "t1", LAMBDA), Order(2, "hola", "blue", "t2", LAMBDA)]
+    assert orders == [OrderRow(1, "hola", "blue", "t1", LAMBDA), OrderRow(2, "hola", "blue", "t2", LAMBDA)]
     assert (row.state, row.url, row.since) == (ReplicaState.STARTING, None, NOW)
 
 
@@ -174,6 +174,6 @@ def test_a_revision_that_is_removed_takes_its_logs_along(database: Database):
 
 def test_ids_of_replicas_are_not_given_again_when_the_clock_was_set_back(database: Database):
     newest = 2**50
-    database.write(lambda c: replicas.add_replica(c, Order(newest, "hola", "blue", "t", LAMBDA), HOST, NOW))
+    database.write(lambda c: replicas.add_replica(c, OrderRow(newest, "hola", "blue", "t", LAMBDA), HOST, NOW))
     with database.read() as connection:
         assert servers.largest_id(connection) >= newest
