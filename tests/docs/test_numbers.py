@@ -19,9 +19,9 @@ from server.settings import Settings
 from server.store.engine.connections import CONNECTIONS
 from server.web.paging import DEFAULT_LIMIT
 from worker_agent.guests.executor import COMPILED_BYTES, Executor
-from worker_agent.jobs.heartbeat import INTERVAL_MAX_S
 from worker_agent.jobs.job_logger import LINES_MAX
-from worker_agent.jobs.prefetching import STUCK_S, WORK_AHEAD_S
+from worker_agent.jobs.leases.prefetching import STUCK_S, WORK_AHEAD_S
+from worker_agent.jobs.loops.heartbeat import INTERVAL_MAX_S
 from worker_agent.runtimes.sandbox import TABLE_ELEMENTS, TABLES
 from worker_agent.settings import Settings as AgentSettings
 

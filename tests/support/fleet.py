@@ -15,13 +15,13 @@ from lessons import leased_job
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.handing_back import LOOK_S, HandBackWatch
 from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.lease_table import LeaseTable
-from worker_agent.jobs.outbox import ref_of
-from worker_agent.jobs.prefetching import Prefetching
+from worker_agent.jobs.leases.lease_table import LeaseTable
+from worker_agent.jobs.leases.outbox import ref_of
+from worker_agent.jobs.leases.prefetching import Prefetching
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.stopping import JobStopper
+from worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
+from worker_agent.jobs.work.stopping import JobStopper
 from worker_agent.link.shared import Pace
 
 EXCHANGE_S = 0.005

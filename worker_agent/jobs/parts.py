@@ -12,23 +12,23 @@ from typing import Protocol
 from piecework.backoff import Pauses
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
-from worker_agent.jobs.contracting import Contracting, ContractTerms
 from worker_agent.jobs.executing import ExecutorMaker
-from worker_agent.jobs.fetching import BlobFetcher
-from worker_agent.jobs.finishing import Finisher
-from worker_agent.jobs.fitness import Fitness
-from worker_agent.jobs.handing_back import LOOK_S, HandBackWatch
-from worker_agent.jobs.heartbeat import Heartbeat
-from worker_agent.jobs.inputs import Intake
 from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.lease_table import LeaseTable
-from worker_agent.jobs.prefetching import BYTES_AHEAD, Prefetching
-from worker_agent.jobs.reporting import Reporter
-from worker_agent.jobs.sending import OutcomeSender
+from worker_agent.jobs.leases.fitness import Fitness
+from worker_agent.jobs.leases.lease_table import LeaseTable
+from worker_agent.jobs.leases.prefetching import BYTES_AHEAD, Prefetching
+from worker_agent.jobs.leases.sending import OutcomeSender
+from worker_agent.jobs.loops.contracting import Contracting, ContractTerms
+from worker_agent.jobs.loops.heartbeat import Heartbeat
+from worker_agent.jobs.loops.reporting import Reporter
+from worker_agent.jobs.loops.stall_watch import StallWatch
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.stall_watch import StallWatch
-from worker_agent.jobs.stopping import JobStopper
-from worker_agent.jobs.thread_pool import ThreadPool
+from worker_agent.jobs.work.fetching import BlobFetcher
+from worker_agent.jobs.work.finishing import Finisher
+from worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
+from worker_agent.jobs.work.inputs import Intake
+from worker_agent.jobs.work.stopping import JobStopper
+from worker_agent.jobs.work.thread_pool import ThreadPool
 from worker_agent.link.control import ControlServer
 from worker_agent.link.link import Clock, Link
 from worker_agent.link.looping import Loop, do_all

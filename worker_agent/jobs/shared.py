@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker_agent.jobs.lease_table import LeaseTable
+from worker_agent.jobs.leases.lease_table import LeaseTable
 from worker_agent.link.shared import Shared
 
 

@@ -9,7 +9,7 @@ from patience import PATIENCE_S
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
-from worker_agent.jobs.fetching import UNUSED_MAX, BlobFetcher, NotWantedError
+from worker_agent.jobs.work.fetching import UNUSED_MAX, BlobFetcher, NotWantedError
 
 LARGE = b"x" * 40_000
 

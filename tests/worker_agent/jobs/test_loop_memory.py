@@ -9,7 +9,7 @@ from kept_objects import count_objects
 from patience import PATIENCE_S, until
 
 from worker_agent import cache
-from worker_agent.jobs import prefetching
+from worker_agent.jobs.leases import prefetching
 from worker_agent.jobs.parts import FETCHERS, UPLOADERS
 
 LARGE = b"x" * 33_000

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from worker_agent.jobs.contracting import Contracting
+from worker_agent.jobs.loops.contracting import Contracting
 from worker_agent.link.link import Clock
 
 log = structlog.get_logger()

@@ -16,7 +16,7 @@ from piecework.protocol.messages import (
     Outcome,
     OutcomeAck,
 )
-from worker_agent.jobs.outbox import ref_of
+from worker_agent.jobs.leases.outbox import ref_of
 from worker_agent.jobs.shared import JobsShared
 from worker_agent.link.membership import Membership, is_unknown_worker
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeaseRef
-from worker_agent.jobs.lease_table import Demand
-from worker_agent.jobs.outbox import ref_of
+from worker_agent.jobs.leases.lease_table import Demand
+from worker_agent.jobs.leases.outbox import ref_of
 from worker_agent.link.link import Clock
 
 WORK_AHEAD_S = 0.12

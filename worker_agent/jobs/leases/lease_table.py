@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from piecework.protocol.messages import JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.outbox import Outbox, ref_of
+from worker_agent.jobs.leases.outbox import Outbox, ref_of
 
 ROOM_MAX = 400
 """Jobs in one contract."""

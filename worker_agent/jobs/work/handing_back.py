@@ -2,9 +2,9 @@
 
 from worker_agent.jobs.executing import GuestExecutor
 from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.prefetching import Prefetching
+from worker_agent.jobs.leases.prefetching import Prefetching
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.stopping import JobStopper
+from worker_agent.jobs.work.stopping import JobStopper
 
 LOOK_S = 0.025
 """While jobs wait, they are looked at this often."""

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from piecework.client import ClientError
 from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob
-from worker_agent.jobs.fitness import Fitness
-from worker_agent.jobs.heartbeat import Heartbeat
-from worker_agent.jobs.inputs import Intake
 from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.lease_table import ContractPlan, Demand
-from worker_agent.jobs.outbox import ref_of
-from worker_agent.jobs.prefetching import Prefetching
-from worker_agent.jobs.sending import OutcomeSender
+from worker_agent.jobs.leases.fitness import Fitness
+from worker_agent.jobs.leases.lease_table import ContractPlan, Demand
+from worker_agent.jobs.leases.outbox import ref_of
+from worker_agent.jobs.leases.prefetching import Prefetching
+from worker_agent.jobs.leases.sending import OutcomeSender
+from worker_agent.jobs.loops.heartbeat import Heartbeat
 from worker_agent.jobs.shared import JobsShared
+from worker_agent.jobs.work.inputs import Intake
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from piecework.protocol.messages import (
 )
 from worker_agent.jobs.executing import GuestExecutor
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.stopping import JobStopper
+from worker_agent.jobs.work.stopping import JobStopper
 from worker_agent.link.link import is_refusal
 from worker_agent.link.membership import Membership, is_unknown_worker
 

@@ -1,7 +1,7 @@
 """The reporter: hands in outcomes while the contract loop is inside a long poll, and only then."""
 
 from piecework.client import ClientError
-from worker_agent.jobs.sending import OutcomeSender
+from worker_agent.jobs.leases.sending import OutcomeSender
 from worker_agent.jobs.shared import JobsShared
 
 

@@ -12,13 +12,13 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Content, JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
 from worker_agent.jobs.executing import Ended
-from worker_agent.jobs.fitness import Fitness
 from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.lease_table import hand_back
-from worker_agent.jobs.outbox import ref_of
-from worker_agent.jobs.prefetching import Prefetching
+from worker_agent.jobs.leases.fitness import Fitness
+from worker_agent.jobs.leases.lease_table import hand_back
+from worker_agent.jobs.leases.outbox import ref_of
+from worker_agent.jobs.leases.prefetching import Prefetching
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.thread_pool import ThreadPool
+from worker_agent.jobs.work.thread_pool import ThreadPool
 from worker_agent.link.link import describe, is_refusal
 from worker_agent.tasks import LeasedTask, Result
 

@@ -13,11 +13,11 @@ from piecework.protocol.ids import NO_ID, Id
 from piecework.protocol.messages import Grants, LeasedJob, LeasedLambda, LeaseRef
 from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from worker_agent.jobs.executing import GuestExecutor
-from worker_agent.jobs.fetching import BlobFetcher, NotWantedError
-from worker_agent.jobs.finishing import Finisher
-from worker_agent.jobs.lease_table import LeaseTable, hand_back
-from worker_agent.jobs.outbox import ref_of
-from worker_agent.jobs.thread_pool import ThreadPool, do_guarded
+from worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
+from worker_agent.jobs.leases.outbox import ref_of
+from worker_agent.jobs.work.fetching import BlobFetcher, NotWantedError
+from worker_agent.jobs.work.finishing import Finisher
+from worker_agent.jobs.work.thread_pool import ThreadPool, do_guarded
 from worker_agent.runtimes.base import Bounds
 from worker_agent.tasks import File, LeasedTask, Task
 

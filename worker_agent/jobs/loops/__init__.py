@@ -1,0 +1,1 @@
+"""The loops, each for a thread of its own: contracts, heartbeats, reports, and a watch over them."""
