@@ -63,6 +63,8 @@ OTHERS = frozenset({"timeout"})
 """What clients of v0.5 may send with no thought of the extension whose name is like it."""
 NEAR = 0.8
 """How like an extension's name a field must be to count as a misspelled one, whatever else the request has."""
+TRANSLATED = frozenset({JobCreated, WorkerRegistered, NamespaceCreated})
+"""Answers that may be others to older names."""
 NO_LEASE = "v0.5"
 """Stands for the token that these clients do not have where no lease is theirs."""
 REPORTED_ERROR = JobError(kind=ErrorKind.GUEST, message="the worker reported a failure")
@@ -185,6 +187,8 @@ def _is_extended(message: Message, old: frozenset[str]) -> bool:
 
 def write(reply: object, asked: Message | None) -> object:
     """Return a reply as the client reads it who asked so: old names get old names."""
+    if type(reply) not in TRANSLATED:
+        return reply
     match reply:
         case JobCreated() if reply.id is not UNSET and _spoke_old_names(asked):
             return OldJobCreated(**msgspec.structs.asdict(reply), jid=reply.id)
@@ -195,9 +199,9 @@ def write(reply: object, asked: Message | None) -> object:
     return reply
 
 
-def _spoke_old_names(asked: Message | None) -> bool:
+def _spoke_old_names(asked: object) -> bool:
     """Tell whether a request used an older name. Many of ours have empty tags under theirs."""
-    names = next((names for type_, names in NAMES.items() if isinstance(asked, type_)), {})
+    names = NAMES[type(asked).__mro__[1]]
     return any(getattr(asked, old) is not (None if new == "tags" else UNSET) for old, new in names.items())
 
 

@@ -1,7 +1,7 @@
 """Contracts, heartbeats and outcomes: ``/worker/{id}/…``."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
 
 from flask import Response
 from msgspec import UNSET
@@ -35,11 +35,7 @@ def contract(services: Services, id_: Id, body: ContractRequest) -> ContractRepl
         return v05.write_contract(id_, [job.id for job in contracted.jobs])
     known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
     codices = services.lambdas.find_codices(each.codex for each in known.values())
-    terms = _Terms(services.settings.default_limits)
-    write = partial(
-        _leased_job, contracted=contracted, inline_max_bytes=body.inline_max_bytes, packed=wants_msgpack()
-    )
-    jobs = [write(job, terms.of(job, known[job.lambda_id])) for job in contracted.jobs]
+    jobs = _leased_jobs(contracted, known, services.settings.default_limits, body.inline_max_bytes)
     return ContractReply(
         code=int(Code.OK if jobs else Code.NO_JOB),
         id=id_,
@@ -84,47 +80,41 @@ def _leased_lambda(found: Lambda, codex: tuple[bytes, int] | None) -> LeasedLamb
     )
 
 
-class _Terms:
-    """What jobs run with: their own options over their lambda's over the server's. Many are alike."""
-
-    def __init__(self, defaults: Limits) -> None:
-        self._defaults = defaults
-        self._known: dict[tuple[int, str | None], _Run] = {}
-
-    def of(self, job: Job, lambda_: Lambda) -> "_Run":
+def _leased_jobs(
+    contracted: Contracted, known: Mapping[int, Lambda], defaults: Limits, inline_max_bytes: int
+) -> list[LeasedJob]:
+    packed, leased = wants_msgpack(), []
+    alike: dict[tuple[int, str | None], partial[LeasedJob]] = {}
+    for job in contracted.jobs:
         key = (job.lambda_id, job.options_json)
-        if key not in self._known:
-            mine, theirs = job.options, lambda_.options
-            args = list(theirs.args if mine.args is None else mine.args)
-            limits = mine.limits.over(theirs.limits).over(self._defaults)
-            self._known[key] = _Run(Id(job.lambda_id), args, {**theirs.env, **mine.env}, limits)
-        return self._known[key]
+        if key not in alike:
+            alike[key] = _with_terms(job, known[job.lambda_id], defaults)
+        blob = contracted.inputs.get(job.input_id)
+        if blob is not None and blob.content is not None and blob.size <= inline_max_bytes:
+            input_ = Content.of(blob.content, packed=packed, blob=Id(blob.id))
+        else:
+            input_ = Content(id=Id(job.input_id))
+        leased.append(
+            alike[key](
+                job=Id(job.id),
+                lease=job.lease or "",
+                lease_s=contracted.lease_s,
+                attempt=job.attempt,
+                input=input_,
+                input_checksum=blob.sha256.hex() if blob else "",
+                input_size=blob.size if blob else 0,
+            )
+        )
+    return leased
 
 
-class _Run(NamedTuple):
-    """The part of leased jobs that is alike for many."""
-
-    lambda_: Id
-    args: list[str]
-    env: dict[str, str]
-    limits: Limits
-
-
-def _leased_job(job: Job, run: _Run, *, contracted: Contracted, inline_max_bytes: int, packed: bool) -> LeasedJob:
-    blob = contracted.inputs.get(job.input_id)
-    input_ = Content(id=Id(job.input_id))
-    if blob is not None and blob.content is not None and blob.size <= inline_max_bytes:
-        input_ = Content.of(blob.content, packed=packed, blob=Id(blob.id))
-    return LeasedJob(
-        job=Id(job.id),
-        lease=job.lease or "",
-        lease_s=contracted.lease_s,
-        attempt=job.attempt,
-        lambda_=run.lambda_,
-        input=input_,
-        input_checksum=blob.sha256.hex() if blob else "",
-        input_size=blob.size if blob else 0,
-        args=run.args,
-        env=run.env,
-        limits=run.limits,
+def _with_terms(job: Job, lambda_: Lambda, defaults: Limits) -> partial[LeasedJob]:
+    """Write what a job runs with, and others like it: its own options over its lambda's over the server's."""
+    mine, theirs = job.options, lambda_.options
+    return partial(
+        LeasedJob,
+        lambda_=Id(job.lambda_id),
+        args=list(theirs.args if mine.args is None else mine.args),
+        env={**theirs.env, **mine.env},
+        limits=mine.limits.over(theirs.limits).over(defaults),
     )

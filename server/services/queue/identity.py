@@ -6,13 +6,16 @@ that order is known, too.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
 
 from piecework.protocol.bodies import MSGPACK, encode
 from piecework.protocol.messages import BlobRef, Content, JobSpec
-from server.store.records import JobOptions
+from piecework.protocol.states import JobState
+from server.store.records import NewJob
 
 _FIELDS = [
     (each.name, Any, msgspec.field(default=msgspec.UNSET, name=each.encode_name))
@@ -35,28 +38,31 @@ class Identity:
         return known == self.digest or any(known == each for each in self._others())
 
 
-class Terms(NamedTuple):
-    """What a job asks for, all but its input and its key."""
+@dataclass(eq=False)
+class Terms:
+    """What a job asks for, all but its input and its key. Jobs that are alike share it."""
 
-    lambda_id: int
-    priority: int
-    tags: tuple[str, ...]
-    options: JobOptions | None
+    job: NewJob
+    """Without id, input and key."""
     when: tuple[int | None, float | None, int | None]
-    paused: bool
+    """The times that it was submitted with: ``run_at``, ``delay_s`` and ``expires_at``."""
 
-    def write(self) -> bytes:
-        """Return a text that the same terms have, in whatever order they came."""
-        options, retry_on = self.options, None
+    @cached_property
+    def text(self) -> bytes:
+        """What the same terms have alike, in whatever order they came."""
+        job, options, retry_on = self.job, self.job.options, None
         if options is not None and options.retry_on is not None:
             retry_on = sorted(set(options.retry_on))
             options = msgspec.structs.replace(options, retry_on=())
-        fields = (self.lambda_id, self.priority, sorted(self.tags), options, retry_on, self.when, self.paused)
+        is_paused = job.state is JobState.PAUSED
+        fields = (job.lambda_id, job.priority, sorted(job.tags), options, retry_on, self.when, is_paused)
         return msgspec.json.encode(fields, order="deterministic")
 
-    def write_as_sent(self) -> bytes:
-        """Return the text that earlier versions took the digest of."""
-        return msgspec.json.encode(self[:5])
+    @property
+    def text_as_sent(self) -> bytes:
+        """What earlier versions took the digest of."""
+        job = self.job
+        return msgspec.json.encode((job.lambda_id, job.priority, job.tags, job.options, self.when))
 
 
 class Input(NamedTuple):
@@ -76,16 +82,16 @@ def input_meaning(ref: BlobRef | None, content: bytes) -> bytes | None:
     return hashlib.sha256(ordered).digest()
 
 
-def identify_job(terms: Terms, text: bytes, given: Input) -> Identity:
-    """Return what tells a repetition of a job. ``text`` is what ``terms.write()`` gave.
+def identify_job(terms: Terms, given: Input) -> Identity:
+    """Return what tells a repetition of a job.
 
     The input counts by its bytes: a file that was uploaded again has another id.
     """
 
     def others() -> set[bytes]:
-        return {_digest(each + part) for each in (text, terms.write_as_sent()) for part in given}
+        return {_digest(each + part) for each in (terms.text, terms.text_as_sent) for part in given}
 
-    return Identity(_digest(text + given.meaning), others)
+    return Identity(_digest(terms.text + given.meaning), others)
 
 
 def identify_submission(specs: Sequence[JobSpec], jobs: Iterable[tuple[bytes, object, str | None]]) -> Identity:

@@ -34,29 +34,19 @@ TEXT_MAX_BYTES = 256 * 1024
 _NO_OPTIONS = JobOptions()
 
 
-class _Plan(NamedTuple):
-    """What a job is to be, all but its input and its key. Jobs that are alike share it."""
-
-    job: NewJob
-    """Without id, input and key."""
-    terms: Terms
-    text: bytes
-    """The same terms have the same text."""
-
-
 class _Draft(NamedTuple):
     """A job that was checked, and its input's bytes when they came along."""
 
     job: NewJob
     content: Blob | None
-    plan: _Plan
+    terms: Terms
     meaning: bytes | None
     """The digest of an input that is a JSON value, whatever the order of its keys."""
 
     def identify(self, inputs: dict[int, bytes]) -> Identity:
         """Return what tells a repetition of the job; ``inputs`` has the SHA-256 of inputs that are named by id."""
         sha256 = self.content.sha256 if self.content else inputs.get(self.job.input_id, b"")
-        return identify_job(self.plan.terms, self.plan.text, Input(sha256, self.meaning or sha256))
+        return identify_job(self.terms, Input(sha256, self.meaning or sha256))
 
 
 class _Whole(NamedTuple):
@@ -113,8 +103,8 @@ class Submission:
             # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
             alike = msgspec.structs.replace(spec, input=UNSET, key=UNSET)
             if alike != asked:
-                asked, plan = alike, self._plan(alike, known[_lambda_id(alike)], now)
-            drafts.append(self._draft(spec, plan, id_, input_id, now))
+                asked, terms = alike, self._plan(alike, known[_lambda_id(alike)], now)
+            drafts.append(self._draft(spec, terms, id_, input_id, now))
         whole = None if whole_key is None else _Whole(whole_key, _identify_all(specs, drafts))
         with self._engage(drafts) as waiter:
             take_turn = waiter.take_turn if waiter else None
@@ -130,7 +120,7 @@ class Submission:
             return nullcontext()
         return self._notifier.waiters.engage(_find_lane(drafts[0].job.runtime, drafts[0].job.tags))
 
-    def _plan(self, spec: JobSpec, lambda_: Lambda, now: int) -> _Plan:
+    def _plan(self, spec: JobSpec, lambda_: Lambda, now: int) -> Terms:
         """Check what a job asks for, all but its input and key. Raises InvalidRequest that says what is wrong."""
         if refused := spec.refused_options():
             raise InvalidRequest(f"this server does not know {', '.join(refused)} yet, and will not ignore it")
@@ -144,10 +134,9 @@ class Submission:
             0, lambda_.id, lambda_.runtime, state, spec.priority, 0, max_attempts, due_at, expires_at, None, None,
             tags, kept,
         )  # fmt: skip
-        terms = Terms(lambda_.id, spec.priority, tags, kept, when, state is JobState.PAUSED)
-        return _Plan(common, terms, terms.write())
+        return Terms(common, when)
 
-    def _draft(self, spec: JobSpec, plan: _Plan, id_: int, input_id: int, now: int) -> _Draft:
+    def _draft(self, spec: JobSpec, terms: Terms, id_: int, input_id: int, now: int) -> _Draft:
         """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
         ref = None if spec.input is UNSET else spec.input
         try:
@@ -155,8 +144,8 @@ class Submission:
         except ValueError as error:
             raise InvalidRequest(f"the input is wrong: {error}") from error
         blob = None if content is None else self._data.prepare_bytes(content, input_id, now)
-        job = plan.job._replace(id=id_, input_id=blob.id if blob else named or 0, key=_read_key(spec))
-        return _Draft(job, blob, plan, None if content is None else input_meaning(ref, content))
+        job = terms.job._replace(id=id_, input_id=blob.id if blob else named or 0, key=_read_key(spec))
+        return _Draft(job, blob, terms, None if content is None else input_meaning(ref, content))
 
     def _store(
         self,
@@ -212,7 +201,7 @@ def _identify_all(specs: Sequence[JobSpec], drafts: Iterable[_Draft]) -> Identit
     """Return what tells a repetition of a whole submission. Inputs that are named by id count by that here."""
     parts = (
         (
-            each.plan.text,
+            each.terms.text,
             each.meaning or (each.content.sha256 if each.content else each.job.input_id),
             each.job.key,
         )
