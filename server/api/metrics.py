@@ -74,7 +74,7 @@ class _Figures(Collector):
         yield _gauge("piecework_workers", "Workers heard of lately.", {str(k): v for k, v in seen.items()})
         waiting = {"contract": len(services.waiters), "job": len(services.watch)}
         yield _gauge("piecework_waiting_requests", "Requests that wait for something.", waiting, label="for")
-        writes, commits = services.database.tally.read()
+        writes, commits = services.database.write_counter.read()
         yield CounterMetricFamily("piecework_writes", "Requests that wrote to the database.", writes)
         yield CounterMetricFamily("piecework_commits", "Commits that they shared.", commits)
         yield from _function_figures(services.calls.figures())

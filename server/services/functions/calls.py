@@ -46,7 +46,7 @@ class Histogram:
 
 
 @dataclass
-class _Tally:
+class _Counts:
     """The calls of one revision."""
 
     calls: int = 0
@@ -90,51 +90,51 @@ class CallStatistics:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._tallies: dict[tuple[str, str], _Tally] = {}
+        self._counts: dict[tuple[str, str], _Counts] = {}
 
     def note(self, function: str, revision: str, status: int, seconds: float, *, as_job: bool = False) -> None:
         """Count one call that was answered."""
         now = self._monotonic()
         with self._lock:
-            tally = self._tallies.get((function, revision))
-            if tally is None:
-                tally = self._tallies[function, revision] = _Tally(began=now)
-            tally.turn(now)
-            tally.calls += 1
-            tally.errors += status >= 500
-            tally.jobs += as_job
-            tally.seconds += seconds
-            tally.present.add(seconds)
+            counts = self._counts.get((function, revision))
+            if counts is None:
+                counts = self._counts[function, revision] = _Counts(began=now)
+            counts.turn(now)
+            counts.calls += 1
+            counts.errors += status >= 500
+            counts.jobs += as_job
+            counts.seconds += seconds
+            counts.present.add(seconds)
 
     def read(self, function: str, revision: str) -> Traffic | None:
         """Return what passed for a revision; None when nothing did."""
         with self._lock:
-            tally = self._tallies.get((function, revision))
-            if tally is None:
+            counts = self._counts.get((function, revision))
+            if counts is None:
                 return None
-            tally.turn(self._monotonic())
-            p50, p99 = tally.quantiles(0.5, 0.99)
+            counts.turn(self._monotonic())
+            p50, p99 = counts.quantiles(0.5, 0.99)
             return Traffic(
-                calls=tally.calls, errors=tally.errors, jobs=tally.jobs, p50_ms=_to_ms(p50), p99_ms=_to_ms(p99)
+                calls=counts.calls, errors=counts.errors, jobs=counts.jobs, p50_ms=_to_ms(p50), p99_ms=_to_ms(p99)
             )
 
     def figures(self) -> list[CallFigures]:
         """Return what passed for all revisions, by name."""
         with self._lock:
-            return [_show(names, tally) for names, tally in sorted(self._tallies.items())]
+            return [_show(names, counts) for names, counts in sorted(self._counts.items())]
 
     def keep(self, revisions: set[tuple[str, str]]) -> None:
         """Forget all revisions but these."""
         with self._lock:
-            for gone in self._tallies.keys() - revisions:
-                del self._tallies[gone]
+            for gone in self._counts.keys() - revisions:
+                del self._counts[gone]
 
 
-def _show(names: tuple[str, str], tally: _Tally) -> CallFigures:
+def _show(names: tuple[str, str], counts: _Counts) -> CallFigures:
     shares = (0.5, 0.99)
-    found = dict(zip(shares, tally.quantiles(*shares), strict=True))
+    found = dict(zip(shares, counts.quantiles(*shares), strict=True))
     quantiles = {share: seconds for share, seconds in found.items() if seconds is not None}
-    return CallFigures(*names, tally.calls, tally.errors, tally.jobs, tally.seconds, quantiles)
+    return CallFigures(*names, counts.calls, counts.errors, counts.jobs, counts.seconds, quantiles)
 
 
 def _to_ms(seconds: float | None) -> float | None:

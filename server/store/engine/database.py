@@ -33,7 +33,7 @@ class Database(Protocol):
     """Whether other servers may write to it."""
     is_pooled: bool
     """Whether a pooler may give each transaction another session."""
-    tally: WriteCounter
+    write_counter: WriteCounter
 
     def read(self) -> Any:
         """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
@@ -111,7 +111,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
         self._health = DatabaseHealth()
-        self.tally = WriteCounter()
+        self.write_counter = WriteCounter()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_engine(
             f"sqlite:///{path}",
@@ -171,7 +171,7 @@ class SqliteDatabase:
                 driver.execute("ROLLBACK TO unit")
             driver.execute("RELEASE unit")
         driver.execute("COMMIT")
-        self.tally.add_commit(len(units))
+        self.write_counter.add_commit(len(units))
 
     def _set_synchronous(self, driver: Any, *, durable: bool) -> None:
         """Have the next commit wait for the disk, or not. In WAL mode NORMAL keeps the file sound all the same."""

@@ -48,7 +48,7 @@ class PostgresDatabase:
         event.listen(self.engine, "connect", self._meet)
         self.is_pooled = False
         self._health = DatabaseHealth()
-        self.tally = WriteCounter()
+        self.write_counter = WriteCounter()
         self._name = secrets.token_hex(8)
         autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connect = autocommit.connect
@@ -78,7 +78,7 @@ class PostgresDatabase:
             try:
                 with self._connections.lend() as connection:
                     value = self._run(connection, work, durable)
-                self.tally.add_commit(1)
+                self.write_counter.add_commit(1)
                 self._health.note_write()
             except Exception as error:
                 if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error):

@@ -60,7 +60,7 @@ class Contracting:
     def step(self) -> None:
         """Do one exchange, if there is something to say."""
         self.progress += 1
-        plan = self._lease_table.next_contract(self._find_wish, self._shared.pace.idle_s)
+        plan = self._lease_table.next_contract(self._find_demand, self._shared.pace.idle_s)
         if plan is None:
             return
         try:
@@ -73,7 +73,7 @@ class Contracting:
             if plan.polls:
                 self._lease_table.end_poll()
 
-    def _find_wish(self) -> Demand:
+    def _find_demand(self) -> Demand:
         return self._fitness.limit(self._prefetching.demand())
 
     def _exchange(self, plan: ContractPlan) -> None:

@@ -257,7 +257,7 @@ def report_end(lease: dict[str, str]) -> Outcome:
 
 
 def count_writes(house: House) -> int:
-    return house.services.database.tally.read()[0]
+    return house.services.database.write_counter.read()[0]
 
 
 def test_a_sleeping_contract_gets_a_job_in_the_transaction_that_stores_it(house: House, pool):

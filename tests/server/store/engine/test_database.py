@@ -104,16 +104,16 @@ def test_concurrent_writes_are_all_stored(database: Database):
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda id_: database.write(_store(id_)), range(1, 101))) == list(range(1, 101))
     assert _stored(database) == set(range(1, 101))
-    writes, commits = database.tally.read()
+    writes, commits = database.write_counter.read()
     assert writes == 100
     assert 1 <= commits <= 100
 
 
 def test_writers_that_wait_together_share_one_commit(sqlite: Database):
-    _, before = sqlite.tally.read()
+    _, before = sqlite.write_counter.read()
     with _in_one_group(sqlite, [_store(id_) for id_ in range(1, 21)]) as futures:
         assert [future.result(TIMEOUT_S) for future in futures] == list(range(1, 21))
-    _, after = sqlite.tally.read()
+    _, after = sqlite.write_counter.read()
     assert after - before == 2  # the one that they waited for, and theirs
     assert _stored(sqlite) == set(range(1, 21))
 
@@ -136,7 +136,7 @@ def test_a_writer_behind_more_than_a_group_of_others_gets_its_answer(
     assert sqlite.write(_store(20)) == 20
     assert all(unit.done for unit in others)
     assert _stored(sqlite) == {*range(1, 10), 20}
-    assert sqlite.tally.read() == (10, 3)
+    assert sqlite.write_counter.read() == (10, 3)
 
 
 def test_a_full_disk_stores_nothing_and_says_so(sqlite: Database):
