@@ -13,7 +13,7 @@ from server.store.stock import entries, namespaces
 CONSISTENCIES = ("none", "eventual")
 SWEPT = 100
 """Entries that one transaction sweeps: on SQLite, nobody else writes meanwhile."""
-STEPS = 20
+STEPS = 100
 """Transactions of one sweep."""
 
 

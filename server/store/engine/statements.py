@@ -73,7 +73,7 @@ class Statement:
         return self._execute(connection, values).rowcount  # type: ignore[no-any-return]
 
     def run_many(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Run an INSERT or UPDATE once for each row of values; nothing happens when there are none.
+        """Run an INSERT, UPDATE or DELETE once for each row of values; nothing happens when there are none.
 
         No two of the rows may change the same one in the table.
         """
@@ -120,7 +120,7 @@ class Statement:
         return str(compiled), lambda values: pick((*values, *fixed))
 
     def _for_arrays(self, dialect: Dialect) -> "Statement":
-        """Return this INSERT or UPDATE for many rows at once: each of its parameters is an array."""
+        """Return this statement for many rows at once: each of its parameters is an array."""
         if self._many is None:
             binds = self._compile(dialect).binds
             arrays = (bindparam(name, type_=ARRAY(_unbounded(binds[name].type))) for name in self._names)

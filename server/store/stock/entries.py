@@ -135,8 +135,7 @@ def has_expired(connection: Connection, now: int) -> bool:
 def sweep_expired(connection: Connection, now: int, limit: int) -> int:
     """Delete entries whose time is over. Returns how many."""
     rows = _expired.rows(connection, now, limit)
-    for row in rows:
-        _delete.run(connection, *row)
+    _delete.run_many(connection, rows)
     return len(rows)
 
 
@@ -144,6 +143,5 @@ def sweep_unseen(connection: Connection, namespace: Unswept, limit: int) -> int:
     """Delete entries of a namespace's past epochs, or of all when it was removed. Returns how many."""
     end = namespace.epoch + namespace.is_removed
     rows = _of_epochs_before.rows(connection, namespace.id, end, limit)
-    for row in rows:
-        _delete.run(connection, *row)
+    _delete.run_many(connection, rows)
     return len(rows)

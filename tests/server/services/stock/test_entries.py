@@ -181,6 +181,13 @@ def test_values_are_kept_over_a_restart_and_ids_are_never_given_again(house: Hou
     assert new(house) > namespace
 
 
+def test_the_longest_key_and_a_large_value_fit(house: House):
+    namespace, key, value = new(house), "😀" * 512, "é" * (512 * 1024)
+    put(house, namespace, key, value=value)
+    assert read(house, namespace, key) == value
+    assert house.services.namespaces.list_keys(namespace, prefix=key[:-1], after="", limit=9) == [key]
+
+
 def test_a_backup_has_keys_and_values(sqlite_place, tmp_path):
     house = House(sqlite_place.data)
     namespace = new(house)
