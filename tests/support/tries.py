@@ -15,9 +15,9 @@ def choose_tries(name: str) -> None:
     """Take one of FACTORS; before any test is collected."""
     global _factor  # noqa: PLW0603  # an option of the whole run
     _factor = FACTORS[name]
-    # A busy machine is no failure.
+    # A busy machine is no failure. A failure is told so that it can be found again.
     patient: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-    settings.register_profile("ours", max_examples=tries(EXAMPLES), **patient)
+    settings.register_profile("ours", max_examples=tries(EXAMPLES), print_blob=True, **patient)
     settings.load_profile("ours")
 
 

@@ -47,9 +47,9 @@ def allocate(
     """Return how to come from what there is to what is wanted, with as few changes as possible.
 
     Replicas stay where they are, but for those whose host is not among ``hosts`` or must not run them, those that
-    are too many (first those that do not run, then the newest), those in ``failing`` for which another host has
-    room, and those that only start where another host has fewer of the revision: without that, all would be on the
-    host that reports first.
+    are too many (first those that do not run, then those in ``failing``, then the newest), those in ``failing``
+    for which another host has room, and those that only start where another host has fewer of the revision:
+    without that, all would be on the host that reports first.
 
     What is missing goes, one for each revision in turn, to the open host with a free slot that has most of the
     suggested tags, then the fewest replicas of the revision, then the fewest of all.
@@ -58,14 +58,14 @@ def allocate(
     another only starts in its place.
     """
     slots = _FreeSlots(wanted, hosts)
-    for replica in sorted(replicas, key=lambda each: (not each.runs, age(each.id))):
+    for replica in sorted(replicas, key=lambda each: (not each.runs, each.id in failing, age(each.id))):
         slots.keep(replica)
     for replica in replicas:
         if replica.id in failing:
             slots.move(replica)
-    for replica in reversed(replicas):
-        if replica.state is ReplicaState.STARTING:
-            slots.spread(replica)
+    starting = [each for each in reversed(replicas) if each.state is ReplicaState.STARTING]
+    while any(slots.spread(each) for each in starting):
+        pass  # where one was, there may be room for another now
     slots.fill()
     slots.lend(replicas, failing)
     return AllocationPlan(frozenset(each.id for each in replicas) - slots.kept, slots.added)
@@ -98,16 +98,18 @@ class _FreeSlots:
         if host is not None:
             self._give(replica, host)
 
-    def spread(self, replica: ReplicaRow) -> None:
-        """Give a replica to a host that fits as well and would have fewer of its revision."""
+    def spread(self, replica: ReplicaRow) -> bool:
+        """Give a replica to a host that fits as well and would have fewer of its revision; tell whether it did."""
         host = self._find_other(replica)
         if host is None:
-            return
+            return False
         wanted = self._wanted[replica.name]
         present = self._hosts[replica.worker_id]
         gain = self._on[wanted.name, present.worker_id] - self._on[wanted.name, host.worker_id]
-        if gain > 1 and host.fit(wanted) >= present.fit(wanted):
-            self._give(replica, host)
+        if gain <= 1 or host.fit(wanted) < present.fit(wanted):
+            return False
+        self._give(replica, host)
+        return True
 
     def _find_other(self, replica: ReplicaRow) -> HostState | None:
         """Return the best other host for a replica that stays; None when there is none."""

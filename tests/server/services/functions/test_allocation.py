@@ -122,6 +122,22 @@ def test_a_replica_that_fails_goes_to_another_host_if_one_has_room():
     )
 
 
+def test_of_too_many_go_those_that_fail_before_those_that_run_well():
+    plan = allocate([wanted()], [host(1), host(2)], [replica(1, 1), replica(2, 2)], failing={1})
+    assert plan == AllocationPlan(frozenset({1}), [])
+
+
+def test_what_is_spread_makes_room_for_what_could_not_be_spread_before():
+    hosts = [host(1, 1, "wasi"), host(2, 2, "wasi", "capsule"), host(3, 2, "capsule")]
+    there = [
+        replica(id_, worker, revision, state=ReplicaState.STARTING)
+        for id_, worker, revision in ((1, 2, "green"), (2, 2, "green"), (3, 3, "blue"), (4, 3, "blue"))
+    ]
+    plan = allocate([wanted("green", 2), wanted("blue", 2, "capsule")], hosts, there)
+    assert plan.drop == {2, 4}
+    assert added(plan) == [("green", 1), ("blue", 2)]
+
+
 def test_what_only_starts_is_spread_when_another_host_comes_and_what_runs_stays():
     starting = [replica(n, 1, state=ReplicaState.STARTING) for n in (1, 2, 3)]
     plan = allocate([wanted(replicas=3)], [host(1), host(2)], starting)
