@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from evidence import process_tree
 from guests import guest
+from patience import LONG_S
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
@@ -164,15 +165,17 @@ def test_missing_codex_ends_its_job_with_the_reason(start, client):
 
 
 def test_server_killed_in_the_middle_of_a_job_gets_its_result_all_the_same(tmp_path):
-    with LocalServer(tmp_path) as server, Client(server.url) as client:
+    # On a busy machine a server may take longer for its start than leases usually last: then the job runs again.
+    patient = {"PIECEWORK_LEASE_S": "300"}
+    with LocalServer(tmp_path, environ=patient) as server, Client(server.url) as client:
         lambda_id = client.create_lambda(guest("count_slowly"), args=["3", "100"])
         with LocalAgent(server.url, tmp_path, "own", "--slots", "1") as agent:
             job = client.submit(lambda_id)
             assert "tick 1 of" in next(client.follow_log(job))
             server.kill()
             agent.wait_for_line(re.compile("server away"))
-            with LocalServer(tmp_path, port=server.port):
-                assert client.result(job, timeout_s=30) == b"30\n"
+            with LocalServer(tmp_path, port=server.port, environ=patient):
+                assert client.result(job, timeout_s=LONG_S) == b"30\n"
                 agent.wait_for_line(re.compile("server back"))
                 assert client.job(job).attempt == 1
 
