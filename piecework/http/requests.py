@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -14,7 +15,7 @@ SCOPE = "asgi.scope"
 WATCH = "piecework.watch"
 """In an environment: has a function called when the caller leaves, or has its answer. Missing: nobody knows."""
 NAMES_MAX = 512
-"""So many names of headers are kept with what they become: nearly all requests have the same few."""
+"""So many names of headers, and hosts, are kept with what became of them: most requests have the same few."""
 
 
 class _Keys(dict[bytes, str]):
@@ -44,6 +45,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Za-z:.~%-]+\])(?::[0
 """Without the comma, which RFC 3986 allows: with it servers join the values of several headers."""
 
 
+@lru_cache(NAMES_MAX)
 def has_host_fault(version: str, host: str) -> bool:
     """Tell whether a request must be refused with 400 for its Host header, as ``HOST_FAULT`` has it.
 
