@@ -12,9 +12,8 @@ import structlog
 from piecework.http.exchange import HOP_BY_HOP, Headers, Request, Response, pick_sendable
 from piecework.http.requests import HOST_FAULT, has_host_fault
 from worker_agent.guests.frames import Done, Serving
-from worker_agent.serving.attendant import LostError
-from worker_agent.serving.attendants import Attendants, BusyError, HangUp
 from worker_agent.serving.bodies import Bodies, BodyError, Exchange, HeaderMap, Scope
+from worker_agent.serving.calls import BusyError, CallExecutor, HangUp, LostError
 from worker_agent.serving.figures import Figures
 from worker_agent.serving.function import FunctionError
 
@@ -50,27 +49,27 @@ class Manners:
 class Front:
     """Answers all requests, whatever becomes of the guest."""
 
-    def __init__(self, open_attendants: Callable[[], Awaitable[Attendants]], manners: Manners) -> None:
-        self._open_attendants = open_attendants
+    def __init__(self, open_executor: Callable[[], Awaitable[CallExecutor]], manners: Manners) -> None:
+        self._open_executor = open_executor
         self._manners = manners
         self._keeps_underscores = manners.underscores or manners.token is not None
         self._figures = Figures()
         self._bodies = Bodies(manners.body_bytes)
         self._own = {"/health": self._tell_health, "/metrics": self._tell_metrics, "/stats": self._tell_stats}
-        self.attendants: Attendants
+        self.executor: CallExecutor
 
     async def open(self) -> None:
         """Be ready for requests. Raises FunctionError."""
-        self.attendants = await self._open_attendants()
+        self.executor = await self._open_executor()
 
     async def reload(self) -> None:
         """Answer with the code that the function's file has now; when that cannot run, go on as before."""
         try:
-            fresh = await self._open_attendants()
+            fresh = await self._open_executor()
         except FunctionError as error:
             log.error("not reloaded, the code before goes on", reason=str(error))  # noqa: TRY400
             return
-        old, self.attendants = self.attendants, fresh
+        old, self.executor = self.executor, fresh
         log.info("reloaded", sha256=fresh.version.task.checksum[:12])
         await old.close()
 
@@ -132,9 +131,9 @@ class Front:
     ) -> Response:
         """Have a request answered; ``busy`` is the answer when nobody is free in time."""
         wait_s = self._manners.wait_s if wait_s is None else wait_s
-        task = self.attendants.version.assign(Serving(request, self._manners.port), mode)
+        task = self.executor.version.assign(Serving(request, self._manners.port), mode)
         try:
-            done = await self.attendants.perform(task, wait_s, hang_up)
+            done = await self.executor.perform(task, wait_s, hang_up)
         except BusyError:
             return busy or _refuse(503, "all guest processes are busy, and others wait already", _LATER)
         except LostError as error:
@@ -144,16 +143,16 @@ class Front:
 
     async def _tell_health(self) -> Response:
         well = Response(200, (("content-type", "text/plain"),), b"OK")
-        trouble = self.attendants.find_trouble()
+        trouble = self.executor.find_trouble()
         if trouble:
             return _refuse(503, trouble)
-        if HEALTH_HOOK not in self.attendants.version.exports:
+        if HEALTH_HOOK not in self.executor.version.exports:
             return well
         return await self._ask(Request(), HEALTH_HOOK, HEALTH_WAIT_S, busy=well)
 
     async def _tell_metrics(self) -> Response:
         body = self._figures.write_metrics()
-        if METRICS_HOOK in self.attendants.version.exports:
+        if METRICS_HOOK in self.executor.version.exports:
             found = await self._ask(Request(), METRICS_HOOK, HEALTH_WAIT_S)
             body += found.body if found.status == 200 else b""
         return Response(200, (("content-type", "text/plain; version=0.0.4; charset=utf-8"),), body)

@@ -8,7 +8,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from piecework.modules import DEFAULT, ModuleError, check_code, choose_runtime, inspect_code
-from piecework.protocol.messages import Grants
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.messages import Grants, JobError
 from worker_agent.errors import AgentError
 from worker_agent.guests.frames import Assign, Serving
 from worker_agent.runtimes.base import Bounds
@@ -69,13 +70,14 @@ class Function:
             mode=self.mode,
             grants=None if self.grants == NO_GRANTS else self.grants,
         )
-        return Version(task, facts.exports)
+        return Version(self.file, task, facts.exports)
 
 
 @dataclass(frozen=True)
 class Version:
     """A function with the code that its file had at one time."""
 
+    file: Path
     task: Task
     """What each call of it is, with no input. Its runtime is never ``default``."""
     exports: list[str]
@@ -91,6 +93,11 @@ class Version:
         bounds = self.task.bounds
         task = replace(self.task, bounds=replace(bounds, timeout_s=min(bounds.timeout_s, START_S)))
         return Assign(next(self._keys), task, "", Serving())
+
+    def explain(self, error: JobError) -> str:
+        """Say why the function is of no use when its rehearsal failed so."""
+        fault = "cannot run" if error.kind is ErrorKind.LOAD else "does not start"
+        return f"{self.file} {fault}: {error.message}"
 
 
 def _read_code(file: Path) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -16,8 +16,8 @@ from piecework.protocol.codes import ErrorKind
 from piecework.terminal import escape_pieces
 from worker_agent.guests.frames import Assign, Done
 from worker_agent.guests.process import GuestProcess
-from worker_agent.runtimes.services.store import MemoryStore
-from worker_agent.serving.attendant import Attendant, LostError, describe_loss
+from worker_agent.guests.slot import START_WITHIN_S
+from worker_agent.serving.calls import BusyError, CallExecutor, LostError
 from worker_agent.serving.function import HTTP, Function, FunctionError, Version
 from worker_agent.serving.journal import Journal
 from worker_agent.serving.server import launch
@@ -36,12 +36,11 @@ def run_once(function: Function, compiled: Path, interpreters: Path) -> None:
         folder = Path(name)
         version = function.read(folder)
         task = Assign(1, _write_task(version, folder), str(folder / "output"))
-        process = launch(compiled, interpreters, function.rules, folder / "stderr")
         journal = Journal(_STDOUT if version.task.runtime in LOGS_WITH_ANSWER else _STDERR)
         try:
-            done = asyncio.run(_call(task, process, journal))
+            start = partial(launch, compiled, interpreters, function.rules, folder)
+            done = asyncio.run(_call(version, task, start, journal))
         finally:
-            process.kill()
             journal.close()
         _show(done, ends_line=version.task.runtime in LOGS_WITH_ANSWER)
 
@@ -65,18 +64,16 @@ def _take_stdin(folder: Path) -> bytes | File:
     return File(str(path)) if given else b""
 
 
-async def _call(task: Assign, process: GuestProcess, journal: Journal) -> Done:
+async def _call(version: Version, task: Assign, start: Callable[[], GuestProcess], journal: Journal) -> Done:
     """Have a task done. Raises FunctionError when its process does not survive it."""
-    attendant = Attendant(process, asyncio.get_running_loop(), MemoryStore(), journal)
-    watch = asyncio.ensure_future(attendant.watch())
+    executor = CallExecutor(version, start, journal, processes=1, queue=0, rehearses=False)
+    await executor.open()
     try:
-        await attendant.start()
-        return await attendant.perform(task)
-    except LostError as error:
-        raise FunctionError(describe_loss(attendant, error, task.task.bounds.timeout_s)) from error
+        return await executor.perform(task, START_WITHIN_S)
+    except (LostError, BusyError) as error:
+        raise FunctionError(str(error)) from error
     finally:
-        watch.cancel()
-        attendant.leave()
+        await executor.close()
 
 
 def _show(done: Done, *, ends_line: bool) -> None:

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,12 +19,12 @@ from worker_agent.guests.executor import COMPILED_BYTES
 from worker_agent.guests.process import GuestProcess
 from worker_agent.logs import configure_logs
 from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.serving.attendant import GRACE_S
-from worker_agent.serving.attendants import Attendants
 from worker_agent.serving.bodies import Exchange, Scope
+from worker_agent.serving.calls import CALLS, CallExecutor
 from worker_agent.serving.front import Front, Manners
 from worker_agent.serving.function import Function, FunctionError
 from worker_agent.serving.journal import Journal
+from worker_agent.serving.scratch import Scratch
 
 CONNECTIONS = 4096
 HEAD_BYTES = 64 * 1024
@@ -55,7 +56,7 @@ def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> 
         port=plan.manners.port,
         is_async=True,
         connections=CONNECTIONS,
-        stop_timeout_s=round(plan.function.bounds.timeout_s + GRACE_S) + 1,
+        stop_timeout_s=round(plan.function.bounds.timeout_s + CALLS.grace_s) + 1,
         certificate=certificate,
         key=key,
         head_bytes=HEAD_BYTES,
@@ -72,9 +73,10 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def launch(compiled: Path, interpreters: Path, rules: NodeRules, last_words: Path) -> GuestProcess:
-    """Start a guest process. Raises OSError."""
-    return GuestProcess(compiled=compiled, last_words=last_words, interpreters=interpreters, rules=rules)
+def launch(compiled: Path, interpreters: Path, rules: NodeRules, folder: Path) -> GuestProcess:
+    """Start a guest process; its last words go to a file in a folder. Raises OSError."""
+    words = folder / f"{time.monotonic_ns()}.stderr"
+    return GuestProcess(compiled=compiled, last_words=words, interpreters=interpreters, rules=rules)
 
 
 class _App:
@@ -100,15 +102,26 @@ class _App:
         start_thread("announce", self._announce)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.run_until_complete(self._front.attendants.close())
+        loop.run_until_complete(self._front.executor.close())
         self._journal.close()
 
-    async def _open(self) -> Attendants:
-        plan = self._plan
-        start = partial(launch, plan.compiled, plan.interpreters, plan.function.rules)
-        attendants = Attendants(plan.function, start, self._journal, processes=plan.processes, queue=plan.queue)
-        await attendants.open()
-        return attendants
+    async def _open(self) -> CallExecutor:
+        plan, scratch = self._plan, Scratch("piecework-serve-")
+        try:
+            version = await asyncio.to_thread(plan.function.read, scratch.path)
+        except (FunctionError, OSError) as error:
+            scratch.remove()
+            raise FunctionError(str(error)) from error
+        executor = CallExecutor(
+            version,
+            partial(launch, plan.compiled, plan.interpreters, plan.function.rules, scratch.path),
+            self._journal,
+            processes=plan.processes,
+            queue=plan.queue,
+            release=scratch.remove,
+        )
+        await executor.open()
+        return executor
 
     def _reload(self) -> None:
         self._changed = True
@@ -126,6 +139,6 @@ class _App:
             log.info(
                 "serving on %s",
                 self._listen.url,
-                runtime=self._front.attendants.version.task.runtime,
+                runtime=self._front.executor.version.task.runtime,
                 pid=os.getppid(),
             )

@@ -15,9 +15,9 @@ QUICK_S = 0.05
 class Scene:
     """A pool whose processes are ready, on a clock that the test moves."""
 
-    def __init__(self, driver, slots, depth):
+    def __init__(self, driver, slots, depth, **policy):
         self.driver = driver
-        self.pool = Pool(Policy(grace_s=1.0, load_s=10.0, quick_s=QUICK_S, depth=depth), slots)
+        self.pool = Pool(Policy(grace_s=1.0, load_s=10.0, quick_s=QUICK_S, depth=depth, **policy), slots)
         self.failed_starts = []
         self.work()
         for slot in self.pool.slots:
@@ -281,3 +281,44 @@ def test_shut_down_reports_everything(make_scene, make_assignments):
     scene.pool.shut_down()
     assert [end.kind for _, end in scene.pool.take_ended()] == [ErrorKind.WORKER] * 5
     assert (scene.pool.busy, scene.pool.waiting) == (0, 0)
+
+
+def test_what_must_not_go_ahead_waits_for_a_free_process(make_scene, make_assignment):
+    scene = make_scene(slots=1, depth=8)
+    scene.add(make_assignment())
+    scene.finish(scene.pool.slots[0], 1)
+    scene.add(make_assignment(goes_ahead=False), make_assignment(goes_ahead=False), make_assignment())
+    assert scene.assigned() == [[1, 2]]
+    scene.finish(scene.pool.slots[0], 2)
+    assert scene.assigned() == [[1, 2, 3, 4]]
+
+
+def test_what_waits_behind_a_slow_task_is_asked_back_where_that_is_wanted(driver, make_assignments):
+    scene = Scene(driver, 1, 2, always_recalls=True)
+    scene.add(*make_assignments(1))
+    scene.finish(scene.pool.slots[0], 1)
+    scene.add(*make_assignments(3))
+    assert scene.assigned() == [[1, 2, 3]]
+    scene.work(QUICK_S)
+    assert scene.processes[0].keys(Recall) == [3]
+    scene.hear(scene.pool.slots[0], Returned(3))
+    assert [task.key for task in scene.pool.queue] == [3, 4]
+
+
+def test_draining_pool_ends_processes_when_nothing_is_left_to_do(make_scene, make_assignments):
+    scene = make_scene(slots=2, depth=1)
+    scene.add(*make_assignments(3))
+    scene.pool.draining = True
+    scene.work()
+    assert not scene.pool.is_gone
+    scene.finish(scene.pool.slots[0], 1)
+    scene.finish(scene.pool.slots[1], 2)
+    assert not scene.pool.is_gone
+    scene.finish(scene.pool.slots[0], 3)
+    assert scene.pool.is_gone
+    scene.work(100)
+    assert scene.pool.take_orders() == []
+    scene.add(*make_assignments(1))
+    scene.work()
+    *_, (task, end) = scene.pool.take_ended()
+    assert (task.key, end.kind) == (4, ErrorKind.WORKER)

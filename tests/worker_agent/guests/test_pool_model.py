@@ -39,9 +39,10 @@ class ModelledProcess:
         self.ready = False
 
     def take(self, frame):
+        if not self.alive:
+            return  # nobody knows yet
         match frame:
             case Assign():
-                assert self.alive
                 assert self.ready
                 self.waiting[frame.key] = frame
             case Recall() if self.waiting.pop(frame.key, None):

@@ -1,13 +1,14 @@
 """A slot's side of the conversation with its guest process, on a clock that the test moves."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from msgspec import UNSET
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Usage
+from piecework.protocol.messages import JobError, Usage
 from worker_agent.guests.frames import (
     Assign,
     Done,
@@ -20,7 +21,7 @@ from worker_agent.guests.frames import (
     Recall,
     Returned,
 )
-from worker_agent.guests.slot import HALT_WITHIN_S, START_WITHIN_S, News, Policy, Slot
+from worker_agent.guests.slot import HALT_WITHIN_S, START_WITHIN_S, News, Policy, Rehearsal, Slot
 from worker_agent.runtimes.compiling.refusals import GAVE_UP
 from worker_agent.tasks import File, Result
 
@@ -401,3 +402,77 @@ def test_slot_without_a_process_hears_nothing(driver):
     scene.slot.shut_down()
     scene.settle()
     assert scene.results() == []
+
+
+CAREFUL = replace(POLICY, repeats=False)
+"""As for calls: what may have begun is never begun again."""
+
+
+@pytest.mark.parametrize(
+    ("working_on", "lost"), [(0, []), (1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (9, [])], ids=str
+)
+def test_what_may_have_begun_is_lost_where_nothing_is_repeated(driver, make_assignment, working_on, lost):
+    scene = Scene(driver, CAREFUL)
+    scene.pass_time(0)
+    scene.report(Ready(0))
+    scene.give(*[make_assignment() for _ in range(3)])
+    scene.process.working_on = working_on
+    scene.die()
+    assert [key for key, _ in scene.results()] == lost
+    assert [task.key for task in scene.news.returned] == [key for key in (1, 2, 3) if key not in lost]
+
+
+def test_slot_that_did_not_take_all_that_was_sent_gets_nothing_ahead(scene, two_tasks):
+    scene.report(done(1))
+    assert scene.slot.find_depth(scene.now) > 1
+    scene.slot.is_blocked = True
+    assert scene.slot.find_depth(scene.now) == 1
+
+
+@pytest.fixture
+def rehearsing(driver, make_assignment):
+    """Return a slot whose process is ready, and rehearses."""
+    rehearsal = Rehearsal(make_assignment, lambda error: f"no use: {error.message}")
+    scene = Scene(driver, replace(CAREFUL, rehearsal=rehearsal))
+    scene.pass_time(0)
+    scene.report(Ready(0))
+    return scene
+
+
+def test_process_rehearses_before_it_takes_tasks(rehearsing):
+    assert rehearsing.process.keys(Assign) == [1]
+    assert not rehearsing.slot.is_ready
+    rehearsing.report(Loading(1), Loaded(1), done(1))
+    assert rehearsing.slot.is_idle
+    assert rehearsing.results() == rehearsing.news.failed_starts == []
+    assert not rehearsing.slot.is_quick(rehearsing.now)
+
+
+def test_process_whose_rehearsal_fails_did_not_start(rehearsing):
+    error = JobError(kind=ErrorKind.TRAP, message="unreachable")
+    rehearsing.report(Done(1, Result(error=error, usage=Usage())))
+    assert rehearsing.process.killed
+    assert rehearsing.news.failed_starts == [("no use: unreachable", 1)]
+    assert rehearsing.results() == []
+
+
+def test_process_that_dies_or_hangs_in_its_rehearsal_did_not_start(rehearsing):
+    rehearsing.die("SIGSEGV", "Fatal Python error")
+    rehearsing.pass_time(0.2)
+    rehearsing.report(Ready(0))
+    rehearsing.pass_time(10 + GRACE_S)
+    assert rehearsing.process.killed
+    assert rehearsing.news.failed_starts == [
+        ("the process ended while running the guest: SIGSEGV Fatal Python error", 1),
+        ("it ran longer than its limit of 10 s, and could only be killed", 2),
+    ]
+
+
+def test_retired_process_ends_unless_it_has_a_task(driver, scene, rehearsing, two_tasks):
+    starting = Scene(driver)
+    starting.pass_time(0)
+    for each in (scene, rehearsing, starting):
+        each.slot.retire()
+        each.settle()
+    assert [each.process.killed for each in (scene, rehearsing, starting)] == [False, True, True]
+    assert rehearsing.news.failed_starts == starting.news.failed_starts == []

@@ -1,11 +1,12 @@
 """Calls that guest processes get ahead of their turn, and where they are done when that turn does not come."""
 
 import asyncio
-import math
 import os
 import select
 import signal
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import count
 
 import pytest
 from guest_texts import BY_BODY, build
@@ -15,9 +16,7 @@ from piecework.http.exchange import Request
 from worker_agent.guests.frames import Serving
 from worker_agent.guests.process import GuestProcess
 from worker_agent.runtimes.base import Bounds
-from worker_agent.serving import attendant as attendant_module, attendants as attendants_module
-from worker_agent.serving.attendant import AHEAD_BYTES, LostError, OverdueError
-from worker_agent.serving.attendants import Attendants, BusyError
+from worker_agent.serving.calls import AHEAD_BYTES, CALLS, BusyError, CallExecutor, LostError, OverdueError
 from worker_agent.serving.function import Function
 from worker_agent.serving.journal import Journal
 
@@ -35,37 +34,49 @@ async def happens(condition):
 class Crew:
     """Some guest processes, which have done a few quick calls: so they get quick ones ahead."""
 
-    def __init__(self, folder, count, queue):
+    def __init__(self, folder, processes, queue, policy):
         (folder / "function.wasm").write_bytes(build(BY_BODY))
         function = Function(file=folder / "function.wasm", mode="http", bounds=Bounds(timeout_s=1.5))
         self.folder = folder
         self.log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
         self.journal = Journal(self.log)
-        self.count = count
-        self.attendants = Attendants(function, self.launch, self.journal, processes=count, queue=queue)
+        self.numbers = count(1)
+        self.executor = CallExecutor(
+            function.read(folder), self.launch, self.journal, processes=processes, queue=queue, policy=policy
+        )
+        self.slots = self.executor._pool.slots
 
-    def launch(self, words):
-        return GuestProcess(compiled=self.folder, last_words=words)
+    def launch(self):
+        return GuestProcess(compiled=self.folder, last_words=self.folder / f"{next(self.numbers)}.stderr")
 
     @property
-    def all(self):
-        return list(self.attendants._all)
+    def queue(self):
+        return self.executor._pool.queue
+
+    def process(self, place=0):
+        return self.executor._processes[self.slots[place]]
 
     def make(self, body):
-        return self.attendants.version.assign(Serving(Request("POST", "/", (), body)))
+        return self.executor.version.assign(Serving(Request("POST", "/", (), body)))
 
     def call(self, body, hang_up=None):
         """Have a call begun, after those before."""
-        return asyncio.ensure_future(self.attendants.perform(self.make(body), WITHIN_S, hang_up))
+        return asyncio.ensure_future(self.executor.perform(self.make(body), WITHIN_S, hang_up))
 
     async def recover(self):
         """Wait until all processes are there."""
-        await happens(lambda: sum(each.ready and not each.lost for each in self.all) == self.count)
+        await happens(lambda: all(slot.is_ready for slot in self.slots))
 
     async def begin(self):
         """Let the calls be handed out; tell how many each process has."""
         await asyncio.sleep(0)
-        return [each.load for each in self.all]
+        return [slot.load for slot in self.slots]
+
+    async def begin_first(self):
+        """Wait until a process works on the first of its calls; return the process."""
+        process, key = self.process(), self.slots[0].tasks[0].key
+        await happens(lambda: process.working_on == key)
+        return process
 
     def count_logged(self, word):
         """Tell how often a word was logged; nothing is called any more."""
@@ -74,23 +85,19 @@ class Crew:
 
 
 @asynccontextmanager
-async def crew_of(folder, count, queue=8):
-    crew = Crew(folder, count, queue)
-    patch = pytest.MonkeyPatch()
-    for module in (attendant_module, attendants_module):
-        patch.setattr(module, "QUICK_S", QUICK_S)
-    await crew.attendants.open()
+async def crew_of(folder, processes, queue=8, **policy):
+    crew = Crew(folder, processes, queue, replace(CALLS, **{"quick_s": QUICK_S, **policy}))
+    await crew.executor.open()
     try:
         await crew.recover()
         for _ in range(8):
-            await asyncio.gather(*[crew.call(b"ready") for _ in range(count)])
+            await asyncio.gather(*[crew.call(b"ready") for _ in range(processes)])
         yield crew
         await crew.recover()
     finally:
-        await crew.attendants.close()
+        await crew.executor.close()
         crew.journal.close()
         os.close(crew.log)
-        patch.undo()
 
 
 def runs_in_a_loop(test):
@@ -106,9 +113,9 @@ async def test_quick_processes_get_one_more_call_while_all_are_busy(folder):
     async with crew_of(folder, 2) as crew:
         calls = [crew.call(QUICK) for _ in range(7)]
         assert await crew.begin() == [2, 2]
-        assert len(crew.attendants._waiting) == 3
+        assert len(crew.queue) == 3
         assert {(await call).response.body for call in calls} == {b"seen"}
-        assert [each.load for each in crew.all] == [0, 0]
+        assert [slot.load for slot in crew.slots] == [0, 0]
 
 
 @runs_in_a_loop
@@ -124,18 +131,28 @@ async def test_call_does_not_stay_behind_one_that_takes_long(folder):
 @runs_in_a_loop
 async def test_processes_that_were_slow_get_no_call_ahead_and_none_a_large_one(folder):
     async with crew_of(folder, 1) as crew:
-        [attendant] = crew.all
-        busy = crew.call(QUICK)
-        assert await crew.begin() == [1]
-        assert attendant.takes(crew.make(b"q" * AHEAD_BYTES))
-        assert not attendant.takes(crew.make(b"q" * (AHEAD_BYTES + 1)))
-        await busy
+        for size, loads in ((AHEAD_BYTES, [2]), (AHEAD_BYTES + 1, [1])):
+            calls = [crew.call(body) for body in (QUICK, b"q" * size)]
+            assert await crew.begin() == loads
+            await asyncio.gather(*calls)
         for _ in range(2):
             await crew.call(WAIT)
-        busy = crew.call(QUICK)
+        calls = [crew.call(QUICK) for _ in range(2)]
         assert await crew.begin() == [1]
-        assert not attendant.takes(crew.make(QUICK))
-        await busy
+        await asyncio.gather(*calls)
+
+
+@runs_in_a_loop
+async def test_process_that_does_not_take_what_it_was_sent_gets_nothing_ahead(folder):
+    async with crew_of(folder, 1) as crew:
+        process = crew.process()
+        os.kill(process.pid, signal.SIGSTOP)
+        calls = [crew.call(b"q" * 8_000_000), crew.call(QUICK)]
+        assert await crew.begin() == [1]
+        assert process.has_mail
+        os.kill(process.pid, signal.SIGCONT)
+        await asyncio.gather(*calls)
+        assert not process.has_mail
 
 
 @runs_in_a_loop
@@ -150,26 +167,23 @@ async def test_calls_ahead_count_as_waiting(folder):
 @runs_in_a_loop
 async def test_death_costs_the_call_that_had_begun_and_no_other(folder):
     async with crew_of(folder, 1) as crew:
-        [attendant] = crew.all
         slow, ahead = crew.call(WAIT), crew.call(QUICK)
         assert await crew.begin() == [2]
-        await happens(lambda: attendant.process.working_on == attendant._calls[0].task.key)
-        os.kill(attendant.process.pid, signal.SIGKILL)
-        with pytest.raises(LostError, match="SIGKILL"):
+        process = await crew.begin_first()
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(LostError, match="the process ended while running the guest: SIGKILL"):
             await slow
         assert (await ahead).response.body == b"seen"
-        assert attendant.process.working_on == attendant._calls[0].task.key
         assert crew.count_logged(QUICK) == 1
 
 
 @runs_in_a_loop
 async def test_kill_by_the_time_limit_costs_the_call_that_had_begun_and_no_other(folder):
     async with crew_of(folder, 1) as crew:
-        [attendant] = crew.all
         slow, ahead = crew.call(WAIT), crew.call(QUICK)
         assert await crew.begin() == [2]
-        await happens(lambda: attendant.process.working_on == attendant._calls[0].task.key)
-        os.kill(attendant.process.pid, signal.SIGSTOP)
+        process = await crew.begin_first()
+        os.kill(process.pid, signal.SIGSTOP)
         with pytest.raises(OverdueError):
             await slow
         assert (await ahead).response.body == b"seen"
@@ -178,24 +192,21 @@ async def test_kill_by_the_time_limit_costs_the_call_that_had_begun_and_no_other
 
 @runs_in_a_loop
 async def test_time_limit_counts_from_the_beginning_of_each_call(folder):
-    async with crew_of(folder, 1) as crew:
-        [attendant] = crew.all
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(attendant_module, "GRACE_S", 0.2)
-            answers = [attendant.give(crew.make(WAIT)) for _ in range(2)]
-            ends = [await answer for answer in answers]
-        assert [end.result.error for end in ends] == [None, None]
+    async with crew_of(folder, 1, quick_s=5.0, grace_s=0.2) as crew:
+        calls = [crew.call(WAIT) for _ in range(2)]
+        assert await crew.begin() == [2]
+        assert [(await call).result.error for call in calls] == [None, None]
 
 
 @runs_in_a_loop
 async def test_call_ahead_whose_caller_hung_up_is_done_nowhere(folder):
     async with crew_of(folder, 1) as crew:
-        [attendant] = crew.all
-        os.kill(attendant.process.pid, signal.SIGSTOP)
+        process = crew.process()
+        os.kill(process.pid, signal.SIGSTOP)
         first, ahead = crew.call(b"first"), crew.call(QUICK, hang_up=lambda: asyncio.sleep(0))
         assert await crew.begin() == [2]
-        await happens(lambda: crew.attendants._has_left(attendant._calls[1].task.key))
-        os.kill(attendant.process.pid, signal.SIGCONT)
+        await happens(lambda: crew.slots[0].tasks[1].halted)
+        os.kill(process.pid, signal.SIGCONT)
         with pytest.raises(BusyError):
             await ahead
         await first
@@ -209,7 +220,7 @@ async def test_call_that_is_given_back_keeps_its_place(folder):
         calls = [crew.call(body) for body in bodies]
         for call, body in zip(calls, bodies, strict=True):
             call.add_done_callback(lambda _, body=body: ended.append(body))
-        await happens(lambda: len(crew.attendants._waiting) == 3)
+        await happens(lambda: len(crew.queue) == 3)
         await asyncio.gather(*calls)
         assert ended == bodies
 
@@ -217,12 +228,12 @@ async def test_call_that_is_given_back_keeps_its_place(folder):
 @runs_in_a_loop
 async def test_call_that_ended_unheard_before_the_one_that_a_process_died_in_is_not_done_again(folder):
     async with crew_of(folder, 1) as crew:
-        [attendant] = crew.all
-        os.kill(attendant.process.pid, signal.SIGSTOP)
+        process = crew.process()
+        os.kill(process.pid, signal.SIGSTOP)
         calls = [crew.call(QUICK) for _ in range(2)]
         assert await crew.begin() == [2]
-        attendant.process._marker.set(attendant._calls[1].task.key)
-        os.kill(attendant.process.pid, signal.SIGKILL)
+        process._marker.set(crew.slots[0].tasks[1].key)
+        os.kill(process.pid, signal.SIGKILL)
         ends = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(end) for end in ends] == [LostError, LostError]
 
@@ -230,10 +241,34 @@ async def test_call_that_ended_unheard_before_the_one_that_a_process_died_in_is_
 @runs_in_a_loop
 async def test_answer_that_came_in_time_is_heard_before_a_process_is_given_up(folder):
     async with crew_of(folder, 1) as crew:
-        [attendant] = crew.all
-        answer = attendant.give(crew.make(QUICK))
-        asyncio.get_running_loop().remove_reader(attendant.process.link)
-        await happens(lambda: bool(select.select([attendant.process.link], [], [], 0)[0]))
-        attendant.look(math.inf)
-        assert answer.result().response.body == b"seen"
-        await crew.attendants._bury(attendant, OverdueError())
+        process = crew.process()
+        call = crew.call(QUICK)
+        assert await crew.begin() == [1]
+        asyncio.get_running_loop().remove_reader(process.link)
+        await happens(lambda: bool(select.select([process.link], [], [], 0)[0]))
+        crew.slots[0].tasks[0].deadline_at = 0.0
+        assert (await call).response.body == b"seen"
+
+
+@runs_in_a_loop
+async def test_process_that_dies_while_it_has_nothing_to_do_is_replaced(folder):
+    async with crew_of(folder, 2) as crew:
+        pid = crew.process().pid
+        os.kill(pid, signal.SIGKILL)
+        await happens(lambda: not crew.slots[0].is_ready)
+        assert (await crew.call(QUICK)).response.body == b"seen"
+        await crew.recover()
+        assert crew.process().pid != pid
+
+
+@runs_in_a_loop
+async def test_caller_who_is_cancelled_has_the_call_stopped(folder):
+    async with crew_of(folder, 1) as crew:
+        call = crew.call(WAIT)
+        assert await crew.begin() == [1]
+        process = await crew.begin_first()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await happens(lambda: not crew.slots[0].tasks)
+        assert crew.process() is process
