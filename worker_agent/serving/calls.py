@@ -57,7 +57,7 @@ HangUp = Callable[[], Awaitable[object]]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Call(Assignment):
+class CallAssignment(Assignment):
     """One call, until it is answered."""
 
     answer: "asyncio.Future[Done]"
@@ -79,11 +79,11 @@ class Call(Assignment):
             self.journal.write(new)
 
 
-CALLS: Policy[Call] = Policy(
+CALLS: Policy[CallAssignment] = Policy(
     quick_s=0.005, depth=2, starts=1, broken_after=math.inf, repeats=False, always_recalls=True
 )
 """What may have begun is never begun again: a call may have done something that others saw."""
-_Slot = Slot[Call]
+_Slot = Slot[CallAssignment]
 
 
 class CallExecutor:
@@ -98,7 +98,7 @@ class CallExecutor:
         processes: int,
         queue: int,
         rehearses: bool = True,
-        policy: Policy[Call] = CALLS,
+        policy: Policy[CallAssignment] = CALLS,
         release: Callable[[], object] = lambda: None,
     ) -> None:
         """Set up an executor for a version; ``open`` starts its processes.
@@ -117,7 +117,7 @@ class CallExecutor:
         rehearsal = Rehearsal(self._rehearse, version.explain) if rehearses else None
         self._pool = Pool(replace(policy, rehearsal=rehearsal), processes)
         self._processes: dict[_Slot, GuestProcess] = {}
-        self._callers: dict[int, Call] = {}
+        self._callers: dict[int, CallAssignment] = {}
         """Calls whose callers may hang up, by key."""
         self._store = MemoryStore()
         self._trouble = ""
@@ -178,10 +178,10 @@ class CallExecutor:
         self._starter.shutdown(wait=False)
         self._release()
 
-    def _make_call(self, frame: Assign) -> Call:
+    def _make_call(self, frame: Assign) -> CallAssignment:
         serving = frame.serving
         request = None if serving is None else serving.request
-        return Call(
+        return CallAssignment(
             frame.key,
             frame,
             request is not None and len(request.body) <= AHEAD_BYTES,
@@ -189,10 +189,10 @@ class CallExecutor:
             journal=self._journal,
         )
 
-    def _rehearse(self) -> Call:
+    def _rehearse(self) -> CallAssignment:
         return self._make_call(self.version.assign_rehearsal())
 
-    def _stop(self, wanted: Call) -> None:
+    def _stop(self, wanted: CallAssignment) -> None:
         """End a call for which nobody waits any more."""
         if self._pool.cancel(lambda call: call is wanted, time.monotonic()):
             self._send(self._pool.slots)
