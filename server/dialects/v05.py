@@ -205,15 +205,15 @@ def _spoke_old_names(asked: object) -> bool:
     return any(getattr(asked, old) is not (None if new == "tags" else UNSET) for old, new in names.items())
 
 
-def add_old_names(info: OldJobInfo) -> OldJobInfo:
-    """Repeat what older clients read under other names."""
-    output_id = info.output.id if isinstance(info.output, Content) else UNSET
-    info.job_status = info.state
-    info.job_input_id = info.input.id
-    info.job_output_id = output_id or None
-    info.functio = info.lambda_id = info.lambda_.id
-    info.runtime = info.lambda_.runtime
-    return info
+def add_old_names(infos: list[JobInfo]) -> list[JobInfo]:
+    """Repeat what older clients read under other names, in infos that have room for it."""
+    for info in infos:
+        assert isinstance(info, OldJobInfo)
+        info.job_status, info.job_input_id = info.state, info.input.id
+        info.job_output_id = (info.output.id if isinstance(info.output, Content) else UNSET) or None
+        info.functio = info.lambda_id = info.lambda_.id
+        info.runtime = info.lambda_.runtime
+    return infos
 
 
 def write_contract(worker_id: Id, job_ids: Sequence[int]) -> OldContractReply:

@@ -152,7 +152,7 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         contracts=Contracts(core, outcomes, notifier),
         outcomes=outcomes,
         routing=routing,
-        functions=Functions(database, routing, clock),
+        functions=Functions(core, routing),
         health=health,
         calls=calls,
         hosting=hosting,

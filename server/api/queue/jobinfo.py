@@ -1,7 +1,6 @@
 """A job as its readers get it."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from msgspec import UNSET
 
@@ -11,8 +10,6 @@ from server.dialects import v05
 from server.services import Services
 from server.services.queue.jobs import JobView
 from server.web.endpoint import wants_msgpack
-
-InfoT = TypeVar("InfoT", bound=JobInfo)
 
 
 def job_infos(services: Services, views: Sequence[JobView], *, inline: bool) -> list[JobInfo]:
@@ -24,14 +21,12 @@ def job_infos(services: Services, views: Sequence[JobView], *, inline: bool) -> 
         )
         for view in views
     }
-    infos: list[JobInfo] = []
-    for view in views:
-        output = _output(services, view, inline=inline, packed=packed)
-        if packed:
-            infos.append(_job_info(JobInfo, view, lambdas[view.lambda_.id], output))
-        else:
-            infos.append(v05.add_old_names(_job_info(v05.OldJobInfo, view, lambdas[view.lambda_.id], output)))
-    return infos
+    kind = JobInfo if packed else v05.OldJobInfo
+    infos = [
+        _job_info(kind, view, lambdas[view.lambda_.id], _output(services, view, inline=inline, packed=packed))
+        for view in views
+    ]
+    return infos if packed else v05.add_old_names(infos)
 
 
 def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:
@@ -40,7 +35,7 @@ def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:
     return info
 
 
-def _job_info(kind: type[InfoT], view: JobView, lambda_: JobLambda, output: Maybe[Content]) -> InfoT:
+def _job_info(kind: type[JobInfo], view: JobView, lambda_: JobLambda, output: Maybe[Content]) -> JobInfo:
     job = view.job
     state = job.state
     return kind(

@@ -48,7 +48,7 @@ def create(services: Services, body: NamespaceCreate) -> NamespaceCreated:
 
 @endpoint("GET", "/kv", scope=WRITERS, query=CreateQuery, reply=NamespaceCreated)
 def create_by_get(services: Services, query: CreateQuery) -> NamespaceCreated:
-    """Make a namespace, the way that some v0.5 clients do."""
+    """Make a namespace, as some older clients do it."""
     return NamespaceCreated(id=Id(services.namespaces.create(query.consistency).id))
 
 

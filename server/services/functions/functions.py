@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 from server.errors import FunctionExists, FunctionNotFound, RevisionExists, RevisionNotFound, UrlNotFound
+from server.services.core import Core
 from server.services.functions.names import check_name, check_url
 from server.services.functions.routing import DEFAULT, Routing
 from server.store.engine.database import Connection, Database
@@ -20,10 +21,9 @@ RouteFile = Mapping[str, Mapping[str, Sequence[str]]]
 class Functions:
     """Adds and removes routes. Every change is stored, and counts for the next call."""
 
-    def __init__(self, database: Database, routing: Routing, clock: Callable[[], int]) -> None:
-        self._database = database
+    def __init__(self, core: Core, routing: Routing) -> None:
+        self._database, self._clock = core.database, core.clock
         self._routing = routing
-        self._clock = clock
 
     def register(self, function: str, revision: str, url: str) -> None:
         """Add a function with one revision at one URL. Raises FunctionExists or InvalidRequest."""

@@ -18,7 +18,7 @@ from server.store.stock import blobs, lambdas
 log = structlog.get_logger("server")
 
 NOTHING = Blob(NO_ID, hashlib.sha256().digest(), 0, b"", 0)
-"""What the id that stands for no blob gives: to v0.5 it was an empty one."""
+"""What the id that stands for no blob gives: to older clients it is an empty one."""
 
 ORPHAN_AGE_S = 3600.0
 """A stored blob that no row names is removed when it is this old: younger ones may be about to be named."""
