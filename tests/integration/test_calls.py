@@ -18,7 +18,7 @@ from worker_agent.guests.process import GuestProcess
 from worker_agent.runtimes.base import Bounds
 from worker_agent.serving.calls import AHEAD_BYTES, CALLS, BusyError, CallExecutor, LostError, OverdueError
 from worker_agent.serving.function import Function
-from worker_agent.serving.journal import Journal
+from worker_agent.serving.log_writer import LogWriter
 
 pytestmark = pytest.mark.integration
 WITHIN_S = 15.0
@@ -39,10 +39,10 @@ class Crew:
         function = Function(file=folder / "function.wasm", mode="http", bounds=Bounds(timeout_s=1.5))
         self.folder = folder
         self.log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
-        self.journal = Journal(self.log)
+        self.log_writer = LogWriter(self.log)
         self.numbers = count(1)
         self.executor = CallExecutor(
-            function.read(folder), self.launch, self.journal, processes=processes, queue=queue, policy=policy
+            function.read(folder), self.launch, self.log_writer, processes=processes, queue=queue, policy=policy
         )
         self.slots = self.executor._pool.slots
 
@@ -80,7 +80,7 @@ class Crew:
 
     def count_logged(self, word):
         """Tell how often a word was logged; nothing is called any more."""
-        self.journal.close()
+        self.log_writer.close()
         return (self.folder / "log").read_text().split().count(word.decode())
 
 
@@ -96,7 +96,7 @@ async def crew_of(folder, processes, queue=8, **policy):
         await crew.recover()
     finally:
         await crew.executor.close()
-        crew.journal.close()
+        crew.log_writer.close()
         os.close(crew.log)
 
 

@@ -24,7 +24,7 @@ from worker_agent.guests.sharing import look_up
 from worker_agent.guests.slot import Order, Policy, Rehearsal, Slot, write_loss
 from worker_agent.runtimes.services.store import MemoryStore
 from worker_agent.serving.function import FunctionError, Version
-from worker_agent.serving.journal import Journal
+from worker_agent.serving.log_writer import LogWriter
 
 LOOK_S = 0.1
 """So often overdue processes are looked for, and callers that have gone."""
@@ -61,7 +61,7 @@ class CallAssignment(Assignment):
     """One call, until it is answered."""
 
     answer: "asyncio.Future[Done]"
-    journal: Journal
+    log_writer: LogWriter
     until: float = math.inf
     """So long it may wait for a process."""
     hang_up: HangUp | None = None
@@ -76,7 +76,7 @@ class CallAssignment(Assignment):
         new = part[max(0, self.logged - offset) :]
         self.logged = max(self.logged, offset + len(part))
         if new:
-            self.journal.write(new)
+            self.log_writer.write(new)
 
 
 CALLS: Policy[CallAssignment] = Policy(
@@ -93,7 +93,7 @@ class CallExecutor:
         self,
         version: Version,
         launch: Callable[[], GuestProcess],
-        journal: Journal,
+        log_writer: LogWriter,
         *,
         processes: int,
         queue: int,
@@ -109,7 +109,7 @@ class CallExecutor:
         """
         self.version = version
         self._launch = launch
-        self._journal = journal
+        self._log_writer = log_writer
         self._queue = queue
         self._release = release
         self._loop = asyncio.get_running_loop()
@@ -186,7 +186,7 @@ class CallExecutor:
             frame,
             request is not None and len(request.body) <= AHEAD_BYTES,
             answer=self._loop.create_future(),
-            journal=self._journal,
+            log_writer=self._log_writer,
         )
 
     def _rehearse(self) -> CallAssignment:

@@ -19,7 +19,7 @@ from worker_agent.endings import describe_os_error
 from worker_agent.errors import AgentError
 from worker_agent.logs import configure_logs
 from worker_agent.serving.function import Function
-from worker_agent.serving.options import HELP, Place, describe_function, function_options
+from worker_agent.serving.options import HELP, NodeContext, describe_function, function_options
 from worker_agent.settings import LOG_FORMATS, MIB
 
 TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
@@ -42,12 +42,12 @@ def exec_function(**options: Any) -> None:
     """
     from worker_agent.serving.launching import run_once  # noqa: PLC0415
 
-    place = Place(options)
+    node = NodeContext(options)
     with _one_line_failures():
         _download(options)
         seed = None if options["seed"] is None else options["seed"].encode()
-        function = describe_function(options, place, mode=options["handler"], log_bytes=EXEC_LOG_BYTES, seed=seed)
-        run_once(function, place.compiled, place.interpreters)
+        function = describe_function(options, node, mode=options["handler"], log_bytes=EXEC_LOG_BYTES, seed=seed)
+        run_once(function, node.compiled, node.interpreters)
 
 
 @click.command(context_settings=HELP, short_help="Answer HTTP requests with a wasm module or script.")
@@ -102,7 +102,7 @@ def serve(**options: Any) -> None:
     FILE has then; SIGTERM and SIGINT end it after the requests that it has. When the variable
     PIECEWORK_SERVE_TOKEN is set, callers must send it as the header Piecework-Replica-Token.
     """
-    from worker_agent.serving.front import Manners  # noqa: PLC0415
+    from worker_agent.serving.front import FrontOptions  # noqa: PLC0415
     from worker_agent.serving.server import Plan, end_with_parent, serve as serve_plan  # noqa: PLC0415
 
     if options["die_with_parent"]:
@@ -111,25 +111,25 @@ def serve(**options: Any) -> None:
     with _one_line_failures():
         host = resolve_host(options["host"])
     _check_door(options, host, token)
-    place = Place(options, supervised=options["die_with_parent"])
+    node = NodeContext(options, supervised=options["die_with_parent"])
     configure_logs(options["log_format"], "info")
     with _one_line_failures(), tempfile.TemporaryDirectory(prefix="piecework-serve-") as folder:
         _download(options)
         options["file"] = _keep_pipe(options["file"], Path(folder))
-        function = describe_function(options, place, mode=options["handler"], log_bytes=SERVE_LOG_BYTES)
+        function = describe_function(options, node, mode=options["handler"], log_bytes=SERVE_LOG_BYTES)
         _try_code(function)
         port = find_port(host, options["port"])
         processes = options["processes"] or os.cpu_count() or 1
         plan = Plan(
             function=function,
-            manners=Manners(
+            options=FrontOptions(
                 port=port,
                 body_bytes=options["max_body"] * MIB,
                 token=token,
                 underscores=options["underscore_headers"],
             ),
-            compiled=place.compiled,
-            interpreters=place.interpreters,
+            compiled=node.compiled,
+            interpreters=node.interpreters,
             processes=processes,
             queue=processes * QUEUE_PER_PROCESS if options["queue"] is None else options["queue"],
             log_format=options["log_format"],

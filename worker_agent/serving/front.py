@@ -32,7 +32,7 @@ log = structlog.get_logger("function")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manners:
+class FrontOptions:
     """How a front treats its callers."""
 
     port: int
@@ -49,12 +49,12 @@ class Manners:
 class Front:
     """Answers all requests, whatever becomes of the guest."""
 
-    def __init__(self, open_executor: Callable[[], Awaitable[CallExecutor]], manners: Manners) -> None:
+    def __init__(self, open_executor: Callable[[], Awaitable[CallExecutor]], options: FrontOptions) -> None:
         self._open_executor = open_executor
-        self._manners = manners
-        self._keeps_underscores = manners.underscores or manners.token is not None
+        self._options = options
+        self._keeps_underscores = options.underscores or options.token is not None
         self._figures = Figures()
-        self._bodies = Bodies(manners.body_bytes)
+        self._bodies = Bodies(options.body_bytes)
         self._own = {"/health": self._tell_health, "/metrics": self._tell_metrics, "/stats": self._tell_stats}
         self.executor: CallExecutor
 
@@ -95,7 +95,7 @@ class Front:
         exchange.response_bytes(response.status, headers, body)
 
     def _is_known(self, scope: Scope) -> bool:
-        token = self._manners.token
+        token = self._options.token
         if token is None or (scope.path == "/health" and scope.method in {"GET", "HEAD"}):
             return True
         return hmac.compare_digest(scope.headers.get(TOKEN_HEADER, "").encode(), token.encode())
@@ -130,8 +130,8 @@ class Front:
         busy: Response | None = None,
     ) -> Response:
         """Have a request answered; ``busy`` is the answer when nobody is free in time."""
-        wait_s = self._manners.wait_s if wait_s is None else wait_s
-        task = self.executor.version.assign(Serving(request, self._manners.port), mode)
+        wait_s = self._options.wait_s if wait_s is None else wait_s
+        task = self.executor.version.assign(Serving(request, self._options.port), mode)
         try:
             done = await self.executor.perform(task, wait_s, hang_up)
         except BusyError:

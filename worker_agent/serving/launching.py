@@ -19,7 +19,7 @@ from worker_agent.guests.process import GuestProcess
 from worker_agent.guests.slot import START_WITHIN_S
 from worker_agent.serving.calls import BusyError, CallExecutor, LostError
 from worker_agent.serving.function import HTTP, Function, FunctionError, Version
-from worker_agent.serving.journal import Journal
+from worker_agent.serving.log_writer import LogWriter
 from worker_agent.serving.server import launch
 from worker_agent.tasks import File, Task
 
@@ -36,12 +36,12 @@ def run_once(function: Function, compiled: Path, interpreters: Path) -> None:
         folder = Path(name)
         version = function.read(folder)
         task = Assign(1, _write_task(version, folder), str(folder / "output"))
-        journal = Journal(_STDOUT if version.task.runtime in LOGS_WITH_ANSWER else _STDERR)
+        log_writer = LogWriter(_STDOUT if version.task.runtime in LOGS_WITH_ANSWER else _STDERR)
         try:
             start = partial(launch, compiled, interpreters, function.rules, folder)
-            done = asyncio.run(_call(version, task, start, journal))
+            done = asyncio.run(_call(version, task, start, log_writer))
         finally:
-            journal.close()
+            log_writer.close()
         _show(done, ends_line=version.task.runtime in LOGS_WITH_ANSWER)
 
 
@@ -64,9 +64,9 @@ def _take_stdin(folder: Path) -> bytes | File:
     return File(str(path)) if given else b""
 
 
-async def _call(version: Version, task: Assign, start: Callable[[], GuestProcess], journal: Journal) -> Done:
+async def _call(version: Version, task: Assign, start: Callable[[], GuestProcess], log_writer: LogWriter) -> Done:
     """Have a task done. Raises FunctionError when its process does not survive it."""
-    executor = CallExecutor(version, start, journal, processes=1, queue=0, rehearses=False)
+    executor = CallExecutor(version, start, log_writer, processes=1, queue=0, rehearses=False)
     await executor.open()
     try:
         return await executor.perform(task, START_WITHIN_S)

@@ -79,7 +79,7 @@ def function_options(command: F) -> F:
     return command
 
 
-class Place:
+class NodeContext:
     """Where a node keeps what functions need, and what they may reach."""
 
     def __init__(self, options: dict[str, Any], *, supervised: bool = False) -> None:
@@ -121,12 +121,12 @@ _SETTINGS = (
 
 
 def describe_function(
-    options: dict[str, Any], place: Place, *, mode: str, log_bytes: int, seed: bytes | None = None
+    options: dict[str, Any], node: NodeContext, *, mode: str, log_bytes: int, seed: bytes | None = None
 ) -> Function:
     """Return the function that the options describe. Raises click.UsageError."""
     return Function(
         file=options["file"],
-        runtime=_resolve_runtime(options["runtime"], place),
+        runtime=_resolve_runtime(options["runtime"], node),
         mode=mode,
         args=options["args"],
         env=_read_env(options),
@@ -134,17 +134,17 @@ def describe_function(
             timeout_s=options["timeout"], memory_bytes=options["memory"] * MIB, log_bytes=log_bytes,
             fuel=options["fuel"],
         ),
-        grants=_read_grants(options) or _grant_all(options, place.rules),
-        rules=place.rules,
+        grants=_read_grants(options) or _grant_all(options, node.rules),
+        rules=node.rules,
         seed=seed,
     )  # fmt: skip
 
 
-def _resolve_runtime(wanted: str, place: Place) -> str:
+def _resolve_runtime(wanted: str, node: NodeContext) -> str:
     """Return the name of a runtime for what somebody calls it. Raises click.UsageError when this node has none."""
     try:
         return resolve_runtime(
-            wanted, lambda: [n for each in find_interpreters(place.interpreters) for n in each.names]
+            wanted, lambda: [n for each in find_interpreters(node.interpreters) for n in each.names]
         )
     except ModuleError as error:
         raise click.UsageError(str(error)) from error

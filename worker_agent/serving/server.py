@@ -21,9 +21,9 @@ from worker_agent.logs import configure_logs
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.serving.bodies import Exchange, Scope
 from worker_agent.serving.calls import CALLS, CallExecutor
-from worker_agent.serving.front import Front, Manners
+from worker_agent.serving.front import Front, FrontOptions
 from worker_agent.serving.function import Function, FunctionError
-from worker_agent.serving.journal import Journal
+from worker_agent.serving.log_writer import LogWriter
 from worker_agent.serving.scratch import Scratch
 
 CONNECTIONS = 4096
@@ -39,7 +39,7 @@ class Plan:
     """All that the processes of a served function need to know."""
 
     function: Function
-    manners: Manners
+    options: FrontOptions
     compiled: Path
     interpreters: Path
     processes: int
@@ -53,7 +53,7 @@ def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> 
     trim_folder(plan.compiled, COMPILED_BYTES)
     listen = ListenOptions(
         host=host,
-        port=plan.manners.port,
+        port=plan.options.port,
         is_async=True,
         connections=CONNECTIONS,
         stop_timeout_s=round(plan.function.bounds.timeout_s + CALLS.grace_s) + 1,
@@ -86,8 +86,8 @@ class _App:
         configure_logs(plan.log_format, "info")
         self._plan = plan
         self._listen = listen
-        self._journal = Journal()
-        self._front = Front(self._open, plan.manners)
+        self._log_writer = LogWriter()
+        self._front = Front(self._open, plan.options)
         self._reloading: asyncio.Task[None] | None = None
         self._changed = False
         self.__rsgi__: Callable[[Scope, Exchange], object] = self._front.answer
@@ -103,7 +103,7 @@ class _App:
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(self._front.executor.close())
-        self._journal.close()
+        self._log_writer.close()
 
     async def _open(self) -> CallExecutor:
         plan, scratch = self._plan, Scratch("piecework-serve-")
@@ -115,7 +115,7 @@ class _App:
         executor = CallExecutor(
             version,
             partial(launch, plan.compiled, plan.interpreters, plan.function.rules, scratch.path),
-            self._journal,
+            self._log_writer,
             processes=plan.processes,
             queue=plan.queue,
             release=scratch.remove,

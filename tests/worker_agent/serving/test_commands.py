@@ -326,7 +326,7 @@ def test_served_function_asks_for_the_token_of_the_environment(refused, monkeypa
     monkeypatch.setattr("worker_agent.serving.server.serve", lambda plan, *_: plans.append(plan))
     monkeypatch.setenv("PIECEWORK_SERVE_TOKEN", token)
     assert refused("serve", SAMPLES / "capsule_g3.wasm", "--state", tmp_path / "state", "--port", 0) == (0, "")
-    assert [plan.manners.token for plan in plans] == [token or None]
+    assert [plan.options.token for plan in plans] == [token or None]
 
 
 @pytest.mark.parametrize("command", ["exec", "serve"])

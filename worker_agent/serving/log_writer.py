@@ -13,7 +13,7 @@ WAITING_BYTES = 8 * 1024 * 1024
 CLOSE_S = 1.0
 
 
-class Journal:
+class LogWriter:
     """Writes whole lines, in the order in which they come. Safe in any thread."""
 
     def __init__(self, file: int = 1) -> None:
@@ -21,7 +21,7 @@ class Journal:
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
     def write(self, text: bytes) -> None:
