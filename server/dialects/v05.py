@@ -4,7 +4,6 @@ Inside the server there are the names of ``piecework.protocol.messages`` alone. 
 lease as every other; but he does not know its token, so what he reports counts as if he had sent it.
 """
 
-import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -33,11 +32,21 @@ from piecework.protocol.messages import (
     NamespaceCreate,
     NamespaceCreated,
     Outcome,
+    ValueDelete,
     ValueSet,
     WorkerRegister,
     WorkerRegistered,
 )
 from piecework.protocol.states import JobState
+from server.dialects.unknown import (
+    EXTENDED,
+    Unknown,
+    describe,
+    find_unknown,
+    loosen_parts,
+    read_strictly,
+    strict_fields,
+)
 from server.store.records import Job
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -49,6 +58,7 @@ NAMES: dict[type[Message], dict[str, str]] = {
     ContractRequest: {"extra_tag": "tags"},
     JobUpdate: {"state": "status"},
     ValueSet: {},
+    ValueDelete: {},
 }
 """Older names of fields, by message: each stands for the field whose name is beside it."""
 NAMES[JobSubmit] = NAMES[JobSpec]
@@ -56,6 +66,7 @@ FIELDS: dict[type[Message], frozenset[str]] = {
     JobSubmit: frozenset({"lambda_", "input", "tags", "status", *NAMES[JobSpec]}),
     LambdaCreate: frozenset({"codex", "runtime", *NAMES[LambdaCreate]}),
     ValueSet: frozenset({"value", "expire", "append", "get"}),
+    ValueDelete: frozenset(),
 }
 """The fields of v0.5, in messages whose other fields are extensions: beside these, unknown fields are refused."""
 FIELDS[JobSpec] = FIELDS[JobSubmit]
@@ -68,7 +79,6 @@ TRANSLATED = frozenset({JobCreated, WorkerRegistered, NamespaceCreated})
 NO_LEASE = "v0.5"
 """Stands for the token that these clients do not have where no lease is theirs."""
 REPORTED_ERROR = JobError(kind=ErrorKind.GUEST, message="the worker reported a failure")
-_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 
 
 class OldJobInfo(JobInfo, kw_only=True):
@@ -111,7 +121,7 @@ class OldNamespaceCreated(NamespaceCreated, kw_only=True):
 def wire_type(type_: type[MessageT], *, strict: bool = False) -> type[MessageT]:
     """Return the kind of a message that also has older names.
 
-    A ``strict`` one is not read from a body with other fields.
+    A ``strict`` one is not read from a body with other fields; parts that are no worker's never are.
     """
     if type_ not in NAMES:
         return type_
@@ -119,6 +129,8 @@ def wire_type(type_: type[MessageT], *, strict: bool = False) -> type[MessageT]:
     fields: list[tuple[str, Any, Any]] = [
         (old, known[new].type, known[new].default) for old, new in NAMES[type_].items()
     ]
+    if type_ in FIELDS:
+        fields += strict_fields(type_)
     if "jobs" in known:
         fields.append(("jobs", Maybe[list[wire_type(JobSpec, strict=strict)]], UNSET))  # type: ignore[misc]
     made: Any = msgspec.defstruct(
@@ -133,20 +145,40 @@ def read(body: bytes, type_: type[MessageT], media_type: str | None) -> MessageT
     Fields that there are not are ignored, but refused beside extensions. Raises as ``decode`` does, and
     MessageError for such a field.
     """
+    if type_ in EXTENDED:
+        return read_strictly(body, type_, media_type)
     if type_ not in NAMES:
         return decode(body, type_, media_type)
-    try:
-        message: MessageT = decode(body, wire_type(type_, strict=type_ in FIELDS), media_type)
-    except MessageError as error:
-        unknown = _UNKNOWN.search(str(error))
-        if unknown is None:
-            raise
-        message = decode(body, wire_type(type_), media_type)
-        _check_field(unknown[1], message, type_, error)
+    message = _read_named(body, type_, media_type)
     _rename(message, NAMES[type_])
     if isinstance(message, JobSubmit) and message.jobs is not UNSET:
         for spec in message.jobs:
-            _rename(spec, NAMES[JobSpec])
+            _rename(loosen_parts(spec), NAMES[JobSpec])
+    return loosen_parts(message)
+
+
+def _read_named(body: bytes, type_: type[MessageT], media_type: str | None) -> MessageT:
+    message: MessageT
+    try:
+        message = decode(body, wire_type(type_, strict=type_ in FIELDS), media_type)
+    except MessageError as error:
+        unknown = find_unknown(error)
+        if unknown is None:
+            raise
+        message = _read_leniently(body, type_, media_type)
+        if unknown.where or not _may_be_old(unknown, message, type_):
+            raise MessageError(describe(unknown, wire_type(type_))) from error
+    return message
+
+
+def _read_leniently(body: bytes, type_: type[MessageT], media_type: str | None) -> MessageT:
+    """Read a message with unknown fields, but not in parts that v0.5 has not."""
+    try:
+        message: MessageT = decode(body, wire_type(type_), media_type)
+    except MessageError as error:
+        if unknown := find_unknown(error):
+            raise MessageError(describe(unknown, wire_type(type_))) from error
+        raise
     return message
 
 
@@ -162,17 +194,12 @@ def _rename(message: Message, names: dict[str, str]) -> None:
             setattr(message, new, sent)
 
 
-def _check_field(name: str, message: Message, type_: type[Message], error: MessageError) -> None:
-    """Raise MessageError for an unknown field, unless an unmodified client of v0.5 may have sent it."""
-    known = wire_type(type_).__struct_encode_fields__
+def _may_be_old(unknown: Unknown, message: Message, type_: type[Message]) -> bool:
+    """Tell whether an unmodified client of v0.5 may have sent a request with an unknown field."""
     extensions = [each.encode_name for each in msgspec.structs.fields(type_) if each.name not in FIELDS[type_]]
-    if not _is_extended(message, FIELDS[type_]) and (
-        name in OTHERS or not get_close_matches(name, extensions, 1, NEAR)
-    ):
-        return
-    hint = get_close_matches(name, known, 1)
-    meant = f"did you mean `{hint[0]}`?" if hint else "the page of the protocol lists those that there are"
-    raise MessageError(f"there is no field `{name[:100]}`: {meant}") from error
+    return not _is_extended(message, FIELDS[type_]) and (
+        unknown.name in OTHERS or not get_close_matches(unknown.name, extensions, 1, NEAR)
+    )
 
 
 def _is_extended(message: Message, old: frozenset[str]) -> bool:

@@ -98,3 +98,30 @@ def test_what_newer_clients_send_is_a_sample_without_older_names(sample):
     message = bodies.decode(sample.read_bytes(), TYPES[name_of(sample)].__base__)
     text = re.sub(rb'\n *"extra_tag": null,', b"", sample.read_bytes())
     assert msgspec.json.format(bodies.encode(message), indent=2) + b"\n" == text
+
+
+PROTOCOL = {snake(type_.__name__): type_ for type_ in BODIES}
+"""The messages as agents and clients read them, and servers those of workers."""
+MAPS = {"env", "json", "runtimes", "weights", "set_aside", "split"}
+"""Objects whose names are not fields."""
+
+
+def add_fields(value):
+    """Return what a newer program might send: with a field more in each object."""
+    if isinstance(value, list):
+        return [add_fields(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: {key: add_fields(each) for key, each in part.items()}
+        if name in MAPS and isinstance(part, dict)
+        else add_fields(part)
+        for name, part in value.items()
+    } | {"newer": {"a": 1}}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+def test_what_a_newer_program_sends_is_read_without_what_is_new(sample):
+    text, type_ = sample.read_bytes(), PROTOCOL[name_of(sample)]
+    newer = msgspec.json.encode(add_fields(msgspec.json.decode(text)))
+    assert bodies.decode(newer, type_) == bodies.decode(text, type_)
