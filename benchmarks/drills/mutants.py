@@ -123,10 +123,10 @@ class Runner:
         error, tally = result.error, self._tally
         kind = None if error is None else str(error.kind)
         tally.ends[kind or "ended well"] += 1
-        about = f"mutant {task.lease} under {task.runtime}, {task.mode}"
+        about = f"mutant {task.lease} under {task.task.runtime}, {task.task.mode}"
         if error is not None and KILLED in error.message:
             tally.killed += 1
-            if not task.codex.read_bytes().startswith(COMPONENT):
+            if not Path(task.task.codex).read_bytes().startswith(COMPONENT):
                 tally.broken.append(f"{about}: it did not hear of its time limit")
         if error is not None and (error.message.startswith(LOST) or kind not in OF_GUESTS):
             tally.broken.append(f"{about}: {kind}: {error.message} {error.trace}")
