@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 from msgspec import UNSET
+from werkzeug.exceptions import MethodNotAllowed
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
@@ -49,6 +50,8 @@ def create(services: Services, body: NamespaceCreate) -> NamespaceCreated:
 @endpoint("GET", "/kv", scope=WRITERS, query=CreateQuery, reply=NamespaceCreated)
 def create_by_get(services: Services, query: CreateQuery) -> NamespaceCreated:
     """Make a namespace, as some older clients do it."""
+    if request.method == "HEAD":  # which Flask takes wherever there is a GET, and which must change nothing
+        raise MethodNotAllowed(["GET", "POST"])
     return NamespaceCreated(id=Id(services.namespaces.create(query.consistency).id))
 
 

@@ -280,3 +280,8 @@ def test_a_removed_namespace_is_nowhere(house: House, namespace: str):
 
 def test_an_id_of_a_namespace_is_found_by_its_end(house: House, namespace: str):
     assert house.call("GET", f"/ids?kind=namespace&ends={namespace[-8:]}")["ids"] == [namespace]
+
+
+def test_head_makes_no_namespace(house: House):
+    answer = house.client.open("/kv", method="HEAD")
+    assert (answer.status_code, house.call("GET", "/kv/namespaces")["namespaces"]) == (405, [])
