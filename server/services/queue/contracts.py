@@ -218,7 +218,7 @@ class Contracts:
         grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
         tags = worker_tags(worker.tags, ask.request.tags or ())
         chosen, left_returned = claim_jobs(
-            connection, worker.runtimes, tags, ask.room, grant, now, slept=ask.slept
+            connection, worker.runtimes, tags, ask.room, worker.slots, grant, now, slept=ask.slept
         )
         inputs = {}
         if ask.request.knows_leases:

@@ -17,7 +17,7 @@ from server.services.queue.waiting import Changes, Notifier
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection
-from server.store.queue import events, jobs, leases, logs
+from server.store.queue import events, jobs, lanes, leases, logs
 from server.store.records import Blob, Event, Job, LeaseEnd, Log
 from server.store.stock import blobs
 
@@ -116,6 +116,8 @@ class Outcomes:
                 accepted.append(report)
                 ended.add(job.id)  # a second outcome of the same lease in this request is a repetition
         self._store(connection, recorded, accepted, found)
+        if any(found[id_].vanished for id_ in ended):  # its worker may hold another such job now
+            recorded.changes.note_lanes(lanes.lanes_with_jobs(connection))
         return recorded
 
     def _judge(self, job: Job | None, worker_id: int, report: Report, existing: Iterable[int]) -> tuple[Code, str]:

@@ -22,8 +22,6 @@ TICK_S = 1.0
 """The longest sleep."""
 SHARED_TICK_S = 0.25
 """The longest sleep when other servers may change the database."""
-WOKEN_MAX = 64
-"""Contracts that one look around wakes for one lane; if that is too few, the next look wakes more."""
 
 
 @dataclass
@@ -114,7 +112,7 @@ class Timekeeper:
             states = jobs.find_states(connection, watched)
             waiting = lanes.lanes_with_jobs(connection)
         changes = Changes(jobs=states)
-        changes.enqueued.update({lane.id: WOKEN_MAX for lane in waiting})
+        changes.note_lanes(waiting)
         self._notifier.wake(changes)
 
     def _do_chores(self) -> None:

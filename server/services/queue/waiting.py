@@ -29,6 +29,8 @@ Concerns = Callable[[int, JobState], bool]
 """Whether it is what a reader waits for that a job is now in a state."""
 WATCH_AFTER_S = 0.25
 """A request that waits for longer ends when its caller leaves. Most end sooner, and looking out costs time."""
+WOKEN_MAX = 64
+"""Contracts that look anew at one lane at once; if that is too few, the next look wakes more."""
 SAFE_S = 5.0
 """A request that has not waited for so long keeps its place when all are taken."""
 
@@ -326,6 +328,10 @@ class Changes:
         self.jobs[job_id] = state
         if state is JobState.ENQUEUED:
             self.enqueued[lane_id] += 1
+
+    def note_lanes(self, waiting: Iterable[Lane]) -> None:
+        """Have contracts look anew at lanes: whom jobs there were not given may get them now."""
+        self.enqueued.update({lane.id: WOKEN_MAX for lane in waiting})
 
     def add(self, later: "Changes") -> None:
         """Add what happened after this."""

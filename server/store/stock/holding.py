@@ -15,6 +15,9 @@ _expire_worker = Statement(
     "worker", "start", "until",
 )  # fmt: skip
 _held = Statement(select(func.count()).where(jobs.c.worker_id == bindparam("worker"), _RUNNING), "worker")
+_suspects = Statement(
+    select(func.count()).where(jobs.c.worker_id == bindparam("worker"), _RUNNING, jobs.c.vanished > 0), "worker"
+)
 _of_worker = Statement(
     select(jobs.c.id, jobs.c.lambda_id, jobs.c.started_at, jobs.c.attempt)
     .where(jobs.c.worker_id == bindparam("worker"), _RUNNING)
@@ -33,6 +36,11 @@ def expire_leases(connection: Connection, worker_id: int, incarnation: str, now:
 def count_held(connection: Connection, worker_id: int) -> int:
     """Return how many leases a worker holds."""
     return int(_held.value(connection, worker_id))
+
+
+def count_suspects(connection: Connection, worker_id: int) -> int:
+    """Return how many leases a worker holds of jobs whose worker vanished before."""
+    return int(_suspects.value(connection, worker_id))
 
 
 def list_held(connection: Connection, worker_id: int, limit: int) -> list[Held]:

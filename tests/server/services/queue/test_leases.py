@@ -1,5 +1,6 @@
 """Leases: who owns a job, until when, and what happens when time passes."""
 
+import pytest
 from house import House, failed, finished
 
 
@@ -117,6 +118,38 @@ def test_a_vanished_worker_costs_no_attempt_but_has_a_budget(house: House):
     info = house.call("GET", f"/job/{job}")
     assert (info["state"], info["error"]["kind"]) == ("Fail_Execution", "worker")
     assert "4 workers vanished" in info["error"]["message"]
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_job_that_takes_workers_down_takes_no_others_with_it(house: House, slots: int):
+    """Which of the jobs that a vanished worker held is to blame is not known, and agents hold many ahead."""
+    lambda_ = house.new_lambda()
+    deadly, *others = [house.submit(lambda_) for _ in range(30)]
+    for _ in range(60):
+        worker = house.new_worker(slots=slots)
+        leased = house.contract(worker, max=100).get("jobs", [])
+        if any(each["job"] == deadly for each in leased):
+            house.clock.forward(16)
+        else:
+            house.finish(worker, *(finished({"job": each["job"], "lease": each["lease"]}) for each in leased))
+    assert {house.state(job) for job in others} == {"Finished"}
+    assert "4 workers vanished" in house.call("GET", f"/job/{deadly}")["error"]["message"]
+
+
+def test_a_worker_holds_only_few_jobs_that_lost_theirs(house: House):
+    lambda_, lost = house.new_lambda(), house.new_worker()
+    for _ in range(5):
+        house.submit(lambda_)
+    assert len(house.contract(lost, max=9)["jobs"]) == 5
+    house.clock.forward(16)
+    fresh = house.submit(lambda_)
+    worker = house.new_worker(slots=2)
+    first, second, new = house.contract(worker, max=9)["jobs"]
+    assert new["job"] == fresh
+    assert house.contract(worker, max=9)["code"] == 1299
+    house.finish(worker, finished({"job": first["job"], "lease": first["lease"]}))
+    assert len(house.contract(worker, max=9)["jobs"]) == 1
+    assert second["attempt"] == 2
 
 
 def test_a_job_that_no_worker_can_run_fails_when_the_budget_for_workers_is_spent(house: House):

@@ -227,6 +227,19 @@ def test_a_job_that_has_expired_is_given_to_nobody(house: House, pool):
     assert house.trace(late)[-1] == ("Cancelled", "not started before it expired")
 
 
+def test_the_end_of_a_job_that_lost_a_worker_lets_its_worker_have_the_next(house: House, pool):
+    lambda_, dead, worker = house.new_lambda(), house.new_worker(), house.new_worker()
+    jobs = [house.submit(lambda_) for _ in range(2)]
+    assert len(house.contract(dead, max=2)["jobs"]) == 2
+    house.clock.forward(16)
+    held = house.lease(worker)
+    [waiting] = start_sleepers(house, pool, worker)
+    house.finish(worker, finished(held))
+    assert [str(found.id) for found in waiting.result(PATIENCE_S).jobs] == [
+        job for job in jobs if job != held["job"]
+    ]
+
+
 def test_a_job_handed_back_wakes_a_contract(house: House, pool):
     worker, job = house.new_worker(), house.submit(house.new_lambda())
     lease = house.lease(worker)

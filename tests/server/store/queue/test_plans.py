@@ -16,6 +16,7 @@ HOT = {
     "next time": leases._next_times,
     "first lease by input": leases._first_by_input,
     "held": holding._held,
+    "held of jobs that lost a worker": holding._suspects,
     "held by all": holding._held_by_all,
     "expire a worker's leases": holding._expire_worker,
     "counts": jobs._counts,
