@@ -114,7 +114,7 @@ def direct_exchange(services: Services) -> Exchange:
 
     def exchange(request: ContractRequest) -> list[Lease]:
         contracted = services.contracts.contract(worker, request)
-        return [(Id(job.id), contracted.lease) for job in contracted.jobs]
+        return [(Id(job.id), job.lease) for job in contracted.jobs]
 
     return exchange
 

@@ -45,7 +45,7 @@ def test_a_submit_at_one_wakes_a_contract_at_the_other_and_its_end_wakes_a_reade
         contracted = waiting.result(PATIENCE_S)
         assert [found.id for found in contracted.jobs] == [int(job)]
         reader = pool.submit(here.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0)
-        there.finish(worker, finished({"job": job, "lease": contracted.lease}, "done"))
+        there.finish(worker, finished({"job": job, "lease": contracted.jobs[0].lease}, "done"))
         assert reader.result(PATIENCE_S).state is JobState.FINISHED
     assert here.call("GET", f"/job/{job}?output=inline")["output"]["text"] == "done"
 
