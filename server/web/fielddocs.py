@@ -2,9 +2,10 @@
 
 import ast
 import inspect
-import textwrap
+import sys
 from enum import Enum
 from functools import cache
+from itertools import pairwise
 
 import msgspec
 
@@ -31,19 +32,26 @@ def member_docs(enum: type[Enum]) -> dict[str, str]:
 
 def _own_docs(type_: type) -> dict[str, str]:
     """Return the string literals that follow the assignments of a class, by the names assigned to."""
-    try:
-        body = ast.parse(textwrap.dedent(inspect.getsource(type_))).body[0]
-    except (OSError, TypeError):
-        return {}
-    assert isinstance(body, ast.ClassDef)
+    found = _find_classes(type_.__module__).get(type_.__qualname__)
+    body = found.body if found else []
     return {
         name: inspect.cleandoc(after.value.value)
-        for field, after in zip(body.body, body.body[1:], strict=False)
+        for field, after in pairwise(body)
         if isinstance(after, ast.Expr)
         and isinstance(after.value, ast.Constant)
         and isinstance(after.value.value, str)
         for name in _assigned_names(field)
     }
+
+
+@cache
+def _find_classes(module: str) -> dict[str, ast.ClassDef]:
+    """Return the classes at the top of a module's source; ``inspect`` would read all of it for each of them."""
+    try:
+        statements = ast.parse(inspect.getsource(sys.modules[module])).body
+    except (OSError, TypeError):
+        return {}
+    return {each.name: each for each in statements if isinstance(each, ast.ClassDef)}
 
 
 def _assigned_names(statement: ast.stmt) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from server.errors import CapacityReached
@@ -18,10 +18,12 @@ _insert = insert(servers)
 _mine = (servers.c.number == bindparam("which"), servers.c.incarnation == bindparam("start"))
 _touch = update(servers).where(*_mine).values(seen_at=bindparam("at"))
 _release = delete(servers).where(*_mine)
-_largest_of = [
-    select(func.max(table.c.id)).where(table.c.id <= NEW_ID_MAX)
-    for table in (blobs, jobs, lambdas, lanes, namespaces, replicas, workers)
-]
+_largest = union_all(
+    *(
+        select(func.max(table.c.id)).where(table.c.id <= NEW_ID_MAX)
+        for table in (blobs, jobs, lambdas, lanes, namespaces, replicas, workers)
+    )
+)
 
 
 def claim_number(connection: Connection, incarnation: str, now: int, *, alone: bool = False) -> int:
@@ -53,5 +55,5 @@ def release_number(connection: Connection, number: int, incarnation: str) -> Non
 
 def largest_id(connection: Connection) -> int:
     """Return a number that no id in use is above, as a floor for new ids; but those of older databases are."""
-    largest = max(connection.execute(statement).scalar() or 0 for statement in _largest_of)
+    largest = max(found or 0 for found in connection.execute(_largest).scalars())
     return largest | ((1 << LOW_BITS) - 1)
