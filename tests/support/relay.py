@@ -39,7 +39,9 @@ class Relay:
             except OSError:
                 return
             self.taken += 1
-            self._ways.append(Way(near, socket.create_connection(self._target, 10)))
+            way = Way(near, socket.create_connection(self._target, 10))
+            self._ways.append(way)  # before anything passes, so that it is known to whoever had an answer
+            way.start()
 
 
 class Way:
@@ -50,6 +52,8 @@ class Way:
         self._ends = (near, far)
         far.settimeout(None)
         self._threads = [threading.Thread(target=self._copy, args=ends) for ends in ((near, far), (far, near))]
+
+    def start(self):
         for thread in self._threads:
             thread.start()
 

@@ -74,15 +74,15 @@ def _hasty(monkeypatch):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda client: client.within(0.2).ping(),
-        lambda client: client.within(0.2).read(Id(7)),
-        lambda client: client.wait([1], timeout_s=0.1),
-        lambda client: next(client.results([1], timeout_s=0.1)),
-        lambda client: client.run(1, b"input", wait_s=0.1),
-        lambda client: next(client.map(1, [b"input"], wait_s=0.1, cancel=False)),
-        lambda client: next(client.map(1, [b"x" * 100_000], wait_s=0.1, cancel=False)),
-        lambda client: client.await_replicas("hola", "blue", 0.1),
-        lambda client: client.invoke("hola", exchange.Request("GET", "/"), timeout_s=0.2),
+        lambda client: client.within(0.1).ping(),
+        lambda client: client.within(0.1).read(Id(7)),
+        lambda client: client.wait([1], timeout_s=0.05),
+        lambda client: next(client.results([1], timeout_s=0.05)),
+        lambda client: client.run(1, b"input", wait_s=0.05),
+        lambda client: next(client.map(1, [b"input"], wait_s=0.05, cancel=False)),
+        lambda client: next(client.map(1, [b"x" * 100_000], wait_s=0.05, cancel=False)),
+        lambda client: client.await_replicas("hola", "blue", 0.05),
+        lambda client: client.invoke("hola", exchange.Request("GET", "/"), timeout_s=0.1),
     ],
 )
 def test_a_peer_that_never_comes_to_an_end_is_left_in_time(raw, peer, call):
@@ -189,11 +189,11 @@ def keep_two(client, script):
 
 
 def test_a_dead_connection_condemns_those_of_its_age(script, relay):
-    with Client(relay.url, attempts=1, read_timeout_s=0.3) as client:
+    with Client(relay.url, attempts=1) as client:
         keep_two(client, script)
         relay.forget()
         with pytest.raises(ServerUnreachable):
-            client.ping()
+            client.within(0.3).ping()
         script.answer(PONG)
         assert client.ping() == "pong", "the other one is not tried"
     assert relay.taken == 3
@@ -204,13 +204,13 @@ def test_an_answer_elsewhere_ends_a_poll_that_was_forgotten(script, relay, monke
     hold = threading.Event()
     script.answer(ContractReply(code=1299, message="no job", id=Id(3)), hold=hold)
     script.answer(PONG)
-    with Client(relay.url, attempts=1, read_timeout_s=0.3) as client, ThreadPoolExecutor(1) as pool:
+    with Client(relay.url, attempts=1) as client, ThreadPoolExecutor(1) as pool:
         poll = pool.submit(client.contract, 3, ContractRequest(timeout=60))
         script.wait_for_requests(1)
         client.ping()
         relay.forget()
         with pytest.raises(ServerUnreachable, match="too long"):
-            client.ping()
+            client.within(0.3).ping()
         assert not poll.done(), "the server may be slow, and no more"
         script.answer(PONG)
         client.ping()
@@ -223,11 +223,11 @@ def test_a_poll_on_a_newer_connection_is_let_alone(script, relay, monkeypatch):
     monkeypatch.setattr(connections, "SILENCE_S", 0.1)
     hold = threading.Event()
     script.answer(PONG)
-    with Client(relay.url, attempts=1, read_timeout_s=0.3) as client, ThreadPoolExecutor(1) as pool:
+    with Client(relay.url, attempts=1) as client, ThreadPoolExecutor(1) as pool:
         client.ping()
         relay.forget()
         with pytest.raises(ServerUnreachable):
-            client.ping()
+            client.within(0.3).ping()
         script.answer(ContractReply(code=1299, message="no job", id=Id(3)), hold=hold)
         poll = pool.submit(client.contract, 3, ContractRequest(timeout=60))
         script.wait_for_requests(2)
