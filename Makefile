@@ -56,7 +56,7 @@ TRIES := few
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## Run the fast tests
 	@echo "Fast tests:"
-	@time $(BIN)/python -m pytest -m "not integration" --tries $(TRIES) --numprocesses auto
+	@$(BIN)/python tests/support/side_by_side.py -m "not integration" --tries $(TRIES)
 
 .PHONY: test
 test: TRIES := usual
