@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +17,7 @@ SHARED = {
 """Names that two rooms give to two sides of one thing."""
 
 
+@cache
 def find_places() -> dict[str, list[str]]:
     """Return where classes at the top of modules are, by name."""
     places = defaultdict(list)

@@ -114,9 +114,9 @@ def test_a_caller_that_stops_sending_does_not_keep_its_place(
 def test_a_caller_that_goes_on_sending_is_waited_for(
     house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.forwarding.asgi.BODY_WAIT_S", 1.0)
+    monkeypatch.setattr("server.forwarding.asgi.BODY_WAIT_S", 0.5)
     route(house, "hola", upstream.url)
-    _, body = ask(house, scope("POST", content_length="2000"), *[b"x" * 500] * 4, pause_s=0.3)
+    _, body = ask(house, scope("POST", content_length="2000"), *[b"x" * 500] * 4, pause_s=0.15)
     assert b'"size": 2000' in body["body"]
 
 

@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from tries import tries
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
@@ -290,7 +291,7 @@ def test_no_task_is_lost_or_told_twice_whatever_happens(world):
     run_state_machine_as_test(
         world,
         settings=settings(
-            max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=tries(60), stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

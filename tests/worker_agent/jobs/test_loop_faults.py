@@ -4,6 +4,7 @@ import random
 
 import pytest
 from fake_control_server import unreachable
+from tries import tries
 
 from piecework.client import Busy
 from piecework.protocol.states import JobState
@@ -108,7 +109,7 @@ def executor_result(data, chance):
     return result(output=data, wall_s=chance.choice([0.001, 0.01, 3.0]) if chance else 0.01)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(tries(6)))
 def test_every_job_ends_once_whatever_goes_wrong(agent, server, clock, seed):
     storm = Storm(agent, server, clock, seed)
     for _ in range(STEPS):

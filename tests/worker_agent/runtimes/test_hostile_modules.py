@@ -75,7 +75,7 @@ def test_many_segments_of_data_are_only_as_large_as_the_module(run, build_text):
     ids=["garbage", "tail calls", "exceptions", "growing tables", "bulk memory"],
 )
 def test_loop_of_any_kind_is_stopped_at_its_limit(run, build_text, body, rest):
-    done = run(build_text(command(body, rest)), timeout_s=0.1, memory_bytes=16 * MIB)
+    done = run(build_text(command(body, rest)), timeout_s=0.05, memory_bytes=16 * MIB)
     assert done.error.kind is ErrorKind.TIMEOUT
     assert done.usage.wall_s < 5
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from house import House
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tries import tries
 
 from piecework.protocol.messages import ValueSet
 from server.errors import NotANumber, ValueDiffers, ValueNotFound
@@ -120,5 +121,5 @@ class Entries(RuleBasedStateMachine):
 
 TestEntries = Entries.TestCase
 TestEntries.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=tries(40), stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
