@@ -52,17 +52,29 @@ run: $(VENV)/.installed-all ## Run a server on port 8000 and an agent on this ma
 # --- Checking it ---
 
 TRIES := few
+SIDE_BY_SIDE := $(BIN)/python tests/support/side_by_side.py
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## Run the fast tests
 	@echo "Fast tests:"
-	@$(BIN)/python tests/support/side_by_side.py -m "not integration" --tries $(TRIES)
+	@$(SIDE_BY_SIDE) -m "not integration" --tries $(TRIES)
 
 .PHONY: test
 test: TRIES := usual
-test: test-fast ## Run all tests: the fast ones, then those with real servers, agents and databases
+test: check-tests test-fast ## Run all tests: the fast ones, then those with real servers, agents and databases
 	@echo "Integration tests:"
-	@time $(BIN)/python -m pytest -m integration --tries $(TRIES) --durations=5
+	@$(SIDE_BY_SIDE) --processes $$((2 * $$(getconf _NPROCESSORS_ONLN))) -m integration --tries $(TRIES)  # they wait a lot
+
+.PHONY: drills
+drills: $(VENV)/.installed-dev ## Run the drills ten times as long as `make test` does (about 15 minutes)
+	@$(BIN)/python -m pytest tests/integration/test_drills.py --tries many --durations=0
+
+SEEDS := 1000
+FIRST_SEED := 10000
+
+.PHONY: simulate
+simulate: $(VENV)/.installed-dev ## Live through SEEDS=1000 histories of faults in simulated time (FIRST_SEED=10000)
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest tests/simulation/test_histories.py --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 .PHONY: coverage
 coverage: $(VENV)/.installed-dev ## Run all tests and show which lines none of them reaches
@@ -74,6 +86,10 @@ check: $(VENV)/.installed-dev ## Check format, style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+.PHONY: check-tests
+check-tests: $(VENV)/.installed-dev ## Check that what tests and benchmarks use is there; part of `make test`
+	@$(BIN)/mypy --config-file tests/mypy.ini
 
 # --- Measuring it ---
 
@@ -93,6 +109,10 @@ bench: build/bench-venv/.installed ## Compare Piecework with other queues, side 
 .PHONY: bench-smoke
 bench-smoke: build/bench-venv/.installed ## Measure the few figures that matter, beside those of the last full run
 	@$(BENCH) benchmarks/smoke.py $(BENCH_OPTIONS)
+
+.PHONY: drill-retention
+drill-retention: $(VENV)/.installed-dev ## Send a day of 1,000,000 jobs that stay for an hour through a server (about 5 minutes)
+	@$(BIN)/python benchmarks/drills/retention_day.py
 
 .PHONY: fuzz
 fuzz: $(VENV)/.installed-dev ## Run 10,000 damaged guests under every runtime (about 5 minutes)

@@ -14,7 +14,7 @@ from typing import Any
 from harness.machine import describe
 from harness.plots import draw_lines
 from harness.tables import describe_machine
-from scaling import TABLES, blobs, depth, pollers, slots, starts
+from scaling import TABLES, blobs, depth, lanes, pollers, slots, starts
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 KB, MB = 1_000, 1_000_000
@@ -23,6 +23,7 @@ Rows = list[dict[str, Any]]
 
 QUICK: dict[str, Callable[[Path], Rows]] = {
     "depth": lambda folder: depth.measure(folder, [1_000, 10_000]),
+    "lanes": lambda folder: lanes.measure(folder, [1_000, 3_000]),
     "agents": lambda folder: pollers.measure(folder, [1, 50], jobs=300, singles=20),
     "slots": lambda folder: slots.measure(folder, [1, 4], jobs=300),
     "blobs": lambda folder: blobs.measure(folder, [KB, MB]),
@@ -30,6 +31,7 @@ QUICK: dict[str, Callable[[Path], Rows]] = {
 }
 FULL: dict[str, Callable[[Path], Rows]] = {
     "depth": lambda folder: depth.measure(folder, [1_000, 10_000, 100_000, 1_000_000]),
+    "lanes": lambda folder: lanes.measure(folder, [1_000, 100_000]),
     "agents": lambda folder: pollers.measure(folder, [1, 10, 100, 300, 1_000], jobs=3_000, singles=200),
     "slots": lambda folder: slots.measure(folder, [1, 2, 4, 8, 16, 32, 64], jobs=3_000),
     "blobs": lambda folder: blobs.measure(folder, [KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB]),

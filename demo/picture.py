@@ -41,7 +41,7 @@ def tiles() -> list[Tile]:
 def render(client: Client, guests: dict[str, bytes], watch: Watch, target: Path) -> list[JobResult]:
     """Render the picture into ``target`` (PNG), one job per tile. Raises CheckError when it is another one."""
     view = [str(value) for value in (WIDTH, HEIGHT, CENTRE_RE, CENTRE_IM, SPAN, LIMIT)]
-    lambda_id = client.create_lambda(guests["mandelbrot_tile"], name="mandelbrot_tile", args=view)
+    lambda_id = client.create_lambda(guests["mandelbrot_tile"], name="mandelbrot_tile", args=view, reuse=True)
     ids = client.submit_many(lambda_id, [tile.question() for tile in tiles()])
     places = dict(zip(ids, tiles(), strict=True))
     pixels = bytearray(WIDTH * HEIGHT * BYTES_PER_PIXEL)

@@ -49,8 +49,8 @@ def parse_frequencies(table: bytes) -> Counter[bytes]:
 def count_words(client: Client, guests: dict[str, bytes], watch: Watch) -> WordCount:
     """Count with one job per document and one that merges. Raises CheckError when Python counts otherwise."""
     texts = documents()
-    count = client.create_lambda(guests["word_frequencies"], name="word_frequencies")
-    merge = client.create_lambda(guests["merge_frequencies"], name="merge_frequencies")
+    count = client.create_lambda(guests["word_frequencies"], name="word_frequencies", reuse=True)
+    merge = client.create_lambda(guests["merge_frequencies"], name="merge_frequencies", reuse=True)
 
     ids = client.submit_many(count, texts.values())
     names = dict(zip(ids, texts, strict=True))

@@ -7,12 +7,16 @@ if TYPE_CHECKING:
     from piecework.client import (
         ApiError,
         BadReply,
+        BulkCount,
+        BulkResult,
         Busy,
         CertificateRefused,
         ChecksumMismatch,
         Client,
         ClientError,
         Conflict,
+        EditOptions,
+        Gone,
         Invalid,
         JobCancelled,
         JobFailed,
@@ -23,21 +27,27 @@ if TYPE_CHECKING:
         NotReady,
         ProxyUnreachable,
         Refused,
+        Selection,
         ServerUnreachable,
         StillRunning,
         TooLarge,
+        output_of,
     )
 
 __version__ = "0.1.0"
 __all__ = [
     "ApiError",
     "BadReply",
+    "BulkCount",
+    "BulkResult",
     "Busy",
     "CertificateRefused",
     "ChecksumMismatch",
     "Client",
     "ClientError",
     "Conflict",
+    "EditOptions",
+    "Gone",
     "Invalid",
     "JobCancelled",
     "JobFailed",
@@ -48,10 +58,12 @@ __all__ = [
     "NotReady",
     "ProxyUnreachable",
     "Refused",
+    "Selection",
     "ServerUnreachable",
     "StillRunning",
     "TooLarge",
     "__version__",
+    "output_of",
 ]
 
 

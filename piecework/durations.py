@@ -5,6 +5,9 @@ import re
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from piecework.protocol.retention import Retain
 
 LONGEST_S = 10 * 366 * 86_400.0
 """Ten years, which is the most that the protocol takes."""
@@ -31,6 +34,16 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def parse_retention(text: str) -> Retain:
+    """Return how long something stays: a duration in seconds, or ``never`` removed. Raises ValueError."""
+    if text.strip().lower() == "never":
+        return "never"
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or never") from None
+
+
 class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """A duration in seconds, as ``parse_duration`` reads it; 0 only where that means something."""
 
@@ -51,3 +64,22 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic since 
 
 DURATION = DurationType()
 DURATION_OR_ZERO = DurationType(zero=True)
+
+
+class RetentionType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """A duration in seconds, or ``never``, as ``parse_retention`` reads it."""
+
+    name = "duration|never"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Retain:
+        try:
+            return parse_retention(str(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        del ctx, param
+        return [CompletionItem(each) for each in ("never", "0", "1h", "7d", "30d") if each.startswith(incomplete)]
+
+
+RETENTION = RetentionType()

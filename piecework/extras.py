@@ -5,13 +5,16 @@ from importlib.util import find_spec
 SERVER, WORKER, POSTGRES, SCRIPTS = "server", "worker", "postgres", "scripts"
 LIBRARIES = {
     "alembic": (SERVER,),
+    "cronsim": (SERVER,),
     "flask": (SERVER, WORKER),
     "granian": (SERVER, WORKER),
     "prometheus_client": (SERVER,),
     "psycopg": (POSTGRES,),
     "psycopg_pool": (POSTGRES,),
     "sqlalchemy": (SERVER,),
+    "standardwebhooks": (SERVER,),
     "structlog": (SERVER, WORKER),
+    "tzdata": (SERVER,),
     "uvloop": (WORKER,),
     "waitress": (WORKER,),
     "wasmtime": (WORKER,),

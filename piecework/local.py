@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 180.0
 """A busy machine takes its time; what cannot start ends by itself, and is noticed then."""
 STOP_TIMEOUT_S = 45.0
 """Longer than an agent's drain, so that an orderly end is never cut short."""

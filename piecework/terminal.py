@@ -31,11 +31,23 @@ def escape_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
     A character may be cut in two between pieces. Each piece is passed on before the next one is asked for.
     """
-    characters = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-    decoder = io.IncrementalNewlineDecoder(characters, translate=False)  # it keeps a return until what follows
+    passing = TerminalFilter()
     for piece in pieces:
-        yield escape_text(decoder.decode(piece)).encode()
-    yield escape_text(decoder.decode(b"", final=True)).encode()
+        yield passing.feed(piece)
+    yield passing.feed(b"", final=True)
+
+
+class TerminalFilter:
+    """Makes bytes harmless for a terminal, as ``escape_pieces`` does, a piece at a time."""
+
+    def __init__(self) -> None:
+        characters = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        # It keeps a return until what follows.
+        self._decoder = io.IncrementalNewlineDecoder(characters, translate=False)
+
+    def feed(self, piece: bytes, *, final: bool = False) -> bytes:
+        """Return what a terminal may get of a piece. Half a character waits for the next one, or the ``final``."""
+        return escape_text(self._decoder.decode(piece, final=final)).encode()
 
 
 def escape_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -97,7 +97,7 @@ class UploadBroken(ServerError):
 
 
 class BlobInUse(ServerError):
-    """A lambda, a module or an unfinished job uses the blob."""
+    """A lambda, a module, an unfinished job or a schedule uses the blob."""
 
     code = Code.BLOB_IN_USE
 
@@ -106,6 +106,12 @@ class LambdaNotFound(ServerError):
     """No lambda has this id."""
 
     code = Code.LAMBDA_NOT_FOUND
+
+
+class LambdaInUse(ServerError):
+    """Jobs of the lambda have not ended, or a function is made of it."""
+
+    code = Code.LAMBDA_IN_USE
 
 
 class ModuleInvalid(ServerError):
@@ -132,6 +138,24 @@ class JobNotFound(ServerError):
     code = Code.JOB_NOT_FOUND
 
 
+class LimitNotFound(ServerError):
+    """No limit has this key."""
+
+    code = Code.LIMIT_NOT_FOUND
+
+
+class GroupNotFound(ServerError):
+    """No group has this id or name."""
+
+    code = Code.GROUP_NOT_FOUND
+
+
+class GroupConflict(ServerError):
+    """The group is sealed, or its name belongs to one that is open."""
+
+    code = Code.GROUP_CONFLICT
+
+
 class LeaseLost(ServerError):
     """The outcome does not come under the job's current lease."""
 
@@ -148,6 +172,48 @@ class BadTransition(ServerError):
     """The job cannot go from its state to the one asked for."""
 
     code = Code.BAD_TRANSITION
+
+
+class ScheduleNotFound(ServerError):
+    """No schedule has this id or name."""
+
+    code = Code.SCHEDULE_NOT_FOUND
+
+
+class ScheduleExists(ServerError):
+    """A schedule has this name already."""
+
+    code = Code.SCHEDULE_EXISTS
+
+
+class FeedGone(ServerError):
+    """What follows the number in the feed is not kept any more."""
+
+    code = Code.FEED_GONE
+
+
+class WebhookNotFound(ServerError):
+    """No webhook has this id or name."""
+
+    code = Code.WEBHOOK_NOT_FOUND
+
+
+class WebhookExists(ServerError):
+    """A webhook has this name already."""
+
+    code = Code.WEBHOOK_EXISTS
+
+
+class WebhookInUse(ServerError):
+    """A schedule, or a group that is not done, names the webhook."""
+
+    code = Code.WEBHOOK_IN_USE
+
+
+class DeliveryNotFound(ServerError):
+    """No delivery has this id."""
+
+    code = Code.DELIVERY_NOT_FOUND
 
 
 class ModuleNotFound(ServerError):

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
-from piecework.http.addresses import is_loopback
+from piecework.durations import parse_retention
+from piecework.http.addresses import is_loopback, read_networks
 from piecework.protocol.messages import Limits
+from piecework.protocol.retention import FOR_EVER_MS, retain_ms
 
 PREFIX = "PIECEWORK_"
 MIB = 1024 * 1024
@@ -15,6 +17,10 @@ DATABASES = ("postgresql:", "postgresql+psycopg:", "postgres:", "sqlite:")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 DATABASE_NAME = "piecework.db"
 BLOBS_NAME = "blobs"
+Kept = Literal["finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries"]
+"""What stays for a time: jobs by how they ended, uploads that nothing uses, silent workers, events, deliveries."""
+KEPT_LEAST_MS = {"uploads": 600_000, "workers": 3_600_000, "events": 60_000, "deliveries": 172_800_000}
+"""An upload needs time to be named, a worker to be heard of again, an event to be read, a delivery to be made."""
 FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -25,6 +31,11 @@ def _read(text: str, default: object) -> Any:
     if text.lower() not in FLAGS:
         raise ValueError(text)
     return FLAGS[text.lower()]
+
+
+def split_list(text: str) -> list[str]:
+    """Return what stands between commas."""
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 class SettingsError(ValueError):
@@ -63,6 +74,23 @@ class Settings:
     """Kept log of an attempt that does not say how much, bytes."""
     log_max_bytes: int = MIB
     """Kept log of an attempt at most, whatever a job asks for, bytes."""
+    retain_finished: str = "7d"
+    """How long a finished job stays that does not say: a duration, `0` until it was read, or `never` removed."""
+    retain_failed: str = "30d"
+    """The same for a failed job."""
+    retain_cancelled: str = "30d"
+    """The same for a cancelled job."""
+    retain_uploads: str = "7d"
+    """How long an upload stays that nothing uses: a duration, or `never` removed."""
+    retain_workers: str = "30d"
+    """How long a worker stays known that was not heard of: a duration, or `never` removed."""
+    retain_events: str = "7d"
+    """How long events stay in the feed: a duration, or `never` removed but for their number."""
+    retain_deliveries: str = "7d"
+    """How long it is known what webhooks were told, and is told them at all: a duration, or `never` removed."""
+    webhook_private: str = ""
+    """Addresses and networks with commas between, such as `10.0.0.5,192.168.0.0/16`, that webhooks may lead to
+    although they are not public; `*` for all."""
     poll_max_s: float = 25.0
     """A contract is answered before this many seconds."""
     wait_max_s: float = 300.0
@@ -103,6 +131,8 @@ class Settings:
     """Rows of one page of a list."""
     value_max_bytes: int = MIB
     """Largest value under a key of a namespace, bytes of UTF-8."""
+    events_max: int = 2_000_000
+    """Events of jobs that the feed keeps, about: the oldest go first."""
     keys_max: int = 10_000
     """Keys of a namespace that one answer lists."""
 
@@ -135,14 +165,37 @@ class Settings:
         ]
         if not 0 <= self.port <= 65535:
             wrong.append(f"port is {self.port}, but must lie between 0 and 65535")
+        wrong += filter(None, map(self._find_fault, get_args(Kept)))
         if self.synchronous.upper() not in {"FULL", "NORMAL", "OFF", "EXTRA"}:
             wrong.append(f"synchronous is {self.synchronous!r}, but must be FULL, EXTRA, NORMAL or OFF")
         if self.database_url and not self.database_url.startswith(DATABASES):
             wrong.append(
                 "database_url does not begin with postgresql://"
             )  # it may have a password: it is not shown
+        wrong += [
+            f"webhook_private names {entry!r}, which is no address, no network and not *"
+            for entry in split_list(self.webhook_private)
+            if entry != "*" and not read_networks([entry])
+        ]
         if wrong:
             raise SettingsError("; ".join(wrong))
+
+    def _find_fault(self, what: Kept) -> str | None:
+        """Return what is wrong with how long something stays."""
+        try:
+            kept_ms = self.keep_ms(what)
+        except ValueError as error:
+            return f"retain_{what} is wrong: {error}"
+        least_ms = KEPT_LEAST_MS.get(what, 0)
+        if FOR_EVER_MS < kept_ms < least_ms:
+            return (
+                f"retain_{what} is {getattr(self, f'retain_{what}')}, but must be at least {least_ms // 60_000}m"
+            )
+        return None
+
+    def keep_ms(self, what: Kept) -> int:
+        """Return how long something stays that does not say, milliseconds; 0: until it was read; -1: for ever."""
+        return retain_ms(parse_retention(getattr(self, f"retain_{what}")))
 
     @property
     def url(self) -> str:

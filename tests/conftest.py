@@ -1,24 +1,24 @@
 """What concerns the run as a whole: how much it tries, and what makes it quick."""
 
 import gc
-import json
-from collections import Counter
+import itertools
+import re
 from pathlib import Path
 
 import pytest
 from shared_statements import share_statements
 from tries import FACTORS, choose_tries
 
-ROOT = Path(__file__).parents[1]
-SECONDS: Counter[str] = Counter()
-"""What the tests of each file took."""
+NUMBERS = itertools.count()
+NAME_MAX = 30
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--tries", choices=list(FACTORS), default="few", help="how often to try what is drawn by lot (few)"
     )
-    parser.addoption("--note-times", type=Path, metavar="FILE", help="write how long the tests of each file took")
+    parser.addoption("--seeds", type=int, help="how many histories to simulate (as many as --tries has of 200)")
+    parser.addoption("--first-seed", type=int, default=1000, help="the seed of the first of them (1000)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,10 +34,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    SECONDS[str(ROOT / report.location[0])] += report.duration
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if path := session.config.getoption("note_times"):
-        path.write_text(json.dumps(SECONDS))
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest's way to its name is a look at all that are there: they are thousands."""
+    name = re.sub(r"\W", "_", request.node.name)[:NAME_MAX]
+    path = tmp_path_factory.getbasetemp() / f"{name}{next(NUMBERS)}"
+    path.mkdir(mode=0o700)
+    return path

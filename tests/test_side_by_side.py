@@ -4,57 +4,77 @@ import json
 from pathlib import Path
 
 import pytest
-from side_by_side import main, share_out
+from side_by_side import main, put_in_order
 
 CONFTEST = """
-import json
+import pytest
 
-def pytest_addoption(parser):
-    parser.addoption("--note-times")
-
-def pytest_sessionfinish(session):
-    with open(session.config.getoption("note_times"), "w") as file:
-        json.dump({arg: 7.0 for arg in session.config.args}, file)
+@pytest.fixture
+def number():
+    return 7
 """
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with three files of tests."""
+    """A project with some files of tests, in two folders."""
     tests = tmp_path / "tests"
-    tests.mkdir()
-    (tests / "conftest.py").write_text(CONFTEST)
-    for name in ("a", "b"):
-        (tests / f"test_{name}.py").write_text(f"def test_{name}(): pass\n")
+    (tests / "inner").mkdir(parents=True)
+    (tests / "inner" / "conftest.py").write_text(CONFTEST)
+    for name in ("a", "b", "inner/c", "inner/d"):
+        given = "number" if name > "c" else ""
+        (tests / f"{name}.py").with_stem(f"test_{name[-1]}").write_text(f"def test_it({given}): pass\n")
     (tests / "test_none.py").write_text("")
     return tmp_path
 
 
-def test_files_are_shared_out_by_their_times_and_those_without_by_their_size(tmp_path: Path):
-    sizes = {"long": 0, "new": 30_000, "short": 0, "shorter": 0}
-    files = [tmp_path / name for name in sizes]
-    for file in files:
-        file.write_bytes(bytes(sizes[file.name]))
-    times = {
-        str(tmp_path / name): seconds for name, seconds in {"long": 4.0, "short": 2.0, "shorter": 0.5}.items()
-    }
-    shares = share_out(files, times, 2)
-    assert [[file.name for file in share] for share in shares] == [["long", "shorter"], ["new", "short"]]
-    assert len(share_out(files, times, 9)) == 4
+def test_files_are_taken_by_their_times_and_those_without_by_their_size(tmp_path: Path):
+    sizes = {"short": 0, "new": 30_000, "long": 0, "shorter": 0}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    times = {"long": 4.0, "short": 2.0, "shorter": 0.5}
+    assert put_in_order(tmp_path, sizes, times) == ["long", "new", "short", "shorter"]
+
+
+def read_times(project: Path) -> dict[str, dict[str, float]]:
+    times: dict[str, dict[str, float]] = json.loads(
+        (project / "build" / "tests" / "times-by-options.json").read_text()
+    )
+    return times
 
 
 @pytest.mark.integration
-def test_all_tests_run_and_their_times_are_kept(project: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(project, [], 3) == 0
+@pytest.mark.parametrize("processes", [1, 3])
+def test_each_test_runs_once_and_its_time_is_kept(
+    project: Path, capsys: pytest.CaptureFixture[str], processes: int
+):
+    (project / "tests" / "test_once.py").write_text("import os\ndef test_once(): os.mkdir('once')\n")
+    assert main(project, ["-q"], processes) == 0
     said = capsys.readouterr().out
-    assert said.count("1 passed") == 2
-    assert "in 3 processes" in said
-    assert set(json.loads((project / "build" / "tests" / "times.json").read_text()).values()) == {7.0}
+    passed = [int(line.split(" passed")[0]) for line in said.splitlines() if " passed" in line]
+    assert sum(passed) == 5
+    assert f"in {processes} processes" in said
+    times = read_times(project)["-q"]
+    assert len(times) == 6
+    assert times.pop("tests/test_none.py") == 0
+    assert min(times.values()) > 0
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("broken", ["def test_c(): assert 'this' == 'that'\n", "from nowhere import that\n"])
+def test_options_choose_and_have_times_of_their_own(project: Path, capsys: pytest.CaptureFixture[str]):
+    marked = "import pytest\n@pytest.mark.filterwarnings('error')\ndef test_m(): pass\ndef test_n(): pass\n"
+    (project / "tests" / "test_m.py").write_text(marked)
+    assert main(project, ["-q", "-m", "filterwarnings"], 2) == 0
+    assert main(project, ["-q", "-k", "test_n or test_d"], 1) == 0
+    said = capsys.readouterr().out
+    assert "1 passed, " in said
+    assert "2 passed, 4 deselected" in said
+    assert set(read_times(project)) == {"-q -m filterwarnings", "-q -k test_n or test_d"}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("broken", ["def test_e(): assert 'this' == 'that'\n", "from nowhere import that\n"])
 def test_what_goes_wrong_in_one_process_is_shown(project: Path, capsys: pytest.CaptureFixture[str], broken: str):
-    (project / "tests" / "test_c.py").write_text(broken)
+    (project / "tests" / "test_e.py").write_text(broken)
     assert main(project, [], 2) == 1
     assert "that" in capsys.readouterr().out

@@ -1,7 +1,6 @@
 """The agent: its start, its end."""
 
 import contextlib
-import threading
 
 import structlog
 
@@ -51,12 +50,14 @@ class Agent:
     ) -> None:
         self._settings = settings
         self._leave = around.leave
-        self._stop_asked = threading.Event()
-        self._ending = threading.Lock()
+        self._stop_asked = around.threads.new_event()
+        self._ending = around.threads.new_lock()
         """Held while the process is ended at once: the end in good order comes too late then."""
         self.shared = around.share()
         self.lease_table = self.shared.lease_table
-        self.membership = Membership(around.server, settings.server.rstrip("/"), state, registration)
+        self.membership = Membership(
+            around.server, settings.server.rstrip("/"), state, registration, around.threads
+        )
         self.parts = Parts(
             settings,
             self.shared,
@@ -158,7 +159,7 @@ class Agent:
         """End the process at once; only the guests are ended first, and the server is told, if that is quick."""
         with self._ending:
             for act, most_s in ((self._kill, KILL_S), (self._say_goodbye, GOODBYE_S)):
-                actor = threading.Thread(target=act, daemon=True)
+                actor = self.shared.threads.new_thread(target=act, daemon=True)
                 actor.start()
                 actor.join(most_s)
             self._leave(code)

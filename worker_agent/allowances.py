@@ -24,10 +24,12 @@ _ADDRESS = re.compile(rf"{_HOST}(?::(?P<port>[0-9]{{1,5}}))?(?:/(?P<database>[0-
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OURS = re.compile(r"PIECEWORK_.*|REDIS_PWD|COUCHBASE_(USER|PWD)")
 """Variables that no guest gets: they hold the agent's own secrets."""
+WHOLE = ("/", ".")
+"""Paths of the directory in which guests look for all that they name without another."""
 FEATURES = {
     "default": ("http", "redis", "couchbase", "files", "dir", "env"),
     "capsule": ("http", "redis", "couchbase", "files", "dir", "env"),
-    "component": ("dir", "env"),
+    "component": ("http", "files", "dir", "env"),
     "funless": ("http",),
 }
 """What guests of a runtime can make use of."""
@@ -107,8 +109,12 @@ def read_dir(text: str, state: Path) -> SharedDir:
         raise ValueError(f"{place!r} has the agent's own state in it, which no guest may see")
     found = guest_path or str(path)
     names = found.split("/")[1:]
-    if not found.startswith("/") or any(name in {"", ".", ".."} for name in names) or ":" in found:
-        raise ValueError(f"{found!r} is no path for guests: it must be like /data, with no .. and no colon")
+    if found not in WHOLE and (
+        not found.startswith("/") or any(name in {"", ".", ".."} for name in names) or ":" in found
+    ):
+        raise ValueError(
+            f"{found!r} is no path for guests: it must be like /data, with no .. and no colon, or / or ."
+        )
     return SharedDir(str(path), found, write=mode == "rw")
 
 
@@ -156,7 +162,8 @@ class RuleMaker:
     def read_dirs(self, texts: Iterable[str], state: Path) -> tuple[SharedDir, ...]:
         """Read directories, none of which may lie where guests find another."""
         dirs = self.read("allow-dir", texts, lambda text: read_dir(text, state))
-        paths = [each.guest_path for each in dirs]
+        # The first that is granted is the whole of what a guest sees, whichever of two names it has.
+        paths = ["/" if each.guest_path in WHOLE else each.guest_path for each in dirs]
         self.problems += [
             f"--allow-dir: guests cannot find two directories at {path!r}"
             for path in dict.fromkeys(paths)

@@ -17,6 +17,7 @@ from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.guests.executor import Executor
 from worker_agent.jobs.parts import Environment, FunctionHostMaker
+from worker_agent.link.entries import wait_between_tries
 from worker_agent.link.state import StateDirectory
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.settings import Settings
@@ -54,6 +55,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
                 interpreters=settings.interpreters_path,
                 on_done=on_done,
                 rules=rules,
+                entries=wait_between_tries(server),
             ),
             make_functions=choose_functions(settings, state, cache, rules),
         ),

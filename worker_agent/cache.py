@@ -7,12 +7,12 @@ import os
 import re
 import secrets
 import shutil
-import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from worker_agent.errors import BrokenBlobError, CacheError
+from worker_agent.threads import SYSTEM_THREADS, Threads
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -40,15 +40,22 @@ class BlobCache:
     ``acquire`` and ``release`` come in pairs: in between, the blob is not evicted.
     """
 
-    def __init__(self, folder: Path, *, capacity_bytes: int, find_free: FindFree = shutil.disk_usage) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        capacity_bytes: int,
+        find_free: FindFree = shutil.disk_usage,
+        threads: Threads = SYSTEM_THREADS,
+    ) -> None:
         """Open the cache as it was left. Raises CacheError when the folder cannot be used."""
-        self._folder = folder
+        self.folder = folder
         self._incoming = folder / "incoming"
         self._capacity_bytes = capacity_bytes
         self._find_free = find_free
         self._lasting: set[str] = set()
         """Blobs that will be needed again, as code is. The others give way before them."""
-        self._changed = threading.Condition()
+        self._changed = threads.new_condition(None)
         """Held around everything below."""
         self._sizes: OrderedDict[str, int] = OrderedDict()
         """The blobs that are here, those used longest ago first."""
@@ -85,7 +92,7 @@ class BlobCache:
         """
         if not _CHECKSUM.fullmatch(checksum):
             raise BrokenBlobError(f"{checksum[:80]!r} is not a SHA-256")
-        path = self._folder / checksum
+        path = self.folder / checksum
         if lasting:
             self._lasting.add(checksum)
         if self._pin(checksum, path):
@@ -111,7 +118,7 @@ class BlobCache:
 
     def is_intact(self, checksum: str) -> bool:
         """Tell whether a blob is here, and nobody touched its file since its bytes were checked."""
-        return self._seals.get(checksum, _NOTHING) == _look_at(self._folder / checksum)
+        return self._seals.get(checksum, _NOTHING) == _look_at(self.folder / checksum)
 
     def release(self, checksum: str) -> None:
         """Let go of a blob that was acquired. It stays as long as there is room."""
@@ -136,7 +143,7 @@ class BlobCache:
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in self._incoming.iterdir():
             leftover.unlink()
-        blobs = [path for path in self._folder.iterdir() if _CHECKSUM.fullmatch(path.name)]
+        blobs = [path for path in self.folder.iterdir() if _CHECKSUM.fullmatch(path.name)]
         for path in sorted(blobs, key=lambda path: path.stat().st_mtime_ns):
             self._sizes[path.name] = path.stat().st_size
         self._used_bytes = sum(self._sizes.values())
@@ -213,7 +220,7 @@ class BlobCache:
             if self._used_bytes <= goal_bytes and len(self._sizes) <= BLOBS_MAX:
                 break
             with contextlib.suppress(OSError):
-                (self._folder / checksum).unlink(missing_ok=True)
+                (self.folder / checksum).unlink(missing_ok=True)
                 self._used_bytes -= self._sizes.pop(checksum)
                 self._seals.pop(checksum, None)
                 self._lasting.discard(checksum)
@@ -230,7 +237,7 @@ class BlobCache:
     def _find_spare(self) -> int:
         """Return how much of the disk is free, less what is left for others; below 0 when that is less."""
         try:
-            total, _, free = self._find_free(self._folder)
+            total, _, free = self._find_free(self.folder)
         except OSError:  # then writing tells
             return self._capacity_bytes
         return free - min(ROOM_BYTES, round(total * ROOM_SHARE))

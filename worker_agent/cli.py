@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import structlog
 
 from piecework import __version__
 from piecework.completion import SHELLS, write_completion
@@ -14,8 +13,6 @@ from piecework.extras import require
 from piecework.variables import find_unknown
 from worker_agent.endings import CommandGroup
 from worker_agent.errors import AgentError
-from worker_agent.link.state import StateDirectory
-from worker_agent.logs import configure_logs
 from worker_agent.runtime_commands import INTERPRETERS, offer, runtimes
 from worker_agent.runtimes import RUNTIME_NAMES
 from worker_agent.runtimes.services.access import NodeRules
@@ -23,8 +20,6 @@ from worker_agent.serving.commands import exec_function, serve
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
 
 require("wasmtime")  # guest processes import it, too late to say so
-
-log = structlog.get_logger()
 
 
 @click.group(name="worker-agent", cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -158,13 +153,18 @@ def run(cache_mb: int | None, **options: Any) -> None:
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if cache_mb is not None:
         given["cache_bytes"] = cache_mb * MIB
-    from worker_agent.assembly import assemble, listen_to_signals  # noqa: PLC0415  # other commands need no agent
+    # Other commands need no agent.
+    import structlog  # noqa: PLC0415
+
+    from worker_agent.assembly import assemble, listen_to_signals  # noqa: PLC0415
+    from worker_agent.link.state import StateDirectory  # noqa: PLC0415
+    from worker_agent.logs import configure_logs  # noqa: PLC0415
 
     settings = read_settings(given)
     rules = read_rules(settings)
     configure_logs(settings.log_format, settings.log_level)
     for line in find_unknown(os.environ):
-        log.warning(line)
+        structlog.get_logger().warning(line)
     try:
         with StateDirectory(settings.state_path) as state:
             agent = assemble(settings, state, rules)

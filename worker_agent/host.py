@@ -60,6 +60,11 @@ class ReplicaHost:
                 "PIECEWORK_WORKER_STATE": str(state),
                 "PIECEWORK_WORKER_INTERPRETERS": str(settings.interpreters_path),
             },
+            kv_environ={
+                "PIECEWORK_URL": settings.server,
+                **({"PIECEWORK_TOKEN": settings.token} if settings.token else {}),
+                **({"PIECEWORK_CA": str(settings.ca.absolute())} if settings.ca else {}),
+            },
         )
         times = Times(start_s=settings.functions_start_timeout_s, drain_s=settings.drain_timeout_s)
         self._supervisor = Supervisor(partial(Launcher, node), shared.clock, times)
@@ -132,7 +137,8 @@ class ReplicaHost:
             steps["routes"] = partial(self._local.announcer.step, shared.stop)
         if self._orders is not None:
             steps["orders"] = self._orders.step
-        return [Loop(name, step, shared.stop, bug_pause_s=shared.pace.bug_s) for name, step in steps.items()]
+        new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s, threads=shared.threads)
+        return [new_loop(name, step) for name, step in steps.items()]
 
     def _open_door(self, local: LocalDeployments) -> "Listener":
         # Flask and waitress take their time.

@@ -34,6 +34,12 @@ class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     mode: str = "text"
     grants: Grants | None = None
     """None: nothing, as for most."""
+    ok_codes: tuple[int, ...] = ()
+    """Exit codes of a guest that did well, beside 0."""
+    inputs: str | None = None
+    """The folder with what it gets from other jobs; None: it gets nothing."""
+    program: str = "lambda"
+    """The program's name, ``argv[0]``."""
 
 
 class LeasedTask(NamedTuple):
@@ -49,13 +55,15 @@ class Result(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """What running a task produced. ``error`` None: it finished."""
 
     output: bytes | File = b""
-    """A file belongs to whoever receives the result."""
+    """A file belongs to whoever receives the result. Of a guest that failed, what it had written by then."""
     error: JobError | None = None
     usage: Usage
     log: bytes = b""
     """The newest ``log_bytes`` of the log."""
     log_offset: int = 0
     """How many bytes of log came before ``log`` and were dropped."""
+    exit_code: int = 0
+    """With which the guest ended itself, if that is not 0."""
     cancelled: bool = False
     """It was stopped because someone asked for it."""
     unfit: bool = False

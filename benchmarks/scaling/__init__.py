@@ -5,10 +5,11 @@ from typing import Any
 
 from harness.tables import Table
 
-from scaling import blobs, depth, pollers, slots, starts
+from scaling import blobs, depth, lanes, pollers, slots, starts
 
 TABLES: dict[str, Callable[[list[dict[str, Any]]], Table]] = {
     "depth": depth.table,
+    "lanes": lanes.table,
     "agents": pollers.table,
     "slots": slots.table,
     "blobs": blobs.table,

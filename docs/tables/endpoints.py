@@ -28,7 +28,8 @@ def write_endpoints() -> str:
 
 def list_endpoints() -> list[Endpoint]:
     """Return all endpoints, those of a resource together."""
-    resources, methods = ["data", "lambda", "job", "worker"], ["POST", "PUT", "GET", "PATCH", "DELETE"]
+    resources = ["data", "lambda", "job", "group", "schedule", "worker"]
+    methods = ["POST", "PUT", "GET", "PATCH", "DELETE"]
 
     def place(each: Endpoint) -> tuple[int, str, int]:
         resource = each.path.split("/")[1]

@@ -79,6 +79,7 @@ REQUESTS = (
     "_report",
     "_set",
     "_delete",
+    "_run",
 )
 """How the names of golden messages end that clients send; the others are answers."""
 WIDTH = 100

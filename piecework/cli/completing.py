@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
+from zoneinfo import available_timezones
 
 import rich_click as click
 from click.shell_completion import CompletionItem
@@ -25,8 +26,16 @@ def list_jobs(client: "Client") -> Iterable[Named]:
     return ((each.id, each.state) for each in client.jobs(limit=MOST))
 
 
+def list_groups(client: "Client") -> Iterable[Named]:
+    for each in client.groups(limit=MOST):
+        yield each.name or each.id, "open" if not each.sealed_at else "sealed"
+
+
 def list_lambdas(client: "Client") -> Iterable[Named]:
-    return ((each.id, each.name or "") for each in client.lambdas(limit=MOST))
+    found = list(client.lambdas(limit=MOST))
+    names = {each.name: f"{each.runtime}, the newest" for each in reversed(found) if each.name}
+    yield from names.items()
+    yield from ((each.id, f"{each.runtime} {each.name or ''}".strip()) for each in found)
 
 
 def list_workers(client: "Client") -> Iterable[Named]:
@@ -35,6 +44,27 @@ def list_workers(client: "Client") -> Iterable[Named]:
 
 def list_namespaces(client: "Client") -> Iterable[Named]:
     return ((each.id, f"{each.entries} entries") for each in client.namespaces(limit=MOST))
+
+
+def list_schedules(client: "Client") -> Iterable[Named]:
+    return ((each.name, each.cron or f"every {each.every_s:g} s") for each in client.schedules(limit=MOST))
+
+
+def list_webhooks(client: "Client") -> Iterable[Named]:
+    return ((each.name, "paused" if each.paused_at else "") for each in client.webhooks(limit=MOST))
+
+
+def list_limits(client: "Client") -> Iterable[Named]:
+    return ((each.key, each.kind) for each in client.limits(limit=MOST))
+
+
+def list_tenants(client: "Client") -> Iterable[Named]:
+    return ((each.name, f"weight {each.weight}") for each in client.tenants(limit=MOST))
+
+
+def list_paused(kind: str) -> Question:
+    """Return the question which things of a kind are paused."""
+    return lambda client: ((each.target, each.name or "") for each in client.holds() if each.kind == kind)
 
 
 def list_functions(client: "Client") -> Iterable[Named]:
@@ -51,13 +81,22 @@ def offer(
     """Return what completes a word with answers to a question: what begins like it, or is called so."""
 
     def complete(context: click.Context, _parameter: click.Parameter, word: str) -> list[CompletionItem]:
-        return [
-            CompletionItem(str(value), help=name or None)
-            for value, name in _ask(context, question)
-            if str(value).startswith(word) or (name and name.lower().startswith(word.lower()))
-        ]
+        return _choose(_ask(context, question), word)
 
     return complete
+
+
+def complete_time_zone(_context: click.Context, _parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """Return the time zones that begin like a word, or whose places do. No server is asked."""
+    return _choose(((each, each.rpartition("/")[2]) for each in sorted(available_timezones())), word)
+
+
+def _choose(offers: Iterable[Named], word: str) -> list[CompletionItem]:
+    return [
+        CompletionItem(str(value), help=name or None)
+        for value, name in offers
+        if str(value).startswith(word) or (name and name.lower().startswith(word.lower()))
+    ]
 
 
 def _ask(context: click.Context, question: Question) -> list[Named]:

@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import rich_click as click
 
+from piecework.exits import exit_status
 from piecework.extras import describe_missing
 from piecework.protocol.codes import Code
+from piecework.protocol.ids import Id
 from piecework.terminal import escape_text
 
 FAILED = 1
@@ -23,6 +25,14 @@ class Interruption(click.ClickException):
 
     def __init__(self, left: str) -> None:
         super().__init__(f"interrupted; {left}")
+
+
+class GuestFailure(click.ClickException):
+    """The end of a command whose guest ended itself with a code other than 0."""
+
+    def __init__(self, job: Id, message: str, code: int) -> None:
+        super().__init__(_point_to_trace(message, job))
+        self.exit_code = exit_status(code)  # type: ignore[misc]  # as click does
 
 
 class Failure(NamedTuple):
@@ -65,7 +75,7 @@ def _client_failure(error: Exception) -> Failure | None:
         hint = "Give a token that may do this with --token or PIECEWORK_TOKEN."
         return Failure(f"{_sentence(str(error))} {hint}", FAILED)
     if isinstance(error, JobFailed):
-        return Failure(f"{_sentence(str(error))} See 'piecework job trace {error.job}'.", FAILED)
+        return Failure(_point_to_trace(str(error), error.job), FAILED)
     if isinstance(error, ApiError) and error.code == Code.BLOB_NOT_FOUND:
         return Failure("there is no blob with this id", FAILED)  # the server's are for older clients
     if isinstance(error, ClientError):
@@ -84,6 +94,10 @@ def _find_way_out(error: Exception) -> str:
     if isinstance(error.__cause__, Exception) and isinstance(error.__cause__.__cause__, TimeoutError):
         return "It may be busy; or name another with --url or PIECEWORK_URL."
     return "Start a server with 'piecework server run', or name one with --url or PIECEWORK_URL."
+
+
+def _point_to_trace(message: str, job: Id) -> str:
+    return f"{_sentence(message)} See 'piecework job trace {job}'."
 
 
 def _sentence(text: str) -> str:

@@ -10,12 +10,31 @@ from piecework.cli.options import ca_option, token_option, url_option
 
 COMMANDS = {
     "run": ("piecework.cli.run:run", "Run a wasm file, or a script, as one job and print its output."),
-    "job": ("piecework.cli.queue.jobs:job", "Submit jobs, look at them, wait for them, cancel them."),
-    "lambda": ("piecework.cli.stock.lambdas:lambda_", "Create lambdas and look at them."),
+    "job": (
+        "piecework.cli.queue.jobs:job",
+        "Submit jobs, look at them, wait for them, cancel them, run them again.",
+    ),
+    "schedule": (
+        "piecework.cli.queue.schedules:schedule",
+        "Submit jobs again and again, by cron lines or in intervals.",
+    ),
+    "group": (
+        "piecework.cli.queue.grouping:group",
+        "Look at jobs together, wait for them, and run one when all are done.",
+    ),
+    "pause": (
+        "piecework.cli.queue.holds:pause",
+        "Keep all jobs of a lambda, runtime, group or tenant from workers.",
+    ),
+    "resume": ("piecework.cli.queue.holds:resume", "Let the jobs of a lambda, runtime, group or tenant go on."),
+    "lambda": ("piecework.cli.stock.lambdas:lambda_", "Create lambdas, look at them, delete them."),
     "module": ("piecework.cli.stock.modules:module", "Push, list, pull and delete modules of the registry."),
-    "data": ("piecework.cli.stock.data:data", "Upload, download and delete blobs."),
+    "data": ("piecework.cli.stock.data:data", "Upload, list, download and delete blobs."),
     "kv": ("piecework.cli.stock.namespaces:kv", "Keep keys and values in namespaces."),
     "function": ("piecework.cli.functions.functions:function", "Deploy functions, look at them, call them."),
+    "webhook": ("piecework.cli.queue.webhooks:webhook", "Have URLs told when jobs and groups end."),
+    "limit": ("piecework.cli.queue.limits:limit", "Limit how many jobs of a key run at once, or start in a time."),
+    "tenant": ("piecework.cli.queue.limits:tenant", "Look at tenants, whose jobs take turns, and weigh them."),
     "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),
     "ping": ("piecework.cli.ping:ping", "Ask the server whether it is alive."),

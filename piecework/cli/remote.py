@@ -14,7 +14,7 @@ from piecework.cli.failures import FAILED, describe_failure, warn
 from piecework.cli.options import Ending, ca_option, token_option, url_option
 from piecework.cli.queue.waiting import explaining
 from piecework.cli.screen.display import Display
-from piecework.client import ApiError, Client, NotFound, Refused
+from piecework.client import ApiError, Client, Invalid, NotFound, Refused
 from piecework.client.transport import RetryPolicy
 from piecework.protocol.ids import Id
 from piecework.protocol.names import ModuleName
@@ -22,7 +22,7 @@ from piecework.protocol.text import find_fault
 from piecework.variables import find_unknown
 
 R = TypeVar("R")
-T = TypeVar("T", Id, ModuleName, str)
+T = TypeVar("T", Id, ModuleName, str, Id | str)
 
 HASTY = RetryPolicy(attempts=4, read_s=10.0, total_s=5.0)
 """While nobody is known to answer: a request is tried for about a second. A server that takes the connection and
@@ -54,19 +54,21 @@ class Remote:
         """
         if isinstance(value, Ending):
             return self._find(value)
-        if isinstance(value, tuple) and any(isinstance(each, Ending) for each in value):
+        if isinstance(value, tuple) and any(isinstance(each, Ending | tuple) for each in value):
             return tuple(map(self.complete, value))
         return value
 
-    def _find(self, ending: Ending) -> Id:
+    def _find(self, ending: Ending) -> Id | str:
         try:
             found = self.client.find_ids(ending.kind, ending.digits)
-        except (NotFound, Refused):  # an older server, or a token that may not look: it may be a whole id
+        except (Invalid, NotFound, Refused):  # an older server, or a token that may not look: it may be a whole id
             found = []
         if len(found) > 1:
             ids = ", ".join(map(str, found))
-            raise click.UsageError(f"several ids of a {ending.kind} end with {ending.digits}: {ids}.")
-        return found[0] if found else Id(ending.digits)
+            kind = "blob" if ending.kind == "data" else ending.kind
+            raise click.UsageError(f"several ids of a {kind} end with {ending.digits}: {ids}.")
+        id_ = found[0] if found else Id(ending.digits)
+        return f"{ending.name}@{id_}" if ending.name else id_
 
     def apply_to_all(self, ids: Collection[T], action: Callable[[T], str], done: str) -> None:
         """Do something to each and say what came of it; a refusal does not keep the others from their turn.

@@ -6,22 +6,27 @@ from typing import Any
 
 import rich_click as click
 
-from piecework.cli.options import FILE_OR_STDIN, STDIN, runtime_options
+from piecework.cli.failures import GuestFailure
+from piecework.cli.kv_grants import kv_grant_option
+from piecework.cli.options import FILE_OR_STDIN, OK_CODE_OPTION, STDIN, runtime_options
 from piecework.cli.queue.waiting import cancel_left, describe_end, explaining, list_of
 from piecework.cli.queue.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
-from piecework.cli.stock.code import put_code
+from piecework.cli.stock.code import put_lambda
 from piecework.cli.stock.data import put_file, put_piped_input
 from piecework.cli.stock.lambdas import describe_lambda
+from piecework.client import JobFailed, JobOptions
 from piecework.protocol.ids import Id
 
 
-@click.command
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("file", metavar="FILE", type=FILE_OR_STDIN)
 @click.argument("words", metavar="[ARG]...", nargs=-1)
 @click.option("--input", "input_file", metavar="FILE|-", type=FILE_OR_STDIN, help="Give it this as its input.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write its output here.")
 @runtime_options
+@OK_CODE_OPTION
+@kv_grant_option
 @remote_command
 def run(
     remote: Remote,
@@ -33,22 +38,44 @@ def run(
 ) -> None:
     """Run a wasm file, or a script, as one job and print its output.
 
-    ARGs are its command line; put -- before those that begin with a dash. What is piped in is its input.
+    ARGs are its command line, and so are options that this command has not; put -- before those that both have.
+    What is piped in is its input.
 
-    Uploads the file, creates a lambda, submits a job and waits for it. The job's log goes to stderr. A failure
-    is not tried again. Ctrl-C cancels the job.
+    Uploads the file and creates a lambda, unless they are there from before, submits a job and waits for it. The
+    job's log goes to stderr. A failure is not tried again: the exit code is the guest's own, or 1 when something
+    else ended it, and what it had written by then is printed all the same. Ctrl-C cancels the job.
     """
     remote.if_interrupted = "no job was submitted"
-    codex, runtime = put_code(remote.client, file, options.pop("runtime"))
-    options["args"] = (*options["args"], *words)
+    code = describe_lambda(reuse=True, memory_mb=options["memory_mb"], grant_kv=options["grant_kv"])
+    created, _ = put_lambda(remote.client, file, options["runtime"], code)
     given = _find_input(remote, file, input_file)
-    created = remote.client.create_lambda(describe_lambda(codex, runtime, **options))
     remote.if_interrupted = f"the job may have been submitted: {list_of(created)} shows it then"
-    job = remote.client.submit(created, given, max_attempts=1)
+    job = remote.client.submit(created, given, **_read_options(words, **options))
     with explaining(partial(cancel_left, remote.client, job)):
         result = watch_job(remote.patient_client, job)
     remote.if_interrupted = describe_end(job)
-    show_result(remote, result, output)
+    try:
+        show_result(remote, result, output)
+    except JobFailed as error:
+        if error.exit_code:
+            raise GuestFailure(error.job, str(error), error.exit_code) from error
+        raise
+
+
+def _read_options(
+    words: tuple[str, ...],
+    *,
+    args: tuple[str, ...],
+    env: tuple[tuple[str, str], ...],
+    timeout_s: float | None,
+    ok_codes: tuple[int, ...],
+    **_: Any,
+) -> JobOptions:
+    """Return what this run differs in from others of the same file."""
+    options = JobOptions(args=[*args, *words], env=dict(env), max_attempts=1)
+    if ok_codes:
+        options["ok_codes"] = list(ok_codes)
+    return options if timeout_s is None else options | {"timeout_s": timeout_s}
 
 
 def _find_input(remote: Remote, file: Path, input_file: Path | None) -> Id | None:

@@ -11,7 +11,7 @@ from piecework.durations import parse_duration
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff
 
-RETRIED = [kind.value for kind in ErrorKind if kind is not ErrorKind.LOAD]
+RETRIED = [kind.value for kind in ErrorKind if kind not in {ErrorKind.LOAD, ErrorKind.PARENT}]
 """Kinds of failure that another attempt may help against."""
 
 
@@ -78,6 +78,29 @@ class KindsType(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         return _complete(last, (kind for kind in RETRIED if kind not in chosen), before + comma)
 
 
+Rate = tuple[int, float]
+"""How many, and in how many seconds."""
+
+
+class RateType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """``N/DURATION``, such as ``100/1m``; ``N`` is per second."""
+
+    name = "n/duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rate:
+        if isinstance(value, tuple):
+            return value
+        count, slash, period = value.partition("/")
+        try:
+            unit = period.strip()
+            rate = int(count), parse_duration(unit if unit[:1].isdigit() else f"1{unit}") if slash else 1.0
+        except ValueError:
+            self.fail(f"{value!r} is not N/DURATION, such as 100/1m or 5/s.", param, ctx)
+        if rate[0] < 0 or not rate[1] or (slash and not unit):
+            self.fail(f"{value!r} has a number below 0, or no time.", param, ctx)
+        return rate
+
+
 def _find_duration(text: str) -> float | None:
     try:
         return parse_duration(text)
@@ -107,3 +130,4 @@ MOMENT = MomentType(relative=False)
 MOMENT_OR_DURATION = MomentType(relative=True)
 BACKOFF = BackoffType()
 KINDS = KindsType()
+RATE = RateType()

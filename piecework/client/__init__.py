@@ -9,6 +9,7 @@ from piecework.client.errors import (
     ChecksumMismatch,
     ClientError,
     Conflict,
+    Gone,
     Invalid,
     JobCancelled,
     JobFailed,
@@ -20,19 +21,26 @@ from piecework.client.errors import (
     StillRunning,
     TooLarge,
 )
+from piecework.client.queue.bulk import BulkCount, BulkResult, EditOptions
+from piecework.client.queue.inputs import output_of
 from piecework.client.queue.jobs import JobOptions
 from piecework.client.queue.results import JobResult
+from piecework.client.queue.selection import Selection
 from piecework.client.stock.lambdas import LambdaOptions
 
 __all__ = [
     "ApiError",
     "BadReply",
+    "BulkCount",
+    "BulkResult",
     "Busy",
     "CertificateRefused",
     "ChecksumMismatch",
     "Client",
     "ClientError",
     "Conflict",
+    "EditOptions",
+    "Gone",
     "Invalid",
     "JobCancelled",
     "JobFailed",
@@ -43,7 +51,9 @@ __all__ = [
     "NotReady",
     "ProxyUnreachable",
     "Refused",
+    "Selection",
     "ServerUnreachable",
     "StillRunning",
     "TooLarge",
+    "output_of",
 ]

@@ -3,22 +3,47 @@
 import copy
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from piecework.client.environment import find_server
 from piecework.client.functions.functions import FunctionCalls
+from piecework.client.queue.events import EventCalls
+from piecework.client.queue.groups import GroupCalls
+from piecework.client.queue.holds import HoldCalls
+from piecework.client.queue.limits import LimitCalls
 from piecework.client.queue.mapping import MapCalls
+from piecework.client.queue.schedules import ScheduleCalls
+from piecework.client.queue.webhooks import WebhookCalls
 from piecework.client.stock.modules import ModuleCalls
 from piecework.client.stock.namespaces import NamespaceCalls
 from piecework.client.stock.workers import WorkerCalls
 from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
 from piecework.protocol import bodies
-from piecework.protocol.ids import Id
-from piecework.protocol.messages import IdList, MessageReply, RuntimeStats, RuntimeStatsReply, VersionReply
+from piecework.protocol.ids import Id, IdKind
+from piecework.protocol.messages import (
+    IdList,
+    MessageReply,
+    RuntimeStats,
+    RuntimeStatsReply,
+    StorageReply,
+    VersionReply,
+)
 from piecework.protocol.secrets import MASK
 
 
-class Client(MapCalls, ModuleCalls, FunctionCalls, NamespaceCalls, WorkerCalls):
+class Client(
+    MapCalls,
+    GroupCalls,
+    HoldCalls,
+    LimitCalls,
+    ScheduleCalls,
+    EventCalls,
+    WebhookCalls,
+    ModuleCalls,
+    FunctionCalls,
+    NamespaceCalls,
+    WorkerCalls,
+):
     """A server, as a program sees it. Threads may share one client: no two requests use a connection at once.
 
     Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the
@@ -59,6 +84,10 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, NamespaceCalls, WorkerCalls):
         """Return what the server says when it is alive."""
         return self.transport.call(PreparedRequest("GET", "/ping", repeatable=True), MessageReply).message
 
+    def storage(self) -> StorageReply:
+        """Return what takes the server's disk, and what its sweep is about to remove."""
+        return self.transport.call(PreparedRequest("GET", "/sys/storage", repeatable=True), StorageReply)
+
     def version(self) -> str:
         """Return the server's version."""
         return self.transport.call(PreparedRequest("GET", "/sys/version", repeatable=True), VersionReply).version
@@ -69,7 +98,7 @@ class Client(MapCalls, ModuleCalls, FunctionCalls, NamespaceCalls, WorkerCalls):
             PreparedRequest("GET", "/sys/runt/stat", repeatable=True), RuntimeStatsReply
         ).runtimes
 
-    def find_ids(self, kind: Literal["job", "lambda", "worker", "namespace"], ends: str) -> list[Id]:
+    def find_ids(self, kind: IdKind, ends: str) -> list[Id]:
         """Return ids that end with these digits, six at least; newest first, the newest few of them."""
         request = PreparedRequest("GET", "/ids", {"kind": kind, "ends": ends}, repeatable=True)
         return self.transport.call(request, IdList).ids

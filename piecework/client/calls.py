@@ -8,20 +8,46 @@ from piecework.client.transport import PreparedRequest, Query, Transport
 from piecework.protocol.ids import Id
 from piecework.protocol.keys import find_key_fault
 from piecework.protocol.messages import (
+    DataList,
+    DeliveryList,
+    GroupList,
     JobList,
     KeyList,
     LambdaList,
+    LimitList,
     MessageReply,
     ModuleList,
     NamespaceList,
+    ScheduleList,
+    TenantList,
+    TickList,
+    WebhookList,
     WorkerList,
 )
-from piecework.protocol.names import NAME_RULE, is_name
+from piecework.protocol.names import NAME_RULE, LambdaName, is_name
 
 AnyId = int | str
 """An id as callers may write it: an ``Id``, a number, or its decimal string."""
+AnyLambda = int | str
+"""A lambda as callers may write it: its id, its name (then the newest of that name is meant), or ``name@id``."""
 
-Page = TypeVar("Page", JobList, KeyList, LambdaList, ModuleList, NamespaceList, WorkerList)
+Page = TypeVar(
+    "Page",
+    DataList,
+    DeliveryList,
+    GroupList,
+    JobList,
+    KeyList,
+    LambdaList,
+    LimitList,
+    ModuleList,
+    NamespaceList,
+    ScheduleList,
+    TenantList,
+    TickList,
+    WebhookList,
+    WorkerList,
+)
 
 PAGE_ITEMS = 500
 """How many items are asked for in one page of a list."""
@@ -78,3 +104,9 @@ def path_key(value: str) -> str:
 def path_id(value: AnyId) -> Id:
     """Return an id for use in a path. Raises ValueError when it is not one."""
     return Id.parse(value)
+
+
+def lambda_ref(value: AnyLambda) -> Id | str:
+    """Return how a request names a lambda. Raises ValueError when nothing can be called so."""
+    ref = LambdaName.parse(value)
+    return ref if isinstance(ref, Id) else str(ref)

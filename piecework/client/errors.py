@@ -26,10 +26,12 @@ def _revive(kind: type[ClientError], args: tuple[Any, ...]) -> ClientError:
 class ServerUnreachable(ClientError):
     """No whole answer came from the server: it is down, too slow, or the URL is wrong."""
 
-    def __init__(self, url: str, reason: str) -> None:
+    def __init__(self, url: str, reason: str, *, sent: bool = False) -> None:
         super().__init__(f"no answer from {url}: {reason}")
         self.url = url
         self.reason = reason
+        self.sent = sent
+        """The whole request was on its way: the server may have done what it asks for."""
 
 
 class ProxyUnreachable(ServerUnreachable):
@@ -71,9 +73,11 @@ class NotReady(ClientError, TimeoutError):
 class JobFailed(ClientError):
     """The job ended without a result."""
 
-    def __init__(self, job: Id, kind: str, message: str) -> None:
+    def __init__(self, job: Id, kind: str, message: str, exit_code: int | None = None) -> None:
         super().__init__(f"job {job} failed ({kind}): {message}")
         self.job = job
+        self.exit_code = exit_code
+        """With which the guest ended itself; None: a trap, a limit or something else ended it."""
         self.kind = kind
         """A ``piecework.protocol.codes.ErrorKind``, or ``cancelled``."""
         self.message = message
@@ -115,6 +119,10 @@ class Conflict(ApiError):
     """The state of things forbids it (HTTP 409)."""
 
 
+class Gone(ApiError):
+    """What was asked for is not kept any more (HTTP 410)."""
+
+
 class TooLarge(ApiError):
     """The body is larger than the server takes (HTTP 413)."""
 
@@ -129,6 +137,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     403: Refused,
     404: NotFound,
     409: Conflict,
+    410: Gone,
     413: TooLarge,
     422: Invalid,
     429: Busy,

@@ -308,7 +308,7 @@ class Transport:
         except NotTrusted as error:
             raise CertificateRefused(self.url, str(error)) from error
         except Broken as error:
-            raise ServerUnreachable(self.url, f"{error}{through}") from error
+            raise ServerUnreachable(self.url, f"{error}{through}", sent=not isinstance(error, NotSent)) from error
         except NotHttp as error:
             raise BadReply(f"{url} did not answer like a Piecework server: {error}") from error
 

@@ -27,7 +27,7 @@ class MultipartFile:
     After one, ``checksum`` is the SHA-256 of the bytes that went out. Use it as a context manager.
     """
 
-    def __init__(self, source: Source, filename: str = "data", texts: Mapping[str, str] | None = None) -> None:
+    def __init__(self, source: Source, filename: str = "", texts: Mapping[str, str] | None = None) -> None:
         self._file, self._owned = _open_source(source)
         self._start = self._file.tell()
         check_texts(texts or {})
@@ -40,9 +40,10 @@ class MultipartFile:
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
             for name, text in (texts or {}).items()
         ]
+        named = f'; filename="{_escape(filename)}"' if filename else ""
         self._head = (
             f"{''.join(parts)}--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="file"; filename="{_escape(filename)}"\r\n'
+            f'Content-Disposition: form-data; name="file"{named}\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()

@@ -1,7 +1,14 @@
-"""Addresses to listen on: what a name stands for, and whether others can reach it."""
+"""Addresses: what a name to listen on stands for, who can reach an address, and which networks are meant."""
 
 import ipaddress
 import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def resolve_host(host: str) -> str:
@@ -27,3 +34,33 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is one of the internet's, not of this machine or a private network."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _find_inner(address)
+        if inner is not None:
+            return is_public(inner)
+        return address in _GLOBAL_UNICAST and address.is_global
+    return address.is_global and not address.is_multicast
+
+
+def _find_inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address stands for, if it does."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+
+
+def read_networks(entries: Iterable[str]) -> list[Network]:
+    """Return the addresses and networks of a list, like ``10.0.0.5`` or ``10.0.0.0/8``, also with a port behind.
+
+    What is none, such as a name, is passed over.
+    """
+    found: list[Network] = []
+    for entry in entries:
+        for text in dict.fromkeys((entry, entry.rpartition(":")[0].strip("[]"))):
+            with suppress(ValueError):
+                found.append(ipaddress.ip_network(text, strict=False))
+    return found

@@ -215,11 +215,11 @@ class ConnectionPool:
         return None
 
     def open(self, timeout_s: float, deadline: Deadline = NEVER) -> Connection:
-        """Make a new connection; ``timeout_s`` for each of its steps. Raises Broken or NotHttp."""
+        """Make a new connection; ``timeout_s`` for each of its steps. Raises NotSent or NotHttp."""
         try:
             connection = Connection(open_socket(self._route, timeout_s, deadline))
         except OSError as error:
-            raise Broken(find_reason(error)) from error
+            raise NotSent(find_reason(error)) from error
         with self._lock:
             self._known.add(connection)
         return connection

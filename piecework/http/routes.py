@@ -97,7 +97,7 @@ def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os
         authority = f"{authority}:{port}"
     prefix = quote(parts.path, safe="/%:@!$&'()*+,;=~")
     proxy = _find_proxy(parts.scheme, host, port)
-    tls, trusted = _trust(ca, environ) if parts.scheme == "https" else (None, "")
+    tls, trusted = find_trust(ca, environ) if parts.scheme == "https" else (None, "")
     return ServerRoute(
         host=host,
         port=port,
@@ -118,8 +118,8 @@ def _host_and_port(url: str) -> tuple[str, int]:
     return host, parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
 
 
-def _trust(ca: Path | None, environ: Mapping[str, str]) -> tuple[ssl.SSLContext, str]:
-    """Return what checks certificates, and which ones it trusts. Raises ValueError."""
+def find_trust(ca: Path | None = None, environ: Mapping[str, str] = os.environ) -> tuple[ssl.SSLContext, str]:
+    """Return what checks certificates, and which ones it trusts, as ``find_route`` does. Raises ValueError."""
     if ca is not None:
         source = CA_VARIABLES[0] if str(ca) == environ.get(CA_VARIABLES[0]) else "--ca"
         return _load(ca, f"{source} names {ca}, which cannot be used"), f"those in {ca} ({source})"

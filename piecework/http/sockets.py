@@ -6,6 +6,7 @@ import queue
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -30,13 +31,24 @@ class NotTrusted(Broken):
     """The server's certificate was not accepted."""
 
 
-def open_socket(route: ServerRoute, timeout_s: float, deadline: Deadline = NEVER) -> socket.socket:
+Admit = Callable[[str], object]
+"""Is asked for each address to which a name leads, before any of them is connected to: raises to refuse it."""
+
+
+def admit_all(_address: str) -> None:
+    """Let connections go anywhere."""
+
+
+def open_socket(
+    route: ServerRoute, timeout_s: float, deadline: Deadline = NEVER, admit: Admit = admit_all
+) -> socket.socket:
     """Connect to a server, through its proxy when there is one; ``timeout_s`` for each of the steps.
 
-    Raises OSError, Broken or NotHttp.
+    ``admit`` is asked about the addresses of a server without a proxy: to these, and no others, it connects then.
+    Raises OSError, Broken, NotHttp, or what ``admit`` raises.
     """
     if route.proxy is None:
-        opened = _connect(route.host, route.port, deadline.shorten(timeout_s))
+        opened = _connect(route.host, route.port, deadline.shorten(timeout_s), admit)
     else:
         opened = _connect_to_proxy(route.proxy, deadline.shorten(timeout_s))
     try:
@@ -72,10 +84,12 @@ def find_reason(error: OSError) -> str:
     return "it took too long" if isinstance(error, TimeoutError) else "the connection broke off"
 
 
-def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
+def _connect(host: str, port: int, timeout_s: float, admit: Admit = admit_all) -> socket.socket:
     """Connect to the first address of a host that answers. All of them share the time. Raises OSError."""
     deadline = Deadline(timeout_s)
-    found = _look_up(host, port, timeout_s)
+    found = look_up(host, port, timeout_s)
+    for each in found:
+        admit(each[4][0])
     failure = OSError(errno.EADDRNOTAVAIL, "it has no address")
     for place, (family, kind, protocol, _, address) in enumerate(found):
         opened = socket.socket(family, kind, protocol)
@@ -93,7 +107,7 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
     raise failure
 
 
-def _look_up(host: str, port: int, timeout_s: float) -> list[Any]:
+def look_up(host: str, port: int, timeout_s: float) -> list[Any]:
     """Return the addresses of a host, as ``getaddrinfo`` does. Raises OSError, also when that takes too long."""
     with suppress(socket.gaierror):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)

@@ -9,7 +9,6 @@ from piecework.modules.binary import (
     Binary,
     ModuleError,
     ModuleFacts,
-    claims_component,
     inspect_component,
     inspect_module,
 )
@@ -52,7 +51,6 @@ __all__ = [
     "check_room",
     "check_script",
     "choose_runtime",
-    "claims_component",
     "describe_bytes",
     "explain_shortage",
     "find_kind",

@@ -145,11 +145,6 @@ def inspect_component(data: Binary) -> ModuleFacts:
     return ModuleFacts(imports, exports)
 
 
-def claims_component(data: Binary) -> bool:
-    """Tell whether bytes of any kind begin as a component does."""
-    return data[:HEADER_BYTES] == MAGIC + COMPONENT_LAYER
-
-
 def is_component(start: bytes) -> bool:
     """Tell whether a binary that starts with these ``HEADER_BYTES`` is a component, not a core module.
 
@@ -249,8 +244,9 @@ class _Survey:
     def _read_memory(self, reader: _Reader) -> None:
         if self.memory is not None:
             raise ModuleError("the module has more than one memory, which no runtime takes")
-        has_most = reader.byte() & 1
-        self.memory = reader.number(), reader.number() if has_most else None
+        flags = reader.byte()
+        _refuse_shared(flags)
+        self.memory = reader.number(), reader.number() if flags & 1 else None
 
     def _read_export(self, reader: _Reader) -> None:
         name, kind, index = reader.name(), reader.byte(), reader.number()
@@ -292,6 +288,8 @@ def _skip_description(reader: _Reader, kind: int, name: tuple[str, str]) -> None
         if kind == _TABLE:
             _read_value_type(reader)
         flags = reader.byte()
+        if kind == _MEMORY:
+            _refuse_shared(flags)
         reader.number()
         if flags & 1:
             reader.number()
@@ -302,6 +300,14 @@ def _skip_description(reader: _Reader, kind: int, name: tuple[str, str]) -> None
         reader.number()
     else:
         raise ModuleError(f"the module is damaged: import {name} has the unknown kind {kind}")
+
+
+def _refuse_shared(flags: int) -> None:
+    if flags & 2:
+        raise ModuleError(
+            "the module has a memory that threads share, for which no limit would hold, and there are no threads: "
+            "build it without them (for instance without -pthread)"
+        )
 
 
 def _read_description(reader: _Reader) -> str:

@@ -2,7 +2,7 @@
 
 from piecework.modules.binary import ModuleError, ModuleFacts
 from piecework.modules.rules import check_export, check_imports, describe
-from piecework.modules.wasi import WASI_FUNCTIONS, WASI_PREVIEW1
+from piecework.modules.wasi import COMMON
 
 INTERFACE = "env"
 TEXT_HANDLER, HTTP_HANDLER = "callHandle", "callHandleHttp"
@@ -76,7 +76,7 @@ def check_capsule(facts: ModuleFacts) -> None:
     generation = find_generation(facts)
     if generation is None:
         _raise_unknown(facts)
-    check_imports(facts, "capsule", {INTERFACE: FUNCTIONS, WASI_PREVIEW1: WASI_FUNCTIONS})
+    check_imports(facts, "capsule", {INTERFACE: FUNCTIONS, **COMMON})
     for name in (TEXT_HANDLER, *HANDLERS_OF_4):
         if name in facts.exports:
             check_export(facts, name, "ii>I", "it takes place and size of a text, and returns place and size")

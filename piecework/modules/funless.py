@@ -1,8 +1,8 @@
 """What makes a module a FunLess function, of either kind."""
 
-from piecework.modules.binary import ModuleError, ModuleFacts
-from piecework.modules.rules import check_export, check_imports, describe
-from piecework.modules.wasi import WASI_FUNCTIONS, WASI_PREVIEW1, check_wasi
+from piecework.modules.binary import ModuleFacts
+from piecework.modules.rules import check_export, check_imports
+from piecework.modules.wasi import COMMON, check_wasi
 
 ENTRY = "__invoke"
 INTERFACE = "fl_imps"
@@ -26,11 +26,7 @@ def check_funless(facts: ModuleFacts) -> None:
     if ENTRY not in facts.exports and "_start" in facts.exports:
         check_wasi(facts)
         return
-    check_imports(facts, "funless", {INTERFACE: FUNCTIONS, WASI_PREVIEW1: WASI_FUNCTIONS})
-    for (module, name), kind in facts.imports.items():
-        if module == INTERFACE and kind != FUNCTIONS[name]:
-            found, wanted = describe(kind), describe(FUNCTIONS[name])
-            raise ModuleError(f"the module imports {name!r} from {module!r} as {found}, but it is {wanted}")
+    check_imports(facts, "funless", {INTERFACE: FUNCTIONS, **COMMON})
     check_export(facts, ENTRY, "i>i", "FunLess calls it with the length of the input")
     check_export(facts, "memory", "memory", "FunLess puts the input there")
     if "_initialize" in facts.exports:

@@ -15,9 +15,10 @@ from piecework.modules.binary import (
     is_component,
 )
 from piecework.modules.capsule import UNCONFIGURED, check_capsule, find_generation, is_capsule
-from piecework.modules.component import check_component, find_entry
+from piecework.modules.component import OUTGOING, check_component, find_entry, find_handler
 from piecework.modules.funless import check_funless, is_funless
 from piecework.modules.kinds import find_kind
+from piecework.modules.kv import KV_FUNCTIONS
 from piecework.modules.rules import PAGE_BYTES
 from piecework.modules.wasi import check_wasi
 
@@ -34,15 +35,16 @@ CHECKS: dict[str, Check] = {
 RECOGNISES: dict[str, Callable[[ModuleFacts], bool]] = {
     "capsule": is_capsule,
     "funless": is_funless,
-    COMPONENT: lambda facts: find_entry(facts) is not None,
+    COMPONENT: lambda facts: find_entry(facts) is not None or find_handler(facts) is not None,
     "wasi": lambda facts: "_start" in facts.exports,
 }
 """Whether a module is meant for a runtime; ``default`` asks in this order."""
 GRANTS = {
-    "http": ("hostHttp", "hostHTTP", "hostCouchBaseQuery", "__http_request"),
+    "http": ("hostHttp", "hostHTTP", "hostCouchBaseQuery", "__http_request", OUTGOING),
     "redis": ("hostRedisSet", "hostRedisGet", "hostRedisDel", "hostRedisKeys"),
     "files": ("hostReadFile", "hostWriteFile", "path_open"),
     "env": ("hostGetEnv",),
+    "kv": tuple(KV_FUNCTIONS),
 }
 """Imports for which a lambda needs a grant, or may: every libc that can open files asks for ``path_open``."""
 _UNSTEADY = (
@@ -133,7 +135,7 @@ def recognise(facts: ModuleFacts, *, component: bool) -> str | None:
 
 def list_grants(facts: ModuleFacts) -> list[str]:
     """Return the grants for which a module has imports."""
-    names = {name for _, name in facts.imports}
+    names = {OUTGOING if module.startswith(OUTGOING) else name for module, name in facts.imports}
     return [grant for grant, functions in GRANTS.items() if names & set(functions)]
 
 

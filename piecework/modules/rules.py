@@ -28,7 +28,10 @@ def explain_shortage(needed_bytes: int, limit_bytes: int) -> str:
 
 
 def check_imports(facts: ModuleFacts, runtime: str, offered: Mapping[str, Container[str]]) -> None:
-    """Raise ModuleError unless all that the module imports is offered: names of functions, by module."""
+    """Raise ModuleError unless all that the module imports is offered: names of functions, by module.
+
+    Where these come with their types, others are refused, too.
+    """
     unknown = [
         f"{name!r} from {module!r}"
         for module, name in sorted(facts.imports)
@@ -36,6 +39,11 @@ def check_imports(facts: ModuleFacts, runtime: str, offered: Mapping[str, Contai
     ]
     if unknown:
         raise ModuleError(f"the module imports {list_some(unknown)}, which the runtime {runtime} does not have")
+    for (module, name), kind in sorted(facts.imports.items()):
+        functions = offered[module]
+        if isinstance(functions, Mapping) and kind != functions[name]:
+            found, wanted = describe(kind), describe(functions[name])
+            raise ModuleError(f"the module imports {name!r} from {module!r} as {found}, but it is {wanted}")
 
 
 def list_some(names: list[str]) -> str:

@@ -1,6 +1,9 @@
 """What makes a module a WASI preview 1 command."""
 
+from collections.abc import Container
+
 from piecework.modules.binary import ModuleFacts
+from piecework.modules.kv import KV_FUNCTIONS, KV_INTERFACE
 from piecework.modules.rules import check_export, check_imports
 
 WASI_PREVIEW1 = "wasi_snapshot_preview1"
@@ -55,9 +58,11 @@ WASI_FUNCTIONS = frozenset(
     ]
 )
 """The functions of WASI preview 1."""
+COMMON: dict[str, Container[str]] = {WASI_PREVIEW1: WASI_FUNCTIONS, KV_INTERFACE: KV_FUNCTIONS}
+"""What core modules may import whatever their own interface is."""
 
 
 def check_wasi(facts: ModuleFacts) -> None:
     """Raise ModuleError, naming what is missing, unless the module is a WASI preview 1 command."""
-    check_imports(facts, "wasi", {WASI_PREVIEW1: WASI_FUNCTIONS})
+    check_imports(facts, "wasi", COMMON)
     check_export(facts, "_start", ">", "build it as a WASI command, not as a library or reactor")

@@ -42,12 +42,14 @@ class Code(IntEnum):
     UPLOAD_BROKEN = 603
     """The upload ended before its body was complete. Nothing was stored."""
     BLOB_IN_USE = 604
-    """A lambda, a module or an unfinished job uses the blob."""
+    """A lambda, a module, an unfinished job or a schedule uses the blob."""
 
     LAMBDA_NOT_FOUND = 701
     """No lambda has this id."""
     MODULE_INVALID = 702
     """The codex cannot run under the runtime that the lambda names; the message says why."""
+    LAMBDA_IN_USE = 703
+    """Jobs of the lambda have not ended, or a function is made of it; the message says how many, or which."""
 
     WORKER_NOT_FOUND = 801
     """No worker has this id: register again."""
@@ -62,6 +64,28 @@ class Code(IntEnum):
     """Another job with other content has the same idempotency key."""
     BAD_TRANSITION = 904
     """The job cannot go from its state to the one asked for."""
+    GROUP_NOT_FOUND = 911
+    """No group has this id or name."""
+    GROUP_CONFLICT = 912
+    """The group is sealed, or its name belongs to one that is open."""
+    SCHEDULE_NOT_FOUND = 921
+    """No schedule has this id or name."""
+    SCHEDULE_EXISTS = 922
+    """A schedule has this name already."""
+
+    FEED_GONE = 931
+    """What follows the number in the feed is not kept any more; the message has the oldest number that is."""
+    LIMIT_NOT_FOUND = 941
+    """No limit has this key."""
+
+    WEBHOOK_NOT_FOUND = 951
+    """No webhook has this id or name."""
+    WEBHOOK_EXISTS = 952
+    """A webhook has this name already."""
+    WEBHOOK_IN_USE = 953
+    """A schedule, or a group that is not done, names the webhook."""
+    DELIVERY_NOT_FOUND = 954
+    """No delivery has this id, or none any more."""
 
     MODULE_NOT_FOUND = 1001
     """The registry has no module of this name and tag, or none with this digest."""
@@ -119,3 +143,5 @@ class ErrorKind(StrEnum):
     """The worker vanished or was shut down."""
     INPUT = "input"
     """The input blob is missing or broken."""
+    PARENT = "parent"
+    """A job that it waited for failed or was cancelled: it was never run."""

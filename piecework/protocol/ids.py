@@ -1,9 +1,12 @@
 """Ids as they travel: 64-bit signed integers, written as decimal strings."""
 
-from typing import Self
+from typing import Literal, Self
 
 ID_MAX = 2**63 - 1
 """The largest id: ids are signed 64-bit integers (protocol page, section 1)."""
+
+IdKind = Literal["job", "group", "lambda", "worker", "namespace", "schedule", "webhook", "delivery", "data"]
+"""What has an id that people may give by its end. ``data`` is a blob."""
 
 
 class Id(int):

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+INPUTS_TAG = "inputs"
+"""What who gives jobs the outputs of others as files says in its contracts. Jobs that get some need it."""
+
 
 class RuntimeName(NamedTuple):
     """A runtime as named on the wire: ``Base[+Feature…]``."""

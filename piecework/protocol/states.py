@@ -31,17 +31,19 @@ class JobState(StrEnum):
 NEXT_STATES: dict[JobState, frozenset[JobState]] = {
     JobState.PAUSED: frozenset({JobState.WAITING, JobState.ENQUEUED, JobState.CANCELLED}),
     JobState.WAITING: frozenset({JobState.PAUSED, JobState.ENQUEUED, JobState.CANCELLED}),
-    JobState.ENQUEUED: frozenset({JobState.PAUSED, JobState.RUNNING, JobState.CANCELLED}),
+    JobState.ENQUEUED: frozenset({JobState.PAUSED, JobState.WAITING, JobState.RUNNING, JobState.CANCELLED}),
     JobState.PRE_ASSIGNED: frozenset({JobState.PAUSED, JobState.ENQUEUED, JobState.CANCELLED}),
     JobState.RUNNING: frozenset(
         {JobState.WAITING, JobState.ENQUEUED, JobState.FINISHED, JobState.FAILED, JobState.CANCELLED}
     ),
     JobState.FINISHED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    JobState.FAILED: frozenset({JobState.PAUSED, JobState.WAITING, JobState.ENQUEUED}),
+    JobState.CANCELLED: frozenset({JobState.PAUSED, JobState.WAITING, JobState.ENQUEUED}),
 }
-"""Where a job may go from each state; nothing else happens to any. New ones are paused, wait or are enqueued."""
-FINAL_STATES = frozenset(state for state, following in NEXT_STATES.items() if not following)
+"""Where a job may go from each state; nothing else happens to any. New ones are paused, wait or are enqueued.
+From a final state it goes only when somebody has it run again.
+"""
+FINAL_STATES = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
 UNSTARTED_STATES = frozenset(NEXT_STATES) - FINAL_STATES - {JobState.RUNNING}
 
 _SYNONYMS = {

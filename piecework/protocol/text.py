@@ -14,6 +14,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 """What something is called: not empty."""
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[^=\x00]+\Z")]
 """Of an environment."""
+FILE_NAME_CHARS = 255
 _VARIABLE = "the name of a variable: not empty, without = and NUL"
 _VARIABLE_FAULT = re.compile(r"`str` matching regex '\^\[\^=.*?\\Z'")
 _FAULT = re.compile("[\0\ud800-\udfff]")
@@ -35,6 +36,15 @@ def has_fault(text: str) -> bool:
 def clean_text(text: str) -> str:
     """Return a text made for people, with a replacement character for each that it cannot have."""
     return _FAULT.sub("\ufffd", text)
+
+
+def read_file_name(text: str) -> str | None:
+    """Return what a file is called, from what a sender says: without folders, cut, in printable characters.
+
+    None when nothing is left.
+    """
+    last = re.split(r"[/\\]", text)[-1]
+    return "".join(filter(str.isprintable, last)).strip()[:FILE_NAME_CHARS] or None
 
 
 def find_variable_fault(env: Mapping[str, str]) -> str | None:

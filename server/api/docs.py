@@ -33,6 +33,7 @@ HEADINGS = {
     "job": "Jobs",
     "lambda": "Lambdas",
     "namespace": "Keys and values",
+    "limit": "Limits by key, and tenants",
     "data": "Data",
     "worker": "Workers",
     "module": "Modules",

@@ -1,12 +1,12 @@
 """The server as a whole: alive, ready, version, runtimes."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
 from piecework import __version__
-from piecework.protocol.ids import Id
-from piecework.protocol.messages import IdList, MessageReply, RuntimeStatsReply, VersionReply
+from piecework.protocol.ids import Id, IdKind
+from piecework.protocol.messages import IdList, MessageReply, RuntimeStatsReply, StorageReply, VersionReply
 from server.services import Services, system
 from server.web.endpoint import Query, endpoint
 
@@ -42,11 +42,17 @@ def runtime_stats(services: Services) -> RuntimeStatsReply:
     return RuntimeStatsReply(runtimes=system.runtime_stats(services.database, services.clock()))
 
 
+@endpoint("GET", "/sys/storage", scope="view", reply=StorageReply)
+def storage(services: Services) -> StorageReply:
+    """Tell what takes the disk, and what the sweep is about to remove."""
+    return services.describe_storage()
+
+
 class EndingQuery(Query, kw_only=True):
     """Which ids are looked for."""
 
-    kind: Literal["job", "lambda", "worker", "namespace"]
-    """What has the id."""
+    kind: IdKind
+    """What has the id; ``data`` is a blob."""
     ends: Annotated[str, Meta(pattern=r"\A[0-9]{6,19}\Z")]
     """The last digits of it, 6 at least."""
 

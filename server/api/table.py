@@ -2,13 +2,34 @@
 
 from server.api import docs, metrics, system
 from server.api.functions import deployments, memory, routes
-from server.api.queue import contracts, jobs, updates
+from server.api.queue import (
+    bulk,
+    contracts,
+    feed,
+    groups,
+    holds,
+    jobs,
+    limits,
+    schedules,
+    tenants,
+    updates,
+    webhooks,
+)
 from server.api.stock import data, lambdas, modules, namespaces, workers
 from server.web.endpoint import Endpoint, View, endpoints_of
 
 QUEUE: tuple[View, ...] = (
-    jobs.submit, jobs.list_all, jobs.show, updates.update, jobs.cancel, jobs.trace, jobs.log,
+    jobs.submit, jobs.list_all, jobs.show, updates.update, jobs.cancel, jobs.trace, jobs.log, jobs.logs,
+    bulk.bulk, bulk.failures, holds.list_all, holds.pause, holds.resume,
+    groups.create, groups.list_all, groups.show, groups.seal, groups.then,
     contracts.contract, contracts.finish, contracts.heartbeat,
+    schedules.create, schedules.list_all, schedules.show, schedules.change, schedules.remove,
+    schedules.pause, schedules.resume, schedules.run, schedules.list_ticks,
+    limits.list_all, limits.show, limits.rule, limits.clear, limits.check, tenants.list_all, tenants.set_weight,
+    feed.list_events,
+    webhooks.create, webhooks.list_all, webhooks.show, webhooks.change, webhooks.delete, webhooks.rotate,
+    webhooks.pause, webhooks.resume, webhooks.test, webhooks.list_deliveries, webhooks.retry_failed,
+    webhooks.show_delivery, webhooks.retry,
 )  # fmt: skip
 FUNCTIONS: tuple[View, ...] = (
     deployments.list_all, deployments.show, deployments.deploy, deployments.scale, deployments.remove_revision,
@@ -19,8 +40,8 @@ FUNCTIONS: tuple[View, ...] = (
     routes.caddy,
 )  # fmt: skip
 STOCK: tuple[View, ...] = (
-    data.upload, data.show, data.download, data.delete,
-    lambdas.create, lambdas.list_all, lambdas.show,
+    data.upload, data.list_all, data.show, data.download, data.delete,
+    lambdas.create, lambdas.list_all, lambdas.show, lambdas.delete,
     modules.push, modules.download, modules.download_digest, modules.tell_info, modules.list_all, modules.show,
     modules.delete,
     workers.register, workers.list_all, workers.show, workers.drain, workers.leave, workers.retire,
@@ -28,7 +49,8 @@ STOCK: tuple[View, ...] = (
     namespaces.list_keys, namespaces.flush, namespaces.get_value, namespaces.set_value, namespaces.delete_value,
 )  # fmt: skip
 HOUSE: tuple[View, ...] = (
-    system.ping, system.healthz, system.readyz, system.version, system.runtime_stats, system.find_ids,
+    system.ping, system.healthz, system.readyz, system.version, system.runtime_stats, system.storage,
+    system.find_ids,
     metrics.metrics, docs.openapi, docs.docs,
 )  # fmt: skip
 

@@ -53,6 +53,10 @@ class DirectoryStore(BlobStore):
         except FileNotFoundError:
             return None
 
+    def remove(self, sha256: bytes, age_s: float, is_needed: Callable[[bytes], bool]) -> bool:
+        path, limit = self.find_place(sha256), time.time() - age_s
+        return _is_older(path, limit) and not is_needed(sha256) and self._remove(path, limit)
+
     def sweep(self, age_s: float, is_needed: Callable[[bytes], bool]) -> int:
         limit = time.time() - age_s
         removed = 0

@@ -54,6 +54,10 @@ class BlobStore(ABC):
         """Return how many bytes a blob has; None when it is not there."""
 
     @abstractmethod
+    def remove(self, sha256: bytes, age_s: float, is_needed: Callable[[bytes], bool]) -> bool:
+        """Remove one blob if ``sweep`` would. Returns whether it did; False also when it is not there."""
+
+    @abstractmethod
     def sweep(self, age_s: float, is_needed: Callable[[bytes], bool]) -> int:
         """Remove blobs that nobody needs, and what broken uploads left. Returns how many of both.
 

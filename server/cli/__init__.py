@@ -9,6 +9,14 @@ COMMANDS = {
     "registry": ("server.cli.registry:registry", "Run a registry of wasm modules alone."),
     "proxy": ("server.cli.proxy:proxy", "Run a reverse proxy for functions alone."),
     "migrate": ("server.cli.storage:migrate", "Bring the database to this program's schema."),
+    "status": (
+        "server.cli.status:status",
+        "Show what takes the disk of a running server, and what the sweep is about to remove.",
+    ),
+    "compact": (
+        "server.cli.status:compact",
+        "Write a SQLite file anew without what is free in it, so that it gives room back by itself from then on.",
+    ),
     "backup": ("server.cli.storage:backup", "Write all that the server stores into one file."),
     "restore": ("server.cli.storage:restore", "Fill a new data directory from a backup."),
     "token": ("server.cli.tokens:token", "Make, list and revoke access tokens."),

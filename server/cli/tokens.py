@@ -10,7 +10,7 @@ from piecework.cli.screen.display import Display
 from server.cli.options import load_settings, opened_database, store_options
 from server.services import access, system_clock
 from server.store.engine.database import Database
-from server.store.records import Token
+from server.store.stock.tokens import Token
 
 
 @click.group

@@ -22,16 +22,36 @@ from piecework.protocol.messages import (
     DeploymentPut,
     DeploymentScale,
     Grants,
+    HoldPut,
+    JobBulk,
+    JobEdit,
+    JobSelection,
+    JobSpec,
     Limits,
     Message,
+    ScheduleCreate,
+    ScheduleRun,
+    ScheduleUpdate,
     SplitPut,
 )
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-EXTENDED: frozenset[type[Message]] = frozenset({DeploymentPut, DeploymentScale, DefaultPut, SplitPut})
+EXTENDED: frozenset[type[Message]] = frozenset(
+    {
+        DeploymentPut,
+        DeploymentScale,
+        DefaultPut,
+        SplitPut,
+        ScheduleCreate,
+        ScheduleUpdate,
+        ScheduleRun,
+        JobBulk,
+        HoldPut,
+    }
+)
 """Messages that no client of an older system sends."""
-PARTS = (Limits, Backoff, Grants, Content)
+PARTS = (Limits, Backoff, Grants, Content, JobSelection, JobEdit)
 """What is in messages of people; none of it is of v0.5."""
 _FAULT = re.compile(r"unknown field `(.*?)`(?: - at `\$([^`]*)`)?\Z", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)")
@@ -100,7 +120,7 @@ def strict_fields(type_: type[msgspec.Struct]) -> list[tuple[str, Any, Any]]:
     return [
         (each.name, strict, _like(each))
         for each in msgspec.structs.fields(type_)
-        if (strict := _swap(each.type)) is not each.type
+        if (strict := make_strict(JobSpec) if each.type is JobSpec else _swap(each.type)) is not each.type
     ]
 
 
@@ -136,6 +156,8 @@ def loosen_parts(message: MessageT) -> MessageT:
     """Put parts of their own kinds in the place of strict ones, which equal none."""
     for name in _list_parts(type(message)):
         value = getattr(message, name)
+        if isinstance(value, JobSpec):
+            loosen_parts(value)
         loose = _LOOSE.get(type(value))
         if loose is not None:
             setattr(message, name, loose(**msgspec.structs.asdict(value)))

@@ -228,7 +228,7 @@ def write(reply: object, asked: Message | None) -> object:
 
 def _spoke_old_names(asked: object) -> bool:
     """Tell whether a request used an older name. Many of ours have empty tags under theirs."""
-    names = NAMES[type(asked).__mro__[1]]
+    names = NAMES.get(type(asked).__mro__[1], {})
     return any(getattr(asked, old) is not (None if new == "tags" else UNSET) for old, new in names.items())
 
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -57,7 +58,8 @@ class CallForwarding:
 
     def _route(self, call: FunctionCall) -> CallReply:
         if not self._services.settings.functions_open:
-            self._services.access.check("invoke", _Headers(call))
+            token = self._services.access.check("invoke", _Headers(call))
+            call = replace(call, caller=token.name) if token else call
         if call.find_header("upgrade").lower() not in _PASSABLE_UPGRADES:
             raise CallRefused(
                 501, "NOT_IMPLEMENTED", "functions are called by HTTP requests: there are no web sockets"

@@ -25,7 +25,8 @@ def call_as_job(services: Services, call: FunctionCall, path: str, revision: Rev
     given = headers_for_function(call, underscores=services.settings.underscore_headers)
     headers = tuple((name, to_text(value)) for name, value in given)
     request = Request(call.method, uri, headers, body)
-    [id_] = services.submission.submit([_spec(services, revision.lambda_id, request)])
+    spec = _spec(services, revision.lambda_id, request)
+    [id_] = services.submission.submit([spec], submitter=call.caller)
     named = (JOB_HEADER, str(id_))
     _refuse_hopeless(services, id_, named)
     try:
@@ -34,6 +35,7 @@ def call_as_job(services: Services, call: FunctionCall, path: str, revision: Rev
         _take_back(services, id_, named, error)
         raise
     [view] = services.jobs.get_many([id_], with_output=True)
+    services.retention.note_read([view.job])
     return _read_end(services, view, call, named)
 
 

@@ -67,6 +67,8 @@ class FunctionCall:
     """The address that it came from."""
     scheme: str
     """How it came: http or https."""
+    caller: str | None = None
+    """The name of the token that it showed; None where none is needed."""
     disconnect: Disconnect = field(default_factory=Disconnect)
     """Whether the caller is gone."""
 

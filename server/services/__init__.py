@@ -3,15 +3,18 @@
 import random
 import secrets
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
+from piecework.protocol.messages import StorageReply
 from server.blobs import open_store
 from server.errors import SchemaMismatch
 from server.services.access import Access
-from server.services.core import Clock, Core
+from server.services.core import REAL_SLEEP, Clock, Core, Sleeper
+from server.services.free_pages import FreePages
 from server.services.functions.calls import CallStatistics
 from server.services.functions.deployments import Deployments
 from server.services.functions.functions import Functions
@@ -20,21 +23,44 @@ from server.services.functions.hosting import Hosting
 from server.services.functions.overview import Overview
 from server.services.functions.routing import Routing
 from server.services.functions.sources import Sources
+from server.services.queue.bulk import Bulk
 from server.services.queue.contracts import Contracts
+from server.services.queue.deletion import Deletion
+from server.services.queue.deliveries import Deliveries
+from server.services.queue.dependants import Dependants
+from server.services.queue.endings import Endings
+from server.services.queue.failures import FailureCounts
+from server.services.queue.feed import Feed
+from server.services.queue.groups import Groups
+from server.services.queue.holds import Pausing
 from server.services.queue.jobs import Jobs
+from server.services.queue.limiter import release_ended
+from server.services.queue.limits import KeyLimits
 from server.services.queue.outcomes import Outcomes
+from server.services.queue.posting import Poster
+from server.services.queue.removal import Removal
+from server.services.queue.reruns import Reruns
+from server.services.queue.retention import Retention
+from server.services.queue.schedules import Schedules
+from server.services.queue.sender import Sender
 from server.services.queue.steering import Steering
 from server.services.queue.submission import Submission
-from server.services.queue.timekeeper import Chore, Timekeeper
+from server.services.queue.tenants import Tenants
+from server.services.queue.ticking import Ticking
+from server.services.queue.timekeeper import Chore, Rest, Timekeeper
 from server.services.queue.unfenced import Unfenced
 from server.services.queue.waiting import JobWatch, Notifier, Places, Waiters
+from server.services.queue.webhooks import Webhooks
 from server.services.readiness import Readiness
 from server.services.stock.data import Data
 from server.services.stock.entries import Entries
 from server.services.stock.lambdas import Lambdas
+from server.services.stock.leftovers import Leftovers
 from server.services.stock.modules import Modules
 from server.services.stock.namespaces import Namespaces
 from server.services.stock.workers import Workers
+from server.services.storage import describe_storage
+from server.services.sweeper import Sweep, Sweeper
 from server.settings import Settings
 from server.store.engine import servers
 from server.store.engine.database import Database, open_database
@@ -49,25 +75,53 @@ def system_clock() -> int:
 
 
 @dataclass(frozen=True)
-class Services:
-    """Everything that the endpoints call."""
+class StockServices:
+    """What is kept."""
 
-    settings: Settings
-    clock: Clock
-    database: Database
-    access: Access
     data: Data
     lambdas: Lambdas
     modules: Modules
     workers: Workers
     namespaces: Namespaces
     entries: Entries
+    leftovers: Leftovers
+
+
+@dataclass(frozen=True)
+class QueueServices:
+    """The job queue."""
+
     submission: Submission
+    schedules: Schedules
+    ticking: Ticking
     jobs: Jobs
     steering: Steering
+    bulk: Bulk
+    pauses: Pausing
+    failures: FailureCounts
     unfenced: Unfenced
     contracts: Contracts
     outcomes: Outcomes
+    endings: Endings
+    limits: KeyLimits
+    tenants: Tenants
+    removal: Removal
+    feed: Feed
+    dependants: Dependants
+    retention: Retention
+    deletion: Deletion
+    groups: Groups
+    webhooks: Webhooks
+    deliveries: Deliveries
+    sender: Sender
+    rests: Sequence[Rest]
+    notifier: Notifier
+
+
+@dataclass(frozen=True)
+class FunctionServices:
+    """Functions that are called over HTTP."""
+
     routing: Routing
     functions: Functions
     health: Health
@@ -76,30 +130,57 @@ class Services:
     hosting: Hosting
     deployments: Deployments
     overview: Overview
+
+
+@dataclass(frozen=True)
+class Services(StockServices, QueueServices, FunctionServices):
+    """Everything that the endpoints call."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    access: Access
     places: Places
     readiness: Readiness
-    waiters: Waiters
-    watch: JobWatch
     timekeeper: Timekeeper
+    sweeper: Sweeper
+    describe_storage: Callable[[], StorageReply]
+    """Tells what takes the disk."""
+
+    @property
+    def waiters(self) -> Waiters:
+        """Contracts that wait for a job."""
+        return self.notifier.waiters
+
+    @property
+    def watch(self) -> JobWatch:
+        """Readers that wait for something to happen to jobs."""
+        return self.notifier.watch
 
     def start(self) -> None:
-        """Start the threads that move jobs on when their time comes, and look after URLs that failed."""
+        """Start the threads: those that move jobs on, clear up, tell webhooks, and look after URLs that failed."""
         self.timekeeper.start()
+        self.sweeper.start()
+        self.sender.start()
         self.prober.start()
 
     def release_waiters(self) -> None:
         """Answer every request that waits, now, so that the server can stop."""
         self.waiters.close()
         self.watch.close()
+        self.feed.listeners.close()
+        self.groups.close()
 
     def close(self) -> None:
         self.release_waiters()
         self.timekeeper.stop()
+        self.sweeper.stop()
+        self.sender.stop()
         self.prober.stop()
         self.database.close()
 
 
-def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
+def open_services(settings: Settings, clock: Clock = system_clock, sleeper: Sleeper = REAL_SLEEP) -> Services:
     """Open the database and build the services over it.
 
     A new database, and an older one on SQLite, gets the program's schema. Raises SchemaMismatch when the database
@@ -113,70 +194,132 @@ def open_services(settings: Settings, clock: Clock = system_clock) -> Services:
     number = _ServerNumber(database, clock)
     with database.read() as connection:
         floor = servers.largest_id(connection)
-    return _wire(Core(database, IdSource(number.number, clock, floor), clock, settings), number)
+    return _wire(Core(database, IdSource(number.number, clock, floor), clock, settings, sleeper), number)
 
 
 def _wire(core: Core, number: "_ServerNumber") -> Services:
     """Give each service the ones that it calls."""
-    database, clock, settings = core.database, core.clock, core.settings
-    places = Places(settings.waiters_max)
-    waiters, watch = Waiters(places), JobWatch(places)
-    notifier = Notifier(database, waiters, watch)
-    data = Data(core, open_store(settings))
-    lambdas = Lambdas(core, data)
-    outcomes = Outcomes(core, data, lambdas, notifier)
-    jobs = Jobs(core, data, lambdas, notifier)
-    submission = Submission(core, data, lambdas, notifier)
-    health = Health(time.monotonic)
-    routing = Routing(database, clock, health, random.random)
-    calls = CallStatistics(time.monotonic)
-    hosting = Hosting(core, lambdas, routing)
-    sources = Sources(database, data, lambdas)
-    namespaces = Namespaces(core)
-    chores = _list_chores(number, data, submission, hosting, namespaces)
+    places = Places(core.settings.waiters_max, core.sleeper)
+    notifier = Notifier(core.database, Waiters(places), JobWatch(places))
+    stock = _wire_stock(core, notifier)
+    queue = _wire_queue(core, stock, notifier, Feed(core, notifier, places))
+    functions = _wire_functions(core, stock)
+    chores = [
+        Chore("keep the server's number", 30, number.keep),
+        Chore("look for dead hosts", 1, functions.hosting.look_around),
+        Chore("look after dependants", 10, queue.dependants.look_after),
+        Chore("check limits by key", 5, queue.limits.check_some),
+        Chore("give numbers to events", 1, queue.feed.keep_up),
+        Chore("look after groups", 10, queue.groups.look_after),
+        Chore("park and release held jobs", 0.5, queue.pauses.move_on),
+    ]
     return Services(
-        settings=settings,
-        clock=clock,
-        database=database,
-        access=Access(database, clock, open_without_tokens=settings.is_loopback),
-        data=data,
-        lambdas=lambdas,
-        modules=Modules(core, data),
-        workers=Workers(core, waiters.dismiss),
-        namespaces=namespaces,
-        entries=Entries(core),
-        submission=submission,
-        jobs=jobs,
-        steering=Steering(core, notifier),
-        unfenced=Unfenced(core),
-        contracts=Contracts(core, outcomes, notifier),
-        outcomes=outcomes,
-        routing=routing,
-        functions=Functions(core, routing),
-        health=health,
-        calls=calls,
-        hosting=hosting,
-        deployments=Deployments(core, lambdas, sources, hosting, routing),
-        overview=Overview(core, lambdas, calls, health),
-        prober=Prober(health),
+        **vars(stock),
+        **vars(queue),
+        **vars(functions),
+        settings=core.settings,
+        clock=core.clock,
+        database=core.database,
+        access=Access(core.database, core.clock, open_without_tokens=core.settings.is_loopback),
         places=places,
-        readiness=Readiness(database, data.store, settings.data, number.touch, time.monotonic),
-        waiters=waiters,
-        watch=watch,
-        timekeeper=Timekeeper(core, notifier, chores),
+        readiness=Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic),
+        timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),
+        describe_storage=partial(describe_storage, core, queue.retention),
+        sweeper=Sweeper([*_list_sweeps(stock, queue), Sweep("free pages", 60, FreePages(core.database).step)]),
     )
 
 
-def _list_chores(
-    number: "_ServerNumber", data: Data, submission: Submission, hosting: Hosting, namespaces: Namespaces
-) -> list[Chore]:
-    """Return what the timekeeper does now and then."""
+def _wire_stock(core: Core, notifier: Notifier) -> StockServices:
+    data = Data(core, open_store(core.settings))
+    return StockServices(
+        data=data,
+        lambdas=Lambdas(core, data),
+        modules=Modules(core, data),
+        workers=Workers(core, notifier.waiters.dismiss),
+        namespaces=Namespaces(core),
+        entries=Entries(core),
+        leftovers=Leftovers(core, data),
+    )
+
+
+def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed) -> QueueServices:
+    data, lambdas, endings = stock.data, stock.lambdas, Endings()
+    dependants = Dependants(core, endings, notifier)
+    endings.reactions += [release_ended, dependants.react]
+    endings.reversals.append(dependants.take_back)
+    removal = Removal(core, data, feed)
+    outcomes = Outcomes(core, data, lambdas, endings, notifier)
+    poster, deliveries = Poster(core.settings.webhook_private), Deliveries(core, lambdas)
+    webhooks = Webhooks(core, poster)
+    sender = Sender(core, deliveries, poster.post)
+    notifier.poke_sender = sender.poke
+    submission = Submission(core, data, lambdas, webhooks, notifier)
+    bulk = Bulk(core, lambdas, endings, Reruns(core, endings), removal, notifier)
+    groups = Groups(core, data, submission, webhooks, deliveries, notifier)
+    endings.reactions += [groups.react, deliveries.react]
+    endings.reversals.append(groups.take_back)
+    return QueueServices(
+        submission=submission,
+        schedules=Schedules(core, submission, notifier),
+        ticking=Ticking(core, submission, endings, notifier),
+        jobs=Jobs(core, data, lambdas, endings, notifier),
+        steering=Steering(core, notifier),
+        bulk=bulk,
+        pauses=Pausing(core, notifier),
+        failures=FailureCounts(core, lambdas),
+        unfenced=Unfenced(core),
+        contracts=Contracts(core, endings, outcomes, notifier),
+        outcomes=outcomes,
+        endings=endings,
+        limits=KeyLimits(core, notifier),
+        tenants=Tenants(core),
+        feed=feed,
+        dependants=dependants,
+        removal=removal,
+        retention=Retention(core, removal),
+        deletion=Deletion(core, lambdas, bulk),
+        groups=groups,
+        webhooks=webhooks,
+        deliveries=deliveries,
+        sender=sender,
+        rests=[dependants.settle, groups.settle],
+        notifier=notifier,
+    )
+
+
+def _wire_functions(core: Core, stock: StockServices) -> FunctionServices:
+    database, health = core.database, Health(time.monotonic)
+    routing = Routing(database, core.clock, health, random.random)
+    calls = CallStatistics(time.monotonic)
+    hosting = Hosting(core, stock.lambdas, routing)
+    sources = Sources(database, stock.data, stock.lambdas)
+    return FunctionServices(
+        routing=routing,
+        functions=Functions(core, routing),
+        health=health,
+        prober=Prober(health),
+        calls=calls,
+        hosting=hosting,
+        deployments=Deployments(core, stock.lambdas, sources, hosting, routing),
+        overview=Overview(core, stock.lambdas, calls, health),
+    )
+
+
+def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
+    """Return what is removed now and then."""
     return [
-        Chore("keep the server's number", 30, number.keep),
-        Chore("sweep blobs", 3600, data.sweep),
-        Chore("forget old keys", 3600, submission.forget_old_keys),
-        Chore("look for dead hosts", 1, hosting.look_around),
-        Chore("sweep keys and values", 2, namespaces.sweep),
+        Sweep("jobs whose time is over", 1, queue.retention.step),
+        Sweep("keys and values", 2, stock.namespaces.sweep),
+        Sweep("old keys of submissions", 60, queue.submission.forget_old_keys),
+        Sweep("ticks of schedules", 60, queue.ticking.sweep),
+        Sweep("files of blobs", 3600, stock.data.sweep),
+        Sweep("old events", 60, queue.feed.forget),
+        Sweep("uploads that nothing uses", 6 * 3600, stock.leftovers.sweep_uploads),
+        Sweep("deleted lambdas", 60, stock.leftovers.sweep_lambdas),
+        Sweep("empty groups", 600, queue.groups.sweep),
+        Sweep("deliveries to webhooks", 60, queue.deliveries.sweep),
+        Sweep("empty lanes", 600, stock.leftovers.sweep_lanes),
+        Sweep("workers that are gone", 3600, stock.leftovers.sweep_workers),
     ]
 
 

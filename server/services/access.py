@@ -11,8 +11,9 @@ from typing import Final, Literal, Protocol
 from piecework.http.addresses import is_loopback
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
 from server.store.engine.database import Connection, Database
-from server.store.records import Scope, Token
+from server.store.records import Scope
 from server.store.stock import tokens
+from server.store.stock.tokens import Token
 
 GRANTS: dict[Scope, frozenset[Scope]] = {
     "view": frozenset({"view"}),
@@ -68,23 +69,24 @@ class Access:
         self._lock = threading.Lock()
         self._known: _KnownTokens | None = None
 
-    def check(self, scope: Need | tuple[Scope, ...], headers: Headers) -> None:
-        """Let a request pass that asks for ``scope``, or for one of several.
+    def check(self, scope: Need | tuple[Scope, ...], headers: Headers) -> Token | None:
+        """Let a request pass that asks for ``scope``, or for one of several; return the token that it needed.
 
         Raises Unauthorized without a valid token where one is needed, Forbidden when its scope does not cover the
         request, and when a web page from elsewhere sent it to a server that needs no token.
         """
         if scope == OPEN:
-            return
+            return None
         known = self._tokens()
         if not known.closed and self._open_without_tokens:
             _refuse_foreign_pages(headers)
-            return
+            return None
         token = _find_token(known, headers.get("Authorization"))
         wanted = {scope} if isinstance(scope, str) else set(scope)
         if not GRANTS[token.scope] & wanted:
             needed = " or ".join(sorted(wanted))
             raise Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {needed}")
+        return token
 
     def _tokens(self) -> _KnownTokens:
         """Return the tokens as they were at most REFRESH_MS ago, or when the database answered last."""

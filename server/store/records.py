@@ -10,16 +10,21 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff, Grants, JobError, LambdaMode, Limits, Usage
 from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState
+from server.store.job_keys import NO_KEYS, JobKeys
 
 LeaseKind = Literal["fenced", "unseen", "first", "unfenced"]
 """``fenced``: its worker shows the token. ``unseen``: it will, but did not yet; the request slept, and its caller
 may have died meanwhile. A job whose lease nobody took up keeps this word until it is leased again.
-
 ``first`` and ``unfenced``: its worker does not know the token. The first is short; its next request about the job
 shows that it lives, and makes it the second.
 """
 FENCED: frozenset[LeaseKind | None] = frozenset({"fenced", "unseen", None})
+WaitsFor = Literal["after", "key", "rate", "hold"]
+"""What a job waits for that is not a time: ``after`` other jobs, for room under the limit of its concurrency
+``key`` or ``rate`` key (all Waiting), or until what it belongs to is taken off ``hold`` (Paused)."""
 
+OnFailure = Literal["cancel", "run"]
+"""What becomes of a job when one that it waits for does not finish."""
 
 Scope = Literal["view", "invoke", "submit", "worker", "operate", "admin"]
 """What a token allows, and what an endpoint asks for; ``server.services.access.GRANTS`` says what covers what."""
@@ -35,6 +40,8 @@ class Blob(NamedTuple):
     content: bytes | None
     """The bytes, or None when they are in the blob store under their digest."""
     created_at: int
+    name: str | None = None
+    """What its file was called where it came from."""
 
 
 class Module(NamedTuple):
@@ -60,39 +67,6 @@ class Module(NamedTuple):
         return ModuleName(self.org, self.module, self.tag, self.sha256.hex())
 
 
-class Namespace(NamedTuple):
-    """A set of keys that have values."""
-
-    id: int
-    consistency: str
-    """``none`` or ``eventual``: what was asked for."""
-    epoch: int
-    """How often it was flushed: entries of other epochs are not there."""
-    created_at: int
-
-
-class Unswept(NamedTuple):
-    """A namespace that may have entries which nobody can see."""
-
-    id: int
-    epoch: int
-    """Entries of older ones are not to be seen."""
-    is_removed: bool
-    """Nor are any others."""
-
-
-class Entry(NamedTuple):
-    """A value under a key of a namespace."""
-
-    value: bytes
-    expires_at: int | None
-    """When it is gone; None: never."""
-    changed_at: int
-
-    def is_there(self, now: int) -> bool:
-        return self.expires_at is None or self.expires_at > now
-
-
 class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """The part of a lambda that no statement asks for by name."""
 
@@ -101,14 +75,17 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     env: dict[str, str] = {}
     limits: Limits = Limits()
     grants: Grants = Grants()
+    ok_codes: tuple[int, ...] = ()
     deterministic: bool = False
     mode: LambdaMode = "text"
+    retain_ms: int | None = None
+    """How long its jobs stay; see ``Job.retain_ms``."""
+    keys: JobKeys = NO_KEYS
 
     def without_order(self) -> "LambdaOptions":
         """Return options that are equal for all that mean the same: tags and grants have no order."""
-        grants = self.grants
-        lists = {each: sorted(set(getattr(grants, each))) for each in ("http", "dirs", "env")}
-        grants = msgspec.structs.replace(grants, **lists)
+        lists = {each: sorted(set(getattr(self.grants, each))) for each in ("http", "dirs", "env", "kv")}
+        grants = msgspec.structs.replace(self.grants, **lists)
         return msgspec.structs.replace(self, tags=tuple(sorted(set(self.tags))), grants=grants)
 
 
@@ -122,6 +99,9 @@ class Lambda:
     name: str | None
     options: LambdaOptions
     created_at: int
+    codex_sha256: bytes | None = None
+    """Of its code; None when there was no such blob when it was made."""
+    deleted_at: int | None = None  # nobody can name it any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +145,23 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_on: tuple[ErrorKind, ...] | None = None
     max_attempts: int | None = None
     """Only when the submitter asked for a number of attempts."""
+    ok_codes: tuple[int, ...] | None = None
+    """Exit codes with which it has finished, beside 0; None: its lambda's."""
+    on_failure: OnFailure = "cancel"
+    """What becomes of it when a job that it waits for does not finish."""
+    has_files: bool = False
+    """It gets outputs of other jobs as files; which, its dependencies say."""
+    on_end: str | None = None
+    """The name of the webhook that is told of its end."""
 
 
 DEFAULT_OPTIONS = JobOptions()
+
+
+class KeptUsage(Usage, kw_only=True, omit_defaults=True, frozen=True):
+    """What an attempt used, as it is kept when its guest ended itself otherwise than with 0."""
+
+    exit_code: int = 0
 
 
 @lru_cache(maxsize=1000)
@@ -205,6 +199,22 @@ class Job(NamedTuple):
     options_json: str | None
     error_json: str | None
     usage_json: str | None
+    group_id: int | None
+    submitter: str | None
+    """The name of the token that it was submitted with."""
+    waits: WaitsFor | None
+    pending: int | None
+    """How many of the jobs that it waits for are not final."""
+    awaited: bool | None
+    """Whether jobs wait, or waited, for it."""
+    retry_of: int | None
+    """The job that it runs again in an edited form."""
+    concurrency_key: str | None
+    rate_key: str | None
+    retain_ms: int | None
+    """How long it stays once it is final; None: as the settings say; 0: until it was read; -1: for ever."""
+    schedule_id: int | None
+    """The schedule for whose tick it was submitted."""
 
     @property
     def state(self) -> JobState:
@@ -238,28 +248,56 @@ class Job(NamedTuple):
         """What the last attempt with an accepted outcome used."""
         return msgspec.json.decode(self.usage_json, type=Usage) if self.usage_json else None
 
+    @property
+    def exit_code(self) -> int | None:
+        """With which the guest of the last attempt ended itself; None: it did not, or that is not known."""
+        if self.usage_json and '"exit_code"' in self.usage_json:
+            return msgspec.json.decode(self.usage_json, type=KeptUsage).exit_code
+        return 0 if self.state is JobState.FINISHED else None
+
 
 def read_job(row: tuple[Any, ...]) -> Job:
     """Return the job of a row with all columns. ``Job._make`` does the same, and looks at each row's length."""
     return tuple.__new__(Job, row)
 
 
+_STATE, _ATTEMPT, _STARTED_AT, _LEASE, _LEASE_KIND, _LEASE_UNTIL, _WORKER_ID, _INCARNATION, _ERROR = map(
+    Job._fields.index,
+    ("state_name", "attempt", "started_at", "lease", "lease_kind", "lease_until", "worker_id", "incarnation",
+     "error_json"),
+)  # fmt: skip
+
+
 class NewJob(NamedTuple):
     """A job about to be stored."""
 
     id: int
+    input_id: int
+    key: str | None
+    key_digest: bytes | None
     lambda_id: int
     runtime: str
     state: JobState
     priority: int
-    input_id: int
     max_attempts: int
     due_at: int | None
     expires_at: int | None
-    key: str | None
-    key_digest: bytes | None
     tags: tuple[str, ...]
     options: JobOptions | None
+    group_id: int | None = None
+    submitter: str | None = None
+    waits: WaitsFor | None = None
+    pending: int | None = None
+    awaited: bool | None = None
+    retry_of: int | None = None
+    retain_ms: int | None = None
+    schedule_id: int | None = None
+    keys: JobKeys = NO_KEYS
+    tenant: str = ""
+
+    def like_this(self, id_: int, input_id: int, key: str | None) -> "NewJob":
+        """Return a job that is like this one but for what each has of its own."""
+        return NewJob(id_, input_id, key, None, *self[4:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,17 +312,11 @@ class LeaseGrant:
 
     def write_on(self, job: Job, now: int) -> Job:
         """Return a job that is enqueued as it is once it is leased."""
-        return job._replace(
-            state_name=JobState.RUNNING.value,
-            attempt=job.attempt + 1,
-            lease=self.lease,
-            lease_kind=self.kind,
-            lease_until=self.until,
-            worker_id=self.worker_id,
-            incarnation=self.incarnation,
-            started_at=now,
-            error_json=None,
-        )
+        fields: list[Any] = [*job]  # ``_replace`` takes as long as all else that a claim does with a job
+        fields[_STATE], fields[_ATTEMPT], fields[_STARTED_AT] = JobState.RUNNING.value, job.attempt + 1, now
+        fields[_LEASE], fields[_LEASE_KIND], fields[_LEASE_UNTIL] = self.lease, self.kind, self.until
+        fields[_WORKER_ID], fields[_INCARNATION], fields[_ERROR] = self.worker_id, self.incarnation, None
+        return read_job(tuple(fields))
 
 
 class Held(NamedTuple):
@@ -317,12 +349,13 @@ class LeaseEnd(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """All jobs with the same runtime and the same necessary and rejected tags."""
+    """All jobs of one tenant, empty for nobody, with the same runtime and necessary and rejected tags."""
 
     id: int
     runtime: str
     necessary: frozenset[str]
     rejected: frozenset[str]
+    tenant: str = ""
 
 
 class Event(NamedTuple):
@@ -337,6 +370,7 @@ class Event(NamedTuple):
     detail: str = ""
     since: int | None = None
     """When the lease began that this ended; its beginning has no event of its own in the store."""
+    is_change: bool = True  # else its job stayed in this state, or was submitted, which is told of anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,24 +398,3 @@ def extend_log(old: Log | None, part: Log, limit_bytes: int) -> Log:
     content = old.content + part.content[max(0, old.end - part.start) :]
     dropped = max(0, len(content) - limit_bytes)
     return Log(old.start + dropped, content[dropped:], part.attempt)
-
-
-class KeptLog(NamedTuple):
-    """What one replica of a function logged, as far as it is kept."""
-
-    replica_id: int
-    worker_name: str
-    log: Log
-    ended_at: int | None = None
-    """When its process ended; None: it is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One access token; the secret itself is never stored."""
-
-    id: int
-    name: str
-    scope: Scope
-    created_at: int
-    revoked_at: int | None

@@ -36,7 +36,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 
 class AnyText(BaseConverter):
-    """The rest of a path, whatever is in it: how Flask finds keys."""
+    """The rest of a path, whatever is in it: how Flask finds keys, and names from before there was a rule."""
 
     regex = r"(?s:.+)"
     part_isolating = False
@@ -52,7 +52,8 @@ class Endpoint:
 
     method: str
     path: str
-    """With ``<name>`` for each id, ``<string:name>`` for each name of a thing, ``<text:name>`` for a key."""
+    """With ``<name>`` for each id, ``<string:name>`` for each name of a thing, ``<ref:name>`` for either of them,
+    ``<text:name>`` for a key."""
     scope: Need | tuple[Scope, ...]
     """What a token must allow: view, submit, worker, operate, or one of several; or open, for everyone."""
     view: View
@@ -61,7 +62,9 @@ class Endpoint:
     reply: type[msgspec.Struct] | None
     """None: the answer is not a message."""
     parts: dict[str, Callable[[str, str], Any]]
-    """What is in the path, by name and in order, with what reads it: ``read_id``, ``read_name``, ``read_key``."""
+    """What is in the path, by name and in order, with what reads it: ``read_id``, ``read_name`` and so on."""
+    caller: bool
+    """The view is told who calls: ``caller``, the name of the request's token; None where none is needed."""
 
     @property
     def summary(self) -> str:
@@ -76,15 +79,16 @@ def endpoint(
     query: type[Query] | None = None,
     body: type[Message] | None = None,
     reply: type[msgspec.Struct] | None = None,
+    caller: bool = False,
 ) -> Callable[[ViewT], ViewT]:
     """Note on a view that it answers a method and path. It does once it stands in the table of endpoints."""
 
     def add(view: ViewT) -> ViewT:
-        readers = {"string": read_name, "text": read_key}
+        readers = {"string": read_name, "text": read_key, "ref": read_ref}
         parts: dict[str, Callable[[str, str], Any]] = {
             name: readers.get(kind, read_id) for kind, name in _PART.findall(path)
         }
-        noted = (Endpoint(method, path, scope, view, query, body, reply, parts), *endpoints_of(view))
+        noted = (Endpoint(method, path, scope, view, query, body, reply, parts, caller), *endpoints_of(view))
         view.endpoints = noted  # type: ignore[attr-defined]
         return view
 
@@ -121,7 +125,7 @@ class Translator(Protocol):
 def register_endpoints(app: Flask, table: Iterable[Endpoint], part: Part, translator: Translator) -> None:
     """Give the app the endpoints of a part."""
     app.extensions["piecework-part"] = part
-    app.url_map.converters["text"] = AnyText
+    app.url_map.converters |= {"text": AnyText, "ref": AnyText}
     app.extensions["piecework-endpoints"] = tuple(each for each in table if part.has(each.path))
     for each in app.extensions["piecework-endpoints"]:
         name, answer = f"{each.method} {each.path}".replace(".", "_"), _answer_with(each, translator)
@@ -133,7 +137,7 @@ def _answer_with(each: Endpoint, translator: Translator) -> Callable[..., Respon
     def answer(**path: str) -> Response:
         services = current_services()
         headers = request.headers
-        services.access.check(each.scope, headers)
+        token = services.access.check(each.scope, headers)
         _check_coding(headers.get("Content-Encoding", ""))
         _check_texts(path)
         parts = [read(name, path[name]) for name, read in each.parts.items()]
@@ -143,6 +147,8 @@ def _answer_with(each: Endpoint, translator: Translator) -> Callable[..., Respon
         if each.body is not None:
             body = read_body(services.settings.body_max_bytes)
             given["body"] = translator.read(body, each.body, request.content_type)
+        if each.caller:
+            given["caller"] = token.name if token else None
         result = each.view(services, *parts, **given)
         if isinstance(result, Response):
             return result
@@ -176,6 +182,14 @@ def read_name(name: str, text: str) -> str:
     if not is_name(text):
         raise InvalidParameter(f"the {name} in the path is {text[:200]!r}: {NAME_RULE}")
     return text
+
+
+def read_ref(name: str, text: str) -> str:
+    """Read an id or a name from a path: the service that knows the things tells which it is.
+
+    Raises InvalidParameter for a number that is no id.
+    """
+    return str(read_id(name, text)) if text.isdecimal() else text
 
 
 def read_key(name: str, text: str) -> str:

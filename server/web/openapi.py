@@ -13,7 +13,7 @@ from piecework.protocol.ids import Id
 from piecework.protocol.keys import KEY_CHARS
 from piecework.protocol.messages import ErrorReply
 from piecework.protocol.names import NAME
-from server.web.endpoint import Endpoint, Query, read_id, read_key, read_name
+from server.web.endpoint import Endpoint, Query, read_id, read_key, read_name, read_ref
 from server.web.fielddocs import field_docs
 from server.web.parts import Part
 
@@ -22,13 +22,21 @@ SCHEMAS = "#/components/schemas/{name}"
 ID_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "A 64-bit number as decimal digits."}
 NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": KEY_CHARS}
-PART_SCHEMAS: dict[Any, Document] = {read_id: ID_SCHEMA, read_name: NAME_SCHEMA, read_key: KEY_SCHEMA}
+REF_SCHEMA = {"type": "string", "description": "An id, a name (the newest thing of that name), or `name@id`."}
+PART_SCHEMAS: dict[Any, Document] = {
+    read_id: ID_SCHEMA,
+    read_name: NAME_SCHEMA,
+    read_ref: REF_SCHEMA,
+    read_key: KEY_SCHEMA,
+}
 """What stands in a path, by what reads it."""
 RESOURCES = {
     "job": "job",
     "lambda": "lambda",
     "data": "data",
     "worker": "worker",
+    "limit": "limit",
+    "tenant": "limit",
     "kv": "namespace",
     "registry": "module",
     "deployments": "function",
@@ -66,6 +74,7 @@ OTHER_REPLIES: dict[tuple[str, str], Document] = {
     ("GET", "/registry/info/<string:org>/<string:module>/<string:tag>"): TEXT_BODY,
     ("GET", "/routes/caddy"): {JSON: {"schema": {"type": "object"}}, "text/plain": {"schema": {"type": "string"}}},
     ("GET", "/metrics"): TEXT_BODY,
+    ("GET", "/events"): {"text/event-stream": {"schema": {"type": "string"}}},
     ("GET", "/memory/functions/list"): {JSON: {"schema": {"type": "object"}}},
     ("GET", "/memory/functions/<string:function>/<string:revision>/urls"): {
         JSON: {"schema": {"type": "array", "items": {"type": "string"}}}
@@ -73,7 +82,7 @@ OTHER_REPLIES: dict[tuple[str, str], Document] = {
     ("GET", "/openapi.json"): {JSON: {"schema": {"type": "object"}}},
     ("GET", "/docs"): {"text/html": {"schema": {"type": "string"}}},
 }
-"""Answers that are not messages."""
+"""Answers that are not messages, or also come as something else."""
 
 
 @cache
@@ -126,7 +135,7 @@ def _operation(each: Endpoint) -> Document:
         "security": [{"token": []}, {}] if scopes else [{}],
         "parameters": [*_path_parameters(each), *_query_parameters(each.query)],
         "responses": {
-            "200": {"description": "Done.", "content": OTHER_REPLIES.get(key) or _messages(each.reply)},
+            "200": {"description": "Done.", "content": _replies(each)},
             "default": {
                 "description": "Refused, or failed: status 400 to 429 or 500 to 503, and a code.",
                 "content": _messages(ErrorReply),
@@ -137,6 +146,10 @@ def _operation(each: Endpoint) -> Document:
     if body:
         operation["requestBody"] = {"content": body, "required": key in OTHER_BODIES}
     return operation
+
+
+def _replies(each: Endpoint) -> Document:
+    return (_messages(each.reply) if each.reply else {}) | OTHER_REPLIES.get((each.method, each.path), {})
 
 
 def _messages(type_: type | None) -> Document:

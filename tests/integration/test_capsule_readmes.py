@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 from curl import curl
-from patience import until
+from patience import LONG_S, until
 
 from piecework.local import LISTENING, ChildProgram, LocalAgent, LocalServer
 
@@ -110,7 +110,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 def is_answering(url: str) -> bool:
     try:
-        return requests.get(url, timeout=5).ok
+        return requests.get(url, timeout=LONG_S).ok
     except requests.ConnectionError:
         return False
 
@@ -156,7 +156,7 @@ def test_a_function_starts_from_where_its_module_is(town):
     command = [WORKER_AGENT, "serve", file, "--url", url, "--port", port]
     with ChildProgram("serve", list(map(str, command)), town.folder / "serve.log"):
         until(lambda: is_answering(f"http://127.0.0.1:{port}/health"))
-        assert requests.get(f"http://127.0.0.1:{port}", timeout=10).json() == {"message": "hey people!"}
+        assert requests.get(f"http://127.0.0.1:{port}", timeout=LONG_S).json() == {"message": "hey people!"}
     assert file.read_bytes() == HELLO.read_bytes()
 
 
@@ -333,8 +333,10 @@ def deploy_all(town: Town) -> set[str]:
     second = deploy(town, "current", "0.0.0", "🟣 Current revision of Hola")
     for revision, tag, text in (("blue", "0.0.1", "🔵 Blue"), ("green", "0.0.2", "🟢 Green")):
         deploy(town, revision, tag, text)
+        # On a busy machine a replica may miss a look at how it does, and has no route until it makes the next.
+        until(lambda path=f"hola/{revision}": town.call(path).ok)
         assert read_message(town.call(f"hola/{revision}")) == text
-    assert read_message(requests.get(first["localUrl"], timeout=10)) == "🟣 Current revision of Hola"
+    assert read_message(requests.get(first["localUrl"], timeout=LONG_S)) == "🟣 Current revision of Hola"
     urls = {first["localUrl"], second["localUrl"]}
     assert len(urls) == 2
     return urls

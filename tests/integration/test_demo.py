@@ -11,7 +11,8 @@ import pytest
 pytestmark = pytest.mark.integration
 
 DEMO = Path(__file__).parents[2] / "demo"
-PATIENCE_S = 240
+PATIENCE_S = 1000
+"""Longer than the demo itself waits for each of its steps, so that it says what was missing."""
 
 
 def test_the_demo_counts_and_draws_and_stops_everything():

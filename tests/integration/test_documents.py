@@ -85,7 +85,8 @@ def check_ways_to_submit(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert all(re.fullmatch(r"[a-z]+ \d+", line) for line in lines[:3]), lines[:3]
-    assert lines[3] == "HELLO"
+    assert lines[3].isdecimal()
+    assert lines[4] == "HELLO"
     assert "# PIECEWORK" in lines
     assert {"Enqueued", "Running", "Finished"} <= set(done.stdout.split())
     assert "idle" in lines[-1] or "busy" in lines[-1]

@@ -1,4 +1,4 @@
-"""The drills of benchmarks/drills, in sizes that fit into a test run."""
+"""The drills of benchmarks/drills, in sizes for a test run; `make drills` has them last ten times as long."""
 
 from pathlib import Path
 
@@ -10,13 +10,15 @@ import long_run
 import mutants
 import pytest
 import server_kills
+from tries import tries
 
 pytestmark = pytest.mark.integration
 
 
 def test_a_server_that_is_killed_again_and_again_loses_no_job_and_takes_no_outcome_twice(tmp_path: Path):
-    figures = server_kills.drill(tmp_path, jobs=300, kills=2, agents=4)
-    assert figures["jobs acknowledged"] == 300
+    jobs = tries(300)
+    figures = server_kills.drill(tmp_path, jobs=jobs, kills=max(2, tries(2)), agents=4)
+    assert figures["jobs acknowledged"] == jobs
 
 
 def test_a_blob_passes_through_server_and_agent_without_filling_their_memory(tmp_path: Path):
@@ -30,17 +32,18 @@ def test_idle_polls_are_held_without_holding_up_others_nor_the_stop(tmp_path: Pa
 
 
 def test_damaged_code_of_any_kind_ends_in_an_outcome_and_costs_no_process(tmp_path: Path):
-    figures = mutants.drill(tmp_path, modules=100, scripts=20)
-    assert figures["runs"] == 360
+    figures = mutants.drill(tmp_path, modules=tries(50), scripts=tries(10))
+    assert figures["runs"] == 3 * (tries(50) + tries(10))
 
 
 def test_calls_that_fail_in_every_way_leave_nothing_behind_in_their_process(tmp_path: Path):
     names = ["wasi", "component", "capsule, generation 2", "funless, both kinds", "lua5.4"]
-    assert list(endurance.drill(tmp_path, calls=1000, names=names)) == names
+    assert list(endurance.drill(tmp_path, calls=max(1000, tries(1000)), names=names)) == names
 
 
 def test_an_agent_that_works_for_long_does_not_grow(tmp_path: Path):
-    assert long_run.drill(tmp_path, jobs=4000)["jobs"] == "4,000"
+    jobs = max(4000, tries(4000))
+    assert long_run.drill(tmp_path, jobs=jobs)["jobs"] == f"{jobs:,}"
 
 
 def test_calls_are_answered_while_function_processes_agents_and_the_server_are_killed(tmp_path: Path):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from patience import until
+from patience import LONG_S, until
 from raw_server import RawServer
 from upstreams import Upstream
 
@@ -42,7 +42,7 @@ class UpstreamProcess(ChildProgram):
 
 
 def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONG_S)
     try:
         connection.request(method, path, body if isinstance(body, bytes) or body is None else json.dumps(body))
         response = connection.getresponse()
@@ -71,7 +71,7 @@ class Load:
             thread.start()
 
     def _call(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=LONG_S)
         while not self._stop.is_set():
             try:
                 connection.request("GET", self._path)
@@ -213,7 +213,7 @@ def test_large_bodies_pass_both_ways_and_cost_no_memory(tmp_path: Path):
 
 
 def download_bytes(port: int, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONG_S)
     connection.request("GET", path)
     response = connection.getresponse()
     total = 0
@@ -232,7 +232,7 @@ def peak_bytes(pid: str) -> int:
 def test_events_reach_the_caller_when_they_are_sent(tmp_path: Path):
     with LocalServer(tmp_path, part="proxy") as proxy, Upstream() as upstream:
         register(proxy.port, "hola", upstream.url)
-        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=LONG_S)
         upstream.next_event.release()
         connection.request("GET", "/functions/hola/events")
         response = connection.getresponse()
@@ -248,7 +248,7 @@ def test_a_caller_that_leaves_frees_its_place(tmp_path: Path):
     environ = {"PIECEWORK_CALLS_MAX": "1"}
     with LocalServer(tmp_path, part="proxy", environ=environ) as proxy, Upstream() as upstream:
         register(proxy.port, "hola", upstream.url)
-        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=LONG_S)
         connection.request("GET", "/functions/hola/big/50000000")
         connection.getresponse().read(1000)
         assert ask(proxy.port, "GET", "/functions/hola")[0] == 503
@@ -261,7 +261,7 @@ def test_a_caller_that_leaves_a_silent_function_frees_its_place(tmp_path: Path, 
     environ = {"PIECEWORK_CALLS_MAX": "1"}
     with LocalServer(tmp_path, part="proxy", environ=environ) as proxy, Upstream() as upstream:
         register(proxy.port, "hola", upstream.url)
-        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=LONG_S)
         connection.request("POST", "/functions/hola/wait", body)
         until(lambda: upstream.calls == 1)
         assert ask(proxy.port, "GET", "/functions/hola")[0] == 503

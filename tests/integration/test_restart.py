@@ -42,8 +42,8 @@ def test_a_server_stops_within_seconds_under_load_and_everything_goes_on_after_i
 
 def test_an_agent_that_drains_hands_back_what_it_has_not_started_and_leaves_at_once(tmp_path: Path):
     with LocalServer(tmp_path) as server, Client(server.url) as client:
-        lambda_id = client.create_lambda(guest("count_slowly"), args=["1", "100"])
-        ids = client.submit_many(lambda_id, [None] * 3)
+        lambda_id = client.create_lambda(guest("count_slowly"))
+        ids = [client.submit(lambda_id, args=args) for args in (["3", "100"], ["1", "1000"], ["1", "1000"])]
         with LocalAgent(server.url, tmp_path, "leaving", "--slots", "1") as leaving:
             assert next(client.follow_log(ids[0]))
             began = time.monotonic()
@@ -52,7 +52,8 @@ def test_an_agent_that_drains_hands_back_what_it_has_not_started_and_leaves_at_o
         assert client.job(ids[0]).state == "Finished"
         assert [client.job(job).attempt for job in ids[1:]] == [0, 0]
         with LocalAgent(server.url, tmp_path, "staying", "--slots", "1"):
-            assert [result.read() for _, result in client.results(ids, PATIENCE_S)] == [b"10\n"] * 3
+            outputs = {job: result.read() for job, result in client.results(ids, PATIENCE_S)}
+            assert [outputs[job] for job in ids] == [b"30\n", b"1\n", b"1\n"]
 
 
 def test_an_idle_agent_stops_without_sitting_out_its_poll(tmp_path: Path):

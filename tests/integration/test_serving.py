@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import trustme
 from guest_texts import BY_BODY, build, read_guest
-from patience import until
+from patience import LONG_S, until
 from served import ServedFunction
 
 pytestmark = pytest.mark.integration
@@ -61,7 +61,7 @@ def test_any_method_and_path_reach_the_function(g3, method):
 
 
 def test_headers_of_one_name_all_arrive_and_those_of_the_connection_do_not(g3):
-    with socket.create_connection(("127.0.0.1", g3.port), timeout=10) as link:
+    with socket.create_connection(("127.0.0.1", g3.port), timeout=LONG_S) as link:
         link.sendall(
             b"GET /x HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nX-A: 2\r\n"
             b"TE: trailers\r\nKeep-Alive: 9\r\nConnection: close\r\n\r\n"
@@ -99,20 +99,20 @@ def test_body_over_the_cap_is_refused_whatever_it_announces(capsule):
 
 
 def test_body_that_is_too_large_by_its_own_word_is_refused_before_it_comes(capsule):
-    with socket.create_connection(("127.0.0.1", capsule.port), timeout=10) as link:
+    with socket.create_connection(("127.0.0.1", capsule.port), timeout=LONG_S) as link:
         link.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n")
         assert link.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
 def test_body_that_breaks_off_does_not_reach_the_function(capsule):
-    with socket.create_connection(("127.0.0.1", capsule.port), timeout=10) as link:
+    with socket.create_connection(("127.0.0.1", capsule.port), timeout=LONG_S) as link:
         link.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nonly a half")
     until(lambda: b'calls_total{status="400"} 1\n' in capsule.ask("/metrics").body)
     assert "only a half" not in capsule.read_log()
 
 
 def test_client_that_waits_for_a_word_before_its_body_gets_it(capsule):
-    with socket.create_connection(("127.0.0.1", capsule.port), timeout=10) as link:
+    with socket.create_connection(("127.0.0.1", capsule.port), timeout=LONG_S) as link:
         link.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         assert link.recv(100).startswith(b"HTTP/1.1 100 ")
         link.sendall(b"hello")
@@ -121,7 +121,7 @@ def test_client_that_waits_for_a_word_before_its_body_gets_it(capsule):
 
 @pytest.mark.parametrize("head", [b"X: " + b"a" * 150_000, b"\r\n".join(b"X%d: a" % n for n in range(200))])
 def test_huge_head_is_refused(capsule, head):
-    with socket.create_connection(("127.0.0.1", capsule.port), timeout=10) as link:
+    with socket.create_connection(("127.0.0.1", capsule.port), timeout=LONG_S) as link:
         link.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n")
         assert link.recv(100).startswith(b"HTTP/1.1 431 ")
     assert capsule.ask().body == b"seen"
@@ -304,7 +304,7 @@ def test_tls(tmp_path):
     authority.configure_trust(context)
     with (
         ServedFunction(tmp_path, SAMPLES / "echo.wasm", *options) as served,
-        socket.create_connection(("127.0.0.1", served.port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", served.port), timeout=LONG_S) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as link,
     ):
         link.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc")

@@ -187,3 +187,38 @@ def test_functions_that_come_and_go_at_both_at_once_fail_no_request(houses: tupl
     with ThreadPoolExecutor(4) as pool:
         statuses = set.union(*pool.map(change, [*houses, *houses]))
     assert statuses <= {202, 404, 409}
+
+
+def test_limits_hold_over_both_and_none_of_many_claims_at_once_exceeds_them(houses: tuple[House, House]):
+    jobs, most = 60, 2
+    lambda_ = houses[0].new_lambda()
+    keys = ["a", "b"]
+    for house, key in zip(houses, keys, strict=True):
+        fields = {"concurrency_key": key, "concurrency_limit": most, "rate_key": "r", "rate_limit": 10_000}
+        body = [{"lambda": lambda_, "input": {"text": "x"}, "tenant": key} | fields] * jobs
+        house.call("POST", "/job", {"jobs": body})
+    workers = [(house, house.new_worker(slots=50)) for house in (*houses, *houses)]
+    running, lock = dict.fromkeys(keys, 0), threading.Lock()
+
+    def work(place: tuple[House, str]) -> int:
+        house, worker = place
+        done = 0
+        while True:
+            contracted = house.services.contracts.contract(int(worker), ContractRequest(max=5, timeout=3.0))
+            if not contracted.jobs:
+                return done
+            with lock:
+                for job in contracted.jobs:
+                    running[job.concurrency_key] += 1
+                    assert running[job.concurrency_key] <= most
+            outcomes = [finished({"job": str(job.id), "lease": job.lease}) for job in contracted.jobs]
+            with lock:
+                for job in contracted.jobs:
+                    running[job.concurrency_key] -= 1
+            house.app.test_client().post(f"/worker/{worker}/finish", json={"outcomes": outcomes})
+            done += len(outcomes)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        assert sum(pool.map(work, workers)) == jobs * len(keys)
+    views = [view for key in keys for view in houses[0].services.limits.show(key)]
+    assert [(view.used, view.waiting) for view in views] == [(0, 0), (0, 0)]

@@ -99,8 +99,9 @@ def world(request):
     client: Client = request.getfixturevalue("client")
     world = RealWorld(client)
     yield world
-    for job in client.jobs(state=JobState.ENQUEUED):
-        client.cancel(job.id)
+    for state in (JobState.ENQUEUED, JobState.RUNNING):  # a lease may run out while a later test goes on
+        for job in client.jobs(state=state):
+            client.cancel(job.id)
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import structlog
 from house import migrated_file
+from patience import LONG_S
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from piecework.client import Client, ServerUnreachable
@@ -79,7 +81,7 @@ class ScriptedServer:
 
     def wait_for_requests(self, count):
         """Wait until so many more requests have come."""
-        assert all(self._arrivals.acquire(timeout=10) for _ in range(count))
+        assert all(self._arrivals.acquire(timeout=LONG_S) for _ in range(count))
 
     def close(self):
         self._server.shutdown()
@@ -161,7 +163,9 @@ def pytest_runtest_teardown(nextitem):
 def run_server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     (folder / "piecework.db").write_bytes(migrated_file())
-    app = create_app(Settings(data=folder, synchronous="OFF"))
+    logged = (folder / "server.log").open("w")  # not where tests read what commands print
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(logged))
+    app = create_app(Settings(data=folder, synchronous="OFF", webhook_private="127.0.0.1"))
     services = app.extensions["piecework"]
     services.start()
     http = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
@@ -173,6 +177,8 @@ def run_server(tmp_path_factory):
     http.server_close()
     thread.join()
     services.close()
+    structlog.reset_defaults()
+    logged.close()
 
 
 @pytest.fixture
@@ -249,6 +255,9 @@ class ShoutingWorker(threading.Thread):
                 done.output = Content(id=self.client.upload(given * int(times)).id)
             case ["log", text]:
                 done.log = text.encode()
+            case ["complain", text]:
+                done.state, done.error = JobState.FAILED, JobError(kind=ErrorKind.GUEST, message=text)
+                done.log = f"{text} {job.attempt}".encode()
             case ["env"]:
                 done.output = Content(raw=" ".join(f"{k}={v}" for k, v in job.env.items()).encode())
             case ["same"]:

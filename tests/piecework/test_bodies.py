@@ -73,7 +73,7 @@ def test_broken_bodies_are_called_by_the_format_that_they_should_have(body, medi
 
 
 def test_deep_nesting_is_refused_and_does_not_crash():
-    body = b'{"after":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    body = b'{"input":{"json":' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
     with pytest.raises(bodies.BodyDecodeError, match="not JSON"):
         bodies.decode(body, JobSubmit)
 

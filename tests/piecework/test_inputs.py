@@ -131,7 +131,8 @@ def test_a_pipe_is_the_input_of_a_job():
     os.close(writer)
     seen = []
 
-    def keep(source):
+    def keep(source, name):
+        assert name == ""
         seen.append(upload(source))
         return type("Reply", (), {"id": 7})()
 

@@ -8,13 +8,11 @@ from piecework.protocol.messages import (
     Content,
     ContractRequest,
     FunctionOrders,
-    JobSpec,
     JobSubmit,
     LeaseRef,
     Limits,
     ReplicaOrder,
 )
-from piecework.protocol.messages.jobs import LATER_OPTIONS
 
 limits = st.builds(
     Limits,
@@ -47,12 +45,6 @@ def test_a_contract_that_names_a_number_of_jobs_knows_leases(body, knows):
 def test_options_out_of_range_are_refused(body):
     with pytest.raises(bodies.MessageError):
         bodies.decode(body, JobSubmit)
-
-
-@pytest.mark.parametrize("name", LATER_OPTIONS)
-def test_an_option_of_a_later_version_is_seen_so_that_it_can_be_refused(name):
-    assert bodies.decode(b'{"%s": "x"}' % name.encode(), JobSpec).refused_options() == [name]
-    assert bodies.decode(b'{"%s": null}' % name.encode(), JobSpec).refused_options() == []
 
 
 @given(limits, limits)

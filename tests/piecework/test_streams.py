@@ -113,9 +113,9 @@ def test_a_word_that_is_no_text_is_refused_in_one_line(run, tmp_path):
     wasm = tmp_path / "a.wasm"
     wasm.write_bytes(b"\0asm\1\0\0\0")
     words = ["piecework", "--url", "http://127.0.0.1:9", "lambda", "create", "7", "--runtime", "wasi"]
-    ran = run([*words, "--name", os.fsencode("\udcff")])
+    ran = run([*words, "--tag", os.fsencode("\udcff")])
     assert ran.stderr == (
-        b"piecework: Invalid value for '--name': the text has a byte that is not UTF-8; no text of a request can"
+        b"piecework: Invalid value for '--tag': the text has a byte that is not UTF-8; no text of a request can"
         b" have that. Try 'piecework lambda create --help'.\n"
     )
     assert ran.returncode == 2

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import LONG_S
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,7 @@ except ValueError as error:
 
 def _log(format_: str) -> str:
     command = [sys.executable, "-c", PROGRAM, format_]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LONG_S)
     assert result.stdout == ""
     return result.stderr
 
@@ -60,6 +61,6 @@ def test_people_get_nothing_that_a_terminal_obeys():
     program = "from server.logs import open_log; import structlog; open_log('console')"
     line = r"structlog.get_logger('server').warning('refused', path='/\x1b[2J', reason='\x9b2J of it')"
     command = [sys.executable, "-c", f"{program}; {line}"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stderr
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LONG_S).stderr
     assert r"path=/\x1b[2J" in text
     assert text.replace("\n", "").isprintable()

@@ -25,7 +25,7 @@ class CapsuleProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def open(self):
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
+        self._server = _Server(("127.0.0.1", self.port), _Handler)
         self._server.daemon_threads = True
         self._server.proxy = self
         self.port = self._server.server_port
@@ -97,7 +97,13 @@ class CapsuleProxy:
         return known[name]
 
 
+class _Server(ThreadingHTTPServer):
+    proxy: "CapsuleProxy"
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
     def answer(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         status, found = self.server.proxy.answer(self.command, self.path, json.loads(body or b"{}"))

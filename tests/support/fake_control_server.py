@@ -7,6 +7,7 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 
+from msgspec import UNSET
 from patience import PATIENCE_S
 
 from piecework.client import BadReply, ChecksumMismatch, NotFound, ServerUnreachable
@@ -20,6 +21,7 @@ from piecework.protocol.messages import (
     FinishReply,
     FunctionOrders,
     HeartbeatReply,
+    LeasedFile,
     LeasedJob,
     LeasedLambda,
     Limits,
@@ -56,6 +58,8 @@ class Job:
     lease_until: float = 0.0
     worker: Id | None = None
     attempts: int = 0
+    files: dict[str, Id] = field(default_factory=dict)
+    """Blobs that it gets as files; id 0 is an empty one."""
     accepted: list = field(default_factory=list)
     """Outcomes that counted; the job's own is the last."""
     log: bytes = b""
@@ -99,11 +103,13 @@ class FakeControlServer:
         self.lambdas[id_] = {"codex": codex, "runtime": "wasi", **options}
         return id_
 
-    def add_job(self, given=b"", lambda_=None, blob=None):
+    def add_job(self, given=b"", lambda_=None, blob=None, files=None):
         with self._changed:
             id_ = self.new_id()
             lambda_ = lambda_ or (next(iter(self.lambdas), None) or self.add_lambda())
             self.jobs[id_] = Job(lambda_, blob or (self.add_blob(given) if given else Id(0)))
+            for name, data in (files or {}).items():
+                self.jobs[id_].files[name] = self.add_blob(data) if data else Id(0)
             self._changed.notify_all()
         return id_
 
@@ -247,7 +253,12 @@ class FakeControlServer:
             input_checksum=digest(data),
             input_size=len(data or b""),
             limits=LIMITS,
+            files=[self._describe_file(*item) for item in job.files.items()] or UNSET,
         )
+
+    def _describe_file(self, name, blob):
+        data = self.blobs.get(blob)
+        return LeasedFile(name=name, blob=blob, checksum=digest(data), size=len(data or b""))
 
     def _describe(self, id_):
         options = self.lambdas[id_]

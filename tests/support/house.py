@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from hand_clock import START_MS, HandClock
 from werkzeug.test import TestResponse
 
 from server import wire_app
@@ -17,8 +18,6 @@ from server.services import Services, open_services, prepare_schema
 from server.settings import Settings
 from server.store.engine.database import open_database
 from server.web.parts import WHOLE, Part
-
-START_MS = 1_790_000_000_000
 
 
 @cache
@@ -32,19 +31,6 @@ def migrated_file() -> bytes:
         return path.read_bytes()
 
 
-@dataclass
-class HandClock:
-    """A clock that only moves when a test says so. Milliseconds since 1970."""
-
-    now_ms: int = START_MS
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-    def forward(self, seconds: float) -> None:
-        self.now_ms += round(seconds * 1000)
-
-
 _free_apps: defaultdict[Part, list[Flask]] = defaultdict(list)
 """Apps of houses that were closed: wiring one takes longer than opening its services."""
 
@@ -56,7 +42,7 @@ class House:
     data: Path
     database_url: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
-    clock: HandClock = field(default_factory=HandClock)
+    clock: HandClock = field(default_factory=lambda: HandClock(START_MS))
     fresh: bool = False
     """Use an app that has counted no request yet."""
     part: Part = WHOLE

@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 
 import psycopg
+from patience import LONG_S
 
 LENGTH = struct.Struct("!I")
 STARTUP_CODES = {80877103, 80877104}
@@ -40,7 +41,7 @@ class Pooler:
 
     def ask_all(self, query: str) -> list[tuple[bytes, ...]]:
         """Return the first row that each of the sessions answers, once nobody has one."""
-        sessions = [self._free.get(timeout=10) for _ in range(self._count)]
+        sessions = [self._free.get(timeout=LONG_S) for _ in range(self._count)]
         rows = [session.ask(query) for session in sessions]
         for session in sessions:
             self._free.put(session)
@@ -65,7 +66,7 @@ class Pooler:
             client.sendall(_message(b"R", LENGTH.pack(0)) + self._hello + key + _message(b"Z", b"I"))
             first = _read_message(client)
             while first[0] != b"X":
-                session = self._free.get(timeout=30)
+                session = self._free.get(timeout=LONG_S)
                 try:
                     self._run_transaction(client, session, first)
                 finally:

@@ -9,11 +9,14 @@ import time
 from pathlib import Path
 
 import psycopg
+from patience import LONG_S
 from psycopg import sql
 
-START_TIMEOUT_S = 30.0
-# Nothing of these databases has to survive anything.
-OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_connections=200")
+# Nothing of these databases has to survive anything, nor has anybody to wait a second to learn of a deadlock.
+OPTIONS = (
+    "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_connections=200",
+    "deadlock_timeout=20ms",
+)  # fmt: skip
 
 # Stops the server when our end of its standard input closes, which a killed test run does, too.
 STOP_WITH_PARENT = ["sh", "-c", '"$@" & server=$!; cat >/dev/null; kill -INT $server; wait $server', "sh"]
@@ -52,7 +55,7 @@ class Cluster:
         self._admin = self._connect()
 
     def _connect(self) -> psycopg.Connection:
-        until, pause = time.monotonic() + START_TIMEOUT_S, threading.Event()
+        until, pause = time.monotonic() + LONG_S, threading.Event()
         while True:
             try:
                 return psycopg.connect(self.url("postgres"), autocommit=True)
@@ -74,4 +77,4 @@ class Cluster:
         self._admin.close()
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(LONG_S)

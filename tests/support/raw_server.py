@@ -4,6 +4,8 @@ import socket
 import threading
 from contextlib import suppress
 
+from patience import LONG_S
+
 PONG = b'{"message": "pong"}'
 
 
@@ -31,7 +33,7 @@ class RawServer:
 
     def wait_until_closed(self):
         """Wait until it has closed one more connection."""
-        assert self._closed.acquire(timeout=10)
+        assert self._closed.acquire(timeout=LONG_S)
 
     def close(self):
         with suppress(OSError):

@@ -7,16 +7,6 @@ from worker_agent.errors import AgentError
 from worker_agent.replicas.replica import ReplicaFigures
 
 
-class HandClock:
-    """Stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @dataclass
 class HandProcess:
     """A process that does what the test says."""

@@ -6,6 +6,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from patience import LONG_S
+
 from piecework.http.exchange import Response
 from piecework.local import ChildProgram, ProgramError
 
@@ -36,7 +38,7 @@ class ServedFunction(ChildProgram):
         headers: dict[str, str] | None = None,
     ) -> Response:
         """Send a request over a connection of its own, and return the response."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG_S)) as connection:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return Response(answer.status, tuple(answer.getheaders()), answer.read())

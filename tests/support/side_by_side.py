@@ -1,34 +1,40 @@
-"""Run tests in several processes, each with files of its own: ``python side_by_side.py [options of pytest]``.
+"""Run tests in several processes: ``python side_by_side.py [--processes N] [options of pytest]``.
 
 With pytest-xdist every process collects every test, and tells another one about each: of tests that take some
-milliseconds, that is a third of the time. Here files are shared out beforehand, by how long each took last time.
+milliseconds, that is a third of the time. Here each takes the next file whenever it is done with one, those first
+that took longest last time, and collects only that.
 """
 
+import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from turns import FILES, TIMES
+
 PROJECT = Path(__file__).parents[2]
+TURNS = Path(__file__).with_name("turns.py")
 BYTES_PER_S = 10_000
 """What is assumed of a file that nobody has timed."""
 MEMORY = Path("/dev/shm")  # a folder of its own is made there
 ROOM_BYTES = 4 << 30
+LONGEST = 3
+"""So many files are named that took longest."""
 NOTHING_TO_DO = 5
 """pytest's exit code when it had no test to run."""
 
 
-def share_out(files: Iterable[Path], times: dict[str, float], count: int) -> list[list[Path]]:
-    """Return at most so many lists of files, which take about equally long."""
-    weights = {file: times.get(str(file), file.stat().st_size / BYTES_PER_S) for file in files}
-    shares: list[list[Path]] = [[] for _ in range(count)]
-    for file in sorted(weights, key=lambda file: weights[file], reverse=True):
-        min(shares, key=lambda share: sum(weights[each] for each in share)).append(file)
-    return [sorted(share) for share in shares if share]
+def put_in_order(root: Path, files: Iterable[str], times: dict[str, float]) -> list[str]:
+    """Return the files in the order in which they are taken: the longest first, that none is left at the end."""
+    seconds = {file: times.get(file, (root / file).stat().st_size / BYTES_PER_S) for file in files}
+    return sorted(seconds, key=lambda file: seconds[file], reverse=True)
 
 
 def find_room() -> Path | None:
@@ -41,20 +47,25 @@ def find_room() -> Path | None:
 
 
 class Run:
-    """One pytest and its share of the files."""
+    """One process that takes turns."""
 
-    def __init__(self, root: Path, files: list[Path], options: list[str], folder: Path) -> None:
-        folder.mkdir()
-        self._log, self._times = folder / "log", folder / "times.json"
-        command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", *options]
+    def __init__(self, root: Path, folder: Path, number: int, options: list[str]) -> None:
+        own = folder / str(number)
+        own.mkdir()
+        self._log = own / "log"
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [*command, f"--note-times={self._times}", *map(str, files)],
+                [sys.executable, TURNS, folder, str(number), *options],
                 cwd=root,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTEST_DEBUG_TEMPROOT": str(folder)},
+                env={**os.environ, "PYTEST_DEBUG_TEMPROOT": str(own)},
             )
+
+    def stop(self) -> None:
+        """End it, unless it has ended."""
+        self._process.terminate()
+        self._process.wait()
 
     def wait(self) -> bool:
         """Wait for its end, print what it has to say, and return whether all is well."""
@@ -63,28 +74,35 @@ class Run:
         print(*(lines[-1:] if is_well else lines), sep="\n", flush=True)
         return is_well
 
-    def read_times(self) -> dict[str, float]:
-        """Return how many seconds each file took."""
-        times: dict[str, float] = json.loads(self._times.read_text()) if self._times.exists() else {}
-        return times
-
 
 def main(root: Path, options: list[str], count: int) -> int:
     """Run all tests of a project that the options leave, and return 1 when something is wrong."""
-    began, times_file = time.monotonic(), root / "build" / "tests" / "times.json"
-    times = json.loads(times_file.read_text()) if times_file.exists() else {}
-    files = list((root / "tests").rglob("test_*.py"))
-    with tempfile.TemporaryDirectory(dir=find_room(), prefix="tests-") as folder:
-        shares = share_out(files, times, count)
-        runs = [Run(root, share, options, Path(folder, str(number))) for number, share in enumerate(shares)]
-        are_well = [run.wait() for run in runs]
-        for run in runs:
-            times |= run.read_times()
+    began, times_file = time.monotonic(), root / "build" / "tests" / "times-by-options.json"
+    memory = json.loads(times_file.read_text()) if times_file.exists() else {}
+    files = [str(path.relative_to(root)) for path in (root / "tests").rglob("test_*.py")]
+    times: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(dir=find_room(), prefix="tests-") as name:
+        folder = Path(name)
+        (folder / FILES).write_text(json.dumps(put_in_order(root, files, memory.get(" ".join(options), {}))))
+        runs = [Run(root, folder, number, options) for number in range(count)]
+        try:
+            are_well = [run.wait() for run in runs]
+        finally:
+            for run in runs:
+                run.stop()
+        for path in folder.glob(TIMES.format("*")):
+            times.update(json.loads(path.read_text()))
     times_file.parent.mkdir(parents=True, exist_ok=True)
-    times_file.write_text(json.dumps({name: times[name] for name in map(str, files) if name in times}))
-    print(f"{time.monotonic() - began:.1f} s, in {len(runs)} processes")
+    times_file.write_text(json.dumps(memory | {" ".join(options): dict.fromkeys(files, 0.0) | times}))
+    print("the longest:", ", ".join(f"{file} {seconds:.0f} s" for file, seconds in times.most_common(LONGEST)))
+    print(f"{time.monotonic() - began:.1f} s, in {count} processes")
     return 0 if all(are_well) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(PROJECT, sys.argv[1:], max(2, (os.cpu_count() or 1) * 3 // 2)))
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--processes", type=int, default=max(2, (os.cpu_count() or 1) * 3 // 2), metavar="N")
+    chosen, others = parser.parse_known_args()
+    # Or its folder would stay in memory.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main(PROJECT, others, chosen.processes))

@@ -2,13 +2,15 @@
 
 import socket
 
+from patience import LONG_S
+
 
 def say(port: int, text: bytes, *, hang_up: bool = False) -> tuple[int, bytes]:
     """Send bytes to a server on this machine, then nothing more; return status and body of its answer.
 
     ``hang_up``: close that half of the connection. Status 0: there was no answer.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=LONG_S) as connection:
         connection.sendall(text)
         if hang_up:
             connection.shutdown(socket.SHUT_WR)

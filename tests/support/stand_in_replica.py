@@ -29,7 +29,15 @@ def parse(words):
     return parser.parse_known_args(words)[0]
 
 
+class Server(ThreadingHTTPServer):
+    env: dict
+    calls: int
+    deaf: bool
+    token: str
+
+
 class Handler(BaseHTTPRequestHandler):
+    server: Server
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
@@ -71,7 +79,7 @@ def main():
     role = env.get("STAND_IN")
     if role == "exit":
         sys.exit("Error: the module loops")
-    server = ThreadingHTTPServer((options.host, options.port), Handler)
+    server = Server((options.host, options.port), Handler)
     server.env, server.calls, server.deaf = env, 0, role == "deaf"
     server.token = os.environ.get("PIECEWORK_SERVE_TOKEN", "")
     if role == "stubborn":

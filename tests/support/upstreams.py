@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from house import House
+from patience import LONG_S
 
 
 class Upstream:
@@ -118,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.flush()
         for number in range(3):
-            self.server_of.next_event.acquire(timeout=10)
+            self.server_of.next_event.acquire(timeout=LONG_S)
             event = b"data: %d\n\n" % number
             self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
             self.wfile.flush()
@@ -126,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def do_wait(self, _: str) -> None:
-        self.server_of.go_on.wait(10)
+        self.server_of.go_on.wait(LONG_S)
         self.send(200, b"waited")
 
     def do_dup(self, _: str) -> None:

@@ -10,7 +10,7 @@ class WebHost:
     def __init__(self):
         self.pages = {}
         self.requests = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.host = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -22,7 +22,13 @@ class WebHost:
         self._thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    host: WebHost
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
     def do_GET(self):
         self.server.host.requests.append((self.path, dict(self.headers)))
         page = self.server.host.pages.get(self.path, (404, {}, b"<html>nothing here</html>"))

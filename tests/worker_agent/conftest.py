@@ -86,6 +86,14 @@ def interpreters():
     return BUILD / "interpreters"
 
 
+class Bench(Workbench):
+    """A workbench, and what a test asks of its surroundings."""
+
+    reports: list
+    desk: Desk
+    pulse: Pulse
+
+
 @pytest.fixture(scope="session")
 def workbench(toolchain):
     """Yield a workbench with a real pulse, and the list of the reports that it sends."""
@@ -96,7 +104,7 @@ def workbench(toolchain):
     library = Library(toolchain, BUILD / "interpreters")
     reports = []
     pulse.start()
-    bench = Workbench(library, pulse, reports.append)
+    bench = Bench(library, pulse, reports.append)
     bench.reports, bench.desk, bench.pulse = reports, desk, pulse
     yield bench
     near_end.close()

@@ -146,7 +146,7 @@ def test_runtimes_are_offered_with_what_their_guests_can_use():
         http=("a.test",), redis=RedisServer("r"), dirs=(SharedDir("/srv", "/data"),), env={"LANG": "C"}
     )
     assert name_offer("capsule", rules) == "capsule+http+redis+env+dir:/data"
-    assert name_offer("component", rules) == "component+env+dir:/data"
+    assert name_offer("component", rules) == "component+http+env+dir:/data"
     assert name_offer("funless", rules) == "funless+http"
     assert name_offer("wasi", rules) == "wasi+env+dir:/data"
     assert name_offer("wasi+env+big", rules) == "wasi+env+big+dir:/data"

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 import structlog
@@ -143,8 +144,10 @@ def test_agent_is_put_together_from_its_settings(tmp_path):
     assert (registration.slots, registration.tags, registration.name) == (3, ["gpu"], "n")
     assert (registration.runtime, registration.agent_version) == (list(settings.list_runtimes()), __version__)
     assert len(registration.incarnation) == 16
-    assert agent.shared.server.transport._retries.attempts == 1
-    assert agent.shared.pulse_server.transport._retries.read_s == assembly.PULSE.read_s
+    server: Any = agent.shared.server
+    pulse_server: Any = agent.shared.pulse_server
+    assert server.transport._retries.attempts == 1
+    assert pulse_server.transport._retries.read_s == assembly.PULSE.read_s
     agent.parts.executor.stop(0)
 
 

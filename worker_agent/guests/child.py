@@ -15,11 +15,15 @@ from worker_agent.guests.desk import Desk
 from worker_agent.guests.frames import Ready
 from worker_agent.guests.marker import Marker
 from worker_agent.guests.pulse import Pulse
+from worker_agent.guests.scratch import LazyScratch
 from worker_agent.guests.sharing import SharedStore
 from worker_agent.guests.workbench import Workbench
+from worker_agent.runtimes.base import STACK_MAX_BYTES
 from worker_agent.runtimes.compiling.library import Library
 from worker_agent.runtimes.compiling.toolchain import Toolchain
 
+FILES_MAX = 65_536
+"""Files that this process may have open: those of its guest, and a few of its own."""
 _PR_SET_PDEATHSIG = 1
 """``prctl(2)``: the signal that this process gets when its parent dies."""
 
@@ -35,7 +39,10 @@ def serve(
     equipment = desk.get_equipment()
     pulse = Pulse(desk, gone)
     library = Library(Toolchain(compiled, patience_s=equipment.load_s), interpreters)
-    workbench = Workbench(library, pulse, desk.send, equipment.rules, SharedStore(desk))
+    scratch = LazyScratch("piecework-guest-")
+    workbench = Workbench(
+        library, pulse, desk.send, equipment.rules, SharedStore(desk), desk.ask, scratch.make_folder
+    )
     pulse.start()
     # A broken link is the agent's end, too.
     with contextlib.suppress(OSError):
@@ -45,6 +52,7 @@ def serve(
             desk.done(workbench.perform(turn))
     pulse.wake()
     library.close()
+    scratch.remove()
 
 
 def end_with_parent(parent: int) -> None:
@@ -62,11 +70,22 @@ def lower_own_value() -> None:
         Path("/proc/self/oom_score_adj").write_text("800")
 
 
+def make_room() -> None:
+    """Have room for guests with deep stacks and many open files, as far as the system allows."""
+    for what, wanted in ((resource.RLIMIT_STACK, 2 * STACK_MAX_BYTES), (resource.RLIMIT_NOFILE, FILES_MAX)):
+        soft, hard = resource.getrlimit(what)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(what, (most, hard))
+
+
 def main() -> None:
     """Run as ``python -m worker_agent.guests.child LINK_FD MARKER_FD PARENT_PID COMPILED [INTERPRETERS]``."""
     link_fd, marker_fd, parent, compiled, *interpreters = sys.argv[1:]
     end_with_parent(int(parent))
     lower_own_value()
+    make_room()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     with socket.socket(fileno=int(link_fd)) as link:

@@ -1,5 +1,6 @@
 """The guest process's link to its agent, and the tasks that came over it and did not begin yet."""
 
+import select
 import socket
 import threading
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from worker_agent.guests.frames import (
+    Ask,
     Assign,
     Equip,
     Fetch,
@@ -19,17 +21,23 @@ from worker_agent.guests.frames import (
     Returned,
     StoreAct,
     ToGuests,
+    Told,
     pack_into,
     read_commands,
 )
 from worker_agent.guests.marker import Marker
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.runtimes.services.entries import ENTRY_PATIENCE_S, EntryAnswer, EntryFault, EntryRequest
 from worker_agent.runtimes.stopping import StopReason, StopSignal
 
 SYNC_S = 0.002
 """Between tasks the link is looked at so often: until then, reports wait for others to travel with them."""
 OUTBOX_BYTES = 65_536
 """More than this is sent at once."""
+ASK_S = ENTRY_PATIENCE_S + 5.0
+"""A guest that asks for keys and values waits no longer, whatever became of its agent."""
+ASK_LOOK_MS = 50
+"""So late it hears at most that it must end."""
 _RECEIVE_BYTES = 65_536
 
 
@@ -57,6 +65,8 @@ class Desk:
         self._turn: Turn | None = None
         self._equipment: Equip | None = None
         self._fetched: Fetched | None = None
+        self._told: Told | None = None
+        self._asked = 0
         self._closed = False
         self._inbox_lock = threading.Lock()
         self._send_lock = threading.Lock()
@@ -102,6 +112,28 @@ class Desk:
             found, self._fetched = self._fetched, None
         if found is None:
             raise BrokenPipeError
+        return found
+
+    def ask(self, request: EntryRequest) -> EntryAnswer:
+        """Have the agent do something with keys and values. Raises StoppedError as soon as the task must end."""
+        assert self._turn is not None, "a guest runs"
+        self._asked += 1
+        self.send(Ask(self._turn.assign.key, self._asked, request))
+        until = self._clock() + ASK_S
+        line = select.poll()
+        line.register(self._link, select.POLLIN)
+        with self._inbox_lock:
+            # What comes for a guest that did not wait for it has another number.
+            while self._told is None or self._told.number != self._asked:
+                self._turn.stop.check()
+                if self._closed:
+                    raise BrokenPipeError
+                if self._clock() >= until:
+                    fault = EntryFault.UNSURE if request.writes else EntryFault.AWAY
+                    return EntryAnswer.fail(fault, f"the agent did not answer within {ASK_S:g} s")
+                if line.poll(ASK_LOOK_MS):
+                    self._receive(wait=False)
+        found, self._told = self._told.answer, None
         return found
 
     def done(self, report: Frame) -> None:
@@ -158,6 +190,8 @@ class Desk:
             self._equipment = command
         elif isinstance(command, Fetched):
             self._fetched = command
+        elif isinstance(command, Told):
+            self._told = command
         elif self._waiting.pop(command.key, None) is not None:
             self.send(Returned(command.key))
         elif isinstance(command, Recall):

@@ -15,13 +15,15 @@ import structlog
 
 from worker_agent.cache import trim_folder
 from worker_agent.errors import ExecutorStoppedError
-from worker_agent.guests.frames import LOAD_S, Assign
+from worker_agent.guests.entry_desk import EntryDesk
+from worker_agent.guests.frames import LOAD_S, Ask, Assign, Told
 from worker_agent.guests.leased import LeasedAssignment
 from worker_agent.guests.links import Links
 from worker_agent.guests.pool import TICK_S, Pool
 from worker_agent.guests.process import GuestProcess
 from worker_agent.guests.slot import Order, Policy, Slot
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.runtimes.services.entries import GuestEntries, NoEntries
 from worker_agent.tasks import LeasedTask, LogUpdate, Result
 
 MAX_WAIT_S = 1.0
@@ -52,6 +54,7 @@ class Executor:
         load_s: float = LOAD_S,
         depth: int = 64,
         rules: NodeRules | None = None,
+        entries: GuestEntries | None = None,
     ) -> None:
         """Set up an executor with ``slots`` guest processes; ``start`` starts them.
 
@@ -61,12 +64,14 @@ class Executor:
         ``grace_s`` is how much longer than its time limit a guest may take to answer before its process is
         killed, ``load_s`` how long its code may take to compile. ``depth`` is how many tasks a process holds at
         most, while they are very quick; one of them runs. ``rules`` is what guests may reach; None: nothing.
+        ``entries`` is where their keys and values are; None: nowhere.
         """
         self._scratch = scratch
         self._compiled = compiled
         self._interpreters = interpreters
         self._on_done = on_done
         self._rules = rules
+        self._entry_desk = EntryDesk(entries or NoEntries(), slots)
         self._load_s = load_s
         self._spool = str(scratch / secrets.token_hex(4))
         """How the names of scratch files begin."""
@@ -215,8 +220,28 @@ class Executor:
             self._changed, more = self._pool.work(now, self._pool.slots)
             failed_starts += more
         self._send(self._changed)
+        for slot, task, ask in self._pool.take_asked():
+            self._take_ask(slot, task, ask)
         for reason, in_a_row in failed_starts:
             _log.warning("guest process did not start", reason=reason, in_a_row=in_a_row)
+
+    def _take_ask(self, slot: _Slot, task: LeasedAssignment, ask: Ask) -> None:
+        """Have a guest's request answered, unless its process has ended."""
+        process = self._processes.get(slot)
+        if process is None:
+            return
+
+        def is_wanted() -> bool:
+            return self._processes.get(slot) is process and task in slot.tasks
+
+        def tell(told: Told) -> None:
+            with self._lock:
+                if self._processes.get(slot) is process:
+                    process.send(told)
+                    if process.has_mail:
+                        self._links.wake()
+
+        self._entry_desk.take(ask, task.leased.task, is_wanted, tell)
 
     def _obey(self, now: float) -> bool:
         """Start and end processes as the pool wants it. Tells whether it wanted something."""

@@ -11,6 +11,7 @@ import msgspec
 
 from piecework.http.exchange import Request, Response
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.runtimes.services.entries import EntryAnswer, EntryRequest
 from worker_agent.tasks import Result, Task
 
 MAX_FRAME_BYTES = 1024 * 1024 * 1024
@@ -44,6 +45,22 @@ class Serving(msgspec.Struct, array_like=True, frozen=True):
     """Where requests come in."""
 
 
+class Attached(msgspec.Struct, array_like=True, frozen=True):
+    """Streams that a guest process shares with who started it, as descriptors: its guest reads and writes them."""
+
+    stdin: int | None
+    """None: the input is the task's."""
+    stdout: int
+    stderr: int
+    """Where the log goes."""
+    ends_line: bool = False
+    """The output is followed by a line break, unless it ends with one."""
+    args: tuple[bytes, ...] = ()
+    """Further arguments; those of a task are UTF-8."""
+    env: dict[bytes, bytes] = {}
+    """Further variables."""
+
+
 class Assign(Frame, frozen=True):
     """To the guest process: run this after what was assigned before."""
 
@@ -52,6 +69,8 @@ class Assign(Frame, frozen=True):
     """Where an output goes that is too large for a frame."""
     serving: Serving | None = None
     """None: it is a job. Else keys and values in memory are kept by the other side, for all guest processes."""
+    attached: Attached | None = None
+    """None: output and log come with the report."""
 
 
 class Recall(Frame, frozen=True):
@@ -68,6 +87,13 @@ class Fetched(Frame, frozen=True):
     values: list[bytes]
     error: str = ""
     """Not empty: it did not work."""
+
+
+class Told(Frame, frozen=True):
+    """To the guest process: the answer to ``Ask``."""
+
+    number: int
+    answer: EntryAnswer
 
 
 class Ready(Frame, frozen=True):
@@ -114,8 +140,16 @@ class Fetch(Frame, frozen=True):
     words: list[bytes]
 
 
-ToGuests = Equip | Assign | Recall | Halt | Fetched
-FromGuests = Ready | Loading | Loaded | Logged | Done | Returned | Kept | Fetch
+class Ask(Frame, frozen=True):
+    """From the guest process: the running task's guest wants this of a namespace. Answered by ``Told``."""
+
+    number: int
+    """Of all that the process asks."""
+    request: EntryRequest
+
+
+ToGuests = Equip | Assign | Recall | Halt | Fetched | Told
+FromGuests = Ready | Loading | Loaded | Logged | Done | Returned | Kept | Fetch | Ask
 
 _encoder = msgspec.msgpack.Encoder()
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from piecework.protocol.codes import ErrorKind
 from worker_agent.guests.assignment import CANCELLED, SHUT_DOWN, Assignment, Loss
-from worker_agent.guests.frames import Done
+from worker_agent.guests.frames import Ask, Done
 from worker_agent.guests.slot import News, Order, Phase, Policy, Slot
 
 TICK_S = 0.025
@@ -124,6 +124,13 @@ class Pool(Generic[A]):
         """Remove and return what to do with processes; each is to be answered to its slot."""
         orders, self._news.orders = self._news.orders, []
         return orders
+
+    def take_asked(self) -> list[tuple[Slot[A], A, Ask]]:
+        """Remove and return what guests want of their namespaces."""
+        if not self._news.asked:
+            return []
+        asked, self._news.asked = self._news.asked, []
+        return asked
 
     def take_compiled(self) -> bool:
         """Tell whether code was compiled or loaded since the last call."""

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import worker_agent
@@ -38,10 +39,11 @@ class GuestProcess:
         interpreters: Path | None = None,
         rules: NodeRules | None = None,
         load_s: float = LOAD_S,
+        shared: Sequence[int] = (),
     ) -> None:
         """Start it; it lets guests do what ``rules`` allow, and compiles for ``load_s`` at most.
 
-        Raises OSError when that is not possible.
+        It has the descriptors ``shared``, too, under the same numbers. Raises OSError when that is not possible.
         """
         self.last_words = last_words
         """The file with what it wrote to its standard error."""
@@ -51,7 +53,7 @@ class GuestProcess:
         self.link.setblocking(False)
         with far_end:
             try:
-                self._process, self._marker = self._launch(far_end.fileno(), compiled, interpreters)
+                self._process, self._marker = self._launch(far_end.fileno(), compiled, interpreters, shared)
             except OSError:
                 self.link.close()
                 raise
@@ -130,7 +132,7 @@ class GuestProcess:
         return ProcessEnd(how, self.read_last_words(), self.working_on)
 
     def _launch(
-        self, link_fd: int, compiled: Path, interpreters: Path | None
+        self, link_fd: int, compiled: Path, interpreters: Path | None, shared: Sequence[int]
     ) -> "tuple[subprocess.Popen[bytes], Marker]":
         folders = [str(folder) for folder in (compiled, interpreters) if folder is not None]
         with self.last_words.open("wb") as stderr, tempfile.TemporaryFile() as memory:
@@ -141,7 +143,7 @@ class GuestProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                pass_fds=[link_fd, memory.fileno()],
+                pass_fds=[link_fd, memory.fileno(), *shared],
                 # Nothing of the agent's environment: it may hold tokens.
                 env={"PYTHONPATH": str(_SOURCE), "PATH": os.defpath, "LANG": "C.UTF-8"},
                 # A Ctrl-C in the agent's terminal is for the agent.

@@ -1,5 +1,6 @@
 """The guest process's second thread: it ends guests that run too long, and passes their log on while they run."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ class _Watch:
         self.turn = turn
         self.log = log
         self.deadline_at = now + turn.assign.task.bounds.timeout_s
-        self.log_at = now + LOG_EVERY_S
+        self.log_at = now + LOG_EVERY_S if turn.assign.attached is None else math.inf
         self.logged = 0
         """Bytes of the log that were passed on, or given up."""
 

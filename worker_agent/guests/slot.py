@@ -16,11 +16,11 @@ from piecework.protocol.messages import JobError
 from worker_agent.guests.assignment import CANCELLED, SHUT_DOWN, Assignment, Loss, ProcessEnd, explain_loss
 from worker_agent.guests.frames import (
     LOAD_S,
+    Ask,
     Done,
     Frame,
     FromGuests,
     Halt,
-    Kept,
     Loaded,
     Loading,
     Logged,
@@ -102,6 +102,8 @@ class News(Generic[A]):
     failed_starts: list[tuple[str, int]] = field(default_factory=list)
     """Why a guest process did not start, and how many in a row did not."""
     orders: "list[tuple[Slot[A], Order]]" = field(default_factory=list)
+    asked: "list[tuple[Slot[A], A, Ask]]" = field(default_factory=list)
+    """What guests want of their namespaces, and the task of each."""
     compiled: bool = False
     """Code was loaded that was not loaded before."""
 
@@ -276,10 +278,10 @@ class Slot(Generic[A]):
     def _hear(self, frame: FromGuests, now: float) -> None:
         if isinstance(frame, Ready):
             self._rehearse(now)
-            return
-        task = self._find(frame.key)
-        if task is None:
-            return
+        elif (task := self._find(frame.key)) is not None:
+            self._hear_about(task, frame, now)
+
+    def _hear_about(self, task: A, frame: FromGuests, now: float) -> None:
         match frame:
             case Done():
                 if self.is_ready:
@@ -298,7 +300,9 @@ class Slot(Generic[A]):
             case Returned():
                 self._remove(task, now)
                 self._return(task)
-            case Kept():
+            case Ask():
+                self._news.asked.append((self, task, frame))
+            case _:
                 task.recalled, task.kept = False, True
 
     def _rehearse(self, now: float) -> None:

@@ -1,6 +1,7 @@
 """Runs one task after the other inside a guest process."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -12,12 +13,14 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.guests.desk import Turn
-from worker_agent.guests.frames import Done, Frame, Loaded, Loading, Serving
+from worker_agent.guests.frames import Attached, Done, Frame, Loaded, Loading, Serving
 from worker_agent.guests.pulse import Pulse
 from worker_agent.runtimes.answering import HTTP, ask, run_request, settle
 from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, InputStream, LoadError, Program
 from worker_agent.runtimes.compiling.library import Library
+from worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter
 from worker_agent.runtimes.services.access import NodeRules, Permissions
+from worker_agent.runtimes.services.entries import AskEntries, has_no_server
 from worker_agent.runtimes.services.store import Store
 from worker_agent.runtimes.stopping import StopReason
 from worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
@@ -25,6 +28,10 @@ from worker_agent.tasks import File, Result, Task
 
 NOTHING_USED = Usage()
 NO_RULES = NodeRules()
+PARTIAL_BYTES = 1024 * 1024
+"""So much is kept of the output of a guest that was stopped, or trapped: all of it when it ended itself."""
+_OURS = (ErrorKind.WORKER, ErrorKind.LOAD, ErrorKind.INPUT)
+"""Kinds of failures of which no guest has an output."""
 
 
 class Workbench:
@@ -37,6 +44,8 @@ class Workbench:
         send: Callable[[Frame], None],
         rules: NodeRules = NO_RULES,
         store: Store | None = None,
+        ask_entries: AskEntries = has_no_server,
+        make_folder: Callable[[], Path] | None = None,
     ) -> None:
         self._library = library
         self._pulse = pulse
@@ -44,32 +53,27 @@ class Workbench:
         self._rules = rules
         self._store = store
         """What guests that are served share."""
+        self._ask_entries = ask_entries
+        self._make_folder = make_folder
 
     def perform(self, turn: Turn) -> Done:
         """Run one task to its end. Whatever the guest does is in the report."""
         assign, task = turn.assign, turn.assign.task
-        log = LogTail(task.bounds.log_bytes)
-        output = OutputSpool(task.bounds.output_bytes, assign.spool)
+        output, log = _open_ends(turn)
         outcome, response = self._run(turn, output, log)
         if assign.serving is not None and assign.serving.request is not None and response is None:
             outcome, response = settle(outcome)
-        result: bytes | Path = b""
-        if outcome.error is None:
-            try:
-                result = output.finish()
-            except ScratchError as error:
-                outcome = _fail(ErrorKind.WORKER, str(error))
-        if outcome.error is not None:
-            output.discard()
-        offset, tail = log.read()
+        outcome, result = _take_output(outcome, output)
+        offset, tail = (0, b"") if assign.attached else log.read()
         # A guest that ended well before it heard of the stop is done, not cancelled.
         cancelled = outcome.error is not None and turn.stop.reason is StopReason.CANCELLED
         ended = Result(
             output=result if isinstance(result, bytes) else File(str(result)),
             error=outcome.error and outcome.error.clean(),
-            usage=_sign(outcome.usage, task, result if outcome.error is None else None),
+            usage=_sign(outcome.usage, task, result if outcome.error is None or outcome.exit_code else None),
             log=tail,
             log_offset=offset,
+            exit_code=outcome.exit_code,
             cancelled=cancelled,
             unfit=not cancelled and outcome.error is not None and outcome.error.kind is ErrorKind.WORKER,
         )
@@ -84,12 +88,16 @@ class Workbench:
         except (BrokenBlobError, OSError) as error:
             return _fail(ErrorKind.WORKER, f"the code could not be loaded: {error}"), None
         try:
-            stream = _open_input(task)
+            stream = _open_input(turn)
         except OSError as error:
             return _fail(ErrorKind.WORKER, f"the input could not be opened: {error.strerror}"), None
         call = Call(stream, output, log, turn.stop, task.bounds, task.args, task.env, task.seed, task.mode)
-        if task.grants is not None:
-            self._give_access(call, task, task.grants)
+        call.ok_codes = task.ok_codes
+        call.make_folder, call.program = self._make_folder, task.program
+        if turn.assign.attached is not None:
+            _attach(call, turn.assign.attached)
+        if task.grants is not None or task.inputs is not None:
+            self._give_access(call, task, task.grants or Grants())
         elif self._rules.grants_all:
             call.access = Permissions(
                 node=self._rules
@@ -108,7 +116,8 @@ class Workbench:
 
     def _give_access(self, call: Call, task: Task, grants: Grants) -> None:
         """Let a call reach what its lambda may, where this node's operator allows it."""
-        call.access = Permissions.of(grants, self._rules, task.checksum, sealed=task.seed is not None)
+        call.access = Permissions.of(grants, self._rules, task.checksum, task.inputs, sealed=task.seed is not None)
+        call.ask_entries = self._ask_entries
         call.env = call.access.pick_env() | (call.env or {})
         for line in call.access.find_missing():
             call.log.write(f"{line}\n".encode())
@@ -125,7 +134,41 @@ class Workbench:
         return program
 
 
-def _open_input(task: Task) -> InputStream:
+def _take_output(outcome: CallResult, output: OutputSpool) -> tuple[CallResult, bytes | Path]:
+    """Return what a guest wrote: all of it if it ended itself, however, else its beginning."""
+    error = outcome.error
+    if error is not None and error.kind in _OURS:
+        output.discard()
+        return outcome, b""
+    try:
+        return outcome, output.finish(None if error is None or outcome.exit_code else PARTIAL_BYTES)
+    except ScratchError as failure:
+        output.discard()
+        return (outcome if error else _fail(ErrorKind.WORKER, str(failure))), b""
+
+
+def _open_ends(turn: Turn) -> tuple[OutputSpool, LogTail]:
+    """Return where output and log of a task go."""
+    bounds, attached = turn.assign.task.bounds, turn.assign.attached
+    if attached is None:
+        return OutputSpool(bounds.output_bytes, turn.assign.spool), LogTail(bounds.log_bytes)
+    writer = LiveWriter(attached.stdout, turn.stop)
+    log = writer if attached.stderr == attached.stdout else LiveWriter(attached.stderr, turn.stop)
+    return LiveOutput(writer, ends_line=attached.ends_line), LiveLog(log, bounds.log_bytes)
+
+
+def _attach(call: Call, attached: Attached) -> None:
+    """Give a call what it has beside its task."""
+    call.args += tuple(map(os.fsdecode, attached.args))
+    call.env = (call.env or {}) | {os.fsdecode(name): os.fsdecode(value) for name, value in attached.env.items()}
+    streams = (attached.stdin, attached.stdout, attached.stderr)
+    call.terminals = tuple(n for n, stream in enumerate(streams) if stream is not None and os.isatty(stream))
+
+
+def _open_input(turn: Turn) -> InputStream:
+    task, attached = turn.assign.task, turn.assign.attached
+    if attached is not None and attached.stdin is not None:
+        return LiveInput(attached.stdin, turn.stop)
     if isinstance(task.input, bytes):
         return BytesIO(task.input)
     # Unbuffered: the guest chooses how much it reads at a time.

@@ -2,7 +2,6 @@
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from worker_agent.jobs.shared import JobsShared
 from worker_agent.jobs.work.fetching import BlobFetcher
 from worker_agent.jobs.work.finishing import Finisher
 from worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
+from worker_agent.jobs.work.input_folders import InputFolders
 from worker_agent.jobs.work.inputs import Intake
 from worker_agent.jobs.work.stopping import JobStopper
 from worker_agent.jobs.work.thread_pool import ThreadPool
@@ -35,6 +35,7 @@ from worker_agent.link.looping import Loop, do_all
 from worker_agent.link.membership import Membership
 from worker_agent.link.shared import Pace
 from worker_agent.settings import Settings
+from worker_agent.threads import SYSTEM_THREADS, Threads
 
 FETCHERS = 4
 """Blobs that are fetched at once."""
@@ -73,6 +74,7 @@ class Environment:
     """None: this agent serves no functions."""
     pace: Pace = Pace()  # noqa: RUF009  # it is frozen
     clock: Clock = time.monotonic
+    threads: Threads = SYSTEM_THREADS
     random: Callable[[], float] = random.random
     leave: Callable[[int], object] = os._exit
     """Ends the process at once."""
@@ -82,12 +84,13 @@ class Environment:
         return JobsShared(
             server=self.server,
             pulse_server=self.pulse_server,
-            lease_table=LeaseTable(),
+            lease_table=LeaseTable(self.threads),
             link=Link(self.clock),
             new_backoff=partial(Pauses, self.random),
             clock=self.clock,
             pace=self.pace,
-            stop=threading.Event(),
+            threads=self.threads,
+            stop=self.threads.new_event(),
         )
 
 
@@ -113,8 +116,8 @@ class Parts:
         bytes_ahead = min(BYTES_AHEAD, cache.find_room_bytes() // (2 * settings.slots))
         self.prefetching = Prefetching(settings.slots, settings.prefetch, shared.clock, bytes_ahead)
         self.job_logger = JobLogger()
-        self.fetchers = ThreadPool("fetcher", FETCHERS)
-        self.uploaders = ThreadPool("uploader", UPLOADERS)
+        self.fetchers = ThreadPool("fetcher", FETCHERS, shared.threads)
+        self.uploaders = ThreadPool("uploader", UPLOADERS, shared.threads)
         self.fitness = Fitness(shared, membership, cache.probe)
         finisher = Finisher(
             shared,
@@ -124,7 +127,7 @@ class Parts:
             fitness=self.fitness,
             inline_max_bytes=self.terms.inline_max_bytes,
         )
-        self.fetcher = BlobFetcher(shared, cache)
+        self.fetcher, self.folders = BlobFetcher(shared, cache), InputFolders(cache.folder.with_name("inputs"))
         shared.lease_table.on_close = self._let_go
         sender = OutcomeSender(shared, membership)
         self.executor = make_executor(finisher.done)
@@ -134,7 +137,7 @@ class Parts:
         self.contracting = Contracting(
             shared,
             sender,
-            Intake(shared.lease_table, self.fetcher, self.executor, finisher, self.fetchers),
+            Intake(shared.lease_table, self.fetcher, self.executor, finisher, self.fetchers, self.folders),
             self.heartbeat,
             prefetching=self.prefetching,
             job_logger=self.job_logger,
@@ -149,7 +152,7 @@ class Parts:
         self.loops = self._make_loops(shared)
 
     def _make_loops(self, shared: JobsShared) -> tuple[Loop, ...]:
-        new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s)
+        new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s, threads=shared.threads)
         return (
             new_loop("contract", self.contracting.step),
             new_loop("report", self.reporter.step),
@@ -171,6 +174,7 @@ class Parts:
     def _let_go(self, refs: Sequence[LeaseRef]) -> None:
         """Forget about jobs that are not held any more."""
         self.prefetching.let_go(refs)
+        self.folders.release(refs)
         self.fetcher.release(refs)
 
     def pulse(self) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from worker_agent.threads import SYSTEM_THREADS, Threads
+
 log = structlog.get_logger()
 
 
@@ -22,13 +24,14 @@ class Loop:
         *,
         bug_pause_s: float,
         pause_s: Callable[[], float] | None = None,
+        threads: Threads = SYSTEM_THREADS,
     ) -> None:
         self._name = name
         self._step = step
         self._stop = stop
         self._bug_pause_s = bug_pause_s
         self._pause_s = pause_s
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threads.new_thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""

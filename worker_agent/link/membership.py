@@ -1,7 +1,6 @@
 """Who this agent is to the server: a worker id, kept on disk, asked for anew when the server forgot it."""
 
 import hashlib
-import threading
 
 import msgspec
 import structlog
@@ -13,6 +12,7 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractRequest, WorkerLeave, WorkerRegister
 from worker_agent.link.control import ControlServer
 from worker_agent.link.state import StateDirectory, StateError
+from worker_agent.threads import SYSTEM_THREADS, Threads
 
 log = structlog.get_logger()
 
@@ -21,13 +21,18 @@ class Membership:
     """The agent's registration at one server."""
 
     def __init__(
-        self, server: ControlServer, url: str, state: StateDirectory, registration: WorkerRegister
+        self,
+        server: ControlServer,
+        url: str,
+        state: StateDirectory,
+        registration: WorkerRegister,
+        threads: Threads = SYSTEM_THREADS,
     ) -> None:
         self._server = server
         self._url = url
         self._state = state
         self._registration = registration
-        self._lock = threading.Lock()
+        self._lock = threads.new_lock()
         self._worker_id: Id | None = None
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from piecework.backoff import Pauses
 from worker_agent.link.control import ControlServer
 from worker_agent.link.link import Clock, Link
+from worker_agent.threads import SYSTEM_THREADS, Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +31,6 @@ class Shared:
     new_backoff: Callable[[], Pauses]
     clock: Clock
     pace: Pace
+    threads: Threads = SYSTEM_THREADS
     stop: threading.Event
     """Set when the agent has said its last word: loops end, waits end."""

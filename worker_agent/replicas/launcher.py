@@ -51,6 +51,8 @@ class Node:
     """Options that say what the operator allows."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables that the options need: passwords, and what guests may have."""
+    kv_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables with which replicas find the namespaces that they are granted."""
     program: Sequence[str] = PROGRAM
 
 
@@ -75,7 +77,11 @@ class Launcher:
         return ServeProcess(
             list_arguments(self._spec, self._path, self._node, self.port or 0),
             given=msgspec.json.encode(dict(self._spec.env)),
-            environ={**self._node.environ, **({TOKEN_VARIABLE: self._spec.token} if self._spec.token else {})},
+            environ={
+                **self._node.environ,
+                **(self._node.kv_environ if self._spec.grants and self._spec.grants.kv else {}),
+                **({TOKEN_VARIABLE: self._spec.token} if self._spec.token else {}),
+            },
             url=f"http://{bracket(self._spec.host)}:{self.port}",
             log=self._log,
             on_end=self._on_end,
@@ -106,7 +112,7 @@ class Launcher:
 
 def list_arguments(spec: ReplicaSpec, path: Path, node: Node, port: int) -> list[str]:
     """Return the command line of a replica, which everybody on the node can read: no secrets."""
-    limits, memory_bytes = spec.limits, spec.limits.memory_bytes
+    limits = spec.limits
     is_open = not spec.token and not is_loopback(spec.host)
     values = {
         "--host": spec.host,
@@ -115,8 +121,12 @@ def list_arguments(spec: ReplicaSpec, path: Path, node: Node, port: int) -> list
         "--runtime": spec.runtime,
         "--handler": spec.mode,
         "--timeout": limits.timeout_s,
-        "--memory": None if memory_bytes is None else max(1, memory_bytes // MIB),
+        "--memory": _count_mib(limits.memory_bytes),
         "--fuel": limits.fuel,
+        "--max-files-size": _count_mib(limits.files_bytes),
+        "--max-files": limits.files_count,
+        "--max-open": limits.open_files,
+        "--stack": _count_mib(limits.stack_bytes),
         "--grants": None if spec.grants is None else msgspec.json.encode(spec.grants).decode(),
     }
     found = ["serve", str(path), "--die-with-parent", *node.allowances, *(["--open"] if is_open else [])]
@@ -128,3 +138,7 @@ def list_arguments(spec: ReplicaSpec, path: Path, node: Node, port: int) -> list
 def bracket(host: str) -> str:
     """Return a host as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
+
+
+def _count_mib(size: int | None) -> int | None:
+    return None if size is None else max(1, size // MIB)

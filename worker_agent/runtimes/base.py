@@ -1,6 +1,7 @@
 """What a runtime is: it loads code into a program, and runs the program once for each call."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO, FileIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from piecework.modules import ModuleFacts
 from piecework.protocol.messages import JobError, Limits, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.services.access import Permissions
+from worker_agent.runtimes.services.entries import AskEntries, has_no_server
 from worker_agent.runtimes.services.store import Store
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
@@ -22,6 +24,11 @@ InputStream = BytesIO | FileIO
 
 
 NO_ACCESS = Permissions()
+
+
+STACK_BYTES = 1024 * 1024
+STACK_MAX_BYTES = 32 * 1024 * 1024
+"""The stack of a guest's calls, when nobody says otherwise, and the largest."""
 
 
 class LoadError(Exception):
@@ -41,6 +48,14 @@ class Bounds(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Size of the kept end of the log, bytes."""
     fuel: int | None = None
     """Fuel, about one unit per instruction; None: not limited."""
+    files_bytes: int = 64 * 1024 * 1024
+    """Size of the files that it makes in one directory, or of all in its private folder, bytes."""
+    files_count: int = 1000
+    """How many these are, with directories and links."""
+    open_files: int = 1024
+    """Descriptors that are open at once."""
+    stack_bytes: int = STACK_BYTES
+    """Stack of its calls, bytes; its own stack in the linear memory is another."""
 
     @classmethod
     def of(cls, limits: Limits) -> "Bounds":
@@ -52,6 +67,10 @@ class Bounds(msgspec.Struct, array_like=True, frozen=True, gc=False):
             usual.output_bytes if limits.output_bytes is None else limits.output_bytes,
             usual.log_bytes if limits.log_bytes is None else limits.log_bytes,
             limits.fuel,
+            usual.files_bytes if limits.files_bytes is None else limits.files_bytes,
+            usual.files_count if limits.files_count is None else limits.files_count,
+            usual.open_files if limits.open_files is None else limits.open_files,
+            usual.stack_bytes if limits.stack_bytes is None else limits.stack_bytes,
         )
 
 
@@ -65,11 +84,24 @@ class Build(NamedTuple):
     """Fuel is counted."""
     deterministic: bool = False
     """Every NaN has the same bits, relaxed SIMD always rounds the same way."""
+    stack_bytes: int = STACK_BYTES
+    """Stack of the guest's calls. The machine code is the same for all."""
 
     @classmethod
     def fitting(cls, bounds: Bounds, *, deterministic: bool) -> "Build":
-        """Return the cheapest build that can do what a call asks for."""
-        return cls(metered=deterministic or bounds.fuel is not None, deterministic=deterministic)
+        """Return the cheapest build that can do what a call asks for. Raises LoadError when none can."""
+        metered = deterministic or bounds.fuel is not None
+        return cls(metered, deterministic, _choose_stack(bounds.stack_bytes))
+
+
+def _choose_stack(wanted: int) -> int:
+    """Return the size of a stack: each takes an engine of its own, so there are few."""
+    size = STACK_BYTES
+    while size < wanted:
+        size *= 2
+    if size > STACK_MAX_BYTES:
+        raise LoadError(f"its stack would be {wanted} bytes; the largest that a worker gives is {STACK_MAX_BYTES}")
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +146,16 @@ class Call:
     """What it may reach outside of its sandbox."""
     store: Store | None = None
     """Keys and values that it shares with other calls; None: its own."""
+    ok_codes: tuple[int, ...] = ()
+    """Exit codes of a guest that did well, beside 0."""
+    terminals: tuple[int, ...] = ()
+    """Which of its standard streams, 0 to 2, are terminals."""
+    ask_entries: AskEntries = has_no_server
+    """How to get at keys and values of the server."""
+    make_folder: Callable[[], Path] | None = None
+    """Makes a new folder for files that nobody needs after the call; None: there is no place for such."""
+    program: str = "lambda"
+    """The program's name, ``argv[0]``."""
     rehearsal: bool = False
     """Only begin, as each call does, and do nothing: it shows whether the guest can be started."""
 
@@ -123,6 +165,8 @@ class CallResult(NamedTuple):
 
     error: JobError | None
     usage: Usage
+    exit_code: int = 0
+    """With which the guest ended itself, if that is not 0: not by a trap, nor at a limit."""
 
 
 class Program(Protocol):

@@ -13,7 +13,7 @@ from worker_agent.runtimes.streams import OutputFullError
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi.errno import WasiError
 from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
-from worker_agent.runtimes.wasi.host import INTERFACE, WasiHost
+from worker_agent.runtimes.wasi.host import OFFERED, WasiHost
 from worker_agent.runtimes.wasi.memory import GuestMemory
 
 _U32 = 0xFFFF_FFFF
@@ -78,7 +78,7 @@ class Reactor:
 
     def __init__(self, module: Module, facts: ModuleFacts, linkage: Linkage, build: Build) -> None:
         """Link a module with the functions that the linkage has, and preview 1. Raises LoadError."""
-        self._wasi = WasiHost(linkage, {name for interface, name in facts.imports if interface == INTERFACE})
+        self._wasi = WasiHost(linkage, {name for interface, name in facts.imports if interface in OFFERED})
         self._engine = linkage.engine
         self._module = module
         self._prepared: Prepared = link(linkage, module)
@@ -89,7 +89,7 @@ class Reactor:
         self, call: Call, use: Callable[[GuestInstance], None], meet: Callable[[GuestInstance], object]
     ) -> CallResult:
         """Make an instance and use it. ``meet`` is told of it before any of its code runs."""
-        with Sandbox(self._engine, self._prepared, self._build, call) as sandbox:
+        with Sandbox(self._engine, self._prepared.open, self._build, call) as sandbox:
             guest_store = sandbox.guest_store
             memory = GuestMemory(guest_store)
             body = GuestInstance(guest_store, memory, call)

@@ -4,31 +4,34 @@ import hashlib
 import time
 from collections.abc import Callable
 from ctypes import c_ubyte
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from wasmtime import Engine, Trap, WasmtimeError
 
 from piecework.protocol.messages import Digests, JobError, Usage
 from worker_agent.runtimes.base import Build, Call, CallResult
-from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, Prepared
+from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, HeldStore
 from worker_agent.runtimes.stopping import StoppedError
 from worker_agent.runtimes.streams import OutputFullError, ScratchError
-from worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, has_exact_fuel, judge
+from worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, blame_host, has_exact_fuel, judge
 
 ALL_FUEL = 2**63 - 1
 """Fuel of a metered call that may use as much as it wants."""
 
 
-class Sandbox:
+S = TypeVar("S", bound=HeldStore)
+
+
+class Sandbox(Generic[S]):
     """A store that holds one guest to its bounds. Must be closed; use it with ``with``."""
 
-    def __init__(self, engine: Engine, prepared: Prepared, build: Build, call: Call) -> None:
+    def __init__(self, engine: Engine, open_store: Callable[[Allowance], S], build: Build, call: Call) -> None:
         self._engine = engine
         self._call = call
         self._fuel: int | None = None
         if build.metered:
             self._fuel = ALL_FUEL if call.bounds.fuel is None else call.bounds.fuel
-        self.guest_store = prepared.open(Allowance(call.bounds.memory_bytes, TABLES, TABLE_ELEMENTS, self._fuel))
+        self.guest_store = open_store(Allowance(call.bounds.memory_bytes, TABLES, TABLE_ELEMENTS, self._fuel))
 
     def __enter__(self) -> Self:
         return self
@@ -40,13 +43,19 @@ class Sandbox:
         """Run guest code, whatever it does, and return how it ended."""
         wall_started, cpu_started = time.perf_counter(), time.thread_time()
         error: JobError | None = None
-        counted = True
+        counted, exit_code = True, 0
         try:
             with self._call.stop.interrupting(self._engine.increment_epoch):
                 guest()
         except (Trap, WasmtimeError, GuestFailedError, StoppedError, OutputFullError, ScratchError) as failure:
             counted = has_exact_fuel(failure)
-            error = judge(failure, self._call, MemoryUse(self.guest_store.memory_at_start, self._memory_bytes()))
+            exit_code = failure.exit_code if isinstance(failure, GuestFailedError) else 0
+            if not exit_code or exit_code not in self._call.ok_codes:
+                memory = MemoryUse(self.guest_store.memory_at_start, self._memory_bytes())
+                error = judge(failure, self._call, memory)
+        except Exception as failure:  # noqa: BLE001  # a bug of the host is the end of this guest, not of its process
+            counted = False
+            error = blame_host(failure)
         return CallResult(
             error,
             Usage(
@@ -58,6 +67,7 @@ class Sandbox:
                 if self._call.seed is None
                 else Digests(module="", input="", memory=self._sum_memory()),
             ),
+            exit_code,
         )
 
     def _read_fuel(self) -> int | None:

@@ -10,6 +10,7 @@ class StopReason(Enum):
 
     TIMEOUT = "it ran too long"
     CANCELLED = "someone asked for it"
+    UNREAD = "nobody reads what it writes"
 
 
 class StoppedError(Exception):

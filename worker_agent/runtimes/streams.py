@@ -43,11 +43,13 @@ class OutputSpool:
         except OSError as error:
             raise ScratchError(f"the output could not be stored: {error.strerror}") from error
 
-    def finish(self) -> bytes | Path:
-        """Return the whole output: the bytes, or the scratch file with them. Raises ScratchError."""
+    def finish(self, at_most: int | None = None) -> bytes | Path:
+        """Return the output, or its beginning: the bytes, or the scratch file with them. Raises ScratchError."""
         if self._file is None:
-            return bytes(self._memory)
+            return bytes(self._memory[:at_most])
         try:
+            if at_most is not None and self.size > at_most:
+                self._file.truncate(at_most)
             self._file.close()
         except OSError as error:
             raise ScratchError(f"the output could not be stored: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """Why a guest failed: from what ended it to the error that its job reports."""
 
 import re
+import traceback
 from typing import NamedTuple
 
 from wasmtime import Trap, TrapCode, WasmtimeError
@@ -42,10 +43,14 @@ _FRAME = re.compile(r"^ *\d+: +(?:(0x[0-9a-f]+) - )?(?:[^!\n]*!)?(.+)$", re.MULT
 class GuestFailedError(Exception):
     """The guest itself said that it failed; the message is its own."""
 
-    def __init__(self, message: str, trace: str = "") -> None:
-        """Without a ``trace``, which tells more, the last line of the log is added to the message."""
+    def __init__(self, message: str, trace: str = "", exit_code: int = 0) -> None:
+        """Without a ``trace``, which tells more, the last line of the log is added to the message.
+
+        ``exit_code`` is not 0 when the guest ended itself with it.
+        """
         super().__init__(message)
         self.trace = trace
+        self.exit_code = exit_code
 
 
 class MemoryUse(NamedTuple):
@@ -68,6 +73,12 @@ def judge(failure: Exception, call: Call, memory: MemoryUse) -> JobError:
     if trap is TrapCode.OUT_OF_FUEL:
         return JobError(kind=ErrorKind.FUEL, message=f"it used up its {call.bounds.fuel} units of fuel")
     return _judge_guest(failure, trap, call, memory)
+
+
+def blame_host(failure: Exception) -> JobError:
+    """Return the error for a guest that called the host, which then failed."""
+    message = f"the host failed in a call of the guest: {type(failure).__name__}: {failure}"
+    return JobError(kind=ErrorKind.TRAP, message=message, trace="".join(traceback.format_exception(failure)))
 
 
 def has_exact_fuel(failure: Exception) -> bool:
@@ -117,6 +128,8 @@ def _find_trap(failure: Exception) -> TrapCode | None:
 def _stopped(call: Call) -> JobError:
     if call.stop.reason is StopReason.CANCELLED:
         return JobError(kind=ErrorKind.WORKER, message="it was cancelled")
+    if call.stop.reason is StopReason.UNREAD:
+        return JobError(kind=ErrorKind.OUTPUT, message="nobody reads what it writes any more")
     limit = call.bounds.timeout_s
     return JobError(kind=ErrorKind.TIMEOUT, message=f"it ran longer than its limit of {limit:g} s")
 

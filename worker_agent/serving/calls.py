@@ -6,6 +6,7 @@ All of this happens in one event loop; only starting and ending processes waits,
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -17,11 +18,13 @@ import structlog
 
 from worker_agent.errors import AgentError
 from worker_agent.guests.assignment import SHUT_DOWN, Assignment, Loss
-from worker_agent.guests.frames import Assign, Done, Fetch
+from worker_agent.guests.entry_desk import EntryDesk
+from worker_agent.guests.frames import Ask, Assign, Done, Fetch, Told
 from worker_agent.guests.pool import Pool
 from worker_agent.guests.process import GuestProcess
 from worker_agent.guests.sharing import look_up
 from worker_agent.guests.slot import Order, Policy, Rehearsal, Slot, write_loss
+from worker_agent.runtimes.services.entries import GuestEntries, NoEntries
 from worker_agent.runtimes.services.store import MemoryStore
 from worker_agent.serving.function import FunctionError, Version
 from worker_agent.serving.log_writer import LogWriter
@@ -100,12 +103,13 @@ class CallExecutor:
         rehearses: bool = True,
         policy: Policy[CallAssignment] = CALLS,
         release: Callable[[], object] = lambda: None,
+        entries: GuestEntries | None = None,
     ) -> None:
         """Set up an executor for a version; ``open`` starts its processes.
 
         ``launch`` starts a guest process, or raises OSError. ``queue`` calls may wait for one; more are refused.
         With ``rehearses`` processes load the code, and start a guest, before the first call. ``release`` is called
-        when all have ended.
+        when all have ended. ``entries`` is where keys and values of namespaces are.
         """
         self.version = version
         self._launch = launch
@@ -120,6 +124,7 @@ class CallExecutor:
         self._callers: dict[int, CallAssignment] = {}
         """Calls whose callers may hang up, by key."""
         self._store = MemoryStore()
+        self._entry_desk = EntryDesk(entries or NoEntries(), processes)
         self._trouble = ""
         """Why the last process did not start; "" when it did."""
         self._first: asyncio.Future[None] = self._loop.create_future()
@@ -204,6 +209,8 @@ class CallExecutor:
         for slot, order in self._pool.take_orders():
             self._obey(slot, order)
         self._send(changed)
+        for slot, call, ask in self._pool.take_asked():
+            self._take_ask(slot, call, ask)
         self._tell()
         for reason, in_a_row in failed_starts:
             self._note_failed_start(reason, in_a_row)
@@ -211,6 +218,25 @@ class CallExecutor:
             self._first.set_result(None)
         if self._pool.draining and self._pool.is_gone:
             self._gone.set()
+
+    def _take_ask(self, slot: _Slot, call: CallAssignment, ask: Ask) -> None:
+        """Have what a guest wants of a namespace done, unless its process has ended."""
+        process = self._processes.get(slot)
+        if process is None:
+            return
+
+        def pass_on(told: Told) -> None:
+            if self._processes.get(slot) is process:
+                process.send(told)
+                self._follow_mail(slot, process)
+
+        def tell(told: Told) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: all is over
+                self._loop.call_soon_threadsafe(pass_on, told)
+
+        self._entry_desk.take(
+            ask, call.frame.task, lambda: self._processes.get(slot) is process and call in slot.tasks, tell
+        )
 
     def _note_failed_start(self, reason: str, in_a_row: int) -> None:
         self._trouble = reason

@@ -4,6 +4,7 @@ What they need to do their work is imported when they do it: the agent starts wi
 """
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -17,37 +18,45 @@ from piecework.http.addresses import is_loopback, resolve_host
 from piecework.http.ports import find_port
 from worker_agent.endings import describe_os_error
 from worker_agent.errors import AgentError
-from worker_agent.logs import configure_logs
+from worker_agent.runtimes.base import Bounds
 from worker_agent.serving.function import Function
 from worker_agent.serving.options import HELP, NodeContext, describe_function, function_options
 from worker_agent.settings import LOG_FORMATS, MIB
 
 TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
-EXEC_LOG_BYTES = 16 * MIB
-SERVE_LOG_BYTES = 64 * 1024
+EXEC_BOUNDS = Bounds(timeout_s=math.inf, files_bytes=1024 * MIB, files_count=100_000)
+SERVE_BOUNDS = Bounds()
 QUEUE_PER_PROCESS = 32
 
 
-@click.command("exec", context_settings=HELP, short_help="Run a wasm module or script once.")
+@click.command(
+    "exec",
+    context_settings=HELP | {"allow_interspersed_args": False},
+    short_help="Run a wasm module or script once.",
+)
 @function_options
 @click.option(
     "--handler", type=click.Choice(["text", "json", "http"]), default="text", help="Of a Capsule module.  [text]"
 )
 @click.option("--seed", metavar="TEXT", help="Take clock and random numbers from this: always the same result.")
-def exec_function(**options: Any) -> None:
-    """Run a wasm module or script once, with what it logs and answers on standard output.
+def exec_function(**options: Any) -> int:
+    """Run a wasm module or script once, with our standard input, output and error.
 
-    ARGs are the text for a function of Capsule, the JSON for one of FunLess, and the command line of others, which
-    read standard input. What those write to standard error goes there. Exit code 1 when the function fails.
+    ARGs are the text for a function of Capsule, the JSON for one of FunLess, and the command line of others: all
+    that follows FILE is theirs, also what begins with a dash. A function of the first two kinds logs and answers
+    on standard output. The exit code is that of a command, else 1 when it fails: by a trap, at a limit, or as a
+    function says; 141 when nobody reads its output any more, 130 on Ctrl-C.
     """
-    from worker_agent.serving.launching import run_once  # noqa: PLC0415
+    from worker_agent.serving.launching import Launch  # noqa: PLC0415
 
+    options["args"] = options["args"][options["args"][:1] == ("--",) :]  # as those who put it there mean it
     node = NodeContext(options)
     with _one_line_failures():
         _download(options)
-        seed = None if options["seed"] is None else options["seed"].encode()
-        function = describe_function(options, node, mode=options["handler"], log_bytes=EXEC_LOG_BYTES, seed=seed)
-        run_once(function, node.compiled, node.interpreters)
+        with Launch(node.compiled, node.interpreters, node.rules) as launch:
+            seed = None if options["seed"] is None else options["seed"].encode()
+            function = describe_function(options, node, mode=options["handler"], usual=EXEC_BOUNDS, seed=seed)
+            return launch.run(function)
 
 
 @click.command(context_settings=HELP, short_help="Answer HTTP requests with a wasm module or script.")
@@ -102,6 +111,7 @@ def serve(**options: Any) -> None:
     FILE has then; SIGTERM and SIGINT end it after the requests that it has. When the variable
     PIECEWORK_SERVE_TOKEN is set, callers must send it as the header Piecework-Replica-Token.
     """
+    from worker_agent.logs import configure_logs  # noqa: PLC0415
     from worker_agent.serving.front import FrontOptions  # noqa: PLC0415
     from worker_agent.serving.server import Plan, end_with_parent, serve as serve_plan  # noqa: PLC0415
 
@@ -116,7 +126,7 @@ def serve(**options: Any) -> None:
     with _one_line_failures(), tempfile.TemporaryDirectory(prefix="piecework-serve-") as folder:
         _download(options)
         options["file"] = _keep_pipe(options["file"], Path(folder))
-        function = describe_function(options, node, mode=options["handler"], log_bytes=SERVE_LOG_BYTES)
+        function = describe_function(options, node, mode=options["handler"], usual=SERVE_BOUNDS)
         _try_code(function)
         port = find_port(host, options["port"])
         processes = options["processes"] or os.cpu_count() or 1

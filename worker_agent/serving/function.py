@@ -14,6 +14,7 @@ from worker_agent.errors import AgentError
 from worker_agent.guests.frames import Assign, Serving
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.serving.entries import KvServer
 from worker_agent.tasks import Task
 
 CODE_BYTES = 256 * 1024 * 1024
@@ -43,6 +44,8 @@ class Function:
     grants: Grants = NO_GRANTS
     rules: NodeRules = field(default_factory=NodeRules, repr=False)
     seed: bytes | None = None
+    kv_server: KvServer | None = None
+    """Whose namespaces it uses; None: those that it uses are kept here."""
 
     def read(self, folder: Path) -> "Version":
         """Return the function with the code that its file has now; a copy of it is put into a folder.
@@ -68,6 +71,7 @@ class Function:
             env=self.env,
             seed=self.seed,
             mode=self.mode,
+            program=self.file.name.encode(errors="replace").decode(),
             grants=None if self.grants == NO_GRANTS else self.grants,
         )
         return Version(self.file, task, facts.exports)

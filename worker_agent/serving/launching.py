@@ -1,94 +1,144 @@
-"""``worker-agent exec``: one call of a function, in a guest process."""
+"""``worker-agent exec``: one call of a function, in a guest process that shares our standard streams."""
 
-import asyncio
+import contextlib
+import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from functools import partial
-from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import click
 from msgspec.structs import replace
 
+from piecework.exits import exit_status
 from piecework.inputs import copy_piped_input
 from piecework.protocol.codes import ErrorKind
-from piecework.terminal import escape_pieces
-from worker_agent.guests.frames import Assign, Done
+from piecework.protocol.text import find_fault
+from piecework.terminal import escape_text
+from worker_agent.guests.assignment import Loss
+from worker_agent.guests.frames import Assign, Attached, Done
 from worker_agent.guests.process import GuestProcess
-from worker_agent.guests.slot import START_WITHIN_S
-from worker_agent.serving.calls import BusyError, CallExecutor, LostError
+from worker_agent.guests.slot import write_loss
+from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.serving.entries import open_entries
 from worker_agent.serving.function import HTTP, Function, FunctionError, Version
-from worker_agent.serving.log_writer import LogWriter
-from worker_agent.serving.server import launch
-from worker_agent.tasks import File, Task
+from worker_agent.serving.solo import Solo, follow
+from worker_agent.tasks import File
 
 LOGS_WITH_ANSWER = {"capsule", "funless"}
 """Runtimes whose functions have no output beside their answer: what they log is for the same reader."""
-_STDOUT, _STDERR = 1, 2
-_COPY_BYTES = 1024 * 1024
+UNREAD = 128 + signal.SIGPIPE
+"""The exit code when nobody reads the output any more."""
+OPTIONS = {ErrorKind.TIMEOUT: "--timeout", ErrorKind.MEMORY: "--memory", ErrorKind.FUEL: "--fuel"}
+"""What raises the limit that a guest met."""
 
 
-def run_once(function: Function, compiled: Path, interpreters: Path) -> None:
-    """Run a function and write what it logs and answers. Raises FunctionError when it fails."""
-    compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="piecework-exec-") as name:
-        folder = Path(name)
-        version = function.read(folder)
-        task = Assign(1, _write_task(version, folder), str(folder / "output"))
-        log_writer = LogWriter(_STDOUT if version.task.runtime in LOGS_WITH_ANSWER else _STDERR)
-        try:
-            start = partial(launch, compiled, interpreters, function.rules, folder)
-            done = asyncio.run(_call(version, task, start, log_writer))
-        finally:
-            log_writer.close()
-        _show(done, ends_line=version.task.runtime in LOGS_WITH_ANSWER)
+class Streams(NamedTuple):
+    """Our standard streams, under numbers that a guest process can have, too."""
+
+    stdin: int
+    stdout: int
+    stderr: int
 
 
-def _write_task(version: Version, folder: Path) -> Task:
-    """Return the task: what the user gave as arguments or on standard input is where the function looks for it."""
+class Launch:
+    """A guest process that starts while it is found out what it is to run. ``with`` this."""
+
+    def __init__(self, compiled: Path, interpreters: Path, rules: NodeRules) -> None:
+        self._compiled, self._interpreters, self._rules = compiled, interpreters, rules
+        self._exits = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = self._exits.enter_context(tempfile.TemporaryDirectory(prefix="piecework-exec-"))
+        self._folder = Path(name)
+        self._streams = self._exits.enter_context(_share_streams())
+        start = partial(
+            GuestProcess,
+            compiled=self._compiled,
+            last_words=self._folder / "stderr",
+            interpreters=self._interpreters,
+            rules=self._rules,
+            shared=self._streams,
+        )
+        self._solo: Solo = self._exits.enter_context(follow(start))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._exits.close()
+
+    def run(self, function: Function) -> int:
+        """Run a function, and return what the command ends with. Raises FunctionError when it fails otherwise."""
+        version = function.read(self._folder)
+        frame = _assign(version, self._streams, self._folder)
+        end = self._solo.perform(frame, open_entries(function.kv_server))
+        return _read_end(end)
+
+
+@contextlib.contextmanager
+def _share_streams() -> Iterator[Streams]:
+    """Yield our standard streams. One that is closed fails, as ``prepare_streams`` has it."""
+    streams = Streams(*map(os.dup, range(3)))
+    try:
+        yield streams
+    finally:
+        for descriptor in streams:
+            os.close(descriptor)
+
+
+def _assign(version: Version, streams: Streams, folder: Path) -> Assign:
+    """Return what the process is to do: what the user gave is where the function looks for it."""
     task = version.task
-    args = " ".join(task.args).encode()
-    if args and (task.runtime == "funless" or task.mode == HTTP):
-        return replace(task, args=(), input=args)
-    if args and task.runtime == "capsule":
-        return task
-    return replace(task, input=_take_stdin(folder))
+    with_answer = task.runtime in LOGS_WITH_ANSWER
+    log = streams.stdout if with_answer else streams.stderr
+    if not with_answer and task.mode != HTTP:
+        attached = Attached(
+            streams.stdin, streams.stdout, log,
+            args=tuple(map(os.fsencode, task.args)),
+            env={os.fsencode(name): os.fsencode(value) for name, value in task.env.items()},
+        )  # fmt: skip
+        return Assign(1, replace(task, args=(), env={}), "", attached=attached)
+    if fault := find_fault({"args": task.args, "env": task.env}):
+        raise FunctionError(f"{version.file} takes UTF-8 only: {fault}")
+    text = " ".join(task.args).encode()
+    if text and (task.runtime == "funless" or task.mode == HTTP):
+        task = replace(task, args=(), input=text)
+    elif not (text and task.runtime == "capsule"):
+        task = replace(task, input=_take_stdin(folder))
+    return Assign(1, task, "", attached=Attached(None, streams.stdout, log, ends_line=with_answer))
 
 
 def _take_stdin(folder: Path) -> bytes | File:
-    """Return the input of a task: what comes on standard input, unless that is a person."""
+    """Return the input of a task that is read as a whole: standard input, unless that is a person."""
     path = folder / "input"
     with path.open("wb") as file:
         given = copy_piped_input(file, lambda hint: click.echo(f"worker-agent: {hint}", err=True))
     return File(str(path)) if given else b""
 
 
-async def _call(version: Version, task: Assign, start: Callable[[], GuestProcess], log_writer: LogWriter) -> Done:
-    """Have a task done. Raises FunctionError when its process does not survive it."""
-    executor = CallExecutor(version, start, log_writer, processes=1, queue=0, rehearses=False)
-    await executor.open()
-    try:
-        return await executor.perform(task, START_WITHIN_S)
-    except (LostError, BusyError) as error:
-        raise FunctionError(str(error)) from error
-    finally:
-        await executor.close()
+def _read_end(end: Done | Loss) -> int:
+    """Return what the command ends with. Raises FunctionError when something else than the guest ended it."""
+    if isinstance(end, Loss):
+        raise FunctionError(write_loss(end) + _name_option(end.kind))
+    error = end.result.error
+    if error is None:
+        return 0
+    if error.kind is ErrorKind.OUTPUT:
+        return UNREAD
+    if end.result.exit_code:
+        if error.kind is ErrorKind.MEMORY:  # what it said itself is on the screen already
+            _warn(error.message + _name_option(error.kind))
+        return exit_status(end.result.exit_code)
+    kind = "" if error.kind in {ErrorKind.GUEST, ErrorKind.WORKER} else f"{error.kind}: "
+    raise FunctionError(f"{kind}{error.message}{_name_option(error.kind)}")
 
 
-def _show(done: Done, *, ends_line: bool) -> None:
-    """Write the answer. Raises FunctionError when there is none."""
-    if done.result.error is not None:
-        kind = "" if done.result.error.kind is ErrorKind.GUEST else f"{done.result.error.kind}: "
-        raise FunctionError(f"{kind}{done.result.error.message}")
-    output = done.result.output
-    with BytesIO(output) if isinstance(output, bytes) else Path(output.path).open("rb") as file:
-        _write(iter(partial(file.read, _COPY_BYTES), b""))
-    if ends_line and isinstance(output, bytes) and not output.endswith(b"\n"):
-        _write([b"\n"])
+def _name_option(kind: ErrorKind) -> str:
+    return f": {OPTIONS[kind]} raises it" if kind in OPTIONS else ""
 
 
-def _write(pieces: Iterable[bytes]) -> None:
-    """Write to standard output, as it is unless that is a terminal."""
-    sys.stdout.buffer.writelines(escape_pieces(pieces) if sys.stdout.isatty() else pieces)
-    sys.stdout.buffer.flush()
+def _warn(message: str) -> None:
+    sys.stderr.write(f"worker-agent: {escape_text(message)}\n")

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 import platformdirs
+from msgspec.structs import replace as replace_bounds
 
 from piecework.durations import DURATION
 from piecework.modules import DEFAULT, ModuleError, resolve_runtime
@@ -20,6 +21,7 @@ from piecework.protocol.text import find_fault, find_variable_fault
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.scripting.interpreters import find_interpreters
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.serving.entries import KvServer, read_allowed
 from worker_agent.serving.function import Function
 from worker_agent.settings import MIB, Settings, SettingsError
 
@@ -47,14 +49,30 @@ _OPTIONS = (
     click.option(
         "--timeout",
         type=DURATION,
-        default=60.0,
         metavar="DURATION",
-        help="Longest time of a call.  [60]",
+        help="Longest time of a call.  [exec: any; serve: 60]",
     ),
     click.option(
         "--memory", type=click.IntRange(min=1), default=256, metavar="MB", help="Most memory of a call.  [256]"
     ),
     click.option("--fuel", type=click.IntRange(min=1), metavar="N", help="Most units of fuel for a call.  [any]"),
+    click.option(
+        "--max-files-size",
+        type=click.IntRange(min=1),
+        metavar="MB",
+        help="Most that its files take where it may write.  [exec 1024, serve 64]",
+    ),
+    click.option(
+        "--max-files", type=click.IntRange(min=1), metavar="N", help="Most files there.  [exec 100000, serve 1000]"
+    ),
+    click.option(
+        "--max-open",
+        type=click.IntRange(min=4),
+        default=1024,
+        metavar="N",
+        help="Most files open at once.  [1024]",
+    ),
+    click.option("--stack", type=click.IntRange(1, 32), default=1, metavar="MB", help="Stack of its calls.  [1]"),
     click.option(
         "--allow-http", metavar="HOST", multiple=True, help="Let it send HTTP requests to HOST, HOST:PORT or *."
     ),
@@ -63,6 +81,13 @@ _OPTIONS = (
     click.option("--allow-files", metavar="DIR", help="Let it read and write files in DIR."),
     click.option("--allow-dir", metavar="DIR", multiple=True, help="Let it use DIR[=GUEST_PATH][:ro|rw]."),
     click.option("--allow-env", metavar="NAME", multiple=True, help="Give it this variable of yours."),
+    click.option(
+        "--allow-kv",
+        metavar="NAME",
+        multiple=True,
+        help="Let it use keys and values: NAME[:rw], kept here while this runs; or [NAME=]NAMESPACE[:rw] of the "
+        "server at PIECEWORK_URL.",
+    ),
     click.option(
         "--state",
         metavar="DIR",
@@ -96,15 +121,35 @@ class NodeContext:
         except SettingsError as error:
             raise click.UsageError("\n  ".join(["these options cannot be used:", *error.args])) from error
         rules = rules if supervised else _take_literally(rules)
+        self.kv, is_remote = _read_allowed_kv(options["allow_kv"])
+        self.kv_server = KvServer(settings.server, settings.token, settings.ca)
+        self.uses_server = is_remote
         self.rules = replace(rules, grants_all=options.get("grants") is None)
         state = settings.state or platformdirs.user_state_path("piecework") / "functions"
         self.compiled = state / "compiled"
         self.interpreters = settings.interpreters_path
 
 
+def _read_allowed_kv(texts: tuple[str, ...]) -> tuple[list[str], bool]:
+    try:
+        return read_allowed(texts)
+    except ValueError as error:
+        raise click.UsageError(f"--allow-kv: {error}") from error
+
+
+def _is_served(options: dict[str, Any]) -> bool:
+    """Tell a function that is served from a command of ours that runs once: that one has no port."""
+    return "port" in options
+
+
 def _check_words(options: dict[str, Any]) -> None:
-    """Raise click.UsageError for a word that no guest process can be given. Names of files may be anything."""
+    """Raise click.UsageError for a word that no guest process can be given. Names of files may be anything.
+
+    What a command of ours gives its guest is bytes; a served function gets texts.
+    """
     for name, value in options.items():
+        if name in {"args", "env"} and not _is_served(options):
+            continue
         option = name if name == "args" else f"--{name.replace('_', '-')}"
         if fault := find_fault({option: value}):
             raise click.UsageError(fault)
@@ -121,20 +166,33 @@ _SETTINGS = (
 
 
 def describe_function(
-    options: dict[str, Any], node: NodeContext, *, mode: str, log_bytes: int, seed: bytes | None = None
+    options: dict[str, Any], node: NodeContext, *, mode: str, usual: Bounds, seed: bytes | None = None
 ) -> Function:
-    """Return the function that the options describe. Raises click.UsageError."""
+    """Return the function that the options describe, with ``usual`` bounds where they are silent.
+
+    Raises click.UsageError.
+    """
+    grants = _read_grants(options)
+    is_remote = node.uses_server if grants is None else bool(grants.kv)
+    files_mb, files_count = options["max_files_size"], options["max_files"]
     return Function(
         file=options["file"],
         runtime=_resolve_runtime(options["runtime"], node),
         mode=mode,
         args=options["args"],
         env=_read_env(options),
-        bounds=Bounds(
-            timeout_s=options["timeout"], memory_bytes=options["memory"] * MIB, log_bytes=log_bytes,
+        bounds=replace_bounds(
+            usual,
+            timeout_s=options["timeout"] or usual.timeout_s,
+            memory_bytes=options["memory"] * MIB,
             fuel=options["fuel"],
+            files_bytes=usual.files_bytes if files_mb is None else files_mb * MIB,
+            files_count=usual.files_count if files_count is None else files_count,
+            open_files=options["max_open"],
+            stack_bytes=options["stack"] * MIB,
         ),
-        grants=_read_grants(options) or _grant_all(options, node.rules),
+        grants=grants or _grant_all(options, node.rules, node.kv),
+        kv_server=node.kv_server if is_remote else None,
         rules=node.rules,
         seed=seed,
     )  # fmt: skip
@@ -160,7 +218,7 @@ def _read_grants(options: dict[str, Any]) -> Grants | None:
         raise click.UsageError(f"--grants are no grants of a lambda as JSON: {error}") from error
 
 
-def _grant_all(options: dict[str, Any], rules: NodeRules) -> Grants:
+def _grant_all(options: dict[str, Any], rules: NodeRules, kv: list[str]) -> Grants:
     couchbase = [f"{rules.couchbase.host}:{rules.couchbase.port}"] if rules.couchbase else []
     return Grants(
         http=[*options["allow_http"], *couchbase],
@@ -168,6 +226,7 @@ def _grant_all(options: dict[str, Any], rules: NodeRules) -> Grants:
         files=None if rules.folder is None else "write",
         dirs=[f"{each.guest_path}:rw" if each.write else each.guest_path for each in rules.dirs],
         env=list(rules.env),
+        kv=kv,
     )
 
 
@@ -183,6 +242,12 @@ def _read_env(options: dict[str, Any]) -> dict[str, str]:
         if not equals:
             raise click.UsageError(f"--env {text!r} is not NAME=VALUE")
         found[name] = value
-    if fault := find_variable_fault(found):
+    # A command is given the bytes as they are.
+    shown = found if _is_served(options) else {_show(name): _show(value) for name, value in found.items()}
+    if fault := find_variable_fault(shown):
         raise click.UsageError(f"the environment cannot be: {fault}")
     return found
+
+
+def _show(text: str) -> str:
+    return os.fsencode(text).decode(errors="replace")

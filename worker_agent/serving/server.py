@@ -17,14 +17,15 @@ from piecework.http.serving import ListenOptions, serve_app, start_thread, wait_
 from worker_agent.cache import trim_folder
 from worker_agent.guests.executor import COMPILED_BYTES
 from worker_agent.guests.process import GuestProcess
+from worker_agent.guests.scratch import Scratch
 from worker_agent.logs import configure_logs
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.serving.bodies import Exchange, Scope
 from worker_agent.serving.calls import CALLS, CallExecutor
+from worker_agent.serving.entries import open_entries
 from worker_agent.serving.front import Front, FrontOptions
 from worker_agent.serving.function import Function, FunctionError
 from worker_agent.serving.log_writer import LogWriter
-from worker_agent.serving.scratch import Scratch
 
 CONNECTIONS = 4096
 HEAD_BYTES = 64 * 1024
@@ -90,6 +91,7 @@ class _App:
         self._front = Front(self._open, plan.options)
         self._reloading: asyncio.Task[None] | None = None
         self._changed = False
+        self._entries = open_entries(plan.function.kv_server)
         self.__rsgi__: Callable[[Scope, Exchange], object] = self._front.answer
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -119,6 +121,7 @@ class _App:
             processes=plan.processes,
             queue=plan.queue,
             release=scratch.remove,
+            entries=self._entries,
         )
         await executor.open()
         return executor

@@ -11,6 +11,7 @@ from rich.status import Status
 
 from piecework.cli.completing import list_functions, list_runtimes, offer
 from piecework.cli.failures import warn
+from piecework.cli.kv_grants import kv_grant_option
 from piecework.cli.options import FILE_OR_STDIN, LAMBDA, MODULE, NAME, lambda_options, run_options
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import stderr_console, to_document
@@ -35,7 +36,11 @@ DIGEST_CHARS = 12
 @click.option("--module", type=MODULE, help="Deploy this module of the registry.")
 @click.option("--file", metavar="FILE|-", type=FILE_OR_STDIN, help="Deploy this file; - is standard input.")
 @click.option(
-    "--lambda", "lambda_id", metavar="ID", type=LAMBDA, help="Deploy what this lambda runs, with its options."
+    "--lambda",
+    "lambda_id",
+    metavar="LAMBDA",
+    type=LAMBDA,
+    help="Deploy what this lambda runs, with its options.",
 )
 @click.option(
     "--revision", type=NAME, help="What this version is called; else the module's tag, or the file's digest."
@@ -52,6 +57,7 @@ DIGEST_CHARS = 12
 )  # fmt: skip
 @run_options
 @lambda_options
+@kv_grant_option
 @remote_command
 def deploy(
     remote: Remote,
@@ -59,7 +65,7 @@ def deploy(
     *,
     module: ModuleName | None,
     file: Path | None,
-    lambda_id: Id | None,
+    lambda_id: Id | str | None,
     revision: str | None,
     wait: bool,
     wait_timeout: float,
@@ -75,6 +81,8 @@ def deploy(
     remote.if_interrupted = f"{name} was not deployed"
     codex: Id | UnsetType = UNSET
     digest = ""
+    if isinstance(lambda_id, str):
+        lambda_id = remote.client.lambda_(lambda_id).id
     if file is not None:
         codex, digest, options["runtime"] = _upload(remote, file, options["runtime"])
     elif options["runtime"] is not None:

@@ -37,7 +37,7 @@ FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
 @submission_options
 @remote_command
-def map_(remote: Remote, lambda_id: Id, files: Sequence[Path], output: Path | None, **options: Any) -> None:
+def map_(remote: Remote, lambda_id: Id | str, files: Sequence[Path], output: Path | None, **options: Any) -> None:
     """Run a lambda on each file, or on each line of standard input (-), and print the outputs in that order.
 
     An output is printed as soon as those before it are; one that does not end with a line break gets one. With

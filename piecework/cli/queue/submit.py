@@ -1,6 +1,6 @@
 """`piecework job submit`: one job, or one for each file of a directory."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +9,21 @@ from typing import Any, TypeVar, cast
 import rich_click as click
 from click.exceptions import Exit
 
+from piecework.cli.completing import list_webhooks, offer
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options import FILE_OR_ID, LAMBDA, KeyValueType
+from piecework.cli.file_limits import FILE_OPTIONS
+from piecework.cli.options import (
+    FILE_OR_ID,
+    GROUP,
+    JOB,
+    LAMBDA,
+    LIMIT_OPTIONS,
+    OK_CODE_OPTION,
+    TENANT,
+    KeyValueType,
+    read_rate,
+)
+from piecework.cli.queue.sources import SOURCE
 from piecework.cli.queue.waiting import describe_end, describe_going_on, explaining, list_of, telling_why
 from piecework.cli.queue.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
@@ -18,22 +31,24 @@ from piecework.cli.screen.display import to_document
 from piecework.cli.screen.endings import ENDING_COLUMNS, ending
 from piecework.cli.screen.progress import counting
 from piecework.cli.stock.data import put_file, refuse_piped_input
-from piecework.cli.stock.lambdas import memory_bytes
+from piecework.cli.stock.lambdas import LIMIT_NAMES, read_limits
 from piecework.cli.terms import BACKOFF, KINDS, MOMENT, MOMENT_OR_DURATION
 from piecework.client import JobOptions
-from piecework.durations import DURATION, DURATION_OR_ZERO
+from piecework.client.queue.inputs import output_of
+from piecework.durations import DURATION, DURATION_OR_ZERO, RETENTION
 from piecework.files import naming
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import JobInfo, Limits
+from piecework.protocol.messages import Content, JobInfo, Limits
 from piecework.protocol.states import JobState
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
+RETAIN_HELP = "Remove it so long after its end: 0 (once it was read), 1h, 30d."
 
-SUBMISSION_OPTIONS = (
+TERMS_OPTIONS = (
     click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first; usually 0."),
     click.option(
         "--delay",
@@ -42,21 +57,6 @@ SUBMISSION_OPTIONS = (
         metavar="DURATION",
         help="Start it so much later: 90 (seconds), 5m, 1h30m.",
     ),
-    click.option(
-        "--at",
-        "run_at",
-        type=MOMENT,
-        metavar="TIME",
-        help="Start it then: ISO 8601, local without a zone.",
-    ),
-    click.option(
-        "--expires",
-        "expires_at",
-        type=MOMENT_OR_DURATION,
-        metavar="TIME|DURATION",
-        help="Cancel it if it was not started by then.",
-    ),
-    click.option("--paused", is_flag=True, help="Do not queue it before 'piecework job resume'."),
     click.option(
         "--timeout",
         "timeout_s",
@@ -78,20 +78,73 @@ SUBMISSION_OPTIONS = (
         metavar="KIND,...",
         help="Try again only after these failures, such as timeout,memory.",
     ),
+    OK_CODE_OPTION,
     click.option("--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused)."),
-    click.option("--key", help="Submitting again with the same key and content gives the same job."),
     click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these."),
     click.option("--env", multiple=True, type=KeyValueType(), help="Set a variable for it."),
     click.option(
+        "--tenant", type=TENANT, metavar="NAME", help="On whose behalf: tenants take turns.  [the token's name]"
+    ),
+    *LIMIT_OPTIONS,
+    click.option(
+        "--on-end",
+        metavar="WEBHOOK",
+        help="Tell this webhook how it ends.",
+        shell_complete=offer(list_webhooks),
+    ),
+    click.option("--retain", "retain_s", type=RETENTION, metavar="DURATION|never", help=RETAIN_HELP),
+    click.option(
         "--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Most memory it may use."
     ),
+    *FILE_OPTIONS,
 )
-"""How and when a job runs; ``job_options`` reads them."""
+"""How a job runs, also one that is submitted again and again; ``job_options`` reads them."""
+ONCE_OPTIONS = (
+    click.option(
+        "--at",
+        "run_at",
+        type=MOMENT,
+        metavar="TIME",
+        help="Start it then: ISO 8601, local without a zone.",
+    ),
+    click.option(
+        "--expires",
+        "expires_at",
+        type=MOMENT_OR_DURATION,
+        metavar="TIME|DURATION",
+        help="Cancel it if it was not started by then.",
+    ),
+    click.option("--paused", is_flag=True, help="Do not queue it before 'piecework job resume'."),
+    click.option("--key", help="Submitting again with the same key and content gives the same job."),
+    click.option(
+        "--after", multiple=True, metavar="ID", type=JOB, help="Run it once this job, or group, has finished."
+    ),
+    click.option(
+        "--on-failure",
+        type=click.Choice(["cancel", "run"]),
+        help="What becomes of it when one of those does not finish.  [cancel]",
+    ),
+    click.option(
+        "--file",
+        "sources",
+        multiple=True,
+        metavar="NAME=ID",
+        type=SOURCE,
+        help="Give it what this job produces as the file /inputs/NAME; it waits for that.",
+    ),
+    click.option("--group", type=GROUP, help="Let it join a group; a name that is new makes one."),
+)
+"""What is true of one job alone."""
 
 
 def submission_options(command: F) -> F:
-    """Add the options of a submission."""
-    for option in reversed(SUBMISSION_OPTIONS):
+    """Add the options of a submission; ``job_options`` reads them."""
+    return add_options(command, TERMS_OPTIONS[:2], ONCE_OPTIONS, TERMS_OPTIONS[2:])
+
+
+def add_options(command: F, *groups: Sequence[Callable[[F], F]]) -> F:
+    """Add options to a command, in their order."""
+    for option in reversed([each for group in groups for each in group]):
         command = option(command)
     return command
 
@@ -99,6 +152,7 @@ def submission_options(command: F) -> F:
 @click.command
 @click.argument("lambda_id", metavar="LAMBDA", type=LAMBDA)
 @click.option("--input", "given", metavar="FILE|-|ID", type=FILE_OR_ID, help="Its input.")
+@click.option("--input-of", metavar="ID", type=JOB, help="Its input is what this job produces; it waits for that.")
 @click.option("--input-dir", metavar="DIR", type=DIRECTORY, help="Submit one job for each file in here.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
 @click.option(
@@ -111,9 +165,10 @@ def submission_options(command: F) -> F:
 @remote_command
 def submit(
     remote: Remote,
-    lambda_id: Id,
+    lambda_id: Id | str,
     *,
     given: Path | Id | None,
+    input_of: Id | None,
     input_dir: Path | None,
     wait: bool,
     output: Path | None,
@@ -123,17 +178,24 @@ def submit(
 
     With --input-dir, one job for each file; prints a table of files and jobs.
     """
-    if given is not None and input_dir is not None:
-        raise click.UsageError("--input and --input-dir exclude each other.")
+    if sum(each is not None for each in (given, input_of, input_dir)) > 1:
+        raise click.UsageError("--input, --input-of and --input-dir exclude each other.")
     wait = wait or output is not None
     if input_dir is not None:
         submit_directory(remote, lambda_id, input_dir, wait=wait, output=output, options=job_options(**options))
     else:
-        submit_one(remote, lambda_id, given, wait=wait, output=output, options=job_options(**options))
+        source = given if input_of is None else output_of(input_of)
+        submit_one(remote, lambda_id, source, wait=wait, output=output, options=job_options(**options))
 
 
 def submit_one(
-    remote: Remote, lambda_id: Id, given: Path | Id | None, *, wait: bool, output: Path | None, options: JobOptions
+    remote: Remote,
+    lambda_id: Id | str,
+    given: Path | Id | Content | None,
+    *,
+    wait: bool,
+    output: Path | None,
+    options: JobOptions,
 ) -> None:
     """Submit one job; print its id, or wait for it and show its output."""
     if given is None:
@@ -168,7 +230,7 @@ class FileJob:
 
 
 def submit_directory(
-    remote: Remote, lambda_id: Id, directory: Path, *, wait: bool, output: Path | None, options: JobOptions
+    remote: Remote, lambda_id: Id | str, directory: Path, *, wait: bool, output: Path | None, options: JobOptions
 ) -> None:
     """Submit one job for each file of a directory; wait for them if asked to. Exits 1 when one failed."""
     files = sorted(path for path in directory.iterdir() if path.is_file())
@@ -195,29 +257,36 @@ def job_options(
     tags: tuple[str, ...],
     args: tuple[str, ...],
     env: tuple[tuple[str, str], ...],
-    memory_mb: int | None,
-    paused: bool,
     retry_on: tuple[list[ErrorKind], ...],
+    ok_codes: tuple[int, ...] = (),
+    paused: bool = False,
+    after: tuple[Id, ...] = (),
+    sources: tuple[tuple[str, Id], ...] = (),
     **others: Any,
 ) -> JobOptions:
     """Turn a command's options into a submission's; those not given are left out.
 
     Says on stderr which moments were understood. Raises click.UsageError for an end that has passed.
     """
-    options: dict[str, Any] = {name: value for name, value in others.items() if value is not None}
+    options = read_rate({name: value for name, value in others.items() if value is not None})
+    limits = read_limits(**{name: options.pop(name, None) for name in LIMIT_NAMES})
     _check_moments(options)
     if paused:
         options["status"] = "paused"
-    if retry_on:
-        options["retry_on"] = list(dict.fromkeys(kind for kinds in retry_on for kind in kinds))
-    if tags:
-        options["tags"] = list(tags)
-    if args:
-        options["args"] = list(args)
-    if env:
-        options["env"] = dict(env)
-    if memory_mb is not None:
-        options["limits"] = Limits(memory_bytes=memory_bytes(memory_mb))
+    if "group" in options:
+        options["group"] = str(options["group"])
+    several = {
+        "retry_on": list(dict.fromkeys(kind for kinds in retry_on for kind in kinds)),
+        "ok_codes": list(ok_codes),
+        "after": [str(each) for each in after],
+        "files": {name: str(job) for name, job in sources},
+        "tags": list(tags),
+        "args": list(args),
+        "env": dict(env),
+    }
+    options |= {name: values for name, values in several.items() if values}
+    if limits != Limits():
+        options["limits"] = limits
     return cast("JobOptions", options)
 
 

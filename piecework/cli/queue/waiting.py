@@ -98,7 +98,7 @@ def explaining(describe: Callable[[], str]) -> Iterator[None]:
         raise Interruption(text) from error
 
 
-def list_of(lambda_id: Id) -> str:
+def list_of(lambda_id: Id | str) -> str:
     """Return the command that shows a lambda's jobs."""
     return f"'piecework job list --lambda {lambda_id}'"
 

@@ -12,7 +12,7 @@ from piecework.cli.screen.display import stderr_console, to_document, write_outp
 from piecework.client import Client, JobResult
 from piecework.files import naming
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, JobInfo
+from piecework.protocol.messages import Content, JobInfo, blob_id, given
 
 
 def watch_job(client: Client, job: Id) -> JobResult:
@@ -31,25 +31,35 @@ def watch_job(client: Client, job: Id) -> JobResult:
 def show_result(remote: Remote, result: JobResult, output: Path | None = None) -> None:
     """Write a job's output to a file or to stdout, or the job with its output as a document.
 
-    Raises JobFailed when it has none (the document is printed all the same).
+    Raises JobFailed when it failed: after what it had written until then.
     """
+    info = result.info
+    failed = b"" if result.ok else remote.client.failed_output(info)
     if remote.display.as_json:
-        remote.display.document(to_document(result.info) | output_field(result))
-        result.read()
-    elif output is not None:
-        data = result.read()
+        remote.display.document(to_document(info) | output_field(result) | failed_output_field(info, failed))
+    elif output is not None and (result.ok or failed):
         with naming(output):
-            output.write_bytes(data)
+            output.write_bytes(result.output or failed)
     else:
-        write_output([result.read()])
+        write_output([result.output or failed])
+    result.read()
 
 
-def output_document(info: JobInfo, output: bytes) -> dict[str, str]:
+def output_document(blob: Id | None, output: bytes) -> dict[str, str]:
     """Return an output as ``text`` when it is UTF-8, else as ``base64``, with its blob's id."""
-    blob = info.output.id if isinstance(info.output, Content) else Id(0)
-    return to_document(Content.of(output, packed=False, blob=blob))
+    return to_document(Content.of(output, packed=False, blob=blob or Id(0)))
 
 
 def output_field(result: JobResult) -> dict[str, object]:
     """Return a result's output as the field that replaces the job's own; nothing when it has none."""
-    return {"output": output_document(result.info, result.output)} if result.ok else {}
+    if not result.ok:
+        return {}
+    content = result.info.output
+    return {"output": output_document(blob_id(content) if isinstance(content, Content) else None, result.output)}
+
+
+def failed_output_field(info: JobInfo, output: bytes) -> dict[str, object]:
+    """Return what a job wrote before it failed as the field that replaces the job's own; nothing without any."""
+    if not (blob := given(info.failed_output)):
+        return {}
+    return {"failed_output": output_document(blob, output)}

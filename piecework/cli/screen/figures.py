@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
@@ -27,6 +27,32 @@ def format_duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def format_stay(retain_s: float | str | UnsetType) -> str:
+    """Say how long something stays; "" when it did not say."""
+    if isinstance(retain_s, UnsetType):
+        return ""
+    return (
+        f"{retain_s} removed"
+        if isinstance(retain_s, str)
+        else format_duration(retain_s)
+        if retain_s
+        else "until read"
+    )
+
+
+def describe_limit(
+    key: str | UnsetType, limit: int | UnsetType | None, period_s: float | UnsetType = UNSET
+) -> str:
+    """Say which limit a key has; "" when there is no key."""
+    if isinstance(key, UnsetType):
+        return ""
+    if isinstance(limit, UnsetType) or limit is None:
+        return key
+    return (
+        f"{key}: {limit}" if isinstance(period_s, UnsetType) else f"{key}: {limit} in {format_duration(period_s)}"
+    )
 
 
 def format_ms(milliseconds: float | UnsetType | None) -> str:

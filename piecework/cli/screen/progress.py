@@ -25,11 +25,11 @@ LARGE_BYTES = 4_000_000
 
 
 @contextmanager
-def counting(label: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar of ``total`` steps; the function that is given advances it by one."""
+def counting(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show a bar of ``total`` steps; the function that is given advances it by one, or by as many as are told."""
     with _bar(MofNCompleteColumn()) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda: bar.advance(task)
+        yield lambda steps=1: bar.advance(task, steps)
 
 
 @contextmanager

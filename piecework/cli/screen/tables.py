@@ -57,11 +57,13 @@ class Brief:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], less: Collection[str] = ()) -> None:
-    """Print rows under headings. A terminal that is too narrow gets short ids, counted lists, and no ``less``.
+    """Print rows under headings. A terminal gets ends of ids; a narrow one counted lists, too, and no ``less``.
 
-    A file or pipe is never too narrow: programs read it.
+    A file or pipe gets everything whole: programs read it.
     """
     given, width = [list(row) for row in rows], _find_width()
+    if width < float("inf"):
+        given = _shorten_ids(given)
     lines = _style(columns, given)
     if _total(_widths(lines)) > width:
         columns, given = _drop(columns, _shorten(columns, given), less, width)
@@ -89,14 +91,16 @@ def _find_width() -> float:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else float("inf")
 
 
-def _shorten(columns: Sequence[str], rows: list[list[object]]) -> list[list[object]]:
+def _shorten_ids(rows: list[list[object]]) -> list[list[object]]:
     digits = _count_digits({str(cell) for row in rows for cell in row if isinstance(cell, Id)})
-    return [[_shorten_cell(cell, name, digits) for cell, name in zip(row, columns, strict=True)] for row in rows]
+    return [[str(cell)[-digits:] if isinstance(cell, Id) else cell for cell in row] for row in rows]
 
 
-def _shorten_cell(cell: object, column: str, digits: int) -> object:
-    if isinstance(cell, Id):
-        return str(cell)[-digits:]
+def _shorten(columns: Sequence[str], rows: list[list[object]]) -> list[list[object]]:
+    return [[_shorten_cell(cell, name) for cell, name in zip(row, columns, strict=True)] for row in rows]
+
+
+def _shorten_cell(cell: object, column: str) -> object:
     if isinstance(cell, Brief):
         return cell.short
     if isinstance(cell, list | tuple) and cell:

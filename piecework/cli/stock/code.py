@@ -1,6 +1,7 @@
 """The code of a lambda: where it comes from, and what runs it."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import rich_click as click
@@ -10,10 +11,13 @@ from piecework.cli.stock.data import put_file
 from piecework.client import Client, NotFound, Refused
 from piecework.modules import DEFAULT, ModuleError, check_code, choose_runtime, resolve_runtime
 from piecework.protocol.ids import Id
+from piecework.protocol.messages import DataReply, LambdaCreate
 
 
-def read_code(client: Client, source: Path | Id) -> bytes:
+def read_code(client: Client, source: Path | Id | str) -> bytes:
     """Return the code that a file, standard input, a blob or a lambda has."""
+    if isinstance(source, str):
+        source = client.lambda_(source).codex
     if isinstance(source, Id):
         return client.read(source)
     return sys.stdin.buffer.read() if source == STDIN else source.read_bytes()
@@ -24,9 +28,46 @@ def put_code(client: Client, source: Path | Id, runtime: str | None) -> tuple[Id
 
     The runtime is found out unless it is given; code for which that cannot be done is not uploaded.
     """
+    code, found = _find_runtime(client, source, runtime)
+    return (source if isinstance(source, Id) else _upload(client, code).id), found
+
+
+def put_lambda(
+    client: Client,
+    source: Path | Id,
+    runtime: str | None,
+    create: LambdaCreate,
+    uploaded: Callable[[], object] = lambda: None,
+) -> tuple[Id, str]:
+    """Create a lambda from code and return its id and its runtime.
+
+    Code that may be reused is not uploaded; ``uploaded`` is called when the code is there, before the lambda is.
+    """
+    code, create.runtime = _find_runtime(client, source, runtime)
+    if isinstance(source, Id):
+        create.codex = source
+        uploaded()
+        return client.create_lambda(create), create.runtime
+    if code == STDIN:
+        code = sys.stdin.buffer.read()
+
+    def upload() -> DataReply:
+        reply = _upload(client, code)
+        uploaded()
+        return reply
+
+    return client.put_lambda(create, code, upload), create.runtime
+
+
+def _upload(client: Client, code: Path | bytes) -> DataReply:
+    return put_file(client, code) if isinstance(code, Path) else client.upload(code)
+
+
+def _find_runtime(client: Client, source: Path | Id, runtime: str | None) -> tuple[Path | bytes, str]:
+    """Return the file with the code, or its bytes when they had to be read, and its runtime."""
     wanted = resolve_name(client, runtime or DEFAULT)
     if wanted != DEFAULT:
-        return (source if isinstance(source, Id) else put_file(client, source).id), wanted
+        return (b"" if isinstance(source, Id) else source), wanted
     code = read_code(client, source)
     try:
         check_code(DEFAULT, code)
@@ -34,7 +75,7 @@ def put_code(client: Client, source: Path | Id, runtime: str | None) -> tuple[Id
         check_code(found, code)
     except ModuleError as error:
         raise click.ClickException(f"the code cannot run: {error}.") from error
-    return (source if isinstance(source, Id) else client.upload(code).id), found
+    return code, found
 
 
 def resolve_name(client: Client, runtime: str) -> str:

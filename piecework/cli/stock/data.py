@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -9,11 +10,12 @@ from typing import BinaryIO, cast
 import rich_click as click
 
 from piecework.cli.failures import warn
-from piecework.cli.options import FILE_OR_STDIN, ID, STDIN
+from piecework.cli.options import DATA, FILE_OR_STDIN, STDIN
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document, write_output
-from piecework.cli.screen.figures import format_bytes
+from piecework.cli.screen.figures import format_age, format_bytes
 from piecework.cli.screen.progress import reading, receiving
+from piecework.cli.screen.rests import tell_rest
 from piecework.client import Client
 from piecework.client.uploads import SPOOL_BYTES
 from piecework.inputs import copy_piped_input, has_unread_input
@@ -23,7 +25,7 @@ from piecework.protocol.messages import DataReply
 
 @click.group
 def data() -> None:
-    """Upload, download and delete blobs."""
+    """Upload, list, download and delete blobs."""
 
 
 @data.command
@@ -46,7 +48,7 @@ def put(remote: Remote, files: tuple[Path, ...]) -> None:
 
 
 @data.command
-@click.argument("blob", metavar="ID", type=ID)
+@click.argument("blob", metavar="ID", type=DATA)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
 @remote_command
 def get(remote: Remote, blob: Id, output: Path | None) -> None:
@@ -57,8 +59,24 @@ def get(remote: Remote, blob: Id, output: Path | None) -> None:
     get_blob(remote, blob, output)
 
 
+@data.command("list")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most.")
+@remote_command
+def list_(remote: Remote, limit: int) -> None:
+    """List blobs, newest first: uploads, inputs and outputs of jobs, code."""
+    found = list(remote.client.list_data(limit + 1))
+    if len(found) > limit:
+        tell_rest(limit)
+    found, now = found[:limit], time.time()
+    rows = (
+        (each.id, format_bytes(each.size), each.name or "", format_age(each.created_at, now), each.checksum)
+        for each in found
+    )
+    remote.display.listing(found, ["id", "size", "name", "stored", "checksum"], rows, less=["checksum"])
+
+
 @data.command
-@click.argument("blob", metavar="ID", type=ID)
+@click.argument("blob", metavar="ID", type=DATA)
 @remote_command
 def show(remote: Remote, blob: Id) -> None:
     """Show a blob's size and checksum."""
@@ -70,10 +88,10 @@ def show(remote: Remote, blob: Id) -> None:
 
 
 @data.command
-@click.argument("blobs", metavar="ID...", nargs=-1, required=True, type=ID)
+@click.argument("blobs", metavar="ID...", nargs=-1, required=True, type=DATA)
 @remote_command
 def delete(remote: Remote, blobs: tuple[Id, ...]) -> None:
-    """Delete blobs; refused while a lambda, a module or an unfinished job uses one."""
+    """Delete blobs; refused while a lambda, module, unfinished job or schedule uses one."""
     remote.apply_to_all(blobs, remote.client.delete_data, "deleted")
 
 
@@ -86,7 +104,7 @@ def _show_stored(remote: Remote, files: tuple[Path, ...], replies: list[DataRepl
     elif len(files) == 1:
         remote.display.line(replies[0].id)
     else:
-        remote.display.table(["id", "file"], [(str(reply.id), path) for path, reply in stored])
+        remote.display.table(["id", "file"], [(reply.id, path) for path, reply in stored])
 
 
 def put_file(client: Client, path: Path) -> DataReply:
@@ -94,7 +112,7 @@ def put_file(client: Client, path: Path) -> DataReply:
     if path == STDIN:
         return client.upload(sys.stdin.buffer)
     with reading(path) as file:
-        return client.upload(file)
+        return client.upload(file, path.name if path.is_file() else "")
 
 
 def put_piped_input(client: Client) -> Id | None:

@@ -2,44 +2,73 @@
 
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 from click.exceptions import Exit
+from msgspec import UNSET
 
 from piecework.cli.failures import FAILED
-from piecework.cli.options import FILE_OR_ID, FILE_OR_LAMBDA, LAMBDA, MIB, MODULE, lambda_options, runtime_options
+from piecework.cli.kv_grants import kv_grant_option, read_kv_grants
+from piecework.cli.options import (
+    FILE_OR_ID,
+    FILE_OR_LAMBDA,
+    LAMBDA,
+    MIB,
+    MODULE,
+    NEW_NAME,
+    OK_CODE_OPTION,
+    lambda_options,
+    limit_options,
+    read_rate,
+    runtime_options,
+)
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
-from piecework.cli.screen.figures import format_age, format_bytes
+from piecework.cli.screen.figures import describe_limit, format_age, format_bytes, format_stay
 from piecework.cli.screen.function_rows import describe_pairs
+from piecework.cli.screen.job_rows import list_ok_codes
 from piecework.cli.screen.rests import tell_rest
-from piecework.cli.stock.code import put_code, read_code
+from piecework.cli.stock.code import put_lambda, read_code
+from piecework.client import NotFound
+from piecework.durations import RETENTION
 from piecework.modules import Inspection, ModuleError, inspect_code
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits
+from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits, given
 from piecework.protocol.names import ModuleName
 
 
 @click.group("lambda")
 def lambda_() -> None:
-    """Create lambdas and look at them."""
+    """Create lambdas, look at them, delete them."""
 
 
 @lambda_.command
 @click.argument("code", metavar="[FILE|ID]", type=FILE_OR_ID, required=False)
 @click.option("--module", type=MODULE, help="Take the code from the registry: ORG/MODULE/TAG[@sha256:HEX].")
 @runtime_options
-@click.option("--name", help="A name for people.")
+@click.option("--name", type=NEW_NAME, help="What to call it by; a newer lambda may take the name over.")
 @lambda_options
+@OK_CODE_OPTION
+@kv_grant_option
 @click.option("--deterministic", is_flag=True, help="Take clock and random from the job.")
+@click.option("--reuse", is_flag=True, help="Print the id of one that is the same, if there is one.")
 @click.option(
     "--mode",
     type=click.Choice(["text", "json", "http"]),
     default="text",
     help="http: inputs and outputs are HTTP requests and responses; json: Capsule's handler of JSON.  [text]",
 )
+@click.option(
+    "--retain",
+    "retain_s",
+    type=RETENTION,
+    metavar="DURATION|never",
+    help="Remove its jobs so long after their end: 0 (once they were read), 1h, 30d.",
+)
+@limit_options
 @remote_command
 def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **options: Any) -> None:
     """Create a lambda from a file, - (standard input), an uploaded blob or a module, and print its id."""
@@ -47,37 +76,42 @@ def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **
         raise click.UsageError("give the code: FILE, ID or --module, and only one of them.")
     source = remote.client.module(module).data if module is not None else code
     assert source is not None, "one of the two is given"
+
+    def tell() -> None:
+        remote.if_interrupted = "the lambda may have been created: 'piecework lambda list' shows it then"
+
     remote.if_interrupted = "no lambda was created"
-    codex, runtime = put_code(remote.client, source, options.pop("runtime"))
-    remote.if_interrupted = "the lambda may have been created: 'piecework lambda list' shows it then"
-    created = remote.client.create_lambda(describe_lambda(codex, runtime, **options))
+    if options["reuse"]:
+        tell()
+    runtime = options.pop("runtime")
+    created, runtime = put_lambda(remote.client, source, runtime, describe_lambda(**options), tell)
     if remote.display.as_json:
+        codex = remote.client.lambda_(created).codex
         remote.display.document({"id": str(created), "codex": str(codex), "runtime": runtime})
     else:
         remote.display.line(created)
 
 
 @lambda_.command("list")
+@click.option("--name", help="Only those of this name.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most.")
 @remote_command
-def list_(remote: Remote, limit: int) -> None:
+def list_(remote: Remote, name: str | None, limit: int) -> None:
     """List lambdas, newest first."""
-    found = list(remote.client.lambdas(limit + 1))
+    found = list(remote.client.lambdas(limit + 1, name=name))
     if len(found) > limit:
         tell_rest(limit)
     found = found[:limit]
     now = time.time()
-    rows = (
-        (each.id, each.runtime, each.name, str(each.codex), format_age(each.created_at, now)) for each in found
-    )
+    rows = ((each.id, each.runtime, each.name, each.codex, format_age(each.created_at, now)) for each in found)
     remote.display.listing(found, ["id", "runtime", "name", "codex", "created"], rows, less=["codex"])
 
 
 @lambda_.command
-@click.argument("lambda_id", metavar="ID", type=LAMBDA)
+@click.argument("lambda_id", metavar="LAMBDA", type=LAMBDA)
 @remote_command
-def show(remote: Remote, lambda_id: Id) -> None:
-    """Show everything about a lambda."""
+def show(remote: Remote, lambda_id: Id | str) -> None:
+    """Show everything about a lambda: of one with this id, or of the newest of this name."""
     info = remote.client.lambda_(lambda_id)
     if remote.display.as_json:
         remote.display.document(to_document(info))
@@ -86,15 +120,31 @@ def show(remote: Remote, lambda_id: Id) -> None:
 
 
 @lambda_.command
-@click.argument("code", metavar="FILE|ID", type=FILE_OR_LAMBDA)
+@click.argument("lambda_ids", metavar="LAMBDA...", nargs=-1, required=True, type=LAMBDA)
+@click.option("--cancel", is_flag=True, help="Cancel its jobs that have not ended; else they keep it.")
 @remote_command
-def inspect(remote: Remote, code: Path | Id) -> None:
+def delete(remote: Remote, lambda_ids: tuple[Id | str, ...], *, cancel: bool) -> None:
+    """Delete lambdas, of a name the newest; refused while jobs of one have not ended.
+
+    Jobs that have ended keep what they were run with until they are removed. Then the code goes, too.
+    """
+    remote.apply_to_all(lambda_ids, partial(remote.client.delete_lambda, cancel=cancel), "deleted")
+
+
+@lambda_.command
+@click.argument("code", metavar="FILE|LAMBDA", type=FILE_OR_LAMBDA)
+@remote_command
+def inspect(remote: Remote, code: Path | Id | str) -> None:
     """Tell what code is, which runtimes can run it and what it needs: of a file, a blob or a lambda.
 
     Nothing is run, and for a file no server is asked. Exit code 1 when it is wasm that no runtime can run.
     """
     try:
         found = inspect_code(read_code(remote.client, code))
+    except NotFound as error:
+        if not isinstance(code, str):
+            raise
+        raise click.ClickException(f"there is no file {code!r}, and {error.message}.") from error
     except ModuleError as error:
         raise click.ClickException(f"{error}.") from error
     if remote.display.as_json:
@@ -124,20 +174,29 @@ def describe_inspection(found: Inspection) -> dict[str, object]:
     }
 
 
-def describe_lambda(codex: Id, runtime: str, **options: Any) -> LambdaCreate:
-    """Turn the options of a command into a lambda; those it does not have stay at their defaults."""
+def describe_lambda(**options: Any) -> LambdaCreate:
+    """Turn the options of a command into a lambda without code; those it does not have stay at their defaults."""
+    keys = ("concurrency_key", "concurrency_limit", "rate_key", "rate_limit", "rate_period_s")
+    limited = read_rate(options)
     return LambdaCreate(
-        codex=codex,
-        runtime=runtime,
+        **{key: limited[key] for key in keys if limited.get(key) is not None},
+        runtime="",
+        reuse=options.get("reuse") or UNSET,
         name=options.get("name"),
         tags=list(options.get("tags", ())),
         args=list(options.get("args", ())),
         env=dict(options.get("env", ())),
         limits=read_limits(**options),
         grants=read_grants(**options),
+        ok_codes=list(options.get("ok_codes", ())) or UNSET,
         deterministic=options.get("deterministic", False),
         mode=options.get("mode", "text"),
+        retain_s=options.get("retain_s"),
     )
+
+
+LIMIT_NAMES = ("memory_mb", "max_files_size", "max_files", "max_open", "stack")
+"""Options of a job that are limits, beside its timeout."""
 
 
 def read_limits(**options: Any) -> Limits:
@@ -148,6 +207,10 @@ def read_limits(**options: Any) -> Limits:
         fuel=options.get("fuel"),
         output_bytes=options.get("max_output"),
         log_bytes=options.get("max_log"),
+        files_bytes=memory_bytes(options.get("max_files_size")),
+        files_count=options.get("max_files"),
+        open_files=options.get("max_open"),
+        stack_bytes=memory_bytes(options.get("stack")),
     )
 
 
@@ -159,6 +222,7 @@ def read_grants(**options: Any) -> Grants:
         files=options.get("grant_files"),
         dirs=list(options.get("grant_dir", ())),
         env=list(options.get("grant_env", ())),
+        kv=read_kv_grants(options.get("grant_kv", ())),
     )
 
 
@@ -180,6 +244,10 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "env": [f"{name}={value}" for name, value in info.env.items()] if info.env else None,
         "limits": describe_pairs(info.limits),
         "grants": describe_pairs(info.grants),
+        "exit codes of success": list_ok_codes(given(info.ok_codes)),
         "deterministic": "yes" if info.deterministic is True else None,
         "mode": info.mode if info.mode != "text" else None,
+        "jobs stay": format_stay(info.retain_s),
+        "concurrency": describe_limit(info.concurrency_key, info.concurrency_limit),
+        "rate": describe_limit(info.rate_key, info.rate_limit, info.rate_period_s),
     }

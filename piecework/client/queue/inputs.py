@@ -7,6 +7,7 @@ from typing import Any
 from piecework.client.uploads import Source
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, DataReply
+from piecework.protocol.text import clean_text
 
 INLINE_BYTES = 32 * 1024
 """An input up to this size travels inside the submission; a larger one is uploaded first."""
@@ -18,25 +19,32 @@ An ``Id`` or the reply of an upload names a blob. A plain ``int`` or ``str`` is 
 """
 
 
-def input_content(value: Input, upload: Callable[[Source], DataReply]) -> Content | None:
+def input_content(value: Input, upload: Callable[[Source, str], DataReply]) -> Content | None:
     """Turn an input into what the submission carries, by ``upload`` when it is large; None for no input."""
     if value is None or isinstance(value, Content):
         return value
-    if isinstance(value, DataReply):
-        return Content(id=value.id)
-    if isinstance(value, Id):
-        return Content(id=value)
+    if isinstance(value, DataReply | Id):
+        return Content(id=value if isinstance(value, Id) else value.id)
     if isinstance(value, Path):
+        name = clean_text(value.name) if value.is_file() else ""
         # How much comes out of a pipe is not known before.
-        if not value.is_file() or value.stat().st_size > INLINE_BYTES:
-            return Content(id=upload(value).id)
-        value = value.read_bytes()
+        if not name or value.stat().st_size > INLINE_BYTES:
+            return Content(id=upload(value, name).id)
+        return Content(raw=value.read_bytes(), name=name)
     if isinstance(value, str):
         value = value.encode()
     if isinstance(value, bytes | bytearray | memoryview):
         data = bytes(value)
-        return Content(raw=data) if len(data) <= INLINE_BYTES else Content(id=upload(data).id)
+        return Content(raw=data) if len(data) <= INLINE_BYTES else Content(id=upload(data, "").id)
     return Content(json_=value)
+
+
+def output_of(job: Id | str) -> Content:
+    """Return as an input what another job produces, or the results of a group: the new job waits for that.
+
+    ``job``: an id; or, within one submission, ``@0``, ``@1``, … or ``@label``.
+    """
+    return Content(job=str(job))
 
 
 def carried_bytes(content: Content | None) -> int:

@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import msgspec
 
-from piecework.client.calls import AnyId, path_id
+from piecework.client.calls import AnyId, AnyLambda, lambda_ref, path_id
 from piecework.client.queue.inputs import Input, carried_bytes, input_content
+from piecework.client.queue.selection import Selection, select_jobs, to_query
 from piecework.client.stock.lambdas import LambdaCalls
 from piecework.client.transport import PreparedRequest, Query
 from piecework.client.uploads import Source
@@ -22,6 +23,7 @@ from piecework.protocol.messages import (
     JobInfo,
     JobList,
     JobLog,
+    JobLogs,
     JobSpec,
     JobSubmit,
     JobUpdate,
@@ -29,7 +31,7 @@ from piecework.protocol.messages import (
     TraceEvent,
     TraceReply,
 )
-from piecework.protocol.states import JobState
+from piecework.protocol.retention import Retain
 
 JOBS_PER_BODY = 1000
 """How many jobs travel in one submission."""
@@ -53,15 +55,30 @@ class JobOptions(TypedDict, total=False):
     retry_on: list[ErrorKind]
     timeout_s: float
     limits: Limits
+    ok_codes: list[int]
     args: list[str]
     env: dict[str, str]
     key: str
+    retain_s: Retain
+    on_end: str
+    tenant: str
+    concurrency_key: str
+    concurrency_limit: int
+    rate_key: str
+    rate_limit: int
+    rate_period_s: float
+    label: str
+    after: list[str | int]
+    on_failure: Literal["cancel", "run"]
+    files: dict[str, str | int]
+    """Jobs whose outputs it gets in ``/inputs``, by the names of the files: ``inputs`` of ``JobSpec``."""
+    group: str | int
 
 
 class JobCalls(LambdaCalls):
     """Jobs: requests to run one lambda on one input."""
 
-    def submit(self, lambda_id: AnyId, input: Input = None, **options: Unpack[JobOptions]) -> Id:  # noqa: A002  # its name on the wire
+    def submit(self, lambda_id: AnyLambda, input: Input = None, **options: Unpack[JobOptions]) -> Id:  # noqa: A002  # its name on the wire
         """Submit one job and return its id. What ``input`` may be: ``piecework.client.queue.inputs.Input``.
 
         Without a ``key`` the client makes one up for this call, so that a lost answer never makes two jobs.
@@ -73,7 +90,7 @@ class JobCalls(LambdaCalls):
 
     def submit_and_wait(
         self,
-        lambda_id: AnyId,
+        lambda_id: AnyLambda,
         input: Input,  # noqa: A002  # its name on the wire
         wait_s: float,
         **options: Unpack[JobOptions],
@@ -87,7 +104,9 @@ class JobCalls(LambdaCalls):
         assert isinstance(job, JobInfo), "the answer to a waiting submission has the job"
         return job
 
-    def submit_many(self, lambda_id: AnyId, inputs: Iterable[Input], **options: Unpack[JobOptions]) -> list[Id]:
+    def submit_many(
+        self, lambda_id: AnyLambda, inputs: Iterable[Input], **options: Unpack[JobOptions]
+    ) -> list[Id]:
         """Submit one job for each input and return their ids in that order.
 
         Sends as many requests as the sizes need; each creates all of its jobs or none, and is repeated when its
@@ -102,27 +121,18 @@ class JobCalls(LambdaCalls):
         return self.transport.call(request, JobInfo)
 
     def jobs(
-        self,
-        *,
-        state: JobState | str | None = None,
-        lambda_: AnyId | None = None,
-        tag: str | None = None,
-        worker: AnyId | None = None,
-        limit: int | None = None,
+        self, *, limit: int | None = None, why: bool = False, **which: Unpack[Selection]
     ) -> Iterator[JobInfo]:
-        """Go through the jobs that match, newest first; at most ``limit`` of them."""
-        return self._items("/job", _filter(state, lambda_, tag, worker), JobList, "jobs", limit)
+        """Go through the jobs that match, newest first; at most ``limit`` of them.
 
-    def count_jobs(
-        self,
-        *,
-        state: JobState | str | None = None,
-        lambda_: AnyId | None = None,
-        tag: str | None = None,
-        worker: AnyId | None = None,
-    ) -> int:
+        ``why``: with why they wait (``advice``), of each page's first fifty that do.
+        """
+        query: Query = {**to_query(select_jobs(**which)), "view": "full" if why else None}
+        return self._items("/job", query, JobList, "jobs", limit)
+
+    def count_jobs(self, **which: Unpack[Selection]) -> int:
         """Return how many jobs match; the server counts no further than 100,000."""
-        query: Query = {**_filter(state, lambda_, tag, worker), "limit": 1, "total": "true"}
+        query: Query = {**to_query(select_jobs(**which)), "limit": 1, "total": "true"}
         return self.transport.call(PreparedRequest("GET", "/job", query, repeatable=True), JobList).total or 0
 
     def cancel(self, job_id: AnyId) -> str:
@@ -150,6 +160,17 @@ class JobCalls(LambdaCalls):
         request = PreparedRequest("GET", f"/job/{path_id(job_id)}/log", query, repeatable=True, poll_s=timeout_s)
         return self.transport.call(request, JobLog)
 
+    def attempt_log(self, job_id: AnyId, attempt: int) -> JobLog:
+        """Return what is kept of one attempt's log. Raises Invalid when the job has made no such attempt."""
+        query: Query = {"attempt": attempt, "only": "true"}
+        request = PreparedRequest("GET", f"/job/{path_id(job_id)}/log", query, repeatable=True)
+        return self.transport.call(request, JobLog)
+
+    def logs(self, job_id: AnyId) -> JobLogs:
+        """Return what is kept of the logs of all attempts of a job."""
+        request = PreparedRequest("GET", f"/job/{path_id(job_id)}/logs", repeatable=True)
+        return self.transport.call(request, JobLogs)
+
     def follow_log(self, job_id: AnyId, offset: int = 0) -> Iterator[str]:
         """Go through a job's log as it grows, until the job has ended and all of its log was read."""
         attempt = None
@@ -162,28 +183,31 @@ class JobCalls(LambdaCalls):
             offset, attempt = part.next, part.attempt
 
     def _specs(
-        self, lambda_id: AnyId, inputs: Iterable[Input], options: JobOptions, deadline: Deadline = NEVER
+        self, lambda_id: AnyLambda, inputs: Iterable[Input], options: JobOptions, deadline: Deadline = NEVER
     ) -> Iterator[JobSpec]:
         """Describe one job for each input, as it is asked for; large inputs are uploaded then."""
         prefix = options.pop("key", None)
-        lambda_id = path_id(lambda_id)
+        lambda_id = lambda_ref(lambda_id)
+        if isinstance(lambda_id, str) and prefix is None:
+            lambda_id = self.lambda_(lambda_id).id  # all of them run the same one, also when a newer one is made
 
-        def upload(source: Source) -> DataReply:
-            return self.within(deadline.allow()).upload(source)
+        def upload(source: Source, name: str) -> DataReply:
+            return self.within(deadline.allow()).upload(source, name)
 
         for number, value in enumerate(inputs):
             if prefix is not None:
                 options["key"] = f"{prefix}-{number}"
-            yield JobSpec(lambda_=lambda_id, input=input_content(value, upload), **options)
+            yield JobSpec(lambda_=lambda_id, input=input_content(value, upload), **to_fields(options))
 
     def post_batch(self, batch: list[JobSpec]) -> list[Id]:
         """Submit jobs together and return their ids; safe to repeat because the batch has a key."""
         return self._post_jobs(JobSubmit(jobs=batch, key=secrets.token_urlsafe(16))).ids or []
 
-    def _one_job(self, lambda_id: AnyId, value: Input, options: JobOptions) -> JobSubmit:
+    def _one_job(self, lambda_id: AnyLambda, value: Input, options: JobOptions) -> JobSubmit:
         """Return a submission that can be repeated: it has a key."""
         options.setdefault("key", secrets.token_urlsafe(16))
-        return JobSubmit(lambda_=path_id(lambda_id), input=input_content(value, self.upload), **options)
+        fields = to_fields(options)
+        return JobSubmit(lambda_=lambda_ref(lambda_id), input=input_content(value, self.upload), **fields)
 
     def _post_jobs(self, submit: JobSubmit, query: Query | None = None, poll_s: float = 0.0) -> JobCreated:
         """Send a submission; safe to repeat because it has a key."""
@@ -191,14 +215,12 @@ class JobCalls(LambdaCalls):
         return self.transport.call(request, JobCreated)
 
 
-def _filter(state: JobState | str | None, lambda_: AnyId | None, tag: str | None, worker: AnyId | None) -> Query:
-    """Return the parameters that say which jobs are meant."""
-    return {
-        "state": state,
-        "lambda": None if lambda_ is None else path_id(lambda_),
-        "tag": tag,
-        "worker": None if worker is None else path_id(worker),
-    }
+def to_fields(options: JobOptions) -> dict[str, Any]:
+    """Return options under the names that they have in a ``JobSpec``."""
+    fields: dict[str, Any] = {**options}
+    if "files" in fields:
+        fields["inputs"] = fields.pop("files")
+    return fields
 
 
 def spec_bytes(spec: JobSpec) -> int:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, suppress
 from typing import Literal, Unpack, cast, overload
 
-from piecework.client.calls import AnyId
+from piecework.client.calls import AnyLambda
 from piecework.client.errors import ApiError, ServerUnreachable, StillRunning
+from piecework.client.queue.bulk import BulkCalls
 from piecework.client.queue.inputs import Input, carried_bytes
 from piecework.client.queue.jobs import BYTES_PER_BODY, JOBS_PER_BODY, JobOptions, spec_bytes
 from piecework.client.queue.progress import Progress, Tell, open_progress
@@ -28,13 +29,13 @@ Submitted = Callable[[list[Id]], object]
 """Is told the ids of jobs that were submitted, in the order of their inputs."""
 
 
-class MapCalls(ResultCalls):
+class MapCalls(BulkCalls):
     """Many inputs at once."""
 
     @overload
     def map(
         self,
-        lambda_id: AnyId,
+        lambda_id: AnyLambda,
         inputs: Iterable[Input],
         *,
         errors: Literal["raise"] = ...,
@@ -50,7 +51,7 @@ class MapCalls(ResultCalls):
     @overload
     def map(
         self,
-        lambda_id: AnyId,
+        lambda_id: AnyLambda,
         inputs: Iterable[Input],
         *,
         errors: Literal["return"],
@@ -65,7 +66,7 @@ class MapCalls(ResultCalls):
 
     def map(
         self,
-        lambda_id: AnyId,
+        lambda_id: AnyLambda,
         inputs: Iterable[Input],
         *,
         errors: Errors = "raise",

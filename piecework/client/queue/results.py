@@ -10,14 +10,14 @@ from typing import Literal, Unpack
 import msgspec
 from msgspec import UNSET
 
-from piecework.client.calls import AnyId, path_id
+from piecework.client.calls import AnyId, AnyLambda, path_id
 from piecework.client.errors import JobCancelled, JobFailed, ServerUnreachable, StillRunning
 from piecework.client.queue.inputs import Input
 from piecework.client.queue.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import PreparedRequest, Query, Transport
 from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, JobInfo, JobList, blob_id
+from piecework.protocol.messages import Content, JobInfo, JobList, blob_id, given
 from piecework.protocol.messages.base import show_shortly
 from piecework.protocol.states import JobState
 
@@ -69,7 +69,7 @@ def failure(info: JobInfo) -> JobFailed:
         return JobCancelled(info.id)
     if info.error is UNSET or info.error is None:
         return JobFailed(info.id, "guest", "the worker gave no reason")
-    return JobFailed(info.id, info.error.kind, info.error.message)
+    return JobFailed(info.id, info.error.kind, info.error.message, given(info.exit_code))
 
 
 def choose_poll(asked: int, *, others: bool, news: bool) -> tuple[Until, float]:
@@ -108,7 +108,7 @@ class ResultCalls(JobCalls):
 
     def run(
         self,
-        lambda_id: AnyId,
+        lambda_id: AnyLambda,
         input: Input = None,  # noqa: A002  # its name on the wire
         wait_s: float | None = None,
         **options: Unpack[JobOptions],
@@ -146,6 +146,11 @@ class ResultCalls(JobCalls):
         if content.is_inline:
             return content.read()
         blob = blob_id(content)
+        return b"" if blob is None else self.read(blob)
+
+    def failed_output(self, info: JobInfo) -> bytes:
+        """Return what a job had written to its output before it failed; empty when that is nothing."""
+        blob = given(info.failed_output)
         return b"" if blob is None else self.read(blob)
 
     def _watch(self, jobs: Iterable[AnyId], timeout_s: float | None, output: str | None) -> Iterator[JobInfo]:

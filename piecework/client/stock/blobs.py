@@ -9,20 +9,21 @@ from piecework.client.errors import ChecksumMismatch, NotFound
 from piecework.client.replies import HttpReply, read_message
 from piecework.client.transport import PreparedRequest
 from piecework.client.uploads import MultipartFile, Source
-from piecework.protocol.messages import DataReply
+from piecework.protocol.messages import DataList, DataReply
 
 
 class BlobCalls(CallGroup):
     """Blobs: immutable bytes, known by their SHA-256."""
 
-    def upload(self, source: Source) -> DataReply:
+    def upload(self, source: Source, name: str = "") -> DataReply:
         """Store bytes, a file, or what an open binary file still holds; return its id and checksum.
 
+        ``name``: what its file is called, for people who look at jobs that have it as their input.
         Streams: a large file is never in memory as a whole. Safe to repeat: the server knows blobs by their
         content. Raises ChecksumMismatch when the server stored other bytes than were sent.
         """
         request = PreparedRequest("POST", "/data", repeatable=True)
-        with MultipartFile(source) as body:
+        with MultipartFile(source, name) as body:
 
             def send() -> HttpReply:
                 return self.transport.send_stream(request, body, body.content_type)
@@ -36,6 +37,10 @@ class BlobCalls(CallGroup):
         """Return a blob's checksum and size. Raises NotFound."""
         request = PreparedRequest("GET", f"/data/{path_id(blob_id)}", {"view": "full"}, repeatable=True)
         return self.transport.call(request, DataReply)
+
+    def list_data(self, limit: int | None = None) -> Iterator[DataReply]:
+        """Go through the blobs, newest first; at most ``limit`` of them."""
+        return self._items("/data", {}, DataList, "data", limit)
 
     def read(self, blob_id: AnyId) -> bytes:
         """Return a blob's bytes, checked; for blobs that fit into memory. Raises NotFound."""
@@ -62,7 +67,7 @@ class BlobCalls(CallGroup):
     def delete_data(self, blob_id: AnyId) -> str:
         """Delete a blob and return what the server says.
 
-        Raises Conflict while a lambda, a module or an unfinished job uses it, and NotFound.
+        Raises Conflict while a lambda, module, unfinished job or schedule uses it, and NotFound.
         """
         return self._steer(PreparedRequest("DELETE", f"/data/{path_id(blob_id)}", repeatable=True))
 

@@ -1,12 +1,17 @@
 """The client's calls about lambdas."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
-from piecework.client.calls import AnyId, path_id
+import msgspec
+
+from piecework.client.calls import AnyId, AnyLambda, lambda_ref
+from piecework.client.errors import NotFound
 from piecework.client.stock.blobs import BlobCalls
-from piecework.client.transport import PreparedRequest
+from piecework.client.transport import PreparedRequest, Query
 from piecework.modules import DEFAULT, choose_runtime, resolve_runtime
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
@@ -18,6 +23,7 @@ from piecework.protocol.messages import (
     LambdaList,
     Limits,
 )
+from piecework.protocol.retention import Retain
 
 UNTOLD = "wasi"
 """The runtime of a blob for which nobody names one."""
@@ -34,8 +40,16 @@ class LambdaOptions(TypedDict, total=False):
     env: dict[str, str]
     limits: Limits
     grants: Grants
+    ok_codes: list[int]
     deterministic: bool
     mode: Literal["text", "json", "http"]
+    reuse: bool
+    retain_s: Retain
+    concurrency_key: str
+    concurrency_limit: int
+    rate_key: str
+    rate_limit: int
+    rate_period_s: float
 
 
 class LambdaCalls(BlobCalls):
@@ -50,32 +64,59 @@ class LambdaCalls(BlobCalls):
         file; for a blob it is ``wasi``. ``python``, ``js`` and ``lua`` are short names. Raises ValueError when the
         code does not tell.
 
-        Each call creates a new lambda, so it is not repeated by itself. Raises Invalid when the code cannot
-        run under the runtime.
+        Each call creates a new lambda, so it is not repeated by itself. With ``reuse=True`` it gives the one that
+        is there when its code, runtime, name and options are the same (of lambdas with that name, the newest
+        counts); code that the server has is not uploaded again. Raises Invalid when the code cannot run under the
+        runtime.
         """
         if isinstance(codex, LambdaCreate):
-            create = codex
-        else:
-            blob, found = self._find_code(codex, runtime)
-            create = LambdaCreate(codex=blob, runtime=found, **options)
-        return self.transport.call(PreparedRequest("POST", "/lambda", body=create), LambdaCreated).id
+            request = PreparedRequest("POST", "/lambda", body=codex, repeatable=codex.reuse is True)
+            return self.transport.call(request, LambdaCreated).id
+        source, found = self._find_code(codex, runtime)
+        create = LambdaCreate(runtime=found, **options)
+        if isinstance(source, Id):
+            return self.create_lambda(msgspec.structs.replace(create, codex=source))
+        return self.put_lambda(create, source, lambda: self.upload(source))
 
-    def lambda_(self, lambda_id: AnyId) -> LambdaInfo:
+    def put_lambda(self, create: LambdaCreate, code: Path | bytes, upload: Callable[[], DataReply]) -> Id:
+        """Create a lambda without a ``codex`` from code, which ``upload`` stores if need be, and return its id."""
+        if create.reuse:
+            with suppress(NotFound):
+                return self.create_lambda(msgspec.structs.replace(create, codex_checksum=_digest(code)))
+        return self.create_lambda(msgspec.structs.replace(create, codex=upload().id))
+
+    def lambda_(self, lambda_id: AnyLambda) -> LambdaInfo:
         """Return a lambda with everything known about it. Raises NotFound."""
-        request = PreparedRequest("GET", f"/lambda/{path_id(lambda_id)}", {"view": "full"}, repeatable=True)
+        request = PreparedRequest("GET", f"/lambda/{lambda_ref(lambda_id)}", {"view": "full"}, repeatable=True)
         return self.transport.call(request, LambdaInfo)
 
-    def lambdas(self, limit: int | None = None) -> Iterator[LambdaInfo]:
-        """Go through the lambdas, newest first; at most ``limit`` of them."""
-        return self._items("/lambda", {}, LambdaList, "lambdas", limit)
+    def lambdas(self, limit: int | None = None, *, name: str | None = None) -> Iterator[LambdaInfo]:
+        """Go through the lambdas, or those of a name, newest first; at most ``limit`` of them."""
+        return self._items("/lambda", {"name": name}, LambdaList, "lambdas", limit)
 
-    def _find_code(self, codex: Codex, runtime: str | None) -> tuple[Id, str]:
-        """Return the blob with some code, which is uploaded first, and its runtime."""
+    def delete_lambda(self, lambda_id: AnyLambda, *, cancel: bool = False) -> str:
+        """Delete a lambda, of a name the newest, and return what the server says.
+
+        Raises Conflict while jobs of it have not ended, unless ``cancel`` is set, or a function is made of it; and
+        NotFound, also when it was deleted before.
+        """
+        query: Query = {"cancel": "true"} if cancel else {}
+        return self._steer(PreparedRequest("DELETE", f"/lambda/{lambda_ref(lambda_id)}", query, repeatable=True))
+
+    def _find_code(self, codex: Codex, runtime: str | None) -> tuple[Id | Path | bytes, str]:
+        """Return the blob with some code, or what is to be uploaded, and its runtime."""
         named = None if runtime is None else resolve_runtime(runtime, lambda: None)
         if not isinstance(codex, Path | bytes):
             return codex.id if isinstance(codex, DataReply) else Id.parse(codex), named or UNTOLD
         if named not in {None, DEFAULT}:
-            return self.upload(codex).id, str(named)
+            return codex, str(named)
         code = codex if isinstance(codex, bytes) else codex.read_bytes()
-        found = choose_runtime(DEFAULT, code, codex.name if isinstance(codex, Path) else "")
-        return self.upload(code).id, found
+        return code, choose_runtime(DEFAULT, code, codex.name if isinstance(codex, Path) else "")
+
+
+def _digest(code: Path | bytes) -> str:
+    """Return the SHA-256 of some code, hex."""
+    if isinstance(code, bytes):
+        return hashlib.sha256(code).hexdigest()
+    with code.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

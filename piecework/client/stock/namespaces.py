@@ -58,6 +58,15 @@ class NamespaceCalls(CallGroup):
         """Go through the keys that begin with ``prefix``, in the order of their UTF-8 bytes."""
         return self._items(f"{_path(namespace)}/field", {"prefix": prefix or None}, KeyList, "keys", limit)
 
+    def keys_after(self, namespace: AnyId, key: str, *, prefix: str = "", limit: int | None = None) -> list[str]:
+        """Return the next keys behind one, in the same order, at most ``limit``; "" begins at the first.
+
+        Without ``limit`` they are as many as the server lists at once.
+        """
+        query = {"prefix": prefix or None, "limit": limit, "cursor": key or None}
+        request = PreparedRequest("GET", f"{_path(namespace)}/field", query, repeatable=True)
+        return self.transport.call(request, KeyList).keys
+
     def get_value(self, namespace: AnyId, key: str) -> str:
         """Return the value under a key."""
         return self.entry(namespace, key).value
@@ -92,10 +101,12 @@ class NamespaceCalls(CallGroup):
             if_value=UNSET if if_value is None else if_value,
             if_absent=if_absent or UNSET,
         )
-        is_plain = not (append or get or if_absent or if_value is not None)
-        return self.transport.call(
-            _request("POST", namespace, key, body=body, repeatable=is_plain), ValueReply
-        ).value
+        return self.change_value(namespace, key, body)
+
+    def change_value(self, namespace: AnyId, key: str, change: ValueSet) -> str:
+        """Do what ``set_value`` and ``add_to_value`` do, as a message says it. Only a plain change is repeated."""
+        request = _request("POST", namespace, key, body=change, repeatable=is_plain(change))
+        return self.transport.call(request, ValueReply).value
 
     def add_to_value(self, namespace: AnyId, key: str, amount: int = 1, *, expire_s: float | None = None) -> int:
         """Add to the number under a key, 0 when there is none, and return the sum. Not repeated here.
@@ -103,12 +114,19 @@ class NamespaceCalls(CallGroup):
         ``expire_s`` as ``set_value`` has it. Raises Conflict (code 1014) when no whole number is there.
         """
         body = ValueSet(incr=amount, expire=UNSET if expire_s is None else expire_s)
-        return int(self.transport.call(_request("POST", namespace, key, body=body), ValueReply).value)
+        return int(self.change_value(namespace, key, body))
 
     def delete_value(self, namespace: AnyId, key: str, *, if_value: str | None = None) -> None:
         """Remove a key and its value. ``if_value``: raise Conflict (code 1013) unless this value is there."""
         body = None if if_value is None else ValueDelete(if_value=if_value)
         self.transport.call(_request("DELETE", namespace, key, body=body, repeatable=True), Reply)
+
+
+def is_plain(change: ValueSet) -> bool:
+    """Tell whether a change is the same done twice: what is there has no part in it."""
+    return change.value is not UNSET and not (
+        change.append or change.get or change.if_absent or change.if_value is not UNSET
+    )
 
 
 def _path(namespace: AnyId) -> str:

@@ -18,7 +18,7 @@ Maybe: TypeAlias = T | UnsetType
 
 SHOWN_CHARS = 100
 """A longer value is cut where a message is shown."""
-_SECRET = frozenset({"token", "lease"})
+_SECRET = frozenset({"token", "lease", "secret"})
 
 
 class Shown:

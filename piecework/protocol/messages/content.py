@@ -9,6 +9,9 @@ from msgspec import UNSET
 from piecework.protocol.ids import NO_ID, Id
 from piecework.protocol.messages.base import Maybe, Shown
 
+JobRef = str | int
+"""How a submission names a job: by id, or as ``@0``, ``@1``, … or ``@label`` when it is in the same submission."""
+
 
 class Content(Shown, msgspec.Struct, kw_only=True):
     """Bytes inside a message, in exactly one of four spellings; or a blob that is there already.
@@ -21,6 +24,8 @@ class Content(Shown, msgspec.Struct, kw_only=True):
 
     id: Maybe[Id] = UNSET
     """The blob's id."""
+    name: Maybe[str] = UNSET
+    """What the file was called that the bytes are from."""
     text: Maybe[str] = UNSET
     """UTF-8 text."""
     base64_: Maybe[str] = msgspec.field(default=UNSET, name="base64")
@@ -29,6 +34,8 @@ class Content(Shown, msgspec.Struct, kw_only=True):
     """A JSON value; its compact text is the content."""
     raw: Maybe[bytes] = msgspec.field(default=UNSET, name="bytes")
     """Any bytes."""
+    job: Maybe[JobRef] = UNSET
+    """Instead of bytes, in the input of a new job: what this job produces; the new one waits for it."""
 
     @property
     def is_inline(self) -> bool:
@@ -73,7 +80,7 @@ def read_ref(ref: BlobRef | None) -> tuple[bytes | None, Id | None]:
 
     Raises ValueError when the content is not sound, or the id is not a number.
     """
-    if isinstance(ref, Content) and (ref.is_inline or ref.id is UNSET):
+    if isinstance(ref, Content) and (ref.id is UNSET or ref.is_inline):
         return ref.read(), None
     return None, blob_id(ref)
 

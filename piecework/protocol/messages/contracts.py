@@ -60,6 +60,19 @@ class LeasedLambda(Shown, msgspec.Struct, kw_only=True, frozen=True):
     handler of JSON is called."""
 
 
+class LeasedFile(Shown, msgspec.Struct, kw_only=True):
+    """A file that a leased job gets, in ``/inputs``: what another job produced."""
+
+    name: str
+    """Of the file."""
+    blob: Id
+    """What is in it; 0: nothing."""
+    checksum: str = ""
+    """SHA-256, hex; empty when there is no such blob."""
+    size: int = 0
+    """Bytes."""
+
+
 class LeasedJob(Shown, msgspec.Struct, kw_only=True):
     """One leased job: all that the agent needs to run it."""
 
@@ -85,6 +98,10 @@ class LeasedJob(Shown, msgspec.Struct, kw_only=True):
     """Environment."""
     limits: Limits = Limits()
     """Complete: the job's, over the lambda's, over the server's."""
+    ok_codes: Maybe[list[int]] = UNSET
+    """Exit codes of its guest with which it has finished, beside 0."""
+    files: Maybe[list[LeasedFile]] = UNSET
+    """What it gets from other jobs, for a worker whose contract has the tag ``inputs``."""
 
 
 class ContractReply(Reply, kw_only=True):

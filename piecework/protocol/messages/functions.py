@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
 from piecework.protocol.messages.lambdas import Grants, Limits
+from piecework.protocol.names import LambdaRef
 from piecework.protocol.text import Name, VariableName
 
 REPLICAS_MAX = 1000
@@ -125,8 +126,8 @@ class DeploymentPut(Message, kw_only=True):
     """``org/module/tag`` of the registry; with ``@sha256:…`` only if it has that digest."""
     codex: Maybe[Id] = UNSET
     """An uploaded blob with the code."""
-    lambda_: Maybe[Id] = msgspec.field(default=UNSET, name="lambda")
-    """A lambda: its code, and its options where this message is silent."""
+    lambda_: Maybe[LambdaRef] = msgspec.field(default=UNSET, name="lambda")
+    """A lambda, by id or name: its code, and its options where this message is silent."""
     replicas: Maybe[Wanted] = UNSET
     """How many processes are to serve it; left out: 1, or as before. With 0, each call is a job."""
     runtime: Maybe[Name] = UNSET

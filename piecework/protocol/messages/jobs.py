@@ -2,25 +2,24 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, given
-from piecework.protocol.messages.content import BlobRef, Content
-from piecework.protocol.messages.lambdas import Limits
-from piecework.protocol.messages.outcomes import JobError, Usage
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
+from piecework.protocol.messages.content import BlobRef, Content, JobRef
+from piecework.protocol.messages.lambdas import Limits, OkCodes
+from piecework.protocol.messages.outcomes import ExitCode, JobError, Usage
+from piecework.protocol.names import LambdaRef
+from piecework.protocol.retention import Retain
 from piecework.protocol.states import JobState
 from piecework.protocol.text import VariableName
 
 Seconds = Annotated[float, Meta(ge=0, le=10 * 366 * 86_400)]
 """A duration in seconds: not negative, at most ten years."""
-
-LATER_OPTIONS = ("after", "on_failure", "group", "concurrency_key", "rate_key", "retain_s")
-"""Options that the protocol names and this server refuses: ignoring them would break what they ask for."""
 
 
 class Backoff(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
@@ -34,6 +33,10 @@ class Backoff(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tr
     """No wait is longer."""
 
 
+class FullBackoff(Backoff, kw_only=True, omit_defaults=False, frozen=True):
+    """How long a failed job waits before its next attempt, in full."""
+
+
 class JobSpec(Message, kw_only=True):
     """One job to submit. ``input_id``, ``functio`` and ``extra_tag`` are old names.
 
@@ -41,8 +44,8 @@ class JobSpec(Message, kw_only=True):
     the server's.
     """
 
-    lambda_: Maybe[Id | None] = msgspec.field(default=UNSET, name="lambda")
-    """What to run. Required."""
+    lambda_: Maybe[LambdaRef | None] = msgspec.field(default=UNSET, name="lambda")
+    """What to run, required: a lambda's id, its name (of several the newest is meant), or ``name@id``."""
     input: Maybe[BlobRef | None] = UNSET
     """A blob's id, or an object with the bytes: ``text``, ``base64``, ``json`` or ``bytes``."""
     tags: list[str] | None = None
@@ -67,28 +70,42 @@ class JobSpec(Message, kw_only=True):
     """The same as ``limits.timeout_s``."""
     limits: Limits = Limits()
     """Over the lambda's."""
+    ok_codes: Maybe[OkCodes | None] = UNSET
+    """Exit codes of its guest with which it has finished, not failed, beside 0; default: the lambda's."""
     args: list[str] | None = None
     """Instead of the lambda's arguments."""
     env: dict[VariableName, str] | None = None
     """Added to the lambda's environment."""
     key: Maybe[str | None] = UNSET
     """Idempotency key: the same key with the same content is the same job."""
-    after: Any = UNSET
-    """Refused: jobs cannot wait for others yet."""
-    on_failure: Any = UNSET
-    """Refused, as ``after`` is."""
-    group: Any = UNSET
-    """Refused: there are no groups yet."""
-    concurrency_key: Any = UNSET
-    """Refused: there are no limits on how many jobs run at once yet."""
-    rate_key: Any = UNSET
-    """Refused: there are no limits on how many jobs start in a time yet."""
-    retain_s: Any = UNSET
-    """Refused: results do not expire yet."""
-
-    def refused_options(self) -> list[str]:
-        """Return the options among LATER_OPTIONS that were sent."""
-        return [name for name in LATER_OPTIONS if given(getattr(self, name)) is not None]
+    label: Maybe[str | None] = UNSET
+    """What the jobs of the same submission call it, as ``@label``. It is not kept."""
+    after: Maybe[list[JobRef] | None] = UNSET
+    """Jobs and groups that must end before: ids, or ``@0``, ``@1``, … or ``@label`` for jobs of the same
+    submission, by position or by label."""
+    on_failure: Maybe[Literal["cancel", "run"] | None] = UNSET
+    """What becomes of it when one that it waits for fails or is cancelled: ``cancel`` (the default) or ``run``."""
+    inputs: Maybe[dict[str, JobRef] | None] = UNSET
+    """Outputs of other jobs, for which it waits, by the names of the files that it gets in ``/inputs``."""
+    group: Maybe[JobRef | None] = UNSET
+    """The group that it joins: its id, or a name; of several the newest is meant. A name that is new makes one."""
+    retain_s: Maybe[Retain | None] = UNSET
+    """Removed so many seconds after its end, with trace, logs and blobs; 0: a minute after its end was read, and
+    after a day at the latest; ``never``: not at all. Does not count when a ``key`` is compared."""
+    on_end: Maybe[str | None] = UNSET
+    """The webhook that is told of its end, however it ends."""
+    tenant: Maybe[str | None] = UNSET
+    """On whose behalf it runs: within a priority, tenants take turns. Default: the name of the token."""
+    concurrency_key: Maybe[str | None] = UNSET
+    """Of the jobs with the same key, no more than its limit run at once."""
+    concurrency_limit: Maybe[int | None] = UNSET
+    """That limit, 1 or more, for all jobs of the key; left out: as an earlier job, or an operator, said."""
+    rate_key: Maybe[str | None] = UNSET
+    """Of the jobs with the same key, no more than its limit start within a period."""
+    rate_limit: Maybe[int | None] = UNSET
+    """That limit, 1 or more, for all jobs of the key; left out: as an earlier job, or an operator, said."""
+    rate_period_s: Maybe[Seconds | None] = UNSET
+    """The period of ``rate_limit`` in seconds; default 1."""
 
 
 class JobSubmit(JobSpec, kw_only=True):
@@ -107,6 +124,8 @@ class WaitReason(StrEnum):
 
     PAUSED = "paused"
     """Someone must resume it."""
+    HELD = "held"
+    """Its lambda, runtime, group or tenant is paused."""
     DUE = "due"
     """It was submitted for a later time."""
     RETRY = "retry"
@@ -119,6 +138,10 @@ class WaitReason(StrEnum):
     """Every worker that could run it takes no more jobs."""
     BUSY = "busy"
     """Every worker that may run it has a job in each slot."""
+    AFTER = "after"
+    """Others must end first."""
+    LIMIT = "limit"
+    """As many jobs of its key as may run at once do, or as many as may start in a period have started."""
     QUEUED = "queued"
     """Other jobs come first."""
 
@@ -137,10 +160,21 @@ class JobLambda(Shown, msgspec.Struct, kw_only=True):
     """What a worker must offer."""
     codex: Id
     """The blob with the code; 0 for none."""
+    name: Maybe[str] = UNSET
+    """What it is called, if it has a name; only in lists, and with ``?view=full``."""
+
+
+class JobSource(Shown, msgspec.Struct, kw_only=True):
+    """Another job, or a group, of which a job gets what that produced."""
+
+    name: str
+    """The name of the file in ``/inputs``; ``-``: it is the job's input."""
+    job: Id
+    """Who produces it."""
 
 
 class JobInfo(Reply, kw_only=True):
-    """One job."""
+    """One job. The fields from ``submitter`` on only with ``?view=full``."""
 
     id: Id
     """The job."""
@@ -149,7 +183,7 @@ class JobInfo(Reply, kw_only=True):
     input: Content
     """The blob's id; 0 for none."""
     output: Maybe[Content] = UNSET
-    """Absent until there is one."""
+    """Absent until there is one: a job that failed has none."""
     lambda_: JobLambda = msgspec.field(name="lambda")
     """What it runs."""
     tags: list[str]
@@ -178,6 +212,60 @@ class JobInfo(Reply, kw_only=True):
     """Of the last attempt that a worker reported."""
     key: Maybe[str] = UNSET
     """Its idempotency key."""
+    schedule: Maybe[Id] = UNSET
+    """The schedule that submitted it."""
+    submitter: Maybe[str] = UNSET
+    """The name of the token that it was submitted with; absent when the server needed none."""
+    input_name: Maybe[str] = UNSET
+    """What the file of its input was called, where that is known."""
+    input_size: Maybe[int] = UNSET
+    """Bytes; absent when it has no input, or that is gone."""
+    output_size: Maybe[int] = UNSET
+    """Bytes, of ``output`` or ``failed_output``; absent when it has neither, or that is gone."""
+    exit_code: Maybe[ExitCode] = UNSET
+    """With which the guest of the last attempt ended itself: 0 for one that did well. Absent when a trap or a
+    limit ended it, or nothing is known of that."""
+    failed_output: Maybe[Id] = UNSET
+    """Of a job that failed, the blob with what its last attempt had written to its output by then: all of it when
+    the guest ended itself, else 1 MiB at most. Absent when that was nothing."""
+    ok_codes: Maybe[list[int]] = UNSET
+    """Exit codes with which it has finished, beside 0, its own or its lambda's."""
+    args: Maybe[list[str]] = UNSET
+    """The command line that it runs with, without the program's name."""
+    env: Maybe[dict[str, str]] = UNSET
+    """The environment that it runs with; ``***`` for values of variables whose names look secret."""
+    limits: Maybe[Limits] = UNSET
+    """What an attempt may use, ``timeout_s`` too: its own limits, over its lambda's, over the server's."""
+    backoff: Maybe[FullBackoff] = UNSET
+    """How long it waits before its next attempt."""
+    retry_on: Maybe[list[ErrorKind]] = UNSET
+    """Error kinds that are worth another attempt; absent: all that can succeed."""
+    failed: Maybe[int] = UNSET
+    """How many of its attempts failed; ``max_attempts`` bounds them."""
+    lost: Maybe[int] = UNSET
+    """How many attempts were lost because of their workers; a setting of the server bounds them."""
+    after: Maybe[list[Id]] = UNSET
+    """The jobs and groups that it waits, or waited, for."""
+    inputs: Maybe[list[JobSource]] = UNSET
+    """Those of them whose outputs it gets."""
+    retry_of: Maybe[Id] = UNSET
+    """The job that it runs again with changes."""
+    run_again_as: Maybe[list[Id]] = UNSET
+    """The jobs that run it again with changes, oldest first; only with ``view=full``."""
+    retain_s: Maybe[Retain] = UNSET
+    """How long it stays after its end, if it or its lambda said so."""
+    removed_at: Maybe[float] = UNSET
+    """When it is removed at the latest, once it is final."""
+    on_end: Maybe[str] = UNSET
+    """The webhook that is told of its end."""
+    tenant: Maybe[str] = UNSET
+    """With ``view=full``: on whose behalf it runs."""
+    concurrency_key: Maybe[str] = UNSET
+    """Of the jobs with the same key, a limited number run at once."""
+    rate_key: Maybe[str] = UNSET
+    """Of the jobs with the same key, a limited number start in a period."""
+    group: Maybe[Id] = UNSET
+    """The group that it belongs to."""
     advice: Maybe[str] = UNSET
     """Why it waits, when the server sees a reason: no worker offers its runtime, for example."""
     waits_for: Maybe[WaitReason] = UNSET
@@ -239,6 +327,28 @@ class TraceReply(Reply, kw_only=True):
 
     events: list[TraceEvent]
     """The steps."""
+
+
+class AttemptLog(Shown, msgspec.Struct, kw_only=True):
+    """What is kept of what one attempt logged."""
+
+    attempt: int
+    """Which it is; the first is 1."""
+    text: str
+    """Bytes that are not UTF-8 are shown as replacement characters."""
+    offset: int
+    """How many bytes came before ``text`` and were dropped."""
+
+
+class JobLogs(Reply, kw_only=True):
+    """The answer of ``GET /job/{id}/logs``: the logs of all attempts."""
+
+    logs: list[AttemptLog]
+    """Oldest first. Attempts that logged nothing are not among them; of more than ten, the newest are kept."""
+    attempts: int
+    """How many attempts the job has made so far."""
+    state: JobState
+    """The job's state: when it is final, there is no more to come."""
 
 
 class JobLog(Reply, kw_only=True):

@@ -1,14 +1,18 @@
 """Lambdas: code, the runtime it needs, and defaults for its jobs."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
+from piecework.protocol.messages.outcomes import ExitCode
+from piecework.protocol.retention import Retain
 from piecework.protocol.text import Name, VariableName
 
+OkCodes = Annotated[list[ExitCode], Meta(max_length=256)]
+"""Exit codes of guests that did well. 0 is always one, whether it is listed or not."""
 LambdaMode = Literal["text", "json", "http"]
 """How a Capsule module is called."""
 
@@ -26,6 +30,14 @@ class Limits(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
     """Size of the output, bytes."""
     log_bytes: int | None = None
     """Size of the kept log, bytes; the newest is kept."""
+    files_bytes: int | None = None
+    """Size of the files that it keeps in a directory where it may write, bytes."""
+    files_count: int | None = None
+    """How many files, directories and links these are."""
+    open_files: int | None = None
+    """Files and directories that are open at once."""
+    stack_bytes: int | None = None
+    """Stack of its calls, bytes."""
 
     def over(self, other: "Limits") -> "Limits":
         """Return these limits, completed by ``other`` where they are silent."""
@@ -46,6 +58,9 @@ class Grants(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
     """Directories that operators share, by the path under which guests find them: ``/data``, or ``/data:rw``."""
     env: list[str] = []
     """Names of variables of the node's environment."""
+    kv: list[str] = []
+    """Namespaces of the server, which need no operator's leave: ``ID``, or ``ID:rw`` to write there too; as
+    ``NAME=ID:rw`` when guests are to call one by a name."""
 
 
 class LambdaCreate(Message, kw_only=True):
@@ -53,10 +68,16 @@ class LambdaCreate(Message, kw_only=True):
 
     codex: Maybe[Id | None] = UNSET
     """The blob with the code; 0 for none."""
+    codex_checksum: Maybe[str | None] = UNSET
+    """In place of ``codex``, the SHA-256 of the code, hex: that of a lambda which is there already."""
+    reuse: Maybe[bool] = UNSET
+    """Answer with a lambda that is there, if one has the same code, runtime, name and options. Of those with a
+    name only the newest is looked at: the name means the lambda that is answered with."""
     runtime: str
     """``Base[+Feature…]``."""
     name: Maybe[Name | None] = UNSET
-    """For people; need not be unique."""
+    """What it can be called by, wherever an id is asked for; then the newest of this name is meant. 1 to 100 of
+    ``A-Z a-z 0-9 . _ -``, and no number."""
     tags: list[str] | None = None
     """Added to the tags of each of its jobs."""
     args: list[str] | None = None
@@ -72,17 +93,31 @@ class LambdaCreate(Message, kw_only=True):
     mode: LambdaMode = "text"
     """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
     handler of JSON is called."""
+    ok_codes: Maybe[OkCodes | None] = UNSET
+    """Exit codes with which its jobs have finished, not failed, beside 0."""
+    retain_s: Maybe[Retain | None] = UNSET
+    """How long its jobs stay after their end, unless they say otherwise. See the job's ``retain_s``."""
+    concurrency_key: Maybe[str | None] = UNSET
+    """Of its jobs, and others with the same key, no more than the limit run at once."""
+    concurrency_limit: Maybe[int | None] = UNSET
+    """That limit, 1 or more."""
+    rate_key: Maybe[str | None] = UNSET
+    """Of its jobs, and others with the same key, no more than the limit start within a period."""
+    rate_limit: Maybe[int | None] = UNSET
+    """That limit, 1 or more."""
+    rate_period_s: Maybe[float | None] = UNSET
+    """The period of ``rate_limit`` in seconds; default 1."""
 
 
 class LambdaCreated(Reply, kw_only=True):
     """The answer of ``POST /lambda``."""
 
     id: Id
-    """The new lambda."""
+    """The new lambda, or the one that is reused."""
 
 
 class LambdaInfo(Reply, kw_only=True):
-    """The answer of ``GET /lambda/{id}``. The fields from ``name`` on only with ``?view=full``."""
+    """The answer of ``GET /lambda/{lambda}``. The fields from ``name`` on only with ``?view=full``."""
 
     id: Id
     """The lambda."""
@@ -113,6 +148,20 @@ class LambdaInfo(Reply, kw_only=True):
     mode: Maybe[str] = UNSET
     """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
     handler of JSON is called."""
+    ok_codes: Maybe[list[int]] = UNSET
+    """Exit codes with which its jobs have finished, beside 0; absent when there are none."""
+    retain_s: Maybe[Retain] = UNSET
+    """How long its jobs stay after their end, unless they say otherwise; absent: as the server's settings say."""
+    concurrency_key: Maybe[str] = UNSET
+    """Of its jobs, and others with the same key, no more than the limit run at once."""
+    concurrency_limit: Maybe[int] = UNSET
+    """That limit."""
+    rate_key: Maybe[str] = UNSET
+    """Of its jobs, and others with the same key, no more than the limit start within a period."""
+    rate_limit: Maybe[int] = UNSET
+    """That limit."""
+    rate_period_s: Maybe[float] = UNSET
+    """The period of ``rate_limit`` in seconds."""
 
 
 class LambdaList(Reply, kw_only=True):

@@ -1,7 +1,9 @@
 """What an execution produced, and whether the server took it."""
 
+from typing import Annotated
+
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
@@ -9,6 +11,9 @@ from piecework.protocol.messages.base import Maybe, Shown
 from piecework.protocol.messages.content import BlobRef
 from piecework.protocol.states import JobState
 from piecework.protocol.text import clean_text
+
+ExitCode = Annotated[int, Meta(ge=0, lt=2**32)]
+"""With which a guest ends itself; 0 means well."""
 
 
 class JobError(Shown, msgspec.Struct, kw_only=True, frozen=True):
@@ -35,7 +40,7 @@ class Digests(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tr
     input: str
     """Of the input, also when it is empty."""
     output: str | None = None
-    """Of the output; absent when the attempt failed."""
+    """Of the output; absent when the guest did not end by itself."""
     memory: str | None = None
     """Of the guest's linear memory at its end; absent where that cannot be seen."""
 
@@ -79,11 +84,13 @@ class Outcome(Shown, msgspec.Struct, kw_only=True):
     state: JobState
     """How the lease ended."""
     output: BlobRef | None = None
-    """The result: a blob's id, or the bytes themselves."""
+    """The result: a blob's id, or the bytes themselves. With ``Fail_Execution`` what the guest had written."""
     error: Maybe[JobError | None] = UNSET
     """Required with ``Fail_Execution``; with ``Enqueued`` why the worker could not do its part."""
     usage: Usage = Usage()
     """What the attempt used."""
+    exit_code: Maybe[ExitCode] = UNSET
+    """With which the guest ended itself, when that was not 0."""
     log: Maybe[bytes] = UNSET
     """The kept end of the guest's log (base64 in JSON)."""
     log_offset: int = 0

@@ -22,8 +22,8 @@ from piecework.protocol.secrets import mask_secrets
 from server.errors import InvalidParameter
 from server.services import Services
 from server.services.functions.overview import FunctionView, RevisionView
+from server.store.functions.kept_logs import KeptLog
 from server.store.functions.replicas import HostRow, ReplicaRow
-from server.store.records import KeptLog
 from server.web.endpoint import Query, endpoint
 
 ALL = "/deployments"

@@ -1,6 +1,6 @@
 """Contracts, heartbeats and outcomes: ``/worker/{id}/…``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from flask import Response
@@ -16,13 +16,16 @@ from piecework.protocol.messages import (
     FinishRequest,
     HeartbeatReply,
     HeartbeatRequest,
+    LeasedFile,
     LeasedJob,
     LeasedLambda,
     Limits,
+    Maybe,
 )
 from server.dialects import v05
 from server.services import Services
-from server.services.queue.contracts import Contracted
+from server.services.queue.contracts import Contracted, JobFile
+from server.services.queue.details import merge_terms
 from server.store.records import Job, Lambda
 from server.web.endpoint import endpoint, message_response, wants_msgpack
 
@@ -103,18 +106,29 @@ def _leased_jobs(
                 input=input_,
                 input_checksum=blob.sha256.hex() if blob else "",
                 input_size=blob.size if blob else 0,
+                files=_leased_files(contracted.files.get(job.id, ())),
             )
         )
     return leased
 
 
+def _leased_files(files: Sequence[JobFile]) -> Maybe[list[LeasedFile]]:
+    if not files:
+        return UNSET
+    return [
+        LeasedFile(name=each.name, blob=Id(each.blob_id), checksum=each.sha256.hex(), size=each.size)
+        for each in files
+    ]
+
+
 def _with_terms(job: Job, lambda_: Lambda, defaults: Limits) -> partial[LeasedJob]:
-    """Write what a job runs with, and others like it: its own options over its lambda's over the server's."""
-    mine, theirs = job.options, lambda_.options
+    """Write what a job runs with, and others like it."""
+    terms = merge_terms(job, lambda_, defaults)
     return partial(
         LeasedJob,
         lambda_=Id(job.lambda_id),
-        args=list(theirs.args if mine.args is None else mine.args),
-        env={**theirs.env, **mine.env},
-        limits=mine.limits.over(theirs.limits).over(defaults),
+        args=terms.args,
+        env=terms.env,
+        limits=terms.limits,
+        ok_codes=terms.ok_codes or UNSET,
     )

@@ -2,37 +2,104 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, JobInfo, JobLambda, Maybe
+from piecework.protocol.messages import Content, FullBackoff, JobInfo, JobLambda, JobSource, Maybe
+from piecework.protocol.retention import retain_s
+from piecework.protocol.secrets import mask_secrets
+from piecework.protocol.states import UNSTARTED_STATES, JobState
 from server.dialects import v05
 from server.services import Services
 from server.services.queue.jobs import JobView
+from server.store.queue.relations import Edge
+from server.store.records import Job, Lambda
 from server.web.endpoint import wants_msgpack
 
+EXPLAINED_MAX = 50
+"""Jobs of a list of which it is said why they wait: for each the database is asked several times."""
 
-def job_infos(services: Services, views: Sequence[JobView], *, inline: bool) -> list[JobInfo]:
-    """Write the infos of jobs; with ``inline``, the outputs' bytes too where they are few."""
+
+def job_infos(services: Services, views: Sequence[JobView], *, inline: bool, named: bool = False) -> list[JobInfo]:
+    """Write the infos of jobs; with ``inline``, the outputs' bytes too where they are few.
+
+    ``named``: with the names of their lambdas, which strict older clients do not know.
+    """
     packed = wants_msgpack()
-    lambdas = {
-        view.lambda_.id: JobLambda(
-            id=Id(view.lambda_.id), runtime=view.lambda_.runtime, codex=Id(view.lambda_.codex)
-        )
-        for view in views
-    }
+    known = {view.lambda_.id: view.lambda_ for view in views}
+    lambdas = {id_: _write_lambda(each, named=named) for id_, each in known.items()}
     kind = JobInfo if packed else v05.OldJobInfo
     infos = [
         _job_info(kind, view, lambdas[view.lambda_.id], _output(services, view, inline=inline, packed=packed))
         for view in views
     ]
-    return infos if packed else v05.add_old_names(infos)
+    if not packed:
+        return v05.add_old_names(infos)
+    for info, view in zip(infos, views, strict=True):
+        if view.job.state is JobState.FAILED:
+            add_end(info, view.job)
+    return infos
+
+
+def _write_lambda(found: Lambda, *, named: bool) -> JobLambda:
+    name = found.name if named and found.name else UNSET
+    return JobLambda(id=Id(found.id), runtime=found.runtime, codex=Id(found.codex), name=name)
+
+
+def complete(services: Services, info: JobInfo, view: JobView) -> JobInfo:
+    """Add all that is known of a job to its info."""
+    job, details = view.job, services.jobs.find_details(view)
+    info.lambda_.name = view.lambda_.name or UNSET
+    info.submitter = job.submitter or UNSET
+    info.on_end = job.options.on_end or UNSET
+    info.tenant = services.tenants.find_of(job) or UNSET
+    info.args, info.limits = details.terms.args, details.terms.limits
+    info.env = mask_secrets(details.terms.env)
+    info.backoff = FullBackoff(**msgspec.structs.asdict(job.options.backoff))
+    info.retry_on = UNSET if job.options.retry_on is None else list(job.options.retry_on)
+    info.failed, info.lost = details.failed, job.vanished
+    if details.input is not None:
+        info.input_name, info.input_size = details.input.name or UNSET, details.input.size
+    if details.output is not None:
+        info.output_size = details.output.size
+    add_end(info, job)
+    info.ok_codes = details.terms.ok_codes or UNSET
+    _add_parents(info, details.parents)
+    info.run_again_as = list(map(Id, details.made)) or UNSET
+    info.retain_s = UNSET if job.retain_ms is None else retain_s(job.retain_ms)
+    info.removed_at = _seconds(services.retention.find_end(job))
+    explain_waits(services, [info], [job])
+    return info
+
+
+def add_end(info: JobInfo, job: Job) -> None:
+    """Add how a job's guest ended, which strict older clients do not know."""
+    info.exit_code = UNSET if job.exit_code is None else job.exit_code
+    if job.state is JobState.FAILED and job.output_id:
+        info.failed_output = Id(job.output_id)
+
+
+def explain_waits(services: Services, infos: Sequence[JobInfo], found: Sequence[Job]) -> None:
+    """Add why jobs wait to their infos: the first that do."""
+    waiting = [(info, job) for info, job in zip(infos, found, strict=True) if job.state in UNSTARTED_STATES]
+    for info, job in waiting[:EXPLAINED_MAX]:
+        if wait := services.jobs.find_wait(job):
+            info.advice, info.waits_for = wait.text, wait.reason
 
 
 def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:
     """Write one job's info as ``job_infos`` does."""
     [info] = job_infos(services, [view], inline=inline)
     return info
+
+
+def _add_parents(info: JobInfo, edges: Sequence[Edge]) -> None:
+    """Add to a job's info what it waits, or waited, for."""
+    if edges:
+        info.after = list(map(Id, sorted({edge.parent_id for edge in edges})))
+    if sources := [JobSource(name=edge.name, job=Id(edge.parent_id)) for edge in edges if edge.name]:
+        info.inputs = sources
 
 
 def _job_info(kind: type[JobInfo], view: JobView, lambda_: JobLambda, output: Maybe[Content]) -> JobInfo:
@@ -57,11 +124,16 @@ def _job_info(kind: type[JobInfo], view: JobView, lambda_: JobLambda, output: Ma
         error=job.error or UNSET,
         usage=job.usage or UNSET,
         key=UNSET if job.key is None else job.key,
+        group=UNSET if job.group_id is None else Id(job.group_id),
+        schedule=UNSET if job.schedule_id is None else Id(job.schedule_id),
+        retry_of=UNSET if job.retry_of is None else Id(job.retry_of),
+        concurrency_key=UNSET if job.concurrency_key is None else job.concurrency_key,
+        rate_key=UNSET if job.rate_key is None else job.rate_key,
     )
 
 
 def _output(services: Services, view: JobView, *, inline: bool, packed: bool) -> Maybe[Content]:
-    if not view.job.output_id:
+    if not view.job.output_id or view.job.state is not JobState.FINISHED:
         return UNSET
     id_ = Id(view.job.output_id)
     if inline and view.output is not None:

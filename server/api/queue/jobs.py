@@ -8,22 +8,24 @@ from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
+    AttemptLog,
     JobCreated,
     JobInfo,
     JobList,
     JobLog,
+    JobLogs,
     JobSubmit,
     MessageReply,
     TraceEvent,
     TraceReply,
 )
 from piecework.protocol.states import JobState, parse_state
-from server.api.queue.jobinfo import job_info, job_infos
+from server.api.queue.jobinfo import complete, explain_waits, job_info, job_infos
+from server.api.queue.selection import SelectionQuery, read_query
 from server.errors import InvalidParameter
 from server.services import Services
-from server.store.queue.jobs import JobFilter
 from server.web.endpoint import Query, endpoint, message_response
-from server.web.paging import PageQuery, next_cursor
+from server.web.paging import next_cursor
 
 OutputForm = Literal["id", "inline"]
 """``inline`` adds the output's bytes when they are few."""
@@ -39,10 +41,10 @@ class JobQuery(Query):
     timeout: float = 0.0
     """For that many seconds at most."""
     view: str = ""
-    """``full`` adds why the job does not start, if the server sees a reason."""
+    """``full`` adds what the job runs with, how its attempts fared, why it does not start, how long it stays."""
 
 
-class JobListQuery(PageQuery):
+class JobListQuery(SelectionQuery):
     """Which jobs to read: some by id, or a page of those that fit."""
 
     output: OutputForm = "id"
@@ -53,16 +55,10 @@ class JobListQuery(PageQuery):
     """With ``ids``: hold the answer until any, or all, of them are final."""
     timeout: float = 0.0
     """For that many seconds at most."""
-    state: str | None = None
-    """Only jobs in this state."""
-    lambda_: Id | None = msgspec.field(default=None, name="lambda")
-    """Only jobs of this lambda."""
-    tag: str | None = None
-    """Only jobs with this tag, spelled as it was submitted."""
-    worker: Id | None = None
-    """Only jobs that this worker runs, or ran last."""
     total: bool = False
     """Count all that fit, too."""
+    view: str = ""
+    """``full`` adds why jobs wait, of a page's first fifty that do."""
 
 
 class LogQuery(Query):
@@ -72,6 +68,8 @@ class LogQuery(Query):
     """Start at this byte."""
     attempt: int | None = None
     """Whose log the offset belongs to; the log of a later attempt is read from its start."""
+    only: bool = False
+    """Read the log of ``attempt``, also when there is a later one; without waiting for more of it."""
     timeout: float = 0.0
     """Hold the answer until there is more, or the job is final, for that many seconds at most."""
 
@@ -85,18 +83,19 @@ class SubmitQuery(Query):
     """How the output is shown when ``wait`` is given."""
 
 
-@endpoint("POST", "/job", scope="submit", query=SubmitQuery, body=JobSubmit, reply=JobCreated)
-def submit(services: Services, query: SubmitQuery, body: JobSubmit) -> JobCreated:
+@endpoint("POST", "/job", scope="submit", query=SubmitQuery, body=JobSubmit, reply=JobCreated, caller=True)
+def submit(services: Services, query: SubmitQuery, body: JobSubmit, caller: str | None) -> JobCreated:
     """Submit one job, or many in `jobs`: all are stored, or none is. With `wait` the answer has the job's end."""
     if body.jobs is not UNSET:
         key = body.key if isinstance(body.key, str) else None
-        return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key))))
-    [id_] = services.submission.submit([body])
+        return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key, caller))))
+    [id_] = services.submission.submit([body], submitter=caller)
     created = JobCreated(id=Id(id_))
     if query.wait is not None:
-        services.jobs.wait_for_ends([id_], _seconds(query.wait), need_all=True)
+        services.jobs.wait_for_ends([id_], read_seconds(query.wait), need_all=True)
         [row] = services.jobs.get_many([id_], with_output=query.output == "inline")
         created.job = job_info(services, row, inline=query.output == "inline")
+        services.retention.note_read([row.job])
     return created
 
 
@@ -105,10 +104,12 @@ def list_all(services: Services, query: JobListQuery) -> JobList:
     """Read some jobs by id, or list those that fit, newest first."""
     if query.ids is not None:
         return _read_many(services, query)
-    which = JobFilter(_state(query.state), query.lambda_, query.tag, query.worker)
+    which = read_query(services, query)
     page, more = query.read(lambda **at: services.jobs.list_page(which, **at), services.settings.page_max)
     rows = services.jobs.show(page, with_output=query.output == "inline")
-    infos = job_infos(services, rows, inline=query.output == "inline")
+    infos = job_infos(services, rows, inline=query.output == "inline", named=True)
+    if query.view == "full":
+        explain_waits(services, infos, page)
     listed = JobList(jobs=infos, next=next_cursor([job.id for job in page], more))
     if query.total:
         listed.total = services.jobs.count(which)
@@ -121,25 +122,25 @@ def _read_many(services: Services, query: JobListQuery) -> JobList:
     except ValueError as error:
         raise InvalidParameter(f"ids is wrong: {error}") from error
     if query.until is not None:
-        services.jobs.wait_for_ends(ids, _seconds(query.timeout), need_all=query.until == "all")
+        services.jobs.wait_for_ends(ids, read_seconds(query.timeout), need_all=query.until == "all")
     rows = services.jobs.get_many(ids, with_output=query.output == "inline")
-    return JobList(jobs=job_infos(services, rows, inline=query.output == "inline"))
+    services.retention.note_read(row.job for row in rows)
+    return JobList(jobs=job_infos(services, rows, inline=query.output == "inline", named=True))
 
 
 @endpoint("GET", "/job/<job>", scope=("view", "worker"), query=JobQuery, reply=JobInfo)
 def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
     """Read one job; with `except=STATE&timeout=S` once it is in that state."""
     if (wanted := _state(query.except_)) is not None:
-        job = services.jobs.wait_for(id_, wanted, _seconds(query.timeout))
+        job = services.jobs.wait_for(id_, wanted, read_seconds(query.timeout))
     else:
         job = services.jobs.get(id_)
         if query.view != "full":
             job = services.unfenced.hear_about_job(job)
     [row] = services.jobs.show([job], with_output=query.output == "inline")
+    services.retention.note_read([job])
     info = job_info(services, row, inline=query.output == "inline")
-    if query.view == "full" and (wait := services.jobs.find_wait(job)):
-        info.advice, info.waits_for = wait.text, wait.reason
-    return info
+    return complete(services, info, row) if query.view == "full" else info
 
 
 @endpoint("DELETE", "/job/<job>", scope="submit", reply=MessageReply)
@@ -171,12 +172,30 @@ def log(services: Services, id_: Id, query: LogQuery) -> Response:
     """Read what the job's latest attempt logged, from a byte on."""
     if query.offset < 0:
         raise InvalidParameter(f"offset is {query.offset}, but cannot be negative")
-    job, kept, offset = services.jobs.log(id_, query.offset, query.attempt, _seconds(query.timeout))
+    if query.only:
+        if query.attempt is None:
+            raise InvalidParameter("only=true needs attempt=N: whose log is wanted?")
+        job, kept = services.jobs.log_of(id_, query.attempt)
+        offset = min(max(query.offset, kept.start), kept.end)
+    else:
+        job, kept, offset = services.jobs.log(id_, query.offset, query.attempt, read_seconds(query.timeout))
     text = kept.content[offset - kept.start :].decode(errors="replace")
     return message_response(JobLog(text=text, offset=offset, next=kept.end, attempt=kept.attempt, state=job.state))
 
 
-def _seconds(timeout: float) -> float:
+@endpoint("GET", "/job/<job>/logs", scope="view", reply=JobLogs)
+def logs(services: Services, id_: Id) -> JobLogs:
+    """Read what each attempt of a job logged, as far as it is kept."""
+    job, kept = services.jobs.logs(id_)
+    told = [
+        AttemptLog(attempt=each.attempt, text=each.content.decode(errors="replace"), offset=each.start)
+        for each in kept
+    ]
+    return JobLogs(logs=told, attempts=job.attempt, state=job.state)
+
+
+def read_seconds(timeout: float) -> float:
+    """Return how long a request is to wait. Raises InvalidParameter for what is no such time."""
     if not timeout >= 0:  # NaN is not either
         raise InvalidParameter(f"timeout is {timeout}, but cannot be negative")
     return timeout

@@ -7,11 +7,12 @@ from msgspec import UNSET
 
 from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import DataReply, MessageReply
+from piecework.protocol.messages import DataList, DataReply, MessageReply
 from server.blobs import BlobReader
 from server.services import Services
 from server.store.records import Blob
 from server.web.endpoint import Query, WholeResponse, endpoint
+from server.web.paging import PageQuery, next_cursor
 from server.web.ranges import Part, answer_parts, find_parts
 from server.web.uploads import Upload
 
@@ -30,16 +31,22 @@ class ViewQuery(Query):
 @endpoint("POST", "/data", scope=("submit", "worker"), reply=DataReply)
 def upload(services: Services) -> DataReply:
     """Store a blob: the multipart part named `file`, or a body of type application/octet-stream."""
-    return _reply(services.data.receive(Upload(services.settings.blob_max_bytes).chunks()))
+    upload = Upload(services.settings.blob_max_bytes)
+    return _reply(services.data.receive(upload.chunks(), lambda: upload.filename))
+
+
+@endpoint("GET", "/data", scope="view", query=PageQuery, reply=DataList)
+def list_all(services: Services, query: PageQuery) -> DataList:
+    """List blobs, newest first."""
+    page, more = query.read(services.data.list_page, services.settings.page_max)
+    return DataList(data=list(map(_full_reply, page)), next=next_cursor([each.id for each in page], more))
 
 
 @endpoint("GET", "/data/<data>", scope=("view", "worker"), query=ViewQuery, reply=DataReply)
 def show(services: Services, id_: Id, query: ViewQuery) -> DataReply:
-    """Tell a blob's checksum."""
-    reply = _reply(services.data.get(id_))
-    if query.is_full:
-        reply.size = services.data.get(id_).size
-    return reply
+    """Tell a blob's checksum; with `view=full` also its size, and what its file was called."""
+    blob = services.data.get(id_)
+    return _full_reply(blob) if query.is_full else _reply(blob)
 
 
 @endpoint("GET", "/data/<data>/blob", scope=("view", "worker"))
@@ -101,3 +108,10 @@ def delete(services: Services, id_: Id) -> MessageReply:
 
 def _reply(blob: Blob) -> DataReply:
     return DataReply(id=Id(blob.id), checksum=blob.sha256.hex(), size=UNSET)
+
+
+def _full_reply(blob: Blob) -> DataReply:
+    reply = _reply(blob)
+    reply.size, reply.name = blob.size, blob.name or UNSET
+    reply.created_at = blob.created_at / 1000 or UNSET
+    return reply

@@ -1,16 +1,22 @@
 """Lambdas: ``/lambda``."""
 
+from functools import partial
+from typing import TypeVar
+
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import LambdaCreate, LambdaCreated, LambdaInfo, LambdaList
+from piecework.protocol.messages import LambdaCreate, LambdaCreated, LambdaInfo, LambdaList, Maybe, MessageReply
+from piecework.protocol.retention import retain_s
 from piecework.protocol.secrets import mask_secrets
 from server.api.stock.data import ViewQuery
 from server.errors import BlobNotFound
 from server.services import Services
 from server.store.records import Lambda
-from server.web.endpoint import endpoint
+from server.web.endpoint import Query, endpoint
 from server.web.paging import PageQuery, next_cursor
+
+T = TypeVar("T")
 
 
 @endpoint("POST", "/lambda", scope="submit", body=LambdaCreate, reply=LambdaCreated)
@@ -19,21 +25,44 @@ def create(services: Services, body: LambdaCreate) -> LambdaCreated:
     return LambdaCreated(id=Id(services.lambdas.create(body).id))
 
 
-@endpoint("GET", "/lambda", scope="view", query=PageQuery, reply=LambdaList)
-def list_all(services: Services, query: PageQuery) -> LambdaList:
+class LambdaListQuery(PageQuery):
+    """Which lambdas to list."""
+
+    name: str | None = None
+    """Only those of this name."""
+
+
+@endpoint("GET", "/lambda", scope="view", query=LambdaListQuery, reply=LambdaList)
+def list_all(services: Services, query: LambdaListQuery) -> LambdaList:
     """List lambdas, newest first."""
-    page, more = query.read(services.lambdas.list_page, services.settings.page_max)
+    page, more = query.read(partial(services.lambdas.list_page, query.name), services.settings.page_max)
     rows = [_full_info(services, each) for each in page]
     return LambdaList(lambdas=rows, next=next_cursor([each.id for each in page], more))
 
 
-@endpoint("GET", "/lambda/<lambda>", scope=("view", "worker"), query=ViewQuery, reply=LambdaInfo)
-def show(services: Services, id_: Id, query: ViewQuery) -> LambdaInfo:
+@endpoint("GET", "/lambda/<ref:lambda>", scope=("view", "worker"), query=ViewQuery, reply=LambdaInfo)
+def show(services: Services, ref: str, query: ViewQuery) -> LambdaInfo:
     """Tell a lambda's codex and runtime; with `view=full` also its defaults."""
-    found = services.lambdas.get(id_)
+    found = services.lambdas.resolve(ref)
     if query.is_full:
         return _full_info(services, found)
     return LambdaInfo(id=Id(found.id), codex=Id(found.codex), runtime=found.runtime)
+
+
+class DeleteQuery(Query):
+    """What becomes of jobs that have not ended."""
+
+    cancel: bool = False
+    """Cancel them first; else they keep the lambda from being deleted."""
+
+
+@endpoint("DELETE", "/lambda/<ref:lambda>", scope="submit", query=DeleteQuery, reply=MessageReply, caller=True)
+def delete(services: Services, ref: str, query: DeleteQuery, caller: str | None) -> MessageReply:
+    """Delete a lambda: no job is submitted for it any more. Those that ended keep it until they are removed."""
+    found = services.lambdas.resolve(ref)
+    cancelled = services.deletion.delete(found, cancel=query.cancel, who=caller)
+    also = f", and {cancelled} of its jobs cancelled" if cancelled else ""
+    return MessageReply(message=f"lambda {Id(found.id)} is deleted{also}")
 
 
 def _full_info(services: Services, found: Lambda) -> LambdaInfo:
@@ -51,7 +80,15 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         grants=options.grants,
         deterministic=options.deterministic,
         mode=options.mode,
+        ok_codes=list(options.ok_codes) or UNSET,
+        retain_s=UNSET if options.retain_ms is None else retain_s(options.retain_ms),
+        concurrency_key=_or_unset(options.keys.concurrency_key),
+        concurrency_limit=_or_unset(options.keys.concurrency_limit),
+        rate_key=_or_unset(options.keys.rate_key),
+        rate_limit=_or_unset(options.keys.rate_limit),
     )
+    if options.keys.rate_period_ms is not None:
+        info.rate_period_s = options.keys.rate_period_ms / 1000
     try:
         codex = services.data.get(found.codex)
     except BlobNotFound:
@@ -59,3 +96,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
     else:
         info.codex_checksum, info.codex_size = codex.sha256.hex(), codex.size
     return info
+
+
+def _or_unset(value: T | None) -> Maybe[T]:
+    return UNSET if value is None else value

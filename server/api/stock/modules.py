@@ -9,6 +9,7 @@ from piecework.protocol.bodies import JSON, encode
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import CapsuleReply, ModuleInfo, ModuleList
 from piecework.protocol.names import ModuleName
+from piecework.protocol.text import read_file_name
 from server.api.stock.data import blob_response
 from server.errors import InvalidParameter, ModuleNotFound
 from server.services import Services
@@ -19,7 +20,6 @@ from server.web.paging import PageQuery, next_cursor
 from server.web.uploads import Upload
 
 WASM = "application/wasm"
-FILENAME_LENGTH = 100
 READERS: Final = ("view", "worker")
 
 
@@ -45,7 +45,7 @@ def push(services: Services, org: str, module: str, tag: str) -> CapsuleReply:
     upload = Upload(services.settings.module_max_bytes, texts=["info"])
     blob = services.modules.receive(upload.chunks())
     services.modules.publish(name, blob, upload.find_text("info"))
-    return CapsuleReply(code="OK", message=f"🙂 {_shown(upload.filename) or name.file} uploaded!")
+    return CapsuleReply(code="OK", message=f"🙂 {read_file_name(upload.filename) or name.file} uploaded!")
 
 
 @endpoint(
@@ -130,8 +130,3 @@ def _info(module: Module) -> ModuleInfo:
         created_at=module.created_at / 1000,
         data=Id(module.blob_id),
     )
-
-
-def _shown(filename: str) -> str:
-    """Return a file's name as it can stand in a message."""
-    return "".join(filter(str.isprintable, re.split(r"[/\\]", filename)[-1]))[:FILENAME_LENGTH]

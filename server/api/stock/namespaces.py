@@ -25,7 +25,7 @@ from server.dialects.paths import was_open
 from server.errors import InvalidParameter
 from server.services import Services
 from server.services.stock.namespaces import Use
-from server.store.records import Entry, Namespace
+from server.store.stock.namespace_records import Entry, Namespace
 from server.web.endpoint import Query, endpoint, message_response
 from server.web.paging import PageQuery, next_cursor
 

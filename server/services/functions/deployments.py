@@ -14,11 +14,12 @@ from server.services.functions.functions import lock_function, remove_function, 
 from server.services.functions.hosting import Hosting
 from server.services.functions.routing import Routing
 from server.services.functions.sources import Source, Sources, require_module
-from server.services.stock.lambdas import Lambdas
+from server.services.stock.lambdas import Lambdas, store_lambda
 from server.store.engine.database import Connection
 from server.store.functions import ended_logs, functions, replicas
 from server.store.functions.functions import Revision
-from server.store.records import KeptLog, Lambda, LambdaOptions
+from server.store.functions.kept_logs import KeptLog
+from server.store.records import Lambda, LambdaOptions
 from server.store.stock import blobs, lambdas
 
 T = TypeVar("T")
@@ -89,7 +90,7 @@ class Deployments:
             if new.module is not None:
                 require_module(connection, new.module)
             if not lambdas.find_lambdas(connection, {lambda_.id}):
-                lambdas.add_lambda(connection, lambda_)
+                store_lambda(connection, lambda_)
             functions.add_revision(connection, new)
         else:
             _check_same(connection, old, lambda_)

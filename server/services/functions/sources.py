@@ -54,8 +54,8 @@ class Sources:
         if isinstance(request.codex, Id):
             source = Source(request.codex)
         else:
-            assert isinstance(request.lambda_, Id), "one of the three is given"
-            found = self._lambdas.get(request.lambda_)
+            assert request.lambda_ is not UNSET, "one of the three is given"
+            found = self._lambdas.resolve(request.lambda_)
             source = Source(found.codex, lambda_=found)
         self._get_blob(source.codex)
         return source

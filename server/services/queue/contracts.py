@@ -1,10 +1,10 @@
 """Contracts: the exchange in which a worker hands in outcomes and is given jobs; and heartbeats."""
 
 import secrets
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 from msgspec import UNSET
 
@@ -21,13 +21,15 @@ from piecework.protocol.messages import (
 from piecework.protocol.states import JobState
 from server.errors import CapacityReached, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
 from server.services.core import Core
-from server.services.queue.claims import admits, claim_jobs
+from server.services.queue.claims import NOTHING, Claimant, Claimed, Claims, admits
+from server.services.queue.dependants import AS_INPUT
+from server.services.queue.endings import Endings
 from server.services.queue.outcomes import Outcomes, Recorded, Report
 from server.services.queue.overdue import move_overdue
 from server.services.queue.waiting import Admits, Changes, Notifier
 from server.services.stock.workers import hear_of, note_trouble, require_worker
 from server.store.engine.database import Connection
-from server.store.queue import jobs, lanes, leases, logs
+from server.store.queue import dependencies, jobs, lanes, leases, logs
 from server.store.records import Blob, Job, LeaseGrant, LeaseKind, Log, Worker
 from server.store.stock import blobs
 
@@ -43,6 +45,17 @@ OFFERS_MAX = 10_000
 """Workers whose runtimes and tags are kept in memory."""
 
 
+class JobFile(NamedTuple):
+    """A file that a job gets from another."""
+
+    name: str
+    blob_id: int
+    """0: it is empty."""
+    sha256: bytes
+    """Empty when there is no such blob."""
+    size: int
+
+
 @dataclass(frozen=True)
 class Contracted:
     """The answer to a contract."""
@@ -51,6 +64,8 @@ class Contracted:
     lease_s: float = 0.0
     inputs: dict[int, Blob] = field(default_factory=dict)
     """By blob id; inputs that do not exist are left out."""
+    files: Mapping[int, Sequence[JobFile]] = field(default_factory=dict)
+    """What jobs get from others, by job id."""
     acks: Sequence[OutcomeAck] = ()
     drain: bool = False
 
@@ -65,6 +80,8 @@ class _ContractStep:
     """The worker's process was started anew since it was last heard of."""
     is_over: bool = False
     """The request slept, and there is nothing in it for its caller any more, or only if he asks again."""
+    is_unfinished: bool = False
+    """There may be jobs for it in another transaction."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +110,13 @@ class _Ask:
 class Contracts:
     """Gives jobs to workers."""
 
-    def __init__(self, core: Core, outcomes: Outcomes, notifier: Notifier) -> None:
+    def __init__(self, core: Core, endings: Endings, outcomes: Outcomes, notifier: Notifier) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
+        self._now_s = core.sleeper.now_s
+        self._endings = endings
         self._outcomes = outcomes
         self._notifier = notifier
+        self._claims = Claims()
         self._offers: dict[int, Worker] = {}
         """Workers by their ids, for what they offer."""
 
@@ -117,7 +137,7 @@ class Contracts:
         ask = _Ask(worker_id, request, room, self._clock())
         if room and patience_s > 0:
             try:
-                return self._wait_for_job(ask, reports, time.monotonic() + patience_s)
+                return self._wait_for_job(ask, reports, self._now_s() + patience_s)
             except (CapacityReached, Stopping):
                 if not reports:
                     raise
@@ -142,7 +162,7 @@ class Contracts:
                 is_over = step.is_over or (contracted.drain and ask.request.knows_leases)
                 if not contracted.jobs and not is_over:
                     answer_for = partial(self._answer_for, ask=sleeping)
-                    woken = self._notifier.waiters.sleep(waiter, answer_for, deadline - time.monotonic())
+                    woken = self._notifier.waiters.sleep(waiter, answer_for, deadline - self._now_s())
                     if woken and not waiter.dismissed and waiter.answer is None:
                         continue
             if is_over and not contracted.jobs:
@@ -167,28 +187,35 @@ class Contracts:
             self._offers[worker_id] = worker
         return partial(admits, runtimes=worker.runtimes, tags=worker_tags(worker.tags, request.tags or ()))
 
-    def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Sequence[Job]]:
+    def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Changes]:
         """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
         try:
-            step = self._step(connection, ask, (), look=False)
+            step = self._step(connection, ask, (), look=False, is_first=False)
         except (WorkerNotFound, WorkerRetired):
-            return None, ()
-        return (step.contracted if step.contracted.jobs else None), step.contracted.jobs
+            return None, Changes()
+        return (step.contracted if step.contracted.jobs else None), step.changes
 
     def _take_step(self, ask: _Ask, reports: Sequence[Report]) -> _ContractStep:
         # A lease that a power cut undoes costs one more execution. An outcome, or the end of a job whose workers
         # vanished, must not be undone.
         durable = bool(reports) or self._is_overdue()
         step = self._database.write(
-            lambda connection: self._step(connection, ask, reports, look=durable), durable=durable
+            lambda connection: self._step(connection, ask, reports, look=durable, is_first=not durable),
+            durable=durable,
         )
         self._notifier.notify(step.changes)
         if step.restarted and not durable and not step.contracted.jobs:
             # The leases of the worker's process before this one have just ended: their jobs are overdue now.
             return self._take_step(ask, reports)
+        if step.is_unfinished and not step.contracted.jobs:
+            again = self._take_step(ask, ())
+            return replace(again, contracted=replace(again.contracted, acks=step.contracted.acks))
         return step
 
-    def _step(self, connection: Connection, ask: _Ask, reports: Sequence[Report], *, look: bool) -> _ContractStep:
+    def _step(
+        self, connection: Connection, ask: _Ask, reports: Sequence[Report], *, look: bool, is_first: bool
+    ) -> _ContractStep:
+        """Do one transaction's part. ``is_first``: nothing else of it concerns limits before."""
         now = self._clock()
         known = require_worker(connection, ask.worker_id)
         if ask.has_ended(known):
@@ -200,30 +227,33 @@ class Contracts:
         recorded = self._outcomes.record(connection, worker.id, reports) if reports else Recorded()
         changes = recorded.changes
         if look:
-            changes.add(move_overdue(connection, self._settings, now))
-        contracted, left_returned = Contracted(acks=recorded.acks, drain=worker.draining), False
+            changes.add(move_overdue(connection, self._settings, self._endings, now, wakes=not reports))
+        contracted = Contracted(acks=recorded.acks, drain=worker.draining)
+        claimed = NOTHING
         if ask.room and worker.takes_jobs:
-            claimed, left_returned = self._claim(connection, worker, ask, now)
-            contracted = replace(claimed, acks=recorded.acks)
+            contracted, claimed = self._claim(connection, worker, ask, now, is_first=is_first)
+            contracted = replace(contracted, acks=recorded.acks)
+            changes.add(claimed.changes)
         changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
         restarted, has_left = worker.incarnation != known.incarnation, worker.stopped_at is not None
-        return _ContractStep(
-            contracted, changes, restarted, is_over=has_left or (left_returned and not contracted.jobs)
-        )
+        is_over = has_left or (claimed.left_returned and not contracted.jobs)
+        return _ContractStep(contracted, changes, restarted, is_over, claimed.is_unfinished)
 
-    def _claim(self, connection: Connection, worker: Worker, ask: _Ask, now: int) -> tuple[Contracted, bool]:
-        """Lease jobs. Also tells whether there are others, which the caller only gets when he asks again."""
+    def _claim(
+        self, connection: Connection, worker: Worker, ask: _Ask, now: int, *, is_first: bool
+    ) -> tuple[Contracted, Claimed]:
+        """Lease jobs."""
         kind, lease_s = _choose_lease(ask, self._settings.lease_s)
         until = now + round(lease_s * 1000)
         grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
         tags = worker_tags(worker.tags, ask.request.tags or ())
-        chosen, left_returned = claim_jobs(
-            connection, worker.runtimes, tags, ask.room, worker.slots, grant, now, slept=ask.slept
-        )
-        inputs = {}
+        claimant = Claimant(worker.runtimes, tags, ask.room, worker.slots, ask.slept, is_first)
+        claimed = self._claims.claim(connection, claimant, grant, now)
+        inputs, files = {}, {}
         if ask.request.knows_leases:
-            inputs = blobs.find_blobs(connection, (job.input_id for job in chosen))
-        return Contracted(chosen, lease_s, inputs), left_returned
+            inputs = blobs.find_blobs(connection, (job.input_id for job in claimed.jobs))
+            files = _find_files(connection, claimed.jobs)
+        return Contracted(claimed.jobs, lease_s, inputs, files), claimed
 
     def _is_overdue(self) -> bool:
         """Tell whether the time of a job has come."""
@@ -267,6 +297,25 @@ class Contracts:
         for part in wanted:
             log = Log(part.offset, part.log, found[part.job].attempt)
             logs.append_log(connection, part.job, log, self._settings.log_max_bytes)
+
+
+def _find_files(connection: Connection, chosen: Sequence[Job]) -> dict[int, list[JobFile]]:
+    """Return what jobs get from others as files, by job id. One whose parent produced nothing is left out."""
+    ids = [job.id for job in chosen if job.options_json and job.options.has_files]
+    if not ids:
+        return {}
+    edges = [
+        edge
+        for edge in dependencies.find_of_children(connection, ids)
+        if edge.name not in {"", AS_INPUT} and edge.blob_id is not None
+    ]
+    digests = blobs.find_digests(connection, (edge.blob_id or 0 for edge in edges))
+    files: dict[int, list[JobFile]] = {id_: [] for id_ in ids}
+    for edge in edges:
+        assert edge.blob_id is not None
+        sha256, size = digests.get(edge.blob_id, (b"", 0))
+        files[edge.child_id].append(JobFile(edge.name, edge.blob_id, sha256, size))
+    return files
 
 
 def _choose_lease(ask: _Ask, lease_s: float) -> tuple[LeaseKind, float]:

@@ -15,6 +15,8 @@ import msgspec
 from piecework.protocol.bodies import MSGPACK, encode
 from piecework.protocol.messages import BlobRef, Content, JobSpec
 from piecework.protocol.states import JobState
+from server.services.queue.parents import Need
+from server.store.job_keys import NO_KEYS
 from server.store.records import NewJob
 
 _FIELDS = [
@@ -46,6 +48,10 @@ class Terms:
     """Without id, input and key."""
     when: tuple[int | None, float | None, int | None]
     """The times that it was submitted with: ``run_at``, ``delay_s`` and ``expires_at``."""
+    needs: tuple[Need, ...] = ()
+    """What it waits for, but for its input."""
+    group: str | None = None
+    """The group that it joins, as it was named."""
 
     @cached_property
     def text(self) -> bytes:
@@ -55,13 +61,20 @@ class Terms:
             retry_on = sorted(set(options.retry_on))
             options = msgspec.structs.replace(options, retry_on=())
         is_paused = job.state is JobState.PAUSED
-        fields = (job.lambda_id, job.priority, sorted(job.tags), options, retry_on, self.when, is_paused)
+        fields = [job.lambda_id, job.priority, sorted(job.tags), options, retry_on, self.when, is_paused]
+        # What it may have since a later version is there only when it is.
+        if self.needs or self.group:
+            fields += [sorted(self.needs), self.group]
+        if job.keys != NO_KEYS:
+            fields.append(job.keys)
         return msgspec.json.encode(fields, order="deterministic")
 
     @property
     def text_as_sent(self) -> bytes:
         """What earlier versions took the digest of."""
         job = self.job
+        if self.needs or self.group:
+            return self.text
         return msgspec.json.encode((job.lambda_id, job.priority, job.tags, job.options, self.when))
 
 
@@ -102,7 +115,8 @@ def identify_submission(specs: Sequence[JobSpec], jobs: Iterable[tuple[bytes, ob
 def _write_as_sent(specs: Sequence[JobSpec]) -> bytes:
     """Return the text that earlier versions took the digest of. Theirs had one field more, beside the tags."""
     names = [each.name for each in msgspec.structs.fields(JobSpec)]
-    return encode([_SENT(**{name: getattr(spec, name) for name in names}) for spec in specs], MSGPACK)
+    sent = ({name: getattr(spec, name) for name in names} for spec in specs)
+    return encode([_SENT(**each | {"lambda_": str(each["lambda_"])}) for each in sent], MSGPACK)
 
 
 def _digest(data: bytes) -> bytes:

@@ -1,12 +1,14 @@
 """Jobs: reading them, waiting for them, cancelling them."""
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from piecework.protocol.states import JobState
-from server.errors import InvalidRequest, JobNotFound
+from server.errors import InvalidParameter, InvalidRequest, JobNotFound
 from server.services.core import Core
+from server.services.queue.cancelling import cancel_jobs
+from server.services.queue.details import Details, find_details
+from server.services.queue.endings import Endings
 from server.services.queue.trails import tell_trail
 from server.services.queue.waiting import Changes, Concerns, Notifier
 from server.services.queue.waits import Wait, find_wait
@@ -14,7 +16,7 @@ from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection
 from server.store.queue import events, jobs, logs
-from server.store.queue.jobs import JobFilter
+from server.store.queue.filters import JobFilter
 from server.store.records import Blob, Event, Job, Lambda, Log
 from server.store.stock import blobs
 
@@ -35,10 +37,12 @@ class JobView(NamedTuple):
 class Jobs:
     """The jobs of this server."""
 
-    def __init__(self, core: Core, data: Data, lambdas: Lambdas, notifier: Notifier) -> None:
+    def __init__(self, core: Core, data: Data, lambdas: Lambdas, endings: Endings, notifier: Notifier) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
+        self._now_s = core.sleeper.now_s
         self._data = data
         self._lambdas = lambdas
+        self._endings = endings
         self._notifier = notifier
 
     def get(self, id_: int) -> Job:
@@ -116,13 +120,27 @@ class Jobs:
         with self._database.read() as connection:
             return tell_trail(require_job(connection, id_), events.list_events(connection, id_))
 
+    def logs(self, id_: int) -> tuple[Job, list[Log]]:
+        """Return a job and the logs that are kept of its attempts, oldest first. Raises JobNotFound."""
+        with self._database.read() as connection:
+            return require_job(connection, id_), logs.list_logs(connection, id_)
+
+    def log_of(self, id_: int, attempt: int) -> tuple[Job, Log]:
+        """Return a job and what is kept of one attempt's log. Raises JobNotFound, and InvalidParameter."""
+        with self._database.read() as connection:
+            job, log = require_job(connection, id_), logs.find_log(connection, id_, attempt)
+        if not 1 <= attempt <= job.attempt:
+            made = "one attempt" if job.attempt == 1 else f"{job.attempt} attempts"
+            raise InvalidParameter(f"job {id_} has made {made} so far: attempt {attempt} is none of them")
+        return job, log or Log(0, b"", attempt)
+
     def log(self, id_: int, offset: int, attempt: int | None, timeout_s: float) -> tuple[Job, Log, int]:
         """Return a job, its latest log and where to read on in it, once there is more or the job is final.
 
         ``offset`` is where a reader of ``attempt`` is (None: of whichever is the latest).
         Raises JobNotFound, CapacityReached or Stopping.
         """
-        deadline = time.monotonic() + min(timeout_s, self._settings.wait_max_s)
+        deadline = self._now_s() + min(timeout_s, self._settings.wait_max_s)
         while True:
             with self._notifier.watch.park([id_], lambda *_: True) as waiter:
                 with self._database.read() as connection:
@@ -130,7 +148,7 @@ class Jobs:
                     log = logs.find_log(connection, id_) or Log(0, b"", job.attempt)
                 start = offset if attempt in {None, log.attempt} else 0
                 is_over = log.end > start or job.state.is_final
-                if is_over or not waiter.wait(deadline - time.monotonic()) or waiter.dismissed:
+                if is_over or not waiter.wait(deadline - self._now_s()) or waiter.dismissed:
                     return job, log, min(max(start, log.start), log.end)
 
     def cancel(self, id_: int) -> Job:
@@ -140,19 +158,18 @@ class Jobs:
         """
         now = self._clock()
 
-        def cancel(connection: Connection) -> Job:
-            job = jobs.lock_jobs(connection, [id_]).get(id_) or require_job(connection, id_)
-            if jobs.cancel_job(connection, id_, now):
-                since = job.started_at if job.lease else None
-                event = Event(
-                    id_, now, JobState.CANCELLED, job.worker_id, job.attempt, job.lease, "cancelled", since
-                )
-                events.add_events(connection, [event])
-            return require_job(connection, id_)
+        def cancel(connection: Connection) -> tuple[Job, Changes]:
+            changes = cancel_jobs(connection, self._endings, [id_], now)
+            return require_job(connection, id_), changes
 
-        job = self._database.write(cancel)
-        self._notifier.notify(Changes(jobs={id_: job.state}))
+        job, changes = self._database.write(cancel)
+        self._notifier.notify(changes)
         return job
+
+    def find_details(self, view: JobView) -> Details:
+        """Return what is told of a job beside its row."""
+        with self._database.read() as connection:
+            return find_details(connection, view.job, view.lambda_, self._settings.default_limits)
 
     def find_wait(self, job: Job) -> Wait | None:
         """Say why a job waits; None when it does not."""

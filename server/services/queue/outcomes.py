@@ -3,22 +3,27 @@
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
+import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.codes import Code
-from piecework.protocol.messages import JobError, Outcome, OutcomeAck, read_ref
+from piecework.protocol.messages import JobError, Outcome, OutcomeAck, Usage, given, read_ref
 from piecework.protocol.states import NEXT_STATES, JobState
 from server.errors import InvalidRequest
 from server.services.core import Core
 from server.services.queue import retries
+from server.services.queue.endings import Ended, Endings
+from server.services.queue.limiter import release_jobs
 from server.services.queue.waiting import Changes, Notifier
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection
-from server.store.queue import events, jobs, lanes, leases, logs
-from server.store.records import Blob, Event, Job, LeaseEnd, Log
+from server.store.queue import events, feed, jobs, lanes, leases, logs
+from server.store.records import Blob, Event, Job, KeptUsage, LeaseEnd, Log
 from server.store.stock import blobs
 
 REPORTED = NEXT_STATES[JobState.RUNNING] - {JobState.WAITING}
@@ -35,6 +40,8 @@ class Recorded:
     changes: Changes = field(default_factory=Changes)
     ends: list[LeaseEnd] = field(default_factory=list)
     trail: list[Event] = field(default_factory=list)
+    moves: list[tuple[Job, JobState, str]] = field(default_factory=list)
+    """Which jobs came into which state, and why; what is in the trail of them is not told again."""
 
     @property
     def all_refused(self) -> bool:
@@ -54,11 +61,18 @@ class Outcomes:
     """Takes outcomes in."""
 
     def __init__(
-        self, core: Core, data: Data, lambdas: Lambdas, notifier: Notifier, chance: retries.Random = random.random
+        self,
+        core: Core,
+        data: Data,
+        lambdas: Lambdas,
+        endings: Endings,
+        notifier: Notifier,
+        chance: retries.Random = random.random,
     ) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
+        self._endings = endings
         self._notifier = notifier
         self._chance = chance
 
@@ -99,7 +113,7 @@ class Outcomes:
         now = self._clock()
         found = jobs.lock_jobs(connection, (report.outcome.job for report in reports))
         named = (report.output_id for report in reports if report.output is None and report.output_id)
-        existing = blobs.find_digests(connection, named).keys()
+        existing = blobs.hold_blobs(connection, named).keys()
         accepted: list[Report] = []
         ended: set[int] = set()
         for report in reports:
@@ -116,6 +130,12 @@ class Outcomes:
                 accepted.append(report)
                 ended.add(job.id)  # a second outcome of the same lease in this request is a repetition
         self._store(connection, recorded, accepted, found)
+        for (state, detail), moved in groupby(recorded.moves, itemgetter(1, 2)):
+            feed.note_changes(connection, now, state, map(itemgetter(0), moved), detail)
+        final = [Ended(found[end.job_id], end.state) for end in recorded.ends if end.finished_at is not None]
+        self._endings.pass_on(connection, final, recorded.changes, now)
+        again = [found[end.job_id] for end in recorded.ends if end.finished_at is None]
+        release_jobs(connection, again, recorded.changes, now)
         if any(found[id_].vanished for id_ in ended):  # its worker may hold another such job now
             recorded.changes.note_lanes(lanes.lanes_with_jobs(connection))
         return recorded
@@ -139,16 +159,22 @@ class Outcomes:
         end = self._end(job, report, now)
         recorded.ends.append(end)
         detail = end.error.message if end.error else ""
+        if not end.error and (code := given(report.outcome.exit_code)):
+            detail = f"exit code {code}"
         if report.outcome.state is JobState.ENQUEUED:
             detail = f"handed back: {detail}" if detail else "handed back"
-        event = Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, since=job.started_at)
+        event = Event(
+            job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, job.started_at, is_change=False
+        )
+        recorded.moves.append((job, end.state, detail))
         recorded.trail.append(event)
         recorded.changes.note(job.id, job.lane_id, end.state)
 
     def _end(self, job: Job, report: Report, now: int) -> LeaseEnd:
         outcome = report.outcome
+        usage = _with_exit_code(outcome)
         if outcome.state is JobState.FINISHED:
-            return retries.end_finished(job, output_id=report.output_id, usage=outcome.usage, now=now)
+            return retries.end_finished(job, output_id=report.output_id, usage=usage, now=now)
         if outcome.state is JobState.CANCELLED:
             return retries.end_cancelled(job, now=now)
         if outcome.state is JobState.ENQUEUED:
@@ -160,8 +186,9 @@ class Outcomes:
         return retries.end_failed(
             job,
             _cut(outcome.error),
-            usage=outcome.usage,
+            usage=usage,
             now=now,
+            output_id=report.output_id,
             repeats=repeats,
             vanished_max=self._settings.vanished_max,
             random=self._chance,
@@ -170,7 +197,9 @@ class Outcomes:
     def _store(
         self, connection: Connection, recorded: Recorded, accepted: Sequence[Report], found: dict[int, Job]
     ) -> None:
-        blobs.add_blobs(connection, [report.output for report in accepted if report.output is not None])
+        kept = {end.output_id for end in recorded.ends}  # not what an attempt wrote that is followed by another
+        outputs = [report.output for report in accepted if report.output is not None]
+        blobs.add_blobs(connection, [output for output in outputs if output.id in kept])
         leases.end_leases(connection, recorded.ends)
         for report in accepted:
             log = report.outcome.log
@@ -184,7 +213,13 @@ class Outcomes:
 
 def _refusal(job: Job, worker_id: int, outcome: Outcome, now: int, message: str) -> Event:
     detail = f"refused: {outcome.state}; {message}"
-    return Event(job.id, now, job.state, worker_id, job.attempt, outcome.lease[:40], detail)
+    return Event(job.id, now, job.state, worker_id, job.attempt, outcome.lease[:40], detail, is_change=False)
+
+
+def _with_exit_code(outcome: Outcome) -> Usage:
+    """Return what an attempt used, as it is kept."""
+    code = given(outcome.exit_code)
+    return KeptUsage(**msgspec.structs.asdict(outcome.usage), exit_code=code) if code else outcome.usage
 
 
 def _cut(error: JobError) -> JobError:

@@ -1,6 +1,8 @@
 """What happens to jobs whose time has come, inside the caller's transaction."""
 
 from piecework.protocol.states import JobState
+from server.services.queue.endings import Ended, Endings
+from server.services.queue.limiter import place_jobs, release_jobs, wake_limits
 from server.services.queue.retries import end_vanished
 from server.services.queue.waiting import Changes
 from server.settings import Settings
@@ -10,26 +12,50 @@ from server.store.records import Event, Job
 from server.store.stock import workers
 
 
-def move_overdue(connection: Connection, settings: Settings, now: int) -> Changes:
+def move_overdue(
+    connection: Connection, settings: Settings, endings: Endings, now: int, *, wakes: bool = True
+) -> Changes:
     """Rescue jobs whose lease ran out, cancel those that expired unstarted, enqueue those that are due.
 
+    With ``wakes``, those are due, too, that waited until time made room under the limit of their key.
     Moves a bounded number; the caller looks again when ``Changes`` is not empty.
     """
     changes = Changes()
-    trail = []
+    trail: list[Event] = []
+    ended: list[Ended] = []
+    rescued: list[Job] = []
+    due: list[Job] = []
     for job in leases.find_overdue(connection, now):
         if job.state is JobState.RUNNING:
             event = _rescue(connection, job, settings, changes, now)
+            moved = rescued
         elif job.expires_at is not None and job.expires_at <= now:
             event = _expire(connection, job, now)
+            moved = []
         else:
             event = _enqueue(connection, job, now)
+            moved = due
         if event is None:
             continue  # another request was quicker
         trail.append(event)
         changes.note(job.id, job.lane_id, event.state)
+        if event.state.is_final:
+            ended.append(Ended(job, event.state))
+        else:
+            moved.append(job)
     events.add_events(connection, trail)
+    endings.pass_on(connection, _with_news(connection, ended), changes, now)
+    release_jobs(connection, rescued, changes, now)
+    place_jobs(connection, due, changes, now)
+    if wakes:
+        wake_limits(connection, now, changes)
     return changes
+
+
+def _with_news(connection: Connection, ended: list[Ended]) -> list[Ended]:
+    """Add what was noted on jobs between the look at the clock and their end: others may wait for them now."""
+    known = jobs.find_jobs(connection, (each.job.id for each in ended)) if ended else {}
+    return [Ended(each.job._replace(awaited=known[each.job.id].awaited), each.state) for each in ended]
 
 
 def _rescue(connection: Connection, job: Job, settings: Settings, changes: Changes, now: int) -> Event | None:

@@ -35,9 +35,17 @@ def end_handed_back(job: Job, error: JobError | None = None) -> LeaseEnd:
 
 
 def end_failed(
-    job: Job, error: JobError, *, usage: Usage, now: int, repeats: bool, vanished_max: int, random: Random
+    job: Job,
+    error: JobError,
+    *,
+    usage: Usage,
+    now: int,
+    repeats: bool,
+    vanished_max: int,
+    random: Random,
+    output_id: int | None = None,
 ) -> LeaseEnd:
-    """The attempt failed: try again after a while, or give up.
+    """The attempt failed: try again after a while, or give up, and keep what it wrote.
 
     ``repeats``: the lambda is deterministic, so that a trap would come again. ``vanished_max``: attempts that the
     worker, not the guest, is to blame for cost none of the job's own, but have that budget.
@@ -45,7 +53,7 @@ def end_failed(
     gone = job.vanished + (error.kind is ErrorKind.WORKER)
     end = _end(job, JobState.FAILED)._replace(vanished=gone, error=error, usage=usage)
     if gone > vanished_max or not _is_worth_another(job, error, gone, repeats=repeats):
-        return end._replace(finished_at=now)
+        return end._replace(finished_at=now, output_id=output_id)
     wait_s = _backoff_s(job.options.backoff, max(1, job.attempt - gone), random)
     if wait_s <= 0:
         return end._replace(state=JobState.ENQUEUED)

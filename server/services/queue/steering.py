@@ -4,9 +4,11 @@ from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
 from server.errors import BadTransition, BlobNotFound
 from server.services.core import Core
 from server.services.queue.jobs import require_job
+from server.services.queue.limiter import place_jobs, release_jobs
+from server.services.queue.placing import Place, place
 from server.services.queue.waiting import Changes, Notifier
 from server.store.engine.database import Connection
-from server.store.queue import events, jobs
+from server.store.queue import events, holds, jobs
 from server.store.records import Event, Job
 from server.store.stock import blobs
 
@@ -25,7 +27,7 @@ class Steering:
         """Give a job that has not started another input. Raises BlobNotFound, or BadTransition when it has."""
 
         def change(connection: Connection) -> None:
-            if not blobs.find_digests(connection, [input_id]):
+            if not blobs.hold_blobs(connection, [input_id]):
                 raise BlobNotFound
             if not jobs.set_input(connection, job.id, input_id):
                 raise BadTransition(f"job {job.id} is {job.state}: its input cannot change any more")
@@ -39,22 +41,28 @@ class Steering:
         """
         if wanted not in SET:
             raise BadTransition(f"nobody can set a job to {wanted}")
-        if job.state is wanted:
+        if job.state is wanted and job.waits is None:
             return wanted
-        moved = self._database.write(lambda connection: _move(connection, job.id, wanted, self._clock()))
-        changes = Changes()
-        changes.note(moved.id, moved.lane_id, moved.state)
+        moved, changes = self._database.write(lambda connection: _move(connection, job.id, wanted, self._clock()))
         self._notifier.notify(changes)
         return moved.state
 
 
-def _move(connection: Connection, id_: int, wanted: JobState, now: int) -> Job:
+def _move(connection: Connection, id_: int, wanted: JobState, now: int) -> tuple[Job, Changes]:
     job = require_job(connection, id_)
-    waits = job.due_at is not None and job.due_at > now
-    to = JobState.WAITING if wanted is JobState.ENQUEUED and waits else wanted
-    due_at = job.due_at if to is not JobState.ENQUEUED else None
-    may = job.state in UNSTARTED_STATES and to in NEXT_STATES[job.state]
-    if not may or not jobs.move_job(connection, id_, job.state, to, due_at):
+    goes = place(job, now) if wanted is JobState.ENQUEUED else Place(wanted, job.due_at)
+    to = goes.state
+    if job.waits == "hold" and wanted is JobState.ENQUEUED:
+        raise BadTransition(f"job {id_} is paused with {holds.find_holds(connection).describe(job)}")
+    # One that is parked with others may be paused by itself, too.
+    may = job.state in UNSTARTED_STATES and (to in NEXT_STATES[job.state] or job.waits == "hold")
+    if not may or not jobs.move_job(connection, id_, job.state, *goes):
         raise BadTransition(f"job {id_} is {job.state}: it cannot become {wanted}")
     events.add_events(connection, [Event(id_, now, to, attempt=job.attempt)])
-    return require_job(connection, id_)
+    changes = Changes()
+    changes.note(id_, job.lane_id, to)
+    if to is JobState.ENQUEUED:
+        place_jobs(connection, [job], changes, now)
+    else:
+        release_jobs(connection, [job], changes, now)
+    return require_job(connection, id_), changes

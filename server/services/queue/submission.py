@@ -1,6 +1,5 @@
 """Submitting jobs: checking what was asked for, then storing it in one transaction."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -11,17 +10,24 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from piecework.protocol.matching import TagSet
-from piecework.protocol.messages import JobSpec, given, read_ref
+from piecework.protocol.messages import Content, JobSpec, given, read_ref
+from piecework.protocol.names import LambdaRef
 from piecework.protocol.states import JobState, parse_state
+from piecework.protocol.text import read_file_name
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.core import Core
+from server.services.queue.grouping import join_groups, read_group
 from server.services.queue.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
-from server.services.queue.trails import first_events
+from server.services.queue.intake import take_in
+from server.services.queue.parents import Need, check_order, connect, read_input, read_labels, read_needs
+from server.services.queue.repetitions import find_meant, pin_names
 from server.services.queue.waiting import Changes, ContractWaiter, Notifier, TakeTurn
+from server.services.queue.webhooks import Webhooks
 from server.services.stock.data import Data
-from server.services.stock.lambdas import Lambdas, check_limits, check_tags
+from server.services.stock.keys import check_tenant, read_keys
+from server.services.stock.lambdas import Lambdas, check_limits, check_tags, read_ok_codes, read_retention
 from server.store.engine.database import Connection
-from server.store.queue import events, jobs, lanes, submissions
+from server.store.queue import jobs, submissions
 from server.store.records import Blob, JobOptions, Lambda, Lane, NewJob
 from server.store.stock import blobs
 
@@ -29,19 +35,25 @@ ATTEMPTS_MAX = 100
 KEY_LENGTH = 255
 SUBMISSION_KEYS_MS = 24 * 3600 * 1000
 """How long the key of a bulk submission is known."""
+FORGOTTEN = 100
+"""Keys of bulk submissions that are forgotten at once."""
 TEXT_MAX_BYTES = 256 * 1024
 """Arguments and environment of one job together."""
 _NO_OPTIONS = JobOptions()
 
 
-class _Draft(NamedTuple):
+class Draft(NamedTuple):
     """A job that was checked, and its input's bytes when they came along."""
 
     job: NewJob
     content: Blob | None
     terms: Terms
     meaning: bytes | None
-    """The digest of an input that is a JSON value, whatever the order of its keys."""
+    """The digest of an input that is a JSON value, whatever the order of its keys; or whose output it is."""
+    needs: tuple[Need, ...]
+    """What it waits for."""
+    label: str | None
+    """What the others call it."""
 
     def identify(self, inputs: dict[int, bytes]) -> Identity:
         """Return what tells a repetition of the job; ``inputs`` has the SHA-256 of inputs that are named by id."""
@@ -56,7 +68,7 @@ class _Whole(NamedTuple):
     identity: Identity
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
     """What a submission did."""
 
     ids: list[int]
@@ -68,43 +80,51 @@ class _Stored(NamedTuple):
 class Submission:
     """Takes jobs in."""
 
-    def __init__(self, core: Core, data: Data, lambdas: Lambdas, notifier: Notifier) -> None:
+    def __init__(self, core: Core, data: Data, lambdas: Lambdas, webhooks: Webhooks, notifier: Notifier) -> None:
         self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
+        self._webhooks = webhooks
         self._notifier = notifier
 
-    def submit_many(self, specs: Sequence[JobSpec], key: str | None) -> list[int]:
+    def submit_many(self, specs: Sequence[JobSpec], key: str | None, submitter: str | None = None) -> list[int]:
         """Do what ``submit`` does; with a key, repeating the whole submission gives the same jobs again."""
-        if key is None:
-            return self.submit(specs)
-        return self.submit(specs, check_key(key))
+        return self.submit(specs, None if key is None else check_key(key), submitter)
 
-    def forget_old_keys(self) -> int:
-        """Forget the keys of bulk submissions that nobody repeats any more. Returns how many there were."""
+    def forget_old_keys(self) -> bool:
+        """Forget some keys of bulk submissions that nobody repeats any more. Returns whether there may be more."""
         before = self._clock() - SUBMISSION_KEYS_MS
-        return self._database.write(partial(submissions.forget_submissions, before=before))
+        return (
+            self._database.write(partial(submissions.forget_submissions, before=before, limit=FORGOTTEN))
+            == FORGOTTEN
+        )
 
-    def submit(self, specs: Sequence[JobSpec], whole_key: str | None = None) -> list[int]:
+    def submit(
+        self, specs: Sequence[JobSpec], whole_key: str | None = None, submitter: str | None = None
+    ) -> list[int]:
         """Store jobs, all or none, and return their ids in order. They are on disk when this returns.
 
         A job whose idempotency key is known is not stored again: the earlier job's id is returned. A submission
-        whose ``whole_key`` is known stores nothing and returns the ids of the first. Raises InvalidRequest,
-        LambdaNotFound, BlobNotFound or KeyConflict; then nothing is stored.
+        whose ``whole_key`` is known stores nothing and returns the ids of the first. ``submitter``: the name of
+        the token that they are submitted with. Raises InvalidRequest, LambdaNotFound, BlobNotFound, KeyConflict or
+        WebhookNotFound; then nothing is stored.
         """
         if len(specs) > self._settings.bulk_max:
             raise InvalidRequest(f"{len(specs)} jobs in one request; at most {self._settings.bulk_max} are taken")
+        try:
+            return self._submit(specs, whole_key, submitter)
+        except KeyConflict:
+            # A name means the newest lambda: a submission that is repeated means the one that it meant first.
+            with self._database.read() as connection:
+                meant = find_meant(connection, specs, whole_key)
+            pinned = pin_names(specs, self._lambdas.get_many(meant.values()), meant)
+            if pinned == specs:
+                raise
+            return self._submit(pinned, whole_key, submitter)
+
+    def _submit(self, specs: Sequence[JobSpec], whole_key: str | None, submitter: str | None) -> list[int]:
         now = self._clock()
-        known = self._lambdas.get_many({_lambda_id(spec) for spec in specs})
-        new_ids = self._ids.take(2 * len(specs))  # for jobs and for their inputs
-        drafts: list[_Draft] = []
-        asked: JobSpec | None = None
-        for spec, id_, input_id in zip(specs, new_ids[::2], new_ids[1::2], strict=True):
-            # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
-            alike = msgspec.structs.replace(spec, input=UNSET, key=UNSET)
-            if alike != asked:
-                asked, terms = alike, self._plan(alike, known[_lambda_id(alike)], now)
-            drafts.append(self._draft(spec, terms, id_, input_id, now))
+        drafts = self.prepare(specs, submitter, now)
         whole = None if whole_key is None else _Whole(whole_key, _identify_all(specs, drafts))
         with self._engage(drafts) as waiter:
             take_turn = waiter.take_turn if waiter else None
@@ -114,71 +134,104 @@ class Submission:
         self._notifier.notify(stored.changes)
         return stored.ids
 
-    def _engage(self, drafts: Sequence[_Draft]) -> AbstractContextManager[ContractWaiter | None]:
+    def prepare(self, specs: Sequence[JobSpec], submitter: str | None, now: int) -> list[Draft]:
+        """Check jobs that ``store`` then takes in. Raises InvalidRequest, LambdaNotFound or WebhookNotFound."""
+        known = self._lambdas.resolve_many({_lambda_ref(spec) for spec in specs})
+        new_ids = self._ids.take(2 * len(specs))  # for jobs and for their inputs
+        drafts: list[Draft] = []
+        asked: JobSpec | None = None
+        for spec, id_, input_id in zip(specs, new_ids[::2], new_ids[1::2], strict=True):
+            # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
+            alike = msgspec.structs.replace(spec, input=UNSET, key=UNSET, label=UNSET)
+            if alike != asked:
+                asked, terms = alike, self._plan(alike, known[_lambda_ref(alike)], submitter, now)
+            drafts.append(self._draft(spec, terms, id_, input_id, now))
+        check_order([draft.needs for draft in drafts], read_labels(specs))
+        return drafts
+
+    def store(self, connection: Connection, drafts: Sequence[Draft], now: int) -> Stored:
+        """Store jobs inside the caller's transaction, which tells of their changes once it is committed.
+
+        Raises BlobNotFound or KeyConflict.
+        """
+        return self._store(drafts, now, None, None, connection)
+
+    def _engage(self, drafts: Sequence[Draft]) -> AbstractContextManager[ContractWaiter | None]:
         """Find a contract that waits for the one job that is submitted, to lease it in the same transaction."""
-        if len(drafts) != 1 or drafts[0].job.state is not JobState.ENQUEUED:
+        if len(drafts) != 1 or drafts[0].job.state is not JobState.ENQUEUED or drafts[0].needs:
             return nullcontext()
         return self._notifier.waiters.engage(_find_lane(drafts[0].job.runtime, drafts[0].job.tags))
 
-    def _plan(self, spec: JobSpec, lambda_: Lambda, now: int) -> Terms:
-        """Check what a job asks for, all but its input and key. Raises InvalidRequest that says what is wrong."""
-        if refused := spec.refused_options():
-            raise InvalidRequest(f"this server does not know {', '.join(refused)} yet, and will not ignore it")
+    def _plan(self, spec: JobSpec, lambda_: Lambda, submitter: str | None, now: int) -> Terms:
+        """Check what a job asks for, all but its input and key. Raises InvalidRequest or WebhookNotFound."""
         state, due_at = _first_state(spec, now)
         options = _read_options(spec)
+        if options.on_end is not None:
+            self._webhooks.check_name(options.on_end)
         max_attempts = options.max_attempts or self._settings.max_attempts
         tags, expires_at = _read_tags(spec, lambda_), _to_ms(spec.expires_at)
         kept = None if options == _NO_OPTIONS else options
+        retain = lambda_.options.retain_ms if given(spec.retain_s) is None else read_retention(spec.retain_s)
         when = (_to_ms(spec.run_at), given(spec.delay_s), expires_at)
         common = NewJob(
-            0, lambda_.id, lambda_.runtime, state, spec.priority, 0, max_attempts, due_at, expires_at, None, None,
-            tags, kept,
+            0, 0, None, None, lambda_.id, lambda_.runtime, state, spec.priority, max_attempts, due_at, expires_at,
+            tags, kept, submitter=submitter, retain_ms=retain,
+            keys=read_keys(spec, lambda_.options.keys),
+            tenant=_read_tenant(spec, submitter),
         )  # fmt: skip
-        return Terms(common, when)
+        return Terms(common, when, read_needs(spec), read_group(spec))
 
-    def _draft(self, spec: JobSpec, terms: Terms, id_: int, input_id: int, now: int) -> _Draft:
+    def _draft(self, spec: JobSpec, terms: Terms, id_: int, input_id: int, now: int) -> Draft:
         """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
-        ref = None if spec.input is UNSET else spec.input
+        source = read_input(spec)
+        ref = None if spec.input is UNSET or source else spec.input
         try:
             content, named = read_ref(ref)
         except ValueError as error:
             raise InvalidRequest(f"the input is wrong: {error}") from error
         blob = None if content is None else self._data.prepare_bytes(content, input_id, now)
-        job = terms.job._replace(id=id_, input_id=blob.id if blob else named or 0, key=_read_key(spec))
-        return _Draft(job, blob, terms, None if content is None else input_meaning(ref, content))
+        if blob and isinstance(ref, Content) and isinstance(ref.name, str):
+            blob = blob._replace(name=read_file_name(ref.name))
+        job = terms.job.like_this(id_, blob.id if blob else named or 0, _read_key(spec))
+        if source is not None:
+            return Draft(job, None, terms, source.ref.encode(), (*terms.needs, source), given(spec.label))
+        meaning = None if content is None else input_meaning(ref, content)
+        return Draft(job, blob, terms, meaning, terms.needs, given(spec.label))
 
     def _store(
         self,
-        drafts: Sequence[_Draft],
+        drafts: Sequence[Draft],
         now: int,
         whole: "_Whole | None",
         take_turn: TakeTurn | None,
         connection: Connection,
-    ) -> "_Stored":
+    ) -> Stored:
         if whole and (earlier := submissions.find_submission(connection, whole.key)):
             if not whole.identity.matches(earlier[0]):
                 raise KeyConflict(f"an earlier submission has the key {whole.key!r} and other content")
-            return _Stored(earlier[1], Changes())
+            return Stored(earlier[1], Changes())
         inputs = _find_inputs(connection, drafts)
         ids, fresh = _recognize(connection, drafts, inputs)
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
-        places: dict[tuple[str, tuple[str, ...]], int] = {}
-        lane_ids = []
-        for draft in fresh:
-            content = (draft.job.runtime, draft.job.tags)
-            if content not in places:
-                places[content] = lanes.ensure_lane(connection, *content, self._ids.next())
-            lane_ids.append(places[content])
         new = [draft.job for draft in fresh]
-        jobs.add_jobs(connection, new, lane_ids, now)
-        events.add_events(connection, [event for job in new for event in first_events(job.id, job.state, now)])
+        if refs := list(dict.fromkeys(draft.terms.group for draft in fresh if draft.terms.group)):
+            joined = join_groups(connection, refs, self._ids.take(len(refs)), new[0].submitter, now)
+            places = (joined.get(draft.terms.group or "") for draft in fresh)
+            new = [job._replace(group_id=group) for job, group in zip(new, places, strict=True)]
+        changes = Changes()
+        if any(draft.needs for draft in fresh):
+            labels = {draft.label: place for place, draft in enumerate(drafts) if draft.label is not None}
+            needs = [draft.needs for draft in fresh]
+            new = connect(connection, new, needs, ids, labels, changes, now)
+        ready = take_in(connection, self._ids, new, now)
         if whole:
             submissions.add_submission(connection, whole.key, whole.identity.digest, ids, now)
-        ready = {job.id: lane for job, lane in zip(new, lane_ids, strict=True) if job.state is JobState.ENQUEUED}
-        answer, taken = take_turn(connection) if take_turn and ready else (None, ())
-        others = [job.id for job in taken if ready.pop(job.id, None) is None]
-        changes = Changes(Counter(ready.values()), dict.fromkeys(others, JobState.RUNNING))
-        return _Stored(ids, changes, answer)
+        answer, taken = take_turn(connection) if take_turn and ready else (None, Changes())
+        for id_ in taken.jobs.keys() & ready.keys():
+            del taken.jobs[id_], ready[id_]
+        changes.add(taken)
+        changes.enqueued.update(ready.values())
+        return Stored(ids, changes, answer)
 
 
 @lru_cache(maxsize=1000)
@@ -188,16 +241,16 @@ def _find_lane(runtime: str, tags: tuple[str, ...]) -> Lane:
     return Lane(0, runtime, parsed.necessary, parsed.rejected)
 
 
-def _find_inputs(connection: Connection, drafts: Sequence[_Draft]) -> dict[int, bytes]:
+def _find_inputs(connection: Connection, drafts: Sequence[Draft]) -> dict[int, bytes]:
     """Return the SHA-256 of the inputs that are named by id. Raises BlobNotFound when one does not exist."""
     named = {draft.job.input_id for draft in drafts if draft.content is None} - {0}
-    found = blobs.find_digests(connection, named)
+    found = blobs.hold_blobs(connection, named)
     if missing := named - found.keys():
         raise BlobNotFound(f"the input {min(missing)} does not exist: BLOB data object is not exist")
     return {id_: sha256 for id_, (sha256, _) in found.items()}
 
 
-def _identify_all(specs: Sequence[JobSpec], drafts: Iterable[_Draft]) -> Identity:
+def _identify_all(specs: Sequence[JobSpec], drafts: Iterable[Draft]) -> Identity:
     """Return what tells a repetition of a whole submission. Inputs that are named by id count by that here."""
     parts = (
         (
@@ -211,8 +264,8 @@ def _identify_all(specs: Sequence[JobSpec], drafts: Iterable[_Draft]) -> Identit
 
 
 def _recognize(
-    connection: Connection, drafts: Sequence[_Draft], inputs: dict[int, bytes]
-) -> tuple[list[int], list[_Draft]]:
+    connection: Connection, drafts: Sequence[Draft], inputs: dict[int, bytes]
+) -> tuple[list[int], list[Draft]]:
     """Tell jobs that are new from those whose key is known. Returns all ids in order, and the new drafts."""
     taken = jobs.find_by_keys(connection, (draft.job.key for draft in drafts if draft.job.key is not None))
     ids, fresh = [], []
@@ -235,11 +288,10 @@ def _recognize(
     return ids, fresh
 
 
-def _lambda_id(spec: JobSpec) -> int:
-    found = given(spec.lambda_)
-    if found is None:
-        raise InvalidRequest("a job needs `lambda`: the id of the lambda to run")
-    return found
+def _lambda_ref(spec: JobSpec) -> LambdaRef:
+    if not isinstance(spec.lambda_, str | int):
+        raise InvalidRequest("a job needs `lambda`: the id or the name of the lambda to run")
+    return spec.lambda_
 
 
 def _first_state(spec: JobSpec, now: int) -> tuple[JobState, int | None]:
@@ -270,17 +322,27 @@ def _read_options(spec: JobSpec) -> JobOptions:
     if max_attempts is not None and not 1 <= max_attempts <= ATTEMPTS_MAX:
         raise InvalidRequest(f"max_attempts is {max_attempts}, but must lie between 1 and {ATTEMPTS_MAX}")
     retry_on = given(spec.retry_on)
-    text_bytes = sum(len(text) for text in (*(spec.args or ()), *(spec.env or {}), *(spec.env or {}).values()))
-    if text_bytes > TEXT_MAX_BYTES:
-        raise InvalidRequest(f"args and env have {text_bytes} characters; at most {TEXT_MAX_BYTES} are taken")
-    return JobOptions(
+    options = JobOptions(
         args=None if spec.args is None else tuple(spec.args),
         env=spec.env or {},
         limits=limits,
         backoff=spec.backoff,
         retry_on=None if retry_on is None else tuple(retry_on),
         max_attempts=max_attempts,
+        ok_codes=read_ok_codes(spec.ok_codes),
+        on_failure=given(spec.on_failure) or "cancel",
+        has_files=bool(given(spec.inputs)),
+        on_end=given(spec.on_end),
     )
+    check_texts(options)
+    return options
+
+
+def check_texts(options: JobOptions) -> None:
+    """Raise InvalidRequest when arguments and environment of a job are too long."""
+    length = sum(map(len, (*(options.args or ()), *options.env, *options.env.values())))
+    if length > TEXT_MAX_BYTES:
+        raise InvalidRequest(f"args and env have {length} characters; at most {TEXT_MAX_BYTES} are taken")
 
 
 def _read_key(spec: JobSpec) -> str | None:
@@ -293,6 +355,11 @@ def check_key(key: str) -> str:
     if not 0 < len(key) <= KEY_LENGTH:
         raise InvalidRequest(f"a key has 1 to {KEY_LENGTH} characters, this one has {len(key)}")
     return key
+
+
+def _read_tenant(spec: JobSpec, submitter: str | None) -> str:
+    named = given(spec.tenant)
+    return (submitter or "") if named is None else check_tenant(named)
 
 
 def _read_tags(spec: JobSpec, lambda_: Lambda) -> tuple[str, ...]:

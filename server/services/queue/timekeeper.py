@@ -1,18 +1,20 @@
-"""The thread that wakes requests when the time of a job comes, and does the regular chores.
+"""The thread that wakes requests when the time of a job or a schedule comes, and does the regular chores.
 
-Nothing depends on it alone: a contract moves overdue jobs on inside its own transaction.
+Of jobs nothing depends on it alone: a contract moves overdue ones on inside its own transaction.
 """
 
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from server.errors import DatabaseAway
 from server.services.core import Core
+from server.services.queue.endings import Endings
 from server.services.queue.overdue import move_overdue
+from server.services.queue.ticking import Ticking
 from server.services.queue.waiting import Changes, Notifier
 from server.store.queue import jobs, lanes, leases
 
@@ -24,6 +26,10 @@ SHARED_TICK_S = 0.25
 """The longest sleep when other servers may change the database."""
 
 
+Rest = Callable[[], float]
+"""Does a step of what the ends of jobs left to do; tells in how many seconds to go on."""
+
+
 @dataclass
 class Chore:
     """Something to do now and then."""
@@ -31,16 +37,30 @@ class Chore:
     name: str
     every_s: float
     do: Callable[[], object]
-    last: float = field(default_factory=time.monotonic)
+    last_s: float | None = None
+    """When it was done last, or first looked at."""
 
 
 class Timekeeper:
-    """Sleeps until the next lease ends or the next job is due; announces what changed."""
+    """Sleeps until the next lease ends, job is due or schedule ticks; announces what changed."""
 
-    def __init__(self, core: Core, notifier: Notifier, chores: list[Chore]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        endings: Endings,
+        notifier: Notifier,
+        ticking: Ticking,
+        chores: list[Chore],
+        rests: Sequence[Rest],
+    ) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
+        self._now_s = core.sleeper.now_s
+        self._endings = endings
         self._notifier = notifier
+        self._ticking = ticking
         self._chores = chores
+        self._rests = rests
+        notifier.poke = self.poke
         self._poke = threading.Event()
         self._stopping = threading.Event()
         self._threads = [
@@ -72,7 +92,7 @@ class Timekeeper:
             self._poke.clear()
             try:
                 sleep_s = self.move_on()
-                self._do_chores()
+                self.do_chores()
             except Exception as error:  # the one net of this thread: it must outlive whatever a turn met
                 if not getattr(error, "is_logged", False):
                     log.exception("the timekeeper failed; it goes on")
@@ -97,14 +117,20 @@ class Timekeeper:
             next_time = leases.find_next_time(connection)
         now = self._clock()
         if next_time is not None and next_time <= now:
-            self._notifier.notify(self._database.write(lambda c: move_overdue(c, self._settings, now)))
+            move = partial(move_overdue, settings=self._settings, endings=self._endings, now=now)
+            self._notifier.notify(self._database.write(move))
+        next_tick = self._ticking.move_on(now)
+        nearest = min((time for time in (next_time, next_tick) if time is not None), default=None)
+        rest_s = min(rest() for rest in self._rests)
+        if rest_s <= 0 or (nearest is not None and nearest <= now):
             return 0.0
         if self._database.is_shared:
             self._look_around()
-        return tick_s if next_time is None else min(tick_s, (next_time - now) / 1000)
+        return min(tick_s, rest_s) if nearest is None else min(tick_s, rest_s, (nearest - now) / 1000)
 
     def _look_around(self) -> None:
         """Wake those who wait for what another server did."""
+        self._notifier.tell_listeners()
         watched = self._notifier.watch.watched()
         if not watched and not len(self._notifier.waiters):
             return
@@ -115,8 +141,12 @@ class Timekeeper:
         changes.note_lanes(waiting)
         self._notifier.wake(changes)
 
-    def _do_chores(self) -> None:
+    def do_chores(self) -> None:
+        """Do the chores that are due."""
         for chore in self._chores:
-            if time.monotonic() - chore.last >= chore.every_s:
-                chore.last = time.monotonic()
+            now_s = self._now_s()
+            if chore.last_s is None:
+                chore.last_s = now_s
+            elif now_s - chore.last_s >= chore.every_s:
+                chore.last_s = now_s
                 chore.do()

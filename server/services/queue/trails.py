@@ -4,7 +4,7 @@ A row for each step would cost every job. So a submission is told from the job i
 when it ends, with the time at which it began.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from piecework.protocol.states import JobState
 from server.store.records import Event, Job
@@ -13,9 +13,11 @@ SUBMITTED = "submitted"
 """The detail of the first event, which is stored only when it is not the usual one."""
 
 
-def first_events(job_id: int, state: JobState, now: int) -> list[Event]:
-    """Return what must be stored of a submission."""
-    return [] if state is JobState.ENQUEUED else [Event(job_id, now, state, detail=SUBMITTED)]
+def first_events(job_ids: Iterable[int], state: JobState, now: int) -> list[Event]:
+    """Return what must be stored of the submission of jobs in a state."""
+    if state is JobState.ENQUEUED:
+        return []
+    return [Event(id_, now, state, detail=SUBMITTED, is_change=False) for id_ in job_ids]
 
 
 def tell_trail(job: Job, stored: Sequence[Event]) -> list[Event]:

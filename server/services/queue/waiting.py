@@ -6,23 +6,23 @@ Each waiting request has a lock of its own, so that an event wakes exactly the r
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from threading import TIMEOUT_MAX
 from typing import Any
 
 from piecework.protocol.states import JobState
 from server.errors import CapacityReached, Stopping
 from server.services.callers import current_caller
+from server.services.core import REAL_SLEEP, Sleeper
 from server.store.engine.database import Connection, Database
 from server.store.queue import lanes
-from server.store.records import Job, Lane
+from server.store.records import Lane
 
 Admits = Callable[[Lane], bool]
-Taken = tuple[Any, Sequence[Job]]
-"""The answer to a contract, and the jobs in it."""
+Taken = tuple[Any, "Changes"]
+"""The answer to a contract, and what that changed."""
 TakeTurn = Callable[[Connection], Taken]
 """Leases jobs to a waiting contract inside the caller's transaction, if there are any for it."""
 Concerns = Callable[[int, JobState], bool]
@@ -36,11 +36,12 @@ SAFE_S = 5.0
 
 
 class Waiter:
-    """One waiting request. It sleeps at most once; waking it before it sleeps is not lost."""
+    """One waiting request. Waking it before it sleeps is not lost."""
 
-    __slots__ = ("_lock", "caller", "dismissed", "places", "since")
+    __slots__ = ("_lock", "_sleeper", "caller", "dismissed", "places", "since")
 
-    def __init__(self) -> None:
+    def __init__(self, sleeper: Sleeper) -> None:
+        self._sleeper = sleeper
         self._lock = threading.Lock()
         self._lock.acquire()
         self.caller = current_caller()
@@ -54,12 +55,12 @@ class Waiter:
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until woken. Returns False when ``timeout_s`` passed first."""
-        if self._lock.acquire(timeout=max(0.0, min(timeout_s, WATCH_AFTER_S))):
+        if self._sleeper.acquire(self._lock, max(0.0, min(timeout_s, WATCH_AFTER_S))):
             return True
         if timeout_s <= WATCH_AFTER_S:
             return False
         self._watch_caller()
-        return self._lock.acquire(timeout=timeout_s - WATCH_AFTER_S)
+        return self._sleeper.acquire(self._lock, timeout_s - WATCH_AFTER_S)
 
     def _watch_caller(self) -> None:
         """Have the place given up when the caller leaves. Safe to repeat."""
@@ -85,9 +86,9 @@ class Places:
     is lost when who has waited longest makes room for another.
     """
 
-    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit: int, sleeper: Sleeper = REAL_SLEEP) -> None:
         self._limit = limit
-        self._clock = clock
+        self.sleeper = sleeper
         self._lock = threading.Lock()
         self._taken: dict[Waiter, Callable[[Waiter], None]] = {}
 
@@ -96,7 +97,7 @@ class Places:
         """Hold a place. ``dismiss`` is called when another needs it. Raises CapacityReached when there is none."""
         waiter.places = self
         with self._lock:
-            waiter.since = self._clock()
+            waiter.since = self.sleeper.now_s()
             if len(self._taken) >= self._limit:
                 self._make_room(waiter.since)
             self._taken[waiter] = dismiss
@@ -122,11 +123,11 @@ class Places:
         self._taken.pop(eldest)(eldest)
 
 
-class _Register:
-    """What both kinds of waiting have in common: a count, and an end."""
+class Register:
+    """What all kinds of waiting have in common: a count, and an end."""
 
     def __init__(self, places: Places) -> None:
-        self._places = places
+        self.places = places
         self._lock = threading.Lock()
         self._closed = False
         self._count = 0
@@ -145,8 +146,8 @@ class ContractWaiter(Waiter):
 
     __slots__ = ("admits", "answer", "take_turn", "worker_id")
 
-    def __init__(self, worker_id: int, admits: Admits) -> None:
-        super().__init__()
+    def __init__(self, worker_id: int, admits: Admits, sleeper: Sleeper) -> None:
+        super().__init__(sleeper)
         self.worker_id = worker_id
         self.admits = admits
         self.take_turn: TakeTurn | None = None
@@ -155,7 +156,7 @@ class ContractWaiter(Waiter):
         """What somebody else's transaction leased for it."""
 
 
-class Waiters(_Register):
+class Waiters(Register):
     """Contracts that wait for a job, in the order in which they came."""
 
     def __init__(self, places: Places) -> None:
@@ -168,8 +169,8 @@ class Waiters(_Register):
 
         Look for a job after parking and before sleeping: a job that comes in between wakes the waiter.
         """
-        waiter = ContractWaiter(worker_id, admits)
-        with self._places.take(waiter, self._dismiss_one):
+        waiter = ContractWaiter(worker_id, admits, self.places.sleeper)
+        with self.places.take(waiter, self._dismiss_one):
             with self._lock:
                 self._enter()
                 self._parked[waiter] = None
@@ -192,7 +193,7 @@ class Waiters(_Register):
             if waiter in self._parked:
                 del self._parked[waiter]
                 return False
-        return waiter.wait(TIMEOUT_MAX)  # somebody takes its turn now, or has just woken it
+        return waiter.wait(threading.TIMEOUT_MAX)  # somebody takes its turn now, or has just woken it
 
     @contextmanager
     def engage(self, lane: Lane) -> Iterator[ContractWaiter | None]:
@@ -250,7 +251,7 @@ class Waiters(_Register):
             self._parked.clear()
 
 
-class JobWatch(_Register):
+class JobWatch(Register):
     """Readers that wait for something to happen to some jobs."""
 
     def __init__(self, places: Places) -> None:
@@ -263,8 +264,8 @@ class JobWatch(_Register):
 
         Read the jobs after parking and before sleeping: a change in between wakes the waiter.
         """
-        waiter, ids = Waiter(), set(job_ids)
-        with self._places.take(waiter, self._dismiss_one):
+        waiter, ids = Waiter(self.places.sleeper), set(job_ids)
+        with self.places.take(waiter, self._dismiss_one):
             with self._lock:
                 self._enter()
                 for id_ in ids:
@@ -322,6 +323,12 @@ class Changes:
     """The new states of jobs that changed."""
     lapsed: set[int] = field(default_factory=set)
     """Workers that let a lease run out: whatever waits for them has nobody to answer."""
+    groups: set[int] = field(default_factory=set)
+    """Groups of which jobs ended."""
+    has_rest: bool = False
+    """There is more to do, in steps, by the timekeeper."""
+    has_deliveries: bool = False
+    """There is something to be sent to webhooks."""
 
     def note(self, job_id: int, lane_id: int, state: JobState) -> None:
         """Add a job that went to another state."""
@@ -335,9 +342,13 @@ class Changes:
 
     def add(self, later: "Changes") -> None:
         """Add what happened after this."""
-        self.enqueued += later.enqueued
+        if later.enqueued:
+            self.enqueued.update(later.enqueued)
         self.jobs |= later.jobs
         self.lapsed |= later.lapsed
+        self.groups |= later.groups
+        self.has_rest |= later.has_rest
+        self.has_deliveries |= later.has_deliveries
 
 
 class Notifier:
@@ -347,17 +358,33 @@ class Notifier:
         self._database = database
         self.waiters = waiters
         self.watch = watch
+        self.poke: Callable[[], object] = lambda: None
+        """Wakes the timekeeper for work that is left."""
+        self.note_groups: Callable[[set[int]], object] = lambda _: None
+        """Hears of which groups jobs ended."""
+        self.poke_sender: Callable[[], object] = lambda: None
+        """Wakes who sends to webhooks."""
+        self.tell_listeners: Callable[[], object] = lambda: None
+        """Wakes those who wait for what the feed has next."""
 
     def notify(self, changes: Changes) -> None:
         """Wake contracts for jobs that can now be leased, and readers of jobs that changed."""
         if self._database.is_shared and (changes.enqueued or changes.jobs):
             self._database.announce()
         self.wake(changes)
+        if changes.has_rest:
+            self.poke()
+        if changes.has_deliveries:
+            self.poke_sender()
+        if changes.groups:
+            self.note_groups(changes.groups)
 
     def wake(self, changes: Changes) -> None:
         """Do what ``notify`` does, for this server alone."""
         for worker_id in changes.lapsed:
             self.waiters.dismiss(worker_id)
+        if changes.enqueued or changes.jobs:
+            self.tell_listeners()
         woken = self.watch.wake(changes.jobs)
         if changes.enqueued and len(self.waiters):
             with self._database.read() as connection:

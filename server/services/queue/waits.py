@@ -1,22 +1,31 @@
 """Why a job waits: one place decides, for everyone who asks."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from piecework.modules import suggest_runtime
-from piecework.protocol.matching import RuntimeName, offers_runtime
+from piecework.protocol.ids import ID_MAX
+from piecework.protocol.matching import INPUTS_TAG, RuntimeName, offers_runtime
 from piecework.protocol.messages import WaitReason
-from piecework.protocol.states import JobState
-from server.services.queue.claims import admits
+from piecework.protocol.states import FINAL_STATES, JobState
+from server.services.queue.claims import GROUPS_MAX, admits
+from server.services.queue.limitwaits import describe_limits
 from server.services.stock.workers import GONE_MS
 from server.store.engine.database import Connection
-from server.store.queue import jobs, lanes
+from server.store.queue import dependencies, groups, holds, jobs, lanes
+from server.store.queue.lanes import TOP
+from server.store.queue.relations import Settling
 from server.store.records import Job, Lane, Worker
 from server.store.stock import holding, workers
 
 TROUBLES_MAX = 3
 """Workers whose troubles one reason tells."""
+_OF_AGENTS = frozenset({INPUTS_TAG})
+"""Tags that our agents do not register, but say in each contract."""
+PARENTS_MAX = 3
+"""Jobs that one reason names of those that another waits for."""
 AHEAD_MAX = 10_000
 """Jobs ahead of another are counted up to here."""
 
@@ -31,13 +40,42 @@ class Wait(NamedTuple):
 
 def find_wait(connection: Connection, job: Job, now: int) -> Wait | None:
     """Say why a job waits; None when it does not, or will be given to a worker any moment."""
-    if job.state is JobState.PAUSED:
+    if job.state is JobState.PAUSED and job.waits != "hold":
         return Wait(WaitReason.PAUSED, "it is paused, and someone must resume it")
+    if job.state in {JobState.PAUSED, JobState.ENQUEUED} and (held := _find_hold(connection, job)):
+        return held
     if job.state is JobState.WAITING:
-        return _describe_time(job)
+        return _describe_wait(connection, job, now)
     if job.state is not JobState.ENQUEUED:
         return None
-    return _find_lack(connection, job, now)
+    lack, limited = _find_lack(connection, job, now), describe_limits(connection, job, now)
+    is_it = limited and (lack is None or not lack.reason.is_hopeless)
+    return Wait(WaitReason.LIMIT, limited) if limited and is_it else lack
+
+
+def _describe_wait(connection: Connection, job: Job, now: int) -> Wait | None:
+    """Say what a waiting job waits for: others, room under a limit, or a time."""
+    if job.waits == "after":
+        return _describe_parents(connection, job)
+    if job.waits is None:
+        return _describe_time(job)
+    limited = describe_limits(connection, job, now)
+    return Wait(WaitReason.LIMIT, limited) if limited else None
+
+
+def _find_hold(connection: Connection, job: Job) -> Wait | None:
+    """Say what of a job's is paused as a whole."""
+    [lane] = lanes.find_lanes(connection, [job.lane_id])
+    hold = holds.find_holds(connection).find(job, lane)
+    if hold is None:
+        return (
+            None
+            if job.state is JobState.ENQUEUED
+            else Wait(WaitReason.HELD, "it is let into the queue in a moment")
+        )
+    since = datetime.fromtimestamp(hold.held_at / 1000, UTC).isoformat(timespec="seconds")
+    who = "" if hold.held_by is None else f" by {hold.held_by}"
+    return Wait(WaitReason.HELD, f"{hold.describe()} is paused since {since}{who}{hold.note and f': {hold.note}'}")
 
 
 def _find_lack(connection: Connection, job: Job, now: int) -> Wait | None:
@@ -52,11 +90,37 @@ def _find_lack(connection: Connection, job: Job, now: int) -> Wait | None:
     taking = [worker for worker in fitting if not worker.draining and not worker.trouble]
     if not taking:
         return Wait(WaitReason.DRAINING, "every worker that could run it drains and takes no more jobs")
-    return _describe_queue(_count_ahead(connection, job, taking), taking, holding.count_held_by_all(connection))
+    return _describe_queue(
+        _count_ahead(connection, job, lane, taking), taking, holding.count_held_by_all(connection)
+    )
+
+
+def _describe_parents(connection: Connection, job: Job) -> Wait:
+    """Say which others a job waits for."""
+    edges = dependencies.find_open(connection, job.id, PARENTS_MAX)
+    states = dependencies.find_ends(connection, (edge.parent_id for edge in edges))
+    parts = [_describe_parent(connection, end) for _, end in sorted(states.items())]
+    count = max(job.pending or 0, len(edges))
+    more = "" if count <= len(parts) else f", and {count - len(parts):,} more"
+    return Wait(WaitReason.AFTER, f"it waits for {'; '.join(parts)}{more}")
+
+
+def _describe_parent(connection: Connection, end: Settling) -> str:
+    group = groups.find_group(connection, end.parent_id)
+    if group is None:
+        return f"job {end.parent_id}, which is {end.state}"
+    called = f"group {group.name or group.id}"
+    if group.sealed_at is None:
+        return f"{called}, which is open: 'piecework group seal' closes it"
+    left = sum(
+        count for state, count in groups.count_members(connection, group.id).items() if state not in FINAL_STATES
+    )
+    return f"{called}, which has {left:,} {'job' if left == 1 else 'jobs'} left"
 
 
 def _may_run(worker: Worker, lane: Lane) -> bool:
-    return admits(lane, worker.runtimes, frozenset(worker.tags))
+    said = _OF_AGENTS if worker.agent_version else frozenset()
+    return admits(lane, worker.runtimes, frozenset(worker.tags) | said)
 
 
 def _describe_troubles(fitting: Sequence[Worker]) -> str | None:
@@ -102,13 +166,30 @@ def _find_lacking(wanted: str, offered: Iterable[str]) -> str:
     return f"; of those with {need.base}, the nearest lacks {', '.join(sorted(lacking))}" if lacking else ""
 
 
-def _count_ahead(connection: Connection, job: Job, taking: Sequence[Worker]) -> int:
-    """Return how many jobs come before one, of those that its workers may run; AHEAD_MAX for more."""
-    ahead = 0
-    for lane in lanes.lanes_with_jobs(connection):
-        if any(_may_run(worker, lane) for worker in taking):
-            ahead += jobs.count_ahead(connection, lane.id, job.priority, job.id, AHEAD_MAX)
-    return min(ahead, AHEAD_MAX)
+def _count_ahead(connection: Connection, job: Job, lane: Lane, taking: Sequence[Worker]) -> int:
+    """Return about how many jobs come before one, of those that its workers may run; AHEAD_MAX for more.
+
+    Of each other tenant's of its priority, those go before it that have their turns until its own tenant's earlier
+    jobs had theirs.
+    """
+    higher = mine = 0
+    weight, others = 1, Counter[tuple[str, int]]()
+    for group in lanes.find_groups(connection, TOP, 0, GROUPS_MAX):
+        if group.priority < job.priority:
+            break
+        if not any(_may_run(worker, group.lane) for worker in taking):
+            continue
+        is_mine = group.priority == job.priority and group.lane.tenant == lane.tenant
+        before = job.id if is_mine else ID_MAX
+        count = jobs.count_enqueued(connection, group.priority, group.lane.id, before, AHEAD_MAX)
+        if is_mine:
+            mine, weight = mine + count, group.weight
+        elif group.priority == job.priority:
+            others[group.lane.tenant, group.weight] += count
+        else:
+            higher += count
+    turns = mine // weight + 1
+    return min(higher + mine + sum(min(count, turns * each) for (_, each), count in others.items()), AHEAD_MAX)
 
 
 def _describe_queue(ahead: int, taking: Sequence[Worker], held: Mapping[int, int]) -> Wait | None:

@@ -1,13 +1,14 @@
 """Blobs: taking bytes in, giving them out."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from mmap import mmap
 
 import structlog
 
 from piecework.protocol.ids import NO_ID
+from piecework.protocol.text import read_file_name
 from server.blobs import BlobReader, BlobStore
 from server.errors import BlobInUse, BlobNotFound
 from server.services.core import Core
@@ -31,9 +32,13 @@ class Data:
         self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self.store = store
 
-    def receive(self, chunks: Iterable[bytes]) -> Blob:
-        """Store a stream of bytes as a new blob. When the stream breaks, nothing is stored."""
+    def receive(self, chunks: Iterable[bytes], find_name: Callable[[], str] = str) -> Blob:
+        """Store a stream of bytes as a new blob. When the stream breaks, nothing is stored.
+
+        ``find_name`` tells what its sender calls it, once the stream is over; "" for nothing.
+        """
         blob = self.prepare(chunks)
+        blob = blob._replace(name=read_file_name(find_name()))
         self._database.write(lambda connection: blobs.add_blobs(connection, [blob]))
         return blob
 
@@ -44,6 +49,15 @@ class Data:
                 incoming.write(chunk)
             received = incoming.finish()
         return Blob(self._ids.next(), received.sha256, received.size, received.content, self._clock())
+
+    def prepare_slowly(self, chunks: Iterable[bytes]) -> Iterator[Blob | None]:
+        """Do what ``prepare`` does, one chunk at each step: gives None, and the blob at last."""
+        with self.store.receive(self._settings.inline_max_bytes) as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+                yield None
+            received = incoming.finish()
+        yield Blob(self._ids.next(), received.sha256, received.size, received.content, self._clock())
 
     def new_ids(self, count: int) -> list[int]:
         """Return ids for new blobs."""
@@ -91,15 +105,20 @@ class Data:
         with self._database.read() as connection:
             return blobs.find_digests(connection, ids)
 
+    def list_page(self, *, before: int, limit: int) -> list[Blob]:
+        """Return blobs that are older than ``before``, newest first, without their contents."""
+        with self._database.read() as connection:
+            return blobs.list_blobs(connection, before=before, limit=limit)
+
     def delete(self, id_: int) -> None:
         """Remove a blob.
 
-        Raises BlobNotFound, or BlobInUse while a lambda, a module or an unfinished job needs it.
+        Raises BlobNotFound, or BlobInUse while a lambda, a module, an unfinished job or a schedule needs it.
         """
 
         def remove(connection: Connection) -> None:
             if blobs.is_used(connection, id_):
-                raise BlobInUse(f"blob {id_} is used by a lambda, a module or an unfinished job")
+                raise BlobInUse(f"blob {id_} is used by a lambda, a module, an unfinished job or a schedule")
             if not blobs.delete_blob(connection, id_):
                 raise BlobNotFound
 
@@ -107,15 +126,19 @@ class Data:
 
     def sweep(self) -> int:
         """Remove stored bytes that no row names: deleted blobs and uploads that broke off. Returns how many."""
-
-        def is_needed(sha256: bytes) -> bool:
-            with self._database.read() as connection:
-                return blobs.is_stored(connection, sha256)
-
-        removed = self.store.sweep(ORPHAN_AGE_S, is_needed)
+        removed = self.store.sweep(ORPHAN_AGE_S, self._is_needed)
         if removed:
             log.info("removed files that nothing needs", files=removed)
         return removed
+
+    def drop(self, digests: Iterable[bytes]) -> None:
+        """Remove stored bytes whose rows were removed, unless other rows name them. ``sweep`` does young ones."""
+        for sha256 in digests:
+            self.store.remove(sha256, ORPHAN_AGE_S, self._is_needed)
+
+    def _is_needed(self, sha256: bytes) -> bool:
+        with self._database.read() as connection:
+            return blobs.is_stored(connection, sha256)
 
 
 def require_blob(connection: Connection, id_: int) -> Blob:

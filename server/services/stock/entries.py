@@ -10,8 +10,8 @@ from server.errors import BodyTooLarge, InvalidRequest, NotANumber, ValueDiffers
 from server.services.core import Core
 from server.services.stock.namespaces import not_found
 from server.store.engine.database import Connection
-from server.store.records import Entry
 from server.store.stock import entries, namespaces
+from server.store.stock.namespace_records import Entry
 
 EXPIRE_MAX_S = 100 * 366 * 24 * 3600
 NUMBER_MAX = 2**63 - 1

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 
+from piecework.protocol.kv_grants import KV_GRANT_RULE, KvGrant
 from piecework.protocol.messages import Grants
 from server.errors import InvalidRequest
 
@@ -19,17 +20,10 @@ def check_grants(grants: Grants) -> None:
     _check("http", grants.http, _HOST.fullmatch, "a host, as `host`, `host:port`, `*` or `*:port`, and no URL")
     _check("env", grants.env, _VARIABLE.fullmatch, "the name of a variable")
     _check("dirs", grants.dirs, _DIRECTORY.fullmatch, "a directory's path for guests, as `/data` or `/data:rw`")
-
-
-def check_reading_only(grants: Grants) -> None:
-    """Raise InvalidRequest for a grant that is of no use to a component, which can only read directories."""
-    if grants.files is not None:
-        raise InvalidRequest(
-            "grants.files is of no use to a component: it cannot write, so its private folder would be empty; "
-            "grant a directory to read, as `/data`"
-        )
-    if written := [entry for entry in grants.dirs if entry.endswith(":rw")]:
-        raise InvalidRequest(f"grants.dirs has {written[0]!r}, but components only read directories: omit `:rw`")
+    _check("kv", grants.kv, KvGrant.is_one, KV_GRANT_RULE)
+    names = [KvGrant.parse(each).name for each in grants.kv]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidRequest(f"grants.kv has two namespaces that are called {twice!r}")
 
 
 def _check(kind: str, entries: Iterable[str], fits: Callable[[str], object], wanted: str) -> None:

@@ -7,8 +7,8 @@ from piecework.protocol.ids import Id
 from server.errors import InvalidRequest, NamespaceNotFound
 from server.services.core import Core
 from server.store.engine.database import Connection
-from server.store.records import Namespace
 from server.store.stock import entries, namespaces
+from server.store.stock.namespace_records import Namespace
 
 CONSISTENCIES = ("none", "eventual")
 SWEPT = 100

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +18,18 @@ Work = Callable[[Connection], T]
 CONNECTIONS = 24
 """Connections beside SQLite's one for writing: requests beyond that wait for one."""
 BUSY_TIMEOUT_S = 30
+Seal = Callable[[Connection, list[Any]], object]
+"""Stores, at the end of a transaction, what was noted in it. See ``notes_of``."""
+
+
+def notes_of(connection: Connection) -> list[Any]:
+    """Return what the transaction at hand notes for its end: whoever changes something adds to it."""
+    notes: list[Any] = connection.info.setdefault("notes", [])
+    return notes
+
+
+class LostRace(Exception):
+    """What another transaction did meanwhile is against this one: it is undone, and run again."""
 
 
 QUIET_S = 5.0

@@ -13,7 +13,16 @@ from typing import Any, Generic, Protocol
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
 
-from server.store.engine.connections import BUSY_TIMEOUT_S, DatabaseHealth, DatabasePool, T, Work, WriteCounter
+from server.store.engine.connections import (
+    BUSY_TIMEOUT_S,
+    DatabaseHealth,
+    DatabasePool,
+    Seal,
+    T,
+    Work,
+    WriteCounter,
+    notes_of,
+)
 from server.store.engine.postgres import PostgresDatabase
 from server.store.engine.statements import driver_of
 
@@ -34,6 +43,8 @@ class Database(Protocol):
     is_pooled: bool
     """Whether a pooler may give each transaction another session."""
     write_counter: WriteCounter
+    seal: Seal | None
+    """Is called at the end of a transaction, or of one that many share, when something was noted in it."""
 
     def read(self) -> Any:
         """Return a context manager that gives a connection for reading. Each statement sees its own snapshot."""
@@ -47,6 +58,9 @@ class Database(Protocol):
         no effect but on the connection it is given.
         Raises StorageFull or DatabaseAway when the database cannot take it.
         """
+
+    def outwait(self) -> None:
+        """Return once every write is over that began before, on any server. Raises DatabaseAway when one stays."""
 
     def announce(self) -> None:
         """Tell the servers that share the database that something changed. A hint: it may get lost."""
@@ -91,10 +105,13 @@ class _Unit(Generic[T]):
         self.error: BaseException | None = None
 
     def run(self, connection: Connection) -> None:
+        notes = notes_of(connection)
+        noted = len(notes)
         try:
             self.value = self.work(connection)
         except BaseException as error:  # noqa: BLE001  # it belongs to the request that brought the work
             self.error = error
+            del notes[noted:]
 
     def result(self) -> T:
         if self.error is not None:
@@ -112,6 +129,7 @@ class SqliteDatabase:
         self.path = path
         self._health = DatabaseHealth()
         self.write_counter = WriteCounter()
+        self.seal: Seal | None = None
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_engine(
             f"sqlite:///{path}",
@@ -119,7 +137,7 @@ class SqliteDatabase:
             isolation_level="AUTOCOMMIT",
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         )
-        event.listen(self.engine, "connect", _set_pragmas(synchronous))
+        event.listen(self.engine, "connect", _set_pragmas(path, synchronous))
         self._readers = DatabasePool(self.engine.connect, lambda _: True, self._health)
         self._synchronous = synchronous.upper()
         self._writer: Connection | None = None
@@ -164,12 +182,22 @@ class SqliteDatabase:
         driver = driver_of(self._writer)
         self._set_synchronous(driver, durable=any(unit.durable for unit in units))
         driver.execute("BEGIN IMMEDIATE")
-        for unit in units:
-            driver.execute("SAVEPOINT unit")
-            unit.run(self._writer)
-            if unit.error is not None:
-                driver.execute("ROLLBACK TO unit")
-            driver.execute("RELEASE unit")
+        notes = notes_of(self._writer)
+        notes.clear()
+        if len(units) == 1:  # it needs no savepoint, which keeps a copy of each page
+            units[0].run(self._writer)
+            if units[0].error is not None:
+                driver.execute("ROLLBACK")
+                return
+        else:
+            for unit in units:
+                driver.execute("SAVEPOINT unit")
+                unit.run(self._writer)
+                if unit.error is not None:
+                    driver.execute("ROLLBACK TO unit")
+                driver.execute("RELEASE unit")
+        if notes and self.seal is not None:
+            self.seal(self._writer, notes)
         driver.execute("COMMIT")
         self.write_counter.add_commit(len(units))
 
@@ -186,6 +214,9 @@ class SqliteDatabase:
             self._writer.invalidate()
             self._writer.close()
             self._writer = None
+
+    def outwait(self) -> None:
+        """One write comes after the other."""
 
     def announce(self) -> None:
         """Nobody shares a SQLite file."""
@@ -216,8 +247,10 @@ def _stretch_log(connection: Connection) -> None:
     execute("PRAGMA wal_checkpoint(RESTART)")
 
 
-def _set_pragmas(synchronous: str) -> Callable[[Any, Any], None]:
+def _set_pragmas(path: Path, synchronous: str) -> Callable[[Any, Any], None]:
     def set_pragmas(connection: Any, _record: Any) -> None:
+        if not path.stat().st_size:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only a new file can begin with it
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")

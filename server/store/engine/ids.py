@@ -49,12 +49,14 @@ class IdSource:
             tick = (self._now_ms() - EPOCH_MS) // TICK_MS
             if self._tick < tick <= TICK_MAX:
                 self._tick, self._sequence = tick, 0
-            ids = []
-            for _ in range(count):
+            ids: list[int] = []
+            while len(ids) < count:
                 if self._sequence == _PER_TICK:
                     self._tick, self._sequence = self._tick + 1, 0
-                ids.append(self._tick << LOW_BITS | self._number | self._sequence)
-                self._sequence += 1
+                first = self._tick << LOW_BITS | self._number | self._sequence
+                some = min(count - len(ids), _PER_TICK - self._sequence)
+                ids += range(first, first + some)
+                self._sequence += some
             return ids
 
     def next(self) -> int:
@@ -64,6 +66,11 @@ class IdSource:
 def age(id_: int) -> tuple[bool, int]:
     """Return what ids sort by, oldest first."""
     return id_ <= NEW_ID_MAX, id_
+
+
+def id_at(at_ms: int) -> int:
+    """Return an id that is newer than all that were given before a time, milliseconds since 1970."""
+    return max(0, (at_ms - EPOCH_MS) // TICK_MS) << LOW_BITS
 
 
 def read_newest(read: Callable[[int, int, int], Sequence[T]], before: int, limit: int) -> list[T]:

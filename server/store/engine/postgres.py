@@ -1,5 +1,6 @@
 """A PostgreSQL database, shared by any number of servers. Every write is a transaction of its own."""
 
+import random
 import secrets
 import threading
 from collections.abc import Callable
@@ -9,11 +10,25 @@ from typing import Any
 
 from sqlalchemy import Connection, NullPool, create_engine, event
 
+from piecework.backoff import pause_after
 from server.errors import DatabaseAway
-from server.store.engine.connections import DatabaseHealth, DatabasePool, T, Work, WriteCounter, driver_error
+from server.store.engine.connections import (
+    DatabaseHealth,
+    DatabasePool,
+    LostRace,
+    Seal,
+    T,
+    Work,
+    WriteCounter,
+    driver_error,
+    notes_of,
+)
 from server.store.engine.statements import driver_of
 
-SERIALIZATION_RETRIES = 5
+RACES_MAX = 20
+"""So often a transaction that lost a race is tried again. On a busy machine others win some times in a row."""
+PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.1
+"""A random share of that is waited, and of twice as much after each race more: else the same ones meet again."""
 NOT_DURABLE = "SET LOCAL synchronous_commit TO off"
 PLANS = [
     f"{name} TO off"
@@ -30,6 +45,8 @@ BEGIN = {
 }
 """What begins a transaction: through a pooler or not, and durable or not."""
 CHANNEL = "piecework"
+OUTWAIT_S, OUTWAIT_STEP_S = 20.0, 0.005
+"""How long transactions that are open are waited for, and how often they are looked at."""
 LISTEN_S = 0.5
 """How often a listener looks whether it should stop."""
 
@@ -43,13 +60,17 @@ class PostgresDatabase:
 
     is_shared = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, chance: Callable[[], float] = random.random) -> None:
+        """Connect to a URL; ``chance`` returns numbers from 0 up to 1."""
+        self._chance = chance
         self.engine = create_engine(url, poolclass=NullPool)
         event.listen(self.engine, "connect", self._meet)
         self.is_pooled = False
         self._health = DatabaseHealth()
         self.write_counter = WriteCounter()
+        self.seal: Seal | None = None
         self._name = secrets.token_hex(8)
+        self._pause = threading.Event()  # nothing sets it
         autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connect = autocommit.connect
         self._connections = DatabasePool(self._connect, _is_silent, self._health)
@@ -74,15 +95,16 @@ class PostgresDatabase:
         return self._connections.lend()
 
     def write(self, work: Work[T], *, durable: bool = True) -> T:
-        for attempt in range(SERIALIZATION_RETRIES + 1):
+        for lost in range(RACES_MAX + 1):
             try:
                 with self._connections.lend() as connection:
                     value = self._run(connection, work, durable)
                 self.write_counter.add_commit(1)
                 self._health.note_write()
             except Exception as error:
-                if attempt == SERIALIZATION_RETRIES or not _lost_a_race(error):
+                if lost == RACES_MAX or not _lost_a_race(error):
                     raise
+                self._pause.wait(self._chance() * pause_after(lost + 1, PAUSE_S, LONGEST_PAUSE_S))
             else:
                 return value
         raise AssertionError("the loop returns or raises")
@@ -90,14 +112,33 @@ class PostgresDatabase:
     def _run(self, connection: Connection, work: Work[T], durable: bool) -> T:
         driver = driver_of(connection)
         driver.execute(BEGIN[_is_pooled(driver), durable])
+        notes = notes_of(connection)
+        notes.clear()
         try:
             value = work(connection)
+            if notes and self.seal is not None:
+                self.seal(connection, notes)
         except BaseException as error:
             if driver_error(error) is None:  # else the connection is closed, and that rolls back
                 driver.rollback()
             raise
         driver.commit()
         return value
+
+    def outwait(self) -> None:
+        """Wait for the transactions that have written something, or locked it, and are not over.
+
+        ``pg_snapshot_xmax`` is the next that begins; when it is ``pg_snapshot_xmin``, all before it have ended.
+        """
+        with self.read() as connection:
+            driver, patience = driver_of(connection), threading.Event()
+            [following] = driver.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
+            for _ in range(round(OUTWAIT_S / OUTWAIT_STEP_S)):
+                [eldest] = driver.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()
+                if int(eldest) >= int(following):
+                    return
+                patience.wait(OUTWAIT_STEP_S)
+        raise DatabaseAway(f"a transaction of the database has been open for {OUTWAIT_S:.0f} s; try again")
 
     def announce(self) -> None:
         with self.read() as connection:
@@ -140,8 +181,10 @@ def _lost_a_race(error: BaseException) -> bool:
     """Tell whether the database rolled the transaction back in favour of another one.
 
     That is a deadlock, a failed serialization, or a key that was free, or a row that was there, when the
-    transaction looked for it.
+    transaction looked for it; or the transaction found out by itself.
     """
+    if isinstance(error, LostRace):
+        return True
     cause = error.__cause__ if isinstance(error, DatabaseAway) else error
     state = getattr(driver_error(cause), "sqlstate", None) if cause else None
     return state in {"40001", "40P01", "23503", "23505"}

@@ -1,5 +1,7 @@
 """The schema's version: Alembic's migrations are its only source."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from pkgutil import iter_modules
@@ -68,13 +70,24 @@ def _upgrade(config: "Config", connection: Connection) -> None:
     config.attributes["connection"] = connection
     if connection.dialect.name == "sqlite":
         # The engine leaves transactions to us here, and Alembic uses none on SQLite.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        command.upgrade(config, "head")
-        connection.exec_driver_sql("COMMIT")
+        with _no_foreign_keys(connection):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            command.upgrade(config, "head")
+            connection.exec_driver_sql("COMMIT")
     else:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         command.upgrade(config, "head")
         connection.commit()
+
+
+@contextmanager
+def _no_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Let migrations make a table anew that others refer to, as section 7 of SQLite's "ALTER TABLE" says."""
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
 def check_schema(engine: Engine) -> bool:

@@ -6,8 +6,19 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, unio
 from sqlalchemy.exc import IntegrityError
 
 from server.errors import CapacityReached
+from server.store.engine.function_tables import replicas
 from server.store.engine.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
-from server.store.engine.tables import blobs, jobs, lambdas, lanes, namespaces, replicas, servers, workers
+from server.store.engine.tables import (
+    blobs,
+    groups,
+    jobs,
+    lambdas,
+    lanes,
+    namespaces,
+    schedules,
+    servers,
+    workers,
+)
 
 FORGOTTEN_AFTER_MS = 120_000
 """A server that was not heard of for this long has given its number up."""
@@ -21,7 +32,7 @@ _release = delete(servers).where(*_mine)
 _largest = union_all(
     *(
         select(func.max(table.c.id)).where(table.c.id <= NEW_ID_MAX)
-        for table in (blobs, jobs, lambdas, lanes, namespaces, replicas, workers)
+        for table in (blobs, groups, jobs, lambdas, lanes, namespaces, replicas, schedules, workers)
     )
 )
 

@@ -72,18 +72,18 @@ class Statement:
         """Run an INSERT, UPDATE or DELETE. Returns how many rows it changed."""
         return self._execute(connection, values).rowcount  # type: ignore[no-any-return]
 
-    def run_many(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def run_many(self, connection: Connection, rows: Sequence[Row]) -> int:
         """Run an INSERT, UPDATE or DELETE once for each row of values; nothing happens when there are none.
 
-        No two of the rows may change the same one in the table.
+        No two of the rows may change the same one in the table. Returns how many rows it changed.
         """
         if not rows:
-            return
+            return 0
         if connection.dialect.name == "sqlite":
             sql, order = self._form(connection.dialect)
-            driver_of(connection).executemany(sql, [order(row) for row in rows])
-        else:
-            self._for_arrays(connection.dialect).run(connection, *map(_to_array, zip(*rows, strict=True)))
+            changed: int = driver_of(connection).executemany(sql, map(order, rows)).rowcount
+            return changed
+        return self._for_arrays(connection.dialect).run(connection, *map(to_array, zip(*rows, strict=True)))
 
     def _execute(self, connection: Connection, values: Row) -> Any:
         sql, order = self._form(connection.dialect)
@@ -110,14 +110,14 @@ class Statement:
     def _arrange(self, compiled: SQLCompiler) -> tuple[str, Callable[[Row], Row]]:
         places = compiled.positiontup or []
         if tuple(places) == self._names:
-            return str(compiled), lambda values: values
+            return str(compiled), tuple
         constants = compiled.construct_params(dict.fromkeys(self._names))
         fixed = tuple(constants[name] for name in places if name not in self._names)
         names = [*self._names, *(name for name in places if name not in self._names)]
         if names == places:
             return str(compiled), lambda values: (*values, *fixed)
         pick = itemgetter(*(names.index(name) for name in places))
-        return str(compiled), lambda values: pick((*values, *fixed))
+        return str(compiled), (lambda values: pick((*values, *fixed))) if fixed else pick
 
     def _for_arrays(self, dialect: Dialect) -> "Statement":
         """Return this statement for many rows at once: each of its parameters is an array."""
@@ -157,7 +157,7 @@ class ByList:
             return []
         if connection.dialect.name == "sqlite":
             return self._sqlite.rows(connection, to_json(values))
-        return self._postgres.rows(connection, _to_array(values))
+        return self._postgres.rows(connection, to_array(values))
 
 
 def to_json(value: object) -> str | None:
@@ -175,7 +175,7 @@ def _unbounded(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     return Text() if isinstance(type_, String) else type_
 
 
-def _to_array(values: Iterable[object]) -> str:
+def to_array(values: Iterable[object]) -> str:
     """Write PostgreSQL's literal of an array of integers, texts or bytes."""
     return "{" + ",".join(map(_to_element, values)) + "}"
 

@@ -1,23 +1,17 @@
-"""The tables, as the statements of this package name them. Alembic's migrations create them.
+"""The tables, as the statements of this package name them, but for those of functions. Migrations create them.
 
 Times are milliseconds since 1970 in UTC, ids are 64-bit integers, JSON is kept as text.
 """
-
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    ColumnElement,
-    Float,
     ForeignKey,
-    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     String,
     Table,
@@ -26,18 +20,15 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from server.store.engine.feed_tables import feed
+from server.store.engine.limit_tables import limits, tenants
+from server.store.engine.metadata import BigId, metadata, partial_index as _partial
+from server.store.engine.webhook_tables import webhooks
 
-# SQLite makes a column the row's own key only when it is spelled INTEGER.
-BigId = BigInteger().with_variant(Integer, "sqlite")
+__all__ = ["feed", "limits", "metadata", "tenants", "webhooks"]
+
+NAME_LENGTH = 100
+"""Of groups, schedules, organisations, modules, tags, functions and revisions."""
 
 blobs = Table(
     "blobs",
@@ -47,6 +38,7 @@ blobs = Table(
     Column("size", BigInteger, nullable=False),
     Column("content", LargeBinary),  # NULL: the bytes are in the blob store, under their digest
     Column("created_at", BigInteger, nullable=False),
+    Column("name", String(255)),  # what its file was called where it came from
 )
 Index(
     "ix_blobs_stored",
@@ -64,6 +56,8 @@ lambdas = Table(
     Column("name", String(200)),
     Column("options", Text, nullable=False),  # tags, args, env, limits, grants, deterministic, mode
     Column("created_at", BigInteger, nullable=False),
+    Column("codex_sha256", LargeBinary(32)),  # NULL: there was no such blob when the lambda was made
+    Column("deleted_at", BigInteger),  # nobody can name it any more; it goes with the last of its jobs
     Index("ix_lambdas_codex", "codex"),
 )
 
@@ -74,7 +68,8 @@ lanes = Table(
     Column("runtime", String(200), nullable=False),
     Column("necessary", Text, nullable=False),  # sorted JSON list
     Column("rejected", Text, nullable=False),  # sorted JSON list
-    UniqueConstraint("runtime", "necessary", "rejected", name="uq_lanes_content"),
+    Column("tenant", String(100), nullable=False),  # among tenants, the jobs of one priority take turns
+    UniqueConstraint("runtime", "necessary", "rejected", "tenant", name="uq_lanes_content"),
 )
 
 workers = Table(
@@ -135,6 +130,16 @@ jobs = Table(
     Column("options", Text),  # JSON of server.store.records.JobOptions; NULL: all default
     Column("error", Text),  # JSON of the last failed attempt's error
     Column("usage", Text),  # JSON
+    Column("group_id", BigInteger),
+    Column("submitter", String(100)),  # the name of the token that submitted it
+    Column("waits", String(8)),  # what it waits for other than a time: after | key | rate | hold, see WaitsFor
+    Column("pending", Integer),  # jobs that it waits for and that are not final
+    Column("awaited", Boolean),  # NULL: no job waits for it
+    Column("retry_of", BigInteger),  # the job that it runs again in an edited form
+    Column("concurrency_key", String(255)),
+    Column("rate_key", String(255)),
+    Column("retain_ms", BigInteger),  # it stays so long; NULL: as the settings say; 0: until read; -1: for ever
+    Column("schedule_id", BigInteger),  # whose tick it was submitted for
     CheckConstraint(STATES, name="state"),
     CheckConstraint(f"(finished_at IS NOT NULL) = ({FINAL})", name="final"),
     CheckConstraint(
@@ -142,26 +147,150 @@ jobs = Table(
         " AND worker_id IS NOT NULL)",
         name="leased",
     ),
-    CheckConstraint("state <> 'Waiting' OR due_at IS NOT NULL", name="waiting"),
+    CheckConstraint("state <> 'Waiting' OR due_at IS NOT NULL OR waits IS NOT NULL", name="waiting"),
+    CheckConstraint(
+        "waits IS NULL OR (waits = 'after' OR waits = 'key' OR waits = 'rate') AND state = 'Waiting'"
+        " OR waits = 'hold' AND state = 'Paused'",
+        name="waits",
+    ),
     CheckConstraint("attempt >= 0 AND vanished >= 0 AND attempt <= max_attempts + vanished", name="attempts"),
 )
 
-
-def _partial(name: str, *columns: ColumnElement[Any], where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
-
-
-_partial("ix_jobs_claim", jobs.c.lane_id, jobs.c.priority.desc(), jobs.c.id, where="state = 'Enqueued'")
+_partial("ix_lambdas_name", lambdas.c.name, lambdas.c.id, where="name IS NOT NULL")
+_partial("ix_lambdas_deleted", lambdas.c.deleted_at, where="deleted_at IS NOT NULL")
+_partial("ix_lambdas_codex_sha256", lambdas.c.codex_sha256, lambdas.c.id, where="codex_sha256 IS NOT NULL")
+_partial("ix_jobs_claim", jobs.c.priority.desc(), jobs.c.lane_id, jobs.c.id, where="state = 'Enqueued'")
 _partial("ix_jobs_leased", jobs.c.lease_until, where="state = 'Running'")
 _partial("ix_jobs_held", jobs.c.worker_id, where="state = 'Running'")
-_partial("ix_jobs_due", jobs.c.due_at, where="state = 'Waiting'")
+_partial("ix_jobs_due", jobs.c.due_at, where="state = 'Waiting' AND waits IS NULL")
 _partial(
     "ix_jobs_expiring",
     jobs.c.expires_at,
     where="expires_at IS NOT NULL AND state IN ('Paused', 'Waiting', 'Enqueued')",
 )
-_partial("ix_jobs_input", jobs.c.input_id, where="finished_at IS NULL")
+Index("ix_jobs_input", jobs.c.input_id, jobs.c.finished_at)
+_partial("ix_jobs_output", jobs.c.output_id, where="output_id IS NOT NULL")
+Index("ix_jobs_lambda", jobs.c.lambda_id, jobs.c.id)
+Index("ix_jobs_lane", jobs.c.lane_id)
+_partial("ix_jobs_ended", jobs.c.state, jobs.c.finished_at, where="finished_at IS NOT NULL")
+_partial("ix_jobs_group", jobs.c.group_id, jobs.c.id, where="group_id IS NOT NULL")
+_partial("ix_jobs_group_state", jobs.c.group_id, jobs.c.state, jobs.c.id, where="group_id IS NOT NULL")
+_partial("ix_jobs_waits", jobs.c.waits, jobs.c.id, where="waits IS NOT NULL")
+_partial("ix_jobs_retry_of", jobs.c.retry_of, where="retry_of IS NOT NULL")
+_partial("ix_jobs_parked", jobs.c.id, where="waits = 'hold'")
+_partial("ix_jobs_schedule", jobs.c.schedule_id, jobs.c.id, where="schedule_id IS NOT NULL")
+_partial("ix_jobs_schedule_open", jobs.c.schedule_id, where="schedule_id IS NOT NULL AND finished_at IS NULL")
+OWN_END = jobs.c.finished_at + jobs.c.retain_ms  # when a job's time is over that says itself how long it stays
+_partial("ix_jobs_retained", OWN_END, where="retain_ms > 0")
+_partial("ix_jobs_unread", jobs.c.finished_at, where="retain_ms = 0")
+for _name in ("concurrency_key", "rate_key"):
+    _partial(
+        f"ix_jobs_{_name}",
+        *(jobs.c[_name], jobs.c.state, jobs.c.waits, jobs.c.lane_id, jobs.c.priority.desc(), jobs.c.id),
+        where=f"{_name} IS NOT NULL AND finished_at IS NULL",
+    )
 _partial("uq_jobs_key", jobs.c.key, where="key IS NOT NULL", unique=True)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("kind", String(8), nullable=False),
+    Column("target", String(200), nullable=False),  # the id of a lambda or group, the name of a runtime or tenant
+    Column("note", String(500), nullable=False),
+    Column("held_at", BigInteger, nullable=False),
+    Column("held_by", String(100)),  # the name of a token
+    Column("released_at", BigInteger),  # NULL: it holds; else jobs that it parked may be left
+    CheckConstraint("kind = 'lambda' OR kind = 'runtime' OR kind = 'group' OR kind = 'tenant'", name="kind"),
+    UniqueConstraint("kind", "target", name="uq_holds_target"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("name", String(NAME_LENGTH), nullable=False),
+    Column("cron", String(500)),
+    Column("every_ms", BigInteger),
+    Column("timezone", String(100), nullable=False),  # that the cron line is read in
+    Column("anchor_at", BigInteger, nullable=False),  # intervals are counted from here
+    Column("catch_up", String(4), nullable=False),  # skip | one | all
+    Column("overlap", String(7), nullable=False),  # allow | skip | replace
+    Column("jitter_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),  # how long after its tick a job may start; NULL: for ever
+    Column("spec", Text, nullable=False),  # JSON of the JobSpec of its jobs
+    Column("input_id", BigInteger, nullable=False),  # which the spec names; 0: none
+    Column("submitter", String(100)),  # the name of the token that it was created with
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),  # one more with each change by a person
+    Column("paused_at", BigInteger),
+    Column("next_at", BigInteger),  # NULL: it is paused, or never ticks again
+    Column("last_at", BigInteger),  # when it last submitted a job
+    Column("last_job_id", BigInteger),
+    Column("error", Text),  # why its last tick submitted none though it should have
+    UniqueConstraint("name"),
+    CheckConstraint("(cron IS NULL) <> (every_ms IS NULL)", name="timing"),
+    CheckConstraint("paused_at IS NULL OR next_at IS NULL", name="paused"),
+    CheckConstraint("catch_up = 'skip' OR catch_up = 'one' OR catch_up = 'all'", name="catch_up"),
+    CheckConstraint("overlap = 'allow' OR overlap = 'skip' OR overlap = 'replace'", name="overlap"),
+    Index("ix_schedules_input_id", "input_id"),
+)
+_partial("ix_schedules_next", schedules.c.next_at, where="next_at IS NOT NULL")
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("schedule_id", BigInteger, nullable=False),  # which may be gone
+    Column("at", BigInteger, nullable=False),  # when it was due
+    Column("kind", String(6), nullable=False),  # a TickKind, see server/store/queue/schedule_records.py
+    Column("noted_at", BigInteger, nullable=False),
+    Column("outcome", String(9), nullable=False),  # submitted | skipped | failed | missed
+    Column("job_id", BigInteger),
+    Column("detail", Text, nullable=False),
+    UniqueConstraint("schedule_id", "at", "kind"),  # whoever adds the row has the tick, of any number of servers
+    CheckConstraint("(outcome = 'submitted') = (job_id IS NOT NULL)", name="outcome"),
+    Index("ix_ticks_schedule_id", "schedule_id", "id"),
+)
+dependencies = Table(
+    "dependencies",
+    metadata,
+    Column("child_id", BigInteger, primary_key=True, autoincrement=False),  # the job that waits
+    Column("parent_id", BigInteger, primary_key=True, autoincrement=False),  # the job, or group, that it waits for
+    Column("name", String(100), primary_key=True),  # of the file that it gets; "-": its input; "": nothing
+    Column("state", String(8), nullable=False),  # an EdgeState, see server/store/queue/relations.py
+    Column("blob_id", BigInteger),  # what it gets; NULL: nothing, or not yet; 0: an empty file
+    CheckConstraint("state = 'open' OR state = 'done' OR state = 'broken'", name="state"),
+    Index("ix_dependencies_parent_id_state", "parent_id", "state"),
+)
+_partial("ix_dependencies_blob_id", dependencies.c.blob_id, where="blob_id IS NOT NULL")
+settlings = Table(
+    "settlings",
+    metadata,
+    Column("parent_id", BigId, primary_key=True, autoincrement=False),  # a job or group that ended, or goes on
+    Column("state", String(16), nullable=False),
+    Column("output_id", BigInteger),
+)
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("name", String(NAME_LENGTH)),
+    Column("submitter", String(100)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sealed_at", BigInteger),  # NULL: it is open, and jobs may join
+    Column("done_at", BigInteger),  # when all members were final, once it was sealed
+    Column("state", String(16)),  # once it is done: Finished when all of them finished, else Fail_Execution
+    Column("output_id", BigInteger),  # once it is done: what became of each member; NULL: nobody waits for that
+    Column("on_end", String(100)),  # the name of the webhook that is told then
+    CheckConstraint("(done_at IS NOT NULL) = (state IS NOT NULL)", name="done"),
+    CheckConstraint("done_at IS NULL OR sealed_at IS NOT NULL", name="sealed"),
+)
+_partial("ix_groups_name", groups.c.name, groups.c.id, where="name IS NOT NULL")
+_partial("uq_groups_open", groups.c.name, where="name IS NOT NULL AND sealed_at IS NULL", unique=True)
+_partial("ix_groups_output_id", groups.c.output_id, where="output_id IS NOT NULL")
+_partial("ix_groups_closing", groups.c.id, where="sealed_at IS NOT NULL AND done_at IS NULL")
 
 submissions = Table(
     "submissions",
@@ -216,25 +345,6 @@ servers = Table(
     Column("seen_at", BigInteger, nullable=False),
 )
 
-NAME_LENGTH = 100
-"""Of organisations, modules, tags, functions and revisions."""
-
-modules = Table(
-    "modules",
-    metadata,
-    Column("org", String(NAME_LENGTH), primary_key=True),
-    Column("module", String(NAME_LENGTH), primary_key=True),
-    Column("tag", String(NAME_LENGTH), primary_key=True),
-    Column("blob_id", BigInteger, nullable=False),
-    Column("sha256", LargeBinary(32), nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("abi", String(200), nullable=False),  # what inspection says that it is
-    Column("info", Text, nullable=False),  # what its author says
-    Column("created_at", BigInteger, nullable=False),
-    Index("ix_modules_blob_id", "blob_id"),
-    Index("ix_modules_sha256", "sha256"),
-)
-
 namespaces = Table(
     "namespaces",
     metadata,
@@ -260,87 +370,3 @@ entries = Table(
     Column("changed_at", BigInteger, nullable=False),
 )
 _partial("ix_entries_expiring", entries.c.expires_at, where="expires_at IS NOT NULL")
-
-functions = Table(
-    "functions",
-    metadata,
-    Column("name", String(NAME_LENGTH), primary_key=True),
-    Column("default_revision", String(NAME_LENGTH)),  # NULL: the revision named "default", or the split
-    Column("split", Text),  # JSON of weights by revision
-    Column("created_at", BigInteger, nullable=False),
-)
-
-revisions = Table(
-    "revisions",
-    metadata,
-    Column("function", String(NAME_LENGTH), ForeignKey("functions.name"), primary_key=True),
-    Column("name", String(NAME_LENGTH), primary_key=True),
-    Column("lambda_id", BigInteger, ForeignKey("lambdas.id")),  # NULL: only its URLs are known
-    Column("module", Text),  # org/module/tag@sha256:digest
-    Column("replicas", Integer, nullable=False),  # how many are wanted
-    Column("created_at", BigInteger, nullable=False),
-    CheckConstraint("replicas >= 0 AND (replicas = 0 OR lambda_id IS NOT NULL)", name="replicas"),
-    Index("ix_revisions_lambda_id", "lambda_id"),
-)
-
-urls = Table(
-    "urls",
-    metadata,
-    Column("function", String(NAME_LENGTH), primary_key=True),
-    Column("revision", String(NAME_LENGTH), primary_key=True),
-    Column("url", String(500), primary_key=True),
-    Column("source", String(10), nullable=False),  # file | request: who added it
-    Column("created_at", BigInteger, nullable=False),
-    ForeignKeyConstraint(["function", "revision"], ["revisions.function", "revisions.name"]),
-    CheckConstraint("source = 'file' OR source = 'request'", name="source"),
-)
-
-hosts = Table(
-    "hosts",
-    metadata,
-    Column("worker_id", BigId, primary_key=True, autoincrement=False),
-    Column("slots", Integer, nullable=False),  # replicas that it runs at most
-    Column("seen_at", BigInteger, nullable=False),
-)
-
-replicas = Table(
-    "replicas",
-    metadata,
-    Column("id", BigId, primary_key=True, autoincrement=False),
-    Column("function", String(NAME_LENGTH), nullable=False),
-    Column("revision", String(NAME_LENGTH), nullable=False),
-    Column("worker_id", BigInteger, nullable=False),
-    Column("state", String(10), nullable=False),
-    Column("url", String(500)),  # NULL: it does not answer yet
-    Column("pid", Integer),
-    Column("token", String(64), nullable=False),  # what the proxy shows to it
-    Column("error", Text, nullable=False),
-    Column("calls", BigInteger, nullable=False),
-    Column("errors", BigInteger, nullable=False),
-    Column("p50_ms", Float),
-    Column("p99_ms", Float),
-    Column("since", BigInteger, nullable=False),  # when it got into its state
-    Column("log", LargeBinary, nullable=False),
-    Column("log_start", BigInteger, nullable=False),  # bytes that were dropped before log
-    ForeignKeyConstraint(["function", "revision"], ["revisions.function", "revisions.name"]),
-    CheckConstraint(
-        "state = 'starting' OR state = 'running' OR state = 'failed' OR state = 'stopping'", name="state"
-    ),
-    CheckConstraint("state <> 'running' OR url IS NOT NULL", name="running"),
-    Index("ix_replicas_function_revision", "function", "revision"),
-    Index("ix_replicas_worker_id", "worker_id"),
-)
-ended_logs = Table(
-    "ended_logs",
-    metadata,
-    Column("id", BigId, primary_key=True, autoincrement=True),
-    Column("replica_id", BigInteger, nullable=False),  # its row may be gone, or have another process
-    Column("ended_at", BigInteger, nullable=False),
-    Column("function", String(NAME_LENGTH), nullable=False),
-    Column("revision", String(NAME_LENGTH), nullable=False),
-    Column("worker_name", Text, nullable=False),
-    Column("start", BigInteger, nullable=False),  # bytes that were dropped before content
-    Column("content", LargeBinary, nullable=False),
-    ForeignKeyConstraint(["function", "revision"], ["revisions.function", "revisions.name"]),
-    Index("ix_ended_logs_function_revision", "function", "revision"),
-)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from piecework.protocol.states import JobState
 from server.store.engine.statements import Statement, without_nul
 from server.store.engine.tables import events
+from server.store.queue.feed import note_events
 from server.store.records import Event
 
 _columns = (
@@ -18,7 +19,13 @@ _of_job = Statement(select(*_columns).where(events.c.job_id == bindparam("job"))
 
 
 def add_events(connection: Connection, new: Sequence[Event]) -> None:
-    _insert.run_many(connection, [(*e[:2], e[2].value, *e[3:5], *map(without_nul, e[5:7]), e[7]) for e in new])
+    """Store events. What they changed comes into the feed as well."""
+    note_events(connection, new)
+    rows = [
+        (id_, at, str(state), worker_id, attempt, without_nul(lease), detail and without_nul(detail), since)
+        for id_, at, state, worker_id, attempt, lease, detail, since, _ in new
+    ]
+    _insert.run_many(connection, rows)
 
 
 def list_events(connection: Connection, job_id: int) -> list[Event]:

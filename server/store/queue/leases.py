@@ -4,12 +4,30 @@
 """
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, literal_column, null, select, union_all, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    column,
+    func,
+    literal_column,
+    null,
+    select,
+    true,
+    union_all,
+    update,
+)
 
 from piecework.protocol.states import JobState
-from server.store.engine.statements import Statement, to_json
-from server.store.engine.tables import jobs
+from server.store.engine.connections import LostRace
+from server.store.engine.statements import Statement, to_array, to_json
+from server.store.engine.tables import jobs, limits
+from server.store.queue.holds import MARK
 from server.store.queue.jobs import COLUMNS
 from server.store.records import Job, LeaseEnd, LeaseGrant, read_job
 
@@ -18,25 +36,49 @@ OVERDUE_MAX = 500
 
 _RUNNING = jobs.c.state == literal_column("'Running'")
 _ENQUEUED = jobs.c.state == literal_column("'Enqueued'")
-_WAITING = jobs.c.state == literal_column("'Waiting'")
+_DUE = (jobs.c.state == literal_column("'Waiting'")) & jobs.c.waits.is_(None)
 _EXPIRING = jobs.c.expires_at.is_not(None) & jobs.c.state.in_(
     [literal_column("'Paused'"), literal_column("'Waiting'"), literal_column("'Enqueued'")]
 )
 
-_candidates = Statement(
-    select(*COLUMNS)
-    .where(
-        jobs.c.lane_id == bindparam("lane"),
-        _ENQUEUED,
-        jobs.c.expires_at.is_(None) | (jobs.c.expires_at > bindparam("now")),
+
+def _candidates_in(
+    lane: ColumnElement[Any], priority: ColumnElement[Any], after: ColumnElement[Any], limit: ColumnElement[Any]
+) -> Select[Any]:
+    return (
+        select(*COLUMNS)
+        .where(
+            jobs.c.lane_id == lane,
+            jobs.c.priority == priority,
+            jobs.c.id > after,
+            _ENQUEUED,
+            jobs.c.expires_at.is_(None) | (jobs.c.expires_at > bindparam("now")),
+        )
+        .order_by(jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
     )
-    .order_by(jobs.c.priority.desc(), jobs.c.id)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True),
-    "lane", "now", "limit",
-)  # fmt: skip
+
+
+_candidates = Statement(
+    _candidates_in(*map(bindparam, ("lane", "level", "after", "limit"))), "lane", "level", "after", "now", "limit"
+)
+
+
+def _write_candidates_of_many() -> Statement:
+    """Return the statement that finds the candidates of many lanes at once, for PostgreSQL."""
+    names = ("lane", "level", "after", "limit")
+    arrays = (bindparam(name, type_=ARRAY(BigInteger)) for name in names)
+    given = (
+        func.unnest(*arrays).table_valued(*(column(name, BigInteger) for name in names)).render_derived("given")
+    )
+    found = _candidates_in(*(given.c[name] for name in names)).lateral("found")
+    return Statement(select(*found.c).select_from(given.join(found, true())), *names, "now")
+
+
+_candidates_of_many = _write_candidates_of_many()
 # The next three find jobs by id. With a state spelled out, PostgreSQL might go through all jobs in that state.
-_grant = Statement(
+_granting = (
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.state == bindparam("was"))
     .values(
@@ -49,9 +91,12 @@ _grant = Statement(
         attempt=jobs.c.attempt + literal_column("1"),
         started_at=bindparam("now"),
         error=null(),
-    ),
-    "job", "was", "token", "kind", "until", "worker", "start", "now",
-)  # fmt: skip
+    )
+)
+_GRANTED = ("job", "was", "token", "kind", "until", "worker", "start", "now")
+_grant = Statement(_granting, *_GRANTED)
+# Where servers share the database, something may be paused between a look at the holds and this.
+_grant_if = Statement(_granting.where(bindparam("mark", type_=BigInteger) == MARK), *_GRANTED, "mark")
 _renew = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.lease == bindparam("token"))
@@ -99,7 +144,7 @@ _overdue = Statement(
             for conditions in (
                 (_RUNNING, jobs.c.lease_until <= bindparam("now")),
                 (_EXPIRING, jobs.c.expires_at <= bindparam("now")),
-                (_WAITING, jobs.c.due_at <= bindparam("now")),
+                (_DUE, jobs.c.due_at <= bindparam("now")),
             )
         )
     ),
@@ -108,22 +153,42 @@ _overdue = Statement(
 _next_times = Statement(
     select(
         select(func.min(jobs.c.lease_until)).where(_RUNNING).scalar_subquery(),
-        select(func.min(jobs.c.due_at)).where(_WAITING).scalar_subquery(),
+        select(func.min(jobs.c.due_at)).where(_DUE).scalar_subquery(),
         select(func.min(jobs.c.expires_at)).where(_EXPIRING).scalar_subquery(),
+        select(func.min(limits.c.wake_at)).where(limits.c.wake_at.is_not(None)).scalar_subquery(),
     )
 )
 
 
-def find_candidates(connection: Connection, lane_id: int, now: int, limit: int) -> list[Job]:
-    """Return the first enqueued jobs of a lane that have not expired, highest priority first, then oldest.
+class Wanted(NamedTuple):
+    """Enqueued jobs that a claim looks at."""
+
+    lane_id: int
+    priority: int
+    after: int
+    """Jobs with larger ids than this one."""
+    most: int
+
+
+def find_candidates(connection: Connection, wanted: Sequence[Wanted], now: int) -> list[Job]:
+    """Return the oldest enqueued jobs of lanes that have not expired.
 
     On PostgreSQL they are locked, and those that another server looks at are left out.
     """
-    return list(map(read_job, _candidates.rows(connection, lane_id, now, limit)))
+    if connection.dialect.name == "postgresql" and len(wanted) > 1:
+        rows = _candidates_of_many.rows(connection, *map(to_array, zip(*wanted, strict=True)), now)
+    else:
+        rows = [row for each in wanted for row in _candidates.rows(connection, *each[:3], now, each.most)]
+    return list(map(read_job, rows))
 
 
-def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int) -> None:
-    """Lease candidates to a worker: they are Running, with one more attempt."""
+def grant_leases(
+    connection: Connection, job_ids: Sequence[int], grant: LeaseGrant, now: int, mark: int = 0
+) -> None:
+    """Lease candidates to a worker: they are Running, with one more attempt.
+
+    Raises LostRace when other things are paused than when ``holds.MARK`` was ``mark``.
+    """
     common = (
         JobState.ENQUEUED.value,
         grant.lease,
@@ -133,7 +198,11 @@ def grant_leases(connection: Connection, job_ids: Sequence[int], grant: LeaseGra
         grant.incarnation,
         now,
     )
-    _grant.run_many(connection, [(id_, *common) for id_ in job_ids])
+    rows = [(id_, *common) for id_ in job_ids]
+    if connection.dialect.name == "sqlite":  # one write comes after the other
+        _grant.run_many(connection, rows)
+    elif rows and not _grant_if.run_many(connection, [(*row, mark) for row in rows]):
+        raise LostRace
 
 
 def renew_lease(connection: Connection, job_id: int, lease: str, until: int) -> bool:
@@ -153,8 +222,9 @@ def end_leases(connection: Connection, ends: Sequence[LeaseEnd]) -> None:
 
 def _end_row(end: LeaseEnd) -> tuple[object, ...]:
     return (
-        end.job_id, end.lease, end.state.value, end.attempt, end.vanished, end.last_lease, end.output_id,
-        to_json(end.error), to_json(end.usage), end.due_at, end.finished_at, "unseen" if end.returned else None,
+        end.job_id, end.lease, str(end.state), end.attempt, end.vanished, end.last_lease, end.output_id,
+        to_json(end.error) if end.error else None, to_json(end.usage), end.due_at, end.finished_at,
+        "unseen" if end.returned else None,
     )  # fmt: skip
 
 
@@ -179,6 +249,6 @@ def find_overdue(connection: Connection, now: int) -> list[Job]:
 
 
 def find_next_time(connection: Connection) -> int | None:
-    """Return when the next job's time comes; None when none waits for a time."""
+    """Return when the next job's time comes, or a limit has room again; None when none waits for a time."""
     [times] = _next_times.rows(connection)
     return min((time for time in times if time is not None), default=None)

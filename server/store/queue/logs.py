@@ -1,10 +1,13 @@
 """The kept end of each attempt's log."""
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from server.store.engine.statements import Statement
 from server.store.engine.tables import logs
 from server.store.records import Log, extend_log
+
+ATTEMPTS_KEPT = 10
+"""The logs of so many of a job's attempts are kept, the newest."""
 
 _key = (logs.c.job_id == bindparam("job"), logs.c.attempt == bindparam("try"))
 _one = Statement(select(logs.c.start, logs.c.content, logs.c.attempt).where(*_key), "job", "try")
@@ -15,6 +18,15 @@ _latest = Statement(
     .limit(1),
     "job",
 )
+_all = Statement(
+    select(logs.c.start, logs.c.content, logs.c.attempt)
+    .where(logs.c.job_id == bindparam("job"))
+    .order_by(logs.c.attempt),
+    "job",
+)
+_drop = Statement(
+    delete(logs).where(logs.c.job_id == bindparam("job"), logs.c.attempt <= bindparam("last")), "job", "last"
+)
 _insert = Statement(insert(logs), "job_id", "attempt", "start", "content")
 _update = Statement(
     update(logs).where(*_key).values(start=bindparam("from"), content=bindparam("bytes")),
@@ -22,17 +34,24 @@ _update = Statement(
 )  # fmt: skip
 
 
-def find_log(connection: Connection, job_id: int) -> Log | None:
-    """Return the log of the job's latest attempt that logged anything."""
-    row = _latest.row(connection, job_id)
+def find_log(connection: Connection, job_id: int, attempt: int | None = None) -> Log | None:
+    """Return the log of an attempt; of the latest that logged anything when none is named."""
+    row = _latest.row(connection, job_id) if attempt is None else _one.row(connection, job_id, attempt)
     return Log(*row) if row else None
 
 
+def list_logs(connection: Connection, job_id: int) -> list[Log]:
+    """Return the logs that are kept of a job's attempts, oldest first."""
+    return [Log(*row) for row in _all.rows(connection, job_id)]
+
+
 def put_log(connection: Connection, job_id: int, log: Log) -> None:
-    """Store an attempt's log, in place of what was kept of it."""
+    """Store an attempt's log, in place of what was kept of it. Of many attempts the newest are kept."""
     values = (job_id, log.attempt, log.start, log.content)
     if _update.run(connection, *values) == 0:
         _insert.run(connection, *values)
+        if log.attempt > ATTEMPTS_KEPT:
+            _drop.run(connection, job_id, log.attempt - ATTEMPTS_KEPT)
 
 
 def append_log(connection: Connection, job_id: int, part: Log, limit_bytes: int) -> None:

@@ -12,7 +12,14 @@ _insert = Statement(insert(submissions), "key", "digest", "job_ids", "created_at
 _by_key = Statement(
     select(submissions.c.digest, submissions.c.job_ids).where(submissions.c.key == bindparam("which")), "which"
 )
-_forget = Statement(delete(submissions).where(submissions.c.created_at < bindparam("before")), "before")
+_old = Statement(
+    select(submissions.c.key)
+    .where(submissions.c.created_at < bindparam("before"))
+    .order_by(submissions.c.created_at)
+    .limit(bindparam("limit")),
+    "before", "limit",
+)  # fmt: skip
+_forget = Statement(delete(submissions).where(submissions.c.key == bindparam("which")), "which")
 
 
 def add_submission(connection: Connection, key: str, digest: bytes, job_ids: Sequence[int], now: int) -> None:
@@ -29,6 +36,8 @@ def find_submission(connection: Connection, key: str) -> tuple[bytes, list[int]]
     return digest, list(struct.unpack(f">{len(packed) // 8}q", packed))
 
 
-def forget_submissions(connection: Connection, before: int) -> int:
-    """Forget keys of submissions that are older than ``before``. Returns how many there were."""
-    return _forget.run(connection, before)
+def forget_submissions(connection: Connection, before: int, limit: int) -> int:
+    """Forget some keys of submissions that are older than ``before``. Returns how many."""
+    rows = _old.rows(connection, before, limit)
+    _forget.run_many(connection, rows)
+    return len(rows)

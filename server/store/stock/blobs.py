@@ -1,32 +1,64 @@
 """Blob rows. Small blobs are here whole; of large ones the bytes are in the blob store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select
+from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, null, or_, select
 
+from server.store.engine.function_tables import modules
+from server.store.engine.ids import read_newest
 from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import blobs, jobs, lambdas, modules
+from server.store.engine.tables import blobs, dependencies, groups, jobs, lambdas, schedules
 from server.store.records import Blob
 
-_insert = Statement(insert(blobs), "id", "sha256", "size", "content", "created_at")
-_columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at)
+_columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at, blobs.c.name)
+_insert = Statement(insert(blobs), *(column.name for column in _columns))
 _by_id = Statement(select(*_columns).where(blobs.c.id == bindparam("blob")), "blob")
 _by_ids = ByList(select(*_columns), blobs.c.id)
+_page = Statement(
+    select(*(null() if column is blobs.c.content else column for column in _columns))
+    .where(blobs.c.id > bindparam("above"), blobs.c.id < bindparam("below"))
+    .order_by(blobs.c.id.desc())
+    .limit(bindparam("limit")),
+    "above", "below", "limit",
+)  # fmt: skip
 _facts_by_ids = ByList(select(blobs.c.id, blobs.c.sha256, blobs.c.size), blobs.c.id)
+_hold = ByList(
+    select(blobs.c.id, blobs.c.sha256, blobs.c.size).with_for_update(read=True, key_share=True), blobs.c.id
+)
+_shown_by_ids = ByList(select(blobs.c.id, blobs.c.size, blobs.c.name), blobs.c.id)
 _used = Statement(
     select(
         or_(
             exists().where(lambdas.c.codex == bindparam("blob")),
             exists().where(modules.c.blob_id == bindparam("blob")),
             exists().where(jobs.c.input_id == bindparam("blob"), jobs.c.finished_at.is_(None)),
+            exists().where(schedules.c.input_id == bindparam("blob")),
         )
     ),
     "blob",
 )
+# Who names a blob keeps it. Each of these columns has an index.
+USERS = (
+    lambdas.c.codex, modules.c.blob_id, jobs.c.input_id, jobs.c.output_id, dependencies.c.blob_id,
+    groups.c.output_id, schedules.c.input_id,
+)  # fmt: skip
+is_unused = and_(*(~exists().where(column == blobs.c.id) for column in USERS))
+_lock = ByList(select(blobs.c.id).order_by(blobs.c.id).with_for_update(), blobs.c.id)
+_unused_by_ids = ByList(select(blobs.c.id, blobs.c.sha256, blobs.c.content.is_(None)).where(is_unused), blobs.c.id)
 _delete = Statement(delete(blobs).where(blobs.c.id == bindparam("blob")), "blob")
 _stored = Statement(
     select(exists().where(blobs.c.sha256 == bindparam("digest"), blobs.c.content.is_(None))), "digest"
 )
+
+
+class BlobFacts(NamedTuple):
+    """What is told of a blob to people."""
+
+    size: int
+    name: str | None
+    """What its file was called."""
 
 
 def add_blobs(connection: Connection, new: Sequence[Blob]) -> None:
@@ -49,14 +81,41 @@ def find_digests(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[
     return {id_: (sha256, size) for id_, sha256, size in _facts_by_ids.rows(connection, ids)}
 
 
+def find_facts(connection: Connection, ids: Iterable[int]) -> dict[int, BlobFacts]:
+    """Return what is known of those of the blobs that exist, by id."""
+    return {id_: BlobFacts(size, name) for id_, size, name in _shown_by_ids.rows(connection, ids)}
+
+
+def list_blobs(connection: Connection, *, before: int, limit: int) -> list[Blob]:
+    """Return blobs that are older than ``before``, newest first, without their contents."""
+    return list(map(Blob._make, read_newest(partial(_page.rows, connection), before, limit)))
+
+
+def hold_blobs(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[bytes, int]]:
+    """Do what ``find_digests`` does, and keep the blobs from being removed before this transaction ends."""
+    return {id_: (sha256, size) for id_, sha256, size in _hold.rows(connection, ids)}
+
+
 def is_used(connection: Connection, id_: int) -> bool:
-    """Tell whether a lambda, a module or an unfinished job needs the blob."""
+    """Tell whether a lambda, a module, an unfinished job or a schedule needs the blob."""
     return bool(_used.value(connection, id_))
 
 
 def delete_blob(connection: Connection, id_: int) -> bool:
     """Remove a blob row. Returns False when there was none."""
     return _delete.run(connection, id_) == 1
+
+
+def delete_unused(connection: Connection, ids: Collection[int]) -> list[bytes]:
+    """Remove those of the blobs that nothing names. Returns the digests of those that are in the blob store.
+
+    Whoever names a blob holds its row (``hold_blobs``): a blob that is named meanwhile stays.
+    """
+    if connection.dialect.name == "postgresql":
+        _lock.rows(connection, ids)  # only a later statement sees what its holders committed
+    found = _unused_by_ids.rows(connection, ids)
+    _delete.run_many(connection, [(id_,) for id_, _, _ in found])
+    return [sha256 for _, sha256, is_stored in found if is_stored]
 
 
 def is_stored(connection: Connection, sha256: bytes) -> bool:

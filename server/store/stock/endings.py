@@ -4,10 +4,18 @@ from sqlalchemy import Connection, bindparam, select
 
 from server.store.engine.ids import age
 from server.store.engine.statements import Statement
-from server.store.engine.tables import jobs, lambdas, namespaces, workers
+from server.store.engine.tables import blobs, groups, jobs, lambdas, namespaces, schedules, workers
+from server.store.engine.webhook_tables import deliveries, webhooks
 
 FOUND_MAX = 5
 """So many are told at most: more only say that the ending is too short."""
+_TABLES = {
+    "job": jobs, "group": groups, "lambda": lambdas, "worker": workers, "namespace": namespaces,
+    "schedule": schedules,
+    "webhook": webhooks,
+    "delivery": deliveries,
+    "data": blobs,
+}  # fmt: skip
 _BY_KIND = {
     kind: Statement(
         select(table.c.id)
@@ -16,7 +24,7 @@ _BY_KIND = {
         .limit(FOUND_MAX),
         "modulus", "rest",
     )
-    for kind, table in {"job": jobs, "lambda": lambdas, "worker": workers, "namespace": namespaces}.items()
+    for kind, table in _TABLES.items()
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from sqlalchemy.dialects import postgresql
 
 from server.store.engine.statements import Statement
 from server.store.engine.tables import entries, namespaces
-from server.store.records import Entry, Namespace, Unswept
+from server.store.stock.namespace_records import Entry, Namespace, Unswept
 
 _columns = (entries.c.value, entries.c.expires_at, entries.c.changed_at)
 _PLACE = ("namespace", "era", "name")

@@ -5,9 +5,9 @@ from functools import partial
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 from sqlalchemy.dialects import postgresql
 
+from server.store.engine.function_tables import modules, revisions
 from server.store.engine.ids import read_newest
 from server.store.engine.statements import Statement
-from server.store.engine.tables import modules, revisions
 from server.store.records import Module
 
 _columns = (

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select,
 from server.store.engine.ids import read_newest
 from server.store.engine.statements import Statement
 from server.store.engine.tables import entries, namespaces
-from server.store.records import Namespace, Unswept
+from server.store.stock.namespace_records import Namespace, Unswept
 
 _columns = (namespaces.c.id, namespaces.c.consistency, namespaces.c.epoch, namespaces.c.created_at)
 _kept = namespaces.c.removed_at.is_(None)

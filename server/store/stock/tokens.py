@@ -1,9 +1,11 @@
 """Access tokens. Only the SHA-256 of a secret is stored."""
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from server.store.engine.tables import tokens
-from server.store.records import Scope, Token
+from server.store.records import Scope
 
 _columns = (tokens.c.id, tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at)
 _insert = insert(tokens)
@@ -15,6 +17,17 @@ _revoke = (
     .where(tokens.c.name == bindparam("which"), tokens.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("at"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One access token; the secret itself is never stored."""
+
+    id: int
+    name: str
+    scope: Scope
+    created_at: int
+    revoked_at: int | None
 
 
 def add_token(connection: Connection, *, name: str, scope: Scope, sha256: bytes, now: int) -> None:

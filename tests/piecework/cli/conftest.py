@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 from click.testing import CliRunner
+from patience import LONG_S
 
 from piecework.cli.main import main
 
@@ -27,6 +28,13 @@ class Ran:
     def rows(self):
         """The table's rows under its headings, as lists of words."""
         return [line.split() for line in self.out.splitlines()[1:]]
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """Let `ping` wait for a busy machine."""
+    monkeypatch.setattr("piecework.cli.ping.ANSWER_S", LONG_S)
+    monkeypatch.setattr("piecework.cli.ping.LONGEST_S", LONG_S)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,7 +104,8 @@ def test_an_unknown_command_is_a_mistake_with_a_hint(run):
 
 def test_the_help_of_each_command_in_the_list_is_that_of_the_command():
     for name, (target, short_help) in COMMANDS.items():
-        command = main.commands[name].load()
+        lazy: Any = main.commands[name]
+        command = lazy.load()
         assert command.help.splitlines()[0].removesuffix(".") == short_help.removesuffix("."), target
 
 
@@ -168,8 +170,9 @@ def test_run_prints_the_output_and_passes_the_log_on(run, worker):
 
 def test_run_passes_arguments_environment_limits_and_runtime(run, client, worker):
     assert run("run", ECHO, "--arg", "env", "--env", "A=1", "--timeout", 5, "--memory", 64).out == "A=1"
-    [info] = client.lambdas(limit=1)
-    assert (info.runtime, info.limits.timeout_s, info.limits.memory_bytes) == ("wasi", 5, 64 * 1024 * 1024)
+    info = client.job(next(client.jobs(limit=1)).id)
+    limits = (info.limits.timeout_s, info.limits.memory_bytes)
+    assert (info.lambda_.runtime, limits) == ("wasi", (5, 64 * 1024 * 1024))
 
 
 def test_run_writes_the_output_to_a_file(run, worker, tmp_path):
@@ -258,7 +261,7 @@ def test_a_blob_is_shown_and_deleted(run, client):
     assert run("data", "show", blob, exit_code=1).err
 
 
-def test_a_lambda_is_created_from_a_file_or_an_id_with_its_defaults(run, client):
+def test_a_lambda_is_created_from_a_file_or_an_id_with_its_defaults(run, client, worker):
     args = (
         "--name", "mine", "--tag", "+gpu", "--arg", "-v", "--env", "A=1", "--timeout", 5, "--memory", 16,
         "--fuel", 1000, "--max-output", 10, "--max-log", 20, "--grant-http", "example.org", "--grant-redis",
@@ -360,6 +363,11 @@ def test_the_module_is_the_command_too():
         [sys.executable, "-m", "piecework", "--version"], capture_output=True, text=True, check=True
     )
     assert ran.stdout == f"piecework, version {__version__}\n"
+
+
+def test_a_list_says_why_jobs_wait(run, client, lambda_id):
+    client.submit(lambda_id, status="paused")
+    assert "it is paused, and someone must resume it" in run("job", "list", "--lambda", lambda_id).out
 
 
 @pytest.mark.integration

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
+from patience import LONG_S
 
 from piecework.cli import completing
 from piecework.cli.main import main
@@ -14,6 +15,8 @@ from piecework.protocol.messages import DeploymentPut, LambdaList
 @pytest.fixture
 def offered(server_url, monkeypatch):
     """What is offered for the last word of a command line, with what people call it."""
+
+    monkeypatch.setattr(completing, "LOOK_S", LONG_S)
 
     def offered(*words, url=server_url):
         monkeypatch.setenv("PIECEWORK_URL", url)
@@ -37,15 +40,32 @@ def offered(server_url, monkeypatch):
 )
 def test_lambdas_are_offered_by_id_and_by_name(offered, client, before):
     created = str(client.create_lambda(0, "test", name="upper"))
-    assert offered(*before, created[:6])[created] == "upper"
-    assert offered(*before, "UPP")[created] == "upper"
-    assert created not in offered(*before, "lower")
+    assert offered(*before, created[:6])[created] == "test upper"
+    assert offered(*before, "upp")["upper"] == "test, the newest"
+    assert not offered(*before, "lower").keys() & {created, "upper"}
 
 
 def test_jobs_are_offered_with_their_states(offered, client, idle_lambda):
     job = str(client.submit(idle_lambda))
     for command in ("show", "wait", "cancel", "log", "output", "trace"):
         assert offered("job", command, "")[job] == "Enqueued"
+
+
+def test_schedules_are_offered_by_name_with_their_times(offered, client, idle_lambda):
+    client.create_schedule("nightly", idle_lambda, cron="30 2 * * *")
+    client.create_schedule("often", idle_lambda, every_s=90)
+    try:
+        for before in (("schedule", "show"), ("schedule", "run"), ("job", "list", "--schedule")):
+            assert offered(*before, "") == {"nightly": "30 2 * * *", "often": "every 90 s"}
+            assert offered(*before, "oft") == {"often": "every 90 s"}
+    finally:
+        client.remove_schedule("nightly")
+        client.remove_schedule("often")
+
+
+def test_time_zones_are_offered_by_name_and_by_place(offered):
+    assert "Europe/Berlin" in offered("schedule", "create", "n", "1", "--timezone", "Europe/B")
+    assert set(offered("schedule", "create", "n", "1", "--timezone", "tok")) == {"Asia/Tokyo"}
 
 
 def test_workers_are_offered_by_name(offered, worker):

@@ -82,6 +82,16 @@ def test_a_lambda_is_deployed_with_its_own_options(run, empty):
     assert (revision.lambda_, revision.env, revision.name) == (made, {"A": "1"}, str(int(made)))
 
 
+def test_a_lambda_is_deployed_by_its_name(run, empty):
+    empty.create_lambda(ECHO, "wasi", name="echo", env={"A": "old"}, mode="http")
+    newest = empty.create_lambda(ECHO, "wasi", name="echo", env={"A": "new"}, mode="http")
+    run("function", "deploy", "hola", "--lambda", "echo")
+    [revision] = empty.function("hola").revisions
+    assert (revision.lambda_, revision.env, revision.name) == (newest, {"A": "new"}, str(int(newest)))
+    ran = run("function", "deploy", "hola", "--lambda", "eco", exit_code=1)
+    assert ran.err == "piecework: there is no lambda named 'eco'\n"
+
+
 def test_the_same_again_is_fine_and_other_options_are_not(run, hola):
     again = ["function", "deploy", hola, "--file", ECHO, "--revision", "blue"]
     run(*again)

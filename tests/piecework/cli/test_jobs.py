@@ -7,7 +7,7 @@ from piecework.cli.failures import warn
 from piecework.cli.queue import waiting
 from piecework.client import Client
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, ErrorReply, MessageReply
+from piecework.protocol.messages import Backoff, Content, ErrorReply, MessageReply
 
 
 @pytest.fixture
@@ -206,10 +206,36 @@ def test_show_tells_what_matters_about_a_job(run, client, finished, worker):
     assert fields["id"] == str(finished)
     assert fields["state"] == "Finished"
     assert fields["worker"] == str(worker.id)
-    assert fields["attempts"] == "1 of 3"
+    assert fields["attempts"] == "0 of 3 failed"
     assert fields["used"] == "wall 250 ms"
     assert "expires" not in fields
     assert run("job", "show", finished, "--json").document["state"] == "Finished"
+
+
+def test_show_tells_what_a_job_was_run_with(run, client, tmp_path):
+    (tmp_path / "words.txt").write_text("hello")
+    lambda_id = client.create_lambda(0, "exotic", name="upper")
+    job = run(
+        *("job", "submit", "upper", "--input", tmp_path / "words.txt", "--arg", "-v", "--arg", "two words"),
+        *("--env", "API_KEY=k", "--env", "LANG=C", "--timeout", 90, "--memory", 64, "--backoff", "fixed:10s"),
+        *("--retry-on", "timeout,memory"),
+    ).out.strip()
+    fields = dict(
+        line.split(maxsplit=1) if not line.startswith("retried on") else ("retried on", line[10:].strip())
+        for line in run("job", "show", job[-8:]).out.splitlines()
+    )
+    assert fields["lambda"] == f"upper@{lambda_id}"
+    assert fields["input"].endswith(", words.txt, 5 bytes")
+    assert fields["args"] == "-v 'two words'"
+    assert fields["env"] == "API_KEY=*** LANG=C"
+    assert fields["timeout"] == "90 s"
+    assert fields["limits"].startswith("memory 67.1 MB, output 67.1 MB, log ")
+    assert fields["backoff"] == "fixed, 10 s"
+    assert fields["retried on"] == "timeout memory"
+    document = run("job", "show", job, "--json").document
+    assert (document["args"], document["env"]["API_KEY"]) == (["-v", "two words"], "***")
+    assert document["limits"]["memory_bytes"] == 64 * 1024 * 1024
+    client.cancel(job)
 
 
 def test_show_says_why_a_job_failed_or_does_not_start(run, client, failed, idle_lambda):
@@ -282,6 +308,24 @@ def test_log_is_printed_followed_or_given_as_a_document(run, client, worker, lam
     assert "exclude each other" in run("job", "log", job, "-f", "--json", exit_code=2).err
 
 
+def test_logs_of_other_attempts_than_the_latest_are_printed(run, client, worker, lambda_id):
+    job = client.submit(lambda_id, args=["complain", "no"], max_attempts=2, backoff=Backoff(kind="none"))
+    client.wait([job], 10)
+    assert run("job", "log", job).out == "no 2"
+    assert run("job", "log", job, "--attempt", 1).out == "no 1"
+    assert run("job", "log", job, "--attempt", 1, "--json").document["attempt"] == 1
+    assert run("job", "log", job, "--all").out == "--- attempt 1 of 2\nno 1\n--- attempt 2 of 2\nno 2\n"
+    assert [each["text"] for each in run("job", "log", job, "--all", "--json").document["logs"]] == [
+        "no 1",
+        "no 2",
+    ]
+    assert [each.text for each in client.logs(job).logs] == ["no 1", "no 2"]
+    refused = run("job", "log", job, "--attempt", 3, exit_code=1)
+    assert f"job {job} has made 2 attempts so far: attempt 3 is none of them" in refused.err
+    for others in (["--all", "--attempt", 1], ["--all", "-f"], ["-f", "--attempt", 1]):
+        assert "exclude each other" in run("job", "log", job, *others, exit_code=2).err
+
+
 def test_trace_tells_the_steps(run, worker, finished):
     ran = run("job", "trace", finished)
     assert [row[2] for row in ran.rows] == ["Enqueued", "Running", "Finished"]
@@ -328,18 +372,48 @@ def test_the_end_of_an_id_stands_for_it(run, client, idle_lambda):
     assert client.job(job).state == "Cancelled"
 
 
+def test_the_end_of_a_blobs_id_stands_for_it(run, client, idle_lambda):
+    blob = client.upload(b"hello").id
+    end = str(blob)[-8:]
+    assert run("data", "get", end).out == "hello"
+    job = run("job", "submit", idle_lambda, "--input", end).out.strip()
+    assert client.job(job).input.id == blob
+    assert f"blob {blob}" in run("data", "delete", end, exit_code=1).err
+    client.cancel(job)
+
+
+def test_a_lambda_stands_for_its_name_pinned_by_the_end_of_an_id(run, client):
+    old, new = (client.create_lambda(0, "exotic", name="pinned") for _ in range(2))
+    for ref, lambda_id in (("pinned", new), (f"pinned@{old}", old), (f"pinned@{str(old)[-8:]}", old)):
+        job = run("job", "submit", ref).out.strip()
+        assert client.job(job).lambda_.id == lambda_id
+        assert run("lambda", "show", ref, "--json").document["id"] == str(lambda_id)
+        client.cancel(job)
+    assert len(run("job", "list", "--lambda", "pinned").rows) == 3
+    assert len(run("job", "list", "--lambda", f"pinned@{str(old)[-6:]}").rows) == 2
+    assert [row[1] for row in run("job", "list", "--lambda", "pinned").rows] == ["pinned"] * 3
+    ran = run("lambda", "inspect", "pined.wasm", exit_code=1)
+    assert ran.err == "piecework: there is no file 'pined.wasm', and there is no lambda named 'pined.wasm'.\n"
+    ran = run("job", "submit", "pined", exit_code=1)
+    assert ran.err == "piecework: there is no lambda named 'pined'\n"
+    ran = run("lambda", "create", "0", "--runtime", "exotic", "--name", "12", exit_code=2)
+    assert "and is no number" in ran.err
+
+
 def test_an_end_that_several_ids_have_is_refused(run, monkeypatch):
     monkeypatch.setattr(Client, "find_ids", lambda *_: [Id(2_123_456), Id(1_123_456)])
     ran = run("job", "cancel", "123456", exit_code=2)
     assert "several ids of a job end with 123456: 2123456, 1123456." in ran.err
+    assert "several ids of a blob end with" in run("data", "show", "123456", exit_code=2).err
 
 
 def test_an_end_that_no_id_has_is_taken_for_an_id(run):
     assert "there is no job 12345678" in run("job", "show", "12345678", exit_code=1).err
 
 
-def test_an_end_is_an_id_at_a_server_that_cannot_look(run, script):
-    script.answer(ErrorReply(code=1, message="there is nothing"), status=404)
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_an_end_is_an_id_at_a_server_that_cannot_look(run, script, status):
+    script.answer(ErrorReply(code=1, message="there is nothing"), status=status)
     script.answer(MessageReply(message="job 12345678 is cancelled"))
     assert run("job", "cancel", "12345678", url=script.url).out == "job 12345678 is cancelled\n"
 

@@ -106,3 +106,13 @@ def test_what_is_wrong_with_a_command_is_one_line(run, namespace, tmp_path):
 def test_bytes_can_be_kept_as_text(run, namespace):
     run("kv", "set", namespace, "k", "-", given=base64.b64encode(bytes(range(256))))
     assert base64.b64decode(run("kv", "get", namespace, "k").out) == bytes(range(256))
+
+
+def test_lambda_is_granted_namespaces_by_the_ends_of_their_ids(run, client, namespace):
+    blob = client.upload(b"code").id
+    words = ("--grant-kv", namespace[-8:], "--grant-kv", f"c={namespace[-8:]}:rw")
+    created = run("lambda", "create", blob, "--runtime", "test", *words).out.strip()
+    assert client.lambda_(created).grants.kv == [namespace, f"c={namespace}:rw"]
+    assert f"c={namespace}:rw" in run("lambda", "show", created).out
+    refused = run("lambda", "create", blob, "--runtime", "test", "--grant-kv", "c", exit_code=2)
+    assert "'c' must be a namespace as `ID`" in " ".join(refused.err.split())

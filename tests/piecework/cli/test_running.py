@@ -47,8 +47,31 @@ def pipe():
 
 def test_run_takes_arguments_and_what_is_piped_in(run_job, client):
     job = run_job("--arg", "a", ECHO, "b c", "--", "--d", given=b"piped\0")
-    assert client.lambda_(job.lambda_.id).args == ["a", "b c", "--d"]
+    assert job.args == ["a", "b c", "--d"]
     assert client.read(job.input.id) == b"piped\0"
+
+
+def test_the_same_file_again_runs_the_lambda_that_is_there(run_job, client):
+    first = run_job(ECHO, "one", "--env", "A=1", "--timeout", 90)
+    again = run_job(ECHO, "two")
+    assert again.lambda_ == first.lambda_
+    assert (first.args, first.env, first.limits.timeout_s, first.max_attempts) == (["one"], {"A": "1"}, 90, 1)
+    assert (again.args, again.env, again.limits.timeout_s) == (["two"], {}, 300)
+    assert run_job("-", given=ECHO.read_bytes()).lambda_ == first.lambda_
+    assert run_job("--runtime", "wasi", ECHO).lambda_ == first.lambda_
+    larger = run_job("--memory", 512, ECHO)
+    assert larger.lambda_.id != first.lambda_.id
+    assert larger.limits.memory_bytes == 512 * 1024 * 1024
+
+
+def test_a_lambda_is_created_again_unless_it_may_be_reused(run, client):
+    first = run("lambda", "create", ECHO, "--name", "echo", "--reuse").out
+    assert run("lambda", "create", ECHO, "--name", "echo", "--reuse").out == first
+    newer = run("lambda", "create", ECHO, "--name", "echo", "--json").document
+    assert newer["id"] != first.strip()
+    assert run("lambda", "show", "echo", "--json").document["id"] == newer["id"]
+    assert run("lambda", "show", f"echo@{first.strip()}", "--json").document["id"] == first.strip()
+    assert [row[0] for row in run("lambda", "list", "--name", "echo").rows][:2] == [newer["id"], first.strip()]
 
 
 def test_run_has_no_input_when_nothing_is_piped_in(run_job):

@@ -15,8 +15,10 @@ OTHERS = {
     "integer range": "1",
     "key": "k",
     "key=value": "a=1",
+    "lambda": "7",
     "name": "hola",
     "org/module/tag": "o/m/t",
+    "schedule": "nightly",
 }
 """A value for each type of an argument that must be there."""
 WORDS = {"text": BAD, "key": BAD, "name: value": f"a: {BAD}"}
@@ -49,8 +51,8 @@ def _place(command, parameter, word):
     if option:
         yield from (parameter.opts[0], word)
     for each in command.params:
-        if isinstance(each, click.Argument) and (each is parameter or each.type.name in OTHERS):
-            yield word if each is parameter else OTHERS[each.type.name]
+        if isinstance(each, click.Argument) and (each is parameter or each.required or each.type.name in OTHERS):
+            yield word if each is parameter else OTHERS.get(each.type.name, "some")
 
 
 @pytest.mark.parametrize("line", sorted(list_lines()), ids=lambda line: ascii(" ".join(line)))

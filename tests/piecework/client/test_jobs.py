@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from piecework.client import Client, Conflict, Invalid, JobCancelled, JobFailed, NotFound, StillRunning
@@ -16,6 +18,8 @@ from piecework.protocol.messages import (
     WorkerRegister,
 )
 from piecework.protocol.states import JobState
+
+ECHO = Path(__file__).parents[3] / "samples" / "echo.wasm"
 
 
 @pytest.fixture
@@ -48,9 +52,22 @@ def test_a_lambda_keeps_what_it_was_created_with(client):
         ["+gpu"],
         Limits(timeout_s=5),
     )
-    same = client.create_lambda(LambdaCreate(codex=Id(0), runtime="test", name="mine too"))
-    assert [info.name for info in client.lambdas(limit=2)] == ["mine too", "mine"]
+    same = client.create_lambda(LambdaCreate(codex=Id(0), runtime="test", name="mine-too"))
+    assert [info.name for info in client.lambdas(limit=2)] == ["mine-too", "mine"]
     assert same in {info.id for info in client.lambdas()}
+
+
+def test_a_lambda_that_is_there_is_reused_without_an_upload(client, tmp_path, monkeypatch):
+    code = ECHO.read_bytes() + b"\0\2\1x"  # with a section that nobody reads
+    (tmp_path / "echo.wasm").write_bytes(code)
+    first = client.create_lambda(code, name="mine", reuse=True)
+    monkeypatch.setattr(type(client), "upload", None)
+    assert client.create_lambda(code, name="mine", reuse=True) == first
+    assert client.create_lambda(tmp_path / "echo.wasm", name="mine", reuse=True) == first
+    assert client.create_lambda(tmp_path / "echo.wasm", "wasi", name="mine", reuse=True) == first
+    other = client.create_lambda(code, name="other", reuse=True)
+    assert client.lambda_("other").codex == client.lambda_("mine").codex
+    assert other != first
 
 
 def test_code_that_cannot_run_is_refused(client):
@@ -234,7 +251,7 @@ def test_a_job_can_be_paused_and_resumed(client, worker, lambda_id):
     assert client.result(job, 10) == b"X"
 
 
-def test_a_job_that_no_worker_can_run_comes_with_advice(client):
+def test_a_job_that_no_worker_can_run_comes_with_advice(client, worker):
     job = client.submit(client.create_lambda(0, "exotic"))
     assert "exotic" in client.job(job).advice
 

@@ -146,3 +146,9 @@ def test_a_failure_without_a_reason_says_so():
 
 def test_a_cancelled_job_is_its_own_kind_of_failure():
     assert isinstance(failure(info(1, JobState.CANCELLED)), JobCancelled)
+
+
+def test_failure_tells_the_exit_code():
+    error = JobError(kind=ErrorKind.GUEST, message="exit code 20")
+    assert failure(info(7, JobState.FAILED, error=error, exit_code=20)).exit_code == 20
+    assert failure(info(7, JobState.FAILED, error=error)).exit_code is None

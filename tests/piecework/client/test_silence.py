@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from patience import PATIENCE_S
 from raw_server import RawServer, http
 from relay import Relay
 
@@ -19,8 +20,6 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractReply, ContractRequest, JobList, MessageReply
 
 PONG = MessageReply(message="pong")
-SOON_S = 5.0
-"""Far less than what a client waits for that was not told how long."""
 
 
 def listen(connection):
@@ -54,10 +53,10 @@ def relay(script):
 
 @pytest.fixture
 def quickly():
-    """Check that the test took no longer than a person would bear."""
+    """Check that the test took far less than a client waits for that was not told how long."""
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < SOON_S
+    assert time.monotonic() - began < PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -131,9 +130,9 @@ def test_all_addresses_of_a_host_share_its_time(raw, monkeypatch):
     raw.answer(http())
     kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
     addresses = [(*kind, ("127.0.0.1", 1)), (*kind, ("127.0.0.1", raw.port))]
-    look_up = sockets._look_up  # a worker of all tests may connect meanwhile
+    look_up = sockets.look_up  # a worker of all tests may connect meanwhile
     monkeypatch.setattr(
-        sockets, "_look_up", lambda host, *more: addresses if host == "two.invalid" else look_up(host, *more)
+        sockets, "look_up", lambda host, *more: addresses if host == "two.invalid" else look_up(host, *more)
     )
     with Client("http://two.invalid", attempts=1) as client:
         assert client.ping() == "pong"
@@ -215,7 +214,7 @@ def test_an_answer_elsewhere_ends_a_poll_that_was_forgotten(script, relay, monke
         script.answer(PONG)
         client.ping()
         with pytest.raises(ServerUnreachable, match="broke off"):
-            poll.result(SOON_S)
+            poll.result(PATIENCE_S)
     hold.set()
 
 

@@ -1,10 +1,11 @@
-"""Names that servers and replicas are told to listen on."""
+"""Names that servers and replicas are told to listen on, and who can reach an address."""
 
+import ipaddress
 import socket
 
 import pytest
 
-from piecework.http.addresses import is_loopback, resolve_host
+from piecework.http.addresses import is_loopback, is_public, read_networks, resolve_host
 
 V4, V6 = (socket.AF_INET, ("192.0.2.7", 0)), (socket.AF_INET6, ("2001:db8::7", 0, 0, 0))
 
@@ -47,3 +48,40 @@ def test_what_leads_nowhere_is_told_in_one_line(host: str):
 )  # fmt: skip
 def test_only_this_machine_is_loopback(host: str, loopback: bool):
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::1", True),
+        ("::ffff:93.184.216.34", True),
+        ("127.0.0.1", False),
+        ("0.0.0.0", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("fec0::1", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("64:ff9b::7f00:1", False),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_addresses_of_the_internet_are_told_from_all_others(address: str, public: bool):
+    assert is_public(ipaddress.ip_address(address)) is public
+
+
+def test_networks_are_read_with_and_without_a_port():
+    read = read_networks(
+        ["10.0.0.0/8", "192.0.2.7", "192.0.2.8:8080", "[::1]:80", "example.org", "*", "10.1.2.3/8"]
+    )
+    assert list(map(str, read)) == ["10.0.0.0/8", "192.0.2.7/32", "192.0.2.8/32", "::1/128", "10.0.0.0/8"]

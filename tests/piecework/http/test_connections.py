@@ -11,6 +11,7 @@ from raw_server import PONG, RawServer, http, pass_on, read_request, reset
 
 from piecework.client import ApiError, BadReply, Client, ServerUnreachable, TooLarge
 from piecework.client.transport import REFUSAL_BYTES, PreparedRequest
+from piecework.http import sockets
 from piecework.http.answers import Broken
 from piecework.http.connections import Connection, ConnectionPool
 from piecework.http.routes import CA_VARIABLES, find_route
@@ -367,3 +368,25 @@ def test_a_stored_blob_of_many_pieces_comes_whole(raw, client):
     data = bytes(range(256)) * 4096
     raw.answer(http(data))
     assert b"".join(client.stream(7)) == data
+
+
+def test_a_name_is_looked_up_once_and_no_address_is_used_that_was_refused(raw, monkeypatch):
+    found = sockets.look_up("127.0.0.1", raw.port, 1)
+    private = [(*found[0][:4], ("127.0.0.2", raw.port))]
+    answers = [found, [*found, *private]]
+    monkeypatch.setattr(sockets, "look_up", lambda *_: answers.pop(0))
+    asked = []
+
+    def admit(address):
+        asked.append(address)
+        if address == "127.0.0.2":
+            raise PermissionError(address)
+
+    route = find_route(f"http://two.invalid:{raw.port}")
+    raw.answer()
+    sockets.open_socket(route, 5, admit=admit).close()
+    raw.wait_until_closed()
+    with pytest.raises(PermissionError):
+        sockets.open_socket(route, 5, admit=admit)
+    assert asked == ["127.0.0.1", "127.0.0.1", "127.0.0.2"]
+    assert answers == []

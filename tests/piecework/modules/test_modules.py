@@ -150,8 +150,8 @@ def test_bytes_and_compiled_component_show_the_same_names():
     [
         (COMPONENT, "imports 'code', 'kind', 'plain', 'same'"),
         ("", "does not export 'wasi:cli/run@0.2.0'"),
-        ('(instance $a) (export "wasi:http/incoming-handler@0.2.0" (instance $a))', "an HTTP handler"),
-        ('(import "wasi:http/types@0.2.0" (instance))', "'wasi:http/types@0.2.0'"),
+        ('(instance $a) (export "wasi:http/types@0.2.0" (instance $a))', "an HTTP handler"),
+        ('(import "wasi:http/types@0.3.0" (instance))', "'wasi:http/types@0.3.0', which is WASI 0.3"),
     ],
 )
 def test_component_that_can_never_run_is_refused_with_the_reason(text, hint):

@@ -17,9 +17,9 @@ from server.web.openapi import wire_path
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def fresh_house(tmp_path: Path) -> Iterator[House]:
     """A server whose app has counted nothing yet."""
-    house = House(tmp_path / "data", fresh=True)
+    house = House(tmp_path / "fresh", fresh=True)
     yield house
     house.close()
 
@@ -78,15 +78,15 @@ def _figures(house: House) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-def test_metrics_count_jobs_workers_and_requests(house: House):
-    worker = house.new_worker()
-    lambda_ = house.new_lambda()
+def test_metrics_count_jobs_workers_and_requests(fresh_house: House):
+    worker = fresh_house.new_worker()
+    lambda_ = fresh_house.new_lambda()
     for _ in range(3):
-        house.submit(lambda_)
-    house.submit(lambda_, delay_s=60)
-    house.lease(worker)
-    house.call("GET", "/job/7", status=404)
-    found = _figures(house)
+        fresh_house.submit(lambda_)
+    fresh_house.submit(lambda_, delay_s=60)
+    fresh_house.lease(worker)
+    fresh_house.call("GET", "/job/7", status=404)
+    found = _figures(fresh_house)
     assert found['piecework_jobs{state="Enqueued"}'] == 2
     assert found['piecework_jobs{state="Running"}'] == 1
     assert found['piecework_jobs{state="Waiting"}'] == 1
@@ -98,18 +98,18 @@ def test_metrics_count_jobs_workers_and_requests(house: House):
     assert found["piecework_writes_total"] >= found["piecework_commits_total"] >= 6
 
 
-def test_metrics_of_unknown_paths_and_methods_share_one_line(house: House):
+def test_metrics_of_unknown_paths_and_methods_share_one_line(fresh_house: House):
     for path in ("/a", "/b", "/c"):
-        house.client.get(path)
-    house.client.open("/job", method="BREW")
-    assert _figures(house)['piecework_request_seconds_count{method="other",path="other"}'] == 4
+        fresh_house.client.get(path)
+    fresh_house.client.open("/job", method="BREW")
+    assert _figures(fresh_house)['piecework_request_seconds_count{method="other",path="other"}'] == 4
 
 
-def test_two_apps_count_apart(house: House, tmp_path: Path):
+def test_two_apps_count_apart(fresh_house: House, tmp_path: Path):
     other = House(tmp_path / "other", fresh=True)
     other.call("GET", "/ping")
     other.close()
-    assert 'piecework_requests_total{method="GET",path="/ping",status="200"}' not in _figures(house)
+    assert 'piecework_requests_total{method="GET",path="/ping",status="200"}' not in _figures(fresh_house)
 
 
 @pytest.mark.integration

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from blob_places import DirectoryPlace
+from patience import LONG_S
 
 from server.blobs import BlobStore, Received
 from server.errors import BlobNotFound, BodyTooLarge, StorageFull
@@ -181,7 +182,7 @@ def test_the_same_content_comes_several_times_at_once_and_is_there_once(place: D
     def receive(store: BlobStore) -> Received:
         with store.receive(0) as writer:
             writer.write(CONTENT)
-            together.wait(10)
+            together.wait(LONG_S)
             return writer.finish()
 
     with ThreadPoolExecutor(len(stores)) as pool:
@@ -252,9 +253,11 @@ def test_what_is_not_there_is_not_found(place: DirectoryPlace, store: BlobStore)
 
 
 def test_a_reader_is_closed_as_often_as_one_likes(store: BlobStore):
-    reader = store.open(put(store).sha256)
+    sha256 = put(store).sha256
+    reader = store.open(sha256)
     reader.close()
     reader.close()
+    assert get(store, sha256) == CONTENT
 
 
 def test_a_reader_goes_on_when_the_blob_comes_again_and_when_it_is_removed(
@@ -307,6 +310,23 @@ def test_a_blob_that_comes_again_while_the_sweep_decides_stays(place: DirectoryP
         return False
 
     assert store.sweep(HOUR_S, is_needed) == 0
+    assert (get(store, sha256), place.count()) == (CONTENT, 1)
+
+
+def test_one_blob_is_removed_when_it_is_old_and_not_needed(place: DirectoryPlace, store: BlobStore):
+    needed, other = put(store), put(store, CONTENT[1:])
+    assert not store.remove(other.sha256, HOUR_S, lambda _: False), "it is young"
+    place.age(HOUR_S)
+    assert not store.remove(needed.sha256, HOUR_S, lambda sha256: sha256 == needed.sha256)
+    assert store.remove(other.sha256, HOUR_S, lambda sha256: sha256 == needed.sha256)
+    assert not store.remove(other.sha256, HOUR_S, lambda _: False), "it is gone"
+    assert (get(store, needed.sha256), place.count()) == (CONTENT, 1)
+
+
+def test_a_blob_that_comes_again_while_its_removal_is_decided_stays(place: DirectoryPlace, store: BlobStore):
+    sha256 = put(store).sha256
+    place.age(HOUR_S)
+    assert not store.remove(sha256, HOUR_S, lambda _: bool(put(store)) and False)
     assert (get(store, sha256), place.count()) == (CONTENT, 1)
 
 

@@ -15,10 +15,10 @@ from server.dialects import v05
         (b'{"execulator": ["a"]}', WorkerRegister, {"runtime": ["a"]}),
         (b'{"runtime": null, "execulator": ["a"]}', WorkerRegister, {"runtime": ["a"]}),
         (b'{"runtime": [], "execulator": ["a"]}', WorkerRegister, {"runtime": []}),
-        (b'{"functio": "1", "input_id": "2"}', JobSubmit, {"lambda_": 1, "input": "2"}),
+        (b'{"functio": "1", "input_id": "2"}', JobSubmit, {"lambda_": "1", "input": "2"}),
         (b'{"lambda": 1, "input": 2}', JobSubmit, {"lambda_": 1, "input": 2}),
-        (b'{"lambda": null, "functio": "3"}', JobSubmit, {"lambda_": 3, "input": UNSET}),
-        (b'{"lambda": "4", "functio": "3"}', JobSubmit, {"lambda_": 4}),
+        (b'{"lambda": null, "functio": "3"}', JobSubmit, {"lambda_": "3", "input": UNSET}),
+        (b'{"lambda": "4", "functio": "3"}', JobSubmit, {"lambda_": "4"}),
         (b'{"tags": null}', JobSubmit, {"tags": None}),
         (b'{"tags": ["a"], "extra_tag": ["b"]}', JobSubmit, {"tags": ["a", "b"]}),
         (b'{"tags": ["a"], "extra_tag": ["b"]}', ContractRequest, {"tags": ["a", "b"]}),
@@ -36,7 +36,7 @@ def test_older_names_are_read_as_the_newer_ones(body, type_, read):
 
 def test_older_names_are_read_in_each_of_many_jobs():
     message = v05.read(b'{"jobs": [{"functio": "1"}, {"lambda": "2", "extra_tag": ["a"]}]}', JobSubmit, JSON)
-    assert [(spec.lambda_, spec.tags) for spec in message.jobs] == [(1, None), (2, ["a"])]
+    assert [(spec.lambda_, spec.tags) for spec in message.jobs] == [("1", None), ("2", ["a"])]
 
 
 @pytest.mark.parametrize("type_", v05.NAMES, ids=lambda type_: type_.__name__)

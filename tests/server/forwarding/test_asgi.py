@@ -4,14 +4,16 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hand_clock import HandClock
 from house import House
 from patience import PATIENCE_S
 from raw_server import RawServer, http, read_request
@@ -47,7 +49,7 @@ def ask(
     *body: bytes,
     leaves: bool = False,
     stalls: bool = False,
-    pause_s: float = 0,
+    pause: Callable[[], None] = lambda: None,
     leaves_after: threading.Event | None = None,
 ) -> list[dict[str, Any]]:
     """Return what is sent to a caller whose body comes in pieces, and who may leave in its middle or later."""
@@ -57,7 +59,7 @@ def ask(
 
     async def receive() -> dict[str, Any]:
         for message in coming:
-            await asyncio.to_thread(threading.Event().wait, pause_s)
+            pause()
             return message
         if leaves_after is None:
             await asyncio.Event().wait()  # nothing comes any more
@@ -114,9 +116,11 @@ def test_a_caller_that_stops_sending_does_not_keep_its_place(
 def test_a_caller_that_goes_on_sending_is_waited_for(
     house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.forwarding.asgi.BODY_WAIT_S", 0.5)
+    clock = HandClock(0, per_s=1)
+    monkeypatch.setattr("server.forwarding.asgi.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr("server.forwarding.asgi.BYTES_PER_S", 10)
     route(house, "hola", upstream.url)
-    _, body = ask(house, scope("POST", content_length="2000"), *[b"x" * 500] * 4, pause_s=0.15)
+    _, body = ask(house, scope("POST", content_length="2000"), *[b"x" * 500] * 4, pause=lambda: clock.forward(25))
     assert b'"size": 2000' in body["body"]
 
 

@@ -13,6 +13,7 @@ from patience import PATIENCE_S, until
 from werkzeug.test import TestResponse
 
 from piecework.http.exchange import Request, Response, read_request, write_response
+from server.services.access import create_token
 from server.store.functions import functions
 
 Pending = Future[TestResponse]
@@ -210,3 +211,23 @@ def test_a_call_for_whose_end_too_many_wait_already_is_not_carried_out_later(
     assert first.result(PATIENCE_S).status_code == 200
     assert [job["state"] for job in house.call("GET", "/job")["jobs"]] == ["Cancelled", "Finished"]
     house.close()
+
+
+def test_the_job_of_a_call_tells_whose_token_the_caller_showed(house: House, pool: ThreadPoolExecutor):
+    deploy(house)
+    worker = house.new_worker()
+    database, now = house.services.database, house.clock()
+    caller = {"Authorization": f"Bearer {create_token(database, 'shop', 'invoke', now)}"}
+    admin = {"Authorization": f"Bearer {create_token(database, 'root', 'admin', now)}"}
+    house.clock.forward(2)
+    call = begin(pool, house, headers=caller)
+    jobs: list[Any] = []
+    body = {"max": 1, "timeout": 0}
+    until(
+        lambda: jobs.extend(house.call("POST", f"/worker/{worker}/contract", body, headers=admin)["jobs"]) or jobs
+    )
+    [job] = jobs
+    assert house.call("GET", f"/job/{job['job']}?view=full", headers=admin)["submitter"] == "shop"
+    outcome = answered({"job": job["job"], "lease": job["lease"]}, Response(200, (), b"ok"))
+    house.call("POST", f"/worker/{worker}/finish", {"outcomes": [outcome]}, headers=admin)
+    assert call.result(PATIENCE_S).data == b"ok"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from hand_clock import HandClock
 from places import Place
 
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
@@ -18,15 +19,8 @@ def database(sqlite_place: Place) -> Iterator[Database]:
     database.close()
 
 
-class Clock:
-    now = 1_000_000
-
-    def __call__(self) -> int:
-        return self.now
-
-
-def _access(database: Database, clock: Clock | None = None, *, loopback: bool = True) -> Access:
-    return Access(database, clock or Clock(), open_without_tokens=loopback)
+def _access(database: Database, clock: HandClock | None = None, *, loopback: bool = True) -> Access:
+    return Access(database, clock or HandClock(), open_without_tokens=loopback)
 
 
 def _bearer(secret: str) -> dict[str, str]:
@@ -128,32 +122,32 @@ def test_one_of_several_wanted_scopes_is_enough(database: Database):
 
 
 def test_a_revoked_token_is_refused_a_second_later(database: Database):
-    clock = Clock()
+    clock = HandClock()
     guard = _access(database, clock)
     headers = _bearer(access.create_token(database, "alice", "view", 1))
     guard.check("view", headers)
     access.revoke_token(database, "alice", 2)
-    clock.now += 1000
+    clock.forward(1)
     with pytest.raises(Unauthorized):
         guard.check("view", headers)
 
 
 def test_a_new_token_counts_a_second_later(database: Database):
-    clock = Clock()
+    clock = HandClock()
     guard = _access(database, clock)
     guard.check("view", {})
     headers = _bearer(access.create_token(database, "alice", "view", 1))
-    clock.now += 1000
+    clock.forward(1)
     guard.check("view", headers)
 
 
 def test_tokens_hold_while_the_database_does_not_answer(database: Database, monkeypatch):
-    clock = Clock()
+    clock = HandClock()
     guard = _access(database, clock)
     headers = _bearer(access.create_token(database, "alice", "view", 1))
     guard.check("view", headers)
     monkeypatch.setattr(database, "read", _be_away)
-    clock.now += 1000
+    clock.forward(1)
     guard.check("view", headers)
     with pytest.raises(Unauthorized):
         guard.check("view", _bearer("pw_wrong"))
@@ -166,12 +160,12 @@ def _be_away():
 
 
 def test_a_clock_that_was_set_back_does_not_keep_old_tokens_alive(database: Database):
-    clock = Clock()
+    clock = HandClock()
     guard = _access(database, clock)
     headers = _bearer(access.create_token(database, "alice", "view", 1))
     guard.check("view", headers)
     access.revoke_token(database, "alice", 2)
-    clock.now -= 3_600_000
+    clock.forward(-3600)
     with pytest.raises(Unauthorized):
         guard.check("view", headers)
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from house import House, finished
+from patience import LONG_S
 from places import Place
 from pooler import Pooler
 from structlog.testing import capture_logs
@@ -92,5 +93,5 @@ def test_listening_through_a_pooler_waits_for_its_end_and_holds_no_session(house
     house.services.database.announce()
     assert pooler.ask_all(STATE) == [UNTOUCHED] * 3
     stop.set()
-    listener.join(10)
+    listener.join(LONG_S)
     assert not listener.is_alive()

@@ -42,5 +42,5 @@ def test_one_job_takes_few_statements(house: House, statements: list[str]):
         submitted = list(statements)
         statements.clear()
         house.contract(worker, outcomes=[finished({"job": leased["job"], "lease": leased["lease"]})])
-    assert len(submitted) <= 15, "\n".join(submitted)
-    assert len(statements) <= 11, "\n".join(statements)
+    assert len(submitted) <= 16, "\n".join(submitted)
+    assert len(statements) <= 12, "\n".join(statements)

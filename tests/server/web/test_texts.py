@@ -30,7 +30,7 @@ def test_no_body_brings_a_nul_in(house: House):
 
 def test_no_query_brings_a_nul_in(house: House):
     for each in ENDPOINTS:
-        for field in inspect.type_info(each.query).fields if each.query else ():  # type: ignore[union-attr]
+        for field in inspect.type_info(each.query).fields if each.query else ():  # type: ignore[attr-defined, union-attr]
             path = f"{fill(each.path)}?{field.encode_name}=a%00b"
             assert field.encode_name in house.call(each.method, path, status=422)["message"]
 
@@ -48,7 +48,7 @@ def test_strange_texts_are_kept_as_they_came(request: pytest.FixtureRequest, pla
     where: Any = request.getfixturevalue(place)
     house = House(where.data, database_url=where.database_url)
     options = {"tags": [ODD], "args": [ODD], "env": {ODD: ODD}}
-    lambda_ = house.new_lambda(runtime=ODD, name=ODD, **options)
+    lambda_ = house.new_lambda(runtime=ODD, **options)
     assert {key: house.call("GET", f"/lambda/{lambda_}?view=full")[key] for key in options} == options
     job = house.submit(lambda_, key=ODD)
     assert [each["id"] for each in house.call("GET", f"/job?tag={quote(ODD)}")["jobs"]] == [job]

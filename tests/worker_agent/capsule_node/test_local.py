@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from deployment_life import OTHER_PATH, PATH
-from patience import until
+from patience import LONG_S, until
 
 from worker_agent.capsule_node.api import make_app
 from worker_agent.capsule_node.errors import NoRoomError
@@ -237,7 +237,7 @@ def test_deployment_under_way_when_the_agent_stops_is_refused_at_once(life, depl
     until(lambda: life.supervisor.replicas() != [])
     life.local.withdraw()
     life.supervisor.stop(10)
-    thread.join(10)
+    thread.join(LONG_S)
     assert len(failures) == 1
     assert NodeStateFile(life.state).read().replicas == {}
 

@@ -6,7 +6,7 @@ import sys
 import threading
 
 import pytest
-from patience import PATIENCE_S
+from patience import LONG_S, PATIENCE_S
 
 from worker_agent.guests.child import serve
 from worker_agent.guests.frames import Done, Equip, Halt, Loaded, Loading, Logged, Ready, pack, read_reports
@@ -41,7 +41,7 @@ def session(tmp_path):
     session = Session(socket.socketpair(), tmp_path / "compiled")
     yield session
     session.near.close()
-    session.thread.join(10)
+    session.thread.join(LONG_S)
     assert not session.thread.is_alive()
     assert session.gone.wait(PATIENCE_S)
     session.far.close()

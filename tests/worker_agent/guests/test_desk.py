@@ -10,6 +10,7 @@ from patience import PATIENCE_S
 from piecework.protocol.messages import Usage
 from worker_agent.guests.desk import OUTBOX_BYTES, SYNC_S, Desk
 from worker_agent.guests.frames import (
+    Ask,
     Done,
     Halt,
     Kept,
@@ -18,11 +19,13 @@ from worker_agent.guests.frames import (
     Recall,
     Returned,
     Serving,
+    Told,
     pack,
     read_reports,
 )
 from worker_agent.guests.marker import Marker
-from worker_agent.runtimes.stopping import StopReason
+from worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest
+from worker_agent.runtimes.stopping import StoppedError, StopReason
 from worker_agent.tasks import Result
 
 
@@ -191,3 +194,48 @@ def test_broken_link_is_an_os_error(pair):
     agent.link.close()
     with pytest.raises(OSError, match="Broken pipe"):
         desk.send(Done(1, Result(output=b"x" * 10_000_000, usage=Usage())))
+
+
+WANTED = EntryRequest("get", 7, "k")
+
+
+def test_guest_gets_the_answer_that_it_waits_for(pair, make_assigns):
+    agent, desk = pair
+    agent.send(*make_assigns(1))
+    desk.take()
+    late, answer = EntryAnswer(b"late"), EntryAnswer(b"value")
+    agent.send(Told(1, 0, late), Told(1, 1, answer))
+    assert desk.ask(WANTED) == answer
+    assert agent.hear() == [Ask(1, 1, WANTED)]
+    agent.send(Told(1, 1, late), Told(1, 2, answer))
+    assert desk.ask(WANTED) == answer
+
+
+def test_guest_that_waits_for_a_value_hears_that_it_must_end(pair, make_assigns):
+    agent, desk = pair
+    agent.send(*make_assigns(1))
+    turn = desk.take()
+    agent.send(Halt(1))
+    with pytest.raises(StoppedError):
+        desk.ask(WANTED)
+    assert turn.stop.reason is StopReason.CANCELLED
+
+
+def test_agent_that_is_gone_ends_the_wait_for_a_value(pair, make_assigns):
+    agent, desk = pair
+    agent.send(*make_assigns(1))
+    desk.take()
+    agent.link.shutdown(socket.SHUT_WR)
+    with pytest.raises(BrokenPipeError):
+        desk.ask(WANTED)
+
+
+def test_agent_that_is_silent_is_an_error_number(make_assigns):
+    near, far = socket.socketpair()
+    with near, far:
+        times = iter(range(0, 10_000, 20))
+        desk = Desk(far, Marker(), clock=lambda: float(next(times)))
+        Agent(near).send(*make_assigns(1))
+        desk.take()
+        assert desk.ask(WANTED).fault is EntryFault.AWAY
+        assert desk.ask(replace(WANTED, act="delete")).fault is EntryFault.UNSURE

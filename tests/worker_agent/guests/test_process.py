@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from patience import LONG_S
 
 from worker_agent.guests.frames import Done, Ready
 from worker_agent.guests.process import GuestProcess, describe_end
@@ -75,7 +76,7 @@ def test_dead_process_takes_frames_without_complaint(process, make_assign):
 def test_process_ends_when_its_link_is_closed(process):
     hear_until(process, Ready)
     process.link.close()
-    assert process._process.wait(10) == 0
+    assert process._process.wait(LONG_S) == 0
 
 
 def test_failure_to_start_is_an_os_error_and_leaves_nothing_open(tmp_path):

@@ -1,5 +1,7 @@
 """What the workbench makes of tasks that go wrong outside of the guest, and of stops."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -39,7 +41,7 @@ def test_code_that_was_damaged_on_disk_is_the_workers_fault(perform, make_assign
 
 
 def test_output_that_cannot_be_finished_is_the_workers_fault(perform, make_assign, build_guest, monkeypatch):
-    def fail(_spool):
+    def fail(_spool, _at_most):
         raise ScratchError("the output could not be stored: No space left on device")
 
     monkeypatch.setattr(OutputSpool, "finish", fail)
@@ -67,9 +69,9 @@ def test_task_that_ended_before_it_heard_of_the_stop_is_done(perform, make_assig
     stop = StopSignal()
     finish = OutputSpool.finish
 
-    def stop_late(spool):
+    def stop_late(spool, at_most):
         stop.stop(StopReason.CANCELLED)
-        return finish(spool)
+        return finish(spool, at_most)
 
     monkeypatch.setattr(OutputSpool, "finish", stop_late)
     done = perform(make_assign(build_text('(module (func (export "_start")))')), stop)
@@ -90,3 +92,45 @@ def test_arguments_and_environment_reach_the_guest(perform, make_assign, build_t
     """
     done = perform(make_assign(build_text(source), args=("a", "b"), env={"K": "v"}))
     assert done.error.message == "exit code 31"
+
+
+def write_then(build_text, size, end):
+    """Return a guest that writes so many bytes, in one call, and then does something."""
+    return build_text(
+        '(module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
+        ' (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+        f' (memory (export "memory") 64) (data (i32.const 0) "\\10\\00\\00\\00") (func (export "_start")'
+        f" (i32.store (i32.const 4) (i32.const {size}))"
+        f" (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) {end}))"
+    )
+
+
+@pytest.mark.parametrize("size", [5, 3_000_000])
+def test_guest_that_ends_itself_keeps_all_output(perform, make_assign, build_text, size):
+    done = perform(make_assign(write_then(build_text, size, "(call $exit (i32.const 20))")))
+    output = done.output if isinstance(done.output, bytes) else Path(done.output.path).read_bytes()
+    assert (len(output), done.exit_code, done.error.kind) == (size, 20, ErrorKind.GUEST)
+    assert done.error.message == "exit code 20"
+
+
+@pytest.mark.parametrize(("size", "kept"), [(5, 5), (3_000_000, 1024 * 1024)])
+def test_guest_that_traps_keeps_its_first_output(perform, make_assign, build_text, size, kept):
+    done = perform(make_assign(write_then(build_text, size, "unreachable")))
+    output = done.output if isinstance(done.output, bytes) else Path(done.output.path).read_bytes()
+    assert (len(output), done.exit_code, done.error.kind) == (kept, 0, ErrorKind.TRAP)
+
+
+def test_guest_that_runs_out_of_time_keeps_its_output(perform, make_assign, build_text):
+    done = perform(make_assign(write_then(build_text, 7, "(loop (br 0))"), timeout_s=0.5))
+    assert (len(done.output), done.error.kind) == (7, ErrorKind.TIMEOUT)
+
+
+@pytest.mark.parametrize(("codes", "ends_well"), [((), False), ((10,), False), ((10, 20), True)])
+def test_exit_codes_may_mean_success(perform, make_assign, build_text, codes, ends_well):
+    task = make_assign(write_then(build_text, 5, "(call $exit (i32.const 20))"))
+    done = perform(change_task(task, ok_codes=codes))
+    assert (done.error is None, done.exit_code, len(done.output)) == (ends_well, 20, 5)
+
+
+def test_code_that_cannot_run_has_no_output(perform, make_assign):
+    assert perform(make_assign(b"\0asm")).output == b""

@@ -8,6 +8,7 @@ import structlog
 from fake_control_server import FakeControlServer
 from hand_clock import HandClock
 from hand_executor import HandExecutor
+from patience import LONG_S
 
 from piecework.protocol.messages import WorkerRegister
 from worker_agent.agent import Agent
@@ -20,7 +21,7 @@ from worker_agent.settings import Settings
 
 @pytest.fixture
 def clock():
-    return HandClock()
+    return HandClock(1000.0, per_s=1)
 
 
 @pytest.fixture
@@ -34,6 +35,14 @@ def log():
         yield entries
 
 
+class KnownAgent(Agent):
+    """An agent, and what a test asks of its surroundings."""
+
+    left: list
+    state: StateDirectory
+    thread: threading.Thread
+
+
 @pytest.fixture
 def make_agent(tmp_path, server, clock):
     """Return a function that makes an agent; ``agent.left`` has the code with which it left at once."""
@@ -41,7 +50,7 @@ def make_agent(tmp_path, server, clock):
 
     def make(*, incarnation="first", folder="state", idle_s=0.0, around=None, **settings):
         state = StateDirectory(tmp_path / folder).open()
-        settings = Settings(**{"server": "http://server.test", "slots": 2, "prefetch": 2, **settings})
+        chosen = Settings(**{"server": "http://server.test", "slots": 2, "prefetch": 2, **settings})
         left = []
         around = replace(
             Environment(
@@ -55,9 +64,9 @@ def make_agent(tmp_path, server, clock):
             ),
             **(around or {}),
         )
-        registration = WorkerRegister(runtime=["wasi"], name="node", slots=settings.slots, incarnation=incarnation)
+        registration = WorkerRegister(runtime=["wasi"], name="node", slots=chosen.slots, incarnation=incarnation)
         cache = BlobCache(tmp_path / folder / "blobs", capacity_bytes=2**30)
-        agent = Agent(settings, state, cache, registration, around)
+        agent = KnownAgent(chosen, state, cache, registration, around)
         agent.left, agent.state = left, state
         made.append(agent)
         return agent
@@ -97,5 +106,5 @@ def running(make_agent, server):
     server.release_polls()
     for agent in threads:
         agent.ask_to_stop("the test ends")
-        agent.thread.join(10)
+        agent.thread.join(LONG_S)
         assert not agent.thread.is_alive()

@@ -19,7 +19,7 @@ def is_polling(agent):
 
 def end(agent):
     agent.ask_to_stop("SIGTERM")
-    agent.thread.join(10)
+    agent.thread.join(LONG_S)
     assert not agent.thread.is_alive()
 
 
@@ -133,7 +133,7 @@ def test_job_given_by_the_last_poll_is_handed_back(running, server):
     agent.ask_to_stop("SIGTERM")
     assert server.wait_for(lambda: agent.shared.lease_table._closed)
     job = server.add_job(b"in")
-    agent.thread.join(10)
+    agent.thread.join(LONG_S)
     assert not agent.thread.is_alive()
     assert server.states() == [JobState.ENQUEUED]
     assert server.jobs[job].attempts == 0

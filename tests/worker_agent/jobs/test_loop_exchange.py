@@ -123,7 +123,7 @@ def test_jobs_of_a_lost_contract_answer_run_after_their_leases_are_over(agent, e
     step(agent)
     step(agent)
     assert executor.jobs == []
-    clock.pass_s(16)
+    clock.forward(16)
     step(agent)
     assert executor.wait_for(1)
     executor.finish(job)
@@ -136,7 +136,7 @@ def test_outcome_of_a_lease_that_ran_out_is_refused_and_dropped(agent, executor,
     job = server.add_job()
     step(agent)
     assert executor.wait_for(1)
-    clock.pass_s(16)
+    clock.forward(16)
     executor.finish(job, b"late")
     step(agent)
     assert server.jobs[job].accepted == []

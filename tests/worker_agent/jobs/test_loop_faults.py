@@ -61,7 +61,7 @@ class Storm:
         self.agent.parts.pulse()
 
     def pass_time(self):
-        self.clock.pass_s(self.random.choice([0.5, 2.0, 6.0, 20.0]))
+        self.clock.forward(self.random.choice([0.5, 2.0, 6.0, 20.0]))
 
     def fault(self):
         method = self.random.choice(["contract", "contract", "finish", "heartbeat", "download", "register"])
@@ -94,7 +94,7 @@ class Storm:
             for task in list(self.agent.parts.executor.tasks[:2]):
                 self.agent.parts.executor._end(task, executor_result(task.task.input, None))
             self.pulse()
-            self.clock.pass_s(1.0)
+            self.clock.forward(1.0)
             if self.is_over():
                 return
 

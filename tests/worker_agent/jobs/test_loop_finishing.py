@@ -9,7 +9,7 @@ from patience import PATIENCE_S
 
 from piecework.client import Busy, Refused, TooLarge
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Content
+from piecework.protocol.messages import Content, JobError
 from piecework.protocol.states import JobState
 
 LARGE = b"y" * 40_000
@@ -107,17 +107,35 @@ def test_guest_failure_is_data(agent, executor, server, job, log):
     assert ("failed", "trap") in [(line["event"], line.get("kind")) for line in log]
 
 
-def test_output_of_a_failed_job_is_thrown_away(agent, executor, server, job, tmp_path):
-    path = scratch_file(tmp_path, LARGE)
-    from hand_executor import result
+def end_badly(executor, job, output):
+    error = JobError(kind=ErrorKind.GUEST, message="exit code 20")
+    executor._end(executor._find(job), result(output=output, error=error, exit_code=20))
 
-    from piecework.protocol.messages import JobError
 
-    executor._end(executor._find(job), result(output=path, error=JobError(kind=ErrorKind.GUEST, message="exit 1")))
-    assert outcome_of(agent, server, job).output is None
+@pytest.mark.parametrize("data", [b"unsat", LARGE])
+def test_output_of_a_failed_job_comes_along(agent, executor, server, job, tmp_path, data):
+    path = scratch_file(tmp_path, data)
+    end_badly(executor, job, path)
+    outcome = outcome_of(agent, server, job)
+    assert (outcome.state, outcome.exit_code) == (JobState.FAILED, 20)
+    found = outcome.output.read() if data != LARGE else server.blobs[int(outcome.output)]
+    assert found == data
     agent.parts.uploaders.stop(5)
     assert not path.exists()
-    assert server.sent("upload") == []
+
+
+@pytest.mark.parametrize("error", [TooLarge(413, 6, "at most 1 MB"), Refused(403, 5, "no")])
+def test_job_fails_as_it_did_without_its_output(agent, executor, server, job, error):
+    server.fail_once("upload", error)
+    end_badly(executor, job, LARGE)
+    outcome = outcome_of(agent, server, job)
+    assert (outcome.output, outcome.error.message) == (None, "exit code 20")
+
+
+def test_failed_output_that_cannot_be_read_is_left_out(agent, executor, server, job, tmp_path):
+    end_badly(executor, job, tmp_path / "missing")
+    outcome = outcome_of(agent, server, job)
+    assert (outcome.output, outcome.error.message) == (None, "exit code 20")
 
 
 def test_task_that_was_stopped_though_nobody_asked_is_handed_back(agent, executor, server, job):

@@ -76,7 +76,7 @@ def test_server_hears_of_the_trouble_again_and_again(agent, server, clock, probe
     falter(agent, server)
     probe.append(FULL)
     for _ in range(3):
-        clock.pass_s(TELL_S)
+        clock.forward(TELL_S)
         agent.parts.fitness.tick()
     assert len(troubles(server)) == 4
 
@@ -99,11 +99,11 @@ def test_server_that_is_away_does_not_keep_the_job(agent, server):
 def test_node_that_is_well_again_takes_jobs(agent, server, clock, probe):
     falter(agent, server)
     probe.append(FULL)
-    clock.pass_s(FIRST_PAUSE_S)
+    clock.forward(FIRST_PAUSE_S)
     agent.parts.fitness.tick()
     assert agent.parts.fitness.trouble
     probe.clear()
-    clock.pass_s(LONGEST_PAUSE_S)
+    clock.forward(LONGEST_PAUSE_S)
     agent.parts.fitness.tick()
     step(agent)
     assert agent.parts.executor.wait_for(1)
@@ -114,10 +114,10 @@ def test_trouble_and_its_end_are_logged_once(agent, server, clock, probe, log):
     falter(agent, server)
     probe.append(CacheError("full"))
     for _ in range(5):
-        clock.pass_s(TELL_S)
+        clock.forward(TELL_S)
         agent.parts.fitness.tick()
     probe.clear()
-    clock.pass_s(LONGEST_PAUSE_S)
+    clock.forward(LONGEST_PAUSE_S)
     agent.parts.fitness.tick()
     agent.parts.fitness.tick()
     told = [(entry["log_level"], entry["event"]) for entry in log if "prepare jobs" in entry["event"]]
@@ -130,7 +130,7 @@ def test_pauses_grow_while_trouble_comes_back(agent, server, clock, probe):
         falter(agent, server)
         began = clock.now
         while agent.parts.fitness.trouble:
-            clock.pass_s(1)
+            clock.forward(1)
             agent.parts.fitness.tick()
         pauses.append(clock.now - began)
         server.jobs.clear()
@@ -140,13 +140,13 @@ def test_pauses_grow_while_trouble_comes_back(agent, server, clock, probe):
 def test_pauses_are_short_again_after_a_good_while(agent, server, clock, probe):
     for pause_s in (1, 2):
         falter(agent, server)
-        clock.pass_s(pause_s)
+        clock.forward(pause_s)
         agent.parts.fitness.tick()
         assert not agent.parts.fitness.trouble
         server.jobs.clear()
-    clock.pass_s(LONGEST_PAUSE_S + 1)
+    clock.forward(LONGEST_PAUSE_S + 1)
     falter(agent, server)
-    clock.pass_s(FIRST_PAUSE_S)
+    clock.forward(FIRST_PAUSE_S)
     agent.parts.fitness.tick()
     assert not agent.parts.fitness.trouble
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from fake_control_server import unreachable
-from patience import until
+from patience import LONG_S, until
 
 from worker_agent.errors import AgentError
 
@@ -48,7 +48,7 @@ def test_functions_need_no_server(make_agent, server, hosts, around):
     until(lambda: len(server.requests) > 2)
     assert hosts[0].done == ["start"]
     agent.ask_to_stop("the test ends")
-    thread.join(10)
+    thread.join(LONG_S)
     assert hosts[0].done == ["start", "withdraw", "stop"]
 
 
@@ -58,7 +58,7 @@ def test_functions_end_with_the_agent_even_when_that_fails(running, server, host
     hosts[0].withdraw = lambda: (_ for _ in ()).throw(unreachable())
     hosts[0].on_drain()
     server.release_polls()
-    agent.thread.join(10)
+    agent.thread.join(LONG_S)
     assert hosts[0].done == ["start", "stop"]
 
 

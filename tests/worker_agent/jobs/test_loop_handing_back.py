@@ -33,10 +33,10 @@ def jobs(agent, server):
 
 
 def test_jobs_stuck_behind_long_ones_are_handed_back(agent, executor, server, clock, jobs, log):
-    clock.pass_s(STUCK_S * 0.9)
+    clock.forward(STUCK_S * 0.9)
     look(agent)
     assert executor.jobs == jobs
-    clock.pass_s(STUCK_S * 0.2)
+    clock.forward(STUCK_S * 0.2)
     look(agent)
     assert executor.jobs == jobs[:2]
     step(agent)
@@ -48,7 +48,7 @@ def test_jobs_stuck_behind_long_ones_are_handed_back(agent, executor, server, cl
 def test_agent_does_not_lease_again_what_it_handed_back_until_a_job_has_ended(
     agent, executor, server, clock, jobs
 ):
-    clock.pass_s(STUCK_S)
+    clock.forward(STUCK_S)
     look(agent)
     step(agent)
     assert server.sent("contract")[-1].max == 0
@@ -96,14 +96,14 @@ def test_jobs_that_turn_out_to_be_longer_go_back_but_for_as_many_as_should_be_he
 def test_jobs_that_wait_for_a_guest_process_to_start_are_kept(agent, executor, clock, jobs):
     executor.slots = 0
     for _ in range(3):
-        clock.pass_s(STUCK_S)
+        clock.forward(STUCK_S)
         look(agent)
     assert executor.jobs == jobs
 
 
 def test_jobs_that_move_on_are_kept(agent, executor, clock, jobs):
     for _ in range(4):
-        clock.pass_s(STUCK_S * 0.9)
+        clock.forward(STUCK_S * 0.9)
         executor.finish(executor.jobs[0], wall_s=0.001)
         look(agent)
     assert executor.jobs == jobs[4:]

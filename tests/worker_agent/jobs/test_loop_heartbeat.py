@@ -23,7 +23,7 @@ def contract(agent, server, count=1):
 
 def beat(agent, clock):
     """Let the time of the next heartbeat come."""
-    clock.pass_s(5.1)
+    clock.forward(5.1)
     agent.parts.pulse()
 
 
@@ -47,7 +47,7 @@ def test_all_leases_are_renewed_until_their_outcomes_are_acked(agent, executor, 
 def test_leases_are_renewed_long_before_they_end(agent, server, clock):
     contract(agent, server)
     for _ in range(60):
-        clock.pass_s(1)
+        clock.forward(1)
         agent.parts.pulse()
     assert server.states() == [JobState.RUNNING]
     assert len(server.sent("heartbeat")) == pytest.approx(12, abs=1)
@@ -58,7 +58,7 @@ def test_short_leases_are_renewed_more_often(agent, server, clock):
     contract(agent, server)
     assert agent.parts.heartbeat.tick_s <= 0.5
     for _ in range(10):
-        clock.pass_s(0.5)
+        clock.forward(0.5)
         agent.parts.pulse()
     assert server.states() == [JobState.RUNNING]
 
@@ -71,7 +71,7 @@ def test_the_pause_ends_when_a_heartbeat_is_due(make_agent, server, clock):
     beat(agent, clock)
     assert agent.parts.heartbeat.tick_s == 1.0
     agent.parts.heartbeat.note_lease(2.4)
-    clock.pass_s(0.7)
+    clock.forward(0.7)
     assert agent.parts.heartbeat.tick_s == pytest.approx(0.1)
 
 
@@ -79,7 +79,7 @@ def test_short_lease_does_not_wait_for_the_heartbeat_that_was_planned_before_it(
     contract(agent, server)
     beat(agent, clock)
     agent.parts.heartbeat.note_lease(4.5)
-    clock.pass_s(1.6)
+    clock.forward(1.6)
     agent.parts.pulse()
     assert len(server.sent("heartbeat")) == 2
 
@@ -88,7 +88,7 @@ def test_log_goes_with_the_next_tick(agent, executor, server, clock):
     (job,) = contract(agent, server)
     beat(agent, clock)
     executor.log(job, b"half way\n")
-    clock.pass_s(0.5)
+    clock.forward(0.5)
     agent.parts.pulse()
     assert server.jobs[job].log == b"half way\n"
     beat(agent, clock)
@@ -169,7 +169,7 @@ def test_job_whose_end_is_on_its_way_is_not_stopped_again(agent, executor, serve
 
 def test_lost_job_is_stopped_and_its_outcome_dropped(agent, executor, server, clock, log):
     (job,) = contract(agent, server)
-    clock.pass_s(16)
+    clock.forward(16)
     agent.parts.pulse()
     assert executor.tasks == []
     assert agent.lease_table.refs() == []
@@ -182,7 +182,7 @@ def test_lost_job_is_stopped_and_its_outcome_dropped(agent, executor, server, cl
 def test_lost_lease_does_not_stop_the_job_under_its_new_lease(agent, executor, server, clock):
     (job,) = contract(agent, server)
     executor.stubborn = True
-    clock.pass_s(16)
+    clock.forward(16)
     agent.parts.contracting.step()
     assert executor.wait_for(2)
     assert executor.jobs == [job, job]
@@ -199,7 +199,7 @@ def test_lost_lease_does_not_stop_the_job_under_its_new_lease(agent, executor, s
 def test_finished_job_whose_lease_is_lost_waits_for_its_ack(agent, executor, server, clock):
     (job,) = contract(agent, server)
     executor.finish(job)
-    clock.pass_s(16)
+    clock.forward(16)
     agent.parts.pulse()
     assert [ref.job for ref in agent.lease_table.refs()] == [job]
     agent.parts.contracting.step()
@@ -226,7 +226,7 @@ def test_failed_heartbeat_is_repeated_well_before_the_lease_ends(agent, server, 
     server.fail_once("heartbeat", unreachable())
     beat(agent, clock)
     for _ in range(5):
-        clock.pass_s(1)
+        clock.forward(1)
         agent.parts.pulse()
     assert len(server.sent("heartbeat")) >= 2
     assert server.states() == [JobState.RUNNING]
@@ -271,7 +271,7 @@ def test_one_broken_watch_does_not_stop_the_others(agent, server, clock, log):
 
 def test_dead_contract_loop_ends_the_process(agent, clock, log):
     for _ in range(400):
-        clock.pass_s(1)
+        clock.forward(1)
         agent.parts.pulse()
     assert agent.left[0] == 70
     assert agent.parts.executor.stopped
@@ -280,14 +280,14 @@ def test_dead_contract_loop_ends_the_process(agent, clock, log):
 
 def test_process_that_was_stopped_for_long_does_not_end_itself(agent, clock):
     agent.parts.pulse()
-    clock.pass_s(3600)
+    clock.forward(3600)
     agent.parts.pulse()
     assert agent.left == []
 
 
 def test_loop_that_goes_on_does_not_end_the_process(agent, clock):
     for _ in range(400):
-        clock.pass_s(1)
+        clock.forward(1)
         agent.parts.contracting.step()
         agent.parts.pulse()
     assert agent.left == []

@@ -35,7 +35,7 @@ def do_round(agent, server, clock, number, ways):
         for job in executor.jobs:
             executor.log(job, b"log")
             next(ways)(server, executor, job)
-        clock.pass_s(6)
+        clock.forward(6)
         agent.parts.pulse()
     come_to_rest(agent)
 

@@ -180,7 +180,7 @@ def end_at(prefetching, clock, jobs, *, every_s, wall_s):
     """Let jobs end one after the other that waited for each other."""
     prefetching.take_up(jobs)
     for job in jobs:
-        clock.pass_s(every_s)
+        clock.forward(every_s)
         prefetching.observe(ref_of(job), wall_s)
         prefetching.let_go([ref_of(job)])
 

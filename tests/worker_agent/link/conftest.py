@@ -8,7 +8,7 @@ from hand_clock import HandClock
 
 @pytest.fixture
 def clock():
-    return HandClock()
+    return HandClock(1000.0, per_s=1)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ def test_one_line_when_the_server_goes_and_one_when_it_comes_back(log, clock):
     link = Link(clock)
     for _ in range(5):
         link.failed(unreachable())
-        clock.pass_s(2)
+        clock.forward(2)
     link.answered()
     link.answered()
     assert [(line["event"], line["log_level"]) for line in log] == [

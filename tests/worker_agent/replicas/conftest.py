@@ -1,12 +1,13 @@
 """Replicas made of nothing."""
 
 import pytest
-from replica_world import HandClock, World
+from hand_clock import HandClock
+from replica_world import World
 
 
 @pytest.fixture
 def clock():
-    return HandClock()
+    return HandClock(1000.0, per_s=1)
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from fake_control_server import FakeControlServer, unreachable
+from hand_clock import HandClock
 from hand_supervisor import HandSupervisor
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from replica_world import HandClock, World
+from replica_world import World
 from tries import tries
 
 from piecework.backoff import Pauses
@@ -60,7 +61,7 @@ class Node:
     """A node between a server in memory and processes made of nothing."""
 
     def __init__(self, folder, slots=4):
-        self.clock, self.world = HandClock(), World()
+        self.clock, self.world = HandClock(1000.0, per_s=1), World()
         self.server = FakeControlServer(self.clock)
         self.stop = Waits()
         self.drained = []

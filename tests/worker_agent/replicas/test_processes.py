@@ -50,7 +50,8 @@ def code(tmp_path):
 
 @pytest.fixture
 def node():
-    return Node(ports=Ports(21_000 + os.getpid() % 1000 * 10), program=PROGRAM)
+    ports = Ports(21_000 + os.getpid() % 1000 * 10)
+    return Node(ports=ports, program=PROGRAM, kv_environ={"PIECEWORK_TOKEN": "of-the-agent"})
 
 
 @pytest.fixture
@@ -64,8 +65,8 @@ def supervisor(node):
 def add(supervisor, code):
     """Return a function that adds a replica and waits until it runs."""
 
-    def add_replica(key="a", *, runs=True, token="", **env):
-        spec = ReplicaSpec(function="hola", revision="blue", code=code, env=env, token=token)
+    def add_replica(key="a", *, runs=True, token="", grants=None, **env):
+        spec = ReplicaSpec(function="hola", revision="blue", code=code, env=env, token=token, grants=grants)
         post = supervisor.add(key, spec)
         if runs:
             until(lambda: post.replica.state is ReplicaState.RUNNING)
@@ -92,6 +93,12 @@ def test_secrets_are_on_no_command_line(add):
     assert b"DFRE46H5K" not in words
     assert b"between-proxy-and-replica" not in words
     assert call(post) == "no token"
+
+
+def test_only_replicas_with_namespaces_get_the_agents_token(add):
+    for key, grants, is_given in (("a", Grants(kv=["7"]), True), ("b", Grants(env=["HOME"]), False)):
+        environ = Path(f"/proc/{add(key, grants=grants).replica.pid}/environ").read_bytes()
+        assert (b"PIECEWORK_TOKEN=of-the-agent" in environ) == is_given
 
 
 def test_replica_says_how_it_does(add):

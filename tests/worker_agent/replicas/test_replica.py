@@ -1,9 +1,10 @@
 """What becomes of a replica, whatever happens to its processes."""
 
 import pytest
+from hand_clock import HandClock
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from replica_world import HandClock, World
+from replica_world import World
 from tries import tries
 
 from piecework.protocol.messages import ReplicaState
@@ -148,7 +149,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.world, self.clock = World(), HandClock()
+        self.world, self.clock = World(), HandClock(1000.0, per_s=1)
         self.replica = Replica(self.world.spawn, clock=self.clock, on_change=self.look, times=TIMES)
         self.stopped = False
 

@@ -3,12 +3,17 @@
 import ctypes
 import io
 import struct
+import tempfile
+from pathlib import Path
 
 import pytest
 import wasmtime
+from wasi_hand import Hand
 
+from piecework.protocol.messages import Grants
 from worker_agent.runtimes.base import NO_ACCESS, Bounds, Build, Call
 from worker_agent.runtimes.linkage import Allowance
+from worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.streams import LogTail, OutputSpool
 from worker_agent.runtimes.wasi.guest import Guest
@@ -39,7 +44,9 @@ class Probe:
         self.guest_store = prepared.open(Allowance(memory_bytes=2**32, tables=1, table_elements=1))
         self.guest_store.instantiate()
         self.guest = Guest.start(call, GuestMemory(self.guest_store))
-        self.guest.open_granted(call)
+        # Most tests are about none of what every guest finds.
+        if call.access is not NO_ACCESS or call.make_folder is not None:
+            self.guest.open_directories(call)
         self.host = host
 
     def call(self, name, *arguments):
@@ -76,17 +83,20 @@ def probe_module(toolchain):
 def make_probe(host, probe_module, tmp_path):
     probes, prepared = [], host.linkage.prepare(probe_module)
 
-    def make(given=b"", *, args=(), env=None, seed=None, output_bytes=10**7, access=NO_ACCESS):
+    def make(
+        given=b"", *, args=(), env=None, seed=None, output_bytes=10**7, access=NO_ACCESS, temporary=False, **bounds
+    ):
         call = Call(
             input=io.BytesIO(given),
             output=OutputSpool(output_bytes, str(tmp_path / "out")),
             log=LogTail(1000),
             stop=StopSignal(),
-            bounds=Bounds(),
+            bounds=Bounds(**bounds),
             args=args,
             env=env,
             seed=seed,
             access=access,
+            make_folder=(lambda: Path(tempfile.mkdtemp(dir=tmp_path))) if temporary else None,
         )
         probes.append(Probe(host, prepared, call))
         return probes[-1]
@@ -101,3 +111,24 @@ def make_probe(host, probe_module, tmp_path):
 @pytest.fixture
 def probe(make_probe):
     return make_probe(b"0123456789")
+
+
+@pytest.fixture
+def shared(tmp_path):
+    folder = tmp_path / "shared"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a").write_bytes(b"0123456789")
+    (folder / "sub" / "b").write_bytes(b"below")
+    (tmp_path / "secret").write_bytes(b"secret")
+    return folder
+
+
+@pytest.fixture
+def hand(make_probe, shared):
+    """Return a function: a guest that was granted the folder ``shared`` as /data."""
+
+    def make(*, write=True, granted="/data:rw", **bounds):
+        node = NodeRules(dirs=(SharedDir(str(shared), granted.partition(":")[0], write),))
+        return Hand(make_probe(access=Permissions.of(Grants(dirs=[granted]), node, "owner"), **bounds))
+
+    return make

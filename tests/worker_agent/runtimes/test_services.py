@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import trustme
+from patience import PATIENCE_S
 from redis_server import PASSWORD, run_redis
 
 from piecework.http.exchange import Request
@@ -22,7 +23,6 @@ from worker_agent.runtimes.services.access import (
     Permissions,
     RedisServer,
     SharedDir,
-    is_public,
 )
 from worker_agent.runtimes.services.store import MemoryStore
 from worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
@@ -74,38 +74,6 @@ def fetch(port, stop=None, uri=None, **fields):
     where = f"127.0.0.1:{port}"
     with open_services(where, "127.0.0.1/32", stop=stop) as services:
         return services.fetch(Request(uri=uri or f"http://{where}/", **fields))
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True),
-        ("2606:2800:220:1::1", True),
-        ("::ffff:93.184.216.34", True),
-        ("127.0.0.1", False),
-        ("0.0.0.0", False),
-        ("10.1.2.3", False),
-        ("172.16.0.1", False),
-        ("192.168.1.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::1", False),
-        ("::", False),
-        ("fe80::1", False),
-        ("fd00::1", False),
-        ("fec0::1", False),
-        ("ff02::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("64:ff9b::7f00:1", False),
-        ("2002:7f00:1::", False),
-    ],
-)
-def test_addresses_of_the_internet_are_told_from_all_others(address, public):
-    import ipaddress
-
-    assert is_public(ipaddress.ip_address(address)) is public
 
 
 @pytest.mark.parametrize(
@@ -309,7 +277,7 @@ def test_wait_for_somebody_who_is_silent_ends_with_the_call(ask):
         started = time.monotonic()
         with services, pytest.raises(StoppedError):
             act()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < PATIENCE_S
     timer.join()
 
 

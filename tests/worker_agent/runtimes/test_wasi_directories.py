@@ -5,108 +5,21 @@ import socket
 import struct
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from tries import tries
+from wasi_hand import ANSWER, BUFFER, CREATE, DIRECTORY, EXCLUSIVE, PLACE, READ, TRUNCATE, WRITE, Hand
 
 from piecework.protocol.messages import Grants
+from worker_agent.runtimes.base import Bounds, Call
 from worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
 from worker_agent.runtimes.streams import LogTail
-from worker_agent.runtimes.wasi import directories
-from worker_agent.runtimes.wasi.directories import split
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import Rights
-from worker_agent.runtimes.wasi.guest import FILES_MAX
-
-READ, WRITE = int(Rights.FD_READ), int(Rights.FD_READ | Rights.FD_WRITE)
-CREATE, DIRECTORY, EXCLUSIVE, TRUNCATE = 1, 2, 4, 8
-PLACE, TO, ANSWER, BUFFER = 0, 8192, 16_384, 20_000
-
-
-class Hand:
-    """Calls preview 1 with Python's values. The granted directory is descriptor 3."""
-
-    def __init__(self, probe):
-        self.probe = probe
-
-    def open(self, path, rights=READ, how=0, *, flags=0, fd=3):
-        """Return the new descriptor; an Errno when there is none."""
-        self.probe.put(PLACE, path)
-        answer = self.probe.call("path_open", fd, 1, PLACE, len(path), how, rights, 0, flags, ANSWER)
-        return Errno(answer) if answer else self.probe.get_u32(ANSWER)
-
-    def on(self, name, path, *rest, fd=3):
-        """Call a function of a directory and a path."""
-        self.probe.put(PLACE, path)
-        return Errno(self.probe.call(name, fd, PLACE, len(path), *rest))
-
-    def stat(self, path, lookup=0, fd=3):
-        self.probe.put(PLACE, path)
-        answer = self.probe.call("path_filestat_get", fd, lookup, PLACE, len(path), BUFFER)
-        return Errno(answer) if answer else struct.unpack("<QQBxxxxxxxQQQQQ", self.probe.get(BUFFER, 64))
-
-    def rename(self, path, to, *, fd=3, to_fd=3):
-        self.probe.put(PLACE, path)
-        self.probe.put(TO, to)
-        return Errno(self.probe.call("path_rename", fd, PLACE, len(path), to_fd, TO, len(to)))
-
-    def read(self, fd, size=100, *, at=None):
-        self.probe.put_vectors(PLACE, (BUFFER, size))
-        name, where = ("fd_read", ()) if at is None else ("fd_pread", (at,))
-        answer = self.probe.call(name, fd, PLACE, 1, *where, ANSWER)
-        return Errno(answer) if answer else self.probe.get(BUFFER, self.probe.get_u32(ANSWER))
-
-    def write(self, fd, data, *, at=None):
-        self.probe.put(BUFFER, data)
-        self.probe.put_vectors(PLACE, (BUFFER, len(data)))
-        name, where = ("fd_write", ()) if at is None else ("fd_pwrite", (at,))
-        return Errno(self.probe.call(name, fd, PLACE, 1, *where, ANSWER))
-
-    def seek(self, fd, offset, whence):
-        answer = self.probe.call("fd_seek", fd, offset, whence, ANSWER)
-        return Errno(answer) if answer else self.probe.get_u64(ANSWER)
-
-    def list(self, fd=3, size=4096, cookie=0):
-        """Return the names, and whether there may be more."""
-        assert self.probe.call("fd_readdir", fd, BUFFER, size, cookie, ANSWER) == 0
-        used, names, at = self.probe.get_u32(ANSWER), [], 0
-        data = self.probe.get(BUFFER, used)
-        while at + 24 <= used:
-            _next, _inode, length, _kind = struct.unpack_from("<QQIB", data, at)
-            if at + 24 + length <= used:
-                names.append(data[at + 24 : at + 24 + length])
-            at += 24 + length
-        return names, used == size
-
-    @property
-    def log(self):
-        return self.probe.log.read()[1]
+from worker_agent.runtimes.wasi.resolving import split
 
 
 def count_open():
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-@pytest.fixture
-def shared(tmp_path):
-    folder = tmp_path / "shared"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "a").write_bytes(b"0123456789")
-    (folder / "sub" / "b").write_bytes(b"below")
-    (tmp_path / "secret").write_bytes(b"secret")
-    return folder
-
-
-@pytest.fixture
-def hand(make_probe, shared):
-    """Return a function: a guest that was granted the folder ``shared`` as /data."""
-
-    def make(*, write=True, granted="/data:rw", **rules):
-        node = NodeRules(dirs=(SharedDir(str(shared), "/data", write),), **rules)
-        return Hand(make_probe(access=Permissions.of(Grants(dirs=[granted]), node, "owner")))
-
-    return make
 
 
 def test_granted_directory_is_found_by_a_libc(hand):
@@ -116,9 +29,29 @@ def test_granted_directory_is_found_by_a_libc(hand):
     assert probe.call("fd_prestat_dir_name", 3, 0, 5) == 0
     assert probe.get(0, 5) == b"/data"
     assert probe.call("fd_prestat_dir_name", 3, 0, 4) == Errno.NAMETOOLONG
-    assert probe.call("fd_prestat_get", 4, 0) == Errno.BADF
     assert probe.call("fd_fdstat_get", 3, 0) == 0
     assert probe.get(0, 1) == b"\x03"
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_a_job_gets_from_others_can_be_read_and_nothing_else(make_probe, shared, sealed):
+    access = Permissions.of(Grants(), NodeRules(), "owner", str(shared), sealed=sealed)
+    guest = Hand(make_probe(access=access))
+    assert guest.names() == [b"/inputs", b"/dev"]
+    assert guest.read(guest.open(b"a")) == b"0123456789"
+    assert guest.open(b"a", WRITE) == Errno.PERM
+    assert guest.open(b"new", WRITE, CREATE) == Errno.PERM
+    assert guest.on("path_unlink_file", b"a") == Errno.PERM
+    assert guest.open(b"../secret") == Errno.PERM
+
+
+def test_what_a_job_gets_from_others_hides_a_directory_of_the_node(make_probe, shared, tmp_path):
+    (tmp_path / "node").mkdir()
+    rules = NodeRules(dirs=(SharedDir(str(tmp_path / "node"), "/inputs", True),))
+    granted = Grants(dirs=["/inputs:rw"])
+    guest = Hand(make_probe(access=Permissions.of(granted, rules, "owner", str(shared))))
+    assert guest.open(b"new", WRITE, CREATE) == Errno.PERM
+    assert guest.names() == [b"/inputs", b"/dev"]
 
 
 def test_files_are_read_written_and_found_again(hand, shared):
@@ -205,8 +138,8 @@ def test_both_must_allow_writing(hand, shared, allowed, granted, writable):
         guest.on("path_unlink_file", b"x" if writable else b"a"),
         guest.on("path_remove_directory", b"y" if writable else b"sub"),
     ]
-    assert (Errno.ROFS not in answers) is writable
-    assert all(answer is Errno.ROFS for answer in answers) is not writable
+    assert (Errno.PERM not in answers) is writable
+    assert all(answer is Errno.PERM for answer in answers) is not writable
     if not writable:
         assert (shared / "a").read_bytes() == b"0123456789"
         assert b"writing to /data denied" in guest.log
@@ -216,26 +149,26 @@ def test_both_must_allow_writing(hand, shared, allowed, granted, writable):
 @pytest.mark.parametrize(
     "path",
     [
-        b"/etc/passwd", b"..", b"../secret", b"sub/../../secret", b"./.././secret", b"a/../../secret",
+        b"/etc/passwd", b"..", b"../secret", b"sub/../../secret", b"./.././secret",
         b"sub/../sub/../../secret", b"//etc/passwd", b"../shared/a",
     ],
 )  # fmt: skip
 def test_no_path_leads_out(hand, path):
     guest = hand()
-    assert guest.open(path) is Errno.NOTCAPABLE
-    assert guest.open(path, WRITE, CREATE) is Errno.NOTCAPABLE
-    assert guest.stat(path) is Errno.NOTCAPABLE
-    assert guest.rename(b"a", path) is Errno.NOTCAPABLE
-    assert guest.rename(path, b"x") is Errno.NOTCAPABLE
+    assert guest.open(path) is Errno.PERM
+    assert guest.open(path, WRITE, CREATE) is Errno.PERM
+    assert guest.stat(path) is Errno.PERM
+    assert guest.rename(b"a", path) is Errno.PERM
+    assert guest.rename(path, b"x") is Errno.PERM
     for name in ("path_create_directory", "path_remove_directory", "path_unlink_file"):
-        assert guest.on(name, path) is Errno.NOTCAPABLE
+        assert guest.on(name, path) is Errno.PERM
 
 
 def test_directory_below_leads_out_no_more_than_the_one_above(hand):
     guest = hand()
     below = guest.open(b"sub", how=DIRECTORY)
-    assert guest.open(b"../a", fd=below) is Errno.NOTCAPABLE
-    assert guest.open(b"..", fd=below, how=DIRECTORY) is Errno.NOTCAPABLE
+    assert guest.open(b"../a", fd=below) is Errno.PERM
+    assert guest.open(b"..", fd=below, how=DIRECTORY) is Errno.PERM
 
 
 @pytest.mark.parametrize(
@@ -250,30 +183,6 @@ def test_path_of_absurd_length_is_refused_before_it_is_read(hand):
     assert probe.call("path_open", 3, 0, 0, -1, 0, READ, 0, 0, ANSWER) == Errno.NAMETOOLONG
     assert probe.call("path_open", 3, 0, 0, 5000, 0, READ, 0, 0, ANSWER) == Errno.NAMETOOLONG
     assert probe.call("path_open", 3, 0, -4, 4000, 0, READ, 0, 0, ANSWER) == Errno.FAULT
-
-
-@pytest.mark.parametrize("target", ["../secret", "/etc/passwd", "a", "loop"])
-def test_links_are_not_followed_even_inside(hand, shared, target):
-    (shared / "loop").symlink_to(target)
-    (shared / "way").symlink_to("/etc" if target.startswith("/") else "..")
-    guest = hand()
-    assert guest.open(b"loop") is Errno.LOOP
-    assert guest.open(b"loop", WRITE, TRUNCATE) is Errno.LOOP
-    assert guest.open(b"way", how=DIRECTORY) in {Errno.LOOP, Errno.NOTDIR}
-    assert guest.open(b"way/secret") in {Errno.LOOP, Errno.NOTDIR}
-    assert guest.stat(b"loop", lookup=1) is Errno.LOOP
-    assert guest.stat(b"loop")[2] == 7
-    assert guest.stat(b"way/secret") in {Errno.LOOP, Errno.NOTDIR}
-    assert guest.on("path_unlink_file", b"way/secret") in {Errno.LOOP, Errno.NOTDIR}
-    assert (shared.parent / "secret").read_bytes() == b"secret"
-
-
-def test_links_can_neither_be_made_nor_read(hand, shared):
-    guest = hand()
-    (shared / "link").symlink_to("a")
-    assert guest.probe.call("path_symlink", 0, 1, 3, 0, 1) == Errno.NOTSUP
-    assert guest.probe.call("path_link", 3, 0, 0, 1, 3, 0, 1) == Errno.NOTSUP
-    assert guest.probe.call("path_readlink", 3, 0, 1, 0, 10, 0) == Errno.NOTSUP
 
 
 def test_pipes_sockets_and_devices_are_not_opened(hand, shared):
@@ -314,34 +223,15 @@ def test_folder_that_is_swapped_for_a_link_meanwhile_does_not_lead_out(hand, sha
         stop.set()
         thread.join()
     assert b"secret" not in seen
-    assert seen <= {b"inside", Errno.NOENT, Errno.LOOP, Errno.NOTDIR}
+    assert seen <= {b"inside", Errno.NOENT, Errno.LOOP, Errno.NOTDIR, Errno.PERM}
 
 
 def test_descriptors_run_out(hand):
-    guest = hand()
-    opened = [guest.open(b"a") for _ in range(FILES_MAX)]
+    guest = hand(open_files=100)
+    opened = [guest.open(b"a") for _ in range(100)]
     assert opened[-1] is Errno.MFILE
     assert guest.probe.call("fd_close", 10) == 0
     assert guest.open(b"a") == 10
-
-
-def test_what_one_call_writes_is_counted(hand, shared, monkeypatch):
-    monkeypatch.setattr(directories, "FOLDER_BYTES", 1000)
-    monkeypatch.setattr(directories, "FOLDER_FILES", 2)
-    guest = hand()
-    fd = guest.open(b"one", WRITE, CREATE)
-    assert guest.write(fd, b"x" * 600) is Errno.SUCCESS
-    assert guest.write(fd, b"x" * 600) is Errno.DQUOT
-    assert guest.probe.call("fd_filestat_set_size", fd, 2**40) == Errno.DQUOT
-    assert guest.probe.call("fd_allocate", fd, 2**40, 1) == Errno.DQUOT
-    assert guest.seek(fd, 2**40, os.SEEK_SET) == 2**40
-    assert guest.write(fd, b"x") is Errno.DQUOT
-    assert guest.write(fd, b"x", at=2**50) is Errno.DQUOT
-    assert (shared / "one").stat().st_size == 600
-    assert guest.on("path_create_directory", b"two") is Errno.SUCCESS
-    assert guest.open(b"three", WRITE, CREATE) is Errno.DQUOT
-    assert guest.on("path_create_directory", b"four") is Errno.DQUOT
-    assert b"/data is full: at most 1000 bytes in 2 files" in guest.log
 
 
 @pytest.mark.parametrize(("offset", "name"), [(-1, "fd_pread"), (-(2**63), "fd_pwrite")])
@@ -372,7 +262,7 @@ def test_files_are_closed_when_the_guest_ends(hand):
     guest = hand()
     guest.open(b"a")
     guest.open(b"sub", how=DIRECTORY)
-    assert count_open() == before + 3
+    assert count_open() == before + 4
     guest.probe.guest.close()
     assert count_open() == before
 
@@ -400,16 +290,8 @@ def test_private_folder_belongs_to_the_code_and_is_the_root(make_probe, tmp_path
     assert make("one", "read").read(3) is Errno.BADF
     again = make("one", "read")
     assert again.read(again.open(b"kept")) == b"mine"
-    assert again.open(b"kept", WRITE) is Errno.ROFS
+    assert again.open(b"kept", WRITE) is Errno.PERM
     assert make("two").open(b"kept") is Errno.NOENT
-
-
-def test_full_private_folder_stays_full_for_the_next_call(make_probe, tmp_path, monkeypatch):
-    monkeypatch.setattr(directories, "FOLDER_BYTES", 10)
-    access = Permissions.of(Grants(files="write"), NodeRules(folder=str(tmp_path / "private")), "owner")
-    for answer in (Errno.SUCCESS, Errno.DQUOT):
-        guest = Hand(make_probe(access=access))
-        assert guest.write(guest.open(b"x", WRITE, CREATE), b"12345678") is answer
 
 
 @pytest.mark.parametrize(
@@ -423,7 +305,7 @@ def test_full_private_folder_stays_full_for_the_next_call(make_probe, tmp_path, 
 def test_without_a_grant_there_is_no_directory(make_probe, shared, grants, sealed, words):
     node = NodeRules(dirs=(SharedDir(str(shared), "/data"),), folder=str(shared))
     probe = make_probe(access=Permissions.of(grants, node, "owner", sealed=sealed))
-    assert probe.call("fd_prestat_get", 3, 0) == Errno.BADF
+    assert Hand(probe).names() == [b"/dev"]
     assert Hand(probe).open(b"a", fd=0) is Errno.NOTDIR
     assert probe.log.read()[1] == words
 
@@ -433,14 +315,15 @@ def test_directory_that_is_gone_is_told_in_the_log(make_probe, tmp_path):
         Grants(dirs=["/data"]), NodeRules(dirs=(SharedDir(str(tmp_path / "gone"), "/data"),)), "o"
     )
     probe = make_probe(access=access)
-    assert probe.call("fd_prestat_get", 3, 0) == Errno.BADF
+    assert Hand(probe).names() == [b"/dev"]
     assert b"directory /data denied: this node cannot open it: No such file" in probe.log.read()[1]
 
 
 def test_no_name_is_lost_in_splitting():
-    assert split(b"a//b/./c/../d") == [b"a", b"b", b"d"]
-    assert split(b"a/..") == []
-    for path in (b"..", b"a/../..", b"/a"):
+    assert split(b"a//b/./c/../d/") == [b"a", b"b", b"c", b"..", b"d"]
+    assert split(b".") == [b"."]
+    assert split(b"a/.") == [b"a", b"."]
+    for path in (b"", b"/a", b"a\0"):
         with pytest.raises(WasiError):
             split(path)
 
@@ -449,7 +332,7 @@ def test_granted_directories_take_no_number_that_is_taken(make_probe, shared):
     access = Permissions.of(Grants(dirs=["/data"]), NodeRules(dirs=(SharedDir(str(shared), "/data"),)), "owner")
     guest = make_probe(access=access).guest
     first = guest.files[3]
-    guest.open_granted(SimpleNamespace(access=access, log=LogTail(100)))
+    guest.open_directories(Call(None, None, LogTail(100), None, Bounds(), access=access))
     assert guest.files[3] is first
-    assert guest.files[4].granted_as == b"/data"
+    assert guest.files[6].granted_as == b"/data"
     guest.close()

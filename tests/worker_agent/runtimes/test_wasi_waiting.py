@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from patience import PATIENCE_S
 
 from worker_agent.runtimes.stopping import StoppedError, StopReason
 from worker_agent.runtimes.wasi.errno import Errno
@@ -32,7 +33,7 @@ def poll(probe, *subscriptions):
 def test_sleep_takes_as_long_as_asked(probe):
     started = time.monotonic()
     assert poll(probe, clock_subscription(5, 30_000_000)) == [(5, 0, 0, 0, 0)]
-    assert 0.03 <= time.monotonic() - started < 1
+    assert 0.03 <= time.monotonic() - started < PATIENCE_S
 
 
 def test_sleep_until_a_point_in_time(probe):
@@ -40,7 +41,7 @@ def test_sleep_until_a_point_in_time(probe):
     until = time.time_ns() + 30_000_000
     assert poll(probe, clock_subscription(5, until, clock=0, absolute=True)) == [(5, 0, 0, 0, 0)]
     assert poll(probe, clock_subscription(6, 1, clock=0, absolute=True)) == [(6, 0, 0, 0, 0)]
-    assert 0.025 <= time.monotonic() - started < 1
+    assert 0.025 <= time.monotonic() - started < PATIENCE_S
 
 
 def test_first_of_two_clocks_wakes(probe):
@@ -79,7 +80,7 @@ def test_stop_wakes_a_sleeping_guest(probe):
     started = time.monotonic()
     with pytest.raises(StoppedError):
         poll(probe, clock_subscription(1, 3600 * 10**9))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE_S
     timer.join()
 
 
@@ -88,6 +89,6 @@ def test_deterministic_sleep_takes_no_time_but_moves_the_clock(make_probe):
     assert probe.call("clock_time_get", 1, 1, 5000) == Errno.SUCCESS
     started = time.monotonic()
     poll(probe, clock_subscription(1, 3600 * 10**9))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE_S
     assert probe.call("clock_time_get", 1, 1, 5008) == Errno.SUCCESS
     assert probe.get_u64(5008) - probe.get_u64(5000) > 3600 * 10**9

@@ -1,6 +1,8 @@
 """`worker-agent exec` and `worker-agent serve`: what they refuse, and what runs once."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from guest_texts import build, read_guest
 from loading import loaded_by
+from patience import LONG_S
 from screens import Screen
 from web_host import WebHost
 
@@ -42,7 +45,7 @@ def execute(tmp_path):
             stdout=stdout,
             pass_fds=pass_fds,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=3 * LONG_S,  # it may have to compile an interpreter
             check=False,
             env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **dict(environ)},
         )
@@ -82,7 +85,7 @@ def test_code_that_cannot_run_is_refused_with_the_reason(refused, tmp_path, comm
 
 
 def test_module_for_another_runtime_is_refused(refused):
-    exit_code, output = refused("exec", SAMPLES / "echo.wasm", "--runtime", "capsule")
+    exit_code, output = refused("exec", "--runtime", "capsule", SAMPLES / "echo.wasm")
     assert exit_code == 1
     assert "callHandle" in output
 
@@ -103,7 +106,7 @@ def test_module_for_another_runtime_is_refused(refused):
 )
 @pytest.mark.parametrize("command", ["exec", "serve"])
 def test_wrong_options_are_refused(refused, command, options, hint):
-    exit_code, output = refused(command, SAMPLES / "echo.wasm", *options)
+    exit_code, output = refused(command, *options, SAMPLES / "echo.wasm")
     assert exit_code == 2
     assert output.startswith("worker-agent: ")
     assert "Usage:" not in output
@@ -112,7 +115,7 @@ def test_wrong_options_are_refused(refused, command, options, hint):
 
 def test_directory_that_cannot_be_made_is_named(refused, tmp_path):
     (tmp_path / "file").touch()
-    exit_code, output = refused("exec", SAMPLES / "echo.wasm", "--state", tmp_path / "file" / "state")
+    exit_code, output = refused("exec", "--state", tmp_path / "file" / "state", SAMPLES / "echo.wasm")
     assert (exit_code, output) == (1, f"worker-agent: {tmp_path}/file/state/compiled: Not a directory\n")
 
 
@@ -142,7 +145,7 @@ def test_name_that_leads_to_no_address_is_refused(refused):
 def test_file_of_variables_that_has_none_is_refused(refused, tmp_path, text):
     file = tmp_path / "env.json"
     file.write_text(text)
-    exit_code, _ = refused("exec", SAMPLES / "echo.wasm", "--env-file", file)
+    exit_code, _ = refused("exec", "--env-file", file, SAMPLES / "echo.wasm")
     assert exit_code == 2
 
 
@@ -155,7 +158,7 @@ def test_file_of_variables_that_has_none_is_refused(refused, tmp_path, text):
     ],
 )
 def test_url_that_is_not_http_is_refused(refused, tmp_path, url, hint):
-    exit_code, output = refused("exec", tmp_path / "f.wasm", "--url", url)
+    exit_code, output = refused("exec", "--url", url, tmp_path / "f.wasm")
     assert exit_code == 1
     assert hint in output
 
@@ -165,7 +168,7 @@ def test_download_that_is_no_module_leaves_the_file_as_it_was(refused, web, tmp_
     file.write_bytes(b"the old one")
     web.pages = {"/page": b"<html>Sign in", "/gone": (404, {}, b""), "/none": b""}
     for path, hint in (("/page", "an HTML page"), ("/gone", "404"), ("/none", "no wasm module")):
-        exit_code, output = refused("exec", file, "--url", web.url + path)
+        exit_code, output = refused("exec", "--url", web.url + path, file)
         assert (exit_code, hint in output) == (1, True)
     assert [path.name for path in tmp_path.glob("*f.wasm*")] == ["f.wasm"]
     assert file.read_bytes() == b"the old one"
@@ -174,14 +177,14 @@ def test_download_that_is_no_module_leaves_the_file_as_it_was(refused, web, tmp_
 def test_download_that_fails_leaves_no_folder(refused, web, tmp_path):
     web.pages = {"/none": b""}
     (tmp_path / "kept").mkdir()
-    assert refused("exec", tmp_path / "kept" / "new" / "newer" / "f.wasm", "--url", f"{web.url}/none")[0] == 1
+    assert refused("exec", "--url", f"{web.url}/none", tmp_path / "kept" / "new" / "newer" / "f.wasm")[0] == 1
     assert list((tmp_path / "kept").iterdir()) == []
 
 
 @pytest.mark.integration
 def test_download_then_run(execute, web, tmp_path):
     web.pages = {"/hello": (SAMPLES / "capsule_g3.wasm").read_bytes()}
-    done = execute(tmp_path / "f.wasm", "--url", f"{web.url}/hello", "log hi")
+    done = execute("--url", f"{web.url}/hello", tmp_path / "f.wasm", "log hi")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"hi\nlogged\n", b"")
     assert (tmp_path / "f.wasm").read_bytes() == web.pages["/hello"]
 
@@ -205,11 +208,12 @@ def test_function_that_fails_ends_with_1_and_a_line(execute):
 
 @pytest.mark.integration
 def test_limits_hold(execute):
-    done = execute(SAMPLES / "loop_forever.wasm", "--timeout", "0.2")
-    assert (done.returncode, done.stderr) == (1, b"worker-agent: timeout: it ran longer than its limit of 0.2 s\n")
-    done = execute(SAMPLES / "eat_memory.wasm", "--memory", "16")
+    done = execute("--timeout", "0.2", SAMPLES / "loop_forever.wasm")
+    complaint = b"worker-agent: timeout: it ran longer than its limit of 0.2 s: --timeout raises it\n"
+    assert (done.returncode, done.stderr) == (1, complaint)
+    done = execute("--memory", "16", SAMPLES / "eat_memory.wasm")
     assert done.stderr.startswith(b"worker-agent: load: it needs 17 MB, limit 16 MB")
-    done = execute(SAMPLES / "eat_memory.wasm", "--memory", "24")
+    done = execute("--memory", "24", SAMPLES / "eat_memory.wasm")
     assert b"more memory than its limit" in done.stderr
 
 
@@ -218,7 +222,7 @@ def test_command_reads_standard_input_and_has_two_outputs(execute):
     given = bytes(range(256)) * 10_000
     assert execute(SAMPLES / "echo.wasm", given=given).stdout == given
     done = execute(SAMPLES / "exit_with_code.wasm", "3", given=b"x")
-    assert (done.returncode, done.stdout) == (1, b"")
+    assert (done.returncode, done.stdout) == (3, b"x")
     done = execute(SAMPLES / "count_slowly.wasm", environ={}, given=b"")
     assert done.returncode == 0
     assert b"tick" in done.stderr
@@ -250,15 +254,15 @@ def test_function_may_come_out_of_a_pipe(execute):
 
 @pytest.mark.integration
 def test_input_that_never_ends_is_told(tmp_path):
-    command = [*COMMAND, "exec", "--state", str(tmp_path / "state"), str(SAMPLES / "echo.wasm")]
+    command = [*COMMAND, "exec", "--state", str(tmp_path / "state"), str(SAMPLES / "capsule_g3.wasm")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, **pipes) as waiting:
         assert b"waiting for the end of standard input" in waiting.stderr.readline()
-        assert waiting.communicate(b"late", timeout=60)[0] == b"late"
+        assert waiting.communicate(b"ping late", timeout=LONG_S)[0].decode() == "🏓 pong: late : 1\n"
 
 
 def test_runtime_that_this_node_has_not_is_refused(refused):
-    exit_code, output = refused("exec", SAMPLES / "echo.wasm", "--runtime", "pyton")
+    exit_code, output = refused("exec", "--runtime", "pyton", SAMPLES / "echo.wasm")
     assert (exit_code, output.count("\n")) == (2, 1)
     assert "there is no runtime 'pyton': did you mean python3.12? There are capsule" in output
 
@@ -286,15 +290,26 @@ def test_variables_and_files_are_those_that_are_allowed(execute, tmp_path):
     secret = tmp_path / "env.json"
     secret.write_text('{"TOKEN": "from a file"}')
     g3 = SAMPLES / "capsule_g3.wasm"
-    assert execute(g3, "env NAME", "--env", "NAME=value").stdout == b"value\n"
-    assert execute(g3, "env TOKEN", "--env-file", secret).stdout == b"from a file\n"
+    assert execute("--env", "NAME=value", g3, "env NAME").stdout == b"value\n"
+    assert execute("--env-file", secret, g3, "env TOKEN").stdout == b"from a file\n"
     environ = {"COLOUR": "blue"}
-    assert execute(g3, "env COLOUR", "--allow-env", "COLOUR", environ=environ).stdout == b"blue\n"
+    assert execute("--allow-env", "COLOUR", g3, "env COLOUR", environ=environ).stdout == b"blue\n"
     denied = execute(g3, "env COLOUR", environ=environ)
     assert b"COLOUR is empty" in denied.stderr
     assert b"--env COLOUR=VALUE or --allow-env COLOUR would give one" in denied.stdout + denied.stderr
-    assert execute(g3, "read about.txt", "--allow-files", tmp_path / "files").stdout == b"about this\n"
+    assert execute("--allow-files", tmp_path / "files", g3, "read about.txt").stdout == b"about this\n"
     assert execute(g3, "read about.txt").returncode == 1
+
+
+@pytest.mark.integration
+def test_keys_and_values_are_kept_while_it_runs(execute):
+    counter = Path(__file__).parents[3] / "samples" / "count_up.wasm"
+    for options, answer in ((["--allow-kv", "n:rw"], (0, b"1\n")), ([], (1, b""))):
+        ran = execute(*options, counter)
+        assert (ran.returncode, ran.stdout) == answer
+    assert ran.stderr.startswith(
+        b"kv_add denied: nothing allows a namespace without a name; --allow-kv NAME:rw would"
+    )
 
 
 @pytest.mark.integration
@@ -302,7 +317,7 @@ def test_host_is_reached_when_it_is_allowed(execute, web):
     web.pages = {"/": b"welcome"}
     port = web.url.rpartition(":")[2]
     fetch = f"fetch GET http://localhost:{port}/"
-    assert execute(SAMPLES / "capsule_g3.wasm", fetch, "--allow-http", f"localhost:{port}").stdout == b"welcome\n"
+    assert execute("--allow-http", f"localhost:{port}", SAMPLES / "capsule_g3.wasm", fetch).stdout == b"welcome\n"
     denied = execute(SAMPLES / "capsule_g3.wasm", fetch).stderr
     assert f"nothing allows HTTP to localhost:{port}; --allow-http localhost:{port} would".encode() in denied
 
@@ -311,8 +326,8 @@ def test_host_is_reached_when_it_is_allowed(execute, web):
 def test_seed_makes_runs_the_same(execute, tmp_path):
     file = tmp_path / "tell.wasm"
     file.write_bytes(build(read_guest("wasi/tell")))
-    first, second = (execute(file, "--seed", "a").stdout for _ in range(2))
-    assert first == second != execute(file, "--seed", "b").stdout
+    first, second = (execute("--seed", "a", file).stdout for _ in range(2))
+    assert first == second != execute("--seed", "b", file).stdout
 
 
 @pytest.mark.integration
@@ -329,22 +344,81 @@ def test_served_function_asks_for_the_token_of_the_environment(refused, monkeypa
     assert [plan.options.token for plan in plans] == [token or None]
 
 
-@pytest.mark.parametrize("command", ["exec", "serve"])
 @pytest.mark.parametrize(
-    ("words", "option"),
+    ("command", "words", "option"),
     [
-        (["a\udcff"], "args[0]"),
-        (["--env", "A=\udcff"], "--env[0]"),
-        (["--allow-files", "a\udcff"], "--allow-files"),
-        (["--state", "a\udcff"], "state"),
+        ("serve", [SAMPLES / "echo.wasm", "a\udcff"], "args[0]"),
+        ("serve", ["--env", "A=\udcff", SAMPLES / "echo.wasm"], "--env[0]"),
+        ("exec", ["--allow-files", "a\udcff", SAMPLES / "echo.wasm"], "--allow-files"),
+        ("exec", ["--state", "a\udcff", SAMPLES / "echo.wasm"], "state"),
     ],
 )
 def test_words_that_are_no_text_are_mistakes(refused, command, words, option):
-    exit_code, output = refused(command, SAMPLES / "echo.wasm", *words)
+    exit_code, output = refused(command, *words)
     assert exit_code == 2
     assert f"{option} has a byte that is not UTF-8" in output
 
 
 def test_a_seed_that_is_no_text_is_a_mistake(refused):
-    exit_code, output = refused("exec", SAMPLES / "echo.wasm", "--seed", "a\udcff")
+    exit_code, output = refused("exec", "--seed", "a\udcff", SAMPLES / "echo.wasm")
     assert (exit_code, output.splitlines()[0][:45]) == (2, "worker-agent: --seed has a byte that is not U")
+
+
+@pytest.mark.integration
+def test_words_after_the_file_are_the_guests_own(execute, tmp_path):
+    file = tmp_path / "tell.wasm"
+    file.write_bytes(build(read_guest("wasi/tell_args")))
+    words = [b"-p", b"--timeout", b"\xff", b"--", b"--help"]
+    done = execute("--env", b"A=\xfe".decode(errors="surrogateescape"), file, *map(os.fsdecode, words))
+    assert done.stdout == b"tell.wasm\0" + b"".join(word + b"\0" for word in words) + b"A=\xfe\0"
+    assert execute(file, "--", "-x").stdout == b"tell.wasm\0-x\0"
+    refused = execute(SAMPLES / "capsule_g3.wasm", os.fsdecode(b"\xff"))
+    assert (refused.returncode, b"takes UTF-8 only" in refused.stderr) == (1, True)
+
+
+@pytest.mark.integration
+def test_log_arrives_whole_and_as_it_is(execute, tmp_path):
+    file = tmp_path / "chat.wasm"
+    file.write_bytes(build(read_guest("wasi/log_lines")))
+    done = execute(file)
+    assert done.stderr == b"".join(b"line %06d\n" % number for number in range(200_000)) + b"no end"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts `worker-agent exec` and does not wait for it."""
+
+    def run(*args, **pipes):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | pipes
+        command = [*COMMAND, "exec", "--state", str(tmp_path / "state"), *map(str, args)]
+        return subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, **pipes)
+
+    return run
+
+
+@pytest.mark.integration
+def test_answer_comes_before_the_input_ends(start):
+    with start(SAMPLES / "echo.wasm") as running:
+        for word in (b"one\n", b"two\n"):
+            running.stdin.write(word)
+            running.stdin.flush()
+            assert running.stdout.readline() == word
+        running.stdin.close()
+        assert running.wait(LONG_S) == 0
+
+
+@pytest.mark.integration
+def test_end_of_who_reads_is_the_end(start):
+    with start(SAMPLES / "print_forever.wasm") as running:
+        assert running.stdout.read(10) == b"a line of "
+        running.stdout.close()
+        assert (running.wait(LONG_S), running.stderr.read()) == (141, b"")
+
+
+@pytest.mark.integration
+def test_interrupt_ends_it_with_130(start):
+    with start(SAMPLES / "count_slowly.wasm", "100", "10") as running:
+        assert b"tick" in running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(LONG_S) == 130
+        assert running.stderr.read().splitlines()[-1] == b"worker-agent: interrupted"

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from piecework.protocol.messages import JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
 from worker_agent.jobs.leases.outbox import Outbox, ref_of
+from worker_agent.threads import SYSTEM_THREADS, Threads
 
 ROOM_MAX = 400
 """Jobs in one contract."""
@@ -61,14 +62,14 @@ class OpenLease:
 class LeaseTable:
     """All leases of this agent. Every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: Threads = SYSTEM_THREADS) -> None:
         self.on_close: Callable[[Sequence[LeaseRef]], None] = lambda _refs: None
         """Hears of each lease whose job has ended, or is lost."""
         self._lock = threading.Lock()
-        self._contract_due = threading.Condition(self._lock)
-        self._report_due = threading.Condition(self._lock)
-        self._less_held = threading.Condition(self._lock)
-        self._more_held = threading.Condition(self._lock)
+        self._contract_due = threads.new_condition(self._lock)
+        self._report_due = threads.new_condition(self._lock)
+        self._less_held = threads.new_condition(self._lock)
+        self._more_held = threads.new_condition(self._lock)
         self._open: dict[LeaseRef, OpenLease] = {}
         self._outbox = Outbox()
         self._closed = False

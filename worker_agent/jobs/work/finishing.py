@@ -84,7 +84,7 @@ class Finisher:
             return []
         outcome = self._write_outcome(task, result)
         if isinstance(result.output, bytes) and len(result.output) <= self._inline_max_bytes:
-            if outcome.state is JobState.FINISHED:
+            if outcome.state is JobState.FINISHED or (outcome.state is JobState.FAILED and result.output):
                 outcome.output = Content(raw=result.output)
             return [outcome]
         output = result.output if isinstance(result.output, bytes) else Path(result.output.path)
@@ -111,12 +111,13 @@ class Finisher:
         )
         outcome.log = result.log or UNSET
         outcome.error = result.error if state is JobState.FAILED else UNSET
+        outcome.exit_code = result.exit_code or UNSET
         return outcome
 
     def _finish_large(self, outcome: Outcome, output: bytes | Path) -> None:
         """Bring an output to the server, then let its outcome go; whatever happens, its file is removed."""
         try:
-            if outcome.state is not JobState.FINISHED:
+            if outcome.state not in {JobState.FINISHED, JobState.FAILED}:
                 self.end(outcome)
             elif self._fits_inline(output):
                 outcome.output = Content(raw=output.read_bytes() if isinstance(output, Path) else output)
@@ -124,6 +125,9 @@ class Finisher:
             else:
                 self._upload(outcome, output)
         except OSError as error:
+            if outcome.state is JobState.FAILED:
+                self.end(outcome)
+                return
             self.return_unprepared([ref_of(outcome)], f"the output cannot be read on the worker: {error.strerror}")
         finally:
             if isinstance(output, Path):
@@ -141,13 +145,11 @@ class Finisher:
             try:
                 outcome.output = str(int(self._shared.server.upload(output).id))
             except TooLarge as error:
-                self.fail(ref_of(outcome), ErrorKind.OUTPUT, f"the server refuses the output: {error.message}")
+                self._end_without_output(outcome, ErrorKind.OUTPUT, error.message)
                 return
             except ClientError as error:
                 if is_refusal(error):
-                    self.fail(
-                        ref_of(outcome), ErrorKind.WORKER, f"the server refuses the output: {describe(error)}"
-                    )
+                    self._end_without_output(outcome, ErrorKind.WORKER, describe(error))
                     return
                 self._shared.link.failed(error)
                 self._shared.stop.wait(backoff.next_s(error))
@@ -155,3 +157,10 @@ class Finisher:
                 self._shared.link.answered()
                 self.end(outcome)
                 return
+
+    def _end_without_output(self, outcome: Outcome, kind: ErrorKind, why: str) -> None:
+        """End a job whose output the server does not take; one that failed anyway fails as it did."""
+        if outcome.state is JobState.FAILED:
+            self.end(outcome)
+        else:
+            self.fail(ref_of(outcome), kind, f"the server refuses the output: {why}")

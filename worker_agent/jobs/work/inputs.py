@@ -10,13 +10,14 @@ from typing import TypeVar
 from piecework.client import NotFound
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
-from piecework.protocol.messages import Grants, LeasedJob, LeasedLambda, LeaseRef
+from piecework.protocol.messages import Grants, LeasedFile, LeasedJob, LeasedLambda, LeaseRef, given
 from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from worker_agent.jobs.executing import GuestExecutor
 from worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
 from worker_agent.jobs.leases.outbox import ref_of
 from worker_agent.jobs.work.fetching import BlobFetcher, NotWantedError
 from worker_agent.jobs.work.finishing import Finisher
+from worker_agent.jobs.work.input_folders import InputFolders
 from worker_agent.jobs.work.thread_pool import ThreadPool, do_guarded
 from worker_agent.runtimes.base import Bounds
 from worker_agent.tasks import File, LeasedTask, Task
@@ -44,12 +45,14 @@ class Intake:
         executor: GuestExecutor,
         finisher: Finisher,
         pool: ThreadPool,
+        folders: InputFolders,
     ) -> None:
         self._fetcher = fetcher
         self._lease_table = lease_table
         self._executor = executor
         self._finisher = finisher
         self._pool = pool
+        self._folders = folders
 
     def accept(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
         """See to it that each job is run, or ends with the reason why not. Does not wait for downloads."""
@@ -99,15 +102,18 @@ class Intake:
         self._get_inputs(near, lambda_, codex)
 
     def _is_at_hand(self, job: LeasedJob) -> bool:
-        return job.input.is_inline or not job.input.id or self._fetcher.holds(job.input_checksum)
+        blobs = [each.checksum for each in given(job.files) or () if each.blob]
+        if job.input.id and not job.input.is_inline:
+            blobs.append(job.input_checksum)
+        return all(map(self._fetcher.holds, blobs))
 
     def _get_inputs(self, jobs: Jobs, lambda_: LeasedLambda, codex: Path) -> None:
         """Get the inputs of some jobs, and give the executor all of them at once."""
         tasks = {}
         for ref, job in jobs.items():
-            data = self._try([ref], partial(self._get_input, ref, job))
-            if data is not None:
-                tasks[ref] = write_task(job, lambda_, codex, data)
+            found = self._try([ref], partial(self._get_all, ref, job))
+            if found is not None:
+                tasks[ref] = write_task(job, lambda_, codex, *found)
         self._submit(tasks)
 
     def _try(self, refs: Sequence[LeaseRef], get: Callable[[], T]) -> T | None:
@@ -134,6 +140,24 @@ class Intake:
         try:
             size_bytes = lambda_.codex_size
             return self._fetcher.get(refs, lambda_.codex, lambda_.codex_checksum, size_bytes=size_bytes)
+        except NotFound:
+            raise missing from None
+
+    def _get_all(self, ref: LeaseRef, job: LeasedJob) -> tuple[bytes | Path, Path | None]:
+        """Return the input of a job, and the folder with what it gets from others, if it gets any."""
+        data = self._get_input(ref, job)
+        if not (files := given(job.files)):
+            return data, None
+        return data, self._folders.make(ref, {each.name: self._get_file(ref, each) for each in files})
+
+    def _get_file(self, ref: LeaseRef, file: LeasedFile) -> Path | None:
+        if not file.blob:
+            return None
+        missing = UnfitError(ErrorKind.INPUT, f"the blob {file.blob} of the file {file.name} does not exist")
+        if not file.checksum:
+            raise missing
+        try:
+            return self._fetcher.get([ref], file.blob, file.checksum, size_bytes=file.size, lasting=False)
         except NotFound:
             raise missing from None
 
@@ -167,7 +191,9 @@ class Intake:
                 self._executor.cancel(ref.job, ref.lease)
 
 
-def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, data: bytes | Path) -> LeasedTask:
+def write_task(
+    job: LeasedJob, lambda_: LeasedLambda, codex: Path, data: bytes | Path, inputs: Path | None = None
+) -> LeasedTask:
     """Put together what the executor needs to know."""
     task = Task(
         runtime=lambda_.runtime,
@@ -179,13 +205,20 @@ def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, data: bytes |
         env=job.env,
         seed=find_seed(job, lambda_) if lambda_.deterministic else None,
         mode=lambda_.mode,
+        ok_codes=tuple(given(job.ok_codes) or ()),
         grants=None if lambda_.grants == NO_GRANTS else lambda_.grants,
+        inputs=None if inputs is None else str(inputs),
     )
     return LeasedTask(job.job, job.lease, task)
+
+
+def _name_of(file: LeasedFile) -> str:
+    return file.name
 
 
 def find_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes:
     """Return what a deterministic run draws clock and random from: the same call has the same seed."""
     env = [part for item in sorted(job.env.items()) for part in item]
-    parts = [lambda_.codex_checksum, job.input_checksum, *job.args, "", *env]
+    files = [part for each in sorted(given(job.files) or (), key=_name_of) for part in (each.name, each.checksum)]
+    parts = [lambda_.codex_checksum, job.input_checksum, *job.args, "", *env, *(["", *files] if files else [])]
     return hashlib.sha256("\0".join(parts).encode()).digest()

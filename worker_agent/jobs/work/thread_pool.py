@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import structlog
 
+from worker_agent.threads import SYSTEM_THREADS, Threads
+
 log = structlog.get_logger()
 
 Work = Callable[[], None]
@@ -14,10 +16,10 @@ Work = Callable[[], None]
 class ThreadPool:
     """Does what it is given, in order, on ``size`` threads. They never hold up the end of the process."""
 
-    def __init__(self, name: str, size: int) -> None:
-        self._queue: queue.SimpleQueue[tuple[Work, Work] | None] = queue.SimpleQueue()
+    def __init__(self, name: str, size: int, threads: Threads = SYSTEM_THREADS) -> None:
+        self._queue: queue.SimpleQueue[tuple[Work, Work] | None] = threads.new_queue()
         self._threads = [
-            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(size)
+            threads.new_thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(size)
         ]
 
     def start(self) -> None:

@@ -18,7 +18,7 @@ WORTH_S = 1.0
 """What is refused sooner is compiled again each time: that costs less than to remember it."""
 GAVE_UP = 75
 """How a process exits whose compiler took too long; of ``sysexits.h``, where it is EX_TEMPFAIL."""
-_TOO_LARGE = "the module takes more memory to compile than a node has for that"
+TOO_LARGE = "the module takes more memory to compile than a node has for that"
 _OUT_OF_MEMORY = ("memory allocation of", "out-of-memory")
 """The last words of native code that got no more memory."""
 _CRASH = "Fatal Python error: "
@@ -110,7 +110,7 @@ def explain_end(end: str, last_words: str, patience_s: float) -> str:
     """Return why code is refused at which a process ended so, saying this. Empty: it was not the code's fault."""
     if end == f"exit code {GAVE_UP}":
         return explain_overdue(patience_s)
-    return _TOO_LARGE if any(said in last_words for said in _OUT_OF_MEMORY) else ""
+    return TOO_LARGE if any(said in last_words for said in _OUT_OF_MEMORY) else ""
 
 
 def _explain(noted: str) -> str:
@@ -119,5 +119,5 @@ def _explain(noted: str) -> str:
         return noted
     fault = noted.removeprefix(_CRASH).partition("\n")[0]
     if fault == "Aborted":
-        return _TOO_LARGE
+        return TOO_LARGE
     return f"the compiler broke down at the module: {fault}"

@@ -16,14 +16,16 @@ from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_mo
 from worker_agent.runtimes.base import Build, CodeFile, LoadError
 from worker_agent.runtimes.compiling.compiled import CompiledStore
 from worker_agent.runtimes.compiling.headroom import bounding_growth, work_behind
-from worker_agent.runtimes.compiling.refusals import Refusal
+from worker_agent.runtimes.compiling.refusals import TOO_LARGE, Refusal
 from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
-from worker_agent.runtimes.linkage.choice import choose_linkage, make_engine
+from worker_agent.runtimes.linkage.choice import PLAIN_STACK_BYTES, choose_linkage, make_engine, make_stack_room
 
 _Code = TypeVar("_Code", wasmtime.Module, Component)
 COMPILE_BYTES = 2 * 1024**3
 """Memory for compiling one module: CPython, with 26 MB one of the largest, takes 0.4 GB on two cores."""
-ENGINE_REVISION = 2
+_NO_MEMORY = ("mmap failed", "Cannot allocate memory", "failed to allocate")
+"""In what wasmtime says when it got no memory for what it compiled."""
+ENGINE_REVISION = 3
 """Raised whenever the settings in ``_configure`` change: machine code compiled before does not fit them."""
 
 
@@ -59,7 +61,10 @@ class Toolchain:
         It has no pool: a component is any number of instances, of which the pool would hold too few.
         """
         if build not in self._component_engines:
-            self._component_engines[build] = wasmtime.Engine(_configure(build))
+            config = _configure(build)
+            # No limit would hold for memory that is shared, and nobody looks at each module in a component.
+            config.wasm_threads = False
+            self._component_engines[build] = wasmtime.Engine(config)
         return self._component_engines[build]
 
     def make_linkage(self, build: Build) -> Linkage:
@@ -125,6 +130,8 @@ def _compile(kind: type[_Code], engine: wasmtime.Engine, code: CodeFile) -> byte
         with bounding_growth(COMPILE_BYTES), work_behind(lambda: kind(engine, data)) as compiled:
             return bytes(compiled.serialize())
     except (ModuleError, wasmtime.WasmtimeError) as error:
+        if any(words in str(error) for words in _NO_MEMORY):
+            raise LoadError(TOO_LARGE) from error
         raise LoadError(f"the {what} is not valid: {' '.join(str(error).split())}") from error
 
 
@@ -177,8 +184,12 @@ def _configure(build: Build) -> wasmtime.Config:
     config.wasm_exceptions = True
     # The memory limit holds for each memory of a store: one memory, one limit.
     config.wasm_multi_memory = False
-    # It would hold for no memory that is shared; and whoever waits in one hears of no stop.
-    config.wasm_threads = False
+    # For atomic instructions; a memory that is shared is refused before: the limit would hold for none, and
+    # whoever waits in one hears of no stop.
+    config.wasm_threads = True
+    config.max_wasm_stack = build.stack_bytes
+    if build.stack_bytes > PLAIN_STACK_BYTES:
+        make_stack_room(config, build.stack_bytes)
     if build.deterministic:
         config.cranelift_nan_canonicalization = True
         config.wasm_relaxed_simd_deterministic = True

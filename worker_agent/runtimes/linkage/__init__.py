@@ -34,20 +34,11 @@ class Allowance(NamedTuple):
     """None: the engine does not count it."""
 
 
-class GuestStore(Protocol):
-    """A fresh store for one guest. Must be closed."""
+class HeldStore(Protocol):
+    """A fresh store for one guest, whatever the guest is. Must be closed."""
 
     memory_at_start: int
     """Bytes of the memory before the first call; 0 when there is none."""
-
-    def instantiate(self) -> None:
-        """Make the instance, and run the module's start function.
-
-        Raises Trap, WasmtimeError, and what the host's functions raise.
-        """
-
-    def call(self, name: str, *arguments: int) -> int | None:
-        """Call an exported function whose parameters and result are integers. Raises as ``instantiate``."""
 
     def locate_memory(self) -> tuple[int, int]:
         """Return the memory's address and size, as they are until the guest runs again; 0, 0 without one."""
@@ -57,6 +48,19 @@ class GuestStore(Protocol):
 
     def close(self) -> None:
         """End the guest and free what it had. Safe to repeat."""
+
+
+class GuestStore(HeldStore, Protocol):
+    """The store of a module."""
+
+    def instantiate(self) -> None:
+        """Make the instance, and run the module's start function.
+
+        Raises Trap, WasmtimeError, and what the host's functions raise.
+        """
+
+    def call(self, name: str, *arguments: int) -> int | None:
+        """Call an exported function whose parameters and result are integers. Raises as ``instantiate``."""
 
 
 class Prepared(Protocol):

@@ -21,6 +21,7 @@ from ctypes import (
     c_void_p,
     cast,
 )
+from functools import partial
 from typing import Any
 
 from wasmtime import (
@@ -49,6 +50,10 @@ def _find(library: CDLL, name: str, result: Any, *parameters: Any) -> Any:
     function = library[name]
     function.restype, function.argtypes = result, parameters
     return function
+
+
+bind_brief, bind_long = partial(_find, _BRIEF), partial(_find, _LONG)
+"""Make a function of the library callable: its name, the type of its result, those of its parameters."""
 
 
 store_new = _find(_BRIEF, "wasmtime_store_new", _AT, _AT, _AT, _AT)
@@ -98,6 +103,7 @@ OF: int = bindings.wasmtime_extern_t.of.offset
 MEMORY_KIND: int = ffi.WASMTIME_EXTERN_MEMORY.value
 
 
+_set_async_stack = _find(_BRIEF, "wasmtime_config_async_stack_size_set", None, _AT, c_uint64)
 _new_pool = _find(_BRIEF, "wasmtime_pooling_allocation_config_new", _AT)
 _delete_pool = _find(_BRIEF, "wasmtime_pooling_allocation_config_delete", None, _AT)
 _use_pool = _find(_BRIEF, "wasmtime_pooling_allocation_strategy_set", None, _AT, _AT)
@@ -111,6 +117,11 @@ def use_pool(config: Any, counts: dict[str, int], sizes: dict[str, int]) -> None
             _find(_BRIEF, f"wasmtime_pooling_allocation_config_{name}_set", None, _AT, kind)(pool, limit)
     _use_pool(find_address(config), pool)
     _delete_pool(pool)
+
+
+def set_async_stack(config: Any, size: int) -> None:
+    """Set the size of the stack of asynchronous calls, of which there are none: no other may be larger."""
+    _set_async_stack(find_address(config), size)
 
 
 def define(linker: Any, module: str, name: str, kind: Any, callback: Any) -> None:

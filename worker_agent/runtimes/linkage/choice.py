@@ -4,12 +4,14 @@ Likewise where the memory of guests comes from: from a pool, else from the syste
 """
 
 import mmap
+import resource
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 
 from wasmtime import Config, Engine, Module, Trap, TrapCode
 
+from worker_agent.runtimes.base import LoadError
 from worker_agent.runtimes.compiling.headroom import work_behind
 from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, GuestStore, LinkageMaker
 from worker_agent.runtimes.linkage.public import PublicLinkage
@@ -57,6 +59,25 @@ def choose_linkage() -> LinkageMaker:
         return PublicLinkage
     chosen: LinkageMaker = direct.DirectLinkage
     return chosen
+
+
+PLAIN_STACK_BYTES = 2 * 1024 * 1024
+"""wasmtime takes no larger one, unless the stack of asynchronous calls, unused here, is larger still."""
+_HOST_STACK_BYTES = 1024 * 1024
+"""What the host's functions need below the guest's stack."""
+
+
+def make_stack_room(config: Config, stack_bytes: int) -> None:
+    """Have an engine take a larger stack for its guests than usual. Raises LoadError where that cannot be."""
+    soft = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    try:
+        if soft != resource.RLIM_INFINITY and soft < stack_bytes + _HOST_STACK_BYTES:
+            raise UnfitLinkageError(f"the process has {soft} bytes")
+        capi = import_module("worker_agent.runtimes.linkage.capi")
+        check_version(capi.WRITTEN_FOR)
+        capi.set_async_stack(config, stack_bytes)
+    except (ImportError, AttributeError, UnfitLinkageError) as error:
+        raise LoadError(f"this worker has no stack of {stack_bytes} bytes: {error}") from error
 
 
 def make_engine(new_config: Callable[[], Config]) -> Engine:

@@ -6,6 +6,7 @@ The script is the only file of its guest, read-only and in memory; the interpret
 import hashlib
 import re
 from dataclasses import dataclass
+from os import fsencode
 
 from wasmtime import Module
 
@@ -13,7 +14,7 @@ from piecework.http.exchange import Request
 from piecework.modules import ModuleError, ModuleFacts, check_script
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.answering import Answer, answer_command
-from worker_agent.runtimes.base import NO_ACCESS, Build, Call, CallResult, CodeFile, LoadError
+from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, LoadError
 from worker_agent.runtimes.compiling.toolchain import Toolchain, link
 from worker_agent.runtimes.linkage import GuestStore, Prepared
 from worker_agent.runtimes.sandbox import Sandbox
@@ -98,14 +99,12 @@ class ScriptProgram:
 
     def run(self, call: Call) -> CallResult:
         machine = self._machine
-        with Sandbox(machine.host.linkage.engine, machine.prepared, machine.build, call) as sandbox:
+        with Sandbox(machine.host.linkage.engine, machine.prepared.open, machine.build, call) as sandbox:
             guest = Guest.start(call, GuestMemory(sandbox.guest_store))
             guest.args = tuple(_fill_argv(machine.interpreter, call))
             guest.files[guest.free_number()] = ScriptFolder(self._files, guest.random)
             machine.host.guest = guest
             try:
-                if call.access is not NO_ACCESS:
-                    guest.open_granted(call)
                 return sandbox.run(lambda: self._enter(sandbox.guest_store, guest, call))
             finally:
                 machine.host.guest = None
@@ -119,6 +118,7 @@ class ScriptProgram:
 
     def _enter(self, guest_store: GuestStore, guest: Guest, call: Call) -> None:
         try:
+            guest.open_directories(call)
             guest_store.instantiate()
             if call.rehearsal:
                 return
@@ -149,7 +149,7 @@ def _fill_argv(interpreter: Interpreter, call: Call) -> list[bytes]:
     for part in interpreter.argv:
         single = part.replace(SCRIPT, interpreter.script).replace(HEAP, str(heap))
         filled += call.args if part == ARGS else (single,)
-    return [part.encode() for part in filled]
+    return [fsencode(part) for part in filled]
 
 
 def _refuse(*_arguments: int) -> int:
@@ -189,7 +189,7 @@ def _explain(end: GuestExitError, log: LogTail, interpreter: Interpreter) -> Gue
     # Where all interpreters of the table agree: what they indent is where it happened, not what.
     said = [found for found in re.finditer(r"(?m)^\S.*$", text) if found[0] != "stack traceback:"]
     if not said:
-        return GuestFailedError(str(end))
+        return GuestFailedError(str(end), exit_code=end.code)
     complaint = said[-1]
     place = re.compile(re.escape(interpreter.script) + r'"?(?::|, line )(\d+)')
     # The innermost call comes first after the complaint, or last before it.
@@ -199,4 +199,5 @@ def _explain(end: GuestExitError, log: LogTail, interpreter: Interpreter) -> Gue
     line = "" if found is None or within else f" (line {found[1]})"
     missing = explain_missing(complaint[0], interpreter.name)
     advice = f": {missing}" if missing else ""
-    return GuestFailedError(f"{end}: {complaint[0].strip()[:300]}{line}{advice}", trace=text)
+    message = f"{end}: {complaint[0].strip()[:300]}{line}{advice}"
+    return GuestFailedError(message, trace=text, exit_code=end.code)

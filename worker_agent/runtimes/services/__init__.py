@@ -36,9 +36,9 @@ class GuestServices:
         self._stop = stop
         self._redis: Redis | None = None
 
-    def fetch(self, request: Request) -> Response:
-        """Send an HTTP request, follow redirects, and return the last response."""
-        return outbound.fetch(request, self._access, outbound.RequestLimits(self._stop, PATIENCE_S, ANSWER_BYTES))
+    def fetch(self, request: Request, patience_s: float = PATIENCE_S) -> Response:
+        """Send an HTTP request, follow redirects, and return the last response. Any thread may call it."""
+        return outbound.fetch(request, self._access, outbound.RequestLimits(self._stop, patience_s, ANSWER_BYTES))
 
     def query(self, statement: bytes) -> bytes:
         """Run a statement in N1QL. Returns the rows as a JSON array."""

@@ -5,15 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from piecework.http.addresses import is_public, read_networks
+from piecework.protocol.kv_grants import KvGrant
 from piecework.protocol.messages import Grants
 from worker_agent.runtimes.services.errors import DeniedError
 
 ANY_HOST = "*"
+INPUTS = "/inputs"
+"""Where guests find what their job gets from others."""
 USUAL_PORTS = (80, 443)
 """What a host without a port allows."""
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +97,26 @@ class Permissions:
     folder: str | None = None
     """The private folder; None: there is none."""
     sealed: bool = False
-    """Nothing at all, because the call is deterministic."""
+    """Nothing but ``inputs``, because the call is deterministic."""
+    inputs: str | None = None
+    """The folder with what a job gets from others, which it may read; None: nothing."""
 
     @classmethod
-    def of(cls, grants: Grants, node: NodeRules, owner: str, *, sealed: bool = False) -> "Permissions":
+    def of(
+        cls, grants: Grants, node: NodeRules, owner: str, inputs: str | None = None, *, sealed: bool = False
+    ) -> "Permissions":
         """Return what a job may reach; ``owner``, the checksum of its code, names its private folder."""
         folder = None if node.folder is None else str(Path(node.folder, "" if node.shares_folder else owner))
-        return cls(grants, node, folder, sealed)
+        return cls(grants, node, folder, sealed, inputs)
 
     def find_folders(self) -> list[Folder]:
         """Return the directories that the call may use: those that are shared with it, then the private one."""
+        advice = "what a job gets from others never changes"
+        inputs = [] if self.inputs is None else [Folder(self.inputs, INPUTS, write=False, advice=advice)]
         if self.sealed:
-            return []
-        shared = {each.guest_path: each for each in self.node.dirs}
-        folders = [
+            return inputs
+        shared = {each.guest_path: each for each in self.node.dirs if each.guest_path != INPUTS or not inputs}
+        folders = inputs + [
             Folder(shared[where].path, where, write and shared[where].write, self._advise_writing(where))
             for where, write in map(parse_dir_grant, self.grants.dirs)
             if where in shared
@@ -154,7 +161,7 @@ class Permissions:
     def check_address(self, host: str, address: str) -> None:
         """Raise DeniedError for an address that is not public, unless the operator lists it."""
         where = ipaddress.ip_address(address)
-        if not is_public(where) and not any(where in network for network in _networks(self.node.http)):
+        if not is_public(where) and not any(where in network for network in read_networks(self.node.http)):
             reason = self.node.explain_denial("that", f"http {address}")
             raise DeniedError(f"{host} is at {address}, which is not public; {reason}")
 
@@ -183,14 +190,28 @@ class Permissions:
 
         That is a shared one when the path begins with its path, else the private one.
         """
-        self._check_seal()
         for folder in self.find_folders():
-            start = folder.guest_path.encode() + b"/"
+            start = folder.guest_path.rstrip("/").encode() + b"/"
             if not folder.private and path.startswith(start):
                 if write and not folder.write:
                     raise DeniedError(f"{folder.guest_path} can only be read: {folder.advice}")
                 return folder, path.removeprefix(start).lstrip(b"/")
+        self._check_seal()
         return self._get_private(write=write), path
+
+    def find_namespace(self, name: str, *, write: bool) -> int:
+        """Return the namespace that guests call so, or the only one for "". Raises DeniedError."""
+        self._check_seal()
+        granted = {each.name: each for each in map(KvGrant.parse, self.grants.kv)}
+        found = granted.get(name) if name or len(granted) != 1 else next(iter(granted.values()))
+        if found is None:
+            shown, mode = name[:100] or "NAME", ":rw" if write else ""
+            what = f"the namespace {shown!r}" if name else "a namespace without a name"
+            raise DeniedError(self._explain_ungranted(what, f"kv {shown}=ID{mode}", f"kv {shown}{mode}"))
+        if write and not found.write:
+            option = "--allow-kv" if self.node.grants_all else "--grant-kv"
+            raise DeniedError(f"the namespace {found.name!r} can only be read; {option} with :rw would allow more")
+        return int(found.namespace)
 
     def _get_private(self, *, write: bool) -> Folder:
         if self.grants.files is None or (write and self.grants.files != "write"):
@@ -198,7 +219,9 @@ class Permissions:
             raise DeniedError(self._explain_ungranted(what, f"files {kind}", "files DIR"))
         if self.folder is None:
             raise DeniedError(self.node.explain_denial("files", "files DIR"))
-        return Folder(self.folder, "/", write, "--grant-files write would allow it", private=True)
+        return Folder(
+            self.folder, "/", write, "--grant-files write would allow it", private=not self.node.shares_folder
+        )
 
     def explain_no_variable(self, name: str) -> str:
         """Say what would give a guest a variable that it does not have."""
@@ -230,23 +253,6 @@ def parse_dir_grant(text: str) -> tuple[str, bool]:
     return (path, mode == "rw") if colon and mode in {"ro", "rw"} else (text, False)
 
 
-def is_public(address: _Address) -> bool:
-    """Tell whether an address is one of the internet's, not of this machine or a private network."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = _find_inner(address)
-        if inner is not None:
-            return is_public(inner)
-        return address in _GLOBAL_UNICAST and address.is_global
-    return address.is_global and not address.is_multicast
-
-
-def _find_inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address stands for, if it does."""
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-
-
 def _lists(entries: Iterable[str], host: str, port: int) -> bool:
     """Tell whether a list of hosts has this host with this port."""
     wanted = {f"{_bracket(host)}:{port}", f"{ANY_HOST}:{port}"}
@@ -257,14 +263,3 @@ def _lists(entries: Iterable[str], host: str, port: int) -> bool:
 
 def _bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _networks(entries: Iterable[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    found = []
-    for entry in entries:
-        for text in (entry, entry.rpartition(":")[0].strip("[]")):
-            try:
-                found.append(ipaddress.ip_network(text, strict=False))
-            except ValueError:
-                continue
-    return found

@@ -5,7 +5,7 @@ from wasmtime import Module
 from piecework.http.exchange import Request
 from piecework.modules import ModuleFacts
 from worker_agent.runtimes.answering import Answer, answer_command
-from worker_agent.runtimes.base import NO_ACCESS, Build, Call, CallResult, CodeFile
+from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile
 from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module, link
 from worker_agent.runtimes.linkage import GuestStore, Prepared
 from worker_agent.runtimes.sandbox import Sandbox
@@ -46,13 +46,11 @@ class WasiProgram:
         self._build = build
 
     def run(self, call: Call) -> CallResult:
-        with Sandbox(self._host.linkage.engine, self._prepared, self._build, call) as sandbox:
+        with Sandbox(self._host.linkage.engine, self._prepared.open, self._build, call) as sandbox:
             guest_store = sandbox.guest_store
             guest = self._host.guest = Guest.start(call, GuestMemory(guest_store))
             try:
-                if call.access is not NO_ACCESS:
-                    guest.open_granted(call)
-                return sandbox.run(lambda: _enter(guest_store, call))
+                return sandbox.run(lambda: _enter(guest_store, guest, call))
             finally:
                 self._host.guest = None
                 guest.close()
@@ -65,11 +63,12 @@ class WasiProgram:
         self._module.close()
 
 
-def _enter(guest_store: GuestStore, call: Call) -> None:
+def _enter(guest_store: GuestStore, guest: Guest, call: Call) -> None:
     try:
+        guest.open_directories(call)
         guest_store.instantiate()
         if not call.rehearsal:
             guest_store.call(ENTRY)
     except GuestExitError as end:
         if end.code != 0:
-            raise GuestFailedError(str(end)) from None
+            raise GuestFailedError(str(end), exit_code=end.code) from None

@@ -1,78 +1,44 @@
-"""Directories that a guest was granted, and the files in there. No path leads out.
+"""Directories that a guest was granted, and what is done with paths in there; ``resolving`` finds their ends."""
 
-Each step is opened without following links, below a descriptor that is open already, so that no race can change
-what was checked.
-"""
-
-import fcntl
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import Folder, Permissions
-from worker_agent.runtimes.services.files import FOLDER_BYTES, FOLDER_FILES
-from worker_agent.runtimes.streams import Bytes
-from worker_agent.runtimes.wasi.errno import Errno, WasiError, translate
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
+from worker_agent.runtimes.wasi.errno import Errno, WasiError, translated
+from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, kind_of, read_stat
+from worker_agent.runtimes.wasi.quota import Share, key_of
+from worker_agent.runtimes.wasi.regular_file import RegularFile, find_sync_flags
+from worker_agent.runtimes.wasi.resolving import PATH_BYTES, LeadsOutError, PathEnd, leads_out, resolve
 
-PATH_BYTES = 4096
 ENTRIES_MAX = 100_000
 """A directory with more entries cannot be listed."""
-OFFSET_MAX = 2**63 - 1
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A pipe that somebody put there must not keep the guest waiting.
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# It is known to be a file; should it have become a pipe, the guest must not wait there.
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_APPEND = 1
-"""Of ``fdflags`` in the witx files."""
-_WRITING = Rights.FD_WRITE
-
-
-class Share:
-    """What one call may do below one granted directory."""
-
-    def __init__(self, folder: Folder, log: Callable[[bytes], object]) -> None:
-        self.guest_path = folder.guest_path
-        self._write = folder.write
-        self._log = log
-        self._advice = folder.advice
-        size, count = _measure(folder.path) if folder.private else (0, 0)
-        self._bytes_left = FOLDER_BYTES - size
-        self._files_left = FOLDER_FILES - count
-
-    @property
-    def rights(self) -> Rights:
-        return Rights.ALL if self._write else Rights.ALL & ~_WRITING
-
-    def require_write(self) -> None:
-        """Raise WasiError (ROFS), and log why, when the directory can only be read."""
-        if not self._write:
-            self._say(f"writing to {self.guest_path} denied: {self._advice}")
-            raise WasiError(Errno.ROFS)
-
-    def spend(self, size: int, files: int = 0) -> None:
-        """Count what is written. Raises WasiError (DQUOT) when that is too much."""
-        if size > self._bytes_left or files > self._files_left:
-            self._say(f"{self.guest_path} is full: at most {FOLDER_BYTES} bytes in {FOLDER_FILES} files")
-            raise WasiError(Errno.DQUOT)
-        self._bytes_left -= size
-        self._files_left -= files
-
-    def _say(self, line: str) -> None:
-        self._log(f"{line}\n".encode())
 
 
 class OpenMode(NamedTuple):
     """How a path is to be opened."""
 
+    read: bool
     write: bool
     create: bool
     exclusive: bool
     truncate: bool
     directory: bool
+    follow: bool
     flags: int
+
+    @property
+    def changes(self) -> bool:
+        """It may change something."""
+        return self.write or self.create or self.truncate
 
 
 class DirectoryEntry(NamedTuple):
@@ -83,170 +49,222 @@ class DirectoryEntry(NamedTuple):
     kind: int
 
 
-class RegularFile(GuestFile):
-    """A file below a granted directory."""
-
-    kind = FileType.REGULAR
-
-    def __init__(self, descriptor: int, share: Share, flags: int, *, write: bool) -> None:
-        self._descriptor = descriptor
-        self.share = share
-        self.flags = flags
-        self.rights = share.rights if write else share.rights & ~_WRITING
-
-    def read_into(self, buffer: memoryview, offset: int | None = None) -> int:
-        with _translated():
-            if offset is None:
-                return os.readv(self._descriptor, [buffer])
-            return os.preadv(self._descriptor, [buffer], _check_offset(offset))
-
-    def write(self, data: Bytes, offset: int | None = None) -> None:
-        self._require_write()
-        with _translated():
-            size = os.fstat(self._descriptor).st_size
-            appends = offset is None and self.flags & _APPEND
-            start = size if appends else self._tell() if offset is None else _check_offset(offset)
-            # A gap counts as if it were written.
-            self.share.spend(max(len(data), start + len(data) - size))
-            left = memoryview(data)
-            while left:
-                done = os.pwrite(self._descriptor, left, start)
-                left, start = left[done:], start + done
-            if offset is None:
-                os.lseek(self._descriptor, start, os.SEEK_SET)
-
-    def seek(self, offset: int, whence: int) -> int:
-        if not 0 <= whence <= os.SEEK_END:
-            raise WasiError(Errno.INVAL)
-        with _translated():
-            return os.lseek(self._descriptor, offset, whence)
-
-    def resize(self, size: int) -> None:
-        self._require_write()
-        with _translated():
-            self.share.spend(max(0, _check_offset(size) - os.fstat(self._descriptor).st_size))
-            os.ftruncate(self._descriptor, size)
-
-    def grow(self, size: int) -> None:
-        if _check_offset(size) > os.fstat(self._descriptor).st_size:
-            self.resize(size)
-
-    def check_positions(self) -> None:
-        """It has positions."""
-
-    def stat(self) -> Stat:
-        return _read_stat(os.fstat(self._descriptor))
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _require_write(self) -> None:
-        if not self.rights & _WRITING:
-            raise WasiError(Errno.BADF)
-
-    def _tell(self) -> int:
-        return os.lseek(self._descriptor, 0, os.SEEK_CUR)
-
-
-class Directory(GuestFile):
-    """A granted directory, or one below it."""
+class GuestDirectory(GuestFile, ABC):
+    """What has files in it. Whatever one kind cannot do raises WasiError: nothing there can be changed."""
 
     kind = FileType.DIRECTORY
-    link_answer = Errno.NOTSUP
-    """What reading a link answers: there are none to read."""
+    rights = inheriting = Rights.GRANTED
+    granted_as: bytes | None = None
+    """The path under which the guest finds it; None: it opened it itself."""
 
-    def __init__(self, descriptor: int, share: Share, *, granted: bool = False) -> None:
-        self._descriptor = descriptor
-        self.share = share
-        self.rights = self.inheriting = share.rights
-        self.granted_as = share.guest_path.encode() if granted else None
-        """The path under which the guest finds it; None: it opened it itself."""
-        self._entries: list[DirectoryEntry] = []
-
+    @abstractmethod
     def open(self, path: bytes, how: OpenMode) -> GuestFile:
         """Open what a path leads to."""
-        if how.write or how.create or how.truncate:
-            self.share.require_write()
-        with _translated(), self.enter_parent(path) as (place, name):
-            if how.directory:
-                return Directory(os.open(name, _FOLDER, dir_fd=place), self.share)
-            return self._open_any(place, name, how)
 
-    def _open_any(self, place: int, name: bytes, how: OpenMode) -> GuestFile:
-        way = _FILE | (os.O_RDWR if how.write else os.O_RDONLY)
-        if how.create and not _exists(place, name):
-            self.share.spend(0, files=1)
-            way |= os.O_CREAT
-        if how.create and how.exclusive:
-            way |= os.O_CREAT | os.O_EXCL
-        descriptor = os.open(name, way, 0o644, dir_fd=place)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if stat.S_ISDIR(mode):
-                return Directory(descriptor, self.share)
-            if not stat.S_ISREG(mode):
+    @abstractmethod
+    def stat_path(self, path: bytes, *, follow: bool) -> Stat:
+        """Return what is known about what a path leads to."""
+
+    @abstractmethod
+    def list_entries(self, *, anew: bool) -> list[DirectoryEntry]:
+        """Return the entries, in the order of their names; as they were at the first call, unless ``anew``."""
+
+    def make_directory(self, _path: bytes) -> None:
+        raise WasiError(Errno.ROFS)
+
+    def remove_directory(self, _path: bytes) -> None:
+        raise WasiError(Errno.ROFS)
+
+    def remove_file(self, _path: bytes) -> None:
+        raise WasiError(Errno.ROFS)
+
+    def rename(self, _path: bytes, _target: "GuestDirectory", _to: bytes) -> None:
+        raise WasiError(Errno.ROFS)
+
+    def link(self, _path: bytes, _target: "GuestDirectory", _to: bytes) -> None:
+        """Give a file another name."""
+        raise WasiError(Errno.ROFS)
+
+    def make_link(self, _path: bytes, _target: bytes) -> None:
+        """Make a symbolic link at a path."""
+        raise WasiError(Errno.ROFS)
+
+    def read_link(self, path: bytes) -> bytes:
+        """Return where a symbolic link leads."""
+        self.stat_path(path, follow=False)
+        raise WasiError(Errno.INVAL)
+
+    def set_path_times(self, _path: bytes, _times: TimesNs, *, follow: bool) -> None:  # noqa: ARG002
+        raise WasiError(Errno.ROFS)
+
+    def require(self, _rights: Rights) -> None:
+        """Whatever its rights say: nobody reads or writes it as a file."""
+        raise WasiError(Errno.BADF)
+
+    def seek(self, _offset: int, _whence: int) -> int:
+        raise WasiError(Errno.BADF)
+
+    def resize(self, _size: int) -> None:
+        raise WasiError(Errno.BADF)
+
+    def check_positions(self) -> None:
+        raise WasiError(Errno.BADF)
+
+    def set_flags(self, _flags: int) -> None:
+        raise WasiError(Errno.BADF)
+
+    def sync(self, *, data_only: bool) -> None:  # noqa: ARG002
+        raise WasiError(Errno.BADF)
+
+
+class Directory(GuestDirectory):
+    """A granted directory, or one below it."""
+
+    def __init__(self, descriptor: int, share: Share, *, granted_as: str | None = None, depth: int = 0) -> None:
+        """``depth``: how far it lies below the granted one."""
+        self._descriptor = descriptor
+        self.share = share
+        self._depth = depth
+        if granted_as is None:
+            self.rights = self.inheriting = Rights.ALL & ~(
+                Rights.FD_SEEK | Rights.FD_WRITE | Rights.FILESTAT_SET_SIZE | Rights.PATH_FILESTAT_SET_SIZE
+            )
+        else:
+            self.granted_as = granted_as.encode()
+            self.inheriting = Rights.BELOW
+        self._entries: list[DirectoryEntry] = []
+
+    @property
+    def descriptor(self) -> int:
+        """The system's, open."""
+        return self._descriptor
+
+    def open(self, path: bytes, how: OpenMode) -> GuestFile:
+        if how.directory and (how.create or how.exclusive or how.truncate):
+            raise WasiError(Errno.INVAL)
+        if how.changes:
+            self.share.require_write()
+        with self._reach(path, follow=how.follow or path.endswith(b"/")) as place:
+            found = _find(place)
+            if found is None:
+                if not how.create or how.directory or place.directory:
+                    raise WasiError(Errno.ISDIR if how.create and place.directory else Errno.NOENT)
+                return self._create(place, how)
+            if how.create and how.exclusive:
+                raise WasiError(Errno.EXIST)
+            if stat.S_ISLNK(found.st_mode):
+                raise WasiError(Errno.LOOP)
+            if stat.S_ISDIR(found.st_mode):
+                return self._open_directory(place, how)
+            if how.directory or place.directory:
+                raise WasiError(Errno.NOTDIR)
+            if not stat.S_ISREG(found.st_mode):
                 raise WasiError(Errno.ACCES)
-            fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
-            # Not on opening: it must be known to be a file.
-            if how.truncate:
-                os.ftruncate(descriptor, 0)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return RegularFile(descriptor, self.share, how.flags & 0x1F, write=how.write)
+            return self._open_file(place, how, 0)
 
     def stat(self) -> Stat:
-        return _read_stat(os.fstat(self._descriptor))
+        return read_stat(os.fstat(self.descriptor))
+
+    def set_times(self, times: TimesNs) -> None:
+        self.share.require_write()
+        with translated():
+            os.utime(self.descriptor, ns=times.over(os.fstat(self.descriptor)))
 
     def stat_path(self, path: bytes, *, follow: bool) -> Stat:
-        """Return what is known about what a path leads to. Links are not followed, but told."""
-        with _translated(), self.enter_parent(path) as (place, name):
-            found = _read_stat(os.stat(name, dir_fd=place, follow_symlinks=False))
-        if follow and found[1] == FileType.LINK:
-            raise WasiError(Errno.LOOP)
-        return found
+        with self._reach(path, follow=follow or path.endswith(b"/")) as place:
+            return read_stat(_look(place))
+
+    def set_path_times(self, path: bytes, times: TimesNs, *, follow: bool) -> None:
+        self.share.require_write()
+        with self._reach(path, follow=follow or path.endswith(b"/")) as place:
+            ns = times.over(_look(place))
+            os.utime(place.name, ns=ns, dir_fd=place.descriptor, follow_symlinks=False)
 
     def make_directory(self, path: bytes) -> None:
         self.share.require_write()
-        with _translated(), self.enter_parent(path) as (place, name):
-            self.share.spend(0, files=1)
-            os.mkdir(name, 0o755, dir_fd=place)
+        with self._reach(path) as place, self._counting():
+            os.mkdir(place.name, 0o755, dir_fd=place.descriptor)
 
     def remove_directory(self, path: bytes) -> None:
         self.share.require_write()
-        with _translated(), self.enter_parent(path) as (place, name):
-            os.rmdir(name, dir_fd=place)
+        with self._reach(path) as place:
+            os.rmdir(place.name, dir_fd=place.descriptor)
+            self.share.drop_entry()
 
     def remove_file(self, path: bytes) -> None:
         self.share.require_write()
-        with _translated(), self.enter_parent(path) as (place, name):
-            os.unlink(name, dir_fd=place)
+        with self._reach(path) as place:
+            found = _look(place, unless=stat.S_ISDIR)
+            os.unlink(place.name, dir_fd=place.descriptor)
+            self.share.note_removed(found)
 
-    def rename(self, path: bytes, target: "Directory", to: bytes) -> None:
+    def rename(self, path: bytes, target: GuestDirectory, to: bytes) -> None:
+        other = self._require_same_share(target)
+        with self._reach(path) as place, other._reach(to) as goal:  # noqa: SLF001
+            found, replaced = _look(place), _find(goal)
+            if goal.directory and not stat.S_ISDIR(found.st_mode):
+                raise WasiError(Errno.NOTDIR)
+            os.rename(place.name, goal.name, src_dir_fd=place.descriptor, dst_dir_fd=goal.descriptor)
+            # Two names of one file: both stay.
+            if replaced is not None and key_of(replaced) != key_of(found):
+                if stat.S_ISDIR(replaced.st_mode):
+                    self.share.drop_entry()
+                else:
+                    self.share.note_removed(replaced)
+
+    def link(self, path: bytes, target: GuestDirectory, to: bytes) -> None:
+        other = self._require_same_share(target)
+        with self._reach(path) as place, other._reach(to) as goal:  # noqa: SLF001
+            if stat.S_ISDIR(_look(place).st_mode):
+                raise WasiError(Errno.PERM)
+            if goal.directory and _find(goal) is None:
+                raise WasiError(Errno.NOENT)
+            with self._counting():
+                os.link(
+                    place.name, goal.name,
+                    src_dir_fd=place.descriptor, dst_dir_fd=goal.descriptor, follow_symlinks=False,
+                )  # fmt: skip
+
+    def make_link(self, path: bytes, target: bytes) -> None:
         self.share.require_write()
-        if target.share is not self.share:
-            raise WasiError(Errno.XDEV)
-        with _translated(), self.enter_parent(path) as source, target.enter_parent(to) as goal:
-            os.rename(source[1], goal[1], src_dir_fd=source[0], dst_dir_fd=goal[0])
+        if not target or b"\0" in target:
+            raise WasiError(Errno.NOENT if not target else Errno.INVAL)
+        with self._reach(path) as place:
+            if place.directory:
+                raise WasiError(Errno.NOENT if _find(place) is None else Errno.EXIST)
+            if leads_out(target, self._depth + place.depth):
+                self._tell_escape(path, target)
+                raise WasiError(Errno.PERM)
+            with self._counting():
+                os.symlink(target, place.name, dir_fd=place.descriptor)
+
+    def read_link(self, path: bytes) -> bytes:
+        with self._reach(path, follow=path.endswith(b"/")) as place:
+            _look(place)
+            target = os.readlink(place.name, dir_fd=place.descriptor)
+        if target.startswith(b"/"):
+            # Where things are on this node is nothing for guests.
+            raise WasiError(Errno.PERM)
+        return target
 
     def list_entries(self, *, anew: bool) -> list[DirectoryEntry]:
-        """Return the entries, in the order of their names; as they were at the first call, unless ``anew``."""
         if anew or not self._entries:
-            with _translated(), os.scandir(self._descriptor) as found:
+            with translated(), os.scandir(self.descriptor) as found:
                 entries = [
-                    DirectoryEntry(
-                        os.fsencode(each.name), each.inode(), _kind_of(each.stat(follow_symlinks=False).st_mode)
-                    )
+                    DirectoryEntry(os.fsencode(each.name), each.inode(), _kind_of_entry(each))
                     for each, _ in zip(found, range(ENTRIES_MAX + 1), strict=False)
                 ]
             if len(entries) > ENTRIES_MAX:
+                self.share.say(f"a directory with more than {ENTRIES_MAX} entries cannot be listed")
                 raise WasiError(Errno.NOTSUP)
-            inode = os.fstat(self._descriptor).st_ino
+            inode = os.fstat(self.descriptor).st_ino
             dots = [DirectoryEntry(name, inode, FileType.DIRECTORY) for name in (b".", b"..")]
             self._entries = [*dots, *sorted(entries)]
         return self._entries
+
+    def make_alias(self, granted_as: bytes) -> "Directory":
+        """Return the same directory, under another name and with a descriptor of its own."""
+        return Directory(os.dup(self.descriptor), self.share, granted_as=granted_as.decode())
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -254,22 +272,78 @@ class Directory(GuestFile):
             self._descriptor = -1
 
     @contextmanager
-    def enter_parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
-        """Open the directory in which a path ends, and yield it with the last name."""
-        *folders, name = split(path) or [b"."]
-        place = os.dup(self._descriptor)
+    def _reach(self, path: bytes, *, follow: bool = False) -> Iterator[PathEnd]:
+        """Yield where a path ends. What goes wrong there is raised as WasiError; an escape is logged."""
         try:
-            for folder in folders:
-                outer, place = place, os.open(folder, _FOLDER, dir_fd=place)
-                os.close(outer)
-            yield place, name
-        finally:
-            os.close(place)
+            with translated(), resolve(self.descriptor, path, follow=follow) as place:
+                yield place
+        except LeadsOutError as error:
+            if error.link is not None:
+                self._tell_escape(error.link, None)
+            raise
+
+    def _tell_escape(self, link: bytes, target: bytes | None) -> None:
+        where = "" if target is None else f" to {_show(target)}"
+        self.share.say(f"the link {_show(link)}{where} leads out of {self.share.guest_path}: denied")
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Count an entry that is made in the block."""
+        self.share.add_entry()
+        try:
+            yield
+        except BaseException:
+            self.share.drop_entry()
+            raise
+
+    def _require_same_share(self, target: GuestDirectory) -> "Directory":
+        self.share.require_write()
+        if not isinstance(target, Directory):
+            raise WasiError(Errno.XDEV)
+        target.share.require_write()
+        if target.share is not self.share:
+            raise WasiError(Errno.XDEV)
+        return target
+
+    def _create(self, place: PathEnd, how: OpenMode) -> GuestFile:
+        with self._counting():
+            return self._open_file(place, how, os.O_CREAT | os.O_EXCL)
+
+    def _open_directory(self, place: PathEnd, how: OpenMode) -> GuestFile:
+        if how.write or how.truncate:
+            raise WasiError(Errno.ISDIR)
+        depth = self._depth + place.depth + (place.name != b".")
+        return Directory(os.open(place.name, FOLDER, dir_fd=place.descriptor), self.share, depth=depth)
+
+    def _open_file(self, place: PathEnd, how: OpenMode, way: int) -> GuestFile:
+        read, write = how.read or not how.write, how.write or how.truncate
+        way |= _FILE | find_sync_flags(how.flags) | (os.O_RDWR if read and write else os.O_WRONLY if write else 0)
+        descriptor = os.open(place.name, way, 0o644, dir_fd=place.descriptor)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise WasiError(Errno.ACCES)
+            file = RegularFile(descriptor, self.share, how.flags & 0x1F, read=read, write=write)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        try:
+            # Not on opening: what takes its place before must be known to be a file.
+            if how.truncate:
+                file.resize(0)
+        except BaseException:
+            file.close()
+            raise
+        if not how.write:
+            file.rights &= ~Rights.FD_WRITE
+        return file
 
 
-def open_granted(access: Permissions, log: Callable[[bytes], object]) -> list[Directory]:
+def open_granted(access: Permissions, bounds: Bounds, log: Callable[[bytes], object]) -> list[Directory]:
     """Open the directories that a call may use. One that is gone is left out, and the log says so."""
-    return [Directory(each, Share(folder, log), granted=True) for folder, each in open_folders(access, log)]
+    return [
+        Directory(each, Share(folder, bounds, log), granted_as=folder.guest_path)
+        for folder, each in open_folders(access, log)
+    ]
 
 
 def open_folders(access: Permissions, log: Callable[[bytes], object]) -> list[tuple[Folder, int]]:
@@ -279,7 +353,7 @@ def open_folders(access: Permissions, log: Callable[[bytes], object]) -> list[tu
         try:
             if folder.private:
                 Path(folder.path).mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(folder.path, _FOLDER)
+            descriptor = os.open(folder.path, FOLDER)
         except OSError as error:
             log(f"directory {folder.guest_path} denied: this node cannot open it: {error.strerror}\n".encode())
             continue
@@ -287,68 +361,37 @@ def open_folders(access: Permissions, log: Callable[[bytes], object]) -> list[tu
     return opened
 
 
-def split(path: bytes) -> list[bytes]:
-    """Return the names in a path; none for the directory itself. Raises WasiError when it leads out."""
-    if len(path) > PATH_BYTES:
-        raise WasiError(Errno.NAMETOOLONG)
-    if not path:
-        raise WasiError(Errno.NOENT)
-    if b"\0" in path:
-        raise WasiError(Errno.INVAL)
-    if path.startswith(b"/"):
-        raise WasiError(Errno.NOTCAPABLE)
-    names: list[bytes] = []
-    # Links are not followed, so that a name and the .. after it cancel each other.
-    for name in path.split(b"/"):
-        if name == b"..":
-            if not names:
-                raise WasiError(Errno.NOTCAPABLE)
-            names.pop()
-        elif name not in {b"", b"."}:
-            names.append(name)
-    return names
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
+def _find(place: PathEnd) -> os.stat_result | None:
+    """Return what is at a place, not following a link; None: nothing."""
     try:
-        yield
-    except OSError as error:
-        raise translate(error) from None
-
-
-def _check_offset(offset: int) -> int:
-    if not 0 <= offset <= OFFSET_MAX:
-        raise WasiError(Errno.INVAL)
-    return offset
-
-
-def _exists(place: int, name: bytes) -> bool:
-    try:
-        os.stat(name, dir_fd=place, follow_symlinks=False)
+        return os.stat(place.name, dir_fd=place.descriptor, follow_symlinks=False)
     except FileNotFoundError:
-        return False
-    return True
+        return None
 
 
-def _kind_of(mode: int) -> FileType:
-    kinds = {stat.S_IFDIR: FileType.DIRECTORY, stat.S_IFREG: FileType.REGULAR, stat.S_IFLNK: FileType.LINK}
-    return kinds.get(stat.S_IFMT(mode), FileType.UNKNOWN)
+def _look(place: PathEnd, unless: Callable[[int], bool] | None = None) -> os.stat_result:
+    """Return what is there. Raises OSError, and WasiError: NOTDIR against a slash, ISDIR ``unless``."""
+    found = os.stat(place.name, dir_fd=place.descriptor, follow_symlinks=False)
+    if unless is not None and unless(found.st_mode):
+        raise WasiError(Errno.ISDIR)
+    if place.directory and not stat.S_ISDIR(found.st_mode):
+        raise WasiError(Errno.NOTDIR)
+    return found
 
 
-def _read_stat(found: os.stat_result) -> Stat:
-    times = (found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns)
-    return (found.st_ino, _kind_of(found.st_mode), found.st_nlink, found.st_size, *times)
+def _kind_of_entry(entry: os.DirEntry[str]) -> FileType:
+    """Return the kind of an entry, without a look at the file where that can be."""
+    if entry.is_symlink():
+        return FileType.LINK
+    if entry.is_dir(follow_symlinks=False):
+        return FileType.DIRECTORY
+    if entry.is_file(follow_symlinks=False):
+        return FileType.REGULAR
+    try:
+        return kind_of(entry.stat(follow_symlinks=False).st_mode)
+    except OSError:
+        return FileType.UNKNOWN
 
 
-def _measure(folder: str) -> tuple[int, int]:
-    """Return how many bytes and entries a folder holds."""
-    size = count = 0
-    for where, folders, names in os.walk(folder):
-        count += len(folders) + len(names)
-        for name in names:
-            try:
-                size += os.lstat(Path(where, name)).st_size
-            except OSError:
-                continue
-    return size, count
+def _show(path: bytes) -> str:
+    return repr(path[:PATH_BYTES].decode(errors="replace"))

@@ -1,13 +1,16 @@
 """Calls on file descriptors: streams, and the files of granted directories. There are no sockets."""
 
 import struct
+import time
 
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import Stat
+from worker_agent.runtimes.wasi.files import OFFSET_MAX, FileType, Rights, Stat, TimesNs
 from worker_agent.runtimes.wasi.guest import Calls, Guest, HostCall
 
 MAX_TRANSFER_BYTES = 0x7FFF_FFFF
 """One read or write moves at most this much, as on Linux: buffers may overlap and add up to more than there is."""
+_ACCESS, _ACCESS_NOW, _MODIFICATION, _MODIFICATION_NOW = 1, 2, 4, 8
+"""``fstflags`` in the witx files."""
 _DEVICE = 1
 """The number of all devices that guests see; streams are on none."""
 
@@ -25,9 +28,10 @@ def _read(guest: Guest, fd: int, vectors: int, count: int, done: int, offset: in
     file, memory, total = guest.file(fd), guest.memory, 0
     if offset is not None:
         file.check_positions()
+    file.require(Rights.FD_READ)
     for piece in memory.read_vectors(vectors, count):
         guest.stop.check()
-        if total + len(piece) > MAX_TRANSFER_BYTES:
+        if total + len(piece) > MAX_TRANSFER_BYTES or (total and not file.has_more()):
             break
         size = file.read_into(piece, None if offset is None else offset + total)
         total += size
@@ -50,12 +54,15 @@ def _write(guest: Guest, fd: int, vectors: int, count: int, done: int, offset: i
     file, memory, total = guest.file(fd), guest.memory, 0
     if offset is not None:
         file.check_positions()
+    file.require(Rights.FD_WRITE)
     for piece in memory.read_vectors(vectors, count):
         guest.stop.check()
         if total + len(piece) > MAX_TRANSFER_BYTES:
             break
-        file.write(piece, None if offset is None else offset + total)
-        total += len(piece)
+        size = file.write(piece, None if offset is None else offset + total)
+        total += size
+        if size < len(piece):
+            break
     memory.write_u32(done, total)
     return Errno.SUCCESS
 
@@ -111,14 +118,51 @@ def fd_fdstat_get(guest: Guest, fd: int, stat: int) -> Errno:
 
 
 def fd_fdstat_set_flags(guest: Guest, fd: int, flags: int) -> Errno:
-    """Note the flags. Only appending to a file makes a difference: nothing here blocks."""
-    guest.file(fd).flags = flags & 0x1F
+    guest.file(fd).set_flags(flags & 0x1F)
     return Errno.SUCCESS
 
 
 def fd_filestat_get(guest: Guest, fd: int, stat: int) -> Errno:
     found = guest.file(fd).stat()
     guest.memory.write(stat, pack_stat((fd, 0, 1, 0, 0, 0, 0), device=0) if found is None else pack_stat(found))
+    return Errno.SUCCESS
+
+
+def fd_filestat_set_times(guest: Guest, fd: int, access: int, modification: int, flags: int) -> Errno:
+    file, times = guest.file(fd), read_times(access, modification, flags)
+    file.set_times(times)
+    return Errno.SUCCESS
+
+
+def read_times(access: int, modification: int, flags: int) -> TimesNs:
+    """Return the times that a guest wants a file to have. Raises WasiError (INVAL)."""
+    now = time.time_ns() if flags & (_ACCESS_NOW | _MODIFICATION_NOW) else 0
+    if flags & ~0xF:
+        raise WasiError(Errno.INVAL)
+    return TimesNs(
+        _choose_time(access, flags & _ACCESS, flags & _ACCESS_NOW, now),
+        _choose_time(modification, flags & _MODIFICATION, flags & _MODIFICATION_NOW, now),
+    )
+
+
+def _choose_time(given: int, wanted: int, wants_now: int, now: int) -> int | None:
+    if wanted and wants_now:
+        raise WasiError(Errno.INVAL)
+    if wants_now:
+        return now
+    given &= 0xFFFF_FFFF_FFFF_FFFF
+    if wanted and given > OFFSET_MAX:
+        raise WasiError(Errno.INVAL)
+    return given if wanted else None
+
+
+def fd_sync(guest: Guest, fd: int) -> Errno:
+    guest.file(fd).sync(data_only=False)
+    return Errno.SUCCESS
+
+
+def fd_datasync(guest: Guest, fd: int) -> Errno:
+    guest.file(fd).sync(data_only=True)
     return Errno.SUCCESS
 
 
@@ -138,28 +182,31 @@ def _answer(errno: Errno) -> HostCall:
     return answer
 
 
-sync = _answer(Errno.SUCCESS)
 not_supported = _answer(Errno.NOTSUP)
-not_a_socket = _answer(Errno.NOTSOCK)
+
+
+def not_a_socket(guest: Guest, fd: int, *_rest: int) -> Errno:
+    """Answer that it is none; of a directory, that it is not even open: one more that programs may not expect."""
+    return Errno.BADF if guest.file(fd).kind is FileType.DIRECTORY else Errno.NOTSOCK
 
 
 CALLS: Calls = {
     "fd_advise": ("iIIi", fd_advise),
     "fd_allocate": ("iII", fd_allocate),
     "fd_close": ("i", fd_close),
-    "fd_datasync": ("i", sync),
+    "fd_datasync": ("i", fd_datasync),
     "fd_fdstat_get": ("ii", fd_fdstat_get),
     "fd_fdstat_set_flags": ("ii", fd_fdstat_set_flags),
     "fd_fdstat_set_rights": ("iII", not_supported),
     "fd_filestat_get": ("ii", fd_filestat_get),
     "fd_filestat_set_size": ("iI", fd_filestat_set_size),
-    "fd_filestat_set_times": ("iIIi", not_supported),
+    "fd_filestat_set_times": ("iIIi", fd_filestat_set_times),
     "fd_pread": ("iiiIi", fd_pread),
     "fd_pwrite": ("iiiIi", fd_pwrite),
     "fd_read": ("iiii", fd_read),
     "fd_renumber": ("ii", fd_renumber),
     "fd_seek": ("iIii", fd_seek),
-    "fd_sync": ("i", sync),
+    "fd_sync": ("i", fd_sync),
     "fd_tell": ("ii", fd_tell),
     "fd_write": ("iiii", fd_write),
     "sock_accept": ("iii", not_a_socket),

@@ -1,11 +1,14 @@
 """One running guest: what its calls to the host act on."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from os import fsencode
 from typing import Self
 
-from worker_agent.runtimes.base import Call
+from worker_agent.runtimes.base import NO_ACCESS, Bounds, Call
+from worker_agent.runtimes.services.access import INPUTS
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.wasi.clocks import (
     Clock,
@@ -15,17 +18,19 @@ from worker_agent.runtimes.wasi.clocks import (
     seeded_random,
     system_random,
 )
-from worker_agent.runtimes.wasi.directories import open_granted
+from worker_agent.runtimes.wasi.devices import DeviceDirectory
+from worker_agent.runtimes.wasi.directories import GuestDirectory, open_granted
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import GuestFile, InputFile, OutputFile
+from worker_agent.runtimes.wasi.files import FileType, GuestFile, InputFile, OutputFile
 from worker_agent.runtimes.wasi.memory import GuestMemory
+from worker_agent.runtimes.wasi.script_folder import ScriptFolder
+from worker_agent.runtimes.wasi.temporary import TemporaryDirectory
 
 PROGRAM_NAME = b"lambda"
 """``argv[0]``."""
-
-
-FILES_MAX = 128
-"""So many files a guest may have open."""
+_INPUTS = INPUTS.encode()
+_ROOTS = {b"/", b"."}
+"""The names of directories in which a libc looks for all paths, also relative ones."""
 
 
 class GuestExitError(Exception):
@@ -47,18 +52,32 @@ class Guest:
     clock: Clock
     random: RandomSource
     stop: StopSignal
+    call: Call
+    answer: bytes = b""
+    """What came of its newest call about keys and values."""
+    files_max: int = Bounds().open_files
+    """So many it may have open."""
 
     @classmethod
     def start(cls, call: Call, memory: GuestMemory) -> Self:
         """Set up a guest for one call. Its time begins now."""
+        files: dict[int, GuestFile] = {
+            0: InputFile(call.input),
+            1: OutputFile(call.output.write),
+            2: OutputFile(call.log.write),
+        }
+        for number in call.terminals:
+            files[number].kind = FileType.CHARACTER_DEVICE
         return cls(
             memory=memory,
-            files={0: InputFile(call.input), 1: OutputFile(call.output.write), 2: OutputFile(call.log.write)},
-            args=(PROGRAM_NAME, *[arg.encode() for arg in call.args]),
-            env=tuple([f"{name}={value}".encode() for name, value in call.env.items()]) if call.env else (),
+            files=files,
+            args=(fsencode(call.program), *map(fsencode, call.args)),
+            env=tuple([fsencode(f"{name}={value}") for name, value in call.env.items()]) if call.env else (),
             clock=SystemClock(call.stop) if call.seed is None else SeededClock(call.seed, call.stop),
             random=system_random if call.seed is None else seeded_random(call.seed),
             stop=call.stop,
+            call=call,
+            files_max=call.bounds.open_files,
         )
 
     @classmethod
@@ -69,16 +88,33 @@ class Guest:
         guest.args = (PROGRAM_NAME,)
         return guest
 
-    def open_granted(self, call: Call) -> None:
-        """Open the directories that a call may use; a libc looks for them from 3 on."""
-        for directory in open_granted(call.access, call.log.write):
-            self.files[self.free_number()] = directory
+    def open_directories(self, call: Call) -> None:
+        """Open the directories that a call may use, /tmp and /dev; a libc looks for them from 3 on.
+
+        One that is granted alone is the working directory, too. What is granted comes before what is there anyway.
+        """
+        opened = [] if call.access is NO_ACCESS else open_granted(call.access, call.bounds, call.log.write)
+        granted: list[GuestDirectory] = [*opened]
+        names = {each.granted_as for each in (*granted, *self.files.values()) if isinstance(each, GuestDirectory)}
+        if not names & _ROOTS and len(names - {_INPUTS}) == 1:
+            granted += [each.make_alias(b".") for each in opened if each.granted_as != _INPUTS]
+        roots = [each for each in granted if each.granted_as in _ROOTS]
+        if call.make_folder is not None and not _has(roots, names, b"/tmp"):
+            granted.append(TemporaryDirectory(call.make_folder, call.bounds, call.log.write))
+        if not _has(roots, names, b"/dev"):
+            granted.append(DeviceDirectory(self.files, self.random))
+        script = next((each for each in self.files.values() if isinstance(each, ScriptFolder)), None)
+        for directory in granted:
+            if script is not None and directory.granted_as == script.granted_as:
+                script.show(directory)
+            else:
+                self.files[self.free_number()] = directory
 
     def free_number(self) -> int:
         """Return the lowest number for a file. Raises WasiError (MFILE) when too many are open."""
-        if len(self.files) >= FILES_MAX:
+        if len(self.files) >= self.files_max:
             raise WasiError(Errno.MFILE)
-        return next(number for number in range(3, FILES_MAX + 4) if number not in self.files)
+        return next(number for number in range(3, self.files_max + 4) if number not in self.files)
 
     def close(self) -> None:
         """Close what is open. Safe to repeat."""
@@ -91,6 +127,17 @@ class Guest:
         if found is None:
             raise WasiError(Errno.BADF)
         return found
+
+
+def _has(roots: list[GuestDirectory], names: set[bytes | None], path: bytes) -> bool:
+    """Tell whether what is granted has something at a path."""
+    if path in names:
+        return True
+    for root in roots:
+        with suppress(WasiError):
+            root.stat_path(path[1:], follow=False)
+            return True
+    return False
 
 
 HostCall = Callable[..., Errno | None]

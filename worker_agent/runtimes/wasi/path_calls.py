@@ -2,11 +2,12 @@
 
 import struct
 
-from worker_agent.runtimes.wasi.directories import PATH_BYTES, Directory, OpenMode
+from worker_agent.runtimes.wasi.directories import GuestDirectory, OpenMode
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.file_calls import not_supported, pack_stat
+from worker_agent.runtimes.wasi.file_calls import pack_stat, read_times
 from worker_agent.runtimes.wasi.files import Rights
 from worker_agent.runtimes.wasi.guest import Calls, Guest
+from worker_agent.runtimes.wasi.resolving import PATH_BYTES
 
 _CREATE, _DIRECTORY, _EXCLUSIVE, _TRUNCATE = 1, 2, 4, 8
 """``oflags`` in the witx files."""
@@ -16,10 +17,10 @@ _ENTRY = struct.Struct("<QQIBxxx")
 _PRESTAT = struct.Struct("<B3xI")
 
 
-def _directory(guest: Guest, fd: int) -> Directory:
+def _directory(guest: Guest, fd: int) -> GuestDirectory:
     """Return an open directory. Raises WasiError (BADF, NOTDIR)."""
     found = guest.file(fd)
-    if not isinstance(found, Directory):
+    if not isinstance(found, GuestDirectory):
         raise WasiError(Errno.NOTDIR)
     return found
 
@@ -33,7 +34,7 @@ def _path(guest: Guest, place: int, size: int) -> bytes:
 def _granted(guest: Guest, fd: int) -> bytes:
     """Return the name of a granted directory. Raises WasiError (BADF): a libc asks for 3, 4, … until then."""
     found = guest.files.get(fd)
-    if not isinstance(found, Directory) or found.granted_as is None:
+    if not isinstance(found, GuestDirectory) or found.granted_as is None:
         raise WasiError(Errno.BADF)
     return found.granted_as
 
@@ -65,16 +66,18 @@ def fd_readdir(guest: Guest, fd: int, buffer: int, size: int, cookie: int, used:
 
 
 def path_open(
-    guest: Guest, fd: int, _lookup: int, path: int, size: int, how: int, base: int, _inheriting: int, flags: int,
+    guest: Guest, fd: int, lookup: int, path: int, size: int, how: int, base: int, _inheriting: int, flags: int,
     opened: int,
 ) -> Errno:  # fmt: skip
     directory = _directory(guest, fd)
     mode = OpenMode(
+        read=bool(base & Rights.FD_READ),
         write=bool(base & Rights.FD_WRITE),
         create=bool(how & _CREATE),
         exclusive=bool(how & _EXCLUSIVE),
         truncate=bool(how & _TRUNCATE),
         directory=bool(how & _DIRECTORY),
+        follow=bool(lookup & _FOLLOW),
         flags=flags,
     )
     name, number = _path(guest, path, size), guest.free_number()
@@ -110,23 +113,36 @@ def path_rename(guest: Guest, fd: int, path: int, size: int, new_fd: int, new: i
     return Errno.SUCCESS
 
 
-def no_links(guest: Guest, fd: int, *_rest: int) -> Errno:
-    """Answer that links can neither be made nor read."""
-    _directory(guest, fd)
-    return Errno.NOTSUP
+def path_link(
+    guest: Guest, fd: int, lookup: int, path: int, size: int, new_fd: int, new: int, new_size: int
+) -> Errno:
+    """Give a file a second name. As on Linux, the link itself gets it, should it be one."""
+    source, target = _directory(guest, fd), _directory(guest, new_fd)
+    if lookup & _FOLLOW:
+        raise WasiError(Errno.INVAL)
+    source.link(_path(guest, path, size), target, _path(guest, new, new_size))
+    return Errno.SUCCESS
 
 
-def path_readlink(guest: Guest, fd: int, *_rest: int) -> Errno:
-    return _directory(guest, fd).link_answer
+def path_symlink(guest: Guest, target: int, target_size: int, fd: int, path: int, size: int) -> Errno:
+    _directory(guest, fd).make_link(_path(guest, path, size), _path(guest, target, target_size))
+    return Errno.SUCCESS
 
 
-def path_symlink(guest: Guest, _path: int, _size: int, fd: int, *_rest: int) -> Errno:
-    return no_links(guest, fd)
+def path_readlink(guest: Guest, fd: int, path: int, size: int, buffer: int, room: int, used: int) -> Errno:
+    """Write as much of a link's target as there is room for."""
+    target = _directory(guest, fd).read_link(_path(guest, path, size))[: room & 0xFFFF_FFFF]
+    guest.memory.write(buffer, target)
+    guest.memory.write_u32(used, len(target))
+    return Errno.SUCCESS
 
 
-def path_filestat_set_times(guest: Guest, fd: int, *_rest: int) -> Errno | None:
-    _directory(guest, fd)
-    return not_supported(guest, fd)
+def path_filestat_set_times(
+    guest: Guest, fd: int, lookup: int, path: int, size: int, access: int, modification: int, flags: int
+) -> Errno:
+    directory, times = _directory(guest, fd), read_times(access, modification, flags)
+    directory.set_path_times(_path(guest, path, size), times, follow=bool(lookup & _FOLLOW))
+    return Errno.SUCCESS
 
 
 CALLS: Calls = {
@@ -136,7 +152,7 @@ CALLS: Calls = {
     "path_create_directory": ("iii", path_create_directory),
     "path_filestat_get": ("iiiii", path_filestat_get),
     "path_filestat_set_times": ("iiiiIIi", path_filestat_set_times),
-    "path_link": ("iiiiiii", no_links),
+    "path_link": ("iiiiiii", path_link),
     "path_open": ("iiiiiIIii", path_open),
     "path_readlink": ("iiiiii", path_readlink),
     "path_remove_directory": ("iii", path_remove_directory),

@@ -3,6 +3,7 @@
 import struct
 from typing import NamedTuple
 
+from worker_agent.runtimes.live import wait_readable
 from worker_agent.runtimes.wasi.clocks import parse_clock
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 from worker_agent.runtimes.wasi.guest import Calls, Guest
@@ -16,7 +17,7 @@ _EVENT = struct.Struct("<QHB5xQH6x")
 _ON_CLOCK, _ON_READ, _ON_WRITE = 0, 1, 2
 _ABSOLUTE = 1
 _HANGUP = 1
-MAX_SUBSCRIPTIONS = 1024
+MAX_SUBSCRIPTIONS = 65_536
 
 
 class _Subscription(NamedTuple):
@@ -36,10 +37,16 @@ def poll_oneoff(guest: Guest, subscriptions: int, events: int, count: int, done:
         raise WasiError(Errno.INVAL)
     data = guest.memory.read(subscriptions, _SUBSCRIPTION.size * count)
     wanted = [_parse(guest, *fields) for fields in _SUBSCRIPTION.iter_unpack(data)]
-    wait_ns = min(each.wait_ns for each in wanted)
-    if wait_ns > 0:
+    live = _find_live(guest, wanted)
+    wait_ns = min((each.wait_ns for each in wanted if each not in live), default=-1)
+    readable: set[int] = set()
+    if live:
+        readable = wait_readable(live.values(), wait_ns / 1_000_000_000 if wait_ns > 0 else wait_ns, guest.stop)
+        wait_ns = 0 if readable else wait_ns
+    elif wait_ns > 0:
         guest.clock.sleep(wait_ns)
-    ready = [_make_event(guest, each) for each in wanted if each.wait_ns <= wait_ns]
+    due = [each for each in wanted if (live[each] in readable if each in live else each.wait_ns <= wait_ns)]
+    ready = [_make_event(guest, each) for each in due]
     guest.memory.write(events, b"".join(ready))
     guest.memory.write_u32(done, len(ready))
     return Errno.SUCCESS
@@ -54,6 +61,16 @@ def _parse(guest: Guest, userdata: int, kind: int, body: bytes) -> _Subscription
     if kind in (_ON_READ, _ON_WRITE):
         return _Subscription(userdata, kind, _FD.unpack(body)[0], 0)
     raise WasiError(Errno.INVAL)
+
+
+def _find_live(guest: Guest, wanted: list[_Subscription]) -> dict[_Subscription, int]:
+    """Return the streams to be read that may have nothing yet, with what to wait for."""
+    found = {}
+    for each in wanted:
+        file = guest.files.get(each.fd) if each.kind == _ON_READ else None
+        if file is not None and (descriptor := file.find_descriptor()) is not None:
+            found[each] = descriptor
+    return found
 
 
 def _make_event(guest: Guest, wanted: _Subscription) -> bytes:

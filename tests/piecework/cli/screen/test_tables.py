@@ -55,9 +55,10 @@ def test_the_last_column_wraps_under_itself_where_there_is_room(show):
     assert max(map(cell_len, lines)) <= 40
 
 
-def test_a_wide_terminal_gets_everything_whole(show):
+def test_a_wide_terminal_gets_everything_whole_but_ids(show):
     rows = [(JOB, ["a", "b", "c"], "x")]
-    assert show(80, print_table, ["id", "tags", "more"], rows)[1] == f"{JOB}  a b c  x"
+    assert show(80, print_table, ["id", "tags", "more"], rows)[1] == "77522278  a b c  x"
+    assert show(0, print_table, ["id", "tags", "more"], rows)[1] == f"{JOB}  a b c  x"
 
 
 def test_lists_are_counted_where_room_is_scarce(show):

@@ -1,6 +1,7 @@
 """Figures of calls."""
 
 import pytest
+from hand_clock import HandClock
 from hypothesis import given, strategies as st
 
 from server.services.functions.calls import WINDOW_S, CallStatistics, Histogram
@@ -19,15 +20,8 @@ def test_nothing_has_no_quantile():
     assert Histogram().quantile(0.5) is None
 
 
-class Hand:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_calls_errors_and_jobs_are_counted_by_revision():
-    calls = CallStatistics(Hand())
+    calls = CallStatistics(HandClock(1000.0, per_s=1))
     assert calls.read("hola", "blue") is None
     calls.note("hola", "blue", 200, 0.010)
     calls.note("hola", "blue", 404, 0.010)
@@ -43,7 +37,7 @@ def test_calls_errors_and_jobs_are_counted_by_revision():
 
 
 def test_quantiles_are_of_the_latest_calls_and_counts_of_all():
-    clock = Hand()
+    clock = HandClock(1000.0, per_s=1)
     calls = CallStatistics(clock)
     calls.note("hola", "blue", 200, 9.0)
     clock.now += WINDOW_S
@@ -61,7 +55,7 @@ def test_quantiles_are_of_the_latest_calls_and_counts_of_all():
 
 
 def test_what_is_gone_is_forgotten():
-    calls = CallStatistics(Hand())
+    calls = CallStatistics(HandClock(1000.0, per_s=1))
     calls.note("hola", "blue", 200, 1.0)
     calls.note("hola", "green", 200, 1.0)
     calls.keep({("hola", "green")})

@@ -6,20 +6,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hand_clock import HandClock
 from patience import until
 
 from server.services.functions.health import Health, Prober, try_connection
 
 
-class Hand:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_url_is_passed_by_from_its_failure_until_it_was_reached():
-    health = Health(Hand())
+    health = Health(HandClock(1000.0, per_s=1))
     assert health.is_well("http://a")
     health.note_failure("http://a", "refused", is_dead=True)
     assert not health.is_well("http://a")
@@ -31,7 +25,7 @@ def test_a_url_is_passed_by_from_its_failure_until_it_was_reached():
 
 @pytest.mark.parametrize(("is_dead", "longest"), [(True, [5.0, 5.0, 5.0, 5.0]), (False, [8.0, 16.0, 32.0, 60.0])])
 def test_pauses_grow_with_each_failure_in_a_row_up_to_a_limit(is_dead: bool, longest: list[float]):
-    clock = Hand()
+    clock = HandClock(1000.0, per_s=1)
     health = Health(clock)
     pauses = []
     for _ in range(8):
@@ -47,7 +41,7 @@ def test_pauses_grow_with_each_failure_in_a_row_up_to_a_limit(is_dead: bool, lon
 
 
 def test_calls_that_fail_together_count_once():
-    clock = Hand()
+    clock = HandClock(1000.0, per_s=1)
     health = Health(clock)
     for reason in ("broke off", "refused"):
         health.note_failure("http://a", reason, is_dead=reason == "refused")
@@ -58,7 +52,7 @@ def test_calls_that_fail_together_count_once():
 
 
 def test_a_dead_url_that_takes_a_connection_is_well_and_one_that_is_not_is_tried_by_one_call():
-    health = Health(Hand())
+    health = Health(HandClock(1000.0, per_s=1))
     health.note_failure("http://dead", "", is_dead=True)
     health.note_failure("http://mad", "", is_dead=False)
     assert not health.begin_trial("http://mad"), "it has its pause first"
@@ -73,7 +67,7 @@ def test_a_dead_url_that_takes_a_connection_is_well_and_one_that_is_not_is_tried
 
 
 def test_a_trial_that_fails_makes_the_pause_longer_and_one_of_which_nothing_is_heard_is_followed_by_another():
-    clock = Hand()
+    clock = HandClock(1000.0, per_s=1)
     health = Health(clock)
     health.note_failure("http://a", "", is_dead=False)
     health.note_connection("http://a")
@@ -92,7 +86,7 @@ def test_a_trial_that_fails_makes_the_pause_longer_and_one_of_which_nothing_is_h
 
 
 def test_what_nobody_routes_to_is_forgotten():
-    health = Health(Hand())
+    health = Health(HandClock(1000.0, per_s=1))
     health.note_failure("http://a", "", is_dead=True)
     health.keep({"http://b"})
     assert health.next_look_s() is None
@@ -112,7 +106,7 @@ def test_a_url_that_takes_connections_again_is_well_again():
 
 
 def test_a_url_that_takes_none_stays_as_it_is():
-    clock = Hand()
+    clock = HandClock(1000.0, per_s=1)
     health = Health(clock)
 
     def refuse(_: str) -> None:

@@ -11,7 +11,8 @@ from server.store.stock.endings import FOUND_MAX
 def test_an_id_is_found_by_its_end(house: House):
     lambda_, worker = house.new_lambda(), house.new_worker()
     job = house.submit(lambda_)
-    for kind, id_ in {"job": job, "lambda": lambda_, "worker": worker}.items():
+    blob = house.call("GET", f"/job/{job}")["input"]["id"]
+    for kind, id_ in {"job": job, "lambda": lambda_, "worker": worker, "data": blob}.items():
         for digits in (6, 8, len(str(id_))):
             found = house.call("GET", f"/ids?kind={kind}&ends={str(id_)[-digits:]}")["ids"]
             assert str(id_) in found, (kind, digits)

@@ -31,6 +31,8 @@ class Queue(RuleBasedStateMachine):
         self.acknowledged: dict[str, dict] = {}
         self.accepted: dict[str, str] = {}
         self.final: dict[str, str] = {}
+        self.attempts: dict[str, int] = {}
+        """What jobs may have that were run again."""
         self.pause = threading.Event()
 
     def teardown(self) -> None:
@@ -127,6 +129,18 @@ class Queue(RuleBasedStateMachine):
             job = list(self.acknowledged)[pick % len(self.acknowledged)]
             self.house.call("POST", f"/job/{job}", {"status": to}, status=None)
 
+    @rule(pick=st.integers(0, 50))
+    def retry(self, pick):
+        """Somebody has a job run again: it gets its attempts once more, and may come to another end."""
+        if self.acknowledged:
+            job = list(self.acknowledged)[pick % len(self.acknowledged)]
+            may = self.house.state(job) in {"Fail_Execution", "Cancelled"}
+            reply = self.house.call("POST", "/job/bulk", {"action": "retry", "ids": [job]})
+            assert reply["changed"] == may
+            if may:
+                del self.final[job]
+                self.attempts[job] = self.house.services.jobs.get(int(job)).max_attempts
+
     @invariant()
     def rows_keep_the_promises(self):
         with self.house.services.database.read() as connection:
@@ -137,7 +151,8 @@ class Queue(RuleBasedStateMachine):
                 assert row.state == self.final[id_], "a final state changed"
             if row.state in FINAL:
                 self.final[id_] = row.state
-            assert row.attempt <= self.acknowledged[id_]["max_attempts"] + row.vanished  # I5
+            most = self.attempts.get(id_, self.acknowledged[id_]["max_attempts"])
+            assert row.attempt <= most + row.vanished  # I5
 
     def check_trails(self):
         for id_ in self.acknowledged:

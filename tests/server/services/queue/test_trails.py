@@ -26,14 +26,16 @@ def _start(at: int, attempt: int, lease: str) -> Event:
 
 
 def test_the_usual_submission_is_not_stored_but_told():
-    assert first_events(1, JobState.ENQUEUED, 100) == []
+    assert first_events([1], JobState.ENQUEUED, 100) == []
     assert tell_trail(_job(), []) == [FIRST]
 
 
 @pytest.mark.parametrize("state", [JobState.PAUSED, JobState.WAITING])
 def test_another_first_state_is_stored_and_told_once(state: JobState):
-    stored = first_events(1, state, 100)
-    assert tell_trail(_job(state_name=state.value), stored) == [Event(1, 100, state, detail=SUBMITTED)]
+    stored = first_events([1], state, 100)
+    assert tell_trail(_job(state_name=state.value), stored) == [
+        Event(1, 100, state, detail=SUBMITTED, is_change=False)
+    ]
 
 
 def test_a_lease_that_runs_is_told_from_the_job():

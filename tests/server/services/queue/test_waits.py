@@ -128,3 +128,14 @@ def test_jobs_are_listed_by_the_worker_that_has_them(house: House):
     found = house.call("GET", f"/job?worker={one}")["jobs"]
     assert [each["id"] for each in found] == [jobs[0]]
     assert house.call("GET", f"/job?worker={one}&state=finished")["jobs"] == []
+
+
+def test_a_list_says_of_the_first_that_wait_why_they_do(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.api.queue.jobinfo.EXPLAINED_MAX", 2)
+    lambda_, worker = house.new_lambda(), house.new_worker()
+    ended = house.submit(lambda_)
+    house.finish(worker, failed(house.lease(worker)) | {"state": "Finished", "error": None})
+    paused = [house.submit(lambda_, status="paused") for _ in range(3)]
+    told = {each["id"]: each.get("waits_for") for each in house.call("GET", "/job?view=full")["jobs"]}
+    assert told == {paused[2]: "paused", paused[1]: "paused", paused[0]: None, ended: None}
+    assert not any("advice" in each for each in house.call("GET", "/job")["jobs"])

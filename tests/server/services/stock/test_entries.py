@@ -165,11 +165,10 @@ def test_a_removed_namespace_goes_with_all_its_rows(house: House):
         house.services.namespaces.get(namespace)
 
 
-def test_the_timekeeper_sweeps(house: House):
-    chores = {chore.name: chore for chore in house.services.timekeeper._chores}
+def test_the_sweeper_sweeps(house: House):
     put(house, new(house), value="v", expire=1.0)
     house.clock.forward(1)
-    chores["sweep keys and values"].do()
+    house.services.sweeper.turn()
     assert rows(house) == 0
 
 

@@ -21,6 +21,12 @@ from house import House
         ({"dirs": ["/..:rw"]}, "grants.dirs has '/..:rw'"),
         ({"dirs": ["/a:rx"]}, "grants.dirs has '/a:rx'"),
         ({"files": "all"}, "all"),
+        ({"kv": ["word"]}, "grants.kv has 'word', but each must be a namespace as `ID`"),
+        ({"kv": ["n=1:rx"]}, "grants.kv has 'n=1:rx'"),
+        ({"kv": ["12=1"]}, "grants.kv has '12=1'"),
+        ({"kv": ["9" * 19]}, "grants.kv has '999"),
+        ({"kv": ["n=1", "n=2:rw"]}, "grants.kv has two namespaces that are called 'n'"),
+        ({"kv": ["n=17"]}, "there is no namespace 17"),
     ],
 )
 def test_grant_that_no_node_could_give_is_refused_with_its_name(house: House, grants: dict, reason: str):
@@ -30,12 +36,14 @@ def test_grant_that_no_node_could_give_is_refused_with_its_name(house: House, gr
 
 
 def test_grants_reach_the_worker_as_they_were_made(house: House):
+    space = house.call("POST", "/kv")["id"]
     grants = {
         "http": ["a.test", "[::1]:81", "*", "*:8080", "10.0.0.1:9000"],
         "redis": True,
         "files": "write",
         "dirs": ["/data", "/out/a..b:rw", "/in:ro"],
         "env": ["LANG"],
+        "kv": [f"{space}:ro", f"c={space}:rw"],
     }
     house.submit(house.new_lambda(grants=grants))
     [described] = house.contract(house.new_worker())["lambdas"]

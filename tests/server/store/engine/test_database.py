@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from places import Place
 from rows import blob
 
 from server.errors import DatabaseAway, StorageFull
-from server.store.engine.database import Connection, Database, _Unit, open_database
+from server.store.engine.database import Connection, Database, SqliteDatabase, _Unit, open_database
+from server.store.engine.postgres import RACES_MAX
 from server.store.engine.schema import current_revision
 from server.store.stock import blobs
 
@@ -45,7 +46,9 @@ def sqlite(sqlite_place: Place) -> Iterator[Database]:
 
 
 @contextmanager
-def _in_one_group(database: Database, works: list[Callable[[Connection], Any]]) -> Iterator[list[Future[Any]]]:
+def _in_one_group(
+    database: SqliteDatabase, works: list[Callable[[Connection], Any]]
+) -> Iterator[list[Future[Any]]]:
     """Start writes while another one holds the writer, so that they come to share a commit."""
     holding, go = threading.Event(), threading.Event()
 
@@ -128,7 +131,7 @@ def test_a_failed_write_takes_nothing_with_it_from_its_group(sqlite: Database):
 
 
 def test_a_writer_behind_more_than_a_group_of_others_gets_its_answer(
-    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+    sqlite: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("server.store.engine.database.GROUP_MAX", 4)
     others = [_Unit(_store(id_)) for id_ in range(1, 10)]
@@ -205,6 +208,25 @@ def test_a_deadlock_between_two_servers_is_solved_by_trying_again(postgres_place
         list(pool.map(touch, [(1, 2), (2, 1)]))
     with database.read() as connection:
         assert {each.size for each in blobs.find_blobs(connection, [1, 2]).values()} == {3}
+    database.close()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("losses", "is_stored"), [(RACES_MAX, True), (RACES_MAX + 1, False)])
+def test_who_loses_many_races_tries_again_and_not_for_ever(postgres_place: Place, losses: int, is_stored: bool):
+    database = postgres_place.open()
+    left = losses
+
+    def work(connection: Connection) -> None:
+        nonlocal left
+        _store(1)(connection)
+        if left:
+            left -= 1
+            connection.exec_driver_sql("DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$")
+
+    with nullcontext() if is_stored else pytest.raises(DatabaseAway):
+        database.write(work)
+    assert _stored(database) == ({1} if is_stored else set())
     database.close()
 
 

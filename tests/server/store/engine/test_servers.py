@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from patience import LONG_S
 from places import Place
 from rows import blob
 
@@ -55,7 +56,7 @@ def test_servers_that_start_at_once_do_not_share_a_number(postgres_place: Place)
     both = threading.Barrier(4)
 
     def start(index: int) -> int | None:
-        both.wait(10)
+        both.wait(LONG_S)
         try:
             return _claim(places[index], f"s{index}", 0)
         except CapacityReached:

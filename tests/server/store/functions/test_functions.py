@@ -6,7 +6,7 @@ from rows import LAMBDA, NOW, lambda_
 from sqlalchemy import insert
 
 from server.store.engine.database import Connection, Database
-from server.store.engine.tables import hosts, replicas
+from server.store.engine.function_tables import hosts, replicas
 from server.store.functions import functions
 from server.store.functions.functions import Function, Revision, Url
 from server.store.stock import lambdas

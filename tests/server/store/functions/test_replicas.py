@@ -12,8 +12,9 @@ from server.store.engine import servers
 from server.store.engine.database import Connection, Database
 from server.store.functions import ended_logs, functions, replicas
 from server.store.functions.functions import Revision
+from server.store.functions.kept_logs import KeptLog
 from server.store.functions.replicas import OrderRow
-from server.store.records import KeptLog, LambdaOptions, Log
+from server.store.records import LambdaOptions, Log
 from server.store.stock import lambdas, workers
 
 HOST = 5

@@ -11,7 +11,7 @@ from piecework.protocol.messages import Backoff, Limits
 from piecework.protocol.states import JobState
 from server.store.engine.database import Database
 from server.store.queue import jobs, leases
-from server.store.queue.jobs import JobFilter
+from server.store.queue.filters import JobFilter
 from server.store.records import JobOptions
 from server.store.stock import blobs
 
@@ -88,22 +88,22 @@ def test_lists_show_what_fits(database: Database):
         def listed(which: JobFilter) -> list[int]:
             return [job.id for job in jobs.list_jobs(connection, which, before=99, limit=9)]
 
-        assert listed(JobFilter(state=JobState.PAUSED)) == [3]
-        assert listed(JobFilter(lambda_id=LAMBDA)) == [3, 2, 1]
-        assert listed(JobFilter(lambda_id=LAMBDA + 1)) == []
+        assert listed(JobFilter(states=(JobState.PAUSED,))) == [3]
+        assert listed(JobFilter(lambda_=LAMBDA)) == [3, 2, 1]
+        assert listed(JobFilter(lambda_=LAMBDA + 1)) == []
         assert listed(JobFilter(tag="b")) == [1]
         assert listed(JobFilter(tag="a%")) == [1]
         assert listed(JobFilter(tag="a")) == []
-        assert listed(JobFilter(tag="b", state=JobState.PAUSED)) == []
+        assert listed(JobFilter(tag="b", states=(JobState.PAUSED,))) == []
 
 
 def test_a_job_is_cancelled_once_and_loses_its_lease(database: Database):
     run_job(database, 1)
-    assert database.write(lambda c: jobs.cancel_job(c, 1, 77))
+    assert database.write(lambda c: jobs.cancel_jobs(c, [1], 77)) == 1
     job = read_job(database, 1)
     assert (job.state, job.finished_at, job.lease, job.lease_until) == (JobState.CANCELLED, 77, None, None)
-    assert not database.write(lambda c: jobs.cancel_job(c, 1, 78))
-    assert not database.write(lambda c: jobs.cancel_job(c, 2, 78))
+    assert database.write(lambda c: jobs.cancel_jobs(c, [1], 78)) == 0
+    assert database.write(lambda c: jobs.cancel_jobs(c, [2], 78)) == 0
 
 
 def test_cancelling_what_did_not_start_leaves_what_did(database: Database):

@@ -51,7 +51,7 @@ def test_a_blob_is_used_as_the_input_of_a_job_until_that_is_final(database: Data
     store_jobs(database, new_job(20, input_id=1, state=state))
     with database.read() as connection:
         assert blobs.is_used(connection, 1)
-    database.write(lambda c: jobs.cancel_job(c, 20, 5))
+    database.write(lambda c: jobs.cancel_jobs(c, [20], 5))
     with database.read() as connection:
         assert not blobs.is_used(connection, 1)
 

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from abis import SCRIPT_ABIS
@@ -159,7 +160,7 @@ def test_micropython_with_little_memory_says_so(run):
 
 def test_interpreter_is_loaded_once_for_all_scripts(toolchain, store_code, interpreters):
     library = Library(toolchain, interpreters)
-    programs = [library.load(name, CodeFile(*store_code(code)), Build()) for name, code in
+    programs: list[Any] = [library.load(name, CodeFile(*store_code(code)), Build()) for name, code in
                 [("lua5.4", b"x = 1"), ("dlabLua", b"x = 2")]]  # fmt: skip
     assert programs[0]._machine is programs[1]._machine
     library.close()

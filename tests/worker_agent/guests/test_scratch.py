@@ -2,10 +2,11 @@
 
 import fcntl
 import os
+import time
 
 import pytest
 
-from worker_agent.serving.scratch import Scratch
+from worker_agent.guests.scratch import MAKING_S, Scratch
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,17 @@ def test_folders_that_were_left_go_and_those_in_use_stay(system_folder):
     fresh = Scratch("some-")
     assert set(system_folder.iterdir()) == {used.path, fresh.path, foreign}
     used.remove()
+    fresh.remove()
+
+
+def test_folder_that_was_left_empty_goes_after_a_while(system_folder):
+    left, made = system_folder / "some-left", system_folder / "some-made"
+    for folder, age_s in ((left, 2 * MAKING_S), (made, 0)):
+        folder.mkdir()
+        (folder / "lock").touch()
+        os.utime(folder / "lock", (time.time() - age_s,) * 2)
+    fresh = Scratch("some-")
+    assert set(system_folder.iterdir()) == {made, fresh.path}
     fresh.remove()
 
 

@@ -3,11 +3,15 @@
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
+import time
 from pathlib import Path
 
+from worker_agent.runtimes.trees import remove_tree
+
 LOCK = "lock"
+MAKING_S = 60.0
+"""Nobody takes so long to make a folder."""
 
 
 class Scratch:
@@ -20,9 +24,13 @@ class Scratch:
         self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
+    def make_folder(self) -> Path:
+        """Return a new folder in it. Raises OSError."""
+        return Path(tempfile.mkdtemp(dir=self.path))
+
     def remove(self) -> None:
         """Remove it with all that is in it. Safe to repeat."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -33,5 +41,24 @@ def _remove_left(lock: Path) -> None:
     with contextlib.suppress(OSError), lock.open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # One that is being made has its file, but not yet its lock, for a moment: it has no other file either.
-        if len(list(lock.parent.iterdir())) > 1:
-            shutil.rmtree(lock.parent, ignore_errors=True)
+        if len(list(lock.parent.iterdir())) > 1 or lock.stat().st_mtime < time.time() - MAKING_S:
+            remove_tree(lock.parent)
+
+
+class LazyScratch:
+    """A folder that is made when somebody first wants a place in it."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._scratch: Scratch | None = None
+
+    def make_folder(self) -> Path:
+        """Return a new folder in it. Raises OSError."""
+        if self._scratch is None:
+            self._scratch = Scratch(self._prefix)
+        return self._scratch.make_folder()
+
+    def remove(self) -> None:
+        """Remove it with all that is in it. Safe to repeat."""
+        if self._scratch is not None:
+            self._scratch.remove()

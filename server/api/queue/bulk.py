@@ -1,0 +1,97 @@
+"""Many jobs at once: ``/job/bulk`` and ``/job/failures``."""
+
+from msgspec import UNSET
+
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import (
+    BulkRefusal,
+    FailureCount,
+    FailureList,
+    JobBulk,
+    JobBulkReply,
+    JobRetry,
+    given,
+)
+from server.api.queue.selection import SelectionQuery, read_filter, read_query
+from server.errors import InvalidRequest
+from server.services import Services
+from server.services.queue.bulk import BulkOrder, Come
+from server.services.queue.failures import FailureReason
+from server.services.queue.reruns import read_edit
+from server.web.endpoint import endpoint
+
+SHOWN_MAX = 100
+"""Jobs of one refusal that are named."""
+
+
+@endpoint("POST", "/job/bulk", scope="submit", body=JobBulk, reply=JobBulkReply, caller=True)
+def bulk(services: Services, body: JobBulk, caller: str | None) -> JobBulkReply:
+    """Cancel, pause, resume, delete or run again many jobs, in steps: a request works for two seconds."""
+    order, ids, where, key = (
+        _read_order(services, body, caller),
+        given(body.ids),
+        given(body.where),
+        given(body.key),
+    )
+    if ids is not None and where is None:
+        come = services.bulk.work_on_ids(order, ids, key, dry_run=body.dry_run)
+        return _tell(come, with_made=order.edit is not None)
+    if where is None or ids is not None:
+        raise InvalidRequest("say which jobs are meant: by `ids`, or by `where`")
+    try:
+        which = read_filter(services, where)
+    except ValueError as error:
+        raise InvalidRequest(f"`where` is wrong: {error}") from error
+    come = services.bulk.work_on(order, which, given(body.cursor), dry_run=body.dry_run)
+    reply = _tell(come, with_made=False)
+    if body.dry_run and come.begin is not None:
+        reply.begin = come.begin
+    return reply
+
+
+def _read_order(services: Services, body: JobBulk, caller: str | None) -> BulkOrder:
+    edit = given(body.edit)
+    if edit is not None and body.action != "retry":
+        raise InvalidRequest(f"`edit` goes with retry, not with {body.action}")
+    if edit is None or body.dry_run:
+        return BulkOrder(body.action, who=caller)
+    return BulkOrder(body.action, read_edit(edit, services.data, services.lambdas), caller)
+
+
+def _tell(come: Come, *, with_made: bool) -> JobBulkReply:
+    reply = JobBulkReply(
+        matched=come.matched, changed=len(come.done.changed), refused=_refusals(come.done.refused)
+    )
+    if with_made:
+        reply.made = [JobRetry(job=Id(job), made=Id(made)) for job, made in come.done.made.items()]
+    if come.next is not None:
+        reply.next = come.next
+    return reply
+
+
+def _refusals(refused: dict[str, list[int]]) -> list[BulkRefusal]:
+    return [
+        BulkRefusal(message=reason, jobs=list(map(Id, ids[:SHOWN_MAX])), count=len(ids))
+        for reason, ids in refused.items()
+    ]
+
+
+@endpoint("GET", "/job/failures", scope="view", query=SelectionQuery, reply=FailureList)
+def failures(services: Services, query: SelectionQuery) -> FailureList:
+    """Count failed jobs that were not run again, by lambda and reason, the most frequent first."""
+    found, total = services.failures.count(read_query(services, query), query.limit)
+    return FailureList(failures=[_failure(each) for each in found], total=total)
+
+
+def _failure(reason: FailureReason) -> FailureCount:
+    found = reason.failures
+    return FailureCount(
+        lambda_=Id(found.lambda_id),
+        lambda_name=reason.lambda_.name or UNSET,
+        kind=found.kind,
+        message=found.message,
+        count=found.jobs,
+        first_at=found.first_at / 1000,
+        last_at=found.last_at / 1000,
+        job=Id(found.newest),
+    )

@@ -1,0 +1,260 @@
+"""Work on many jobs, in steps: each is one short transaction, and nothing is held between two of them.
+
+What was meant is settled when the first request comes: jobs that come, or end, after that are left alone. So a
+request may be repeated, and nothing is done twice to a job that comes back meanwhile.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from piecework.protocol.ids import ID_MAX
+from piecework.protocol.messages import BulkAction
+from piecework.protocol.states import FINAL_STATES, UNSTARTED_STATES, JobState
+from server.errors import InvalidRequest, KeyConflict
+from server.services.core import Core
+from server.services.queue import batches
+from server.services.queue.batches import BatchResult
+from server.services.queue.endings import Endings
+from server.services.queue.jobs import check_count
+from server.services.queue.removal import Removal
+from server.services.queue.reruns import RERUN, Edit, Reruns
+from server.services.queue.stepsize import StepSize
+from server.services.queue.submission import check_key
+from server.services.queue.waiting import Notifier
+from server.services.stock.lambdas import Lambdas
+from server.store.engine.database import Connection
+from server.store.queue import jobs, submissions, walks
+from server.store.queue.filters import JobFilter
+from server.store.queue.walks import LOOKED_AT_MAX, Position
+from server.store.records import Job, Lambda
+
+REQUEST_S = 2.0
+"""A request begins no further step after so long; its caller goes on with the next."""
+MEANT: dict[BulkAction, frozenset[JobState]] = {
+    "cancel": frozenset(JobState) - FINAL_STATES,
+    "pause": UNSTARTED_STATES - {JobState.PAUSED},
+    "resume": frozenset({JobState.PAUSED}),
+    "retry": RERUN,
+    "delete": FINAL_STATES,
+}
+"""The states of jobs that each can be done to."""
+NOT_THERE = "there is no such job"
+
+
+@dataclass(frozen=True)
+class BulkOrder:
+    """What is to be done, by whom."""
+
+    action: BulkAction
+    edit: Edit | None = None
+    """With ``retry``: make new jobs."""
+    who: str | None = None
+    """The name of a token."""
+
+
+@dataclass
+class Come:
+    """How far a request came."""
+
+    matched: int = 0
+    done: BatchResult = field(default_factory=BatchResult)
+    next: str | None = None
+    """Where the next one goes on."""
+    begin: str | None = None
+    """Where work on the same jobs begins."""
+
+
+class Bulk:
+    """Does something to all jobs that are meant."""
+
+    def __init__(
+        self,
+        core: Core,
+        lambdas: Lambdas,
+        endings: Endings,
+        reruns: Reruns,
+        removal: Removal,
+        notifier: Notifier,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._clock = core.database, core.clock
+        self._lambdas = lambdas
+        self._endings = endings
+        self._reruns = reruns
+        self._removal = removal
+        self._notifier = notifier
+        self._monotonic = monotonic
+        self._size = StepSize()
+
+    def work_on(self, order: BulkOrder, which: JobFilter, cursor: str | None, *, dry_run: bool) -> Come:
+        """Do it to jobs that fit, or count them, for REQUEST_S.
+
+        Raises InvalidRequest when nothing is said of the jobs, or when it can be done to none in these states.
+        """
+        as_of, start = _read_cursor(cursor) if cursor else (self._clock(), Position())
+        which = _narrow(order, which, as_of)
+        place: Position | None = start
+        come, end = Come(begin=_write_cursor(as_of, Position())), self._monotonic() + REQUEST_S
+        while place is not None and (come.next is None or self._monotonic() < end):
+            limit = LOOKED_AT_MAX if dry_run else self._size.jobs
+            with self._database.read() as connection:
+                ids, place = walks.find_next(connection, which, place, limit)
+            come.matched += len(ids)
+            if ids and not dry_run:
+                come.done.add(self._step(order, ids, which))
+            come.next = None if place is None else _write_cursor(as_of, place)
+        return come
+
+    def work_on_ids(self, order: BulkOrder, ids: Sequence[int], key: str | None, *, dry_run: bool) -> Come:
+        """Do it to these jobs, or tell what would be done. A repetition under the same key does nothing further.
+
+        Raises InvalidRequest when there are too many, and KeyConflict for a key that another request had.
+        """
+        check_count(ids)
+        known = _Known(check_key(key), _digest(order, ids)) if key is not None else None
+        try:
+            done = self._step(order, list(dict.fromkeys(ids)), None, known, dry_run=dry_run)
+        except _Dry as dry:
+            done = dry.done
+        return Come(len(ids) - len(done.refused.get(NOT_THERE, ())), done)
+
+    def _step(
+        self,
+        order: BulkOrder,
+        ids: Sequence[int],
+        which: JobFilter | None,
+        known: "_Known | None" = None,
+        *,
+        dry_run: bool = False,
+    ) -> BatchResult:
+        """Do it to some jobs; ``which``: if they still fit in what may have changed meanwhile."""
+        if order.action == "delete" and not dry_run:
+            return self._delete(ids, named=which is None)
+        lambdas = self._find_lambdas(ids) if order.edit else {}
+        step = partial(self._apply, order, ids, which, known, lambdas, dry_run)
+        done, took_s = self._database.write(step)
+        self._size.note(len(ids), took_s)
+        self._notifier.notify(done.changes)
+        return done
+
+    def _delete(self, ids: Sequence[int], *, named: bool) -> BatchResult:
+        gone = self._removal.remove(ids)
+        left = set(ids).difference(gone)
+        with self._database.read() as connection:
+            found = jobs.find_jobs(connection, left)
+        done = replace(batches.find_removable(list(found.values())), changed=gone)
+        if named and (missing := sorted(left - found.keys())):
+            done.refused[NOT_THERE] = missing
+        return done
+
+    def _find_lambdas(self, ids: Sequence[int]) -> dict[int, Lambda]:
+        with self._database.read() as connection:
+            found = jobs.find_jobs(connection, ids)
+        return self._lambdas.get_many({job.lambda_id for job in found.values()})
+
+    def _apply(
+        self,
+        order: BulkOrder,
+        ids: Sequence[int],
+        which: JobFilter | None,
+        known: "_Known | None",
+        lambdas: dict[int, Lambda],
+        dry_run: bool,
+        connection: Connection,
+    ) -> tuple[BatchResult, float]:
+        began = self._monotonic()
+        if known and (earlier := known.find(connection)):
+            return earlier, 0.0
+        locked = jobs.lock_jobs(connection, ids)
+        found = [locked[id_] for id_ in ids if id_ in locked and (not which or locked[id_].state in which.states)]
+        done = self._do(connection, order, found, lambdas, once=which is not None)
+        if which is None and (missing := [id_ for id_ in ids if id_ not in locked]):
+            done.refused[NOT_THERE] = missing
+        if dry_run:
+            raise _Dry(done)
+        if known:
+            known.store(connection, done, self._clock())
+        return done, self._monotonic() - began
+
+    def _do(
+        self, connection: Connection, order: BulkOrder, found: list[Job], lambdas: dict[int, Lambda], *, once: bool
+    ) -> BatchResult:
+        now = self._clock()
+        match order.action:
+            case "cancel":
+                return batches.cancel(connection, found, self._endings, now)
+            case "pause":
+                return batches.pause(connection, found, now)
+            case "resume":
+                return batches.resume(connection, found, now)
+            case "delete":
+                return batches.find_removable(found)
+        return self._reruns.retry(connection, found, order.edit, order.who, lambdas, once=once)
+
+
+class _Dry(Exception):
+    """Ends the transaction of what is only tried."""
+
+    def __init__(self, done: BatchResult) -> None:
+        super().__init__()
+        self.done = done
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What tells a repeated request about jobs that it names."""
+
+    key: str
+    digest: bytes
+
+    def find(self, connection: Connection) -> BatchResult | None:
+        """Return what the first request did. Raises KeyConflict."""
+        earlier = submissions.find_submission(connection, self.key)
+        if earlier is None:
+            return None
+        digest, ids = earlier
+        if digest != self.digest:
+            raise KeyConflict(f"an earlier request has the key {self.key!r} and other content")
+        pairs = dict(zip(ids[::2], ids[1::2], strict=True))
+        return BatchResult(changed=list(pairs), made={job: made for job, made in pairs.items() if made})
+
+    def store(self, connection: Connection, done: BatchResult, now: int) -> None:
+        pairs = [id_ for job in done.changed for id_ in (job, done.made.get(job, 0))]
+        submissions.add_submission(connection, self.key, self.digest, pairs, now)
+
+
+def _digest(order: BulkOrder, ids: Sequence[int]) -> bytes:
+    return hashlib.sha256(repr((order.action, order.edit, sorted(ids))).encode()).digest()
+
+
+def _narrow(order: BulkOrder, which: JobFilter, as_of: int) -> JobFilter:
+    """Leave out jobs that it cannot be done to, and those that came or ended later."""
+    if which == JobFilter():
+        raise InvalidRequest("say which jobs are meant: by ids, or by something that they have in common")
+    meant = MEANT[order.action]
+    if order.action == "retry":
+        which = replace(which, run_again=False, states=which.states or (JobState.FAILED,))
+    states = tuple(sorted(meant.intersection(which.states))) if which.states else tuple(sorted(meant))
+    if not states:
+        raise InvalidRequest(
+            f"{order.action} is for jobs that are {', '.join(sorted(meant))}, not for {', '.join(which.states)}"
+        )
+    return replace(which, states=states, until=as_of if which.until is None else min(which.until, as_of))
+
+
+def _write_cursor(as_of: int, place: Position) -> str:
+    return ".".join(map(str, (as_of, *place)))
+
+
+def _read_cursor(cursor: str) -> tuple[int, Position]:
+    """Return when the first request came, and where to go on. Raises InvalidRequest."""
+    try:
+        as_of, *place = map(int, cursor.split("."))
+        if max(map(abs, (as_of, *place))) <= ID_MAX and place[-1] >= 0:
+            return as_of, Position(*place)
+    except (ValueError, TypeError):
+        pass
+    raise InvalidRequest(f"the cursor is {cursor[:40]!r}, which no answer had as `next`")

@@ -1,0 +1,69 @@
+"""What a job runs with, and how it fared so far: all that is known of it beside its row."""
+
+from typing import NamedTuple
+
+from piecework.protocol.messages import Limits
+from piecework.protocol.states import JobState
+from server.store.engine.database import Connection
+from server.store.queue import dependencies, events, reruns
+from server.store.queue.relations import Edge
+from server.store.records import Job, Lambda
+from server.store.stock import blobs
+from server.store.stock.blobs import BlobFacts
+
+
+class RunTerms(NamedTuple):
+    """What a job runs with."""
+
+    args: list[str]
+    env: dict[str, str]
+    limits: Limits
+    ok_codes: list[int]
+    """Beside 0."""
+
+
+def merge_terms(job: Job, lambda_: Lambda, defaults: Limits) -> RunTerms:
+    """Return what a job runs with: its own options over its lambda's over the server's."""
+    mine, theirs = job.options, lambda_.options
+    return RunTerms(
+        list(theirs.args if mine.args is None else mine.args),
+        {**theirs.env, **mine.env},
+        mine.limits.over(theirs.limits).over(defaults),
+        list(theirs.ok_codes if mine.ok_codes is None else mine.ok_codes),
+    )
+
+
+class Details(NamedTuple):
+    """What is told of a job beside its row."""
+
+    terms: RunTerms
+    input: BlobFacts | None
+    """None: it has none, or that is gone."""
+    output: BlobFacts | None
+    failed: int
+    """Attempts that failed. Those whose workers are to blame are counted in ``vanished`` of the job."""
+    parents: list[Edge]
+    """What it waits, or waited, for."""
+    made: list[int]
+    """The jobs that run it again with changes, oldest first."""
+
+
+def find_details(connection: Connection, job: Job, lambda_: Lambda, defaults: Limits) -> Details:
+    """Return what is told of a job beside its row."""
+    found = blobs.find_facts(connection, [job.input_id, job.output_id or 0])
+    return Details(
+        merge_terms(job, lambda_, defaults),
+        found.get(job.input_id),
+        found.get(job.output_id or 0),
+        max(0, job.attempt - job.vanished - _is_last_spared(connection, job)),
+        dependencies.find_of_children(connection, [job.id]),
+        reruns.find_made_of(connection, [job.id]).get(job.id, []),
+    )
+
+
+def _is_last_spared(connection: Connection, job: Job) -> bool:
+    """Tell whether the last attempt neither failed nor was lost: it goes on, ended well, or was cancelled."""
+    if job.state is JobState.CANCELLED and job.attempt:
+        last = events.list_events(connection, job.id)[-1:]
+        return bool(last) and last[0].state is JobState.CANCELLED and last[0].since is not None
+    return job.state in {JobState.RUNNING, JobState.FINISHED}

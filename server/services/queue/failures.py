@@ -1,0 +1,42 @@
+"""Failed jobs that wait for somebody to look at them: nothing else is a dead letter here."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from piecework.protocol.states import JobState
+from server.errors import InvalidRequest
+from server.services.core import Core
+from server.services.stock.lambdas import Lambdas
+from server.store.queue import failures
+from server.store.queue.failures import Failures
+from server.store.queue.filters import JobFilter
+from server.store.records import Lambda
+
+
+class FailureReason(NamedTuple):
+    """Failed jobs that failed alike, and their lambda."""
+
+    failures: Failures
+    lambda_: Lambda
+
+
+class FailureCounts:
+    """Counts failed jobs by lambda and reason."""
+
+    def __init__(self, core: Core, lambdas: Lambdas) -> None:
+        self._database = core.database
+        self._lambdas = lambdas
+
+    def count(self, which: JobFilter, most: int) -> tuple[list[FailureReason], int]:
+        """Return reasons of jobs that fit, failed and were not run again, and how many such jobs there are.
+
+        Raises InvalidRequest for a filter of jobs in another state.
+        """
+        if set(which.states) - {JobState.FAILED}:
+            raise InvalidRequest("failures are of failed jobs: leave out the state")
+        which = replace(which, states=(JobState.FAILED,), run_again=False)
+        with self._database.read() as connection:
+            found = failures.count_failures(connection, which, most)
+            total = failures.count_all(connection, which)
+        known = self._lambdas.get_many({each.lambda_id for each in found})
+        return [FailureReason(each, known[each.lambda_id]) for each in found], total

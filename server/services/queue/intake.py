@@ -1,0 +1,40 @@
+"""The one way in for new jobs, inside the caller's transaction."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
+
+from piecework.protocol.matching import INPUTS_TAG
+from piecework.protocol.states import JobState
+from server.services.queue.limiter import Limiter
+from server.services.queue.trails import first_events
+from server.store.engine.database import Connection
+from server.store.engine.ids import IdSource
+from server.store.job_keys import NO_KEYS
+from server.store.queue import events, feed, jobs, lanes
+from server.store.records import NewJob
+
+
+def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: int) -> dict[int, int]:
+    """Store new jobs, each in its lane. Returns the lanes of those that can be contracted now, by job id.
+
+    Those that the limit of a key holds back wait. Raises InvalidRequest when limits contradict each other.
+    """
+    places: dict[tuple[str, tuple[str, ...], str], int] = {}
+    lane_ids = []
+    for job in new:
+        needed = (f"+{INPUTS_TAG}",) if job.options is not None and job.options.has_files else ()
+        content = (job.runtime, job.tags + needed, job.tenant)
+        if content not in places:
+            places[content] = lanes.ensure_lane(connection, job.runtime, job.tags + needed, ids.next(), job.tenant)
+        lane_ids.append(places[content])
+    if any(job.keys != NO_KEYS for job in new):
+        limiter = Limiter(connection, now)
+        new = limiter.place_new(new, lane_ids)
+        limiter.close()
+    jobs.add_jobs(connection, new, lane_ids, now)
+    for state, alike in groupby(new, attrgetter("state")):
+        some = list(alike)
+        events.add_events(connection, first_events((job.id for job in some), state, now))
+        feed.note_changes(connection, now, state, some)
+    return {job.id: lane for job, lane in zip(new, lane_ids, strict=True) if job.state is JobState.ENQUEUED}

@@ -1,0 +1,129 @@
+"""What must be true of every history: the promises of docs/guarantees.md, one by one."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+from agents import Executions
+from network import Sent
+from workload import Asked
+
+from piecework.client import Client
+from piecework.client.replies import HttpReply
+from piecework.protocol import bodies
+from piecework.protocol.codes import Code
+from piecework.protocol.messages import (
+    ContractReply,
+    ContractRequest,
+    FinishReply,
+    FinishRequest,
+    JobInfo,
+    TraceEvent,
+)
+from piecework.protocol.states import NEXT_STATES, JobState
+from server.settings import Settings
+
+VANISHED_MAX = Settings.vanished_max
+
+
+class Judge:
+    """Sees what servers answer, and says in the end what was wrong."""
+
+    def __init__(self, executions: Executions) -> None:
+        self.executions = executions
+        self.accepted: defaultdict[int, dict[str, JobState]] = defaultdict(dict)
+        """The outcomes that a server acknowledged, by job and lease."""
+        self.states: dict[int, JobState] = {}
+        """Where the jobs stand in the end."""
+        self.leased: defaultdict[int, set[str]] = defaultdict(set)
+        """The leases that a server gave, by job."""
+
+    def see(self, sent: Sent, reply: HttpReply) -> None:
+        """Note what an answer promises, whether or not it arrives."""
+        if sent.target.endswith("/contract"):
+            request = bodies.decode(sent.body, ContractRequest, bodies.MSGPACK)
+            if reply.ok:
+                contract = bodies.decode(reply.content, ContractReply, bodies.MSGPACK)
+                self._see_acks(request.outcomes, contract.acks or ())
+                for job in contract.jobs or ():
+                    self.leased[int(job.job)].add(job.lease)
+        elif sent.target.endswith("/finish") and reply.status in {200, 409}:
+            request = bodies.decode(sent.body, FinishRequest, bodies.MSGPACK)
+            self._see_acks(request.outcomes, bodies.decode(reply.content, FinishReply, bodies.MSGPACK).acks)
+
+    def _see_acks(self, outcomes: object, acks: object) -> None:
+        states = {(int(each.job), each.lease): each.state for each in outcomes}  # type: ignore[attr-defined]
+        for ack in acks:  # type: ignore[attr-defined]
+            if ack.code == Code.OK:
+                self.accepted[int(ack.job)][ack.lease] = states[int(ack.job), ack.lease]
+
+    def find_faults(self, client: Client, asked: dict[int, Asked]) -> Iterator[str]:
+        """Go through what is wrong with the jobs, now that all should have ended."""
+        self.states = {id_: client.job(id_).state for id_ in asked}
+        for id_, job in asked.items():
+            info, trail = client.job(id_), client.trace(id_)
+            output = client.read(info.output.id) if info.state is JobState.FINISHED else b""  # type: ignore[union-attr]
+            faults = (
+                *self._check_end(job, info),
+                *self._check_result(job, info, output),
+                *self._check_attempts(job, info, trail),
+                *self._check_trail(info, trail),
+            )
+            for fault in faults:
+                told = [f"{event.at:.3f} {event.state} {event.lease or ''} {event.detail}" for event in trail]
+                yield "\n".join([f"job {id_}, {info.state}: {fault}", *told])
+
+    def _check_end(self, asked: Asked, info: JobInfo) -> Iterator[str]:
+        """I1: every acknowledged job is in one final state, for a reason that somebody gave."""
+        if not info.state.is_final:
+            yield f"it has not ended; {info.advice}"
+        failed = [id_ for id_ in asked.options.get("after", ()) if self.states[int(id_)] is not JobState.FINISHED]
+        is_broken = bool(failed) and asked.options.get("on_failure", "cancel") == "cancel"
+        if info.state is JobState.CANCELLED and not asked.may_be_cancelled and not is_broken:
+            yield "nobody cancelled it"
+        if is_broken and info.state is not JobState.CANCELLED:
+            yield f"it was not cancelled, though it waited for {failed}"
+
+    def _check_result(self, asked: Asked, info: JobInfo, output: bytes) -> Iterator[str]:
+        """I2, I3, I8: one result is accepted at most, that of the last lease, and its bytes are the guest's."""
+        accepted = self.accepted[int(asked.id)]
+        good = [lease for lease, state in accepted.items() if state is JobState.FINISHED]
+        if len(good) > 1:
+            yield f"results were accepted under {len(good)} leases"
+        if good and info.state is not JobState.FINISHED:
+            yield "its result was acknowledged, and is lost"
+        if info.state is JobState.FINISHED and output != asked.script.output():
+            yield "its output is not what the guest wrote"
+
+    def _check_attempts(self, asked: Asked, info: JobInfo, trail: list[TraceEvent]) -> Iterator[str]:
+        """I5, and: nothing is done twice unnoticed."""
+        leases = {event.lease for event in trail if event.lease}
+        starts = self.executions.starts.get(int(asked.id), [])
+        if unknown := set(starts) - leases:
+            yield f"it ran under leases that its trail does not tell of: {unknown}"
+        if len(starts) != len(set(starts)):
+            yield "it ran twice under one lease"
+        if info.attempt > (asked.options["max_attempts"] + VANISHED_MAX) * (1 + asked.retries):
+            yield f"it was tried {info.attempt} times"
+
+    def find_doubled_ticks(
+        self, ticks: Iterable[tuple[int, int]], jobs: Iterable[tuple[int, int]]
+    ) -> Iterator[str]:
+        """I7: a schedule's tick has one job, and each job of a schedule has a tick.
+
+        ``ticks`` and ``jobs`` have (schedule, job), each as its own table says.
+        """
+        counted, submitted = Counter(ticks), Counter(jobs)
+        if counted != submitted:
+            yield f"ticks without their job: {counted - submitted}; jobs without a tick: {submitted - counted}"
+
+    def _check_trail(self, info: JobInfo, trail: list[TraceEvent]) -> Iterator[str]:
+        """I9: the trail leads from the submission to the state that the job is in, by steps that are allowed."""
+        states = [event.state for event in trail if not event.detail.startswith("refused")]
+        if not states or states[-1] != info.state:
+            yield f"its trail ends with {states[-1:]}"
+        for before, after in pairwise(states):
+            # It waited for others and now waits for its time, or was paused with others and then by itself.
+            waits_on = before is after and before in {JobState.WAITING, JobState.PAUSED}
+            if after not in NEXT_STATES[before] and not waits_on:
+                yield f"its trail goes from {before} to {after}"

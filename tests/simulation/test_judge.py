@@ -1,0 +1,55 @@
+"""The judge notices when a promise is broken: here servers and agents break one each, on purpose."""
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from history import LiveThrough
+
+from piecework.protocol.codes import Code
+from server.services.queue import contracts, timekeeper
+from server.services.queue.dependants import Dependants
+from server.services.queue.limiter import Limiter
+from server.services.queue.outcomes import Outcomes
+from server.services.queue.waiting import Changes
+from worker_agent.jobs.leases.lease_table import LeaseTable
+
+pytestmark = pytest.mark.integration  # they wait long, in simulated time, for ends that never come
+SEEDS = range(1, 30)
+
+
+def test_outcomes_under_any_lease_are_noticed(on_sqlite: LiveThrough):
+    def judge(_self: Outcomes, job: Any, *_: Any) -> tuple[Code, str]:
+        return (Code.OK, "") if job is not None else (Code.JOB_NOT_FOUND, "")
+
+    with patch.object(Outcomes, "_judge", judge):
+        assert finds(on_sqlite, "its result was acknowledged, and is lost", "results were accepted under")
+
+
+def test_jobs_that_nobody_rescues_are_noticed(on_sqlite: LiveThrough):
+    with (
+        patch.object(timekeeper, "move_overdue", lambda *_, **__: Changes()),
+        patch.object(contracts, "move_overdue", lambda *_, **__: Changes()),
+    ):
+        assert finds(on_sqlite, "it has not ended")
+
+
+def test_outcomes_that_an_agent_neither_sends_again_nor_gives_up_are_noticed(on_sqlite: LiveThrough):
+    with patch.object(LeaseTable, "put_back", lambda *_: None):
+        assert finds(on_sqlite, "it has not ended")
+
+
+def test_dependants_that_nobody_tells_are_noticed(on_sqlite: LiveThrough):
+    with patch.object(Dependants, "react", lambda *_: ()), patch.object(Dependants, "look_after", lambda _: 0):
+        assert finds(on_sqlite, "it has not ended")
+
+
+def test_limits_that_nobody_keeps_to_are_noticed(on_sqlite: LiveThrough):
+    with patch.object(Limiter, "room", lambda *_: 100):
+        assert finds(on_sqlite, "jobs of key")
+
+
+def finds(live_through: LiveThrough, *texts: str) -> bool:
+    """Tell whether a history has a fault with one of the texts in it; it need not be the first."""
+    faults = (fault for seed in SEEDS for fault in live_through(seed).faults)
+    return any(text in fault for fault in faults for text in texts)

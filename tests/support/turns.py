@@ -1,0 +1,80 @@
+"""One of the processes of ``side_by_side``: ``python turns.py FOLDER NUMBER [options of pytest]``.
+
+The folder has the list of the files, as ``files.json``, and gets a file for each that is taken.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, pairwise
+from pathlib import Path
+
+import pytest
+
+FILES, TIMES = "files.json", "times-{}.json"
+UNUSED = ("cacheprovider", "platformdirs", "pytest_cov", "valkey")
+"""Plugins that would take time."""
+
+
+class Turns:
+    """A plugin of pytest that takes the next file when it is done with one, and collects only that."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._modules: list[pytest.Item | pytest.Collector] = []
+        self.seconds: Counter[str] = Counter()
+        """What the tests of each file took."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """Find the files, and look into none of them yet."""
+        files = json.loads((self._folder / FILES).read_text())
+        option = session.config.option
+        asked = option.markexpr, option.keyword
+        option.markexpr = option.keyword = ""  # what a file has for them is not known yet
+        found = {str(each.path): each for each in session.perform_collect(files, genitems=False)}
+        option.markexpr, option.keyword = asked
+        self._modules = [found[str(session.startpath / file)] for file in files]
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        count = 0
+        for item, following in pairwise(chain(self._take(session), [None])):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            count += 1
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            if session.shouldstop:
+                raise session.Interrupted(session.shouldstop)
+        session.testscollected = count
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.location[0]] += report.duration
+
+    def _take(self, session: pytest.Session) -> Iterator[pytest.Item]:
+        hook = session.config.hook
+        for number, module in enumerate(self._modules):
+            try:
+                (self._folder / f"{number}.taken").open("x").close()
+            except FileExistsError:
+                continue
+            items = list(session.genitems(module))
+            hook.pytest_collection_modifyitems(session=session, config=session.config, items=items)
+            hook.pytest_collection_finish(session=session)
+            yield from items
+
+
+def main(folder: Path, number: str, options: list[str]) -> int:
+    """Take turns until no file is left; return pytest's exit code."""
+    sys.path[0] = str(Path.cwd())  # as `python -m pytest` has it
+    turns = Turns(folder)
+    code = pytest.main([*(f"-pno:{name}" for name in UNUSED), *options], plugins=[turns])
+    (folder / TIMES.format(number)).write_text(json.dumps(turns.seconds))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
