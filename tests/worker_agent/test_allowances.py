@@ -77,7 +77,7 @@ def test_rules_have_what_the_options_say(make_rules, tmp_path):
         allow_redis="r.test",
         redis_password="secret",
         allow_files=str(tmp_path / "files"),
-        allow_dir=(f"{data}", f"{data}=/out:rw", f"{data}=/in:ro"),
+        allow_dir=(f"{data}", f"{data}=/out:rw", f"{data}=/in:ro", f"{data}=/"),
         allow_env=("LANG",),
     )
     assert rules == NodeRules(
@@ -88,6 +88,7 @@ def test_rules_have_what_the_options_say(make_rules, tmp_path):
             SharedDir(str(data), str(data)),
             SharedDir(str(data), "/out", write=True),
             SharedDir(str(data), "/in"),
+            SharedDir(str(data), "/"),
         ),
         env={"LANG": "C"},
     )
@@ -109,7 +110,6 @@ def test_name_of_a_bucket_can_be_given_but_no_password(make_rules):
         ({"allow_dir": ("/nonexistent",)}, "--allow-dir: '/nonexistent' is no directory"),
         ({"allow_dir": ("{tmp}/data=data",)}, "'data' is no path for guests"),
         ({"allow_dir": ("{tmp}/data=/../etc",)}, "'/../etc' is no path for guests"),
-        ({"allow_dir": ("{tmp}/data=/",)}, "'/' is no path for guests"),
         ({"allow_dir": ("{tmp}/data=/a/",)}, "'/a/' is no path for guests"),
         ({"allow_dir": ("{tmp}/data=/a:rx",)}, "'/a:rx' is no path for guests"),
         ({"allow_dir": ("{tmp}/data=/a", "{tmp}/data=/a:rw")}, "two directories at '/a'"),

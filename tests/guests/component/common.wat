@@ -52,6 +52,7 @@
   (core func $wait (canon lower (func $clock "subscribe-duration")))
   (core func $block (canon lower (func $poll "[method]pollable.block")))
   (core func $drop-output (canon resource.drop $output))
+  (core func $drop-pollable (canon resource.drop $pollable))
   (core instance $host
     (export "memory" (memory $memory))
     (export "get-stdin" (func $get-stdin))
@@ -62,7 +63,8 @@
     (export "exit" (func $exit))
     (export "wait" (func $wait))
     (export "block" (func $block))
-    (export "drop-output" (func $drop-output)))
+    (export "drop-output" (func $drop-output))
+    (export "drop-pollable" (func $drop-pollable)))
   (core instance $main (instantiate $main (with "host" (instance $host))))
   (func $run (result (result)) (canon lift (core func $main "run")))
   (instance $cli (export "run" (func $run)))

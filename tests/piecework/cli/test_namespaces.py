@@ -108,7 +108,7 @@ def test_bytes_can_be_kept_as_text(run, namespace):
     assert base64.b64decode(run("kv", "get", namespace, "k").out) == bytes(range(256))
 
 
-def test_lambda_is_granted_namespaces_by_the_ends_of_their_ids(run, client, namespace):
+def test_lambda_is_granted_namespaces_by_the_ends_of_their_ids(run, client, namespace, worker):
     blob = client.upload(b"code").id
     words = ("--grant-kv", namespace[-8:], "--grant-kv", f"c={namespace[-8:]}:rw")
     created = run("lambda", "create", blob, "--runtime", "test", *words).out.strip()
