@@ -41,7 +41,9 @@ def test_a_test_tells_what_came_of_it(run, client, secret, script):
     script.answer({}, status=200)
     assert run("webhook", "retry", "--failed", "hook").out == "1 deliveries are sent again\n"
     script.wait_for_requests(3)
-    until(lambda: client.delivery(lost[0]).delivery.state == "delivered")  # while it is being sent, it is not sent again
+    until(
+        lambda: client.delivery(lost[0]).delivery.state == "delivered"
+    )  # while it is being sent, it is not sent again
     script.answer({}, status=200)
     assert run("webhook", "retry", lost[0]).out.endswith("is sent again\n")
     script.wait_for_requests(1)
