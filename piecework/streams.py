@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TextIO, TypeVar
 
-import click
-
 T = TypeVar("T")
 
 FAILED = 1
@@ -44,7 +42,7 @@ def standard_streams(program: str) -> Iterator[None]:
     except StreamFailed as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what it has yet to flush
         if not error.is_left:
-            click.echo(f"{program}: {error}", err=True)
+            sys.stderr.write(f"{program}: {error}\n")
         sys.exit(FAILED)
 
 

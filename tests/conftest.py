@@ -3,6 +3,7 @@
 import gc
 import itertools
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     gc.set_threshold(10_000, 20, 20)
+    # A shell's background job ignores Ctrl-C, and so would all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     choose_tries(config.getoption("tries"))
     share_statements()
 

@@ -19,7 +19,8 @@ from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.serving.commands import exec_function, serve
 from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
 
-require("wasmtime")  # guest processes import it, too late to say so
+for library in ("structlog", "wasmtime"):
+    require(library)  # what runs imports them, too late to say so in one line
 
 
 @click.group(name="worker-agent", cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

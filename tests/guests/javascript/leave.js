@@ -1,1 +1,1 @@
-std.out.puts("lost"); std.exit(3);
+std.out.puts("kept"); std.exit(3);

@@ -1,1 +1,1 @@
-io.write("lost") os.exit(3)
+io.write("kept") os.exit(3)

@@ -1,4 +1,4 @@
 import sys
 
-print("lost")
+print("kept")
 sys.exit(3)

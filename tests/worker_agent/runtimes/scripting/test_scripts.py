@@ -58,7 +58,7 @@ def test_syntax_error_tells_its_line(run_sample):
 @every_script
 def test_exit_code_is_told(run_sample):
     done = run_sample("leave")
-    assert (done.error.kind, done.error.message, done.output) == (ErrorKind.GUEST, "exit code 3", b"")
+    assert (done.error.kind, done.error.message, done.output.strip()) == (ErrorKind.GUEST, "exit code 3", b"kept")
 
 
 @every_script
