@@ -16,9 +16,9 @@ from unittest.mock import patch
 from agents import Executions, SimulatedAgent
 from fibers import Machine, World
 from judge import Judge
-from network import NONE, Faults, Network, Sent, SimulatedTransport
+from network import NONE, Faults, Network, Receiver, Sent, SimulatedTransport
 from servers import ServerClock, SimulatedServer
-from workload import LIMITS, Deeds, Workload
+from workload import LIMITS, RATE_LIMIT, RATE_PERIOD_S, TOLD, Deeds, Workload
 
 from piecework.client import Client
 from piecework.client.replies import HttpReply
@@ -36,6 +36,7 @@ RUNNING = (
     "SELECT concurrency_key, count(*) FROM jobs WHERE state = 'Running' AND concurrency_key IS NOT NULL GROUP BY 1"
 )
 UNENDED = "SELECT id FROM jobs WHERE finished_at IS NULL LIMIT 1"
+UNTOLD = "SELECT id FROM deliveries WHERE state IN ('waiting', 'sending') LIMIT 1"
 TICKS = "SELECT schedule_id, job_id FROM ticks WHERE job_id IS NOT NULL"
 JOBS_OF_TICKS = "SELECT schedule_id, id FROM jobs WHERE schedule_id IS NOT NULL"
 LATE_S = 10.0
@@ -72,13 +73,16 @@ class History:
         self.random = random = Random(seed)
         self.world = World(random)
         self.network = Network(self.world)
+        self.receiver = Receiver(self.network)
         self.clock = ServerClock(self.world)
         self.executions = Executions()
         self.judge = Judge(self.executions)
         count = random.choice([1, 2]) if database_url else 1
         settings: dict[str, Any] = {"lease_s": random.choice([5.0, 15.0]), "database_url": database_url}
         self.servers = [
-            SimulatedServer(self.world, self.network, self.clock, f"server {n}", folder / "data", **settings)
+            SimulatedServer(
+                self.world, self.network, self.receiver, self.clock, f"server {n}", folder / "data", **settings
+            )
             for n in range(count)
         ]
         self.agents = [
@@ -136,7 +140,8 @@ class History:
         client = self.new_client()
         codex = client.upload(CODE).id
         lambda_id = client.create_lambda(codex, "wasi")
-        self.network.faults = self._draw_faults()
+        client.create_webhook(TOLD, "http://127.0.0.1:1/")
+        self.network.faults = faults = self._draw_faults()
         for number in range(self.random.randint(1, 2)):
             user = Workload(self.world, self.new_client(), lambda_id, self.random, self.deeds)
             self.users.append(user)
@@ -155,6 +160,9 @@ class History:
             job.may_be_cancelled |= self.deeds.cancels > 0
             job.retries += self.deeds.retries
         self.found += self.judge.find_faults(client, asked)
+        self.found += self.judge.find_wrong_news(asked, self.receiver.told.values())
+        if not faults.clock_jump_each_s:  # else no clock tells how far apart two starts were
+            self.found += self.judge.find_rushes(asked, RATE_LIMIT, RATE_PERIOD_S)
         self.found += self.judge.find_doubled_ticks(self._select(TICKS), self._select(JOBS_OF_TICKS))
         self.is_over = True
 
@@ -168,7 +176,7 @@ class History:
         """I6: once faults stop, everything ends within a bounded time."""
         deadline_s = self.world.now_s + CALM_S
         while self.world.now_s < deadline_s:
-            if not self._select(UNENDED):
+            if not self._select(UNENDED) and not self._select(UNTOLD):
                 return
             self.world.sleep(1.0)
 

@@ -1,5 +1,6 @@
 """What must be true of every history: the promises of docs/guarantees.md, one by one."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -24,6 +25,8 @@ from piecework.protocol.states import NEXT_STATES, JobState
 from server.settings import Settings
 
 VANISHED_MAX = Settings.vanished_max
+CLOCK_S = 0.002
+"""What times are rounded to."""
 
 
 class Judge:
@@ -37,6 +40,8 @@ class Judge:
         """Where the jobs stand in the end."""
         self.leased: defaultdict[int, set[str]] = defaultdict(set)
         """The leases that a server gave, by job."""
+        self.trails: dict[int, list[TraceEvent]] = {}
+        """What happened to the jobs, in the end."""
 
     def see(self, sent: Sent, reply: HttpReply) -> None:
         """Note what an answer promises, whether or not it arrives."""
@@ -62,6 +67,7 @@ class Judge:
         self.states = {id_: client.job(id_).state for id_ in asked}
         for id_, job in asked.items():
             info, trail = client.job(id_), client.trace(id_)
+            self.trails[id_] = [event for event in trail if not event.detail.startswith("refused")]
             output = client.read(info.output.id) if info.state is JobState.FINISHED else b""  # type: ignore[union-attr]
             faults = (
                 *self._check_end(job, info),
@@ -116,6 +122,31 @@ class Judge:
         counted, submitted = Counter(ticks), Counter(jobs)
         if counted != submitted:
             yield f"ticks without their job: {counted - submitted}; jobs without a tick: {submitted - counted}"
+
+    def find_wrong_news(self, asked: dict[int, Asked], told: Iterable[bytes]) -> Iterator[str]:
+        """Each end of a job that names a webhook is told, as one delivery; no other is."""
+        news: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        for body in told:
+            data = json.loads(body)["data"]
+            news[int(data["job"])][data["state"]] += 1
+        for id_, job in asked.items():
+            states = [event.state for event in self.trails[id_]] if "on_end" in job.options else []
+            ends = Counter(state.value for state in states if state.is_final)
+            if ends != news[id_]:
+                yield f"job {id_} ended as {dict(ends)}, and its webhook was told of {dict(news[id_])}"
+
+    def find_rushes(self, asked: dict[int, Asked], limit: int, period_s: float) -> Iterator[str]:
+        """In no stretch as long as the period did more jobs of the key of rates start than its limit says."""
+        starts = sorted(
+            event.at
+            for id_, job in asked.items()
+            if "rate_key" in job.options
+            for event in self.trails[id_]
+            if event.state is JobState.RUNNING
+        )
+        for first, last in zip(starts, starts[limit:], strict=False):
+            if last - first < period_s - CLOCK_S:
+                yield f"{limit + 1} jobs of a rate of {limit} started within {last - first:.3f} s"
 
     def _check_trail(self, info: JobInfo, trail: list[TraceEvent]) -> Iterator[str]:
         """I9: the trail leads from the submission to the state that the job is in, by steps that are allowed."""

@@ -13,6 +13,7 @@ from piecework.client.errors import ServerUnreachable
 from piecework.client.replies import HttpReply, read_refusal
 from piecework.client.transport import PreparedRequest, Transport
 from server.services.callers import note_caller
+from server.services.queue.posting import TIMEOUT_S, Receipt, WebhookMessage
 
 if TYPE_CHECKING:
     from servers import SimulatedServer
@@ -133,6 +134,28 @@ class Network(Machine):
             call.settle(reply)
 
         self.start(travel, "answer")
+
+
+class Receiver:
+    """Whom webhooks lead to, over a network that loses messages and answers."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.told: dict[str, bytes] = {}
+        """What came, by its id."""
+
+    def post(self, _url: str, _secrets: list[str], message: WebhookMessage) -> Receipt:
+        """Fulfil ``server.services.queue.sender.Post``."""
+        network = self._network
+        network.world.sleep(network.delay_s())
+        if not network.happens(network.faults.lost_request):
+            earlier = self.told.setdefault(message.id, message.body)
+            assert earlier == message.body, f"delivery {message.id} changed from {earlier!r} to {message.body!r}"
+            network.world.sleep(network.delay_s())
+            if not network.happens(network.faults.lost_answer):
+                return Receipt(204, "")
+        network.world.sleep(TIMEOUT_S)
+        return Receipt(None, "no answer")
 
 
 def answer(app: Any, sent: Sent, call: OpenCall | None) -> HttpReply:

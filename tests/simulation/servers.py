@@ -1,21 +1,27 @@
 """Control servers in simulated time: the real services over a real database, that crash where it hurts."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from fibers import Killed, Machine, World
 from house import migrated_file
-from network import Network, OpenCall, Sent, answer
+from network import Network, OpenCall, Receiver, Sent, answer
 
 from piecework.client.replies import HttpReply
 from server import wire_app
 from server.errors import DatabaseAway
 from server.services import Services, open_services
 from server.services.core import Sleeper
+from server.services.queue.sender import Sender
 from server.settings import Settings
 
 START_MS = 1_790_000_000_000
+SEND_S = 0.5
+"""Webhooks that are due are sent within this time."""
 RESTART_S = 4.0
 """A server that crashed is started again within this time."""
 
@@ -35,10 +41,12 @@ class SimulatedServer:
     """One server, through all of its starts."""
 
     def __init__(
-        self, world: World, network: Network, clock: ServerClock, name: str, data: Path, **settings: Any
-    ) -> None:
+        self, world: World, network: Network, receiver: Receiver, clock: ServerClock, name: str, data: Path,
+        **settings: Any,
+    ) -> None:  # fmt: skip
         self.world, self.network, self.clock, self.name = world, network, clock, name
-        self._settings = Settings(**{"data": data, "synchronous": "OFF", **settings})
+        self._receiver = receiver
+        self._settings = Settings(**{"data": data, "synchronous": "OFF", "webhook_private": "*", **settings})
         if not settings.get("database_url"):
             data.mkdir(parents=True, exist_ok=True)
             (data / "piecework.db").write_bytes(migrated_file())
@@ -59,6 +67,10 @@ class SimulatedServer:
         self.app = self.app or wire_app(self.services)
         self.app.extensions["piecework"] = self.services
         self.machine.start(self._keep_time, "timekeeper")
+        machine, core = self.machine, SimpleNamespace(clock=self.clock, sleeper=sleeper)
+        spawn = partial(machine.start, name="webhook")
+        sender = Sender(core, self.services.deliveries, self._receiver.post, spawn)  # type: ignore[arg-type]
+        machine.start(partial(self._send, sender), "sender")
 
     def _haunt(self, services: Services) -> None:
         """Let transactions fail, and the server die just before or after one is committed."""
@@ -97,6 +109,12 @@ class SimulatedServer:
             except DatabaseAway:
                 sleep_s = 1.0
             self.world.sleep(max(sleep_s, 0.02))
+
+    def _send(self, sender: Sender) -> None:
+        while True:
+            with suppress(DatabaseAway):
+                sender.turn()
+            self.world.sleep(SEND_S)
 
     def crash(self) -> None:
         """End the process as ``kill -9`` does; somebody starts it again soon."""

@@ -8,6 +8,7 @@ from history import LiveThrough
 
 from piecework.protocol.codes import Code
 from server.services.queue import contracts, timekeeper
+from server.services.queue.deliveries import Deliveries
 from server.services.queue.dependants import Dependants
 from server.services.queue.limiter import Limiter
 from server.services.queue.outcomes import Outcomes
@@ -47,6 +48,16 @@ def test_dependants_that_nobody_tells_are_noticed(on_sqlite: LiveThrough):
 def test_limits_that_nobody_keeps_to_are_noticed(on_sqlite: LiveThrough):
     with patch.object(Limiter, "room", lambda *_: 100):
         assert finds(on_sqlite, "jobs of key")
+
+
+def test_rates_that_nobody_keeps_to_are_noticed(on_sqlite: LiveThrough):
+    with patch.object(Limiter, "room", lambda *_: 100):
+        assert finds(on_sqlite, "jobs of a rate of")
+
+
+def test_ends_that_nobody_is_told_of_are_noticed(on_sqlite: LiveThrough):
+    with patch.object(Deliveries, "react", lambda *_: ()):
+        assert finds(on_sqlite, "its webhook was told")
 
 
 def finds(live_through: LiveThrough, *texts: str) -> bool:

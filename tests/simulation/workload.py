@@ -26,6 +26,10 @@ SCHEDULES_MAX = 2
 GROUPS_MAX = 3
 LIMITS = {"one": 1, "three": 3}
 """How many jobs of a key may run at once."""
+RATE_LIMIT, RATE_PERIOD_S = 5, 2.0
+"""How many jobs of the key of rates may start within a period."""
+TOLD = "told"
+"""The webhook that hears of some ends."""
 THINK_S = 1.5
 """A user does something this often, on average."""
 
@@ -111,6 +115,10 @@ class Workload:
         if random.random() < 0.3:
             key = random.choice(list(LIMITS))
             options |= {"concurrency_key": key, "concurrency_limit": LIMITS[key]}
+        if random.random() < 0.2:
+            options |= {"rate_key": "rate", "rate_limit": RATE_LIMIT, "rate_period_s": RATE_PERIOD_S}
+        if random.random() < 0.3:
+            options["on_end"] = TOLD
         return options
 
     def submit_one(self) -> None:
