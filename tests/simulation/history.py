@@ -1,5 +1,6 @@
 """One history: servers, agents and users live through what a seed says, then everybody is well, and is judged."""
 
+import json
 import os
 import random as system_random
 import secrets
@@ -17,6 +18,7 @@ from agents import Executions, SimulatedAgent
 from fibers import Machine, World
 from judge import Judge
 from network import NONE, Faults, Network, Receiver, Sent, SimulatedTransport
+from old_workers import OldWorker
 from servers import ServerClock, SimulatedServer
 from workload import LIMITS, RATE_LIMIT, RATE_PERIOD_S, TOLD, Deeds, Workload
 
@@ -78,7 +80,11 @@ class History:
         self.executions = Executions()
         self.judge = Judge(self.executions)
         count = random.choice([1, 2]) if database_url else 1
-        settings: dict[str, Any] = {"lease_s": random.choice([5.0, 15.0]), "database_url": database_url}
+        settings: dict[str, Any] = {
+            "lease_s": random.choice([5.0, 15.0]),
+            "legacy_lease_s": 20.0,
+            "database_url": database_url,
+        }
         self.servers = [
             SimulatedServer(
                 self.world, self.network, self.receiver, self.clock, f"server {n}", folder / "data", **settings
@@ -92,6 +98,10 @@ class History:
             )
             for n in range(random.randint(1, 3))
         ]  # fmt: skip
+        self.old_workers = [
+            OldWorker(self.world, self.network, random.choice(self.servers), f"old worker {n}", random)
+            for n in range(random.choice([0, 0, 1, 2]))
+        ]
         self.users: list[Workload] = []
         self.deeds = Deeds()
         self.found: list[str] = []
@@ -101,16 +111,16 @@ class History:
         for server in self.servers:
             server.on_answer = self._see
             server.start()
-        for agent in self.agents:
-            agent.start()
+        for node in (*self.agents, *self.old_workers):
+            node.start()
         operator = Machine(self.world, "operator")
         operator.start(self._live, "life")
         self.world.run(BUSY_S + CALM_S + 600, lambda: self.is_over or bool(self.world.bugs))
         if not self.is_over and not self.world.bugs:
             self.found.append("the history did not come to its end")
-        for agent in self.agents:
-            agent.stays_away = True
-            agent.die()
+        for node in (*self.agents, *self.old_workers):
+            node.stays_away = True
+            node.die()
         for server in self.servers:
             server.close()
         asked = {id_: job for user in self.users for id_, job in user.asked.items()}
@@ -127,7 +137,7 @@ class History:
                 f"{count} jobs of key {key} run" for key, count in self._select(RUNNING) if count > LIMITS[key]
             ]
             self.found += above
-            if self._is_held and reply.ok and bodies.decode(reply.content, ContractReply, bodies.MSGPACK).jobs:
+            if self._is_held and has_jobs(reply):
                 self.found.append(f"jobs were leased at {self.world.now_s:.3f} s while their lambda was paused")
 
     @property
@@ -207,15 +217,25 @@ class History:
         for server in self.servers:
             if happens(faults.server_crash_each_s * seconds) and server.services is not None:
                 server.crash()
-        for agent in self.agents:
+        for node in (*self.agents, *self.old_workers):
             if happens(faults.agent_crash_each_s * seconds):
-                agent.die()
+                node.die()
+        for agent in self.agents:
             if happens(faults.agent_stop_each_s * seconds):
                 agent.stop()
             if happens(faults.agent_freeze_each_s * seconds):
                 agent.freeze()
         if happens(faults.clock_jump_each_s * seconds):
             self.clock.offset_ms += round(self.random.uniform(-JUMP_S, JUMP_S) * 1000)
+
+
+def has_jobs(reply: HttpReply) -> bool:
+    """Tell whether a contract was given something to do, by either protocol."""
+    if not reply.ok:
+        return False
+    if bodies.MSGPACK in reply.headers["content-type"]:
+        return bool(bodies.decode(reply.content, ContractReply, bodies.MSGPACK).jobs)
+    return json.loads(reply.content).get("job") is not None
 
 
 def run_history(seed: int, folder: Path, database_url: str = "") -> Verdict:

@@ -97,7 +97,9 @@ class SimulatedServer:
     @staticmethod
     def _fail(work: Any, connection: Any) -> None:
         work(connection)
-        raise DatabaseAway("the simulated disk failed")
+        error = DatabaseAway("the simulated disk failed")
+        error.is_logged = True
+        raise error
 
     def _keep_time(self) -> None:
         services = self.services
