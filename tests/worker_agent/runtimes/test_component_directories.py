@@ -89,6 +89,31 @@ def test_files_are_written_where_that_is_granted(attempt, folder, path, opening)
     assert (folder / path).read_bytes() == b""
 
 
+def change_paths(run, build_text, folder, grant):
+    """Return how each step of a component ended that makes links and sets times, and where its link leads."""
+    rules = NodeRules(dirs=(SharedDir(str(folder), "/data", write=True),))
+    code = build_text(Path(__file__).with_name("change_paths.wat").read_text())
+    done = run(code, rules, runtime="component", grants=Grants(dirs=[grant], http=["a"]))
+    assert done.error is None
+    steps = done.output[:14]
+    return [CASES[code] if failed else "" for failed, code in zip(steps[::2], steps[1::2], strict=True)], done
+
+
+def test_links_are_made_and_times_are_set(run, build_text, folder):
+    file = folder / "file"
+    access_ns = file.stat().st_atime_ns
+    steps, done = change_paths(run, build_text, folder, "/data:rw")
+    assert steps == ["", "invalid", "", "", "invalid", "", "not-permitted"]
+    assert done.output[14:] == b"file"
+    assert (file.stat().st_atime_ns, file.stat().st_mtime_ns) == (access_ns, 7_000_000_005)
+    assert folder.stat().st_atime_ns == 9_000_000_000
+    assert folder.stat().st_mtime_ns > 7_000_000_005
+    assert (folder / "again").stat().st_ino == file.stat().st_ino
+    assert (folder / "link").readlink() == Path("file")
+    assert not (folder / "gone").is_symlink()
+    assert b"leads out of /data: denied" in done.log
+
+
 def test_directory_that_is_gone_is_told_in_the_log(attempt, folder):
     folder.rename(folder.with_name("elsewhere"))
     assert attempt("file") == (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import wasmtime
+from wasmtime import _bindings as bindings
 from wasmtime.component import Component
 
 from piecework import __version__
@@ -25,7 +26,7 @@ COMPILE_BYTES = 2 * 1024**3
 """Memory for compiling one module: CPython, with 26 MB one of the largest, takes 0.4 GB on two cores."""
 _NO_MEMORY = ("mmap failed", "Cannot allocate memory", "failed to allocate")
 """In what wasmtime says when it got no memory for what it compiled."""
-ENGINE_REVISION = 3
+ENGINE_REVISION = 4
 """Raised whenever the settings in ``_configure`` change: machine code compiled before does not fit them."""
 
 
@@ -190,6 +191,9 @@ def _configure(build: Build) -> wasmtime.Config:
     config.max_wasm_stack = build.stack_bytes
     if build.stack_bytes > PLAIN_STACK_BYTES:
         make_stack_room(config, build.stack_bytes)
+    # Nobody here runs two functions of a component at once; and with it, this wasmtime ends a guest that lends the
+    # host two resources in one call.
+    bindings.wasmtime_config_concurrency_support_set(config.ptr(), False)
     if build.deterministic:
         config.cranelift_nan_canonicalization = True
         config.wasm_relaxed_simd_deterministic = True
