@@ -13,6 +13,7 @@ from piecework.client.queue.holds import HoldCalls
 from piecework.client.queue.limits import LimitCalls
 from piecework.client.queue.mapping import MapCalls
 from piecework.client.queue.schedules import ScheduleCalls
+from piecework.client.queue.stats import StatsCalls
 from piecework.client.queue.webhooks import WebhookCalls
 from piecework.client.stock.modules import ModuleCalls
 from piecework.client.stock.namespaces import NamespaceCalls
@@ -38,6 +39,7 @@ class Client(
     LimitCalls,
     ScheduleCalls,
     EventCalls,
+    StatsCalls,
     WebhookCalls,
     ModuleCalls,
     FunctionCalls,

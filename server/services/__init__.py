@@ -25,6 +25,7 @@ from server.services.functions.routing import Routing
 from server.services.functions.sources import Sources
 from server.services.queue.bulk import Bulk
 from server.services.queue.contracts import Contracts
+from server.services.queue.counting import note_ended
 from server.services.queue.deletion import Deletion
 from server.services.queue.deliveries import Deliveries
 from server.services.queue.dependants import Dependants
@@ -43,6 +44,7 @@ from server.services.queue.reruns import Reruns
 from server.services.queue.retention import Retention
 from server.services.queue.schedules import Schedules
 from server.services.queue.sender import Sender
+from server.services.queue.statistics import Statistics
 from server.services.queue.steering import Steering
 from server.services.queue.submission import Submission
 from server.services.queue.tenants import Tenants
@@ -108,6 +110,7 @@ class QueueServices:
     removal: Removal
     feed: Feed
     dependants: Dependants
+    statistics: Statistics
     retention: Retention
     deletion: Deletion
     groups: Groups
@@ -245,7 +248,7 @@ def _wire_stock(core: Core, notifier: Notifier) -> StockServices:
 def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed) -> QueueServices:
     data, lambdas, endings = stock.data, stock.lambdas, Endings()
     dependants = Dependants(core, endings, notifier)
-    endings.reactions += [release_ended, dependants.react]
+    endings.reactions += [note_ended, release_ended, dependants.react]
     endings.reversals.append(dependants.take_back)
     removal = Removal(core, data, feed)
     outcomes = Outcomes(core, data, lambdas, endings, notifier)
@@ -276,6 +279,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         feed=feed,
         dependants=dependants,
         removal=removal,
+        statistics=Statistics(core, lambdas, feed),
         retention=Retention(core, removal),
         deletion=Deletion(core, lambdas, bulk),
         groups=groups,
@@ -314,6 +318,7 @@ def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
         Sweep("ticks of schedules", 60, queue.ticking.sweep),
         Sweep("files of blobs", 3600, stock.data.sweep),
         Sweep("old events", 60, queue.feed.forget),
+        Sweep("old counters", 600, queue.statistics.forget),
         Sweep("uploads that nothing uses", 6 * 3600, stock.leftovers.sweep_uploads),
         Sweep("deleted lambdas", 60, stock.leftovers.sweep_lambdas),
         Sweep("empty groups", 600, queue.groups.sweep),

@@ -149,10 +149,10 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Exit codes with which it has finished, beside 0; None: its lambda's."""
     on_failure: OnFailure = "cancel"
     """What becomes of it when a job that it waits for does not finish."""
-    has_files: bool = False
-    """It gets outputs of other jobs as files; which, its dependencies say."""
+    has_files: bool = False  # it gets outputs of other jobs as files; which, its dependencies say
     on_end: str | None = None
     """The name of the webhook that is told of its end."""
+    due_at: int | None = None  # what it was to wait for when it was submitted, whether that is over or not
 
 
 DEFAULT_OPTIONS = JobOptions()

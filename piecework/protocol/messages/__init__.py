@@ -128,6 +128,15 @@ from piecework.protocol.messages.schedules import (
     TickList,
     TickOutcome,
 )
+from piecework.protocol.messages.stats import (
+    LambdaStats,
+    StatsCounts,
+    StatsFigures,
+    StatsPeriod,
+    StatsPoint,
+    StatsReply,
+    StatsTimes,
+)
 from piecework.protocol.messages.storage import Amount, JobCounts, StorageReply
 from piecework.protocol.messages.webhooks import (
     DeliveryBrief,
@@ -231,6 +240,7 @@ __all__ = [
     "LambdaInfo",
     "LambdaList",
     "LambdaMode",
+    "LambdaStats",
     "LeaseRef",
     "LeasedFile",
     "LeasedJob",
@@ -276,6 +286,12 @@ __all__ = [
     "ScheduleTick",
     "ScheduleUpdate",
     "SplitPut",
+    "StatsCounts",
+    "StatsFigures",
+    "StatsPeriod",
+    "StatsPoint",
+    "StatsReply",
+    "StatsTimes",
     "StorageReply",
     "TenantInfo",
     "TenantList",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.matching import TagSet, offers_runtime
 from piecework.protocol.states import JobState
+from server.services.queue.counting import note_started
 from server.services.queue.limiter import Limiter, names_of
 from server.services.queue.parking import HoldGate
 from server.services.queue.turns import Offer, Round, Turns
@@ -112,6 +113,7 @@ class Claims:
                 break
         leases.grant_leases(connection, [job.id for job in chosen], grant, now, holds.holds.mark)
         feed.note_changes(connection, now, JobState.RUNNING, chosen)
+        note_started(connection, chosen, now)
         changes.add(gate.close())
         given = [grant.write_on(job, now) for job in chosen]
         return Claimed(given, choice.left_returned, gate.left_some, changes)

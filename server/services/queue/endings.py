@@ -20,6 +20,10 @@ class Ended(NamedTuple):
     """As it was just before."""
     state: JobState
     """The final state that it is in now."""
+    kind: str = ""
+    """Why it failed: an ErrorKind."""
+    ran_ms: int | None = None
+    """How long its last attempt took, as far as its worker told."""
 
 
 Reaction = Callable[[Connection, Sequence[Ended], Changes, int], Sequence[Ended]]

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 
+from msgspec.structs import replace
+
 from piecework.protocol.matching import INPUTS_TAG
 from piecework.protocol.states import JobState
+from server.services.queue.counting import note_submitted
 from server.services.queue.limiter import Limiter
 from server.services.queue.trails import first_events
 from server.store.engine.database import Connection
 from server.store.engine.ids import IdSource
 from server.store.job_keys import NO_KEYS
 from server.store.queue import events, feed, jobs, lanes
-from server.store.records import NewJob
+from server.store.records import DEFAULT_OPTIONS, NewJob
 
 
 def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: int) -> dict[int, int]:
@@ -32,9 +35,19 @@ def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: i
         limiter = Limiter(connection, now)
         new = limiter.place_new(new, lane_ids)
         limiter.close()
+    if any(job.due_at is not None for job in new):
+        new = list(map(_keep_time, new))
     jobs.add_jobs(connection, new, lane_ids, now)
+    note_submitted(connection, new, now)
     for state, alike in groupby(new, attrgetter("state")):
         some = list(alike)
         events.add_events(connection, first_events((job.id for job in some), state, now))
         feed.note_changes(connection, now, state, some)
     return {job.id: lane for job, lane in zip(new, lane_ids, strict=True) if job.state is JobState.ENQUEUED}
+
+
+def _keep_time(job: NewJob) -> NewJob:
+    """Have a job that waits for a time know it when that is over: only then does it begin to wait for a worker."""
+    if job.due_at is None:
+        return job
+    return job._replace(options=replace(job.options or DEFAULT_OPTIONS, due_at=job.due_at))

@@ -16,6 +16,7 @@ from piecework.protocol.states import NEXT_STATES, JobState
 from server.errors import InvalidRequest
 from server.services.core import Core
 from server.services.queue import retries
+from server.services.queue.counting import note_over
 from server.services.queue.endings import Ended, Endings
 from server.services.queue.limiter import release_jobs
 from server.services.queue.waiting import Changes, Notifier
@@ -132,9 +133,12 @@ class Outcomes:
         self._store(connection, recorded, accepted, found)
         for (state, detail), moved in groupby(recorded.moves, itemgetter(1, 2)):
             feed.note_changes(connection, now, state, map(itemgetter(0), moved), detail)
-        final = [Ended(found[end.job_id], end.state) for end in recorded.ends if end.finished_at is not None]
+        final = [_tell_end(found[end.job_id], end) for end in recorded.ends if end.finished_at is not None]
         self._endings.pass_on(connection, final, recorded.changes, now)
-        again = [found[end.job_id] for end in recorded.ends if end.finished_at is None]
+        open_ends = [end for end in recorded.ends if end.finished_at is None]
+        again = [found[end.job_id] for end in open_ends]
+        failed = (found[end.job_id] for end in open_ends if end.error and not end.returned)
+        note_over(connection, "retried", failed, now)
         release_jobs(connection, again, recorded.changes, now)
         if any(found[id_].vanished for id_ in ended):  # its worker may hold another such job now
             recorded.changes.note_lanes(lanes.lanes_with_jobs(connection))
@@ -209,6 +213,12 @@ class Outcomes:
                 attempt = found[report.outcome.job].attempt
                 logs.put_log(connection, report.outcome.job, Log(start, log[-limit:], attempt))
         events.add_events(connection, recorded.trail)
+
+
+def _tell_end(job: Job, end: LeaseEnd) -> Ended:
+    wall_s = end.usage.wall_s if end.usage else None
+    kind = end.error.kind.value if end.error else ""
+    return Ended(job, end.state, kind, None if wall_s is None else round(wall_s * 1000))
 
 
 def _refusal(job: Job, worker_id: int, outcome: Outcome, now: int, message: str) -> Event:

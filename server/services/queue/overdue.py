@@ -1,6 +1,8 @@
 """What happens to jobs whose time has come, inside the caller's transaction."""
 
+from piecework.protocol.codes import ErrorKind
 from piecework.protocol.states import JobState
+from server.services.queue.counting import note_over
 from server.services.queue.endings import Ended, Endings
 from server.services.queue.limiter import place_jobs, release_jobs, wake_limits
 from server.services.queue.retries import end_vanished
@@ -24,10 +26,11 @@ def move_overdue(
     trail: list[Event] = []
     ended: list[Ended] = []
     rescued: list[Job] = []
+    lost: list[Job] = []
     due: list[Job] = []
     for job in leases.find_overdue(connection, now):
         if job.state is JobState.RUNNING:
-            event = _rescue(connection, job, settings, changes, now)
+            event = _rescue(connection, job, settings, changes, now, lost)
             moved = rescued
         elif job.expires_at is not None and job.expires_at <= now:
             event = _expire(connection, job, now)
@@ -40,10 +43,11 @@ def move_overdue(
         trail.append(event)
         changes.note(job.id, job.lane_id, event.state)
         if event.state.is_final:
-            ended.append(Ended(job, event.state))
+            ended.append(Ended(job, event.state, ErrorKind.WORKER.value if event.state is JobState.FAILED else ""))
         else:
             moved.append(job)
     events.add_events(connection, trail)
+    note_over(connection, "lost", lost, now)
     endings.pass_on(connection, _with_news(connection, ended), changes, now)
     release_jobs(connection, rescued, changes, now)
     place_jobs(connection, due, changes, now)
@@ -55,10 +59,12 @@ def move_overdue(
 def _with_news(connection: Connection, ended: list[Ended]) -> list[Ended]:
     """Add what was noted on jobs between the look at the clock and their end: others may wait for them now."""
     known = jobs.find_jobs(connection, (each.job.id for each in ended)) if ended else {}
-    return [Ended(each.job._replace(awaited=known[each.job.id].awaited), each.state) for each in ended]
+    return [each._replace(job=each.job._replace(awaited=known[each.job.id].awaited)) for each in ended]
 
 
-def _rescue(connection: Connection, job: Job, settings: Settings, changes: Changes, now: int) -> Event | None:
+def _rescue(
+    connection: Connection, job: Job, settings: Settings, changes: Changes, now: int, lost: list[Job]
+) -> Event | None:
     end = end_vanished(job, vanished_max=settings.vanished_max, now=now)
     if not leases.end_lease(connection, end):
         return None
@@ -68,6 +74,8 @@ def _rescue(connection: Connection, job: Job, settings: Settings, changes: Chang
     detail = end.error.message if end.error else "the lease ran out"
     if end.returned:
         detail = "nobody took it up"
+    else:
+        lost.append(job)
     return Event(job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, since=job.started_at)
 
 

@@ -9,6 +9,7 @@ outbox = Table(
     metadata,
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("content", LargeBinary, nullable=False),  # see server/store/queue/feed.py
+    Column("tallies", LargeBinary),  # see server/store/queue/tallies.py; NULL: none
 )
 
 feed = Table(

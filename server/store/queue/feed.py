@@ -19,6 +19,8 @@ from server.store.engine.connections import notes_of
 from server.store.engine.feed_tables import feed, feed_heads, outbox
 from server.store.engine.statements import ByList, Statement
 from server.store.engine.tables import jobs
+from server.store.queue.counters import add_tallies
+from server.store.queue.tallies import Tally, read_tallies, write_tallies
 from server.store.records import Event, Job, NewJob
 
 PACK = 1000
@@ -26,9 +28,9 @@ PACK = 1000
 DETAIL_LENGTH = 200
 """Characters that are kept of why a job came into a state."""
 
-_insert_outbox = Statement(insert(outbox), "content")
+_insert_outbox = Statement(insert(outbox), "content", "tallies")
 _first_of_outbox = Statement(
-    select(outbox.c.id, outbox.c.content).order_by(outbox.c.id).limit(bindparam("most")), "most"
+    select(outbox.c.id, outbox.c.content, outbox.c.tallies).order_by(outbox.c.id).limit(bindparam("most")), "most"
 )
 _delete_outbox = Statement(delete(outbox).where(outbox.c.id == bindparam("row")), "row")
 _has_outbox = Statement(select(exists(select(outbox.c.id))))
@@ -146,13 +148,22 @@ def note_events(connection: Connection, events: Iterable[Event]) -> None:
             ids.append(each.job_id)
 
 
-def seal(connection: Connection, notes: Sequence[Run]) -> None:
+def seal(connection: Connection, notes: Sequence[Run | Tally]) -> None:
     """Store what a transaction changed: in one row, when it is not very much."""
-    if sum(len(run.job_ids) for run in notes) <= PACK:
-        _insert_outbox.run(connection, _encode(notes))
+    changes: list[Run] = []
+    counted: list[Tally] = []
+    for each in notes:
+        if isinstance(each, Run):
+            changes.append(each)
+        else:
+            counted.append(each)
+    tallies = write_tallies(counted)
+    if sum(len(run.job_ids) for run in changes) <= PACK:
+        _insert_outbox.run(connection, _encode(changes), tallies)
         return
-    for runs, _ in _pack(notes):
-        _insert_outbox.run(connection, _encode(runs))
+    for runs, _ in _pack(changes):
+        _insert_outbox.run(connection, _encode(runs), tallies)
+        tallies = None
 
 
 def has_unnumbered(connection: Connection) -> bool:
@@ -163,15 +174,17 @@ def has_unnumbered(connection: Connection) -> bool:
 def number_changes(connection: Connection, most: int, now: int) -> int:
     """Give numbers to committed changes, of ``most`` transactions and about 2 PACK changes at most.
 
-    Returns to how many. Servers do so one after the other; safe to repeat.
+    What these transactions tallied is counted. Returns to how many changes it gave numbers. Servers do so one
+    after the other; safe to repeat.
     """
     head = _lock_head.value(connection)
     if head is None:
         head = 0
         _insert_head.run(connection, 1, head)
-    taken, runs, count = [], list[Run](), 0
-    for id_, content in _first_of_outbox.rows(connection, most):
+    taken, runs, tallies, count = [], list[Run](), list[Tally](), 0
+    for id_, content, counted in _first_of_outbox.rows(connection, most):
         taken.append((id_,))
+        tallies += read_tallies(counted)
         found = _decode(content)
         runs += found
         count += sum(len(run.job_ids) for run in found)
@@ -186,6 +199,7 @@ def number_changes(connection: Connection, most: int, now: int) -> int:
     _insert_pack.run_many(connection, rows)
     _delete_outbox.run_many(connection, taken)
     _move_head.run(connection, head)
+    add_tallies(connection, tallies)
     return count
 
 

@@ -1,0 +1,113 @@
+"""Figures of jobs over a time, read from counters."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import exp, log
+from typing import NamedTuple
+
+from piecework.protocol.messages import StatsPeriod
+from server.services.core import Core
+from server.services.queue.feed import Feed
+from server.services.stock.lambdas import Lambdas
+from server.store.engine.database import Connection
+from server.store.queue import counters
+from server.store.queue.counters import ALL, DAY_S, HOUR_S, MINUTE_S, QUARTER_S, Counted
+from server.store.queue.tallies import BOUNDS_MS, Tally
+from server.store.stock import lambdas
+
+PERIODS: dict[StatsPeriod, tuple[int, int]] = {
+    "hour": (MINUTE_S, 60), "day": (QUARTER_S, 96), "week": (HOUR_S, 168), "month": (DAY_S, 30),
+}  # fmt: skip
+"""The steps of each period: how long they are, and how many."""
+SHARES = (0.5, 0.9, 0.99)
+
+
+class LambdaFigures(NamedTuple):
+    """What was counted of one lambda."""
+
+    id: int
+    """OTHERS: of those that have no counter of their own."""
+    name: str | None
+    tally: Tally
+
+
+class FiguresOverTime(NamedTuple):
+    """What was counted in a period."""
+
+    now_s: float
+    step_s: int
+    points: list[tuple[int, Tally]]
+    """Each step, by when it begins, seconds since 1970."""
+    total: Tally
+    lambdas: list[LambdaFigures]
+    """The busiest first."""
+
+
+class Statistics:
+    """Figures of jobs."""
+
+    def __init__(self, core: Core, lambda_service: Lambdas, feed: Feed) -> None:
+        self._database, self._clock = core.database, core.clock
+        self._lambdas = lambda_service
+        self._feed = feed
+
+    def read(self, period: StatsPeriod, lambda_: int | str | None = None, most: int = 20) -> FiguresOverTime:
+        """Return what was counted up to now: of all lambdas, or of one, or of all of a name.
+
+        Names ``most`` lambdas. Raises LambdaNotFound.
+        """
+        ids = None if lambda_ is None else self._lambdas.list_meant(lambda_)
+        self._feed.number()
+        step_s, steps = PERIODS[period]
+        now_s = self._clock() / 1000
+        begin = (int(now_s) // step_s - steps + 1) * step_s
+        with self._database.read() as connection:
+            found = counters.read_counters(connection, step_s, begin, ids)
+            busiest = _sum_by_lambda(connection, found, most)
+        points = {begin + number * step_s: empty_tally() for number in range(steps)}
+        total = empty_tally()
+        for each in found:
+            if (each.lambda_id == ALL) is (ids is None) and each.start in points:
+                points[each.start].add(each.tally)
+                total.add(each.tally)
+        return FiguresOverTime(now_s, step_s, list(points.items()), total, busiest)
+
+    def forget(self) -> None:
+        """Remove counters that are too old."""
+        forget: Callable[[Connection], int] = partial(counters.forget_counters, now_s=self._clock() // 1000)
+        self._database.write(forget, durable=False)
+
+
+def _sum_by_lambda(connection: Connection, found: Sequence[Counted], most: int) -> list[LambdaFigures]:
+    by_lambda: dict[int, Tally] = {}
+    for each in found:
+        if each.lambda_id != ALL:
+            by_lambda.setdefault(each.lambda_id, empty_tally()).add(each.tally)
+    busiest = sorted(by_lambda.items(), key=lambda item: (-sum(item[1].counts.values()), -item[0]))[:most]
+    names = lambdas.find_names(connection, [id_ for id_, _ in busiest if id_ > 0])
+    return [LambdaFigures(id_, names.get(id_), tally) for id_, tally in busiest]
+
+
+def empty_tally() -> Tally:
+    return Tally(0, 0, {}, {}, {}, {})
+
+
+def find_quantiles(buckets: dict[int, int]) -> list[float]:
+    """Return the times that each of SHARES took at most, seconds; none when nothing was counted.
+
+    Within a bucket times are taken as spread evenly on a logarithmic scale.
+    """
+    total, found = sum(buckets.values()), list[float]()
+    if not total:
+        return found
+    below, places = 0, iter(sorted(buckets))
+    place = next(places)
+    for share in SHARES:
+        while below + buckets[place] < share * total:
+            below += buckets[place]
+            place = next(places)
+        upper = BOUNDS_MS[min(place, len(BOUNDS_MS) - 1)]
+        lower = BOUNDS_MS[place - 1] if place else upper / 2
+        inside = (share * total - below) / buckets[place]
+        found.append(round(exp(log(lower) + inside * (log(upper) - log(lower))) / 1000, 6))
+    return found
