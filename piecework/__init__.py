@@ -18,8 +18,11 @@ if TYPE_CHECKING:
         EditOptions,
         Gone,
         Invalid,
+        Job,
         JobCancelled,
+        JobExecutor,
         JobFailed,
+        JobFuture,
         JobOptions,
         JobResult,
         LambdaOptions,
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
         ServerUnreachable,
         StillRunning,
         TooLarge,
+        as_completed,
+        gather,
         output_of,
     )
 
@@ -49,8 +54,11 @@ __all__ = [
     "EditOptions",
     "Gone",
     "Invalid",
+    "Job",
     "JobCancelled",
+    "JobExecutor",
     "JobFailed",
+    "JobFuture",
     "JobOptions",
     "JobResult",
     "LambdaOptions",
@@ -63,6 +71,8 @@ __all__ = [
     "StillRunning",
     "TooLarge",
     "__version__",
+    "as_completed",
+    "gather",
     "output_of",
 ]
 

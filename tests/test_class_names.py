@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("piecework", "server", "worker_agent")
 SHARED = {
     "Function": "what people call: a row of the server, and what a replica runs of it",
+    "Job": "a job: its handle in the program that submitted it, and its row at the server",
     "JobOptions": "how a job is to run: as a caller says it, and as the server keeps it",
     "LambdaOptions": "what a lambda sets for its jobs: as a caller says it, and as the server keeps it",
     "Settings": "how a program runs: the server, the agent",

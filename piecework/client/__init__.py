@@ -22,6 +22,8 @@ from piecework.client.errors import (
     TooLarge,
 )
 from piecework.client.queue.bulk import BulkCount, BulkResult, EditOptions
+from piecework.client.queue.executor import JobExecutor, JobFuture
+from piecework.client.queue.handles import Job, as_completed, gather
 from piecework.client.queue.inputs import output_of
 from piecework.client.queue.jobs import JobOptions
 from piecework.client.queue.results import JobResult
@@ -42,8 +44,11 @@ __all__ = [
     "EditOptions",
     "Gone",
     "Invalid",
+    "Job",
     "JobCancelled",
+    "JobExecutor",
     "JobFailed",
+    "JobFuture",
     "JobOptions",
     "JobResult",
     "LambdaOptions",
@@ -55,5 +60,7 @@ __all__ = [
     "ServerUnreachable",
     "StillRunning",
     "TooLarge",
+    "as_completed",
+    "gather",
     "output_of",
 ]

@@ -3,13 +3,16 @@
 import copy
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Self
+from typing import Self, Unpack
 
+from piecework.client.calls import AnyLambda
 from piecework.client.environment import find_server
 from piecework.client.functions.functions import FunctionCalls
 from piecework.client.queue.events import EventCalls
+from piecework.client.queue.executor import JobExecutor
 from piecework.client.queue.groups import GroupCalls
 from piecework.client.queue.holds import HoldCalls
+from piecework.client.queue.jobs import JobOptions
 from piecework.client.queue.limits import LimitCalls
 from piecework.client.queue.mapping import MapCalls
 from piecework.client.queue.schedules import ScheduleCalls
@@ -104,6 +107,13 @@ class Client(
         """Return ids that end with these digits, six at least; newest first, the newest few of them."""
         request = PreparedRequest("GET", "/ids", {"kind": kind, "ends": ends}, repeatable=True)
         return self.transport.call(request, IdList).ids
+
+    def executor(self, lambda_id: AnyLambda, **options: Unpack[JobOptions]) -> JobExecutor:
+        """Return an executor of ``concurrent.futures`` whose calls are jobs of a lambda, each with these options.
+
+        A lambda that is named is the newest of its name at each call.
+        """
+        return JobExecutor(self, lambda_id, options)
 
     @property
     def url(self) -> str:

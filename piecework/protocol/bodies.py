@@ -30,7 +30,7 @@ class MessageError(ValueError):
 
 
 def _encode_special(value: object) -> object:
-    if type(value) is Id:
+    if isinstance(value, Id):
         return int.__repr__(value)
     raise TypeError(f"cannot send a {type(value).__name__}")
 

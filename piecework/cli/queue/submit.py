@@ -243,7 +243,7 @@ def submit_directory(
     with counting("submitting", len(files)) as advance:
         ids = remote.client.submit_many(lambda_id, _ticking(files, advance), **options)
     remote.if_interrupted = f"its {len(ids):,} jobs are submitted: {shows}"
-    jobs = {job: FileJob(file, job) for file, job in zip(files, ids, strict=True)}
+    jobs: dict[Id, FileJob] = {job: FileJob(file, job) for file, job in zip(files, ids, strict=True)}
     if wait:
         with explaining(lambda: describe_going_on(_left(jobs))):
             _collect(remote, jobs, output)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Unpack
 
 from piecework.client.calls import AnyId, path_name
+from piecework.client.queue.handles import Job
 from piecework.client.queue.inputs import Input
 from piecework.client.queue.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import PreparedRequest, Query
@@ -70,8 +71,8 @@ class GroupCalls(JobCalls):
         lambda_id: AnyId,
         input: Input = None,  # noqa: A002  # its name on the wire
         **options: Unpack[JobOptions],
-    ) -> Id:
-        """Seal a group, and submit a job that runs once it is done; return the job's id.
+    ) -> Job:
+        """Seal a group, and submit a job that runs once it is done; return the job's handle.
 
         Without ``input`` it gets, as JSON, the states of the members and the blobs of their outputs. It runs
         whatever became of them, unless ``on_failure`` says otherwise.
@@ -80,4 +81,4 @@ class GroupCalls(JobCalls):
         request = PreparedRequest("POST", path, body=self._one_job(lambda_id, input, options), repeatable=True)
         job = self.transport.call(request, JobCreated).id
         assert isinstance(job, Id), "the answer to one job has its id"
-        return job
+        return Job(job, self)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from piecework.client.queue.handles import Job
 from piecework.client.uploads import Source
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, DataReply
@@ -15,12 +16,15 @@ INLINE_BYTES = 32 * 1024
 Input = Any
 """A job's input: None for none, bytes, text, a file's path, the id of a blob, or any JSON value.
 
-An ``Id`` or the reply of an upload names a blob. A plain ``int`` or ``str`` is a value: the number, the text.
+An ``Id`` or the reply of an upload names a blob, and a ``Job`` stands for what it produces. A plain ``int`` or
+``str`` is a value: the number, the text.
 """
 
 
 def input_content(value: Input, upload: Callable[[Source, str], DataReply]) -> Content | None:
     """Turn an input into what the submission carries, by ``upload`` when it is large; None for no input."""
+    if isinstance(value, Job):
+        value = output_of(value)
     if value is None or isinstance(value, Content):
         return value
     if isinstance(value, DataReply | Id):

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import msgspec
 
 from piecework.client.calls import AnyId, AnyLambda, lambda_ref, path_id
+from piecework.client.queue.handles import Job
 from piecework.client.queue.inputs import Input, carried_bytes, input_content
 from piecework.client.queue.selection import Selection, select_jobs, to_query
 from piecework.client.stock.lambdas import LambdaCalls
@@ -78,15 +79,17 @@ class JobOptions(TypedDict, total=False):
 class JobCalls(LambdaCalls):
     """Jobs: requests to run one lambda on one input."""
 
-    def submit(self, lambda_id: AnyLambda, input: Input = None, **options: Unpack[JobOptions]) -> Id:  # noqa: A002  # its name on the wire
-        """Submit one job and return its id. What ``input`` may be: ``piecework.client.queue.inputs.Input``.
+    def submit(self, lambda_id: AnyLambda, input: Input = None, **options: Unpack[JobOptions]) -> Job:  # noqa: A002  # its name on the wire
+        """Submit one job and return its handle, which is its id.
+
+        What ``input`` may be: ``piecework.client.queue.inputs.Input``.
 
         Without a ``key`` the client makes one up for this call, so that a lost answer never makes two jobs.
         Raises Conflict when the key belongs to a job with other content.
         """
         job_id = self._post_jobs(self._one_job(lambda_id, input, options)).id
         assert isinstance(job_id, Id), "the answer to one job has its id"
-        return job_id
+        return Job(job_id, self)
 
     def submit_and_wait(
         self,
@@ -106,14 +109,18 @@ class JobCalls(LambdaCalls):
 
     def submit_many(
         self, lambda_id: AnyLambda, inputs: Iterable[Input], **options: Unpack[JobOptions]
-    ) -> list[Id]:
-        """Submit one job for each input and return their ids in that order.
+    ) -> list[Job]:
+        """Submit one job for each input and return their handles, which are their ids, in that order.
 
         Sends as many requests as the sizes need; each creates all of its jobs or none, and is repeated when its
         answer is lost. A ``key`` is made unique for each job by its position: ``key-0``, ``key-1`` and so on.
         """
         specs = self._specs(lambda_id, inputs, options)
-        return [job for batch in _batches(specs) for job in self.post_batch(batch)]
+        return [Job(job, self) for batch in _batches(specs) for job in self.post_batch(batch)]
+
+    def handle(self, job_id: AnyId) -> Job:
+        """Return the handle of a job whose id is known; nothing is sent."""
+        return Job(path_id(job_id), self)
 
     def job(self, job_id: AnyId) -> JobInfo:
         """Return a job as it is now, with advice when nothing can run it. Raises NotFound."""

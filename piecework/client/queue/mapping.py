@@ -15,7 +15,6 @@ from piecework.client.transport import PreparedRequest
 from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobInfo, JobSpec
-from piecework.protocol.states import JobState
 
 WINDOW_JOBS = 2000
 """So many jobs are in flight, or have ended and wait for their turn, at most."""
@@ -123,7 +122,7 @@ class MapCalls(BulkCalls):
                     flight.look(hold=not late)
                     tell(flight.ended)
                     for info in flight.take():
-                        result = JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
+                        result = self.read_end(info)
                         yield result if errors == "return" else result.read()
                     if flight.goes_on and deadline.is_over():
                         raise StillRunning(flight.flying)

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from piecework.client.calls import AnyId, AnyLambda, path_id
 from piecework.client.errors import JobCancelled, JobFailed, ServerUnreachable, StillRunning
+from piecework.client.queue.handles import Job
 from piecework.client.queue.inputs import Input
 from piecework.client.queue.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import PreparedRequest, Query, Transport
@@ -123,7 +124,7 @@ class ResultCalls(JobCalls):
         info = self.within(deadline.allow()).submit_and_wait(lambda_id, input, poll_s, **options)
         if not info.state.is_final:
             return self.result(info.id, None if wait_s is None else deadline.shorten(wait_s))
-        return JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"").read()
+        return self.read_end(info).read()
 
     def results(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[tuple[Id, JobResult]]:
         """Go through the results of jobs as they end: pairs of the job's id and how it ended.
@@ -132,7 +133,22 @@ class ResultCalls(JobCalls):
         Raises StillRunning after ``timeout_s`` seconds (None: never), NotFound for an unknown job.
         """
         for info in self._watch(jobs, timeout_s, output="inline"):
-            yield info.id, JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
+            yield info.id, self.read_end(info)
+
+    def as_completed(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[Job]:
+        """Go through jobs as they end, whatever became of them. As ``piecework.as_completed``, also for ids."""
+        for info in self._watch(jobs, timeout_s, output="inline"):
+            yield Job(info.id, self, info)
+
+    def gather(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> list[bytes]:
+        """Wait for all jobs and return their outputs in that order. As ``piecework.gather``, also for ids."""
+        ids = [path_id(job) for job in jobs]
+        outputs = {job: result.read() for job, result in self.results(ids, timeout_s)}
+        return [outputs[job] for job in ids]
+
+    def read_end(self, info: JobInfo) -> JobResult:
+        """Return how a job ended, with its output, which is fetched unless it came along."""
+        return JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
 
     def ended(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[JobInfo]:
         """Go through jobs as they end, without their outputs. Raises like ``results``."""
@@ -172,9 +188,15 @@ class JobWait:
     """
 
     def __init__(
-        self, transport: Transport, clock: Callable[[], float], output: str | None, jobs: Iterable[Id] = ()
+        self,
+        transport: Transport,
+        clock: Callable[[], float],
+        output: str | None,
+        jobs: Iterable[Id] = (),
+        longest_poll_s: float = POLL_S,
     ) -> None:
         """``output`` is ``inline`` to get small outputs with the jobs; None for none."""
+        self._longest_poll_s = longest_poll_s
         self.waiting = deque(jobs)
         """Jobs that have not ended; further ones may be added at its end."""
         self._transport = transport
@@ -187,6 +209,7 @@ class JobWait:
         """Return jobs that have ended, after a while none if there are none; without ``hold`` at once."""
         asked = [self.waiting.popleft() for _ in range(min(len(self.waiting), IDS_PER_REQUEST))]
         until, poll_s = choose_poll(len(asked), others=bool(self.waiting), news=self._news)
+        poll_s = min(poll_s, self._longest_poll_s)
         began = self._clock()
         try:
             found = self._poll(asked, until, deadline.shorten(poll_s) if hold else 0.0, deadline.allow())

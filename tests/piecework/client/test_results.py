@@ -1,6 +1,7 @@
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from job_infos import info
 
 from piecework.client import Client, JobCancelled, JobFailed, StillRunning
 from piecework.client.queue.jobs import POLL_S
@@ -15,24 +16,9 @@ from piecework.client.queue.results import (
 )
 from piecework.http.deadlines import Deadline
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.ids import NO_ID, Id
-from piecework.protocol.messages import Content, JobCreated, JobError, JobInfo, JobLambda, JobList
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import Content, JobCreated, JobError, JobList
 from piecework.protocol.states import JobState
-
-
-def info(job, state=JobState.FINISHED, **fields):
-    return JobInfo(
-        id=Id(job),
-        state=state,
-        input=Content(id=NO_ID),
-        lambda_=JobLambda(id=Id(1), runtime="test", codex=NO_ID),
-        tags=[],
-        priority=0,
-        attempt=1,
-        max_attempts=3,
-        created_at=0.0,
-        **fields,
-    )
 
 
 @pytest.fixture
