@@ -15,6 +15,16 @@ class File(msgspec.Struct, array_like=True, frozen=True):
     path: str
 
 
+class JobFolder(msgspec.Struct, array_like=True, frozen=True):
+    """The directory that a job has for itself."""
+
+    path: str
+    outputs: tuple[str, ...] = ()
+    """Patterns of the files in there that it gives back."""
+    checksum: str = ""
+    """Of the files that were put there, as ``sum_files`` says."""
+
+
 class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """Something to run, with everything at hand that is needed. It travels as it is."""
 
@@ -38,6 +48,8 @@ class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """Exit codes of a guest that did well, beside 0."""
     inputs: str | None = None
     """The folder with what it gets from other jobs; None: it gets nothing."""
+    folder: JobFolder | None = None
+    """The directory that it has for itself, at ``/``; None: it has none."""
     program: str = "lambda"
     """The program's name, ``argv[0]``."""
 

@@ -7,8 +7,10 @@ from typing import Any
 import rich_click as click
 
 from piecework.cli.failures import GuestFailure
+from piecework.cli.job_file_options import COLLECT_OPTION, FILE_OPTION, INTO_OPTION, read_files
 from piecework.cli.kv_grants import kv_grant_option
 from piecework.cli.options import FILE_OR_STDIN, OK_CODE_OPTION, STDIN, runtime_options
+from piecework.cli.queue.job_files import fetch_files
 from piecework.cli.queue.waiting import cancel_left, describe_end, explaining, list_of
 from piecework.cli.queue.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
@@ -24,6 +26,9 @@ from piecework.protocol.ids import Id
 @click.argument("words", metavar="[ARG]...", nargs=-1)
 @click.option("--input", "input_file", metavar="FILE|-", type=FILE_OR_STDIN, help="Give it this as its input.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write its output here.")
+@FILE_OPTION
+@COLLECT_OPTION
+@INTO_OPTION
 @runtime_options
 @OK_CODE_OPTION
 @kv_grant_option
@@ -34,6 +39,7 @@ def run(
     words: tuple[str, ...],
     input_file: Path | None,
     output: Path | None,
+    into: Path | None,
     **options: Any,
 ) -> None:
     """Run a wasm file, or a script, as one job and print its output.
@@ -56,6 +62,8 @@ def run(
     remote.if_interrupted = describe_end(job)
     try:
         show_result(remote, result, output)
+        if into is not None:
+            fetch_files(remote, job, into)
     except JobFailed as error:
         if error.exit_code:
             raise GuestFailure(error.job, str(error), error.exit_code) from error
@@ -69,12 +77,18 @@ def _read_options(
     env: tuple[tuple[str, str], ...],
     timeout_s: float | None,
     ok_codes: tuple[int, ...],
+    given_files: tuple[tuple[tuple[str, Path], ...], ...],
+    patterns: tuple[str, ...],
     **_: Any,
 ) -> JobOptions:
     """Return what this run differs in from others of the same file."""
     options = JobOptions(args=[*args, *words], env=dict(env), max_attempts=1)
     if ok_codes:
         options["ok_codes"] = list(ok_codes)
+    if files := read_files(given_files):
+        options |= {"files": files}
+    if patterns:
+        options["outputs"] = list(patterns)
     return options if timeout_s is None else options | {"timeout_s": timeout_s}
 
 

@@ -12,6 +12,7 @@ from piecework.client.queue.events import EventCalls
 from piecework.client.queue.executor import JobExecutor
 from piecework.client.queue.groups import GroupCalls
 from piecework.client.queue.holds import HoldCalls
+from piecework.client.queue.job_files import JobFileCalls
 from piecework.client.queue.jobs import JobOptions
 from piecework.client.queue.limits import LimitCalls
 from piecework.client.queue.mapping import MapCalls
@@ -39,6 +40,7 @@ class Client(
     MapCalls,
     GroupCalls,
     HoldCalls,
+    JobFileCalls,
     LimitCalls,
     ScheduleCalls,
     EventCalls,

@@ -5,6 +5,10 @@ from typing import NamedTuple
 
 INPUTS_TAG = "inputs"
 """What who gives jobs the outputs of others as files says in its contracts. Jobs that get some need it."""
+FILES_TAG = "files"
+"""The same of who gives jobs a directory of their own."""
+AGENT_TAGS = (INPUTS_TAG, FILES_TAG)
+"""What our agents say in each contract, and do not register."""
 
 
 class RuntimeName(NamedTuple):

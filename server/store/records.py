@@ -1,16 +1,15 @@
 """What the store gives back: frozen records, no rows, no sessions. Times are milliseconds since 1970."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Backoff, Grants, JobError, LambdaMode, Limits, Usage
+from piecework.protocol.messages import JobError, Usage
 from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState
 from server.store.job_keys import NO_KEYS, JobKeys
+from server.store.options import JobOptions, LambdaOptions, read_options
 
 LeaseKind = Literal["fenced", "unseen", "first", "unfenced"]
 """``fenced``: its worker shows the token. ``unseen``: it will, but did not yet; the request slept, and its caller
@@ -22,9 +21,6 @@ FENCED: frozenset[LeaseKind | None] = frozenset({"fenced", "unseen", None})
 WaitsFor = Literal["after", "key", "rate", "hold"]
 """What a job waits for that is not a time: ``after`` other jobs, for room under the limit of its concurrency
 ``key`` or ``rate`` key (all Waiting), or until what it belongs to is taken off ``hold`` (Paused)."""
-
-OnFailure = Literal["cancel", "run"]
-"""What becomes of a job when one that it waits for does not finish."""
 
 Scope = Literal["view", "invoke", "submit", "worker", "operate", "admin"]
 """What a token allows, and what an endpoint asks for; ``server.services.access.GRANTS`` says what covers what."""
@@ -65,28 +61,6 @@ class Module(NamedTuple):
     def name(self) -> ModuleName:
         """Its name with the digest: it means these bytes for ever."""
         return ModuleName(self.org, self.module, self.tag, self.sha256.hex())
-
-
-class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The part of a lambda that no statement asks for by name."""
-
-    tags: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    env: dict[str, str] = {}
-    limits: Limits = Limits()
-    grants: Grants = Grants()
-    ok_codes: tuple[int, ...] = ()
-    deterministic: bool = False
-    mode: LambdaMode = "text"
-    retain_ms: int | None = None
-    """How long its jobs stay; see ``Job.retain_ms``."""
-    keys: JobKeys = NO_KEYS
-
-    def without_order(self) -> "LambdaOptions":
-        """Return options that are equal for all that mean the same: tags and grants have no order."""
-        lists = {each: sorted(set(getattr(self.grants, each))) for each in ("http", "dirs", "env", "kv")}
-        grants = msgspec.structs.replace(self.grants, **lists)
-        return msgspec.structs.replace(self, tags=tuple(sorted(set(self.tags))), grants=grants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,38 +109,10 @@ class Worker:
         return not self.draining and self.stopped_at is None
 
 
-class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The part of a job that no statement asks for by name."""
-
-    args: tuple[str, ...] | None = None
-    env: dict[str, str] = {}
-    limits: Limits = Limits()
-    backoff: Backoff = Backoff()
-    retry_on: tuple[ErrorKind, ...] | None = None
-    max_attempts: int | None = None
-    """Only when the submitter asked for a number of attempts."""
-    ok_codes: tuple[int, ...] | None = None
-    """Exit codes with which it has finished, beside 0; None: its lambda's."""
-    on_failure: OnFailure = "cancel"
-    """What becomes of it when a job that it waits for does not finish."""
-    has_files: bool = False  # it gets outputs of other jobs as files; which, its dependencies say
-    on_end: str | None = None
-    """The name of the webhook that is told of its end."""
-    due_at: int | None = None  # what it was to wait for when it was submitted, whether that is over or not
-
-
-DEFAULT_OPTIONS = JobOptions()
-
-
 class KeptUsage(Usage, kw_only=True, omit_defaults=True, frozen=True):
     """What an attempt used, as it is kept when its guest ended itself otherwise than with 0."""
 
     exit_code: int = 0
-
-
-@lru_cache(maxsize=1000)
-def _read_options(text: str) -> JobOptions:
-    return msgspec.json.decode(text, type=JobOptions)
 
 
 class Job(NamedTuple):
@@ -236,7 +182,7 @@ class Job(NamedTuple):
 
     @property
     def options(self) -> JobOptions:
-        return _read_options(self.options_json) if self.options_json else DEFAULT_OPTIONS
+        return read_options(self.options_json)
 
     @property
     def error(self) -> JobError | None:

@@ -9,7 +9,7 @@ from piecework.http.serving import FILES_MAX
 from piecework.protocol.messages import Backoff
 from server.services.queue.contracts import MARGIN_S, UNSEEN_S
 from server.services.queue.jobs import IDS_MAX
-from server.services.queue.submission import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
+from server.services.queue.jobspecs import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
 from server.services.queue.turns import LOOK_AHEAD
 from server.services.queue.waiting import SAFE_S
 from server.services.stock.lambdas import TAGS_MAX

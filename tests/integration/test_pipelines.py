@@ -30,9 +30,9 @@ def test_three_steps_and_a_failure_on_the_way(client: Client):
     upper, copy = create(client, "uppercase"), create(client, "copy_file")
     first = client.submit(upper, "words", delay_s=1)
     second = client.submit(copy, output_of(first))
-    third = client.submit(copy, args=["/inputs/second.txt"], files={"second.txt": str(second)})
+    third = client.submit(copy, args=["/inputs/second.txt"], files_of={"second.txt": str(second)})
     assert read(client, third) == b"WORDS"
-    missing = client.submit(copy, args=["/inputs/none"], max_attempts=1, files={"second.txt": str(second)})
+    missing = client.submit(copy, args=["/inputs/none"], max_attempts=1, files_of={"second.txt": str(second)})
     after = client.submit(copy, output_of(missing))
     [ended] = client.ended([after], PATIENCE_S)
     assert (ended.state, getattr(ended.error, "kind", None)) == ("Cancelled", "parent")
@@ -41,10 +41,10 @@ def test_three_steps_and_a_failure_on_the_way(client: Client):
 def test_what_was_given_cannot_be_changed(client: Client):
     upper, copy = create(client, "uppercase"), create(client, "copy_file")
     first = client.submit(upper, "words")
-    bad = client.submit(copy, args=["/inputs/a", "/inputs/a"], max_attempts=1, files={"a": str(first)})
+    bad = client.submit(copy, args=["/inputs/a", "/inputs/a"], max_attempts=1, files_of={"a": str(first)})
     [ended] = client.ended([bad], PATIENCE_S)
     assert ended.state == "Fail_Execution"
-    good = client.submit(copy, args=["/inputs/a"], files={"a": str(first)})
+    good = client.submit(copy, args=["/inputs/a"], files_of={"a": str(first)})
     assert read(client, good) == b"WORDS"
 
 
@@ -52,7 +52,7 @@ def test_scripts_find_the_files(client: Client):
     upper, copy = create(client, "uppercase"), create(client, "copy_file")
     first, empty = client.submit(upper, "words"), client.submit(copy)
     script = client.create_lambda(GOES_BACK.encode(), "micropython")
-    assert read(client, client.submit(script, files={"a": str(first), "empty": str(empty)})) == b"WORDS"
+    assert read(client, client.submit(script, files_of={"a": str(first), "empty": str(empty)})) == b"WORDS"
 
 
 def test_a_job_gets_the_results_of_a_group(client: Client):

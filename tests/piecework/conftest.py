@@ -20,6 +20,7 @@ from piecework.protocol.messages import (
     Content,
     ContractRequest,
     JobError,
+    MadeFile,
     Outcome,
     Usage,
     WorkerRegister,
@@ -229,12 +230,17 @@ class ShoutingWorker(threading.Thread):
     def run(self):
         outcomes = []
         while not self._stopping.is_set():
-            request = ContractRequest(timeout=0.2, max=50, inline_max_bytes=1000, outcomes=outcomes)
+            request = ContractRequest(
+                timeout=0.2, max=50, inline_max_bytes=1000, outcomes=outcomes, tags=["files"]
+            )
             try:
                 reply = self.client.contract(self.id, request)
             except ServerUnreachable:  # a test bent the way that connections take
                 continue
             outcomes = [self.execute(job) for job in reply.jobs]
+
+    def shout(self, file):
+        return MadeFile(name=f"{file.name}.up", content=Content(raw=self.client.read(file.blob).upper()))
 
     def stop(self):
         self._stopping.set()
@@ -245,6 +251,8 @@ class ShoutingWorker(threading.Thread):
     def execute(self, job):
         done = Outcome(job=job.job, lease=job.lease, state=JobState.FINISHED, usage=Usage(wall_s=0.25))
         content = job.input
+        if job.folder:
+            done.made = [self.shout(file) for file in job.folder.files if job.folder.outputs]
         given = content.read() if content.is_inline else self.client.read(content.id) if content.id else b""
         match job.args:
             case ["fail", reason]:

@@ -17,7 +17,13 @@ FREE = {"text", "json"}
 
 
 def is_free(leaf: Leaf) -> bool:
-    return leaf.place[-1] in FREE and leaf.place[-2:-1] in {("input",), ("output",), ("input_id",)}
+    return leaf.place[-1] in FREE and leaf.place[-2:-1] in {
+        ("input",),
+        ("output",),
+        ("input_id",),
+        ("files",),
+        ("content",),
+    }
 
 
 def refusal(body: bytes, type_: type, media_type: str) -> str:
@@ -51,7 +57,9 @@ def test_other_texts_are_taken_as_they_are(type_: type[Message]):
         with suppress(MessageError):  # such a text is no id, and no state
             decode(write(leaf), type_)
             continue
-        assert leaf.place[-1] in {"id", "input", "output", "input_id", "env", "runtime"}, leaf
+        assert leaf.place[-1] in {
+            "id", "input", "output", "input_id", "env", "runtime", "files", "content"
+        }, leaf  # fmt: skip
 
 
 def test_every_kind_of_message_has_a_text_somewhere():

@@ -6,6 +6,7 @@ It passes the same conformance suite as the real one (tests/integration/test_wor
 import hashlib
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from msgspec import UNSET
 from patience import PATIENCE_S
@@ -22,6 +23,7 @@ from piecework.protocol.messages import (
     FunctionOrders,
     HeartbeatReply,
     LeasedFile,
+    LeasedFolder,
     LeasedJob,
     LeasedLambda,
     Limits,
@@ -60,6 +62,10 @@ class Job:
     attempts: int = 0
     files: dict[str, Id] = field(default_factory=dict)
     """Blobs that it gets as files; id 0 is an empty one."""
+    folder: dict[str, Id] | None = None
+    """Blobs that are files in its own directory; None: it has none."""
+    outputs: tuple[str, ...] = ()
+    """Patterns of the files that it gives back."""
     accepted: list = field(default_factory=list)
     """Outcomes that counted; the job's own is the last."""
     log: bytes = b""
@@ -103,13 +109,16 @@ class FakeControlServer:
         self.lambdas[id_] = {"codex": codex, "runtime": "wasi", **options}
         return id_
 
-    def add_job(self, given=b"", lambda_=None, blob=None, files=None):
+    def add_job(self, given=b"", lambda_=None, blob=None, files=None, folder=None, outputs=()):
         with self._changed:
             id_ = self.new_id()
             lambda_ = lambda_ or (next(iter(self.lambdas), None) or self.add_lambda())
             self.jobs[id_] = Job(lambda_, blob or (self.add_blob(given) if given else Id(0)))
             for name, data in (files or {}).items():
                 self.jobs[id_].files[name] = self.add_blob(data) if data else Id(0)
+            if folder is not None:
+                self.jobs[id_].folder = {name: self.add_blob(data) for name, data in folder.items()}
+                self.jobs[id_].outputs = outputs
             self._changed.notify_all()
         return id_
 
@@ -173,7 +182,10 @@ class FakeControlServer:
         return self._answer("finish", finish, lambda message: self._finish(worker_id, message))
 
     def upload(self, source):
-        data = source if isinstance(source, bytes) else source.read_bytes()
+        data = source if isinstance(source, bytes) else source.read_bytes() if isinstance(source, Path) else None
+        if data is None:
+            source.seek(0)  # it is read anew when the request is repeated
+            data = source.read()
         return self._answer("upload", data, self._upload)
 
     def download(self, blob_id, path, *, checksum=None):
@@ -254,7 +266,14 @@ class FakeControlServer:
             input_size=len(data or b""),
             limits=LIMITS,
             files=[self._describe_file(*item) for item in job.files.items()] or UNSET,
+            folder=self._describe_folder(job),
         )
+
+    def _describe_folder(self, job):
+        if job.folder is None:
+            return UNSET
+        files = [self._describe_file(*item) for item in job.folder.items()]
+        return LeasedFolder(files=files, outputs=list(job.outputs))
 
     def _describe_file(self, name, blob):
         data = self.blobs.get(blob)

@@ -4,8 +4,9 @@ from typing import Any
 
 from piecework.protocol.states import JobState
 from server.store.engine.database import Connection, Database
+from server.store.options import LambdaOptions
 from server.store.queue import jobs, lanes, leases
-from server.store.records import Blob, Job, Lambda, LambdaOptions, LeaseEnd, LeaseGrant, NewJob, Worker
+from server.store.records import Blob, Job, Lambda, LeaseEnd, LeaseGrant, NewJob, Worker
 from server.store.stock import lambdas
 
 LAMBDA, LANE = 11, 12

@@ -129,6 +129,7 @@ def make_assign(store_code, tmp_path):
         seed=None,
         mode="text",
         grants=None,
+        folder=None,
         **bounds,
     ):
         path, checksum = store_code(code)
@@ -144,6 +145,7 @@ def make_assign(store_code, tmp_path):
             seed=seed,
             mode=mode,
             grants=grants,
+            folder=folder,
         )
         return Assign(number, task, str(tmp_path / f"{number}.out"))
 

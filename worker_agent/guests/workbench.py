@@ -16,7 +16,17 @@ from worker_agent.guests.desk import Turn
 from worker_agent.guests.frames import Attached, Done, Frame, Loaded, Loading, Serving
 from worker_agent.guests.pulse import Pulse
 from worker_agent.runtimes.answering import HTTP, ask, run_request, settle
-from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, InputStream, LoadError, Program
+from worker_agent.runtimes.base import (
+    OURS,
+    PARTIAL_BYTES,
+    Build,
+    Call,
+    CallResult,
+    CodeFile,
+    InputStream,
+    LoadError,
+    Program,
+)
 from worker_agent.runtimes.compiling.library import Library
 from worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter
 from worker_agent.runtimes.services.access import NodeRules, Permissions
@@ -28,10 +38,6 @@ from worker_agent.tasks import File, Result, Task
 
 NOTHING_USED = Usage()
 NO_RULES = NodeRules()
-PARTIAL_BYTES = 1024 * 1024
-"""So much is kept of the output of a guest that was stopped, or trapped: all of it when it ended itself."""
-_OURS = (ErrorKind.WORKER, ErrorKind.LOAD, ErrorKind.INPUT)
-"""Kinds of failures of which no guest has an output."""
 
 
 class Workbench:
@@ -96,7 +102,9 @@ class Workbench:
         call.make_folder, call.program = self._make_folder, task.program
         if turn.assign.attached is not None:
             _attach(call, turn.assign.attached)
-        if task.grants is not None or task.inputs is not None:
+        if task.folder is not None and not program.has_files:
+            return _fail(ErrorKind.LOAD, "code of this kind has no files: the job's cannot be given to it"), None
+        if task.grants is not None or task.inputs is not None or task.folder is not None:
             self._give_access(call, task, task.grants or Grants())
         elif self._rules.grants_all:
             call.access = Permissions(
@@ -116,7 +124,9 @@ class Workbench:
 
     def _give_access(self, call: Call, task: Task, grants: Grants) -> None:
         """Let a call reach what its lambda may, where this node's operator allows it."""
-        call.access = Permissions.of(grants, self._rules, task.checksum, task.inputs, sealed=task.seed is not None)
+        own = None if task.folder is None else task.folder.path
+        sealed = task.seed is not None
+        call.access = Permissions.of(grants, self._rules, task.checksum, task.inputs, own, sealed=sealed)
         call.ask_entries = self._ask_entries
         call.env = call.access.pick_env() | (call.env or {})
         for line in call.access.find_missing():
@@ -137,7 +147,7 @@ class Workbench:
 def _take_output(outcome: CallResult, output: OutputSpool) -> tuple[CallResult, bytes | Path]:
     """Return what a guest wrote: all of it if it ended itself, however, else its beginning."""
     error = outcome.error
-    if error is not None and error.kind in _OURS:
+    if error is not None and error.kind in OURS:
         output.discard()
         return outcome, b""
     try:
@@ -183,6 +193,7 @@ def _sign(usage: Usage, task: Task, output: bytes | Path | None) -> Usage:
         usage.digests,
         module=task.checksum,
         input=_sum(task.input if isinstance(task.input, bytes) else Path(task.input.path)),
+        files=None if task.folder is None else task.folder.checksum,
         output=None if output is None else _sum(output),
     )
     return replace(usage, digests=digests)

@@ -25,8 +25,8 @@ from worker_agent.jobs.shared import JobsShared
 from worker_agent.jobs.work.fetching import BlobFetcher
 from worker_agent.jobs.work.finishing import Finisher
 from worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
-from worker_agent.jobs.work.input_folders import InputFolders
 from worker_agent.jobs.work.inputs import Intake
+from worker_agent.jobs.work.job_folders import JobFolders
 from worker_agent.jobs.work.stopping import JobStopper
 from worker_agent.jobs.work.thread_pool import ThreadPool
 from worker_agent.link.control import ControlServer
@@ -119,15 +119,16 @@ class Parts:
         self.fetchers = ThreadPool("fetcher", FETCHERS, shared.threads)
         self.uploaders = ThreadPool("uploader", UPLOADERS, shared.threads)
         self.fitness = Fitness(shared, membership, cache.probe)
+        self.fetcher, self.folders = BlobFetcher(shared, cache), JobFolders(cache.folder.with_name("folders"))
         finisher = Finisher(
             shared,
             self.uploaders,
             prefetching=self.prefetching,
             job_logger=self.job_logger,
             fitness=self.fitness,
+            folders=self.folders,
             inline_max_bytes=self.terms.inline_max_bytes,
         )
-        self.fetcher, self.folders = BlobFetcher(shared, cache), InputFolders(cache.folder.with_name("inputs"))
         shared.lease_table.on_close = self._let_go
         sender = OutcomeSender(shared, membership)
         self.executor = make_executor(finisher.done)
@@ -148,8 +149,7 @@ class Parts:
         self.hand_back_watch = HandBackWatch(
             shared, self.executor, self.stopper, self.prefetching, self.job_logger, settings.slots
         )
-        self.watches = self._make_watches(settings, shared, on_stall)
-        self.loops = self._make_loops(shared)
+        self.watches, self.loops = self._make_watches(settings, shared, on_stall), self._make_loops(shared)
 
     def _make_loops(self, shared: JobsShared) -> tuple[Loop, ...]:
         new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s, threads=shared.threads)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from piecework.client.uploads import Source
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     ContractReply,
@@ -35,6 +36,6 @@ class ControlServer(Protocol):
 
     def leave(self, worker_id: Id, leave: WorkerLeave) -> str: ...
 
-    def upload(self, source: bytes | Path) -> DataReply: ...
+    def upload(self, source: Source) -> DataReply: ...
 
     def download(self, blob_id: Id, path: Path, *, checksum: str | None = None) -> int: ...

@@ -11,6 +11,7 @@ import msgspec
 
 from piecework.http.exchange import Request, Response
 from piecework.modules import ModuleFacts
+from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Limits, Usage
 from worker_agent.errors import BrokenBlobError
 from worker_agent.runtimes.services.access import Permissions
@@ -29,6 +30,13 @@ NO_ACCESS = Permissions()
 STACK_BYTES = 1024 * 1024
 STACK_MAX_BYTES = 32 * 1024 * 1024
 """The stack of a guest's calls, when nobody says otherwise, and the largest."""
+
+
+PARTIAL_BYTES = 1024 * 1024
+"""So much is kept of the output of a guest that was stopped, or trapped, and of the files that it gives back: all
+when it ended itself."""
+OURS = (ErrorKind.WORKER, ErrorKind.LOAD, ErrorKind.INPUT)
+"""Kinds of failures of which no guest has an output."""
 
 
 class LoadError(Exception):
@@ -171,6 +179,9 @@ class CallResult(NamedTuple):
 
 class Program(Protocol):
     """Loaded code, ready to run any number of times, one call after the other."""
+
+    has_files: bool
+    """Its guests can have a directory of their own."""
 
     def run(self, call: Call) -> CallResult:
         """Run once, in a sandbox of its own. Whatever the guest does is in the outcome; nothing is raised."""

@@ -54,6 +54,8 @@ class FunlessRuntime:
 class FunlessProgram:
     """A function for ``fl_imps``."""
 
+    has_files = False
+
     def __init__(self, reactor: Reactor, host: "FunlessHost") -> None:
         self._reactor = reactor
         self._host = host
@@ -155,6 +157,8 @@ class FunlessHost:
 
 class OldFunction:
     """A function from before FunLess 0.8: a WASI command that reads and writes JSON."""
+
+    has_files = False
 
     def __init__(self, command: Program) -> None:
         self._command = command

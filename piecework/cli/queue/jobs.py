@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -14,10 +13,10 @@ from piecework.cli.queue import bulk
 from piecework.cli.queue.events import watch
 from piecework.cli.queue.failures import list_failures
 from piecework.cli.queue.mapping import map_
+from piecework.cli.queue.outputs import output
 from piecework.cli.queue.selecting import selection_options, take_selection
 from piecework.cli.queue.submit import submit
 from piecework.cli.queue.waiting import describe_going_on, explaining, telling_why
-from piecework.cli.queue.watching import output_document
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document, write_text
 from piecework.cli.screen.endings import ENDING_COLUMNS, ending
@@ -26,11 +25,9 @@ from piecework.cli.screen.job_rows import describe_job, name_lambda
 from piecework.cli.screen.progress import counting
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.screen.tables import Brief
-from piecework.cli.stock.data import get_blob
-from piecework.client.queue.results import failure
 from piecework.durations import DURATION_OR_ZERO
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, JobInfo, JobLogs, TraceEvent, blob_id, given
+from piecework.protocol.messages import JobInfo, JobLogs, TraceEvent
 from piecework.protocol.states import JobState
 
 LOCAL_CHARS = 19
@@ -47,6 +44,7 @@ def job() -> None:
 job.add_command(submit)
 job.add_command(map_)
 job.add_command(watch)
+job.add_command(output)
 for command in (bulk.cancel, bulk.pause, bulk.resume, bulk.retry, bulk.delete):
     job.add_command(command)
 
@@ -113,27 +111,6 @@ def wait(remote: Remote, job_ids: Sequence[Id], timeout_s: float | None) -> None
             _show_ended(remote, [ended[each] for each in wanted if each in ended])
     if any(info.state is not JobState.FINISHED for info in ended.values()):
         raise Exit(FAILED)
-
-
-@job.command
-@click.argument("job_id", metavar="ID", type=JOB)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
-@remote_command
-def output(remote: Remote, job_id: Id, output: Path | None) -> None:
-    """Print what a job produced; of one that failed, what it had written by then, and fail with its reason."""
-    info = remote.client.job(job_id)
-    if not info.state.is_final:
-        raise click.ClickException(f"job {job_id} is {info.state}: see 'piecework job wait {job_id}'.")
-    has_finished = info.state is JobState.FINISHED
-    blob = blob_id(info.output) if isinstance(info.output, Content) else given(info.failed_output)
-    if remote.display.as_json and (blob or has_finished):
-        remote.display.document(output_document(blob, remote.client.read(blob) if blob else b""))
-    elif blob:
-        get_blob(remote, blob, output)
-    elif output and has_finished:
-        output.write_bytes(b"")
-    if not has_finished:
-        raise failure(info)
 
 
 @job.command

@@ -12,6 +12,7 @@ from click.exceptions import Exit
 from piecework.cli.completing import list_webhooks, offer
 from piecework.cli.failures import FAILED, warn
 from piecework.cli.file_limits import FILE_OPTIONS
+from piecework.cli.job_file_options import COLLECT_OPTION, FILE_OPTION, INTO_OPTION, read_files
 from piecework.cli.options import (
     FILE_OR_ID,
     GROUP,
@@ -23,6 +24,7 @@ from piecework.cli.options import (
     KeyValueType,
     read_rate,
 )
+from piecework.cli.queue.job_files import fetch_files
 from piecework.cli.queue.sources import SOURCE
 from piecework.cli.queue.waiting import describe_end, describe_going_on, explaining, list_of, telling_why
 from piecework.cli.queue.watching import show_result, watch_job
@@ -82,6 +84,7 @@ TERMS_OPTIONS = (
     click.option("--tag", "tags", multiple=True, help="Who may run it: name, +name (needed), -name (refused)."),
     click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these."),
     click.option("--env", multiple=True, type=KeyValueType(), help="Set a variable for it."),
+    COLLECT_OPTION,
     click.option(
         "--tenant", type=TENANT, metavar="NAME", help="On whose behalf: tenants take turns.  [the token's name]"
     ),
@@ -125,13 +128,14 @@ ONCE_OPTIONS = (
         help="What becomes of it when one of those does not finish.  [cancel]",
     ),
     click.option(
-        "--file",
+        "--file-of",
         "sources",
         multiple=True,
         metavar="NAME=ID",
         type=SOURCE,
         help="Give it what this job produces as the file /inputs/NAME; it waits for that.",
     ),
+    FILE_OPTION,
     click.option("--group", type=GROUP, help="Let it join a group; a name that is new makes one."),
 )
 """What is true of one job alone."""
@@ -161,6 +165,7 @@ def add_options(command: F, *groups: Sequence[Callable[[F], F]]) -> F:
     type=click.Path(path_type=Path),
     help="Wait, and write the output to this file; with --input-dir, outputs to this directory.",
 )
+@INTO_OPTION
 @submission_options
 @remote_command
 def submit(
@@ -172,6 +177,7 @@ def submit(
     input_dir: Path | None,
     wait: bool,
     output: Path | None,
+    into: Path | None,
     **options: Any,
 ) -> None:
     """Submit a job and print its id, or wait for it and print its output.
@@ -180,12 +186,15 @@ def submit(
     """
     if sum(each is not None for each in (given, input_of, input_dir)) > 1:
         raise click.UsageError("--input, --input-of and --input-dir exclude each other.")
-    wait = wait or output is not None
+    wait = wait or output is not None or into is not None
     if input_dir is not None:
+        if into is not None:
+            raise click.UsageError("--into is for one job, not for those of --input-dir.")
         submit_directory(remote, lambda_id, input_dir, wait=wait, output=output, options=job_options(**options))
     else:
         source = given if input_of is None else output_of(input_of)
-        submit_one(remote, lambda_id, source, wait=wait, output=output, options=job_options(**options))
+        read = job_options(**options)
+        submit_one(remote, lambda_id, source, wait=wait, output=output, into=into, options=read)
 
 
 def submit_one(
@@ -196,8 +205,9 @@ def submit_one(
     wait: bool,
     output: Path | None,
     options: JobOptions,
+    into: Path | None = None,
 ) -> None:
-    """Submit one job; print its id, or wait for it and show its output."""
+    """Submit one job; print its id, or wait for it and show its output, and fetch its files."""
     if given is None:
         refuse_piped_input()
     remote.if_interrupted = "no job was submitted"
@@ -209,6 +219,8 @@ def submit_one(
         result = watch_job(remote.patient_client, job)
         remote.if_interrupted = describe_end(job)
         show_result(remote, result, output)
+        if into is not None:
+            fetch_files(remote, job, into)
     elif remote.display.as_json:
         remote.display.document({"id": str(job)})
     else:
@@ -262,6 +274,8 @@ def job_options(
     paused: bool = False,
     after: tuple[Id, ...] = (),
     sources: tuple[tuple[str, Id], ...] = (),
+    given_files: tuple[tuple[tuple[str, Path], ...], ...] = (),
+    patterns: tuple[str, ...] = (),
     **others: Any,
 ) -> JobOptions:
     """Turn a command's options into a submission's; those not given are left out.
@@ -279,7 +293,9 @@ def job_options(
         "retry_on": list(dict.fromkeys(kind for kinds in retry_on for kind in kinds)),
         "ok_codes": list(ok_codes),
         "after": [str(each) for each in after],
-        "files": {name: str(job) for name, job in sources},
+        "files": read_files(given_files),
+        "outputs": list(patterns),
+        "files_of": {name: str(job) for name, job in sources},
         "tags": list(tags),
         "args": list(args),
         "env": dict(env),

@@ -9,7 +9,20 @@ from msgspec import UNSET, UnsetType
 from piecework.cli.screen.endings import reason, took
 from piecework.cli.screen.figures import format_age, format_bytes, format_duration, format_stay
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Backoff, Content, Digests, JobInfo, Limits, Maybe, Usage, blob_id, given
+from piecework.protocol.messages import (
+    Backoff,
+    Content,
+    Digests,
+    JobFile,
+    JobInfo,
+    Limits,
+    Maybe,
+    Usage,
+    blob_id,
+    given,
+)
+
+FILES_SHOWN = 20
 
 
 def describe_job(info: JobInfo, now: float) -> dict[str, object]:
@@ -52,6 +65,9 @@ def _describe_origin(info: JobInfo) -> dict[str, object]:
         "on end": info.on_end,
         "after": " ".join(map(str, given(info.after) or ())) or None,
         "gets": _describe_sources(info),
+        "files": _list_files(info.files),
+        "gives back": given(info.outputs) or None,
+        "gave back": _list_files(info.made),
     }
 
 
@@ -84,6 +100,15 @@ def _describe_life(info: JobInfo, now: float) -> dict[str, object]:
         "stays": format_stay(info.retain_s),
         "removed": format_age(info.removed_at, now),
     }
+
+
+def _list_files(files: Maybe[list[JobFile]]) -> str | None:
+    """Return the names and sizes of the first of some files."""
+    listed = given(files) or []
+    more = [f"… and {len(listed) - FILES_SHOWN:,} others"] if len(listed) > FILES_SHOWN else []
+    return (
+        "; ".join([*(f"{each.name}, {format_bytes(each.size)}" for each in listed[:FILES_SHOWN]), *more]) or None
+    )
 
 
 def _describe_sources(info: JobInfo) -> str | None:

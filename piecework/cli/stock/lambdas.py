@@ -11,6 +11,7 @@ from click.exceptions import Exit
 from msgspec import UNSET
 
 from piecework.cli.failures import FAILED
+from piecework.cli.job_file_options import COLLECT_OPTION
 from piecework.cli.kv_grants import kv_grant_option, read_kv_grants
 from piecework.cli.options import (
     FILE_OR_ID,
@@ -61,6 +62,7 @@ def lambda_() -> None:
     default="text",
     help="http: inputs and outputs are HTTP requests and responses; json: Capsule's handler of JSON.  [text]",
 )
+@COLLECT_OPTION
 @click.option(
     "--retain",
     "retain_s",
@@ -191,6 +193,7 @@ def describe_lambda(**options: Any) -> LambdaCreate:
         ok_codes=list(options.get("ok_codes", ())) or UNSET,
         deterministic=options.get("deterministic", False),
         mode=options.get("mode", "text"),
+        outputs=list(options.get("patterns", ())) or UNSET,
         retain_s=options.get("retain_s"),
     )
 
@@ -247,6 +250,7 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "exit codes of success": list_ok_codes(given(info.ok_codes)),
         "deterministic": "yes" if info.deterministic is True else None,
         "mode": info.mode if info.mode != "text" else None,
+        "jobs give back": info.outputs,
         "jobs stay": format_stay(info.retain_s),
         "concurrency": describe_limit(info.concurrency_key, info.concurrency_limit),
         "rate": describe_limit(info.rate_key, info.rate_limit, info.rate_period_s),

@@ -43,6 +43,11 @@ def input_content(value: Input, upload: Callable[[Source, str], DataReply]) -> C
     return Content(json_=value)
 
 
+def file_content(value: Input, upload: Callable[[Source, str], DataReply]) -> Content:
+    """Turn what is in a file of a job into what the submission carries; None is an empty file."""
+    return input_content(b"" if value is None else value, upload) or Content(raw=b"")
+
+
 def output_of(job: Id | str) -> Content:
     """Return as an input what another job produces, or the results of a group: the new job waits for that.
 

@@ -1,15 +1,13 @@
 """The client's calls about jobs: submit, look, steer."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Literal, TypedDict, Unpack
 
-import msgspec
-
 from piecework.client.calls import AnyId, AnyLambda, lambda_ref, path_id
 from piecework.client.queue.handles import Job
-from piecework.client.queue.inputs import Input, carried_bytes, input_content
+from piecework.client.queue.inputs import Input, carried_bytes, file_content, input_content
 from piecework.client.queue.selection import Selection, select_jobs, to_query
 from piecework.client.stock.lambdas import LambdaCalls
 from piecework.client.transport import PreparedRequest, Query
@@ -19,6 +17,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     Backoff,
+    Content,
     DataReply,
     JobCreated,
     JobInfo,
@@ -71,7 +70,11 @@ class JobOptions(TypedDict, total=False):
     label: str
     after: list[str | int]
     on_failure: Literal["cancel", "run"]
-    files: dict[str, str | int]
+    files: dict[str, Input]
+    """What is in its own directory before it starts, by the paths there; each as an input: bytes, a Path."""
+    outputs: list[str]
+    """Patterns of the files there that it gives back; ``output_files`` lists them."""
+    files_of: dict[str, str | int]
     """Jobs whose outputs it gets in ``/inputs``, by the names of the files: ``inputs`` of ``JobSpec``."""
     group: str | int
 
@@ -201,10 +204,11 @@ class JobCalls(LambdaCalls):
         def upload(source: Source, name: str) -> DataReply:
             return self.within(deadline.allow()).upload(source, name)
 
+        fields = to_fields(options, upload)
         for number, value in enumerate(inputs):
             if prefix is not None:
-                options["key"] = f"{prefix}-{number}"
-            yield JobSpec(lambda_=lambda_id, input=input_content(value, upload), **to_fields(options))
+                fields["key"] = f"{prefix}-{number}"
+            yield JobSpec(lambda_=lambda_id, input=input_content(value, upload), **fields)
 
     def post_batch(self, batch: list[JobSpec]) -> list[Id]:
         """Submit jobs together and return their ids; safe to repeat because the batch has a key."""
@@ -213,7 +217,7 @@ class JobCalls(LambdaCalls):
     def _one_job(self, lambda_id: AnyLambda, value: Input, options: JobOptions) -> JobSubmit:
         """Return a submission that can be repeated: it has a key."""
         options.setdefault("key", secrets.token_urlsafe(16))
-        fields = to_fields(options)
+        fields = to_fields(options, self.upload)
         return JobSubmit(lambda_=lambda_ref(lambda_id), input=input_content(value, self.upload), **fields)
 
     def _post_jobs(self, submit: JobSubmit, query: Query | None = None, poll_s: float = 0.0) -> JobCreated:
@@ -222,18 +226,21 @@ class JobCalls(LambdaCalls):
         return self.transport.call(request, JobCreated)
 
 
-def to_fields(options: JobOptions) -> dict[str, Any]:
-    """Return options under the names that they have in a ``JobSpec``."""
+def to_fields(options: JobOptions, upload: Callable[[Source, str], DataReply]) -> dict[str, Any]:
+    """Return options under the names that they have in a ``JobSpec``; large files are uploaded."""
     fields: dict[str, Any] = {**options}
-    if "files" in fields:
-        fields["inputs"] = fields.pop("files")
+    files = fields.pop("files", None)
+    if "files_of" in fields:
+        fields["inputs"] = fields.pop("files_of")
+    if files is not None:
+        fields["files"] = {name: file_content(value, upload) for name, value in files.items()}
     return fields
 
 
 def spec_bytes(spec: JobSpec) -> int:
-    """Return about how many bytes the input adds to a submission."""
-    content = spec.input
-    return 0 if isinstance(content, msgspec.UnsetType | str | int) else carried_bytes(content)
+    """Return about how many bytes input and files add to a submission."""
+    contents = [spec.input, *(spec.files or {}).values()]
+    return sum(carried_bytes(content) for content in contents if isinstance(content, Content))
 
 
 def _batches(specs: Iterable[JobSpec]) -> Iterator[list[JobSpec]]:

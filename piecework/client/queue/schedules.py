@@ -55,7 +55,11 @@ class ScheduleCalls(JobCalls):
         ``expires_at``. A lambda that is named is at each tick the newest of its name. Raises Conflict (code 922)
         when there is one of the name, so that repeating it after a lost answer makes no second one.
         """
-        job = JobSpec(lambda_=lambda_ref(lambda_id), input=input_content(input, self.upload), **to_fields(options))
+        job = JobSpec(
+            lambda_=lambda_ref(lambda_id),
+            input=input_content(input, self.upload),
+            **to_fields(options, self.upload),
+        )
         body = ScheduleCreate(
             name=name,
             cron=UNSET if cron is None else cron,

@@ -41,6 +41,7 @@ class LambdaOptions(TypedDict, total=False):
     limits: Limits
     grants: Grants
     ok_codes: list[int]
+    outputs: list[str]
     deterministic: bool
     mode: Literal["text", "json", "http"]
     reuse: bool

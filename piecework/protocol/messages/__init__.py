@@ -33,6 +33,7 @@ from piecework.protocol.messages.contracts import (
     HeartbeatReply,
     HeartbeatRequest,
     LeasedFile,
+    LeasedFolder,
     LeasedJob,
     LeasedLambda,
     LogPart,
@@ -65,6 +66,7 @@ from piecework.protocol.messages.jobs import (
     Backoff,
     FullBackoff,
     JobCreated,
+    JobFile,
     JobInfo,
     JobLambda,
     JobList,
@@ -107,7 +109,7 @@ from piecework.protocol.messages.namespaces import (
     ValueReply,
     ValueSet,
 )
-from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, Outcome, OutcomeAck, Usage
+from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, MadeFile, Outcome, OutcomeAck, Usage
 from piecework.protocol.messages.routes import (
     RevisionAdd,
     RevisionRemove,
@@ -222,6 +224,7 @@ __all__ = [
     "JobEdit",
     "JobEnd",
     "JobError",
+    "JobFile",
     "JobInfo",
     "JobLambda",
     "JobList",
@@ -243,6 +246,7 @@ __all__ = [
     "LambdaStats",
     "LeaseRef",
     "LeasedFile",
+    "LeasedFolder",
     "LeasedJob",
     "LeasedLambda",
     "LimitCheck",
@@ -251,6 +255,7 @@ __all__ = [
     "LimitPut",
     "Limits",
     "LogPart",
+    "MadeFile",
     "Maybe",
     "Message",
     "MessageReply",

@@ -61,16 +61,25 @@ class LeasedLambda(Shown, msgspec.Struct, kw_only=True, frozen=True):
 
 
 class LeasedFile(Shown, msgspec.Struct, kw_only=True):
-    """A file that a leased job gets, in ``/inputs``: what another job produced."""
+    """A file that a leased job gets."""
 
     name: str
-    """Of the file."""
+    """Of the file, or its path in the job's own directory."""
     blob: Id
     """What is in it; 0: nothing."""
     checksum: str = ""
     """SHA-256, hex; empty when there is no such blob."""
     size: int = 0
     """Bytes."""
+
+
+class LeasedFolder(Shown, msgspec.Struct, kw_only=True):
+    """The directory that a leased job has for itself, at ``/``."""
+
+    files: list[LeasedFile] = []
+    """What is in it before the job starts."""
+    outputs: list[str] = []
+    """Patterns of the files that the job gives back."""
 
 
 class LeasedJob(Shown, msgspec.Struct, kw_only=True):
@@ -101,7 +110,9 @@ class LeasedJob(Shown, msgspec.Struct, kw_only=True):
     ok_codes: Maybe[list[int]] = UNSET
     """Exit codes of its guest with which it has finished, beside 0."""
     files: Maybe[list[LeasedFile]] = UNSET
-    """What it gets from other jobs, for a worker whose contract has the tag ``inputs``."""
+    """What it gets from other jobs in ``/inputs``, for a worker whose contract has the tag ``inputs``."""
+    folder: Maybe[LeasedFolder] = UNSET
+    """The directory of its own, for a worker whose contract has the tag ``files``."""
 
 
 class ContractReply(Reply, kw_only=True):

@@ -87,6 +87,11 @@ class JobSpec(Message, kw_only=True):
     """What becomes of it when one that it waits for fails or is cancelled: ``cancel`` (the default) or ``run``."""
     inputs: Maybe[dict[str, JobRef] | None] = UNSET
     """Outputs of other jobs, for which it waits, by the names of the files that it gets in ``/inputs``."""
+    files: Maybe[dict[str, BlobRef] | None] = UNSET
+    """Files that are in its own directory, at ``/``, before it starts, by paths there; each is as ``input`` is."""
+    outputs: Maybe[list[str] | None] = UNSET
+    """Files that it gives back: what fits any of these patterns in its own directory at its end. ``*``, ``?`` and
+    ``[…]`` are within a name, ``**`` is any number of folders. Default: the lambda's."""
     group: Maybe[JobRef | None] = UNSET
     """The group that it joins: its id, or a name; of several the newest is meant. A name that is new makes one."""
     retain_s: Maybe[Retain | None] = UNSET
@@ -173,6 +178,19 @@ class JobSource(Shown, msgspec.Struct, kw_only=True):
     """Who produces it."""
 
 
+class JobFile(Shown, msgspec.Struct, kw_only=True):
+    """A file that a job was given, or gave back."""
+
+    name: str
+    """Its path in the job's own directory."""
+    blob: Id
+    """What is in it."""
+    size: int
+    """Bytes."""
+    checksum: str
+    """SHA-256, hex; empty when the blob was deleted."""
+
+
 class JobInfo(Reply, kw_only=True):
     """One job. The fields from ``submitter`` on only with ``?view=full``."""
 
@@ -248,6 +266,12 @@ class JobInfo(Reply, kw_only=True):
     """The jobs and groups that it waits, or waited, for."""
     inputs: Maybe[list[JobSource]] = UNSET
     """Those of them whose outputs it gets."""
+    files: Maybe[list[JobFile]] = UNSET
+    """What was in its own directory before it started; absent when it has none."""
+    outputs: Maybe[list[str]] = UNSET
+    """Patterns of the files that it gives back."""
+    made: Maybe[list[JobFile]] = UNSET
+    """Files that it gave back."""
     retry_of: Maybe[Id] = UNSET
     """The job that it runs again with changes."""
     run_again_as: Maybe[list[Id]] = UNSET

@@ -95,6 +95,8 @@ class LambdaCreate(Message, kw_only=True):
     handler of JSON is called."""
     ok_codes: Maybe[OkCodes | None] = UNSET
     """Exit codes with which its jobs have finished, not failed, beside 0."""
+    outputs: Maybe[list[str] | None] = UNSET
+    """Patterns of the files that its jobs give back, unless they say otherwise. See the job's ``outputs``."""
     retain_s: Maybe[Retain | None] = UNSET
     """How long its jobs stay after their end, unless they say otherwise. See the job's ``retain_s``."""
     concurrency_key: Maybe[str | None] = UNSET
@@ -150,6 +152,8 @@ class LambdaInfo(Reply, kw_only=True):
     handler of JSON is called."""
     ok_codes: Maybe[list[int]] = UNSET
     """Exit codes with which its jobs have finished, beside 0; absent when there are none."""
+    outputs: Maybe[list[str]] = UNSET
+    """Patterns of the files that its jobs give back; absent when there are none."""
     retain_s: Maybe[Retain] = UNSET
     """How long its jobs stay after their end, unless they say otherwise; absent: as the server's settings say."""
     concurrency_key: Maybe[str] = UNSET

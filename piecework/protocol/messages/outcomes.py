@@ -39,8 +39,13 @@ class Digests(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tr
     """Of the code."""
     input: str
     """Of the input, also when it is empty."""
+    files: str | None = None
+    """Of the files that were given: of the lines that ``sha256sum`` prints for them, sorted by path. Absent when
+    the job has no directory of its own."""
     output: str | None = None
     """Of the output; absent when the guest did not end by itself."""
+    made: str | None = None
+    """Of the files that it gave back, in the same way; absent when it gives none back, or not all."""
     memory: str | None = None
     """Of the guest's linear memory at its end; absent where that cannot be seen."""
 
@@ -69,6 +74,15 @@ class LeaseRef(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """The fencing token that the contract gave."""
 
 
+class MadeFile(Shown, msgspec.Struct, kw_only=True):
+    """A file that a job gives back."""
+
+    name: str
+    """Its path in the job's own directory."""
+    content: BlobRef
+    """A blob's id, or the bytes themselves."""
+
+
 class Outcome(Shown, msgspec.Struct, kw_only=True):
     """The end of one lease.
 
@@ -85,6 +99,8 @@ class Outcome(Shown, msgspec.Struct, kw_only=True):
     """How the lease ended."""
     output: BlobRef | None = None
     """The result: a blob's id, or the bytes themselves. With ``Fail_Execution`` what the guest had written."""
+    made: Maybe[list[MadeFile]] = UNSET
+    """Files that it gives back, also with ``Fail_Execution``."""
     error: Maybe[JobError | None] = UNSET
     """Required with ``Fail_Execution``; with ``Enqueued`` why the worker could not do its part."""
     usage: Usage = Usage()

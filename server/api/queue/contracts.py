@@ -17,6 +17,7 @@ from piecework.protocol.messages import (
     HeartbeatReply,
     HeartbeatRequest,
     LeasedFile,
+    LeasedFolder,
     LeasedJob,
     LeasedLambda,
     Limits,
@@ -24,8 +25,9 @@ from piecework.protocol.messages import (
 )
 from server.dialects import v05
 from server.services import Services
-from server.services.queue.contracts import Contracted, JobFile
+from server.services.queue.contracts import Contracted
 from server.services.queue.details import merge_terms
+from server.store.queue.files import StoredFile
 from server.store.records import Job, Lambda
 from server.web.endpoint import endpoint, message_response, wants_msgpack
 
@@ -106,15 +108,20 @@ def _leased_jobs(
                 input=input_,
                 input_checksum=blob.sha256.hex() if blob else "",
                 input_size=blob.size if blob else 0,
-                files=_leased_files(contracted.files.get(job.id, ())),
+                files=_leased_files(contracted.files.get(job.id, ())) or UNSET,
+                folder=_leased_folder(contracted.given.get(job.id, ()), job),
             )
         )
     return leased
 
 
-def _leased_files(files: Sequence[JobFile]) -> Maybe[list[LeasedFile]]:
-    if not files:
+def _leased_folder(files: Sequence[StoredFile], job: Job) -> Maybe[LeasedFolder]:
+    if not (job.options_json and job.options.has_folder):
         return UNSET
+    return LeasedFolder(files=_leased_files(files), outputs=list(job.options.outputs))
+
+
+def _leased_files(files: Sequence[StoredFile]) -> list[LeasedFile]:
     return [
         LeasedFile(name=each.name, blob=Id(each.blob_id), checksum=each.sha256.hex(), size=each.size)
         for each in files

@@ -6,13 +6,14 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, FullBackoff, JobInfo, JobLambda, JobSource, Maybe
+from piecework.protocol.messages import Content, FullBackoff, JobFile, JobInfo, JobLambda, JobSource, Maybe
 from piecework.protocol.retention import retain_s
 from piecework.protocol.secrets import mask_secrets
 from piecework.protocol.states import UNSTARTED_STATES, JobState
 from server.dialects import v05
 from server.services import Services
 from server.services.queue.jobs import JobView
+from server.store.queue.files import StoredFile
 from server.store.queue.relations import Edge
 from server.store.records import Job, Lambda
 from server.web.endpoint import wants_msgpack
@@ -66,6 +67,9 @@ def complete(services: Services, info: JobInfo, view: JobView) -> JobInfo:
     add_end(info, job)
     info.ok_codes = details.terms.ok_codes or UNSET
     _add_parents(info, details.parents)
+    if job.options.has_folder:
+        info.files, info.made = list(map(_job_file, details.files)), list(map(_job_file, details.made_files))
+        info.outputs = list(job.options.outputs)
     info.run_again_as = list(map(Id, details.made)) or UNSET
     info.retain_s = UNSET if job.retain_ms is None else retain_s(job.retain_ms)
     info.removed_at = _seconds(services.retention.find_end(job))
@@ -92,6 +96,10 @@ def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:
     """Write one job's info as ``job_infos`` does."""
     [info] = job_infos(services, [view], inline=inline)
     return info
+
+
+def _job_file(file: StoredFile) -> JobFile:
+    return JobFile(name=file.name, blob=Id(file.blob_id), size=file.size, checksum=file.sha256.hex())
 
 
 def _add_parents(info: JobInfo, edges: Sequence[Edge]) -> None:

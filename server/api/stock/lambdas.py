@@ -81,6 +81,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         deterministic=options.deterministic,
         mode=options.mode,
         ok_codes=list(options.ok_codes) or UNSET,
+        outputs=list(options.outputs) or UNSET,
         retain_s=UNSET if options.retain_ms is None else retain_s(options.retain_ms),
         concurrency_key=_or_unset(options.keys.concurrency_key),
         concurrency_limit=_or_unset(options.keys.concurrency_limit),

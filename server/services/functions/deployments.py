@@ -19,7 +19,8 @@ from server.store.engine.database import Connection
 from server.store.functions import ended_logs, functions, replicas
 from server.store.functions.functions import Revision
 from server.store.functions.kept_logs import KeptLog
-from server.store.records import Lambda, LambdaOptions
+from server.store.options import LambdaOptions
+from server.store.records import Lambda
 from server.store.stock import blobs, lambdas
 
 T = TypeVar("T")

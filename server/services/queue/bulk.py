@@ -19,10 +19,10 @@ from server.services.queue import batches
 from server.services.queue.batches import BatchResult
 from server.services.queue.endings import Endings
 from server.services.queue.jobs import check_count
+from server.services.queue.jobspecs import check_key
 from server.services.queue.removal import Removal
 from server.services.queue.reruns import RERUN, Edit, Reruns
 from server.services.queue.stepsize import StepSize
-from server.services.queue.submission import check_key
 from server.services.queue.waiting import Notifier
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
 
 from msgspec import UNSET
 
@@ -29,7 +28,8 @@ from server.services.queue.overdue import move_overdue
 from server.services.queue.waiting import Admits, Changes, Notifier
 from server.services.stock.workers import hear_of, note_trouble, require_worker
 from server.store.engine.database import Connection
-from server.store.queue import dependencies, jobs, lanes, leases, logs
+from server.store.queue import dependencies, files, jobs, lanes, leases, logs
+from server.store.queue.files import StoredFile
 from server.store.records import Blob, Job, LeaseGrant, LeaseKind, Log, Worker
 from server.store.stock import blobs
 
@@ -45,17 +45,6 @@ OFFERS_MAX = 10_000
 """Workers whose runtimes and tags are kept in memory."""
 
 
-class JobFile(NamedTuple):
-    """A file that a job gets from another."""
-
-    name: str
-    blob_id: int
-    """0: it is empty."""
-    sha256: bytes
-    """Empty when there is no such blob."""
-    size: int
-
-
 @dataclass(frozen=True)
 class Contracted:
     """The answer to a contract."""
@@ -64,8 +53,10 @@ class Contracted:
     lease_s: float = 0.0
     inputs: dict[int, Blob] = field(default_factory=dict)
     """By blob id; inputs that do not exist are left out."""
-    files: Mapping[int, Sequence[JobFile]] = field(default_factory=dict)
+    files: Mapping[int, Sequence[StoredFile]] = field(default_factory=dict)
     """What jobs get from others, by job id."""
+    given: Mapping[int, Sequence[StoredFile]] = field(default_factory=dict)
+    """What jobs get in directories of their own, by job id."""
     acks: Sequence[OutcomeAck] = ()
     drain: bool = False
 
@@ -249,11 +240,12 @@ class Contracts:
         tags = worker_tags(worker.tags, ask.request.tags or ())
         claimant = Claimant(worker.runtimes, tags, ask.room, worker.slots, ask.slept, is_first)
         claimed = self._claims.claim(connection, claimant, grant, now)
-        inputs, files = {}, {}
-        if ask.request.knows_leases:
-            inputs = blobs.find_blobs(connection, (job.input_id for job in claimed.jobs))
-            files = _find_files(connection, claimed.jobs)
-        return Contracted(claimed.jobs, lease_s, inputs, files), claimed
+        if not ask.request.knows_leases:
+            return Contracted(claimed.jobs, lease_s), claimed
+        inputs = blobs.find_blobs(connection, (job.input_id for job in claimed.jobs))
+        with_folder = [job.id for job in claimed.jobs if job.options_json and job.options.has_folder]
+        given = files.find_files(connection, "given", with_folder) if with_folder else {}
+        return Contracted(claimed.jobs, lease_s, inputs, _find_files(connection, claimed.jobs), given), claimed
 
     def _is_overdue(self) -> bool:
         """Tell whether the time of a job has come."""
@@ -299,7 +291,7 @@ class Contracts:
             logs.append_log(connection, part.job, log, self._settings.log_max_bytes)
 
 
-def _find_files(connection: Connection, chosen: Sequence[Job]) -> dict[int, list[JobFile]]:
+def _find_files(connection: Connection, chosen: Sequence[Job]) -> dict[int, list[StoredFile]]:
     """Return what jobs get from others as files, by job id. One whose parent produced nothing is left out."""
     ids = [job.id for job in chosen if job.options_json and job.options.has_files]
     if not ids:
@@ -310,12 +302,12 @@ def _find_files(connection: Connection, chosen: Sequence[Job]) -> dict[int, list
         if edge.name not in {"", AS_INPUT} and edge.blob_id is not None
     ]
     digests = blobs.find_digests(connection, (edge.blob_id or 0 for edge in edges))
-    files: dict[int, list[JobFile]] = {id_: [] for id_ in ids}
+    found: dict[int, list[StoredFile]] = {id_: [] for id_ in ids}
     for edge in edges:
         assert edge.blob_id is not None
         sha256, size = digests.get(edge.blob_id, (b"", 0))
-        files[edge.child_id].append(JobFile(edge.name, edge.blob_id, sha256, size))
-    return files
+        found[edge.child_id].append(StoredFile(edge.name, edge.blob_id, sha256, size))
+    return found
 
 
 def _choose_lease(ask: _Ask, lease_s: float) -> tuple[LeaseKind, float]:

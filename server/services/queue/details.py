@@ -5,7 +5,8 @@ from typing import NamedTuple
 from piecework.protocol.messages import Limits
 from piecework.protocol.states import JobState
 from server.store.engine.database import Connection
-from server.store.queue import dependencies, events, reruns
+from server.store.queue import dependencies, events, files, reruns
+from server.store.queue.files import FileKind, StoredFile
 from server.store.queue.relations import Edge
 from server.store.records import Job, Lambda
 from server.store.stock import blobs
@@ -44,6 +45,10 @@ class Details(NamedTuple):
     """Attempts that failed. Those whose workers are to blame are counted in ``vanished`` of the job."""
     parents: list[Edge]
     """What it waits, or waited, for."""
+    files: list[StoredFile]
+    """What was in its own directory before it started."""
+    made_files: list[StoredFile]
+    """What it gave back."""
     made: list[int]
     """The jobs that run it again with changes, oldest first."""
 
@@ -57,8 +62,14 @@ def find_details(connection: Connection, job: Job, lambda_: Lambda, defaults: Li
         found.get(job.output_id or 0),
         max(0, job.attempt - job.vanished - _is_last_spared(connection, job)),
         dependencies.find_of_children(connection, [job.id]),
+        _find_files(connection, job, "given"),
+        _find_files(connection, job, "made"),
         reruns.find_made_of(connection, [job.id]).get(job.id, []),
     )
+
+
+def _find_files(connection: Connection, job: Job, kind: FileKind) -> list[StoredFile]:
+    return files.find_files(connection, kind, [job.id]).get(job.id, []) if job.options.has_folder else []
 
 
 def _is_last_spared(connection: Connection, job: Job) -> bool:

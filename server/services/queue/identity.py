@@ -5,9 +5,10 @@ that order is known, too.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,10 +16,12 @@ import msgspec
 from piecework.protocol.bodies import MSGPACK, encode
 from piecework.protocol.messages import BlobRef, Content, JobSpec
 from piecework.protocol.states import JobState
+from server.services.queue.folders import NewFile
 from server.services.queue.parents import Need
 from server.store.job_keys import NO_KEYS
 from server.store.records import NewJob
 
+NO_DIGESTS: Mapping[int, bytes] = MappingProxyType({})
 _FIELDS = [
     (each.name, Any, msgspec.field(default=msgspec.UNSET, name=each.encode_name))
     for each in msgspec.structs.fields(JobSpec)
@@ -52,6 +55,8 @@ class Terms:
     """What it waits for, but for its input."""
     group: str | None = None
     """The group that it joins, as it was named."""
+    files: tuple[NewFile, ...] = ()
+    """What is in its own directory before it starts."""
 
     @cached_property
     def text(self) -> bytes:
@@ -68,6 +73,12 @@ class Terms:
         if job.keys != NO_KEYS:
             fields.append(job.keys)
         return msgspec.json.encode(fields, order="deterministic")
+
+    def sum_files(self, digests: Mapping[int, bytes] = NO_DIGESTS) -> bytes:
+        """Return what tells its files; empty when it has none. ``digests``: of blobs that are named by id."""
+        if not self.files:
+            return b""
+        return _digest(msgspec.json.encode([each.identify(digests) for each in self.files]))
 
     @property
     def text_as_sent(self) -> bytes:
@@ -95,16 +106,17 @@ def input_meaning(ref: BlobRef | None, content: bytes) -> bytes | None:
     return hashlib.sha256(ordered).digest()
 
 
-def identify_job(terms: Terms, given: Input) -> Identity:
-    """Return what tells a repetition of a job.
+def identify_job(terms: Terms, given: Input, digests: Mapping[int, bytes] = NO_DIGESTS) -> Identity:
+    """Return what tells a repetition of a job; ``digests``: the SHA-256 of blobs that are named by id.
 
-    The input counts by its bytes: a file that was uploaded again has another id.
+    Input and files count by their bytes: what was uploaded again has another id.
     """
+    files = terms.sum_files(digests)
 
     def others() -> set[bytes]:
-        return {_digest(each + part) for each in (terms.text, terms.text_as_sent) for part in given}
+        return {_digest(each + files + part) for each in (terms.text, terms.text_as_sent) for part in given}
 
-    return Identity(_digest(terms.text + given.meaning), others)
+    return Identity(_digest(terms.text + files + given.meaning), others)
 
 
 def identify_submission(specs: Sequence[JobSpec], jobs: Iterable[tuple[bytes, object, str | None]]) -> Identity:

@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from msgspec.structs import replace
 
-from piecework.protocol.matching import INPUTS_TAG
+from piecework.protocol.matching import FILES_TAG, INPUTS_TAG
 from piecework.protocol.states import JobState
 from server.services.queue.counting import note_submitted
 from server.services.queue.limiter import Limiter
@@ -14,8 +14,17 @@ from server.services.queue.trails import first_events
 from server.store.engine.database import Connection
 from server.store.engine.ids import IdSource
 from server.store.job_keys import NO_KEYS
+from server.store.options import NO_OPTIONS
 from server.store.queue import events, feed, jobs, lanes
-from server.store.records import DEFAULT_OPTIONS, NewJob
+from server.store.records import NewJob
+
+
+def lane_tags(job: NewJob) -> tuple[str, ...]:
+    """Return the tags of a job, and of what its worker must know."""
+    if job.options is None:
+        return job.tags
+    needed = [f"+{INPUTS_TAG}"] if job.options.has_files else []
+    return (*job.tags, *needed, *([f"+{FILES_TAG}"] if job.options.has_folder else ()))
 
 
 def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: int) -> dict[int, int]:
@@ -26,10 +35,10 @@ def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: i
     places: dict[tuple[str, tuple[str, ...], str], int] = {}
     lane_ids = []
     for job in new:
-        needed = (f"+{INPUTS_TAG}",) if job.options is not None and job.options.has_files else ()
-        content = (job.runtime, job.tags + needed, job.tenant)
+        tags = lane_tags(job)
+        content = (job.runtime, tags, job.tenant)
         if content not in places:
-            places[content] = lanes.ensure_lane(connection, job.runtime, job.tags + needed, ids.next(), job.tenant)
+            places[content] = lanes.ensure_lane(connection, job.runtime, tags, ids.next(), job.tenant)
         lane_ids.append(places[content])
     if any(job.keys != NO_KEYS for job in new):
         limiter = Limiter(connection, now)
@@ -50,4 +59,4 @@ def _keep_time(job: NewJob) -> NewJob:
     """Have a job that waits for a time know it when that is over: only then does it begin to wait for a worker."""
     if job.due_at is None:
         return job
-    return job._replace(options=replace(job.options or DEFAULT_OPTIONS, due_at=job.due_at))
+    return job._replace(options=replace(job.options or NO_OPTIONS, due_at=job.due_at))

@@ -1,7 +1,7 @@
 """Outcomes: what workers report. Each is accepted under the job's current lease, once, or refused."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import KeysView, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -18,6 +18,7 @@ from server.services.core import Core
 from server.services.queue import retries
 from server.services.queue.counting import note_over
 from server.services.queue.endings import Ended, Endings
+from server.services.queue.folders import NewFile, read_made, store_made
 from server.services.queue.limiter import release_jobs
 from server.services.queue.waiting import Changes, Notifier
 from server.services.stock.data import Data
@@ -50,12 +51,20 @@ class Recorded:
 
 
 class Report(NamedTuple):
-    """An outcome, checked, with its output's bytes in safety."""
+    """An outcome, checked, with the bytes of its output and its files in safety."""
 
     outcome: Outcome
     output: Blob | None
     """A new blob whose row is not stored yet."""
     output_id: int | None
+    made: tuple[NewFile, ...] = ()
+    """Files that the job gives back."""
+
+    @property
+    def named(self) -> set[int]:
+        """The blobs that must be there."""
+        output = {self.output_id} if self.output is None and self.output_id else set()
+        return output | {each.blob_id for each in self.made if each.content is None}
 
 
 class Outcomes:
@@ -101,10 +110,13 @@ class Outcomes:
             content, output_id = read_ref(outcome.output)
         except ValueError as error:
             raise InvalidRequest(f"the output of job {outcome.job} is wrong: {error}") from error
+        made: tuple[NewFile, ...] = ()
+        if outcome.made:
+            made = read_made(outcome, lambda data: self._data.prepare_bytes(data, self._data.new_ids(1)[0], now))
         if content is None:
-            return Report(outcome, None, output_id)
+            return Report(outcome, None, output_id, made)
         blob = self._data.prepare_bytes(content, new_id, now)
-        return Report(outcome, blob, blob.id)
+        return Report(outcome, blob, blob.id, made)
 
     def record(self, connection: Connection, worker_id: int, reports: Sequence[Report]) -> Recorded:
         """Record reports inside the caller's transaction."""
@@ -113,8 +125,7 @@ class Outcomes:
             return recorded
         now = self._clock()
         found = jobs.lock_jobs(connection, (report.outcome.job for report in reports))
-        named = (report.output_id for report in reports if report.output is None and report.output_id)
-        existing = blobs.hold_blobs(connection, named).keys()
+        existing = blobs.hold_blobs(connection, {blob for report in reports for blob in report.named}).keys()
         accepted: list[Report] = []
         ended: set[int] = set()
         for report in reports:
@@ -144,14 +155,14 @@ class Outcomes:
             recorded.changes.note_lanes(lanes.lanes_with_jobs(connection))
         return recorded
 
-    def _judge(self, job: Job | None, worker_id: int, report: Report, existing: Iterable[int]) -> tuple[Code, str]:
+    def _judge(self, job: Job | None, worker_id: int, report: Report, existing: KeysView[int]) -> tuple[Code, str]:
         """Decide whether an outcome counts: OK also for one that was accepted before."""
         outcome = report.outcome
         if job is None:
             return Code.JOB_NOT_FOUND, f"there is no job {outcome.job}"
         if job.lease == outcome.lease and job.worker_id == worker_id:
-            if report.output is None and report.output_id and report.output_id not in existing:
-                return Code.BLOB_NOT_FOUND, f"there is no blob {report.output_id}"
+            if missing := report.named - existing:
+                return Code.BLOB_NOT_FOUND, f"there is no blob {min(missing)}"
             return Code.OK, ""
         if job.last_lease == outcome.lease:
             return Code.OK, ""
@@ -204,6 +215,8 @@ class Outcomes:
         kept = {end.output_id for end in recorded.ends}  # not what an attempt wrote that is followed by another
         outputs = [report.output for report in accepted if report.output is not None]
         blobs.add_blobs(connection, [output for output in outputs if output.id in kept])
+        final = {end.job_id for end in recorded.ends if end.finished_at is not None}
+        store_made(connection, [(found[each.outcome.job], each.made) for each in accepted if each.made], final)
         leases.end_leases(connection, recorded.ends)
         for report in accepted:
             log = report.outcome.log

@@ -23,6 +23,8 @@ def check_recurring(spec: JobSpec) -> None:
     for name in ONCE:
         if given(getattr(spec, name)) is not None:
             raise InvalidRequest(f"the job of a schedule has no `{name}`, which would be the same at each tick")
+    if given(spec.files):
+        raise InvalidRequest("the job of a schedule has no `files`: its input can have an archive of them")
 
 
 def write_spec(spec: JobSpec, input_: BlobRef) -> str:

@@ -15,22 +15,23 @@ from server.services.queue.batches import BatchResult
 from server.services.queue.dependants import AS_INPUT
 from server.services.queue.endings import Endings
 from server.services.queue.intake import take_in
+from server.services.queue.jobspecs import check_texts
 from server.services.queue.limiter import place_jobs
 from server.services.queue.placing import place
-from server.services.queue.submission import check_texts
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas, check_limits
 from server.store.engine.database import Connection
 from server.store.job_keys import JobKeys
-from server.store.queue import dependencies, events, lanes
+from server.store.options import NO_OPTIONS, JobOptions
+from server.store.queue import dependencies, events, files, lanes
+from server.store.queue.files import StoredFile
 from server.store.queue.relations import Edge
 from server.store.queue.reruns import Rerun, find_made_of, rerun_jobs
-from server.store.records import Event, Job, JobOptions, Lambda, NewJob
+from server.store.records import Event, Job, Lambda, NewJob
 from server.store.stock import blobs
 
 RERUN = frozenset({JobState.FAILED, JobState.CANCELLED})
 """What can be run again. A job that finished has its result."""
-_NO_OPTIONS = JobOptions()
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def make_anew(job: Job, own: Lambda, edit: Edit, id_: int, attempts: int, submit
         key=None,
         key_digest=None,
         tags=tuple(dict.fromkeys((*lambda_.options.tags, *tags))),
-        options=None if options == _NO_OPTIONS else options,
+        options=None if options == NO_OPTIONS else options,
         group_id=job.group_id,
         submitter=submitter,
         pending=None if job.pending is None else 0,
@@ -157,6 +158,12 @@ def _find_edges(connection: Connection, found: Sequence[Job]) -> defaultdict[int
     for edge in dependencies.find_of_children(connection, children) if children else ():
         edges[edge.child_id].append(edge)
     return edges
+
+
+def _find_given(connection: Connection, found: Sequence[Job]) -> dict[int, list[StoredFile]]:
+    """Return the files that jobs got in directories of their own."""
+    with_folder = [job.id for job in found if job.options.has_folder]
+    return files.find_files(connection, "given", with_folder) if with_folder else {}
 
 
 class Reruns:
@@ -183,9 +190,13 @@ class Reruns:
         done, sound = BatchResult(), []
         edges = _find_edges(connection, found)
         found = [catch_up(job, edges[job.id]) for job in found]
-        inputs = blobs.hold_blobs(connection, {job.input_id for job in found} - {0})
+        given = _find_given(connection, found)
+        named = {job.input_id for job in found} | {each.blob_id for own in given.values() for each in own}
+        known = blobs.hold_blobs(connection, named - {0})
         for job in found:
-            fault = find_fault(job, edges[job.id], inputs, anew=edit is not None)
+            fault = find_fault(job, edges[job.id], known, anew=edit is not None)
+            if fault is None and any(each.blob_id not in known for each in given.get(job.id, ())):
+                fault = "one of its files was deleted"
             if fault is None:
                 sound.append(job)
             else:
@@ -199,12 +210,15 @@ class Reruns:
         self._make(connection, sound, lambdas, edit, who, done)
         copies = [edge._replace(child_id=done.made[job]) for job in done.made for edge in edges[job]]
         dependencies.add_edges(connection, copies)
+        kept = [(done.made[job], each.name, each.blob_id) for job in done.made for each in given.get(job, ())]
+        files.add_files(connection, "given", kept)
         return done
 
     def _rerun(self, connection: Connection, found: Sequence[Job], who: str | None, done: BatchResult) -> None:
         now, settings = self._clock(), self._settings
         again = [rerun(job, settings.max_attempts, settings.vanished_max, now) for job in found]
         rerun_jobs(connection, again)
+        files.forget_made(connection, [job.id for job in found if job.options.has_folder])
         detail = "run again" if who is None else f"run again by {who}"
         trail = [
             Event(job.id, now, JobState(to.state), attempt=job.attempt, detail=detail)

@@ -14,8 +14,9 @@ from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.states import JobState
 from server.errors import BlobNotFound, InvalidRequest, ScheduleExists, ScheduleNotFound
 from server.services.core import Core
+from server.services.queue.jobspecs import check_key
 from server.services.queue.recurring import check_recurring, draft_job, merge_spec, read_spec, write_spec
-from server.services.queue.submission import Draft, Submission, check_key
+from server.services.queue.submission import Draft, Submission
 from server.services.queue.timings import UTC_NAME, list_upcoming, read_cron, read_interval, timing_of
 from server.services.queue.waiting import Changes, Notifier
 from server.store.engine.database import Connection

@@ -2,44 +2,50 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import Content, JobSpec, given, read_ref
 from piecework.protocol.names import LambdaRef
-from piecework.protocol.states import JobState, parse_state
+from piecework.protocol.states import JobState
 from piecework.protocol.text import read_file_name
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.core import Core
+from server.services.queue.folders import check_total, read_files, store_files
 from server.services.queue.grouping import join_groups, read_group
 from server.services.queue.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
-from server.services.queue.intake import take_in
+from server.services.queue.intake import lane_tags, take_in
+from server.services.queue.jobspecs import (
+    check_key,
+    first_state,
+    read_key,
+    read_options,
+    read_tags,
+    read_tenant,
+    to_ms,
+)
 from server.services.queue.parents import Need, check_order, connect, read_input, read_labels, read_needs
 from server.services.queue.repetitions import find_meant, pin_names
 from server.services.queue.waiting import Changes, ContractWaiter, Notifier, TakeTurn
 from server.services.queue.webhooks import Webhooks
 from server.services.stock.data import Data
-from server.services.stock.keys import check_tenant, read_keys
-from server.services.stock.lambdas import Lambdas, check_limits, check_tags, read_ok_codes, read_retention
+from server.services.stock.keys import read_keys
+from server.services.stock.lambdas import Lambdas, read_retention
+from server.services.stock.outputs import check_has_folders
 from server.store.engine.database import Connection
+from server.store.options import NO_OPTIONS
 from server.store.queue import jobs, submissions
-from server.store.records import Blob, JobOptions, Lambda, Lane, NewJob
+from server.store.records import Blob, Lambda, Lane, NewJob
 from server.store.stock import blobs
 
-ATTEMPTS_MAX = 100
-KEY_LENGTH = 255
 SUBMISSION_KEYS_MS = 24 * 3600 * 1000
 """How long the key of a bulk submission is known."""
 FORGOTTEN = 100
 """Keys of bulk submissions that are forgotten at once."""
-TEXT_MAX_BYTES = 256 * 1024
-"""Arguments and environment of one job together."""
-_NO_OPTIONS = JobOptions()
 
 
 class Draft(NamedTuple):
@@ -56,9 +62,9 @@ class Draft(NamedTuple):
     """What the others call it."""
 
     def identify(self, inputs: dict[int, bytes]) -> Identity:
-        """Return what tells a repetition of the job; ``inputs`` has the SHA-256 of inputs that are named by id."""
+        """Return what tells a repetition of the job; ``inputs`` has the SHA-256 of blobs that are named by id."""
         sha256 = self.content.sha256 if self.content else inputs.get(self.job.input_id, b"")
-        return identify_job(self.terms, Input(sha256, self.meaning or sha256))
+        return identify_job(self.terms, Input(sha256, self.meaning or sha256), inputs)
 
 
 class _Whole(NamedTuple):
@@ -147,6 +153,7 @@ class Submission:
                 asked, terms = alike, self._plan(alike, known[_lambda_ref(alike)], submitter, now)
             drafts.append(self._draft(spec, terms, id_, input_id, now))
         check_order([draft.needs for draft in drafts], read_labels(specs))
+        check_total(draft.terms.files for draft in drafts)
         return drafts
 
     def store(self, connection: Connection, drafts: Sequence[Draft], now: int) -> Stored:
@@ -160,26 +167,29 @@ class Submission:
         """Find a contract that waits for the one job that is submitted, to lease it in the same transaction."""
         if len(drafts) != 1 or drafts[0].job.state is not JobState.ENQUEUED or drafts[0].needs:
             return nullcontext()
-        return self._notifier.waiters.engage(_find_lane(drafts[0].job.runtime, drafts[0].job.tags))
+        return self._notifier.waiters.engage(_find_lane(drafts[0].job.runtime, lane_tags(drafts[0].job)))
 
     def _plan(self, spec: JobSpec, lambda_: Lambda, submitter: str | None, now: int) -> Terms:
         """Check what a job asks for, all but its input and key. Raises InvalidRequest or WebhookNotFound."""
-        state, due_at = _first_state(spec, now)
-        options = _read_options(spec)
+        state, due_at = first_state(spec, now)
+        files = read_files(spec, lambda content: self._data.prepare_bytes(content, self._ids.next(), now))
+        options = read_options(spec, lambda_, has_files=bool(files))
+        if options.has_folder:
+            check_has_folders(lambda_.runtime)
         if options.on_end is not None:
             self._webhooks.check_name(options.on_end)
         max_attempts = options.max_attempts or self._settings.max_attempts
-        tags, expires_at = _read_tags(spec, lambda_), _to_ms(spec.expires_at)
-        kept = None if options == _NO_OPTIONS else options
+        tags, expires_at = read_tags(spec, lambda_), to_ms(spec.expires_at)
+        kept = None if options == NO_OPTIONS else options
         retain = lambda_.options.retain_ms if given(spec.retain_s) is None else read_retention(spec.retain_s)
-        when = (_to_ms(spec.run_at), given(spec.delay_s), expires_at)
+        when = (to_ms(spec.run_at), given(spec.delay_s), expires_at)
         common = NewJob(
             0, 0, None, None, lambda_.id, lambda_.runtime, state, spec.priority, max_attempts, due_at, expires_at,
             tags, kept, submitter=submitter, retain_ms=retain,
             keys=read_keys(spec, lambda_.options.keys),
-            tenant=_read_tenant(spec, submitter),
+            tenant=read_tenant(spec, submitter),
         )  # fmt: skip
-        return Terms(common, when, read_needs(spec), read_group(spec))
+        return Terms(common, when, read_needs(spec), read_group(spec), files)
 
     def _draft(self, spec: JobSpec, terms: Terms, id_: int, input_id: int, now: int) -> Draft:
         """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
@@ -192,7 +202,7 @@ class Submission:
         blob = None if content is None else self._data.prepare_bytes(content, input_id, now)
         if blob and isinstance(ref, Content) and isinstance(ref.name, str):
             blob = blob._replace(name=read_file_name(ref.name))
-        job = terms.job.like_this(id_, blob.id if blob else named or 0, _read_key(spec))
+        job = terms.job.like_this(id_, blob.id if blob else named or 0, read_key(spec))
         if source is not None:
             return Draft(job, None, terms, source.ref.encode(), (*terms.needs, source), given(spec.label))
         meaning = None if content is None else input_meaning(ref, content)
@@ -213,6 +223,7 @@ class Submission:
         inputs = _find_inputs(connection, drafts)
         ids, fresh = _recognize(connection, drafts, inputs)
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
+        store_files(connection, ((draft.job.id, draft.terms.files) for draft in fresh if draft.terms.files))
         new = [draft.job for draft in fresh]
         if refs := list(dict.fromkeys(draft.terms.group for draft in fresh if draft.terms.group)):
             joined = join_groups(connection, refs, self._ids.take(len(refs)), new[0].submitter, now)
@@ -242,11 +253,14 @@ def _find_lane(runtime: str, tags: tuple[str, ...]) -> Lane:
 
 
 def _find_inputs(connection: Connection, drafts: Sequence[Draft]) -> dict[int, bytes]:
-    """Return the SHA-256 of the inputs that are named by id. Raises BlobNotFound when one does not exist."""
+    """Return the SHA-256 of the blobs that are named by id. Raises BlobNotFound when one does not exist."""
     named = {draft.job.input_id for draft in drafts if draft.content is None} - {0}
-    found = blobs.hold_blobs(connection, named)
+    files = {each.blob_id: each.name for draft in drafts for each in draft.terms.files if each.content is None}
+    found = blobs.hold_blobs(connection, named | files.keys())
     if missing := named - found.keys():
         raise BlobNotFound(f"the input {min(missing)} does not exist: BLOB data object is not exist")
+    if missing := files.keys() - found.keys():
+        raise BlobNotFound(f"the blob {min(missing)} of the file {files[min(missing)]} does not exist")
     return {id_: sha256 for id_, (sha256, _) in found.items()}
 
 
@@ -254,7 +268,7 @@ def _identify_all(specs: Sequence[JobSpec], drafts: Iterable[Draft]) -> Identity
     """Return what tells a repetition of a whole submission. Inputs that are named by id count by that here."""
     parts = (
         (
-            each.terms.text,
+            each.terms.text + each.terms.sum_files(),
             each.meaning or (each.content.sha256 if each.content else each.job.input_id),
             each.job.key,
         )
@@ -292,86 +306,3 @@ def _lambda_ref(spec: JobSpec) -> LambdaRef:
     if not isinstance(spec.lambda_, str | int):
         raise InvalidRequest("a job needs `lambda`: the id or the name of the lambda to run")
     return spec.lambda_
-
-
-def _first_state(spec: JobSpec, now: int) -> tuple[JobState, int | None]:
-    """Return the state that a new job starts in, and when it is due if it waits."""
-    due_at = _to_ms(spec.run_at) or 0
-    if delay_s := given(spec.delay_s):
-        due_at = max(due_at, now + round(delay_s * 1000))
-    due = due_at if due_at > now else None
-    status = given(spec.status)
-    if status is not None:
-        try:
-            wanted = parse_state(status)
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from error
-        if wanted is JobState.PAUSED:
-            return JobState.PAUSED, due
-        if wanted is not JobState.ENQUEUED:
-            raise InvalidRequest(f"a new job can be Paused or Enqueued, not {wanted}")
-    return (JobState.WAITING if due else JobState.ENQUEUED), due
-
-
-def _read_options(spec: JobSpec) -> JobOptions:
-    limits, timeout_s = spec.limits, given(spec.timeout_s)
-    if timeout_s is not None:
-        limits = msgspec.structs.replace(limits, timeout_s=timeout_s)
-    check_limits(limits)
-    max_attempts = given(spec.max_attempts)
-    if max_attempts is not None and not 1 <= max_attempts <= ATTEMPTS_MAX:
-        raise InvalidRequest(f"max_attempts is {max_attempts}, but must lie between 1 and {ATTEMPTS_MAX}")
-    retry_on = given(spec.retry_on)
-    options = JobOptions(
-        args=None if spec.args is None else tuple(spec.args),
-        env=spec.env or {},
-        limits=limits,
-        backoff=spec.backoff,
-        retry_on=None if retry_on is None else tuple(retry_on),
-        max_attempts=max_attempts,
-        ok_codes=read_ok_codes(spec.ok_codes),
-        on_failure=given(spec.on_failure) or "cancel",
-        has_files=bool(given(spec.inputs)),
-        on_end=given(spec.on_end),
-    )
-    check_texts(options)
-    return options
-
-
-def check_texts(options: JobOptions) -> None:
-    """Raise InvalidRequest when arguments and environment of a job are too long."""
-    length = sum(map(len, (*(options.args or ()), *options.env, *options.env.values())))
-    if length > TEXT_MAX_BYTES:
-        raise InvalidRequest(f"args and env have {length} characters; at most {TEXT_MAX_BYTES} are taken")
-
-
-def _read_key(spec: JobSpec) -> str | None:
-    key = given(spec.key)
-    return None if key is None else check_key(key)
-
-
-def check_key(key: str) -> str:
-    """Return an idempotency key. Raises InvalidRequest when it is empty or too long."""
-    if not 0 < len(key) <= KEY_LENGTH:
-        raise InvalidRequest(f"a key has 1 to {KEY_LENGTH} characters, this one has {len(key)}")
-    return key
-
-
-def _read_tenant(spec: JobSpec, submitter: str | None) -> str:
-    named = given(spec.tenant)
-    return (submitter or "") if named is None else check_tenant(named)
-
-
-def _read_tags(spec: JobSpec, lambda_: Lambda) -> tuple[str, ...]:
-    """Return the lambda's and the job's tags together, each once."""
-    tags = tuple(dict.fromkeys((*lambda_.options.tags, *(spec.tags or ()))))
-    check_tags(tags)
-    return tags
-
-
-def _to_ms(at: datetime | UnsetType | None) -> int | None:
-    """Return a time in milliseconds since 1970; one without a zone is UTC."""
-    if at is None or at is UNSET:
-        return None
-    zoned = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return round(zoned.timestamp() * 1000)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from piecework.modules import suggest_runtime
 from piecework.protocol.ids import ID_MAX
-from piecework.protocol.matching import INPUTS_TAG, RuntimeName, offers_runtime
+from piecework.protocol.matching import AGENT_TAGS, RuntimeName, offers_runtime
 from piecework.protocol.messages import WaitReason
 from piecework.protocol.states import FINAL_STATES, JobState
 from server.services.queue.claims import GROUPS_MAX, admits
@@ -22,7 +22,7 @@ from server.store.stock import holding, workers
 
 TROUBLES_MAX = 3
 """Workers whose troubles one reason tells."""
-_OF_AGENTS = frozenset({INPUTS_TAG})
+_OF_AGENTS = frozenset(AGENT_TAGS)
 """Tags that our agents do not register, but say in each contract."""
 PARENTS_MAX = 3
 """Jobs that one reason names of those that another waits for."""

@@ -19,8 +19,10 @@ from server.services.stock.data import Data
 from server.services.stock.grants import check_grants
 from server.services.stock.keys import read_keys
 from server.services.stock.namespaces import not_found
+from server.services.stock.outputs import check_has_folders, read_outputs
 from server.store.engine.database import Connection
-from server.store.records import Lambda, LambdaOptions
+from server.store.options import LambdaOptions
+from server.store.records import Lambda
 from server.store.stock import blobs, lambdas, namespaces
 
 CACHED = 10_000
@@ -80,6 +82,8 @@ class Lambdas:
         check_grants(request.grants)
         self._check_namespaces(request.grants)
         check_tags(request.tags or ())
+        if given(request.outputs):
+            check_has_folders(request.runtime)
         options = LambdaOptions(
             tags=tuple(request.tags or ()),
             args=tuple(request.args or ()),
@@ -89,6 +93,7 @@ class Lambdas:
             ok_codes=read_ok_codes(request.ok_codes) or (),
             deterministic=request.deterministic,
             mode=request.mode,
+            outputs=read_outputs(request.outputs) or (),
             retain_ms=read_retention(request.retain_s),
             keys=read_keys(request),
         )

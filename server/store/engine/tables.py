@@ -266,6 +266,16 @@ dependencies = Table(
     Index("ix_dependencies_parent_id_state", "parent_id", "state"),
 )
 _partial("ix_dependencies_blob_id", dependencies.c.blob_id, where="blob_id IS NOT NULL")
+job_files = Table(
+    "job_files",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(5), primary_key=True),  # a FileKind, see server/store/queue/files.py
+    Column("name", String(500), primary_key=True),  # the path in the job's own directory
+    Column("blob_id", BigInteger, nullable=False),
+    CheckConstraint("kind = 'given' OR kind = 'made'", name="kind"),
+    Index("ix_job_files_blob_id", "blob_id"),
+)
 settlings = Table(
     "settlings",
     metadata,

@@ -14,7 +14,8 @@ from server.store.engine.statements import Statement, without_nul
 from server.store.engine.tables import lambdas, workers
 from server.store.functions.ended_logs import keep_log
 from server.store.functions.kept_logs import KeptLog
-from server.store.records import LambdaOptions, Log, extend_log
+from server.store.options import LambdaOptions
+from server.store.records import Log, extend_log
 
 LOG_BYTES = 64 * 1024
 """How much of a replica's log is kept."""

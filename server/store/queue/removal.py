@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select
 from server.store.engine.ids import age
 from server.store.engine.statements import ByList, Statement
 from server.store.engine.tables import dependencies, events, jobs, logs, settlings
+from server.store.queue import files
 from server.store.stock import blobs
 
 CHUNK = 25
@@ -63,6 +64,7 @@ def _remove_chunk(
     for statement in _deletes:
         statement.run_many(connection, named)
     used = {(id_, blob) for id_, *pair in found for blob in pair if blob}
+    used |= files.remove_files(connection, [id_ for (id_,) in named])
     loose = {
         blob
         for id_, blob in used

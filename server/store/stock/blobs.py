@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, null
 from server.store.engine.function_tables import modules
 from server.store.engine.ids import read_newest
 from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import blobs, dependencies, groups, jobs, lambdas, schedules
+from server.store.engine.tables import blobs, dependencies, groups, job_files, jobs, lambdas, schedules
 from server.store.records import Blob
 
 _columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at, blobs.c.name)
@@ -34,6 +34,11 @@ _used = Statement(
             exists().where(lambdas.c.codex == bindparam("blob")),
             exists().where(modules.c.blob_id == bindparam("blob")),
             exists().where(jobs.c.input_id == bindparam("blob"), jobs.c.finished_at.is_(None)),
+            exists().where(
+                job_files.c.blob_id == bindparam("blob"),
+                job_files.c.job_id == jobs.c.id,
+                jobs.c.finished_at.is_(None),
+            ),
             exists().where(schedules.c.input_id == bindparam("blob")),
         )
     ),
@@ -41,8 +46,8 @@ _used = Statement(
 )
 # Who names a blob keeps it. Each of these columns has an index.
 USERS = (
-    lambdas.c.codex, modules.c.blob_id, jobs.c.input_id, jobs.c.output_id, dependencies.c.blob_id,
-    groups.c.output_id, schedules.c.input_id,
+    lambdas.c.codex, modules.c.blob_id, jobs.c.input_id, jobs.c.output_id, job_files.c.blob_id,
+    dependencies.c.blob_id, groups.c.output_id, schedules.c.input_id,
 )  # fmt: skip
 is_unused = and_(*(~exists().where(column == blobs.c.id) for column in USERS))
 _lock = ByList(select(blobs.c.id).order_by(blobs.c.id).with_for_update(), blobs.c.id)

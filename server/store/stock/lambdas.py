@@ -11,7 +11,8 @@ from server.store.engine.function_tables import revisions
 from server.store.engine.ids import read_newest
 from server.store.engine.statements import ByList, Row, Statement, to_json
 from server.store.engine.tables import lambdas
-from server.store.records import Lambda, LambdaOptions
+from server.store.options import LambdaOptions
+from server.store.records import Lambda
 
 _columns = (
     lambdas.c.id, lambdas.c.codex, lambdas.c.runtime, lambdas.c.name, lambdas.c.options, lambdas.c.created_at,

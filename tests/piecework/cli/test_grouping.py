@@ -78,10 +78,10 @@ def test_the_jobs_of_a_group_are_run_again_and_cancelled(run, client, worker, la
 
 def test_a_file_names_the_job_that_produces_it(run, client, lambda_id, idle_lambda):
     parent = client.submit(idle_lambda)
-    twice = ("--file", f"a.txt={parent}", "--file", f"b={str(parent)[-8:]}")
+    twice = ("--file-of", f"a.txt={parent}", "--file-of", f"b={str(parent)[-8:]}")
     assert "one job's output twice" in run("job", "submit", lambda_id, *twice, exit_code=1).err
-    child = run("job", "submit", lambda_id, "--file", f"a.txt={str(parent)[-8:]}").out.strip()
+    child = run("job", "submit", lambda_id, "--file-of", f"a.txt={str(parent)[-8:]}").out.strip()
     assert [(each.name, each.job) for each in client.job(child).inputs] == [("a.txt", parent)]
     assert f"a.txt from {parent}" in run("job", "show", child).out
     for wrong, said in (("x", "is not NAME=ID"), ("a/b=5", "is not NAME=ID"), ("a=", "decimal number")):
-        assert said in run("job", "submit", lambda_id, "--file", wrong, exit_code=2).err
+        assert said in run("job", "submit", lambda_id, "--file-of", wrong, exit_code=2).err

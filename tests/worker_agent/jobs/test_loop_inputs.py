@@ -13,7 +13,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, Grants, LeasedJob, LeasedLambda
 from piecework.protocol.states import JobState
-from worker_agent.jobs.work.inputs import find_seed, write_task
+from worker_agent.jobs.work.inputs import Given, find_seed, write_task
 
 LARGE = b"x" * 40_000
 
@@ -334,7 +334,7 @@ def described(**fields):
 def test_task_has_all_that_the_job_and_its_lambda_say(tmp_path):
     job = leased(args=["a"], env={"K": "V"}, attempt=2)
     lambda_ = described(runtime="wasi+x", grants=Grants(env=["HOME"]), mode="json")
-    ref_job, lease, task = write_task(job, lambda_, tmp_path, b"in")
+    ref_job, lease, task = write_task(job, lambda_, tmp_path, Given(b"in"))
     assert (ref_job, lease, task.runtime) == (1, "l", "wasi+x")
     assert (task.args, task.env, task.grants, task.mode) == (("a",), {"K": "V"}, Grants(env=["HOME"]), "json")
     assert (task.codex, task.checksum, task.input) == (str(tmp_path), "c", b"in")

@@ -66,8 +66,10 @@ def measure_outcome(outcome: Outcome) -> int:
     size = FRAME_BYTES
     if isinstance(outcome.log, bytes):
         size += len(outcome.log)
-    raw = getattr(outcome.output, "raw", None)
-    return size + len(raw) if isinstance(raw, bytes) else size
+    for content in (outcome.output, *(each.content for each in outcome.made or ())):
+        raw = getattr(content, "raw", None)
+        size += len(raw) if isinstance(raw, bytes) else 0
+    return size
 
 
 def ref_of(whose: Outcome | OutcomeAck | LeasedJob | LeasedTask) -> LeaseRef:

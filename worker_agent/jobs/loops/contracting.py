@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from piecework.client import ClientError
-from piecework.protocol.matching import INPUTS_TAG
+from piecework.protocol.matching import AGENT_TAGS
 from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob
 from worker_agent.jobs.job_logger import JobLogger
 from worker_agent.jobs.leases.fitness import Fitness
@@ -85,7 +85,7 @@ class Contracting:
                 inline_max_bytes=self._terms.inline_max_bytes,
                 outcomes=plan.outcomes,
                 incarnation=self._terms.incarnation,
-                tags=[INPUTS_TAG],
+                tags=list(AGENT_TAGS),
             )
         )
         jobs = self._admit(reply, plan.room)

@@ -7,8 +7,8 @@ from pathlib import Path
 import structlog
 from msgspec import UNSET
 
-from piecework.client import ClientError, TooLarge
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.job_files import PATH_RULE
 from piecework.protocol.messages import Content, JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
 from worker_agent.jobs.executing import Ended
@@ -18,11 +18,18 @@ from worker_agent.jobs.leases.lease_table import hand_back
 from worker_agent.jobs.leases.outbox import ref_of
 from worker_agent.jobs.leases.prefetching import Prefetching
 from worker_agent.jobs.shared import JobsShared
+from worker_agent.jobs.work.collecting import TooMuchError, collect
+from worker_agent.jobs.work.fetching import NotWantedError
+from worker_agent.jobs.work.job_folders import JobFolders
 from worker_agent.jobs.work.thread_pool import ThreadPool
-from worker_agent.link.link import describe, is_refusal
-from worker_agent.tasks import LeasedTask, Result
+from worker_agent.jobs.work.uploading import NotTakenError, Uploader
+from worker_agent.runtimes.base import OURS, PARTIAL_BYTES, Bounds
+from worker_agent.tasks import JobFolder, LeasedTask, Result
 
 log = structlog.get_logger()
+
+PRODUCTIVE = frozenset({JobState.FINISHED, JobState.FAILED})
+"""States whose jobs have outputs."""
 
 
 class Finisher:
@@ -36,6 +43,7 @@ class Finisher:
         prefetching: Prefetching,
         job_logger: JobLogger,
         fitness: Fitness,
+        folders: JobFolders,
         inline_max_bytes: int,
     ) -> None:
         self._shared = shared
@@ -44,7 +52,9 @@ class Finisher:
         self._prefetching = prefetching
         self._job_logger = job_logger
         self._fitness = fitness
+        self._folders = folders
         self._inline_max_bytes = inline_max_bytes
+        self._uploader = Uploader(shared, inline_max_bytes)
 
     def done(self, ended: Ended) -> None:
         """Take what the executor made of some tasks. Returns at once; called from its thread."""
@@ -56,6 +66,9 @@ class Finisher:
                 log.exception("bug", job=task.job)
                 self._pool.give(partial(self.give_up, [ref_of(task)]))
         self.end(*outcomes)
+        # The lease of a job may have been lost while its guest wrote into its directory, which was removed then.
+        left = [ref_of(task) for task, _ in ended if task.task.folder is not None]
+        self._folders.release(ref for ref in left if not self._lease_table.is_open(ref))
 
     def fail(self, ref: LeaseRef, kind: ErrorKind, message: str) -> None:
         """End a job that could not be run."""
@@ -83,12 +96,14 @@ class Finisher:
             self._pool.give(partial(self.return_unprepared, [ref_of(task)], result.error.message))
             return []
         outcome = self._write_outcome(task, result)
-        if isinstance(result.output, bytes) and len(result.output) <= self._inline_max_bytes:
+        folder = _find_folder(task, result, outcome)
+        if folder is None and isinstance(result.output, bytes) and len(result.output) <= self._inline_max_bytes:
             if outcome.state is JobState.FINISHED or (outcome.state is JobState.FAILED and result.output):
                 outcome.output = Content(raw=result.output)
             return [outcome]
         output = result.output if isinstance(result.output, bytes) else Path(result.output.path)
-        self._pool.give(partial(self._finish_large, outcome, output), partial(self.give_up, [ref_of(outcome)]))
+        finish = partial(self._finish_slowly, outcome, output, folder, task.task.bounds)
+        self._pool.give(finish, partial(self.give_up, [ref_of(outcome)]))
         return []
 
     def _write_outcome(self, task: LeasedTask, result: Result) -> Outcome:
@@ -114,16 +129,20 @@ class Finisher:
         outcome.exit_code = result.exit_code or UNSET
         return outcome
 
-    def _finish_large(self, outcome: Outcome, output: bytes | Path) -> None:
-        """Bring an output to the server, then let its outcome go; whatever happens, its file is removed."""
+    def _finish_slowly(
+        self, outcome: Outcome, output: bytes | Path, folder: JobFolder | None, bounds: Bounds
+    ) -> None:
+        """Bring what a job produced to the server, then let its outcome go; the output's file is removed."""
         try:
-            if outcome.state not in {JobState.FINISHED, JobState.FAILED}:
-                self.end(outcome)
-            elif self._fits_inline(output):
-                outcome.output = Content(raw=output.read_bytes() if isinstance(output, Path) else output)
-                self.end(outcome)
-            else:
-                self._upload(outcome, output)
+            if outcome.state in PRODUCTIVE:
+                self._bring(outcome, output, folder, bounds)
+            self.end(outcome)
+        except NotWantedError:
+            return
+        except NotTakenError as error:
+            self._end_without(outcome, error.kind, f"the server refuses the output: {error}")
+        except TooMuchError as error:
+            self._end_without(outcome, ErrorKind.OUTPUT, str(error))
         except OSError as error:
             if outcome.state is JobState.FAILED:
                 self.end(outcome)
@@ -133,34 +152,33 @@ class Finisher:
             if isinstance(output, Path):
                 output.unlink(missing_ok=True)
 
-    def _fits_inline(self, output: bytes | Path) -> bool:
-        size = output.stat().st_size if isinstance(output, Path) else len(output)
-        return size <= self._inline_max_bytes
+    def _bring(self, outcome: Outcome, output: bytes | Path, folder: JobFolder | None, bounds: Bounds) -> None:
+        if output or outcome.state is JobState.FINISHED:
+            self._uploader.add_output(outcome, output)
+        if folder is None:
+            return
+        found = collect(Path(folder.path), folder.outputs, bounds.files_bytes)
+        if found.left_out:
+            self._note(outcome, f"{found.left_out} files that fit `outputs` are left out: {PATH_RULE}")
+        ended_itself = outcome.state is JobState.FINISHED or outcome.exit_code is not UNSET
+        kept = found if ended_itself else found.cut(PARTIAL_BYTES)
+        is_all = ended_itself and not found.left_out
+        self._uploader.add_files(outcome, Path(folder.path), kept, is_all=is_all)
 
-    def _upload(self, outcome: Outcome, output: bytes | Path) -> None:
-        """Upload until it works, the server refuses, or nobody wants the outcome any more."""
-        backoff = self._shared.new_backoff()
-        ref = ref_of(outcome)
-        while self._lease_table.is_open(ref) and not self._shared.stop.is_set():
-            try:
-                outcome.output = str(int(self._shared.server.upload(output).id))
-            except TooLarge as error:
-                self._end_without_output(outcome, ErrorKind.OUTPUT, error.message)
-                return
-            except ClientError as error:
-                if is_refusal(error):
-                    self._end_without_output(outcome, ErrorKind.WORKER, describe(error))
-                    return
-                self._shared.link.failed(error)
-                self._shared.stop.wait(backoff.next_s(error))
-            else:
-                self._shared.link.answered()
-                self.end(outcome)
-                return
+    def _note(self, outcome: Outcome, line: str) -> None:
+        """Add a line to the end of the log."""
+        outcome.log = (outcome.log or b"") + f"{line}\n".encode()
 
-    def _end_without_output(self, outcome: Outcome, kind: ErrorKind, why: str) -> None:
-        """End a job whose output the server does not take; one that failed anyway fails as it did."""
+    def _end_without(self, outcome: Outcome, kind: ErrorKind, why: str) -> None:
+        """End a job whose output is not taken; one that failed anyway fails as it did."""
         if outcome.state is JobState.FAILED:
             self.end(outcome)
         else:
-            self.fail(ref_of(outcome), kind, f"the server refuses the output: {why}")
+            self.fail(ref_of(outcome), kind, why)
+
+
+def _find_folder(task: LeasedTask, result: Result, outcome: Outcome) -> JobFolder | None:
+    """Return the directory from which a job gives files back; None when it gives back none."""
+    folder = task.task.folder
+    has_run = result.error is None or result.error.kind not in OURS
+    return folder if folder and folder.outputs and has_run and outcome.state in PRODUCTIVE else None

@@ -5,11 +5,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from piecework.client import NotFound
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
+from piecework.protocol.job_files import sum_files
 from piecework.protocol.messages import Grants, LeasedFile, LeasedJob, LeasedLambda, LeaseRef, given
 from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from worker_agent.jobs.executing import GuestExecutor
@@ -17,14 +18,24 @@ from worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
 from worker_agent.jobs.leases.outbox import ref_of
 from worker_agent.jobs.work.fetching import BlobFetcher, NotWantedError
 from worker_agent.jobs.work.finishing import Finisher
-from worker_agent.jobs.work.input_folders import InputFolders
+from worker_agent.jobs.work.job_folders import JobFolders
 from worker_agent.jobs.work.thread_pool import ThreadPool, do_guarded
 from worker_agent.runtimes.base import Bounds
-from worker_agent.tasks import File, LeasedTask, Task
+from worker_agent.tasks import File, JobFolder, LeasedTask, Task
 
 NO_GRANTS = Grants()
 T = TypeVar("T")
 Jobs = dict[LeaseRef, LeasedJob]
+
+
+class Given(NamedTuple):
+    """What a job gets."""
+
+    input: bytes | Path = b""
+    inputs: Path | None = None
+    """The folder with what it gets from others; None: nothing."""
+    folder: JobFolder | None = None
+    """The directory that it has for itself; None: none."""
 
 
 class UnfitError(Exception):
@@ -45,7 +56,7 @@ class Intake:
         executor: GuestExecutor,
         finisher: Finisher,
         pool: ThreadPool,
-        folders: InputFolders,
+        folders: JobFolders,
     ) -> None:
         self._fetcher = fetcher
         self._lease_table = lease_table
@@ -102,7 +113,9 @@ class Intake:
         self._get_inputs(near, lambda_, codex)
 
     def _is_at_hand(self, job: LeasedJob) -> bool:
-        blobs = [each.checksum for each in given(job.files) or () if each.blob]
+        folder = given(job.folder)
+        files = [*(given(job.files) or ()), *(folder.files if folder else ())]
+        blobs = [each.checksum for each in files if each.blob]
         if job.input.id and not job.input.is_inline:
             blobs.append(job.input_checksum)
         return all(map(self._fetcher.holds, blobs))
@@ -113,7 +126,7 @@ class Intake:
         for ref, job in jobs.items():
             found = self._try([ref], partial(self._get_all, ref, job))
             if found is not None:
-                tasks[ref] = write_task(job, lambda_, codex, *found)
+                tasks[ref] = write_task(job, lambda_, codex, found)
         self._submit(tasks)
 
     def _try(self, refs: Sequence[LeaseRef], get: Callable[[], T]) -> T | None:
@@ -143,12 +156,19 @@ class Intake:
         except NotFound:
             raise missing from None
 
-    def _get_all(self, ref: LeaseRef, job: LeasedJob) -> tuple[bytes | Path, Path | None]:
-        """Return the input of a job, and the folder with what it gets from others, if it gets any."""
+    def _get_all(self, ref: LeaseRef, job: LeasedJob) -> Given:
+        """Return what a job gets: its input, and the directories that it has alone."""
+        inputs = own = None
+        if (folder := given(job.folder)) is not None:
+            _check_room(folder.files, Bounds.of(job.limits))
         data = self._get_input(ref, job)
-        if not (files := given(job.files)):
-            return data, None
-        return data, self._folders.make(ref, {each.name: self._get_file(ref, each) for each in files})
+        if files := given(job.files):
+            inputs = self._folders.make_inputs(ref, {each.name: self._get_file(ref, each) for each in files})
+        if folder is not None:
+            path = self._folders.make_own(ref, {each.name: self._get_file(ref, each) for each in folder.files})
+            checksum = sum_files((each.name, each.checksum) for each in folder.files)
+            own = JobFolder(str(path), tuple(folder.outputs), checksum)
+        return Given(data, inputs, own)
 
     def _get_file(self, ref: LeaseRef, file: LeasedFile) -> Path | None:
         if not file.blob:
@@ -191,10 +211,21 @@ class Intake:
                 self._executor.cancel(ref.job, ref.lease)
 
 
-def write_task(
-    job: LeasedJob, lambda_: LeasedLambda, codex: Path, data: bytes | Path, inputs: Path | None = None
-) -> LeasedTask:
+def _check_room(files: Sequence[LeasedFile], bounds: Bounds) -> None:
+    """Raise UnfitError when a job's directory has no room for its files."""
+    folders = {each.name[:place] for each in files for place, char in enumerate(each.name) if char == "/"}
+    size, count = sum(each.size for each in files), len(files) + len(folders)
+    if size > bounds.files_bytes or count > bounds.files_count:
+        raise UnfitError(
+            ErrorKind.INPUT,
+            f"its files have {size} bytes in {count} files and folders; its directory has room for "
+            f"{bounds.files_bytes} in {bounds.files_count} (--max-files-size, --max-files)",
+        )
+
+
+def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -> LeasedTask:
     """Put together what the executor needs to know."""
+    data = got.input
     task = Task(
         runtime=lambda_.runtime,
         codex=str(codex),
@@ -207,7 +238,8 @@ def write_task(
         mode=lambda_.mode,
         ok_codes=tuple(given(job.ok_codes) or ()),
         grants=None if lambda_.grants == NO_GRANTS else lambda_.grants,
-        inputs=None if inputs is None else str(inputs),
+        inputs=None if got.inputs is None else str(got.inputs),
+        folder=got.folder,
     )
     return LeasedTask(job.job, job.lease, task)
 
@@ -220,5 +252,8 @@ def find_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes:
     """Return what a deterministic run draws clock and random from: the same call has the same seed."""
     env = [part for item in sorted(job.env.items()) for part in item]
     files = [part for each in sorted(given(job.files) or (), key=_name_of) for part in (each.name, each.checksum)]
-    parts = [lambda_.codex_checksum, job.input_checksum, *job.args, "", *env, *(["", *files] if files else [])]
+    folder = given(job.folder)
+    own = [] if folder is None else ["/", sum_files((each.name, each.checksum) for each in folder.files)]
+    more = [*(["", *files] if files else []), *own]
+    parts = [lambda_.codex_checksum, job.input_checksum, *job.args, "", *env, *more]
     return hashlib.sha256("\0".join(parts).encode()).digest()

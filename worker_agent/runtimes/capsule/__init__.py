@@ -53,6 +53,8 @@ class CapsuleRuntime:
 class CapsuleProgram:
     """One module. Each call gets an instance of its own."""
 
+    has_files = False
+
     def __init__(self, reactor: Reactor, facts: ModuleFacts, generation: Generation, host: CapsuleHost) -> None:
         self.generation = generation
         self._reactor = reactor

@@ -45,6 +45,8 @@ class ComponentRuntime:
 class ComponentProgram:
     """One component, and the host's functions for it."""
 
+    has_files = True
+
     def __init__(self, component: Component, facts: ModuleFacts, engine: Engine, build: Build) -> None:
         self._component = component
         self._needs_more = needs_more(facts)

@@ -93,6 +93,8 @@ class ScriptRuntime:
 class ScriptProgram:
     """One script."""
 
+    has_files = True
+
     def __init__(self, machine: Machine, script: bytes) -> None:
         self._machine = machine
         self._files = {machine.interpreter.script.encode(): script}

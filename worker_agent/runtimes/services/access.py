@@ -13,6 +13,8 @@ from worker_agent.runtimes.services.errors import DeniedError
 ANY_HOST = "*"
 INPUTS = "/inputs"
 """Where guests find what their job gets from others."""
+ROOTS = {"/", "."}
+"""Where guests look for all paths."""
 USUAL_PORTS = (80, 443)
 """What a host without a port allows."""
 
@@ -59,7 +61,9 @@ class Folder:
     advice: str
     """What would let a guest write here."""
     private: bool = False
-    """It belongs to the lambda alone."""
+    """It belongs to the lambda, or the job, alone."""
+    steady: bool = False
+    """What guests are told of its files is the same on every node: no times, and inodes in the order of asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +101,53 @@ class Permissions:
     folder: str | None = None
     """The private folder; None: there is none."""
     sealed: bool = False
-    """Nothing but ``inputs``, because the call is deterministic."""
+    """Nothing but ``inputs`` and ``own``, because the call is deterministic."""
     inputs: str | None = None
     """The folder with what a job gets from others, which it may read; None: nothing."""
+    own: str | None = None
+    """The directory that a job has for itself, at ``/``, in the place of the private folder; None: none."""
 
     @classmethod
     def of(
-        cls, grants: Grants, node: NodeRules, owner: str, inputs: str | None = None, *, sealed: bool = False
+        cls,
+        grants: Grants,
+        node: NodeRules,
+        owner: str,
+        inputs: str | None = None,
+        own: str | None = None,
+        *,
+        sealed: bool = False,
     ) -> "Permissions":
         """Return what a job may reach; ``owner``, the checksum of its code, names its private folder."""
         folder = None if node.folder is None else str(Path(node.folder, "" if node.shares_folder else owner))
-        return cls(grants, node, folder, sealed, inputs)
+        return cls(grants, node, folder, sealed, inputs, own)
 
     def find_folders(self) -> list[Folder]:
         """Return the directories that the call may use: those that are shared with it, then the private one."""
-        advice = "what a job gets from others never changes"
-        inputs = [] if self.inputs is None else [Folder(self.inputs, INPUTS, write=False, advice=advice)]
+        jobs = self._find_job_folders()
         if self.sealed:
-            return inputs
-        shared = {each.guest_path: each for each in self.node.dirs if each.guest_path != INPUTS or not inputs}
-        folders = inputs + [
+            return jobs
+        taken = {INPUTS} if self.inputs is not None else set()
+        taken |= ROOTS if self.own is not None else set()
+        shared = {each.guest_path: each for each in self.node.dirs if each.guest_path not in taken}
+        folders = jobs + [
             Folder(shared[where].path, where, write and shared[where].write, self._advise_writing(where))
             for where, write in map(parse_dir_grant, self.grants.dirs)
             if where in shared
         ]
-        if self.grants.files is not None and self.folder is not None:
+        if self.grants.files is not None and self.folder is not None and self.own is None:
             folders.append(self._get_private(write=self.grants.files == "write"))
         return folders
+
+    def _find_job_folders(self) -> list[Folder]:
+        """Return the directories that are there for this job alone."""
+        found = []
+        if self.inputs is not None:
+            advice = "what a job gets from others never changes"
+            found.append(Folder(self.inputs, INPUTS, write=False, advice=advice, steady=self.sealed))
+        if self.own is not None:
+            found.append(Folder(self.own, "/", write=True, advice="", private=True, steady=self.sealed))
+        return found
 
     def find_missing(self) -> list[str]:
         """Return a line for each grant that the node's operator does not allow, where no call would tell so."""

@@ -39,6 +39,8 @@ class WasiRuntime:
 class WasiProgram:
     """One command, linked with its host."""
 
+    has_files = True
+
     def __init__(self, module: Module, prepared: Prepared, host: WasiHost, build: Build) -> None:
         self._module = module
         self._prepared = prepared

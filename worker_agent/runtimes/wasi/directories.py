@@ -11,7 +11,7 @@ from typing import NamedTuple
 from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import Folder, Permissions
 from worker_agent.runtimes.wasi.errno import Errno, WasiError, translated
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, kind_of, read_stat
+from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, kind_of
 from worker_agent.runtimes.wasi.quota import Share, key_of
 from worker_agent.runtimes.wasi.regular_file import RegularFile, find_sync_flags
 from worker_agent.runtimes.wasi.resolving import PATH_BYTES, LeadsOutError, PathEnd, leads_out, resolve
@@ -163,7 +163,7 @@ class Directory(GuestDirectory):
             return self._open_file(place, how, 0)
 
     def stat(self) -> Stat:
-        return read_stat(os.fstat(self.descriptor))
+        return self.share.describe(os.fstat(self.descriptor))
 
     def set_times(self, times: TimesNs) -> None:
         self.share.require_write()
@@ -172,7 +172,7 @@ class Directory(GuestDirectory):
 
     def stat_path(self, path: bytes, *, follow: bool) -> Stat:
         with self._reach(path, follow=follow or path.endswith(b"/")) as place:
-            return read_stat(_look(place))
+            return self.share.describe(_look(place))
 
     def set_path_times(self, path: bytes, times: TimesNs, *, follow: bool) -> None:
         self.share.require_write()
@@ -257,9 +257,11 @@ class Directory(GuestDirectory):
             if len(entries) > ENTRIES_MAX:
                 self.share.say(f"a directory with more than {ENTRIES_MAX} entries cannot be listed")
                 raise WasiError(Errno.NOTSUP)
-            inode = os.fstat(self.descriptor).st_ino
+            device, inode = key_of(os.fstat(self.descriptor))
             dots = [DirectoryEntry(name, inode, FileType.DIRECTORY) for name in (b".", b"..")]
-            self._entries = [*dots, *sorted(entries)]
+            self._entries = [
+                each._replace(inode=self.share.number((device, each.inode))) for each in (*dots, *sorted(entries))
+            ]
         return self._entries
 
     def make_alias(self, granted_as: bytes) -> "Directory":

@@ -9,6 +9,7 @@ from worker_agent.runtimes.base import Bounds
 from worker_agent.runtimes.services.access import Folder
 from worker_agent.runtimes.trees import measure_tree
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
+from worker_agent.runtimes.wasi.files import FileType, Stat, read_stat
 
 FileKey = tuple[int, int]
 """Device and inode."""
@@ -38,8 +39,25 @@ class Share:
         self._grown: Counter[FileKey] | None = None if folder.private else Counter()
         """By how much this call made files larger; None: it does not matter who did."""
         self._open: Counter[FileKey] = Counter()
+        self._numbers: dict[FileKey, int] = {}
+        """Inodes as they are told, where they are the same on every node."""
         self._orphans: set[FileKey] = set()
         """Files that this call removed, and that are open yet."""
+
+    def describe(self, found: os.stat_result) -> Stat:
+        """Return what a guest is told of a file."""
+        told = read_stat(found)
+        if not self._folder.steady:
+            return told
+        links = told[2] if told[1] is FileType.REGULAR and self.can_write else 1  # the cache has others
+        size = 0 if told[1] is FileType.DIRECTORY else told[3]
+        return self.number(key_of(found)), told[1], links, size, 0, 0, 0
+
+    def number(self, key: FileKey) -> int:
+        """Return the inode that a guest is told: no two directories of a job have one in common."""
+        if not self._folder.steady:
+            return key[1]
+        return self._numbers.setdefault(key, 2 * len(self._numbers) + 1 + self.can_write)
 
     def require_write(self) -> None:
         """Raise WasiError (PERM), and log why, when the directory can only be read."""

@@ -4,7 +4,7 @@ import os
 
 from worker_agent.runtimes.streams import Bytes
 from worker_agent.runtimes.wasi.errno import Errno, WasiError, translated
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, check_offset, read_stat
+from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, check_offset
 from worker_agent.runtimes.wasi.quota import Share, key_of
 
 _APPEND, _DSYNC, _RSYNC, _SYNC = 1, 2, 8, 16
@@ -103,7 +103,7 @@ class RegularFile(GuestFile):
             (os.fdatasync if data_only else os.fsync)(self._descriptor)
 
     def stat(self) -> Stat:
-        return read_stat(os.fstat(self._descriptor))
+        return self._share.describe(os.fstat(self._descriptor))
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -8,7 +8,8 @@ from places import Place
 from rows import blob
 
 from server.store.engine.ids import NEW_ID_MAX
-from server.store.records import Lambda, LambdaOptions
+from server.store.options import LambdaOptions
+from server.store.records import Lambda
 from server.store.stock import blobs, lambdas
 
 

@@ -14,7 +14,8 @@ from server.store.functions import ended_logs, functions, replicas
 from server.store.functions.functions import Revision
 from server.store.functions.kept_logs import KeptLog
 from server.store.functions.replicas import OrderRow
-from server.store.records import LambdaOptions, Log
+from server.store.options import LambdaOptions
+from server.store.records import Log
 from server.store.stock import lambdas, workers
 
 HOST = 5

@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from piecework.protocol.messages import Backoff, Limits
 from piecework.protocol.states import JobState
 from server.store.engine.database import Database
+from server.store.options import JobOptions
 from server.store.queue import jobs, leases
 from server.store.queue.filters import JobFilter
-from server.store.records import JobOptions
 from server.store.stock import blobs
 
 ALL = JobFilter()
