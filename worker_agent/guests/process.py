@@ -40,10 +40,12 @@ class GuestProcess:
         rules: NodeRules | None = None,
         load_s: float = LOAD_S,
         shared: Sequence[int] = (),
+        scratch: Path | None = None,
     ) -> None:
         """Start it; it lets guests do what ``rules`` allow, and compiles for ``load_s`` at most.
 
-        It has the descriptors ``shared``, too, under the same numbers. Raises OSError when that is not possible.
+        It has the descriptors ``shared``, too, under the same numbers, and puts files of guests into ``scratch``;
+        None: where the system has such. Raises OSError when that is not possible.
         """
         self.last_words = last_words
         """The file with what it wrote to its standard error."""
@@ -53,7 +55,12 @@ class GuestProcess:
         self.link.setblocking(False)
         with far_end:
             try:
-                self._process, self._marker = self._launch(far_end.fileno(), compiled, interpreters, shared)
+                self._process, self._marker = self._launch(
+                    far_end.fileno(),
+                    [each for each in (compiled, interpreters) if each is not None],
+                    shared,
+                    scratch,
+                )
             except OSError:
                 self.link.close()
                 raise
@@ -132,20 +139,20 @@ class GuestProcess:
         return ProcessEnd(how, self.read_last_words(), self.working_on)
 
     def _launch(
-        self, link_fd: int, compiled: Path, interpreters: Path | None, shared: Sequence[int]
+        self, link_fd: int, folders: Sequence[Path], shared: Sequence[int], scratch: Path | None
     ) -> "tuple[subprocess.Popen[bytes], Marker]":
-        folders = [str(folder) for folder in (compiled, interpreters) if folder is not None]
+        temporary = {} if scratch is None else {"TMPDIR": str(scratch)}
         with self.last_words.open("wb") as stderr, tempfile.TemporaryFile() as memory:
             memory.truncate(MARKER_BYTES)
             marker = Marker(memory.fileno())
             process = subprocess.Popen(  # noqa: S603  # our own program, in our own interpreter
-                [*_PROGRAM, str(link_fd), str(memory.fileno()), str(os.getpid()), *folders],
+                [*_PROGRAM, str(link_fd), str(memory.fileno()), str(os.getpid()), *map(str, folders)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 pass_fds=[link_fd, memory.fileno(), *shared],
                 # Nothing of the agent's environment: it may hold tokens.
-                env={"PYTHONPATH": str(_SOURCE), "PATH": os.defpath, "LANG": "C.UTF-8"},
+                env={"PYTHONPATH": str(_SOURCE), "PATH": os.defpath, "LANG": "C.UTF-8"} | temporary,
                 # A Ctrl-C in the agent's terminal is for the agent.
                 start_new_session=True,
             )

@@ -4,6 +4,9 @@ import threading
 from collections.abc import Callable
 from enum import Enum
 
+LOOK_S = 0.05
+"""A guest that waits for somebody is stopped this late at most."""
+
 
 class StopReason(Enum):
     """Why a guest was told to stop."""

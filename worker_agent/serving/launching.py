@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from types import FrameType, TracebackType
+from typing import NamedTuple, NoReturn, Self
 
 import click
 from msgspec.structs import replace
@@ -23,9 +24,10 @@ from worker_agent.guests.frames import Assign, Attached, Done
 from worker_agent.guests.process import GuestProcess
 from worker_agent.guests.slot import write_loss
 from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.runtimes.trees import remove_tree
 from worker_agent.serving.entries import open_entries
 from worker_agent.serving.function import HTTP, Function, FunctionError, Version
-from worker_agent.serving.solo import Solo, follow
+from worker_agent.serving.solo import LOAD_S, Solo, follow
 from worker_agent.tasks import File
 
 LOGS_WITH_ANSWER = {"capsule", "funless"}
@@ -53,8 +55,9 @@ class Launch:
 
     def __enter__(self) -> Self:
         self._compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = self._exits.enter_context(tempfile.TemporaryDirectory(prefix="piecework-exec-"))
-        self._folder = Path(name)
+        self._exits.enter_context(_ended_by_signals())
+        self._folder = Path(tempfile.mkdtemp(prefix="piecework-exec-"))
+        self._exits.callback(remove_tree, self._folder)
         self._streams = self._exits.enter_context(_share_streams())
         start = partial(
             GuestProcess,
@@ -62,13 +65,17 @@ class Launch:
             last_words=self._folder / "stderr",
             interpreters=self._interpreters,
             rules=self._rules,
+            load_s=LOAD_S,
             shared=self._streams,
+            scratch=self._folder,
         )
         self._solo: Solo = self._exits.enter_context(follow(start))
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._exits.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.__exit__(kind, error, trace)
 
     def run(self, function: Function) -> int:
         """Run a function, and return what the command ends with. Raises FunctionError when it fails otherwise."""
@@ -76,6 +83,33 @@ class Launch:
         frame = _assign(version, self._streams, self._folder)
         end = self._solo.perform(frame, open_entries(function.kv_server))
         return _read_end(end)
+
+
+class _SignalledError(BaseException):
+    """A signal came that is to end this process."""
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have a signal that ends this process end the block first, and then the process as it is used to."""
+    signals = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)  # the next one would keep the block from ending
+        raise _SignalledError(number)
+
+    for each in signals:
+        signal.signal(each, end)
+    try:
+        yield
+    except _SignalledError as error:
+        [number] = error.args
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    finally:
+        for each in signals:
+            signal.signal(each, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

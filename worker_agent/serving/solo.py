@@ -14,7 +14,9 @@ from worker_agent.runtimes.services.entries import ENTRY_PATIENCE_S, GuestEntrie
 from worker_agent.serving.function import FunctionError
 
 LOOK_S = 1.0
-SOLO: Policy[Assignment] = Policy(grace_s=10.0, depth=1, broken_after=1, repeats=False)
+LOAD_S = 900.0
+"""For compiling: who runs a program of 70 MB by hand, on a busy machine, waits as long as that takes."""
+SOLO: Policy[Assignment] = Policy(grace_s=10.0, load_s=LOAD_S, depth=1, broken_after=1, repeats=False)
 """Nobody waits behind it: on a busy machine there is time to say how far it came."""
 
 

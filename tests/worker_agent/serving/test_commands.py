@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from guest_texts import build, read_guest
 from loading import loaded_by
-from patience import LONG_S
+from patience import LONG_S, until
 from screens import Screen
 from web_host import WebHost
 
@@ -332,7 +332,8 @@ def test_seed_makes_runs_the_same(execute, tmp_path):
 
 @pytest.mark.integration
 def test_commands_that_need_no_agent_do_not_load_one():
-    assert loaded_by("worker_agent.cli") & {"piecework.client", "worker_agent.agent"} == set()
+    unused = {"piecework.client", "worker_agent.agent", "http.client", "ssl", "importlib.metadata"}
+    assert loaded_by("worker_agent.cli") & unused == set()
 
 
 @pytest.mark.parametrize("token", ["secret", ""])
@@ -391,7 +392,9 @@ def start(tmp_path):
     def run(*args, **pipes):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | pipes
         command = [*COMMAND, "exec", "--state", str(tmp_path / "state"), *map(str, args)]
-        return subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, **pipes)
+        (tmp_path / "temporary").mkdir()
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path / "temporary")}
+        return subprocess.Popen(command, env=env, **pipes)
 
     return run
 
@@ -422,3 +425,24 @@ def test_interrupt_ends_it_with_130(start):
         running.send_signal(signal.SIGINT)
         assert running.wait(LONG_S) == 130
         assert running.stderr.read().splitlines()[-1] == b"worker-agent: interrupted"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signal_leaves_no_folder(start, tmp_path, number):
+    with start(SAMPLES / "count_slowly.wasm", "100", "10") as running:
+        assert b"tick" in running.stderr.readline()
+        assert [each.name[:15] for each in (tmp_path / "temporary").iterdir()] == ["piecework-exec-"]
+        running.send_signal(number)
+        assert running.wait(LONG_S) == (130 if number == signal.SIGINT else -number)
+        assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.integration
+def test_guests_temporary_files_are_where_ours_are(start, tmp_path):
+    """And go with it, however it ends."""
+    with start(SAMPLES / "copy_file.wasm", "/dev/stdin", "/tmp/copy") as running:
+        until(lambda: list((tmp_path / "temporary").glob("piecework-exec-*/piecework-guest-*/*/copy")))
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(LONG_S) == -signal.SIGTERM
+        assert list((tmp_path / "temporary").iterdir()) == []

@@ -3,7 +3,6 @@
 import hashlib
 import platform
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from worker_agent.runtimes.compiling.headroom import bounding_growth, work_behin
 from worker_agent.runtimes.compiling.refusals import TOO_LARGE, Refusal
 from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
 from worker_agent.runtimes.linkage.choice import PLAIN_STACK_BYTES, choose_linkage, make_engine, make_stack_room
+from worker_agent.runtimes.linkage.installed import find_version
 
 _Code = TypeVar("_Code", wasmtime.Module, Component)
 COMPILE_BYTES = 2 * 1024**3
@@ -214,7 +214,7 @@ def read_is_component(code: CodeFile) -> bool:
 def _fingerprint() -> str:
     """Name everything beside code and build that machine code depends on."""
     text = f"{ENGINE_REVISION} {platform.machine()} {_cpu_model()}"
-    return f"wasmtime-{version('wasmtime')}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"wasmtime-{find_version()}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _cpu_model() -> str:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 from worker_agent.runtimes.base import Call, InputStream
 from worker_agent.runtimes.component.values import Type
 from worker_agent.runtimes.services import GuestServices
-from worker_agent.runtimes.services.line import LOOK_S
-from worker_agent.runtimes.stopping import StopReason, StopSignal
+from worker_agent.runtimes.stopping import LOOK_S, StopReason, StopSignal
 from worker_agent.runtimes.streams import Bytes
 from worker_agent.runtimes.verdict import GuestFailedError
 from worker_agent.runtimes.wasi.clocks import (

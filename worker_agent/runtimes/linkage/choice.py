@@ -7,13 +7,13 @@ import mmap
 import resource
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import version
 
 from wasmtime import Config, Engine, Module, Trap, TrapCode
 
 from worker_agent.runtimes.base import LoadError
 from worker_agent.runtimes.compiling.headroom import work_behind
 from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, GuestStore, LinkageMaker
+from worker_agent.runtimes.linkage.installed import find_version
 from worker_agent.runtimes.linkage.public import PublicLinkage
 
 _PAGE_BYTES = 65_536
@@ -118,7 +118,7 @@ def pool_guests(config: Config) -> None:
 
 def check_version(wanted: str) -> None:
     """Raise UnfitLinkageError when another wasmtime is installed than the one with this version."""
-    found = version("wasmtime")
+    found = find_version()
     if found != wanted:
         raise UnfitLinkageError(f"it is written for wasmtime {wanted}, not {found}")
 

@@ -7,7 +7,6 @@ into the folder of interpreters, described by a file ``NAME.toml``. Importing th
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -67,6 +66,8 @@ class Package:
 
     def find(self) -> Path | None:
         """Return the file of just this version; None when it is not installed."""
+        from importlib import metadata  # noqa: PLC0415  # takes long to load, and most code is no script
+
         try:
             found = metadata.distribution(self.name)
         except metadata.PackageNotFoundError:

@@ -1,20 +1,25 @@
 """What guests reach outside of their sandbox: HTTP, Redis, Couchbase, files. Nothing, unless it is granted.
 
 Every request passes ``GuestServices``: the one place that checks grants, holds requests to the call's stop signal,
-and caps what comes back.
+and caps what comes back. What speaks with others is loaded when a guest first does: few do, and it takes long.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from piecework.http.exchange import Request, Response
-from worker_agent.runtimes.services import couchbase, files, outbound
+from worker_agent.runtimes.services import files
 from worker_agent.runtimes.services.access import Permissions
 from worker_agent.runtimes.services.errors import DeniedError, ServiceError
-from worker_agent.runtimes.services.redis import Redis
 from worker_agent.runtimes.services.store import MemoryStore, Store
 from worker_agent.runtimes.stopping import StopSignal
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from worker_agent.runtimes.services.redis import Redis
 
 __all__ = ["DeniedError", "GuestServices", "ServiceError"]
 
@@ -38,16 +43,22 @@ class GuestServices:
 
     def fetch(self, request: Request, patience_s: float = PATIENCE_S) -> Response:
         """Send an HTTP request, follow redirects, and return the last response. Any thread may call it."""
+        from worker_agent.runtimes.services import outbound  # noqa: PLC0415
+
         return outbound.fetch(request, self._access, outbound.RequestLimits(self._stop, patience_s, ANSWER_BYTES))
 
     def query(self, statement: bytes) -> bytes:
         """Run a statement in N1QL. Returns the rows as a JSON array."""
+        from worker_agent.runtimes.services import couchbase, outbound  # noqa: PLC0415
+
         server = self._access.get_couchbase()
         return couchbase.query(server, statement, outbound.RequestLimits(self._stop, PATIENCE_S, ANSWER_BYTES))
 
     @property
     def redis(self) -> Redis:
         """The node's Redis."""
+        from worker_agent.runtimes.services.redis import Redis  # noqa: PLC0415
+
         server = self._access.get_redis()
         self._redis = self._redis or Redis(server, self._stop, PATIENCE_S, ANSWER_BYTES)
         return self._redis

@@ -14,11 +14,9 @@ from socket import getaddrinfo
 from typing import Any, Self, TypeVar
 
 from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.stopping import StopSignal
+from worker_agent.runtimes.stopping import LOOK_S, StopSignal
 
 _T = TypeVar("_T")
-LOOK_S = 0.05
-"""A guest that waits is stopped this late at most."""
 
 
 class RequestDeadline:
