@@ -50,7 +50,7 @@ def test_a_test_tells_what_came_of_it(run, client, secret, script):
     assert "give the ids" in run("webhook", "retry", exit_code=2).err
 
 
-def test_webhooks_are_listed_moved_paused_and_deleted(run, secret, script):
+def test_webhooks_are_listed_moved_paused_and_deleted(run, client, secret, script):
     assert run("webhook", "list").rows[0][:3] == ["hook", script.url, "active"]
     rotated = run("webhook", "rotate", "hook")
     assert rotated.out.startswith("whsec_")
@@ -62,10 +62,11 @@ def test_webhooks_are_listed_moved_paused_and_deleted(run, secret, script):
     assert fields(run("webhook", "show", "hook"))["state"] == "paused"
     assert "resume it first" in run("webhook", "test", "hook", exit_code=1).err
     assert run("webhook", "resume", "hook").out == "hook is resumed\n"
-    group = run("group", "create", "g", "--on-end", "hook").out.strip()
+    group = run("group", "create", "telling", "--on-end", "hook").out.strip()
     assert "on end" in run("group", "show", group).out
     assert f"group {group} names the webhook hook" in run("webhook", "delete", "hook", exit_code=1).err
     run("group", "seal", group)
+    until(lambda: client.group(group).group.done_at)
 
 
 def test_mistakes_are_told(run, secret, script, lambda_id):
