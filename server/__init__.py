@@ -11,6 +11,7 @@ from server.api.table import ENDPOINTS
 from server.dialects import capsule, v05
 from server.dialects.paths import PlainPaths
 from server.forwarding.gateway import FunctionGate
+from server.pages.site import register_pages
 from server.services import Services, open_services, system_clock
 from server.services.core import Clock
 from server.settings import Settings
@@ -50,6 +51,8 @@ def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     app.extensions["piecework"] = services
     register_endpoints(app, ENDPOINTS, part, v05)
     register_metrics(app)
-    register_error_answers(app, capsule.answer_failure)
+    if part == WHOLE:
+        register_pages(app)
+    register_error_answers(app, capsule.answer_failure, "console" if part == WHOLE else "docs")
     app.wsgi_app = FunctionGate(PlainPaths(app.wsgi_app), app.extensions)  # type: ignore[method-assign]
     return app

@@ -111,6 +111,8 @@ class Settings:
     """YAML file with routes of functions, read at the start; empty for none."""
     underscore_headers: bool = False
     """Whether headers with `_` in their names are kept. CGI takes it for `-`: they can pass for a proxy's own."""
+    console_acts: bool = False
+    """Whether the pages at `/console` may also change things while the server has no token."""
     functions_open: bool = False
     """Whether everybody may call functions, also without a token and from pages of other sites."""
     calls_max: int = 512

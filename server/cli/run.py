@@ -23,6 +23,12 @@ from server.web.parts import WHOLE
 )
 @click.option("--max-attempts", type=click.IntRange(min=1), metavar="N", help="Attempts of jobs that give none.")
 @click.option("--waiters", "waiters_max", type=click.IntRange(min=1), metavar="N", help="Polls held at once.")
+@click.option(
+    "--console-acts",
+    is_flag=True,
+    default=None,
+    help="Let the pages at /console change things, too, while there is no token (PIECEWORK_CONSOLE_ACTS).",
+)
 @log_option
 def run(log_format: str, memory_mb: int | None, **given: Any) -> None:
     """Run the control server until SIGTERM or Ctrl-C.

@@ -54,6 +54,7 @@ from server.services.queue.unfenced import Unfenced
 from server.services.queue.waiting import JobWatch, Notifier, Places, Waiters
 from server.services.queue.webhooks import Webhooks
 from server.services.readiness import Readiness
+from server.services.sessions import Sessions
 from server.services.stock.data import Data
 from server.services.stock.entries import Entries
 from server.services.stock.lambdas import Lambdas
@@ -223,7 +224,12 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         settings=core.settings,
         clock=core.clock,
         database=core.database,
-        access=Access(core.database, core.clock, open_without_tokens=core.settings.is_loopback),
+        access=Access(
+            core.database,
+            core.clock,
+            Sessions(core.settings.data),
+            open_without_tokens=core.settings.is_loopback,
+        ),
         places=places,
         readiness=Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic),
         timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),

@@ -10,6 +10,7 @@ from typing import Final, Literal, Protocol
 
 from piecework.http.addresses import is_loopback
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
+from server.services.sessions import Sessions
 from server.store.engine.database import Connection, Database
 from server.store.records import Scope
 from server.store.stock import tokens
@@ -62,8 +63,11 @@ class _KnownTokens:
 class Access:
     """Decides whether a request may go on."""
 
-    def __init__(self, database: Database, clock: Callable[[], int], *, open_without_tokens: bool) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], int], sessions: Sessions, *, open_without_tokens: bool
+    ) -> None:
         self._database = database
+        self._sessions = sessions
         self._clock = clock
         self._open_without_tokens = open_without_tokens
         self._lock = threading.Lock()
@@ -81,12 +85,32 @@ class Access:
         if not known.closed and self._open_without_tokens:
             _refuse_foreign_pages(headers)
             return None
-        token = _find_token(known, headers.get("Authorization"))
+        token = self._find_token(known, headers.get("Authorization"))
         wanted = {scope} if isinstance(scope, str) else set(scope)
         if not GRANTS[token.scope] & wanted:
             needed = " or ".join(sorted(wanted))
             raise Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {needed}")
         return token
+
+    def find_rights(self, headers: Headers) -> tuple[str | None, frozenset[Scope]]:
+        """Return the name of the token that headers show, and all that they may do; None where none is needed.
+
+        Raises like ``check``.
+        """
+        token = self.check("view", headers)
+        return (None, GRANTS["admin"]) if token is None else (token.name, GRANTS[token.scope])
+
+    def open_session(self, secret: str) -> str:
+        """Return a text that stands for a token for a while, where its secret is not to lie about.
+
+        ``Authorization: Session TEXT`` shows the token then, until it is revoked. Raises Unauthorized.
+        """
+        token = _find_token(self._tokens(), f"Bearer {secret}")
+        return self._sessions.seal(token, digest(secret.strip()), self._clock())
+
+    def seal(self, text: str) -> str:
+        """Return what only this server's data directory makes of a text: a form that has it is this server's."""
+        return self._sessions.sign("form", text)
 
     def _tokens(self) -> _KnownTokens:
         """Return the tokens as they were at most REFRESH_MS ago, or when the database answered last."""
@@ -98,6 +122,15 @@ class Access:
             if known is None or not 0 <= now - known.at < REFRESH_MS:
                 known = self._known = self._read_tokens(now, known)
             return known
+
+    def _find_token(self, known: _KnownTokens, authorization: str | None) -> Token:
+        kind, _, text = (authorization or "").partition(" ")
+        if kind.lower() != "session":
+            return _find_token(known, authorization)
+        token = self._sessions.find(text.strip(), known.live, self._clock())
+        if token is None:
+            raise Unauthorized("the session is over, or its token was revoked: sign in again")
+        return token
 
     def _read_tokens(self, now: int, before: "_KnownTokens | None") -> _KnownTokens:
         try:

@@ -83,13 +83,16 @@ Dialect = Callable[[Exception, ErrorAnswer], Response | None]
 """Answers as clients of another system read it; None: this request's client is none."""
 
 
-def register_error_answers(app: Flask, dialect: Dialect) -> None:
-    """Make every failure of a view a JSON or MessagePack answer."""
+def register_error_answers(app: Flask, dialect: Dialect, start_page: str) -> None:
+    """Make every failure of a view a JSON or MessagePack answer.
+
+    ``start_page``: where browsers are led that open the server's URL.
+    """
 
     def answer(error: Exception) -> Response:
         if isinstance(error, NotFound) and _wants_start_page():
-            return Response(status=302, headers={"Location": "docs"})
-        failure = _read(error)
+            return Response(status=302, headers={"Location": start_page})
+        failure = read_failure(error)
         response = dialect(error, failure) or _write(failure)
         if response.status_code in RETRY_AFTER_S:
             response.headers["Retry-After"] = str(RETRY_AFTER_S[response.status_code])
@@ -109,7 +112,8 @@ def _write(failure: ErrorAnswer) -> Response:
     return message_response(ErrorReply(code=int(failure.code), message=failure.message), failure.status)
 
 
-def _read(error: Exception) -> ErrorAnswer:
+def read_failure(error: Exception) -> ErrorAnswer:
+    """Return what is answered instead of a message; a mistake of ours is logged."""
     match error:
         case errors.ServerError():
             return _read_server_error(error)

@@ -15,7 +15,10 @@ from piecework.selection import read_kinds, read_states, read_time
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NAMES = ("state", "lambda_", "group", "tag", "tenant", "worker", "schedule", "kind", "since", "before")
+NAMES = (
+    "state", "lambda_", "group", "tag", "tenant", "worker", "schedule", "submitter", "key", "text", "kind",
+    "since", "before",
+)  # fmt: skip
 """The options, as they are passed to commands."""
 
 
@@ -75,6 +78,9 @@ SELECTION_OPTIONS = (
     click.option("--tenant", metavar="NAME", help="Only jobs of this tenant."),
     click.option("--worker", type=WORKER, help="Only jobs that this worker runs, or ran last."),
     click.option("--schedule", type=SCHEDULE, help="Only jobs that this schedule submitted, by its name or id."),
+    click.option("--submitter", metavar="NAME", help="Only jobs that were submitted with the token of this name."),
+    click.option("--key", help="Only the job with this idempotency key."),
+    click.option("--text", help="Only jobs in whose own arguments, key or error this text stands."),
     click.option(
         "--kind", type=KINDS, metavar="KIND,...", help="Only jobs that failed so last, such as trap,timeout."
     ),

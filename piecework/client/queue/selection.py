@@ -23,6 +23,9 @@ class Selection(TypedDict, total=False):
     tenant: str | None
     worker: AnyId | None
     schedule: AnyId | None
+    submitter: str | None
+    key: str | None
+    text: str | None
     kind: ErrorKind | str | None
     since: datetime | timedelta | str | None
     before: datetime | timedelta | str | None
@@ -38,6 +41,9 @@ def select_jobs(**which: Unpack[Selection]) -> JobSelection:
         tenant=which.get("tenant"),
         worker=_read_id(which.get("worker")),
         schedule=None if (ref := which.get("schedule")) is None else str(ref),
+        submitter=which.get("submitter"),
+        key=which.get("key"),
+        text=which.get("text"),
         kind=_write_word(which.get("kind")),
         since=_write_time(which.get("since")),
         before=_write_time(which.get("before")),

@@ -33,6 +33,12 @@ class JobSelection(Shown, msgspec.Struct, kw_only=True, omit_defaults=True):
     """That this worker runs, or ran last."""
     schedule: str | None = None
     """That this schedule submitted, by its id or name."""
+    submitter: str | None = None
+    """That were submitted with the token of this name."""
+    key: str | None = None
+    """With this idempotency key."""
+    text: str | None = None
+    """In whose own arguments, key or error this text stands, its letters of ASCII in any case."""
     kind: str | None = None
     """Whose last failed attempt failed so: a kind of failure, or several with commas between them."""
     since: str | None = None

@@ -28,6 +28,12 @@ class SelectionQuery(PageQuery):
     """Only jobs that this worker runs, or ran last."""
     schedule: str | None = None
     """Only jobs that this schedule submitted, by its id or name."""
+    submitter: str | None = None
+    """Only jobs that were submitted with the token of this name."""
+    key: str | None = None
+    """Only the job with this idempotency key."""
+    text: str | None = None
+    """Only jobs in whose own arguments, key or error this text stands, its letters of ASCII in any case."""
     kind: str | None = None
     """Only jobs whose last failed attempt failed so: a kind of failure, or several with commas between them."""
     since: str | None = None
@@ -48,6 +54,9 @@ def read_filter(services: Services, given: JobSelection | SelectionQuery) -> Job
         tenant=given.tenant,
         worker_id=given.worker,
         schedule_id=None if given.schedule is None else services.schedules.find_id(given.schedule),
+        submitter=given.submitter,
+        key=given.key,
+        text=given.text,
         kinds=() if given.kind is None else read_kinds(given.kind),
         since=None if given.since is None else read_time(given.since, now),
         until=None if given.before is None else read_time(given.before, now),

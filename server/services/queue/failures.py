@@ -7,7 +7,7 @@ from piecework.protocol.states import JobState
 from server.errors import InvalidRequest
 from server.services.core import Core
 from server.services.stock.lambdas import Lambdas
-from server.store.queue import failures
+from server.store.queue import failures, searches
 from server.store.queue.failures import Failures
 from server.store.queue.filters import JobFilter
 from server.store.records import Lambda
@@ -32,11 +32,29 @@ class FailureCounts:
 
         Raises InvalidRequest for a filter of jobs in another state.
         """
-        if set(which.states) - {JobState.FAILED}:
-            raise InvalidRequest("failures are of failed jobs: leave out the state")
-        which = replace(which, states=(JobState.FAILED,), run_again=False)
+        which = _narrow(which)
         with self._database.read() as connection:
             found = failures.count_failures(connection, which, most)
             total = failures.count_all(connection, which)
+        return self._name(found), total
+
+    def count_newest(self, which: JobFilter, most: int) -> tuple[list[FailureReason], bool]:
+        """Do so of the jobs that failed last, however many there are; and tell whether these were all.
+
+        Raises InvalidRequest like ``count``.
+        """
+        which = _narrow(which)
+        with self._database.read() as connection:
+            ids, is_all = searches.find_candidates(connection, which)
+            found = failures.count_failures(connection, replace(which, states=()), most, ids)
+        return self._name(found), is_all
+
+    def _name(self, found: list[Failures]) -> list[FailureReason]:
         known = self._lambdas.get_many({each.lambda_id for each in found})
-        return [FailureReason(each, known[each.lambda_id]) for each in found], total
+        return [FailureReason(each, known[each.lambda_id]) for each in found]
+
+
+def _narrow(which: JobFilter) -> JobFilter:
+    if set(which.states) - {JobState.FAILED}:
+        raise InvalidRequest("failures are of failed jobs: leave out the state")
+    return replace(which, states=(JobState.FAILED,), run_again=False)

@@ -15,8 +15,9 @@ from server.services.queue.waits import Wait, find_wait
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection
-from server.store.queue import events, jobs, logs
+from server.store.queue import events, jobs, logs, searches
 from server.store.queue.filters import JobFilter
+from server.store.queue.searches import Found, Spot, StateCount
 from server.store.records import Blob, Event, Job, Lambda, Log
 from server.store.stock import blobs
 
@@ -100,6 +101,16 @@ class Jobs:
         """Return jobs that fit and are older than ``before``, newest first."""
         with self._database.read() as connection:
             return jobs.list_jobs(connection, which, before=before, limit=limit)
+
+    def search(self, which: JobFilter, spot: Spot | None, limit: int) -> Found:
+        """Return a page of jobs that fit, newest first, from a spot on: looks at LOOKED_AT_MAX jobs at most."""
+        with self._database.read() as connection:
+            return searches.find_newest(connection, which, spot, limit)
+
+    def count_states(self, which: JobFilter) -> dict[JobState, StateCount]:
+        """Count the jobs that fit by state; of the newest LOOKED_AT_MAX alone where there are more."""
+        with self._database.read() as connection:
+            return searches.count_by_state(connection, which)
 
     def count(self, which: JobFilter) -> int:
         """Return how many jobs fit; no further than COUNTED_MAX."""

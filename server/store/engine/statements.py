@@ -26,11 +26,14 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    literal,
     literal_column,
     select,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import CompoundSelect
 from sqlalchemy.types import TypeEngine
 
@@ -160,6 +163,13 @@ class ByList:
         return self._postgres.rows(connection, to_array(values))
 
 
+def is_listed(connection: Connection, column: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool]:
+    """Return the condition that a column of integers is in a list. Databases look each of them up."""
+    if connection.dialect.name == "sqlite":
+        return column.in_(select(literal_column("value")).select_from(func.json_each(to_json(ids))))
+    return column == any_(literal(list(ids), ARRAY(BigInteger)))
+
+
 def to_json(value: object) -> str | None:
     """Write a value for a text column; None stays NULL."""
     return None if value is None else msgspec.json.encode(value).decode()
@@ -193,3 +203,23 @@ def _to_element(value: object) -> str:
 def driver_of(connection: Connection) -> Any:
     """Return the driver's own connection."""
     return connection.connection.driver_connection
+
+
+class ListOfArgs(FunctionElement[str]):
+    """The arguments in the options of a job, as the JSON text of a list; NULL where there are none.
+
+    Nothing else of the options: what stands in the environment may be secret.
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(ListOfArgs, "sqlite")
+def _list_args_sqlite(element: ListOfArgs, compiler: SQLCompiler, **more: Any) -> str:
+    return f"json_extract({compiler.process(element.clauses, **more)}, '$.args')"
+
+
+@compiles(ListOfArgs, "postgresql")
+def _list_args_postgres(element: ListOfArgs, compiler: SQLCompiler, **more: Any) -> str:
+    return f"(CAST({compiler.process(element.clauses, **more)} AS json) ->> 'args')"

@@ -1,12 +1,13 @@
 """Failed jobs, counted by what they failed of."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from server.store.engine.statements import is_listed
 from server.store.engine.tables import jobs
 from server.store.queue.filters import JobFilter
 
@@ -46,9 +47,16 @@ _reason = (jobs.c.lambda_id, func.substr(jobs.c.error, 1, TOLD_APART))
 _counts = (func.count(), func.min(jobs.c.finished_at), func.max(jobs.c.finished_at), func.max(jobs.c.id))
 
 
-def count_failures(connection: Connection, which: JobFilter, most: int) -> list[Failures]:
-    """Return the reasons of jobs that fit, ``most`` at most, the most frequent first."""
+def count_failures(
+    connection: Connection, which: JobFilter, most: int, among: Sequence[int] | None = None
+) -> list[Failures]:
+    """Return the reasons of jobs that fit, ``most`` at most, the most frequent first.
+
+    ``among``: of these jobs alone.
+    """
     statement = which.narrow(select(*_reason, *_counts)).group_by(*_reason).order_by(func.count().desc())
+    if among is not None:
+        statement = statement.where(is_listed(connection, jobs.c.id, among))
     rows = connection.execute(statement.limit(REASONS_MAX))
     found = _merge(Failures(id_, *_read_reason(error or ""), *counts) for id_, error, *counts in rows)
     return sorted(found, key=lambda each: (-each.jobs, -each.newest))[:most]

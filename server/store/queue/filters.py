@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.states import FINAL_STATES, JobState
+from server.store.engine.statements import ListOfArgs
 from server.store.engine.tables import jobs, lambdas, lanes
 
 
@@ -28,6 +29,13 @@ class JobFilter:
     """Who runs it, or ran it last."""
     schedule_id: int | None = None
     """Which submitted it."""
+    submitter: str | None = None
+    """The name of the token that it was submitted with."""
+    key: str | None = None
+    """Its idempotency key."""
+    text: str | None = None
+    """Stands in its own arguments, in its key, or in what its last failed attempt said; letters of ASCII in any
+    case."""
     kinds: tuple[ErrorKind, ...] = ()
     """Its last failed attempt failed so."""
     since: int | None = None
@@ -49,6 +57,8 @@ class JobFilter:
             (jobs.c.group_id, self.group_id),
             (jobs.c.worker_id, self.worker_id),
             (jobs.c.schedule_id, self.schedule_id),
+            (jobs.c.submitter, self.submitter),
+            (jobs.c.key, self.key),
         ):
             if value is not None:
                 yield column == value
@@ -61,6 +71,16 @@ class JobFilter:
             yield jobs.c.tags.contains(quoted, autoescape=True)
         if self.tenant is not None:
             yield jobs.c.lane_id.in_(select(lanes.c.id).where(lanes.c.tenant == self.tenant))
+        if self.text:
+            quoted = msgspec.json.encode(self.text).decode()[1:-1]
+            yield or_(
+                *(
+                    place.icontains(text, autoescape=True)
+                    for place, text in (
+                        (ListOfArgs(jobs.c.options), quoted), (jobs.c.key, self.text), (jobs.c.error, quoted)
+                    )
+                )
+            )  # fmt: skip
         if self.kinds:
             yield or_(*(_failed_with(kind) for kind in self.kinds))
         if self.run_again is not None:

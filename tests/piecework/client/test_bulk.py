@@ -108,5 +108,6 @@ def test_a_selection_takes_times_in_many_forms():
     )
     assert to_query(select_jobs(state=JobState.FAILED, lambda_="upper", since="1h")) == {
         "state": "Fail_Execution", "lambda": "upper", "group": None, "tag": None, "tenant": None, "worker": None,
-        "schedule": None, "kind": None, "since": "1h", "before": None,
+        "schedule": None, "submitter": None, "key": None, "text": None, "kind": None, "since": "1h",
+            "before": None,
     }  # fmt: skip

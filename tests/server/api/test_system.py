@@ -162,9 +162,9 @@ def test_the_docs_page_loads_nothing_but_itself(house: House):
     assert all(f'id="{target}"' in page for target in targets)
 
 
-def test_a_browser_that_opens_the_servers_url_is_shown_the_docs(house: House):
+def test_a_browser_that_opens_the_servers_url_is_shown_the_console(house: House):
     response = house.client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
-    assert (response.status_code, response.headers["Location"]) == (302, "docs")
+    assert (response.status_code, response.headers["Location"]) == (302, "console")
     assert house.client.get("/").status_code == 404
     assert house.client.get("/nothing", headers={"Accept": "text/html"}).status_code == 404
 

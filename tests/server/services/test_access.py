@@ -1,6 +1,7 @@
 """Who may call what."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hand_clock import HandClock
@@ -9,6 +10,7 @@ from places import Place
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
 from server.services import access
 from server.services.access import GRANTS, Access
+from server.services.sessions import Sessions
 from server.store.engine.database import Database
 
 
@@ -20,7 +22,8 @@ def database(sqlite_place: Place) -> Iterator[Database]:
 
 
 def _access(database: Database, clock: HandClock | None = None, *, loopback: bool = True) -> Access:
-    return Access(database, clock or HandClock(), open_without_tokens=loopback)
+    sessions = Sessions(Path(database.engine.url.database or "").parent)
+    return Access(database, clock or HandClock(), sessions, open_without_tokens=loopback)
 
 
 def _bearer(secret: str) -> dict[str, str]:

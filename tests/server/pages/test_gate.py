@@ -1,0 +1,182 @@
+"""Who gets in, and what lets a form act."""
+
+import re
+from pathlib import Path
+
+import pytest
+from console import ORIGIN, Browser
+from house import House
+
+from server.pages.gate import COOKIE
+from server.pages.table import PAGES
+from server.services.access import create_token, revoke_token
+from server.services.sessions import KEY_FILE, SESSION_MS
+
+FORMS = [each.path for each in PAGES if each.method == "POST"]
+
+
+def cookie_of(house: House) -> str:
+    cookie = house.client.get_cookie(COOKIE, path="/console")
+    assert cookie is not None
+    return cookie.value
+
+
+def test_a_browser_that_opens_the_server_is_led_to_the_console_and_a_program_is_not(house: House):
+    answer = house.client.get("/", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "console")
+    assert house.call("GET", "/", status=404)["status"] == "error"
+
+
+def test_with_tokens_every_page_leads_to_the_sign_in_and_back(house: House, browser: Browser):
+    create_token(house.services.database, "t", "view", house.clock())
+    for each in PAGES:
+        path = "/console" + re.sub(r"<[^>]*>", "1", each.path)
+        answer = house.client.open(path, method=each.method, headers={"Origin": ORIGIN})
+        assert answer.status_code == 303, path
+        assert answer.headers["Location"].startswith("/console/sign-in?to=%2Fconsole"), path
+    assert browser.get("/console/sign-in?to=/console/jobs").form("/console/sign-in").fields[0] == (
+        "to",
+        "/console/jobs",
+    )
+
+
+def test_a_part_that_comes_anew_without_a_session_has_the_whole_page_lead_to_the_sign_in(house: House):
+    create_token(house.services.database, "t", "view", house.clock())
+    answer = house.client.get("/console/jobs", headers={"HX-Request": "true"})
+    assert answer.status_code == 401
+    assert answer.headers["HX-Redirect"] == "/console/sign-in?to=%2Fconsole"
+
+
+@pytest.mark.parametrize(
+    "to", ["//evil.example", "https://evil.example", "/console//evil", "/job", "/console/\\x", ""]
+)
+def test_the_sign_in_leads_to_no_other_place(browser: Browser, to: str):
+    assert browser.get(f"/console/sign-in?to={to}").form("/console/sign-in").fields[0] == ("to", "/console")
+
+
+def test_the_cookie_is_no_secret_that_programs_take_and_no_script_sees_it(house: House, browser: Browser):
+    secret = browser.sign_in("view")
+    cookie = house.client.get_cookie(COOKIE, path="/console")
+    assert cookie is not None
+    assert (cookie.http_only, cookie.same_site, cookie.secure, cookie.path) == (True, "Strict", False, "/console")
+    assert secret not in cookie.value
+    assert house.client.get("/job", headers={"Authorization": f"Bearer {cookie.value}"}).status_code == 401
+    assert house.client.get("/job").status_code == 401
+    assert (Path(house.data) / KEY_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_behind_tls_the_cookie_goes_over_tls_alone(house: House):
+    secret = create_token(house.services.database, "t", "view", house.clock())
+    answer = house.client.post(
+        "/console/sign-in", data={"token": secret}, headers={"Origin": "https://q.example", "Host": "q.example"}
+    )
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
+def test_a_wrong_token_is_told_and_begins_nothing(house: House, browser: Browser):
+    create_token(house.services.database, "t", "view", house.clock())
+    page = browser.post("/console/sign-in", {"token": "pw_wrong"}, status=401)
+    assert "the token is not valid here" in page.text
+    assert house.client.get_cookie(COOKIE, path="/console") is None
+
+
+def test_a_session_ends_with_its_token_with_its_time_and_at_the_sign_out(house: House, browser: Browser):
+    browser.sign_in("view", "one")
+    browser.get("/console/jobs")
+    revoke_token(house.services.database, "one", house.clock())
+    house.clock.forward(2)
+    browser.get("/console/jobs", status=303)
+
+    browser.sign_in("view", "two")
+    house.clock.forward(SESSION_MS / 1000 + 1)
+    browser.get("/console/jobs", status=303)
+
+    browser.sign_in("view", "three")
+    browser.send(browser.get("/console/jobs"), "/console/sign-out", status=303)
+    browser.get("/console/jobs", status=303)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:-1] + ("0" if text[-1] != "0" else "1"), lambda text: "1" + text]
+)
+def test_a_session_that_was_changed_is_none(house: House, browser: Browser, change):
+    browser.sign_in("admin")
+    house.client.set_cookie(COOKIE, change(cookie_of(house)), path="/console")
+    browser.get("/console/jobs", status=303)
+
+
+def test_sessions_outlive_a_restart(house: House, browser: Browser):
+    browser.sign_in("view")
+    house.restart()
+    assert "ana" in browser.get("/console/jobs").text
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_no_form_acts_for_another_page(browser: Browser, path: str):
+    path = "/console" + re.sub(r"<[^>]*>", "1", path)
+    mark = browser.get("/console/jobs").form("/console/jobs/act").fields[0]
+    assert mark[0] == "mark"
+    for origin in ("http://evil.example", "http://localhost:3000", "null", None):
+        page = browser.post(path, [mark], status=403, origin=origin)
+        assert "only pages of this server may send it" in page.text or "takes nothing from pages of" in page.text
+    for wrong in ([], [("mark", "")], [("mark", mark[1][::-1])]):
+        assert "of another session" in browser.post(path, wrong, status=403).text
+
+
+def test_the_mark_of_one_session_is_none_of_another(house: House, browser: Browser):
+    browser.sign_in("submit", "one")
+    mark = browser.get("/console/jobs").form("/console/sign-out").fields[0]
+    browser.sign_in("submit", "two")
+    assert "of another session" in browser.post("/console/jobs/act", [mark, ("action", "cancel")], status=403).text
+
+
+def test_without_tokens_the_pages_only_show_unless_the_server_was_told_otherwise(tmp_path: Path):
+    house = House(tmp_path / "readers")
+    try:
+        lambda_id = house.new_lambda()
+        job = house.submit(lambda_id)
+        browser = Browser(house)
+        page = browser.get("/console/jobs")
+        assert "read-only" in page.text
+        assert not [each for each in page.forms if each.method == "post" and each.fields]
+        mark = house.services.access.seal("")
+        fields = [("mark", mark), ("action", "cancel"), ("whom", "ids"), ("id", job)]
+        assert "--console-acts" in browser.post("/console/jobs/act/do", fields, status=403).text
+        assert house.state(job) == "Enqueued"
+    finally:
+        house.close()
+
+
+def test_a_token_that_may_only_look_sees_no_buttons_and_cannot_act(house: House, browser: Browser):
+    job = house.submit(house.new_lambda())
+    browser.sign_in("view")
+    page = browser.get("/console/jobs")
+    assert [each.action for each in page.forms if each.method == "post" and each.fields] == ["/console/sign-out"]
+    fields = [page.form("/console/sign-out").fields[0], ("action", "cancel"), ("whom", "ids"), ("id", job)]
+    assert "may only look" in browser.post("/console/jobs/act/do", fields, status=403).text
+    assert job in browser.get("/console/jobs").text
+
+
+def test_a_token_of_an_agent_opens_no_page(house: House):
+    secret = create_token(house.services.database, "node", "worker", house.clock())
+    answer = house.client.post("/console/sign-in", data={"token": secret}, headers={"Origin": ORIGIN})
+    assert answer.status_code == 303
+    assert house.client.get("/console/jobs").status_code == 403
+
+
+def test_a_name_that_was_bound_to_this_machine_opens_no_page(house: House):
+    assert house.client.get("/console/jobs", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_files_are_packed_and_kept_and_nothing_else_is_served(house: House, browser: Browser):
+    page = house.client.get("/console/jobs").get_data(as_text=True)
+    places = re.findall(r'(?:src|href)="(/console/static/[^"]+)"', page)
+    total = len(page)
+    for place in places:
+        answer = house.client.get(place, headers={"Accept-Encoding": "gzip"})
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+        total += len(answer.data)
+    assert total < 150_000
+    for path in ("../site.py", "vendor/../../site.py", "console", "%2e%2e/gate.py"):
+        assert house.client.get(f"/console/static/{path}").status_code == 404
