@@ -13,11 +13,15 @@ def upgrade() -> None:
         sa.Column("job_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=5), nullable=False),
         sa.Column("name", sa.String(length=500), nullable=False),
-        sa.Column("blob_id", sa.BigInteger(), nullable=False),
+        sa.Column("blob_id", sa.BigInteger(), nullable=True),
+        sa.Column("parent_id", sa.BigInteger(), nullable=True),
+        sa.Column("source", sa.String(length=500), nullable=True),
         sa.CheckConstraint("kind = 'given' OR kind = 'made'", name=op.f("ck_job_files_kind")),
+        sa.CheckConstraint("blob_id IS NOT NULL OR parent_id IS NOT NULL", name=op.f("ck_job_files_blob")),
         sa.PrimaryKeyConstraint("job_id", "kind", "name", name=op.f("pk_job_files")),
     )
-    op.create_index("ix_job_files_blob_id", "job_files", ["blob_id"])
+    kept = sa.text("blob_id IS NOT NULL")
+    op.create_index("ix_job_files_blob_id", "job_files", ["blob_id"], sqlite_where=kept, postgresql_where=kept)
 
 
 def downgrade() -> None:

@@ -55,6 +55,8 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """It gets outputs of other jobs as files; which, its dependencies say."""
     has_folder: bool = False
     """It has a directory of its own; what is put in there, rows of their own say."""
+    awaits_files: bool = False
+    """Some of these are of jobs that it waits for."""
     outputs: tuple[str, ...] = ()
     """Patterns of the files in there that it gives back."""
     on_end: str | None = None

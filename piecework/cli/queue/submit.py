@@ -25,7 +25,7 @@ from piecework.cli.options import (
     read_rate,
 )
 from piecework.cli.queue.job_files import fetch_files
-from piecework.cli.queue.sources import SOURCE
+from piecework.cli.queue.sources import MADE_FILE, SOURCE
 from piecework.cli.queue.waiting import describe_end, describe_going_on, explaining, list_of, telling_why
 from piecework.cli.queue.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
@@ -136,6 +136,14 @@ ONCE_OPTIONS = (
         help="Give it what this job produces as the file /inputs/NAME; it waits for that.",
     ),
     FILE_OPTION,
+    click.option(
+        "--file-from",
+        "made_files",
+        multiple=True,
+        metavar="NAME=ID[:FILE]",
+        type=MADE_FILE,
+        help="Give it, in its own directory, what this job produces, or its FILE; it waits for that.",
+    ),
     click.option("--group", type=GROUP, help="Let it join a group; a name that is new makes one."),
 )
 """What is true of one job alone."""
@@ -275,6 +283,7 @@ def job_options(
     after: tuple[Id, ...] = (),
     sources: tuple[tuple[str, Id], ...] = (),
     given_files: tuple[tuple[tuple[str, Path], ...], ...] = (),
+    made_files: tuple[tuple[str, Id, str | None], ...] = (),
     patterns: tuple[str, ...] = (),
     **others: Any,
 ) -> JobOptions:
@@ -293,7 +302,7 @@ def job_options(
         "retry_on": list(dict.fromkeys(kind for kinds in retry_on for kind in kinds)),
         "ok_codes": list(ok_codes),
         "after": [str(each) for each in after],
-        "files": read_files(given_files),
+        "files": read_files(given_files) | {name: output_of(job, file) for name, job, file in made_files},
         "outputs": list(patterns),
         "files_of": {name: str(job) for name, job in sources},
         "tags": list(tags),

@@ -106,9 +106,16 @@ def _list_files(files: Maybe[list[JobFile]]) -> str | None:
     """Return the names and sizes of the first of some files."""
     listed = given(files) or []
     more = [f"… and {len(listed) - FILES_SHOWN:,} others"] if len(listed) > FILES_SHOWN else []
-    return (
-        "; ".join([*(f"{each.name}, {format_bytes(each.size)}" for each in listed[:FILES_SHOWN]), *more]) or None
-    )
+    shown = [f"{each.name}, {_describe_file(each)}" for each in listed[:FILES_SHOWN]]
+    return "; ".join([*shown, *more]) or None
+
+
+def _describe_file(file: JobFile) -> str:
+    """Return a file's size, or whose it is."""
+    if not file.job:
+        return format_bytes(file.size) or ""
+    whose = f"{file.file} of {file.job}" if file.file else f"from {file.job}"
+    return f"{whose}, {format_bytes(file.size)}" if file.blob else whose
 
 
 def _describe_sources(info: JobInfo) -> str | None:

@@ -1,11 +1,12 @@
 """Handles of jobs: ids that know their client."""
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 from piecework.client.calls import CallGroup
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import JobInfo, JobLogs
+from piecework.protocol.messages import JobFile, JobInfo, JobLogs
 from piecework.protocol.states import JobState
 
 if TYPE_CHECKING:
@@ -60,6 +61,18 @@ class Job(Id):
     def info(self) -> JobInfo:
         """Return all that is known of it now, with advice when nothing can run it."""
         return self._client.job(self)
+
+    def files(self) -> list[JobFile]:
+        """Return the files that it gave back; none until it has ended."""
+        return self._client.output_files(self)
+
+    def read_file(self, name: str) -> bytes:
+        """Return the bytes of a file that it gave back. Raises NotFound."""
+        return self._client.read_file(self, name)
+
+    def download_files(self, folder: Path) -> list[Path]:
+        """Write all files that it gave back into a folder, which is made, and return where they are."""
+        return self._client.download_files(self, folder)
 
     def cancel(self) -> str:
         """Cancel it and return what the server says; if it has ended it stays as it is."""

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from piecework.client.queue.handles import Job
 from piecework.client.uploads import Source
 from piecework.protocol.ids import Id
@@ -48,12 +50,13 @@ def file_content(value: Input, upload: Callable[[Source, str], DataReply]) -> Co
     return input_content(b"" if value is None else value, upload) or Content(raw=b"")
 
 
-def output_of(job: Id | str) -> Content:
-    """Return as an input what another job produces, or the results of a group: the new job waits for that.
+def output_of(job: Id | str, file: str | None = None) -> Content:
+    """Return as input or file what another job produces, or the results of a group: the new job waits for that.
 
-    ``job``: an id; or, within one submission, ``@0``, ``@1``, … or ``@label``.
+    ``job``: an id; or, within one submission, ``@0``, ``@1``, … or ``@label``. ``file``, for files alone: of those
+    that the other job gives back the one of this name.
     """
-    return Content(job=str(job))
+    return Content(job=str(job), file=UNSET if file is None else file)
 
 
 def carried_bytes(content: Content | None) -> int:

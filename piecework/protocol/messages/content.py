@@ -35,7 +35,9 @@ class Content(Shown, msgspec.Struct, kw_only=True):
     raw: Maybe[bytes] = msgspec.field(default=UNSET, name="bytes")
     """Any bytes."""
     job: Maybe[JobRef] = UNSET
-    """Instead of bytes, in the input of a new job: what this job produces; the new one waits for it."""
+    """Instead of bytes, in the input or a file of a new job: what this job produces; the new one waits for it."""
+    file: Maybe[str] = UNSET
+    """With ``job``, in a file of a new job: of the files that this job gives back the one of this name."""
 
     @property
     def is_inline(self) -> bool:

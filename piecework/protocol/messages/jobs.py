@@ -184,11 +184,15 @@ class JobFile(Shown, msgspec.Struct, kw_only=True):
     name: str
     """Its path in the job's own directory."""
     blob: Id
-    """What is in it."""
+    """What is in it; 0 while it is not there yet, or was not to be had."""
     size: int
     """Bytes."""
     checksum: str
-    """SHA-256, hex; empty when the blob was deleted."""
+    """SHA-256, hex; empty when there is no such blob."""
+    job: Maybe[Id] = UNSET
+    """Of which job, or group, it is."""
+    file: Maybe[str] = UNSET
+    """The name of the file that this job gave back; absent when it is what that produced."""
 
 
 class JobInfo(Reply, kw_only=True):

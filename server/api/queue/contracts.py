@@ -123,7 +123,7 @@ def _leased_folder(files: Sequence[StoredFile], job: Job) -> Maybe[LeasedFolder]
 
 def _leased_files(files: Sequence[StoredFile]) -> list[LeasedFile]:
     return [
-        LeasedFile(name=each.name, blob=Id(each.blob_id), checksum=each.sha256.hex(), size=each.size)
+        LeasedFile(name=each.name, blob=Id(each.blob_id or 0), checksum=each.sha256.hex(), size=each.size)
         for each in files
     ]
 

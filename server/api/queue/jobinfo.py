@@ -99,7 +99,14 @@ def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:
 
 
 def _job_file(file: StoredFile) -> JobFile:
-    return JobFile(name=file.name, blob=Id(file.blob_id), size=file.size, checksum=file.sha256.hex())
+    return JobFile(
+        name=file.name,
+        blob=Id(file.blob_id or 0),
+        size=file.size,
+        checksum=file.sha256.hex(),
+        job=UNSET if file.parent_id is None else Id(file.parent_id),
+        file=UNSET if file.source is None else file.source,
+    )
 
 
 def _add_parents(info: JobInfo, edges: Sequence[Edge]) -> None:

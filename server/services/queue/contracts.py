@@ -245,6 +245,7 @@ class Contracts:
         inputs = blobs.find_blobs(connection, (job.input_id for job in claimed.jobs))
         with_folder = [job.id for job in claimed.jobs if job.options_json and job.options.has_folder]
         given = files.find_files(connection, "given", with_folder) if with_folder else {}
+        given = {id_: [each for each in own if each.blob_id is not None] for id_, own in given.items()}
         return Contracted(claimed.jobs, lease_s, inputs, _find_files(connection, claimed.jobs), given), claimed
 
     def _is_overdue(self) -> bool:

@@ -17,6 +17,7 @@ from piecework.protocol.messages import JobError
 from piecework.protocol.states import JobState
 from server.services.core import Core
 from server.services.queue.endings import Ended, Endings
+from server.services.queue.filling import fill_files
 from server.services.queue.limiter import place_jobs
 from server.services.queue.placing import Place, place
 from server.services.queue.waiting import Changes, Notifier
@@ -169,6 +170,8 @@ def _settle_edges(connection: Connection, met: Sequence[_Met], changes: Changes,
     for each in met:
         by_child[each.edge.child_id].append(each)
     children = jobs.lock_jobs(connection, by_child) if met else {}
+    awaiting = {id_ for id_, job in children.items() if job.options_json and job.options.awaits_files}
+    lacking = fill_files(connection, [(id_, each.end) for id_ in awaiting for each in by_child[id_]])
     settled: list[Edge] = []
     releases: list[Release] = []
     cancellations: list[Cancellation] = []
@@ -182,9 +185,10 @@ def _settle_edges(connection: Connection, met: Sequence[_Met], changes: Changes,
         if job is None or job.state.is_final or not job.pending:
             continue
         failed = next((each.end for each in mine if each.end.state is not JobState.FINISHED), None)
-        if breaks and failed is not None:
-            cancellations.append(_refuse(job, failed, now))
-            event = Event(id_, now, JobState.CANCELLED, attempt=job.attempt, detail=_describe_refusal(failed))
+        reason = lacking.get(id_) if failed is None else _describe_refusal(failed)
+        if breaks and reason is not None:
+            cancellations.append(_refuse(job, reason, now))
+            event = Event(id_, now, JobState.CANCELLED, attempt=job.attempt, detail=reason)
             ended.append(Ended(job, JobState.CANCELLED))
         else:
             release, goes = _release(job, mine, now)
@@ -215,8 +219,8 @@ def _release(job: Job, met: Sequence[_Met], now: int) -> tuple[Release, Place]:
     return Release(job.id, job.state_name, goes.state.value, goes.due_at, goes.waits, left.pending, input_id), goes
 
 
-def _refuse(job: Job, settling: Settling, now: int) -> Cancellation:
-    error = JobError(kind=ErrorKind.PARENT, message=_describe_refusal(settling))
+def _refuse(job: Job, reason: str, now: int) -> Cancellation:
+    error = JobError(kind=ErrorKind.PARENT, message=reason)
     return Cancellation(job.id, job.state_name, job.pending or 0, to_json(error) or "", now)
 
 

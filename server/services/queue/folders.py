@@ -8,10 +8,12 @@ from msgspec import UNSET
 from piecework.protocol.job_files import FILES_MAX, PATH_RULE, find_clash, is_path
 from piecework.protocol.messages import BlobRef, Content, JobSpec, Outcome, given, read_ref
 from server.errors import InvalidRequest
+from server.services.queue.filling import fill_files
+from server.services.queue.parents import Need, find_parent, read_job_ref
 from server.store.engine.database import Connection
-from server.store.queue import files
-from server.store.queue.files import FileKind
-from server.store.records import Blob, Job
+from server.store.queue import dependencies, files
+from server.store.queue.files import FileKind, FileRow
+from server.store.records import Blob, Job, NewJob
 from server.store.stock import blobs
 
 SUBMITTED_MAX = 100_000
@@ -24,11 +26,23 @@ class NewFile(NamedTuple):
 
     name: str
     blob_id: int
+    """0: it is of a job that must end before."""
     content: Blob | None = None
     """The blob, when its row is not stored yet."""
+    ref: str = ""
+    """The job that it is of, as ``Need.ref`` has it; empty: of none."""
+    source: str | None = None
+    """The file that that one gives back; None: it is what that produces."""
 
-    def identify(self, digests: Mapping[int, bytes]) -> tuple[str, str]:
+    @property
+    def is_blob(self) -> bool:
+        """It is a blob that is there already."""
+        return self.content is None and not self.ref
+
+    def identify(self, digests: Mapping[int, bytes]) -> tuple[str, ...]:
         """Return what tells the file from others; of a blob without a digest its id."""
+        if self.ref:
+            return self.name, self.ref, self.source or ""
         sha256 = self.content.sha256 if self.content else digests.get(self.blob_id, b"")
         return self.name, sha256.hex() or str(self.blob_id)
 
@@ -57,12 +71,15 @@ def read_made(outcome: Outcome, keep: Callable[[bytes], Blob]) -> tuple[NewFile,
     for each in listed:
         if not is_path(each.name):
             raise InvalidRequest(f"the file {each.name[:SHOWN_CHARS]!r} {whose} is wrong: {PATH_RULE}")
-    return tuple([_read_file(f"the file {each.name!r} {whose}", each.name, each.content, keep) for each in listed])
+    read = [_read_file(f"the file {each.name!r} {whose}", each.name, each.content, keep) for each in listed]
+    if any(each.ref for each in read):
+        raise InvalidRequest(f"the files {whose} are bytes or blobs")
+    return tuple(read)
 
 
 def _read_file(what: str, name: str, ref: BlobRef, keep: Callable[[bytes], Blob]) -> NewFile:
-    if isinstance(ref, Content) and ref.job is not UNSET:
-        raise InvalidRequest(f"{what} is wrong: `inputs` names jobs whose outputs are files")
+    if isinstance(ref, Content) and not (ref.job is UNSET and ref.file is UNSET):
+        return _read_source(what, name, ref)
     try:
         content, blob_id = read_ref(ref)
     except ValueError as error:
@@ -75,6 +92,23 @@ def _read_file(what: str, name: str, ref: BlobRef, keep: Callable[[bytes], Blob]
     return NewFile(name, blob.id, blob)
 
 
+def _read_source(what: str, name: str, ref: Content) -> NewFile:
+    """Return a file that is of another job."""
+    if ref.is_inline or ref.id is not UNSET or ref.job is UNSET:
+        raise InvalidRequest(f"{what} is wrong: `job`, and with it perhaps `file`, stands alone")
+    source = given(ref.file)
+    if source is not None and not is_path(source):
+        raise InvalidRequest(f"{what} is wrong: it is of the file {source[:SHOWN_CHARS]!r}; {PATH_RULE}")
+    return NewFile(name, 0, ref=read_job_ref(ref.job, "files"), source=source)
+
+
+def add_needs(needs: tuple[Need, ...], listed: Sequence[NewFile]) -> tuple[Need, ...]:
+    """Return what a job waits for, with what it waits for because of its files."""
+    refs = dict.fromkeys(each.ref for each in listed if each.ref)
+    known = {each.ref for each in needs}
+    return (*needs, *(Need(ref) for ref in refs if ref not in known))
+
+
 def check_total(given_files: Iterable[Sequence[NewFile]]) -> None:
     """Raise InvalidRequest when the jobs of one submission have too many files together."""
     total = sum(map(len, given_files))
@@ -82,28 +116,52 @@ def check_total(given_files: Iterable[Sequence[NewFile]]) -> None:
         raise InvalidRequest(f"the jobs have {total} files together; one submission takes {SUBMITTED_MAX}")
 
 
-def store_files(connection: Connection, new: Iterable[tuple[int, Sequence[NewFile]]]) -> None:
-    """Store the files of new jobs, each with the job's id; jobs that are alike share their blobs."""
-    _store(connection, "given", new)
+def store_files(
+    connection: Connection,
+    new: Sequence[tuple[NewJob, Sequence[NewFile]]],
+    ids: Sequence[int],
+    labels: Mapping[str, int],
+) -> None:
+    """Store the files of new jobs; jobs that are alike share their blobs.
+
+    ``ids`` and ``labels`` are those of all jobs of the submission. Raises InvalidRequest for a file that a job
+    which has finished did not give back.
+    """
+    listed = ((job.id, own) for job, own in new)
+    rows = _store(connection, "given", listed, lambda ref: find_parent(ref, ids, labels))
+    pairs = {(each.job_id, each.parent_id) for each in rows if each.parent_id is not None}
+    outside = {parent for _, parent in pairs} - {job.id for job, _ in new}
+    ends = dependencies.lock_ends(connection, outside) if outside else {}
+    lacking = fill_files(connection, [(child, ends[parent]) for child, parent in pairs if parent in ends])
+    for job, _ in new:
+        if job.id in lacking and job.options is not None and job.options.on_failure == "cancel":
+            raise InvalidRequest(lacking[job.id])
 
 
 def store_made(
     connection: Connection, made: Sequence[tuple[Job, Sequence[NewFile]]], final: Container[int]
 ) -> None:
     """Store the files that jobs give back: those that are final now, and that were asked for any."""
-    _store(
-        connection,
-        "made",
-        ((job.id, listed) for job, listed in made if job.id in final and job.options.has_folder),
-    )
+    kept = ((job.id, listed) for job, listed in made if job.id in final and job.options.has_folder)
+    _store(connection, "made", kept)
 
 
-def _store(connection: Connection, kind: FileKind, new: Iterable[tuple[int, Sequence[NewFile]]]) -> None:
+def _store(
+    connection: Connection,
+    kind: FileKind,
+    new: Iterable[tuple[int, Sequence[NewFile]]],
+    find: Callable[[str], int] = int,
+) -> list[FileRow]:
+    """Store files, and their blobs that are new; ``find`` returns the job that a reference means."""
     fresh: dict[int, Blob] = {}
-    rows: list[tuple[int, str, int]] = []
+    rows: list[FileRow] = []
     for job_id, listed in new:
-        fresh |= {each.blob_id: each.content for each in listed if each.content is not None}
-        rows += [(job_id, each.name, each.blob_id) for each in listed]
+        for each in listed:
+            if each.content is not None:
+                fresh[each.blob_id] = each.content
+            row = FileRow(job_id, each.name, each.blob_id)
+            rows.append(FileRow(job_id, each.name, None, find(each.ref), each.source) if each.ref else row)
     if rows:
         blobs.add_blobs(connection, list(fresh.values()))
         files.add_files(connection, kind, rows)
+    return rows

@@ -1,5 +1,6 @@
 """What a submission says of one job: read, and checked."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -8,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from piecework.protocol.messages import JobSpec, given
 from piecework.protocol.states import JobState, parse_state
 from server.errors import InvalidRequest
+from server.services.queue.folders import NewFile
 from server.services.stock.keys import check_tenant
 from server.services.stock.lambdas import check_limits, check_tags, read_ok_codes
 from server.services.stock.outputs import read_outputs
@@ -39,8 +41,8 @@ def first_state(spec: JobSpec, now: int) -> tuple[JobState, int | None]:
     return (JobState.WAITING if due else JobState.ENQUEUED), due
 
 
-def read_options(spec: JobSpec, lambda_: Lambda, *, has_files: bool) -> JobOptions:
-    """Return what a job asks for beside what statements name; ``has_files``: in a directory of its own."""
+def read_options(spec: JobSpec, lambda_: Lambda, files: Sequence[NewFile]) -> JobOptions:
+    """Return what a job asks for beside what statements name; ``files``: those in a directory of its own."""
     limits, timeout_s = spec.limits, given(spec.timeout_s)
     if timeout_s is not None:
         limits = msgspec.structs.replace(limits, timeout_s=timeout_s)
@@ -61,7 +63,8 @@ def read_options(spec: JobSpec, lambda_: Lambda, *, has_files: bool) -> JobOptio
         ok_codes=read_ok_codes(spec.ok_codes),
         on_failure=given(spec.on_failure) or "cancel",
         has_files=bool(given(spec.inputs)),
-        has_folder=bool(outputs) or has_files,
+        has_folder=bool(outputs or files),
+        awaits_files=any(each.ref for each in files),
         outputs=outputs,
         on_end=given(spec.on_end),
     )

@@ -64,7 +64,7 @@ class Report(NamedTuple):
     def named(self) -> set[int]:
         """The blobs that must be there."""
         output = {self.output_id} if self.output is None and self.output_id else set()
-        return output | {each.blob_id for each in self.made if each.content is None}
+        return output | {each.blob_id for each in self.made if each.is_blob}
 
 
 class Outcomes:

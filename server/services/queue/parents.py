@@ -51,10 +51,10 @@ def read_needs(spec: JobSpec) -> tuple[Need, ...]:
         if not is_name(name) or name.startswith(("-", ".")):
             rule = f"{NAME_RULE}, and begins with none of - and ."
             raise InvalidRequest(f"`inputs` has the file {name[:200]!r}: {rule}")
-    named = {_read_ref(ref, "inputs"): name for name, ref in files.items()}
+    named = {read_job_ref(ref, "inputs"): name for name, ref in files.items()}
     if len(named) < len(files):
         raise InvalidRequest("`inputs` has one job's output twice: one name for it is enough")
-    waited = dict.fromkeys(_read_ref(ref, "after") for ref in after)
+    waited = dict.fromkeys(read_job_ref(ref, "after") for ref in after)
     return (*(Need(ref) for ref in waited if ref not in named), *(Need(*item) for item in named.items()))
 
 
@@ -65,10 +65,11 @@ def read_input(spec: JobSpec) -> Need | None:
         return None
     if content.is_inline or content.id is not UNSET:
         raise InvalidRequest("the input is wrong: beside `job` there is another one")
-    return Need(_read_ref(content.job, "input"), AS_INPUT)
+    return Need(read_job_ref(content.job, "input"), AS_INPUT)
 
 
-def _read_ref(ref: JobRef, where: str) -> str:
+def read_job_ref(ref: JobRef, where: str) -> str:
+    """Return how a job is named, as ``Need.ref`` has it. Raises InvalidRequest."""
     text = str(ref)
     if text.startswith(_HERE) and len(text) > 1:
         return text
@@ -183,11 +184,16 @@ def connect(
     return [job._replace(awaited=True) if job.id in awaited else job for job in placed]
 
 
+def find_parent(ref: str, ids: Sequence[int], labels: Mapping[str, int]) -> int:
+    """Return the job that is named; ``ids`` and ``labels``: of all jobs of the submission."""
+    return ids[_find_place(ref, labels, len(ids))] if ref[0] == _HERE else int(ref)
+
+
 def _edges(job: NewJob, needs: Sequence[Need], ids: Sequence[int], labels: Mapping[str, int]) -> list[Edge]:
     """Return the dependencies of one job, each once."""
     edges: dict[tuple[int, str], Edge] = {}
     for ref, name in needs:
-        parent = ids[_find_place(ref, labels, len(ids))] if ref[0] == _HERE else int(ref)
+        parent = find_parent(ref, ids, labels)
         edges[parent, name] = Edge(job.id, parent, name)
     giving = {parent for parent, name in edges if name}
     return [edge for (parent, name), edge in edges.items() if name or parent not in giving]

@@ -24,7 +24,7 @@ from server.store.engine.database import Connection
 from server.store.job_keys import JobKeys
 from server.store.options import NO_OPTIONS, JobOptions
 from server.store.queue import dependencies, events, files, lanes
-from server.store.queue.files import StoredFile
+from server.store.queue.files import FileRow, StoredFile
 from server.store.queue.relations import Edge
 from server.store.queue.reruns import Rerun, find_made_of, rerun_jobs
 from server.store.records import Event, Job, Lambda, NewJob
@@ -166,6 +166,16 @@ def _find_given(connection: Connection, found: Sequence[Job]) -> dict[int, list[
     return files.find_files(connection, "given", with_folder) if with_folder else {}
 
 
+def _find_missing(job: Job, given: Sequence[StoredFile], known: Container[int]) -> str | None:
+    """Say which file keeps a job from being run again; None when there is none."""
+    for each in given:
+        if each.blob_id is None and not job.pending and job.options.on_failure == "cancel":
+            return f"{each.parent_id}, which it waited for, gave back no file {each.source!r}"
+        if each.blob_id and each.blob_id not in known:
+            return "one of its files was deleted"
+    return None
+
+
 class Reruns:
     """Has jobs run again, inside the caller's transaction, which has locked them."""
 
@@ -191,12 +201,11 @@ class Reruns:
         edges = _find_edges(connection, found)
         found = [catch_up(job, edges[job.id]) for job in found]
         given = _find_given(connection, found)
-        named = {job.input_id for job in found} | {each.blob_id for own in given.values() for each in own}
+        named = {job.input_id for job in found} | {each.blob_id or 0 for own in given.values() for each in own}
         known = blobs.hold_blobs(connection, named - {0})
         for job in found:
             fault = find_fault(job, edges[job.id], known, anew=edit is not None)
-            if fault is None and any(each.blob_id not in known for each in given.get(job.id, ())):
-                fault = "one of its files was deleted"
+            fault = fault or _find_missing(job, given.get(job.id, ()), known)
             if fault is None:
                 sound.append(job)
             else:
@@ -210,7 +219,11 @@ class Reruns:
         self._make(connection, sound, lambdas, edit, who, done)
         copies = [edge._replace(child_id=done.made[job]) for job in done.made for edge in edges[job]]
         dependencies.add_edges(connection, copies)
-        kept = [(done.made[job], each.name, each.blob_id) for job in done.made for each in given.get(job, ())]
+        kept = [
+            FileRow(done.made[job], each.name, each.blob_id, each.parent_id, each.source)
+            for job in done.made
+            for each in given.get(job, ())
+        ]
         files.add_files(connection, "given", kept)
         return done
 

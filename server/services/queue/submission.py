@@ -15,7 +15,7 @@ from piecework.protocol.states import JobState
 from piecework.protocol.text import read_file_name
 from server.errors import BlobNotFound, InvalidRequest, KeyConflict
 from server.services.core import Core
-from server.services.queue.folders import check_total, read_files, store_files
+from server.services.queue.folders import add_needs, check_total, read_files, store_files
 from server.services.queue.grouping import join_groups, read_group
 from server.services.queue.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
 from server.services.queue.intake import lane_tags, take_in
@@ -173,7 +173,7 @@ class Submission:
         """Check what a job asks for, all but its input and key. Raises InvalidRequest or WebhookNotFound."""
         state, due_at = first_state(spec, now)
         files = read_files(spec, lambda content: self._data.prepare_bytes(content, self._ids.next(), now))
-        options = read_options(spec, lambda_, has_files=bool(files))
+        options = read_options(spec, lambda_, files)
         if options.has_folder:
             check_has_folders(lambda_.runtime)
         if options.on_end is not None:
@@ -189,7 +189,8 @@ class Submission:
             keys=read_keys(spec, lambda_.options.keys),
             tenant=read_tenant(spec, submitter),
         )  # fmt: skip
-        return Terms(common, when, read_needs(spec), read_group(spec), files)
+        needs = add_needs(read_needs(spec), files)
+        return Terms(common, when, needs, read_group(spec), files)
 
     def _draft(self, spec: JobSpec, terms: Terms, id_: int, input_id: int, now: int) -> Draft:
         """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
@@ -223,7 +224,6 @@ class Submission:
         inputs = _find_inputs(connection, drafts)
         ids, fresh = _recognize(connection, drafts, inputs)
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
-        store_files(connection, ((draft.job.id, draft.terms.files) for draft in fresh if draft.terms.files))
         new = [draft.job for draft in fresh]
         if refs := list(dict.fromkeys(draft.terms.group for draft in fresh if draft.terms.group)):
             joined = join_groups(connection, refs, self._ids.take(len(refs)), new[0].submitter, now)
@@ -234,6 +234,9 @@ class Submission:
             labels = {draft.label: place for place, draft in enumerate(drafts) if draft.label is not None}
             needs = [draft.needs for draft in fresh]
             new = connect(connection, new, needs, ids, labels, changes, now)
+        if any(draft.terms.files for draft in fresh):
+            labels = {draft.label: place for place, draft in enumerate(drafts) if draft.label is not None}
+            store_files(connection, [(draft.job, draft.terms.files) for draft in fresh], ids, labels)
         ready = take_in(connection, self._ids, new, now)
         if whole:
             submissions.add_submission(connection, whole.key, whole.identity.digest, ids, now)
@@ -255,7 +258,7 @@ def _find_lane(runtime: str, tags: tuple[str, ...]) -> Lane:
 def _find_inputs(connection: Connection, drafts: Sequence[Draft]) -> dict[int, bytes]:
     """Return the SHA-256 of the blobs that are named by id. Raises BlobNotFound when one does not exist."""
     named = {draft.job.input_id for draft in drafts if draft.content is None} - {0}
-    files = {each.blob_id: each.name for draft in drafts for each in draft.terms.files if each.content is None}
+    files = {each.blob_id: each.name for draft in drafts for each in draft.terms.files if each.is_blob}
     found = blobs.hold_blobs(connection, named | files.keys())
     if missing := named - found.keys():
         raise BlobNotFound(f"the input {min(missing)} does not exist: BLOB data object is not exist")

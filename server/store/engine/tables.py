@@ -272,10 +272,13 @@ job_files = Table(
     Column("job_id", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", String(5), primary_key=True),  # a FileKind, see server/store/queue/files.py
     Column("name", String(500), primary_key=True),  # the path in the job's own directory
-    Column("blob_id", BigInteger, nullable=False),
+    Column("blob_id", BigInteger),  # 0: an empty file; NULL: what it is of has not ended, or has no such file
+    Column("parent_id", BigInteger),  # the job, or group, that it is of
+    Column("source", String(500)),  # the file that that one gave back; NULL: what it produced
     CheckConstraint("kind = 'given' OR kind = 'made'", name="kind"),
-    Index("ix_job_files_blob_id", "blob_id"),
+    CheckConstraint("blob_id IS NOT NULL OR parent_id IS NOT NULL", name="blob"),
 )
+_partial("ix_job_files_blob_id", job_files.c.blob_id, where="blob_id IS NOT NULL")
 settlings = Table(
     "settlings",
     metadata,

@@ -125,3 +125,17 @@ def test_a_lambda_says_what_its_jobs_give_back(run, client, worker, tmp_path):
     made = run("lambda", "create", tmp_path / "code", "--runtime", "test", "--collect", "*.o").out.strip()
     assert client.lambda_(made).outputs == ["*.o"]
     assert "*.o" in run("lambda", "show", made).out
+
+
+def test_a_job_gets_files_that_another_gives_back(run, client, worker, lambda_id, ended):
+    given = ("--file-from", f"x={ended}:d/b.up", "--file-from", f"y={ended}", "--collect", "*")
+    job = run("job", "submit", lambda_id, *given, "--wait").out
+    [info] = client.jobs(limit=1)
+    assert client.read_file(info.id, "x.up") == b"TWO"
+    assert job == ""
+    shown = run("job", "show", info.id).out
+    assert f"x, d/b.up of {ended}, 3 bytes; y, from {ended}" in shown
+    for wrong, said in (("x", "is not NAME=ID:FILE"), (f"x={ended}:../a", "is not NAME=ID:FILE")):
+        assert said in run("job", "submit", lambda_id, "--file-from", wrong, exit_code=2).err
+    refused = run("job", "submit", lambda_id, "--file-from", f"x={ended}:none", exit_code=1).err
+    assert "gave back no file 'none'" in refused

@@ -98,7 +98,7 @@ def test_a_lambda_says_what_its_jobs_give_back_unless_they_do(house: House, work
         ({"files": {"/".join(["a" * 199] * 3): {"text": ""}}}, "500 bytes in all"),
         ({"files": {"a": {"text": ""}, "a/b": {"text": ""}}}, "'a' as a file, and as a folder"),
         ({"files": {"a": {"base64": "%"}}}, "the file 'a' is wrong: base64 content is broken"),
-        ({"files": {"a": {"job": "@0"}}}, "`inputs` names jobs"),
+        ({"files": {"a": {"job": "@7"}}}, "the last of this submission is @0"),
         ({"files": {"a": {}}}, "the file 'a' is wrong"),
         ({"files": {f"f{number}": {"text": ""} for number in range(1001)}}, "at most 1000"),
         ({"files": ["a"]}, "files"),
@@ -242,3 +242,112 @@ def test_a_job_whose_file_was_deleted_is_not_run_again(house: House, worker: str
     house.call("DELETE", f"/data/{blob}")
     assert "one of its files was deleted" in str(run_again(house, job))
     assert read(house, job)["files"] == [{"name": "a", "blob": blob, "size": 0, "checksum": ""}]
+
+
+# Files of other jobs
+
+
+def submit_pair(house: House, files: dict[str, Any], **more: Any) -> list[str]:
+    lambda_ = house.new_lambda()
+    jobs = [{"lambda": lambda_, "outputs": ["*"]}, {"lambda": lambda_, "files": files, **more}]
+    ids: list[str] = house.call("POST", "/job", {"jobs": jobs})["ids"]
+    return ids
+
+
+def test_a_job_gets_files_that_another_gave_back(house: House, worker: str):
+    files = {"in/a.o": {"job": "@0", "file": "a.o"}, "said": {"job": "@0"}, "b": {"text": "own"}}
+    first, second = submit_pair(house, files)
+    assert house.state(second) == "Waiting"
+    waiting = {each["name"]: each for each in read(house, second)["files"]}
+    assert waiting["in/a.o"] == {
+        "name": "in/a.o",
+        "blob": "0",
+        "size": 0,
+        "checksum": "",
+        "job": first,
+        "file": "a.o",
+    }
+    house.finish(worker, finished(ref(lease(house, worker)), "output") | {"made": made(**{"a.o": "OBJ"})})
+    leased = lease(house, worker)
+    assert leased["job"] == second
+    expected = {"b": b"own", "in/a.o": b"OBJ", "said": b"output"}
+    assert contents(house, leased["folder"]["files"]) == expected
+    assert house.services.removal.remove([int(first)]) == [int(first)]
+    assert contents(house, read(house, second)["files"]) == expected
+    assert house.call("GET", f"/job/{second}?view=full")["after"] == [first]
+
+
+def test_a_job_that_produced_nothing_gives_an_empty_file(house: House, worker: str):
+    submit_pair(house, {"a": {"job": "@0"}})
+    house.finish(worker, {**ref(lease(house, worker)), "state": "Finished"})
+    assert lease(house, worker)["folder"]["files"] == [{"name": "a", "blob": "0", "checksum": "", "size": 0}]
+
+
+def test_a_file_that_was_not_given_back_cancels_who_needs_it(house: House, worker: str):
+    first, second = submit_pair(house, {"a": {"job": "@0", "file": "none"}})
+    house.finish(worker, finished(ref(lease(house, worker))) | {"made": made(a="x")})
+    info = read(house, second)
+    said = f"{first}, which it waited for, gave back no file 'none'"
+    assert (info["state"], info["error"]) == ("Cancelled", {"kind": "parent", "message": said})
+    assert said in str(run_again(house, second))
+    body = {"lambda": info["lambda"]["id"], "files": {"a": {"job": first, "file": "none"}}}
+    assert house.call("POST", "/job", body, status=422)["message"] == said
+    assert house.state(house.call("POST", "/job", body | {"on_failure": "run"})["id"]) == "Enqueued"
+
+
+def test_who_runs_whatever_became_of_the_others_runs_without_their_files(house: House, worker: str):
+    files = {"a": {"job": "@0", "file": "a"}, "b": {"text": "own"}}
+    submit_pair(house, files, on_failure="run")
+    house.finish(worker, failed(ref(lease(house, worker)), "load") | {"made": made(a="x")})
+    assert contents(house, lease(house, worker)["folder"]["files"]) == {"b": b"own"}
+
+
+def test_files_of_a_job_that_has_ended_are_there_at_once(house: House, worker: str):
+    first = house.submit(house.new_lambda(), outputs=["*"])
+    house.finish(worker, finished(ref(lease(house, worker)), "said") | {"made": made(a="x")})
+    house.submit(house.new_lambda(), files={"a": {"job": first, "file": "a"}, "b": {"job": first}})
+    assert contents(house, lease(house, worker)["folder"]["files"]) == {"a": b"x", "b": b"said"}
+
+
+def test_a_job_that_is_run_again_gives_its_files_to_those_that_were_cancelled(house: House, worker: str):
+    first, second = submit_pair(house, {"a": {"job": "@0", "file": "a"}})
+    house.finish(worker, failed(ref(lease(house, worker)), "load"))
+    assert house.state(second) == "Cancelled"
+    run_again(house, first)
+    house.move_on()
+    house.finish(worker, finished(ref(lease(house, worker))) | {"made": made(a="new")})
+    house.move_on()
+    leased = lease(house, worker)
+    assert (leased["job"], contents(house, leased["folder"]["files"])) == (second, {"a": b"new"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"job": "@0", "text": "x"}, "stands alone"),
+        ({"file": "a"}, "stands alone"),
+        ({"job": "@0", "file": "../a"}, "it is of the file '../a'"),
+        ({"job": "@7"}, "the last of this submission is @1"),
+        ({"job": "none"}, "`files` is wrong"),
+        ({"job": "@1"}, "job @1 waits for itself"),
+    ],
+)
+def test_files_of_others_that_cannot_be(house: House, content: dict[str, Any], said: str):
+    lambda_ = house.new_lambda()
+    jobs = [{"lambda": lambda_}, {"lambda": lambda_, "files": {"a": content}}]
+    assert said in house.call("POST", "/job", {"jobs": jobs}, status=422)["message"]
+    assert house.call("GET", "/job")["jobs"] == []
+
+
+def test_a_key_knows_which_files_of_others_a_job_gets(house: House, worker: str):
+    first, _ = submit_pair(house, {})
+    spec = {"lambda": house.new_lambda(), "key": "k", "files": {"a": {"job": first, "file": "a"}}}
+    job = house.call("POST", "/job", spec)["id"]
+    assert house.call("POST", "/job", spec)["id"] == job
+    house.call("POST", "/job", spec | {"files": {"a": {"job": first, "file": "b"}}}, status=409)
+
+
+def test_made_files_are_never_those_of_others(house: House, worker: str):
+    job = house.submit(house.new_lambda(), outputs=["*"])
+    outcome = finished(ref(lease(house, worker))) | {"made": [{"name": "a", "content": {"job": job}}]}
+    assert "are bytes or blobs" in house.finish(worker, outcome, status=422)["message"]
