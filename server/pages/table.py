@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from server.pages import bulk, jobs, sign_in
+from server.pages import blobs, bulk, job, jobs, sign_in
 from server.pages.page import Page, pages_of
 
 VIEWS: tuple[Callable[..., Any], ...] = (
     sign_in.leave,
     jobs.list_all, jobs.failures,
+    job.show, job.save_log, job.act, job.run_again, blobs.download, blobs.show_image,
     bulk.choose, bulk.count, bulk.work,
 )  # fmt: skip
 

@@ -52,6 +52,7 @@
     if (event.target.matches("input[type=range][data-shows]")) document.getElementById(event.target.dataset.shows).textContent = event.target.value;
   });
   document.addEventListener("input", event => {
+    if (event.target.dataset.chooses) document.getElementById(event.target.dataset.chooses).checked = true;
     if (event.target.matches("input[type=range][data-shows]")) document.getElementById(event.target.dataset.shows).textContent = event.target.value;
     if (event.target.matches("[data-seeks]")) seek(event.target);
   });
@@ -77,11 +78,16 @@
     const busy = part.querySelector("input:checked:not([type=radio])") || document.hidden || keys().open || (getSelection()?.toString() && part.contains(getSelection().anchorNode));
     if (busy || part.contains(document.activeElement) && types(document.activeElement)) event.preventDefault();
   });
+  const spots = {};
+  document.addEventListener("htmx:beforeSwap", () => all("[data-log]").forEach(log => { spots[log.id] = { top: log.scrollTop, follow: log.dataset.follow }; }));
   document.addEventListener("htmx:afterSwap", () => {
     const again = row && document.querySelector(`tr[data-row="${CSS.escape(row)}"]`);
     if (again) { again.classList.add("here"); }
     countTicks();
-    all("[data-log]").forEach(log => { if (log.dataset.follow !== "no") log.scrollTop = log.scrollHeight; });
+    all("[data-log]").forEach(log => {
+      const spot = spots[log.id];
+      if (spot?.follow === "no") { log.dataset.follow = "no"; log.scrollTop = spot.top; } else log.scrollTop = log.scrollHeight;
+    });
     const told = document.querySelector("[data-tell]");
     if (told && told.dataset.tell !== say.last) { if (say.last) say(told.dataset.tell); say.last = told.dataset.tell; }
     draw();
@@ -97,7 +103,10 @@
     if (!place) return;
     event.preventDefault();
     place.classList.toggle("over", kind === "dragover");
-    if (kind === "drop") place.querySelector("input[type=file]").files = event.dataTransfer.files;
+    if (kind !== "drop") return;
+    const field = place.querySelector("input[type=file]");
+    field.files = event.dataTransfer.files;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
   }));
 
   // Plots: a JSON list of columns, the first with times.

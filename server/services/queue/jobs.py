@@ -1,7 +1,7 @@
 """Jobs: reading them, waiting for them, cancelling them."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from piecework.protocol.states import JobState
 from server.errors import InvalidParameter, InvalidRequest, JobNotFound
@@ -15,14 +15,17 @@ from server.services.queue.waits import Wait, find_wait
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection
-from server.store.queue import events, jobs, logs, searches
+from server.store.queue import dependencies, events, jobs, logs, searches
 from server.store.queue.filters import JobFilter
+from server.store.queue.relations import EdgeState
 from server.store.queue.searches import Found, Spot, StateCount
 from server.store.records import Blob, Event, Job, Lambda, Log
 from server.store.stock import blobs
 
 COUNTED_MAX = 100_000
 """Jobs of a list are counted up to here: more takes a second and tells nobody more."""
+FAMILY_MAX = 20
+"""Jobs before and after one that are told."""
 IDS_MAX = 200
 """Jobs that one request may read by id."""
 
@@ -33,6 +36,17 @@ class JobView(NamedTuple):
     job: Job
     lambda_: Lambda
     output: Blob | None = None
+
+
+class Family(NamedTuple):
+    """The jobs before and after one."""
+
+    parents: list[JobView]
+    """Those that it waits, or waited, for."""
+    groups: list[int]
+    """The others of what it waits for: groups, and jobs that are gone."""
+    children: list[JobView]
+    """Those that wait, or waited, for it."""
 
 
 class Jobs:
@@ -181,6 +195,24 @@ class Jobs:
         """Return what is told of a job beside its row."""
         with self._database.read() as connection:
             return find_details(connection, view.job, view.lambda_, self._settings.default_limits)
+
+    def find_family(self, job: Job, parents: Sequence[int]) -> Family:
+        """Return what a job waits, or waited, for, and jobs that do so for it: FAMILY_MAX of each at most."""
+        with self._database.read() as connection:
+            edges = [
+                edge
+                for state in get_args(EdgeState)
+                for edge in dependencies.find_of_parent(connection, job.id, state, FAMILY_MAX)
+            ]
+            children = [edge.child_id for edge in edges] if job.awaited else []
+            found = jobs.find_jobs(connection, [*parents[:FAMILY_MAX], *children[:FAMILY_MAX]])
+        groups = [id_ for id_ in parents[:FAMILY_MAX] if id_ not in found]
+        views = {view.job.id: view for view in self.show(list(found.values()))}
+        return Family(
+            [views[id_] for id_ in parents if id_ in views],
+            groups,
+            [views[id_] for id_ in children if id_ in views],
+        )
 
     def find_wait(self, job: Job) -> Wait | None:
         """Say why a job waits; None when it does not."""

@@ -1,0 +1,39 @@
+"""Files and texts that forms bring: stored as blobs."""
+
+from collections.abc import Iterator
+
+from flask import request
+from werkzeug.datastructures import FileStorage
+
+from piecework.protocol.ids import Id
+from server.pages.page import value
+from server.services import Services
+from server.web.uploads import CHUNK_BYTES
+
+
+def take_input(services: Services, kept: int | None) -> int | None:
+    """Store what a form says that the input is, and return its blob; 0: none; None: as it was.
+
+    ``kept``: what it was.
+    """
+    match value("input_is"):
+        case "file":
+            file = request.files.get("file")
+            return None if file is None or not file.filename else store_file(services, file)
+        case "text":
+            text = request.form.get("input", "").replace("\r\n", "\n").encode()
+            return services.data.receive([text]).id
+        case "none":
+            return 0
+    return kept
+
+
+def store_file(services: Services, file: FileStorage) -> Id:
+    """Store a file of a form under its name."""
+    name = file.filename or ""
+    return Id(services.data.receive(_read(file), lambda: name).id)
+
+
+def _read(file: FileStorage) -> Iterator[bytes]:
+    while chunk := file.stream.read(CHUNK_BYTES):
+        yield chunk
