@@ -12,6 +12,7 @@ from piecework.protocol.secrets import mask_secrets
 from piecework.protocol.states import UNSTARTED_STATES, JobState
 from server.dialects import v05
 from server.services import Services
+from server.services.queue.dependants import AS_FILE
 from server.services.queue.jobs import JobView
 from server.store.queue.files import StoredFile
 from server.store.queue.relations import Edge
@@ -113,7 +114,8 @@ def _add_parents(info: JobInfo, edges: Sequence[Edge]) -> None:
     """Add to a job's info what it waits, or waited, for."""
     if edges:
         info.after = list(map(Id, sorted({edge.parent_id for edge in edges})))
-    if sources := [JobSource(name=edge.name, job=Id(edge.parent_id)) for edge in edges if edge.name]:
+    named = [edge for edge in edges if edge.name not in {"", AS_FILE}]
+    if sources := [JobSource(name=edge.name, job=Id(edge.parent_id)) for edge in named]:
         info.inputs = sources
 
 

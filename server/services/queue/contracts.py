@@ -21,7 +21,7 @@ from piecework.protocol.states import JobState
 from server.errors import CapacityReached, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
 from server.services.core import Core
 from server.services.queue.claims import NOTHING, Claimant, Claimed, Claims, admits
-from server.services.queue.dependants import AS_INPUT
+from server.services.queue.dependants import UNNAMED
 from server.services.queue.endings import Endings
 from server.services.queue.outcomes import Outcomes, Recorded, Report
 from server.services.queue.overdue import move_overdue
@@ -300,7 +300,7 @@ def _find_files(connection: Connection, chosen: Sequence[Job]) -> dict[int, list
     edges = [
         edge
         for edge in dependencies.find_of_children(connection, ids)
-        if edge.name not in {"", AS_INPUT} and edge.blob_id is not None
+        if edge.name not in UNNAMED and edge.blob_id is not None
     ]
     digests = blobs.find_digests(connection, (edge.blob_id or 0 for edge in edges))
     found: dict[int, list[StoredFile]] = {id_: [] for id_ in ids}

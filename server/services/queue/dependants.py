@@ -36,6 +36,10 @@ PAGE = 10_000
 """Dependencies among which one look searches for forgotten ones."""
 AS_INPUT = "-"
 """The name of the dependency whose output is the job's input."""
+AS_FILE = "/"
+"""The name of one whose output is in files of the job's own directory; which, rows of their own say."""
+UNNAMED = frozenset({"", AS_INPUT, AS_FILE})
+"""Names under which a job gets no file in ``/inputs``."""
 
 
 class _Met(NamedTuple):

@@ -8,6 +8,7 @@ from msgspec import UNSET
 from piecework.protocol.job_files import FILES_MAX, PATH_RULE, find_clash, is_path
 from piecework.protocol.messages import BlobRef, Content, JobSpec, Outcome, given, read_ref
 from server.errors import InvalidRequest
+from server.services.queue.dependants import AS_FILE
 from server.services.queue.filling import fill_files
 from server.services.queue.parents import Need, find_parent, read_job_ref
 from server.store.engine.database import Connection
@@ -104,9 +105,8 @@ def _read_source(what: str, name: str, ref: Content) -> NewFile:
 
 def add_needs(needs: tuple[Need, ...], listed: Sequence[NewFile]) -> tuple[Need, ...]:
     """Return what a job waits for, with what it waits for because of its files."""
-    refs = dict.fromkeys(each.ref for each in listed if each.ref)
-    known = {each.ref for each in needs}
-    return (*needs, *(Need(ref) for ref in refs if ref not in known))
+    own = dict.fromkeys(Need(each.ref, AS_FILE if each.source is None else "") for each in listed if each.ref)
+    return (*needs, *(need for need in own if need not in needs))
 
 
 def check_total(given_files: Iterable[Sequence[NewFile]]) -> None:

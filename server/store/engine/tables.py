@@ -259,7 +259,7 @@ dependencies = Table(
     metadata,
     Column("child_id", BigInteger, primary_key=True, autoincrement=False),  # the job that waits
     Column("parent_id", BigInteger, primary_key=True, autoincrement=False),  # the job, or group, that it waits for
-    Column("name", String(100), primary_key=True),  # of the file that it gets; "-": its input; "": nothing
+    Column("name", String(100), primary_key=True),  # as what it gets something, see Edge.name in relations.py
     Column("state", String(8), nullable=False),  # an EdgeState, see server/store/queue/relations.py
     Column("blob_id", BigInteger),  # what it gets; NULL: nothing, or not yet; 0: an empty file
     CheckConstraint("state = 'open' OR state = 'done' OR state = 'broken'", name="state"),

@@ -60,10 +60,7 @@ _fill = Statement(
     "job", "called", "blob",
 )  # fmt: skip
 _of_kind = {kind: ByList(_select(kind), job_files.c.job_id) for kind in ("given", "made")}
-_of_jobs = ByList(
-    select(job_files.c.job_id, job_files.c.blob_id).where(job_files.c.blob_id > 0), job_files.c.job_id
-)
-_with_files = ByList(select(job_files.c.job_id).distinct(), job_files.c.job_id)
+_of_jobs = ByList(select(job_files.c.job_id, job_files.c.blob_id), job_files.c.job_id)
 _delete = Statement(delete(job_files).where(job_files.c.job_id == bindparam("job")), "job")
 _delete_made = Statement(
     delete(job_files).where(job_files.c.job_id == bindparam("job"), job_files.c.kind == literal_column("'made'")),
@@ -96,5 +93,5 @@ def forget_made(connection: Connection, job_ids: Collection[int]) -> None:
 def remove_files(connection: Connection, job_ids: Iterable[int]) -> set[tuple[int, int]]:
     """Remove the files of jobs. Returns pairs of a job and a blob that it had."""
     found = _of_jobs.rows(connection, job_ids)
-    _delete.run_many(connection, _with_files.rows(connection, job_ids))
-    return {(job_id, blob_id) for job_id, blob_id in found}
+    _delete.run_many(connection, [(id_,) for id_ in {id_ for id_, _ in found}])
+    return {(job_id, blob_id) for job_id, blob_id in found if blob_id}

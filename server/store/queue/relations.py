@@ -16,7 +16,8 @@ class Edge(NamedTuple):
     child_id: int
     parent_id: int
     name: str = ""
-    """Of the file as which the child gets the parent's output; ``-``: as its input; empty: not at all."""
+    """Of the file as which the child gets the parent's output; ``-``: as its input; ``/``: in files of its
+    own directory; empty: not at all."""
     state: EdgeState = "open"
     blob_id: int | None = None
     """The output; 0: an empty one; None: there is none, or not yet."""

@@ -251,6 +251,19 @@ def test_files_for_which_there_is_no_room_are_not_fetched(agent, executor, serve
     assert server.sent("download") == [server.lambdas[server.jobs[job].lambda_]["codex"]]
 
 
+@pytest.mark.parametrize("names", [["../a"], ["/a"], ["a", "a/b"]])
+@pytest.mark.parametrize("where", ["folder", "files"])
+def test_no_server_has_an_agent_write_elsewhere(agent, executor, server, tmp_path, names, where):
+    job = server.add_job(**{where: dict.fromkeys(names, b"x")})
+    agent.parts.contracting.step()
+    error = hand_in(agent, server, job).error
+    assert (error.kind, error.message) == (
+        ErrorKind.WORKER,
+        "the contract has names that no files of a job can have",
+    )
+    assert not list(tmp_path.rglob("a"))
+
+
 def test_a_folder_into_which_a_guest_wrote_after_its_lease_was_lost_goes_with_the_guest(
     agent, executor, server, start
 ):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import LeasedJob, LeaseRef
+from piecework.protocol.messages import LeasedFile, LeasedJob, LeaseRef, given
 from worker_agent.jobs.leases.lease_table import Demand
 from worker_agent.jobs.leases.outbox import ref_of
 from worker_agent.link.link import Clock
@@ -110,7 +110,7 @@ class Prefetching:
             for job in jobs:
                 self._last[job.lambda_] += 1
                 self._held[ref_of(job)] = job.lambda_
-                self._mean_bytes += 0.3 * (job.input_size - self._mean_bytes)
+                self._mean_bytes += 0.3 * (_measure(job) - self._mean_bytes)
 
     def observe(self, ref: LeaseRef, wall_s: float) -> None:
         """Note how long a job took that was held, and is done."""
@@ -186,3 +186,10 @@ class Prefetching:
         needed = int(WORK_AHEAD_S / max(mean_s, 1e-6))
         fitting = max(1, int(self._bytes_ahead / max(self._mean_bytes, 1.0)))
         return min(self._prefetch, needed, fitting)
+
+
+def _measure(job: LeasedJob) -> int:
+    """Return how many bytes are fetched for a job."""
+    folder = given(job.folder)
+    files: list[LeasedFile] = [*(given(job.files) or ()), *(folder.files if folder else ())]
+    return job.input_size + sum(each.size for each in files)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from piecework.client import NotFound
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
-from piecework.protocol.job_files import sum_files
+from piecework.protocol.job_files import find_clash, is_path, sum_files
 from piecework.protocol.messages import Grants, LeasedFile, LeasedJob, LeasedLambda, LeaseRef, given
 from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from worker_agent.jobs.executing import GuestExecutor
@@ -159,7 +159,10 @@ class Intake:
     def _get_all(self, ref: LeaseRef, job: LeasedJob) -> Given:
         """Return what a job gets: its input, and the directories that it has alone."""
         inputs = own = None
-        if (folder := given(job.folder)) is not None:
+        folder = given(job.folder)
+        for listed in (given(job.files) or [], folder.files if folder else []):
+            _check_names(listed)
+        if folder is not None:
             _check_room(folder.files, Bounds.of(job.limits))
         data = self._get_input(ref, job)
         if files := given(job.files):
@@ -209,6 +212,13 @@ class Intake:
         for ref in started:
             if not self._lease_table.is_open(ref) or self._lease_table.stop_asked(ref):
                 self._executor.cancel(ref.job, ref.lease)
+
+
+def _check_names(files: Sequence[LeasedFile]) -> None:
+    """Raise UnfitError unless files can be in one directory: no server has an agent write elsewhere."""
+    names = [each.name for each in files]
+    if not all(map(is_path, names)) or len({*names}) < len(names) or find_clash(names):
+        raise UnfitError(ErrorKind.WORKER, "the contract has names that no files of a job can have")
 
 
 def _check_room(files: Sequence[LeasedFile], bounds: Bounds) -> None:

@@ -321,6 +321,34 @@ def test_a_job_that_is_run_again_gives_its_files_to_those_that_were_cancelled(ho
     assert (leased["job"], contents(house, leased["folder"]["files"])) == (second, {"a": b"new"})
 
 
+def test_a_file_has_the_results_of_a_group(house: House, worker: str):
+    lambda_ = house.new_lambda()
+    member = house.submit(lambda_, group="all")
+    group = house.call("POST", "/group/all/seal")["group"]["id"]
+    last = house.submit(lambda_, files={"results.json": {"job": group}, "again": {"job": group}})
+    house.finish(worker, finished(ref(lease(house, worker))))
+    for _ in range(50):
+        house.services.groups._looked_at = -1e9
+        house.move_on()
+    leased = lease(house, worker)
+    assert leased["job"] == last
+    found = contents(house, leased["folder"]["files"])
+    assert found["again"] == found["results.json"]
+    assert member.encode() in found["again"]
+
+
+def test_one_output_is_the_input_a_file_and_one_of_the_inputs(house: House, worker: str):
+    more = {"input": {"job": "@0"}, "inputs": {"a.txt": "@0"}}
+    first, second = submit_pair(house, {"a": {"job": "@0"}, "b": {"job": "@0", "file": "b"}}, **more)
+    house.finish(worker, finished(ref(lease(house, worker)), "said") | {"made": made(b="made")})
+    leased = lease(house, worker)
+    assert contents(house, leased["folder"]["files"]) == {"a": b"said", "b": b"made"}
+    assert contents(house, leased["files"]) == {"a.txt": b"said"}
+    info = read(house, second)
+    assert {each["name"] for each in info["inputs"]} == {"-", "a.txt"}
+    assert info["after"] == [first]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
