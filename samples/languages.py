@@ -107,7 +107,8 @@ def find_missing(language: str, tools: Path) -> str | None:
     if language == "rust":
         return None if find_rust() else f"rustc with the target {RUST_TARGETS[0]}"
     needed = tools / {
-        "go": "bin/go", "python": "bin/componentize-py", "assemblyscript": "node_modules/.bin/asc"
+        "go": "bin/go", "python": "bin/componentize-py", "assemblyscript": "node_modules/.bin/asc",
+        "javascript": "node_modules/@bytecodealliance/componentize-js",
     }[language]  # fmt: skip
     return None if needed.exists() else str(needed)
 

@@ -5,6 +5,7 @@ The exit code is the program's, 134 after a trap, as that of ``wasmtime run``.
 """
 
 import sys
+from pathlib import Path
 
 import wasmtime
 
@@ -29,7 +30,7 @@ def main() -> int:
             wasi.preopen_dir(host, guest)
         else:
             env.append(value.partition("=")[::2])
-    wasi.argv = words
+    wasi.argv = [Path(words[0]).name, *words[1:]]
     wasi.env = env
     wasi.inherit_stdin()
     wasi.inherit_stdout()

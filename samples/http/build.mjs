@@ -1,4 +1,4 @@
-// Builds hello.wasm of hello.js: npm install @bytecodealliance/componentize-js, then node build.mjs hello.js hello.wasm
+// Builds hello.wasm of hello.js: npm install @bytecodealliance/componentize-js@0.23, then node build.mjs hello.js hello.wasm
 import { componentize } from "@bytecodealliance/componentize-js";
 import { readFile, writeFile } from "node:fs/promises";
 

@@ -14,6 +14,7 @@ import pytest
 from guests import SAMPLES
 
 from piecework import Client
+from piecework.http.ports import find_port
 from piecework.local import LocalAgent, LocalServer
 from piecework.protocol.messages import Grants
 
@@ -201,7 +202,13 @@ STARTS = re.findall(
     (SAMPLES.parent / "docs" / "guests.md").read_text().partition("## Start in")[2],
     re.DOTALL | re.MULTILINE,
 )
-NEEDED = {"Go": "go", "Rust": "rust", "AssemblyScript": "assemblyscript", "Python": "python"}
+NEEDED = {
+    "Go": "go",
+    "Rust": "rust",
+    "AssemblyScript": "assemblyscript",
+    "Python": "python",
+    "JavaScript": "javascript",
+}
 """What a start is for, by a word in its title."""
 
 
@@ -215,7 +222,9 @@ def test_start_of_the_documents(server: LocalServer, agent: LocalAgent, tmp_path
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "rustc").symlink_to(rustc)
     lines = re.sub(r"^(pip|npm) install.*", "", lines, flags=re.MULTILINE)
-    lines = lines.replace("--target wasm32-wasi ", f"--target {target} ")
+    lines = lines.replace("--target wasm32-wasi ", f"--target {target} ").replace(
+        "8080", str(find_port("127.0.0.1", 0))
+    )
     if (TOOLS / "node_modules").exists():
         (tmp_path / "node_modules").symlink_to(TOOLS / "node_modules")
     places = [str(tmp_path / "bin"), str(Path(sys.executable).parent), str(TOOLS / "bin"), os.environ["PATH"]]
@@ -224,5 +233,5 @@ def test_start_of_the_documents(server: LocalServer, agent: LocalAgent, tmp_path
         ["bash", "-e", "-c", lines], cwd=tmp_path, env=env, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    wanted = lines.rpartition("# ")[2].strip() if "      # " in lines else "HELLO"
+    wanted = [*re.findall(r"      # (.*)$", lines, re.MULTILINE), "HELLO"][0]
     assert done.stdout.splitlines()[-1] == wanted

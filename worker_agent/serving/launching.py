@@ -36,6 +36,8 @@ UNREAD = 128 + signal.SIGPIPE
 """The exit code when nobody reads the output any more."""
 OPTIONS = {ErrorKind.TIMEOUT: "--timeout", ErrorKind.MEMORY: "--memory", ErrorKind.FUEL: "--fuel"}
 """What raises the limit that a guest met."""
+STACK_IS_FULL = "call stack exhausted"
+"""What wasmtime says of a guest whose calls take more stack than it has."""
 
 
 class Streams(NamedTuple):
@@ -167,7 +169,8 @@ def _read_end(end: Done | Loss) -> int:
             _warn(error.message + _name_option(error.kind))
         return exit_status(end.result.exit_code)
     kind = "" if error.kind in {ErrorKind.GUEST, ErrorKind.WORKER} else f"{error.kind}: "
-    raise FunctionError(f"{kind}{error.message}{_name_option(error.kind)}")
+    option = ": --stack raises it" if error.message == STACK_IS_FULL else _name_option(error.kind)
+    raise FunctionError(f"{kind}{error.message}{option}")
 
 
 def _name_option(kind: ErrorKind) -> str:

@@ -230,8 +230,15 @@ def test_descriptors_run_out(hand):
     guest = hand(open_files=100)
     opened = [guest.open(b"a") for _ in range(100)]
     assert opened[-1] is Errno.MFILE
+    assert guest.log.count(b"files open, and may have no more (--max-open)\n") == 1
     assert guest.probe.call("fd_close", 10) == 0
     assert guest.open(b"a") == 10
+
+
+def test_what_is_granted_takes_no_descriptor_from_the_guest(hand):
+    guest = hand(open_files=4)
+    assert guest.read(guest.open(b"a")) == b"0123456789"
+    assert guest.open(b"a") is Errno.MFILE
 
 
 @pytest.mark.parametrize(("offset", "name"), [(-1, "fd_pread"), (-(2**63), "fd_pwrite")])

@@ -215,6 +215,8 @@ def test_limits_hold(execute):
     assert done.stderr.startswith(b"worker-agent: load: it needs 17 MB, limit 16 MB")
     done = execute("--memory", "24", SAMPLES / "eat_memory.wasm")
     assert b"more memory than its limit" in done.stderr
+    done = execute("--stack", "2", SAMPLES / "crash.wasm", "stack")
+    assert done.stderr.splitlines()[-1] == b"worker-agent: trap: call stack exhausted: --stack raises it"
 
 
 @pytest.mark.integration

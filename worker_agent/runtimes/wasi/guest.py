@@ -57,6 +57,8 @@ class Guest:
     """What came of its newest call about keys and values."""
     files_max: int = Bounds().open_files
     """So many it may have open."""
+    tells_full: bool = False
+    """Its log says that there are too many."""
 
     @classmethod
     def start(cls, call: Call, memory: GuestMemory) -> Self:
@@ -108,11 +110,17 @@ class Guest:
             if script is not None and directory.granted_as == script.granted_as:
                 script.show(directory)
             else:
+                self.files_max += 1  # what is granted takes no place from what it opens
                 self.files[self.free_number()] = directory
 
     def free_number(self) -> int:
         """Return the lowest number for a file. Raises WasiError (MFILE) when too many are open."""
         if len(self.files) >= self.files_max:
+            if not self.tells_full:
+                self.call.log.write(
+                    f"it has {len(self.files)} files open, and may have no more (--max-open)\n".encode()
+                )
+            self.tells_full = True
             raise WasiError(Errno.MFILE)
         return next(number for number in range(3, self.files_max + 4) if number not in self.files)
 
