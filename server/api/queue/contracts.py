@@ -108,15 +108,15 @@ def _leased_jobs(
                 input=input_,
                 input_checksum=blob.sha256.hex() if blob else "",
                 input_size=blob.size if blob else 0,
-                files=_leased_files(contracted.files.get(job.id, ())) or UNSET,
-                folder=_leased_folder(contracted.given.get(job.id, ()), job),
+                files=_leased_files(contracted.files[job.id]) or UNSET if job.id in contracted.files else UNSET,
+                folder=_leased_folder(contracted.given.get(job.id, ()), job) if job.options_json else UNSET,
             )
         )
     return leased
 
 
 def _leased_folder(files: Sequence[StoredFile], job: Job) -> Maybe[LeasedFolder]:
-    if not (job.options_json and job.options.has_folder):
+    if not job.options.has_folder:
         return UNSET
     return LeasedFolder(files=_leased_files(files), outputs=list(job.options.outputs))
 

@@ -16,18 +16,23 @@ def fill_files(connection: Connection, met: Sequence[tuple[int, Settling]]) -> d
     ends = {(child, end.parent_id): end for child, end in met if end.state is JobState.FINISHED}
     if not ends:
         return {}
-    wanted = files.find_files(connection, "given", {child for child, _ in ends})
-    sources = {parent for child, parent in ends if any(each.parent_id == parent for each in wanted.get(child, ()))}
-    made = files.find_files(connection, "made", sources)
+    given = files.find_files(connection, "given", {child for child, _ in ends})
+    wanted = [
+        (child, file, end)
+        for child, own in given.items()
+        for file in own
+        if (end := ends.get((child, file.parent_id or 0)))
+    ]
+    made = files.find_files(
+        connection, "made", {end.parent_id for _, file, end in wanted if file.source is not None}
+    )
+    known = {(parent, each.name): each.blob_id for parent, own in made.items() for each in own}
     filled: list[tuple[int, str, int | None]] = []
     lacking: dict[int, str] = {}
-    for (child, parent), end in ends.items():
-        known = {each.name: each.blob_id for each in made.get(parent, ())}
-        for file in wanted.get(child, ()):
-            if file.parent_id == parent:
-                blob_id = end.output_id or 0 if file.source is None else known.get(file.source)
-                filled.append((child, file.name, blob_id))
-                if blob_id is None:
-                    lacking[child] = f"{parent}, which it waited for, gave back no file {file.source!r}"
+    for child, file, end in wanted:
+        blob_id = end.output_id or 0 if file.source is None else known.get((end.parent_id, file.source))
+        filled.append((child, file.name, blob_id))
+        if blob_id is None:
+            lacking[child] = f"{end.parent_id}, which it waited for, gave back no file {file.source!r}"
     files.fill_files(connection, filled)
     return lacking

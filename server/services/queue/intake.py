@@ -35,7 +35,7 @@ def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: i
     places: dict[tuple[str, tuple[str, ...], str], int] = {}
     lane_ids = []
     for job in new:
-        tags = lane_tags(job)
+        tags = job.tags if job.options is None else lane_tags(job)
         content = (job.runtime, tags, job.tenant)
         if content not in places:
             places[content] = lanes.ensure_lane(connection, job.runtime, tags, ids.next(), job.tenant)

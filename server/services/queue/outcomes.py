@@ -1,7 +1,7 @@
 """Outcomes: what workers report. Each is accepted under the job's current lease, once, or refused."""
 
 import random
-from collections.abc import KeysView, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -60,11 +60,11 @@ class Report(NamedTuple):
     made: tuple[NewFile, ...] = ()
     """Files that the job gives back."""
 
-    @property
-    def named(self) -> set[int]:
-        """The blobs that must be there."""
-        output = {self.output_id} if self.output is None and self.output_id else set()
-        return output | {each.blob_id for each in self.made if each.is_blob}
+    def find_missing(self, existing: Container[int]) -> int | None:
+        """Return a blob that it names and that does not exist; None when there is none."""
+        if self.output is None and self.output_id and self.output_id not in existing:
+            return self.output_id
+        return next((each.blob_id for each in self.made if each.is_blob and each.blob_id not in existing), None)
 
 
 class Outcomes:
@@ -125,7 +125,9 @@ class Outcomes:
             return recorded
         now = self._clock()
         found = jobs.lock_jobs(connection, (report.outcome.job for report in reports))
-        existing = blobs.hold_blobs(connection, {blob for report in reports for blob in report.named}).keys()
+        named = {report.output_id for report in reports if report.output is None and report.output_id}
+        named.update(each.blob_id for report in reports for each in report.made if each.is_blob)
+        existing = blobs.hold_blobs(connection, named).keys()
         accepted: list[Report] = []
         ended: set[int] = set()
         for report in reports:
@@ -155,14 +157,16 @@ class Outcomes:
             recorded.changes.note_lanes(lanes.lanes_with_jobs(connection))
         return recorded
 
-    def _judge(self, job: Job | None, worker_id: int, report: Report, existing: KeysView[int]) -> tuple[Code, str]:
+    def _judge(
+        self, job: Job | None, worker_id: int, report: Report, existing: Container[int]
+    ) -> tuple[Code, str]:
         """Decide whether an outcome counts: OK also for one that was accepted before."""
         outcome = report.outcome
         if job is None:
             return Code.JOB_NOT_FOUND, f"there is no job {outcome.job}"
         if job.lease == outcome.lease and job.worker_id == worker_id:
-            if missing := report.named - existing:
-                return Code.BLOB_NOT_FOUND, f"there is no blob {min(missing)}"
+            if (missing := report.find_missing(existing)) is not None:
+                return Code.BLOB_NOT_FOUND, f"there is no blob {missing}"
             return Code.OK, ""
         if job.last_lease == outcome.lease:
             return Code.OK, ""
@@ -215,8 +219,8 @@ class Outcomes:
         kept = {end.output_id for end in recorded.ends}  # not what an attempt wrote that is followed by another
         outputs = [report.output for report in accepted if report.output is not None]
         blobs.add_blobs(connection, [output for output in outputs if output.id in kept])
-        final = {end.job_id for end in recorded.ends if end.finished_at is not None}
-        store_made(connection, [(found[each.outcome.job], each.made) for each in accepted if each.made], final)
+        if made := [(found[each.outcome.job], each.made) for each in accepted if each.made]:
+            store_made(connection, made, {end.job_id for end in recorded.ends if end.finished_at is not None})
         leases.end_leases(connection, recorded.ends)
         for report in accepted:
             log = report.outcome.log

@@ -146,14 +146,16 @@ class Submission:
         new_ids = self._ids.take(2 * len(specs))  # for jobs and for their inputs
         drafts: list[Draft] = []
         asked: JobSpec | None = None
+        files = 0
         for spec, id_, input_id in zip(specs, new_ids[::2], new_ids[1::2], strict=True):
             # The jobs of one submission are mostly alike but for their inputs: what is alike is read once.
             alike = msgspec.structs.replace(spec, input=UNSET, key=UNSET, label=UNSET)
             if alike != asked:
                 asked, terms = alike, self._plan(alike, known[_lambda_ref(alike)], submitter, now)
             drafts.append(self._draft(spec, terms, id_, input_id, now))
+            files += len(terms.files)
+        check_total(files)
         check_order([draft.needs for draft in drafts], read_labels(specs))
-        check_total(draft.terms.files for draft in drafts)
         return drafts
 
     def store(self, connection: Connection, drafts: Sequence[Draft], now: int) -> Stored:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from house import House, failed, finished
 
+from server.services.queue import folders
+
 WORKER_TAGS = ["inputs", "files"]
 
 
@@ -143,6 +145,13 @@ def test_jobs_that_are_alike_share_the_blobs_of_their_files(house: House, worker
     house.call("DELETE", f"/job/{ids[0]}")
     house.services.removal.remove([int(ids[0])])
     assert contents(house, read(house, ids[1])["files"]) == {"a.h": b"shared"}
+
+
+def test_too_many_files_in_one_submission_are_refused(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folders, "SUBMITTED_MAX", 3)
+    spec = {"lambda": house.new_lambda(), "files": {"a": {"text": ""}, "b": {"text": ""}}}
+    said = house.call("POST", "/job", {"jobs": [spec, spec]}, status=422)["message"]
+    assert said == "the jobs have 4 files together; one submission takes 3"
 
 
 def test_a_key_knows_its_job_by_what_is_in_its_files(house: House):
