@@ -17,9 +17,15 @@ DATABASES = ("postgresql:", "postgresql+psycopg:", "postgres:", "sqlite:")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 DATABASE_NAME = "piecework.db"
 BLOBS_NAME = "blobs"
-Kept = Literal["finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries"]
-"""What stays for a time: jobs by how they ended, uploads that nothing uses, silent workers, events, deliveries."""
-KEPT_LEAST_MS = {"uploads": 600_000, "workers": 3_600_000, "events": 60_000, "deliveries": 172_800_000}
+Kept = Literal["finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit"]
+"""What stays for a time: jobs by how they ended, unused uploads, silent workers, events, deliveries, acts."""
+KEPT_LEAST_MS = {
+    "uploads": 600_000,
+    "workers": 3_600_000,
+    "events": 60_000,
+    "deliveries": 172_800_000,
+    "audit": 86_400_000,
+}
 """An upload needs time to be named, a worker to be heard of again, an event to be read, a delivery to be made."""
 FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -88,6 +94,8 @@ class Settings:
     """How long events stay in the feed: a duration, or `never` removed but for their number."""
     retain_deliveries: str = "7d"
     """How long it is known what webhooks were told, and is told them at all: a duration, or `never` removed."""
+    retain_audit: str = "90d"
+    """How long it is known who did what: a duration, or `never` removed but for their number."""
     webhook_private: str = ""
     """Addresses and networks with commas between, such as `10.0.0.5,192.168.0.0/16`, that webhooks may lead to
     although they are not public; `*` for all."""

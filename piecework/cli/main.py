@@ -36,6 +36,7 @@ COMMANDS = {
     "limit": ("piecework.cli.queue.limits:limit", "Limit how many jobs of a key run at once, or start in a time."),
     "tenant": ("piecework.cli.queue.limits:tenant", "Look at tenants, whose jobs take turns, and weigh them."),
     "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
+    "audit": ("piecework.cli.stock.audit:audit", "Show who did what on the server, newest first."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),
     "ping": ("piecework.cli.ping:ping", "Ask the server whether it is alive."),
     "completion": ("piecework.cli.completion:completion", "Print a script for a shell's completion."),

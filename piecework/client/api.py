@@ -19,6 +19,7 @@ from piecework.client.queue.mapping import MapCalls
 from piecework.client.queue.schedules import ScheduleCalls
 from piecework.client.queue.stats import StatsCalls
 from piecework.client.queue.webhooks import WebhookCalls
+from piecework.client.stock.audit import AuditCalls
 from piecework.client.stock.modules import ModuleCalls
 from piecework.client.stock.namespaces import NamespaceCalls
 from piecework.client.stock.workers import WorkerCalls
@@ -50,6 +51,7 @@ class Client(
     FunctionCalls,
     NamespaceCalls,
     WorkerCalls,
+    AuditCalls,
 ):
     """A server, as a program sees it. Threads may share one client: no two requests use a connection at once.
 

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from piecework.client.transport import PreparedRequest, Query, Transport
 from piecework.protocol.ids import Id
 from piecework.protocol.keys import find_key_fault
 from piecework.protocol.messages import (
+    AuditList,
     DataList,
     DeliveryList,
     GroupList,
@@ -31,8 +33,12 @@ AnyId = int | str
 AnyLambda = int | str
 """A lambda as callers may write it: its id, its name (then the newest of that name is meant), or ``name@id``."""
 
+AnyTime = datetime | timedelta | str
+"""A time as callers may write it: a moment, how long ago it was, or either of them as a text."""
+
 Page = TypeVar(
     "Page",
+    AuditList,
     DataList,
     DeliveryList,
     GroupList,
@@ -110,3 +116,10 @@ def lambda_ref(value: AnyLambda) -> Id | str:
     """Return how a request names a lambda. Raises ValueError when nothing can be called so."""
     ref = LambdaName.parse(value)
     return ref if isinstance(ref, Id) else str(ref)
+
+
+def write_time(at: AnyTime | None) -> str | None:
+    """Return a time as requests have it."""
+    if isinstance(at, timedelta):
+        return str(at.total_seconds())
+    return at.astimezone().isoformat() if isinstance(at, datetime) else at

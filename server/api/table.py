@@ -16,7 +16,7 @@ from server.api.queue import (
     updates,
     webhooks,
 )
-from server.api.stock import data, lambdas, modules, namespaces, workers
+from server.api.stock import audit, data, lambdas, modules, namespaces, workers
 from server.web.endpoint import Endpoint, View, endpoints_of
 
 QUEUE: tuple[View, ...] = (
@@ -48,6 +48,7 @@ STOCK: tuple[View, ...] = (
     workers.register, workers.list_all, workers.show, workers.drain, workers.leave, workers.retire,
     namespaces.create, namespaces.create_by_get, namespaces.list_all, namespaces.show, namespaces.remove,
     namespaces.list_keys, namespaces.flush, namespaces.get_value, namespaces.set_value, namespaces.delete_value,
+    audit.list_all,
 )  # fmt: skip
 HOUSE: tuple[View, ...] = (
     system.ping, system.healthz, system.readyz, system.version, system.runtime_stats, system.storage,

@@ -14,7 +14,7 @@ from server.errors import InvalidParameter
 from server.pages.assets import asset_url
 from server.pages.gate import PLACE, viewer
 from server.pages.texts import FILTERS, address, jobs_address, show
-from server.web.endpoint import View, WholeResponse, current_services, endpoints_of
+from server.web.endpoint import View, WholeResponse, acting, current_services, endpoints_of
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -63,7 +63,8 @@ def ask(view: View, *parts: Any, query: Any = None, body: Any = None) -> Any:
         given["body"] = body if body is not None else each.body()
     if each.caller:
         given["caller"] = token.name if token else None
-    return each.view(services, *parts, **given)
+    with acting(services, each, token, dict(zip(each.parts, parts, strict=True)), given.get("body")):
+        return each.view(services, *parts, **given)
 
 
 def render(template: str, status: int = 200, **values: Any) -> Response:

@@ -55,6 +55,7 @@ from server.services.queue.waiting import JobWatch, Notifier, Places, Waiters
 from server.services.queue.webhooks import Webhooks
 from server.services.readiness import Readiness
 from server.services.sessions import Sessions
+from server.services.stock.audit import Audit
 from server.services.stock.data import Data
 from server.services.stock.entries import Entries
 from server.services.stock.lambdas import Lambdas
@@ -88,6 +89,7 @@ class StockServices:
     namespaces: Namespaces
     entries: Entries
     leftovers: Leftovers
+    audit: Audit
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ class Services(StockServices, QueueServices, FunctionServices):
         self.sweeper.stop()
         self.sender.stop()
         self.prober.stop()
+        self.audit.close()
         self.database.close()
 
 
@@ -215,6 +218,7 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         Chore("check limits by key", 5, queue.limits.check_some),
         Chore("give numbers to events", 1, queue.feed.keep_up),
         Chore("look after groups", 10, queue.groups.look_after),
+        Chore("store refusals", 5, stock.audit.store_refusals),
         Chore("park and release held jobs", 0.5, queue.pauses.move_on),
     ]
     return Services(
@@ -229,6 +233,7 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
             core.clock,
             Sessions(core.settings.data),
             open_without_tokens=core.settings.is_loopback,
+            note=stock.audit.note_refusal,
         ),
         places=places,
         readiness=Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic),
@@ -248,6 +253,7 @@ def _wire_stock(core: Core, notifier: Notifier) -> StockServices:
         namespaces=Namespaces(core),
         entries=Entries(core),
         leftovers=Leftovers(core, data),
+        audit=Audit(core.database, core.clock, core.settings),
     )
 
 
@@ -324,6 +330,7 @@ def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
         Sweep("ticks of schedules", 60, queue.ticking.sweep),
         Sweep("files of blobs", 3600, stock.data.sweep),
         Sweep("old events", 60, queue.feed.forget),
+        Sweep("who did what long ago", 60, stock.audit.forget),
         Sweep("old counters", 600, queue.statistics.forget),
         Sweep("uploads that nothing uses", 6 * 3600, stock.leftovers.sweep_uploads),
         Sweep("deleted lambdas", 60, stock.leftovers.sweep_lambdas),

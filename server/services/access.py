@@ -11,9 +11,11 @@ from typing import Final, Literal, Protocol
 from piecework.http.addresses import is_loopback
 from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
 from server.services.sessions import Sessions
+from server.services.stock.audit import Note, act_by_command
 from server.store.engine.database import Connection, Database
 from server.store.records import Scope
 from server.store.stock import tokens
+from server.store.stock.audit import Actor, store_act
 from server.store.stock.tokens import Token
 
 GRANTS: dict[Scope, frozenset[Scope]] = {
@@ -64,12 +66,20 @@ class Access:
     """Decides whether a request may go on."""
 
     def __init__(
-        self, database: Database, clock: Callable[[], int], sessions: Sessions, *, open_without_tokens: bool
+        self,
+        database: Database,
+        clock: Callable[[], int],
+        sessions: Sessions,
+        *,
+        open_without_tokens: bool,
+        note: Note | None = None,
     ) -> None:
+        """``note`` is told of what is refused."""
         self._database = database
         self._sessions = sessions
         self._clock = clock
         self._open_without_tokens = open_without_tokens
+        self._note = note
         self._lock = threading.Lock()
         self._known: _KnownTokens | None = None
 
@@ -81,16 +91,25 @@ class Access:
         """
         if scope == OPEN:
             return None
+        needed = scope if isinstance(scope, str) else " or ".join(sorted(scope))
         known = self._tokens()
-        if not known.closed and self._open_without_tokens:
-            _refuse_foreign_pages(headers)
-            return None
-        token = self._find_token(known, headers.get("Authorization"))
-        wanted = {scope} if isinstance(scope, str) else set(scope)
-        if not GRANTS[token.scope] & wanted:
-            needed = " or ".join(sorted(wanted))
-            raise Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {needed}")
+        try:
+            if not known.closed and self._open_without_tokens:
+                _refuse_foreign_pages(headers)
+                return None
+            token = self._find_token(known, headers.get("Authorization"))
+        except (Unauthorized, Forbidden) as error:
+            self._tell(Actor("nobody"), error, needed)
+            raise
+        if GRANTS[token.scope].isdisjoint((scope,) if isinstance(scope, str) else scope):
+            refusal = Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {needed}")
+            self._tell(Actor("token", token.name), refusal, needed)
+            raise refusal
         return token
+
+    def _tell(self, actor: Actor, error: Unauthorized | Forbidden, needed: str) -> None:
+        if self._note:
+            self._note(actor, 401 if isinstance(error, Unauthorized) else 403, f"needs {needed}")
 
     def find_rights(self, headers: Headers) -> tuple[str | None, frozenset[Scope]]:
         """Return the name of the token that headers show, and all that they may do; None where none is needed.
@@ -201,6 +220,7 @@ def _add_token(connection: Connection, *, name: str, scope: Scope, sha256: bytes
     if any(token.name == name for token in tokens.live_tokens(connection).values()):
         raise InvalidRequest(f"there is a token named {name} already; revoke it first, or choose another name")
     tokens.add_token(connection, name=name, scope=scope, sha256=sha256, now=now)
+    store_act(connection, act_by_command("create token", name, f"scope={scope}", now))
 
 
 def has_tokens(database: Database) -> bool:
@@ -217,5 +237,12 @@ def list_tokens(database: Database) -> list[Token]:
 
 def revoke_token(database: Database, name: str, now: int) -> None:
     """Make a token invalid, within a second on servers that run. Raises InvalidRequest when there is none."""
-    if not database.write(partial(tokens.revoke_tokens, name=name, now=now)):
+    if not database.write(partial(_revoke, name=name, now=now)):
         raise InvalidRequest(f"there is no live token named {name}")
+
+
+def _revoke(connection: Connection, *, name: str, now: int) -> int:
+    revoked = tokens.revoke_tokens(connection, name=name, now=now)
+    if revoked:
+        store_act(connection, act_by_command("revoke token", name, "", now))
+    return revoked

@@ -9,18 +9,22 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from server.blobs import BlobStore, open_store
-from server.errors import BlobNotFound
+from server.errors import BlobNotFound, DatabaseAway, StorageFull
+from server.services.stock.audit import act_by_command
 from server.settings import BLOBS_NAME, DATABASE_NAME, Settings
 from server.store.engine.database import open_database
 from server.store.engine.schema import check_schema, current_revision
 from server.store.engine.snapshots import copy_database, find_problem, forget_blobs, stored_digests
 from server.store.stock import blobs
+from server.store.stock.audit import store_act
 
 BLOB = re.compile(rf"{BLOBS_NAME}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
 CHUNK_BYTES = 1 << 20
@@ -59,7 +63,19 @@ def write_backup(settings: Settings, file: Path, *, overwrite: bool = False) -> 
             output.flush()
             os.fsync(output.fileno())
         (room / "tar").replace(file)
+    _tell(settings, file)
     return contents
+
+
+def _tell(settings: Settings, file: Path) -> None:
+    """Have the server know that there is a backup: `piecework status` tells how old it is."""
+    database = open_database(settings.url)
+    act = act_by_command("backup", str(file.absolute()), "", time.time_ns() // 1_000_000)
+    try:
+        with suppress(DatabaseAway, StorageFull):  # of an older schema, or full: the backup is there all the same
+            database.write(partial(store_act, act=act))
+    finally:
+        database.close()
 
 
 def restore_backup(file: Path, data: Path) -> Contents:

@@ -6,7 +6,8 @@ it answers with something else; the parts are the ids and names in its path. The
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -24,6 +25,9 @@ from server.errors import BodyBroken, BodyEncoded, BodyTooLarge, InvalidParamete
 from server.services import Services
 from server.services.access import Need
 from server.store.records import Scope
+from server.store.stock.audit import Actor
+from server.store.stock.tokens import Token
+from server.web.acts import ACTS
 from server.web.parts import Part
 
 if TYPE_CHECKING:
@@ -149,12 +153,24 @@ def _answer_with(each: Endpoint, translator: Translator) -> Callable[..., Respon
             given["body"] = translator.read(body, each.body, request.content_type)
         if each.caller:
             given["caller"] = token.name if token else None
-        result = each.view(services, *parts, **given)
+        with acting(services, each, token, path, given.get("body")):
+            result = each.view(services, *parts, **given)
         if isinstance(result, Response):
             return result
         return message_response(translator.write(result, given.get("body")))
 
     return answer
+
+
+def acting(
+    services: Services, each: Endpoint, token: Token | None, parts: Mapping[str, object], body: object
+) -> AbstractContextManager[None]:
+    """Have what a view stores be in the audit, where that is for it; ``parts`` are those of the path, by name."""
+    words = ACTS.get((each.method, each.path))
+    if words is None or (token and token.scope == "worker"):
+        return nullcontext()
+    actor = Actor("token", token.name) if token else Actor("loopback")
+    return services.audit.acting(actor, *words.tell(parts, body))
 
 
 def _check_coding(coding: str) -> None:

@@ -1,11 +1,10 @@
 """Which jobs a call is about."""
 
-from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
 import msgspec
 
-from piecework.client.calls import AnyId, AnyLambda, lambda_ref, path_id
+from piecework.client.calls import AnyId, AnyLambda, AnyTime, lambda_ref, path_id, write_time
 from piecework.client.transport import Query
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
@@ -27,8 +26,8 @@ class Selection(TypedDict, total=False):
     key: str | None
     text: str | None
     kind: ErrorKind | str | None
-    since: datetime | timedelta | str | None
-    before: datetime | timedelta | str | None
+    since: AnyTime | None
+    before: AnyTime | None
 
 
 def select_jobs(**which: Unpack[Selection]) -> JobSelection:
@@ -45,8 +44,8 @@ def select_jobs(**which: Unpack[Selection]) -> JobSelection:
         key=which.get("key"),
         text=which.get("text"),
         kind=_write_word(which.get("kind")),
-        since=_write_time(which.get("since")),
-        before=_write_time(which.get("before")),
+        since=write_time(which.get("since")),
+        before=write_time(which.get("before")),
     )
 
 
@@ -63,9 +62,3 @@ def to_query(selection: JobSelection) -> Query:
     """Return the parameters of a list that say the same."""
     fields = msgspec.structs.fields(selection)
     return {each.encode_name: getattr(selection, each.name) for each in fields}
-
-
-def _write_time(at: datetime | timedelta | str | None) -> str | None:
-    if isinstance(at, timedelta):
-        return str(at.total_seconds())
-    return at.astimezone().isoformat() if isinstance(at, datetime) else at

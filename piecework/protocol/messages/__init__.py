@@ -1,5 +1,6 @@
 """The messages of the worker API, one file per resource. Source: docs/protocol.md."""
 
+from piecework.protocol.messages.audit import ActorKind, AuditEntry, AuditList
 from piecework.protocol.messages.base import (
     CapsuleReply,
     ErrorReply,
@@ -166,8 +167,11 @@ from piecework.protocol.messages.workers import (
 )
 
 __all__ = [
+    "ActorKind",
     "Amount",
     "AttemptLog",
+    "AuditEntry",
+    "AuditList",
     "Backoff",
     "BlobRef",
     "BulkAction",

@@ -30,6 +30,7 @@ from server.store.queue import jobs, submissions, walks
 from server.store.queue.filters import JobFilter
 from server.store.queue.walks import LOOKED_AT_MAX, Position
 from server.store.records import Job, Lambda
+from server.store.stock.audit import count_act
 
 REQUEST_S = 2.0
 """A request begins no further step after so long; its caller goes on with the next."""
@@ -175,6 +176,7 @@ class Bulk:
             done.refused[NOT_THERE] = missing
         if dry_run:
             raise _Dry(done)
+        count_act(connection, len(done.changed))
         if known:
             known.store(connection, done, self._clock())
         return done, self._monotonic() - began

@@ -8,6 +8,7 @@ from server.services.queue.waiting import Changes
 from server.store.engine.database import Connection
 from server.store.queue import events, jobs
 from server.store.records import Event, Job
+from server.store.stock.audit import count_act
 
 
 def cancel_jobs(
@@ -17,6 +18,7 @@ def cancel_jobs(
     changes = Changes()
     live = [job for job in jobs.lock_jobs(connection, ids).values() if not job.state.is_final]
     cancel_locked(connection, endings, live, changes, now, detail)
+    count_act(connection, len(live))
     return changes
 
 

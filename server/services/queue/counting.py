@@ -12,23 +12,24 @@ from server.services.queue.waiting import Changes
 from server.store.engine.database import Connection
 from server.store.queue.tallies import COUNTED, Tally, note_tally, sort_times
 from server.store.records import Job, NewJob
+from server.store.stock.audit import Actor
 
 _LAMBDA = attrgetter("lambda_id")
+_ORIGIN = attrgetter("lambda_id", "submitter", "schedule_id")
 _END = attrgetter("job.lambda_id", "state")
 
 
 def note_submitted(connection: Connection, new: Iterable[NewJob], now: int) -> None:
-    """Count new jobs."""
-    _note(connection, "submitted", new, now)
+    """Count new jobs, and who submitted them."""
+    for (lambda_id, who, schedule_id), alike in groupby(new, _ORIGIN):
+        submitter = Actor("token", who) if who else Actor("loopback" if schedule_id is None else "schedule")
+        tally = Tally(lambda_id, now // 60_000, {"submitted": sum(1 for _ in alike)}, submitter=submitter)
+        note_tally(connection, tally)
 
 
 def note_over(connection: Connection, what: Literal["lost", "retried"], over: Iterable[Job], now: int) -> None:
     """Count leases that ran out, or attempts that failed and are followed by another."""
-    _note(connection, what, over, now)
-
-
-def _note(connection: Connection, what: str, jobs: Iterable[Job | NewJob], now: int) -> None:
-    for lambda_id, alike in groupby(jobs, _LAMBDA):
+    for lambda_id, alike in groupby(over, _LAMBDA):
         note_tally(connection, Tally(lambda_id, now // 60_000, {what: sum(1 for _ in alike)}))
 
 

@@ -18,6 +18,8 @@ Work = Callable[[Connection], T]
 CONNECTIONS = 24
 """Connections beside SQLite's one for writing: requests beyond that wait for one."""
 BUSY_TIMEOUT_S = 30
+Witness = Callable[[Work[T]], Work[T]]
+"""Adds something to the work of a durable transaction: what the request that does it is to leave."""
 Seal = Callable[[Connection, list[Any]], object]
 """Stores, at the end of a transaction, what was noted in it. See ``notes_of``."""
 

@@ -19,6 +19,7 @@ from server.store.engine.connections import (
     DatabasePool,
     Seal,
     T,
+    Witness,
     Work,
     WriteCounter,
     notes_of,
@@ -43,6 +44,8 @@ class Database(Protocol):
     is_pooled: bool
     """Whether a pooler may give each transaction another session."""
     write_counter: WriteCounter
+    witness: Witness[Any] | None
+    """Is given the work of each durable transaction before it begins, in the thread of the request."""
     seal: Seal | None
     """Is called at the end of a transaction, or of one that many share, when something was noted in it."""
 
@@ -129,6 +132,7 @@ class SqliteDatabase:
         self.path = path
         self._health = DatabaseHealth()
         self.write_counter = WriteCounter()
+        self.witness: Witness[Any] | None = None
         self.seal: Seal | None = None
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_engine(
@@ -149,6 +153,8 @@ class SqliteDatabase:
         return self._readers.lend()
 
     def write(self, work: Work[T], *, durable: bool = True) -> T:
+        if durable and self.witness:
+            work = self.witness(work)
         unit = _Unit(work, durable)
         self._waiting.append(unit)
         # Whoever gets the turn commits for all who wait; the others find their work done. When more wait than

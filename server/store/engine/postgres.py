@@ -18,6 +18,7 @@ from server.store.engine.connections import (
     LostRace,
     Seal,
     T,
+    Witness,
     Work,
     WriteCounter,
     driver_error,
@@ -68,6 +69,7 @@ class PostgresDatabase:
         self.is_pooled = False
         self._health = DatabaseHealth()
         self.write_counter = WriteCounter()
+        self.witness: Witness[Any] | None = None
         self.seal: Seal | None = None
         self._name = secrets.token_hex(8)
         self._pause = threading.Event()  # nothing sets it
@@ -95,6 +97,8 @@ class PostgresDatabase:
         return self._connections.lend()
 
     def write(self, work: Work[T], *, durable: bool = True) -> T:
+        if durable and self.witness:
+            work = self.witness(work)
         for lost in range(RACES_MAX + 1):
             try:
                 with self._connections.lend() as connection:

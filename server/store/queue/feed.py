@@ -6,6 +6,7 @@ commit later, and readers that have passed its number would never see it. So num
 is committed, by one at a time: whoever holds the head of the feed. It also packs many small rows into one.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice, takewhile
 from operator import attrgetter
@@ -22,6 +23,7 @@ from server.store.engine.tables import jobs
 from server.store.queue.counters import add_tallies
 from server.store.queue.tallies import Tally, read_tallies, write_tallies
 from server.store.records import Event, Job, NewJob
+from server.store.stock import audit
 
 PACK = 1000
 """Changes in one row at most."""
@@ -166,6 +168,15 @@ def seal(connection: Connection, notes: Sequence[Run | Tally]) -> None:
         tallies = None
 
 
+def _count_submits(tallies: Iterable[Tally]) -> Counter[audit.Count]:
+    counts = Counter[audit.Count]()
+    for tally in tallies:
+        if tally.submitter:
+            which = audit.Count(audit.Actor(*tally.submitter), audit.SUBMIT, tally.minute * 60_000)
+            counts[which] += tally.counts["submitted"]
+    return counts
+
+
 def has_unnumbered(connection: Connection) -> bool:
     """Tell whether there are changes that have no numbers yet."""
     return bool(_has_outbox.value(connection))
@@ -200,6 +211,7 @@ def number_changes(connection: Connection, most: int, now: int) -> int:
     _delete_outbox.run_many(connection, taken)
     _move_head.run(connection, head)
     add_tallies(connection, tallies)
+    audit.add_counts(connection, _count_submits(tallies))
     return count
 
 

@@ -10,6 +10,7 @@ from server.store.engine.statements import ByList, Statement
 from server.store.engine.tables import dependencies, events, jobs, logs, settlings
 from server.store.queue import files
 from server.store.stock import blobs
+from server.store.stock.audit import count_act
 
 CHUNK = 25
 """Jobs that are removed between two looks at the time."""
@@ -53,6 +54,7 @@ def remove_jobs(
         if removed.ids and is_time_up():
             break
         _remove_chunk(connection, ordered[begin : begin + CHUNK], uploads_before, removed)
+    count_act(connection, len(removed.ids))
     return removed
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from sqlalchemy import Connection
 
+from piecework.protocol.messages import ActorKind
 from piecework.protocol.states import JobState
 from server.store.engine.connections import notes_of
 
@@ -34,6 +35,8 @@ class Tally(msgspec.Struct, array_like=True):
     """How many ran for so long."""
     kinds: dict[str, int] = {}
     """How many failed with which kind of error."""
+    submitter: tuple[ActorKind, str] | None = None
+    """Who submitted those that were: how, and the name of the token."""
 
     def add(self, other: "Tally") -> None:
         """Count what another one counted as well."""

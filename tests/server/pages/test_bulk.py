@@ -93,3 +93,11 @@ def test_what_was_refused_is_told_by_reason(house: House, browser: Browser):
     job = house.submit(house.new_lambda())
     counted = browser.send(browser.get("/console/jobs"), "/console/jobs/act", action="retry", id=[job])
     assert "only jobs that failed or were cancelled can be run again" in browser.send(counted, DO).text
+
+
+def test_what_is_done_on_a_page_is_in_the_audit(house: House, browser: Browser):
+    job = house.submit(house.new_lambda())
+    counted = browser.send(browser.get("/console/jobs"), "/console/jobs/act", action="cancel", id=[job])
+    browser.send(counted, DO)
+    [entry] = house.call("GET", "/audit?act=cancel")["entries"]
+    assert (entry["act"], entry["by"], entry["count"]) == ("cancel jobs", "loopback", 1)

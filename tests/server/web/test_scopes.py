@@ -24,7 +24,7 @@ PARTS: list[tuple[str, set[str], set[str]]] = [
     (r"GET /kv/namespaces", READERS, {"worker"}),
     (r"GET /kv/.*", READERS | {"worker"}, set()),
     (r"(POST|DELETE) /memory/.*", {"operate", "worker", "admin"}, {"view", "submit"}),
-    (r".* /(webhook|delivery).*", {"operate", "admin"}, {"view", "submit", "worker"}),
+    (r".* /(webhook|delivery|audit).*", {"operate", "admin"}, {"view", "submit", "worker"}),
     (r"POST /(job|lambda)|DELETE /job/.*", READERS - {"view"}, {"view", "worker"}),
     (r"GET .*", READERS, set()),
     (r".*", READERS - {"view"}, {"view"}),
