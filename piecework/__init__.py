@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from piecework.client import (
         ApiError,
+        AsyncClient,
+        AsyncJob,
         BadReply,
         BulkCount,
         BulkResult,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ApiError",
+    "AsyncClient",
+    "AsyncJob",
     "BadReply",
     "BulkCount",
     "BulkResult",

@@ -1,6 +1,7 @@
 """Talking to a Piecework server from Python."""
 
 from piecework.client.api import Client
+from piecework.client.async_api import AsyncClient
 from piecework.client.errors import (
     ApiError,
     BadReply,
@@ -23,7 +24,7 @@ from piecework.client.errors import (
 )
 from piecework.client.queue.bulk import BulkCount, BulkResult, EditOptions
 from piecework.client.queue.executor import JobExecutor, JobFuture
-from piecework.client.queue.handles import Job, as_completed, gather
+from piecework.client.queue.handles import AsyncJob, Job, as_completed, gather
 from piecework.client.queue.inputs import output_of
 from piecework.client.queue.jobs import JobOptions
 from piecework.client.queue.results import JobResult
@@ -32,6 +33,8 @@ from piecework.client.stock.lambdas import LambdaOptions
 
 __all__ = [
     "ApiError",
+    "AsyncClient",
+    "AsyncJob",
     "BadReply",
     "BulkCount",
     "BulkResult",

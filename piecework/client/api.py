@@ -1,16 +1,21 @@
 """The client: one method for each thing that a server can do."""
 
 import copy
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
-from piecework.client.calls import AnyLambda
+from piecework.client.calls import AnyId, AnyLambda, path_id
+from piecework.client.carriers import BlockingCarrier
 from piecework.client.environment import find_server
 from piecework.client.functions.functions import FunctionCalls
-from piecework.client.queue.events import EventCalls
+from piecework.client.modes import Blocking, call
+from piecework.client.queue.events import EventCalls, EventOptions
 from piecework.client.queue.executor import JobExecutor
 from piecework.client.queue.groups import GroupCalls
+from piecework.client.queue.handles import Job
 from piecework.client.queue.holds import HoldCalls
 from piecework.client.queue.job_files import JobFileCalls
 from piecework.client.queue.jobs import JobOptions
@@ -23,12 +28,12 @@ from piecework.client.stock.audit import AuditCalls
 from piecework.client.stock.modules import ModuleCalls
 from piecework.client.stock.namespaces import NamespaceCalls
 from piecework.client.stock.workers import WorkerCalls
-from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
+from piecework.client.transport import AnyTransport, PreparedRequest, RetryPolicy, Transport
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id, IdKind
 from piecework.protocol.messages import (
+    FeedEvent,
     IdList,
-    MessageReply,
     RuntimeStats,
     RuntimeStatsReply,
     StorageReply,
@@ -37,7 +42,7 @@ from piecework.protocol.messages import (
 from piecework.protocol.secrets import MASK
 
 
-class Client(
+class ServerCalls(
     MapCalls,
     GroupCalls,
     HoldCalls,
@@ -53,12 +58,40 @@ class Client(
     WorkerCalls,
     AuditCalls,
 ):
-    """A server, as a program sees it. Threads may share one client: no two requests use a connection at once.
+    """All that a server can do."""
 
-    Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the
-    server is busy; ``attempts=1`` switches that off. Every method may raise ``ServerUnreachable``,
-    ``BadReply``, and ``ApiError`` or one of its subclasses.
-    """
+    @call
+    async def ping(self) -> str:
+        """Return what the server says when it is alive."""
+        return await self._steer(PreparedRequest("GET", "/ping", repeatable=True))
+
+    @call
+    async def storage(self) -> StorageReply:
+        """Return what takes the server's disk, and what its sweep is about to remove."""
+        return await self.carrier.call(PreparedRequest("GET", "/sys/storage", repeatable=True), StorageReply)
+
+    @call
+    async def version(self) -> str:
+        """Return the server's version."""
+        return (
+            await self.carrier.call(PreparedRequest("GET", "/sys/version", repeatable=True), VersionReply)
+        ).version
+
+    @call
+    async def runtimes(self) -> dict[str, RuntimeStats]:
+        """Return how many workers and jobs each runtime has, by name."""
+        request = PreparedRequest("GET", "/sys/runt/stat", repeatable=True)
+        return (await self.carrier.call(request, RuntimeStatsReply)).runtimes
+
+    @call
+    async def find_ids(self, kind: IdKind, ends: str) -> list[Id]:
+        """Return ids that end with these digits, six at least; newest first, the newest few of them."""
+        request = PreparedRequest("GET", "/ids", {"kind": kind, "ends": ends}, repeatable=True)
+        return (await self.carrier.call(request, IdList)).ids
+
+
+class AnyClient(ServerCalls):
+    """What clients share: how they are made, and what they are called."""
 
     def __init__(
         self,
@@ -80,37 +113,92 @@ class Client(
         """
         retries = RetryPolicy(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
         url, token = find_server(url, token)
-        self.transport = Transport(url, token, retries=retries, media_type=media_type, ca=ca)
         self._given = {"token": MASK if token else "", "media_type": media_type, "ca": ca}
+        self._prepare(url, token, retries=retries, media_type=media_type, ca=ca)
+
+    @property
+    @abstractmethod
+    def transport(self) -> AnyTransport:
+        """What sends the requests."""
+
+    @abstractmethod
+    def _prepare(self, url: str, token: str, **options: Any) -> None:
+        """Make the transport; ``options`` are those of ``AnyTransport``."""
+
+    @property
+    def url(self) -> str:
+        """The server's base URL, without a slash at its end."""
+        return self.transport.url
+
+    def __repr__(self) -> str:
+        usual = {each.name: each.default for each in fields(RetryPolicy)} | {"media_type": bodies.MSGPACK}
+        given = asdict(self.transport.retries) | self._given
+        shown = [f"{name}={value!r}" for name, value in given.items() if value and value != usual.get(name)]
+        return f"{type(self).__name__}({', '.join([repr(self.url), *shown])})"
+
+
+class Client(AnyClient, Blocking):
+    """A server, as a program sees it. Threads may share one client: no two requests use a connection at once.
+
+    Requests that are safe to repeat are tried up to ``attempts`` times when the connection breaks or the
+    server is busy; ``attempts=1`` switches that off. Every method may raise ``ServerUnreachable``,
+    ``BadReply``, and ``ApiError`` or one of its subclasses.
+    """
+
+    def _prepare(self, url: str, token: str, **options: Any) -> None:
+        self._core = ServerCalls()
+        self.transport = Transport(url, token, **options)
+
+    @property
+    def core(self) -> ServerCalls:
+        """What has the same methods as coroutines, which never suspend."""
+        return self._core
+
+    @property
+    def transport(self) -> Transport:
+        """What sends the requests."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Transport) -> None:
+        self._transport = transport
+        self._core = copy.copy(self._core)
+        self._core.carrier = BlockingCarrier(transport)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What tells the time by which calls wait, seconds."""
+        return self._core.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self._core.clock = clock
+
+    def within(self, timeout_s: float | None) -> Self:
+        """Return a client that shares the connections of this one, and that is of use for so many seconds.
+
+        All its calls end by then, with ServerUnreachable if need be. None: for ever.
+        """
+        return self._copy(self.transport.within(timeout_s))
 
     def with_retries(self, retries: RetryPolicy) -> Self:
         """Return a client that shares the connections of this one and waits otherwise."""
+        return self._copy(self.transport.with_retries(retries))
+
+    def _copy(self, transport: Transport) -> Self:
         other = copy.copy(self)
-        other.transport = self.transport.with_retries(retries)
+        other.transport = transport
         return other
 
-    def ping(self) -> str:
-        """Return what the server says when it is alive."""
-        return self.transport.call(PreparedRequest("GET", "/ping", repeatable=True), MessageReply).message
+    def events(self, **which: Unpack[EventOptions]) -> Iterator[FeedEvent]:
+        """Go through what happens to jobs, as ``EventCalls.events`` does, from this call on."""
+        if which.get("after") is None:
+            which["after"] = self.newest_event()
+        return super().events(**which)
 
-    def storage(self) -> StorageReply:
-        """Return what takes the server's disk, and what its sweep is about to remove."""
-        return self.transport.call(PreparedRequest("GET", "/sys/storage", repeatable=True), StorageReply)
-
-    def version(self) -> str:
-        """Return the server's version."""
-        return self.transport.call(PreparedRequest("GET", "/sys/version", repeatable=True), VersionReply).version
-
-    def runtimes(self) -> dict[str, RuntimeStats]:
-        """Return how many workers and jobs each runtime has, by name."""
-        return self.transport.call(
-            PreparedRequest("GET", "/sys/runt/stat", repeatable=True), RuntimeStatsReply
-        ).runtimes
-
-    def find_ids(self, kind: IdKind, ends: str) -> list[Id]:
-        """Return ids that end with these digits, six at least; newest first, the newest few of them."""
-        request = PreparedRequest("GET", "/ids", {"kind": kind, "ends": ends}, repeatable=True)
-        return self.transport.call(request, IdList).ids
+    def handle(self, job_id: AnyId) -> Job:
+        """Return the handle of a job whose id is known; nothing is sent."""
+        return Job(path_id(job_id), self)
 
     def executor(self, lambda_id: AnyLambda, **options: Unpack[JobOptions]) -> JobExecutor:
         """Return an executor of ``concurrent.futures`` whose calls are jobs of a lambda, each with these options.
@@ -118,11 +206,6 @@ class Client(
         A lambda that is named is the newest of its name at each call.
         """
         return JobExecutor(self, lambda_id, options)
-
-    @property
-    def url(self) -> str:
-        """The server's base URL, without a slash at its end."""
-        return self.transport.url
 
     def close(self) -> None:
         """Close the connections that are idle. Using the client again opens new ones."""
@@ -133,9 +216,3 @@ class Client(
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        usual = {each.name: each.default for each in fields(RetryPolicy)} | {"media_type": bodies.MSGPACK}
-        given = asdict(self.transport.retries) | self._given
-        shown = [f"{name}={value!r}" for name, value in given.items() if value and value != usual.get(name)]
-        return f"Client({', '.join([repr(self.url), *shown])})"

@@ -1,11 +1,12 @@
 """What the groups of calls share."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from piecework.client.transport import PreparedRequest, Query, Transport
+from piecework.client.carriers import Carrier
+from piecework.client.transport import PreparedRequest, Query
 from piecework.protocol.ids import Id
 from piecework.protocol.keys import find_key_fault
 from piecework.protocol.messages import (
@@ -62,7 +63,7 @@ PAGE_ITEMS = 500
 class CallGroup:
     """A group of calls about one kind of thing; ``Client`` is all groups together."""
 
-    transport: Transport
+    carrier: Carrier
 
     def within(self, timeout_s: float | None) -> Self:
         """Return a client that shares the connections of this one, and that is of use for so many seconds.
@@ -70,23 +71,26 @@ class CallGroup:
         All its calls end by then, with ServerUnreachable if need be. None: for ever.
         """
         bounded = copy.copy(self)
-        bounded.transport = self.transport.within(timeout_s)
+        bounded.carrier = self.carrier.within(timeout_s)
         return bounded
 
-    def _steer(self, request: PreparedRequest) -> str:
+    async def _steer(self, request: PreparedRequest) -> str:
         """Send a request that is answered in words, and return them."""
-        return self.transport.call(request, MessageReply).message
+        return (await self.carrier.call(request, MessageReply)).message
 
-    def _items(self, path: str, query: Query, page: type[Page], field: str, limit: int | None) -> Iterator[Any]:
+    async def _items(
+        self, path: str, query: Query, page: type[Page], field: str, limit: int | None
+    ) -> AsyncIterator[Any]:
         """Go through a list page by page, at most ``limit`` items (None: all of them)."""
         cursor: str | None = None
         left = limit
         while left is None or left > 0:
             size = PAGE_ITEMS if left is None else min(left, PAGE_ITEMS)
             request = PreparedRequest("GET", path, {**query, "limit": size, "cursor": cursor}, repeatable=True)
-            reply = self.transport.call(request, page)
+            reply = await self.carrier.call(request, page)
             items = getattr(reply, field)[:size]
-            yield from items
+            for item in items:
+                yield item
             if not reply.next:
                 return
             cursor = reply.next

@@ -6,6 +6,7 @@ import math
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from piecework.http import exchange
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Body, Connection, ConnectionPool, NotSent, Pieces
 from piecework.http.deadlines import NEVER, Deadline
-from piecework.http.routes import check_token, check_url, find_route
+from piecework.http.routes import ServerRoute, check_token, check_url, find_route
 from piecework.http.sockets import NotTrusted, ProxyFailed
 from piecework.protocol import bodies
 from piecework.protocol.codes import Code
@@ -137,13 +138,35 @@ class Stream:
         return HttpReply(self.url, answer.status, answer.reason, answer.headers, answer.take())
 
 
-class Transport:
-    """Sends requests to one server. Safe to share between threads: no two requests use a connection at once.
+class Tries:
+    """The tries of one action that is safe to repeat."""
+
+    def __init__(self, retries: RetryPolicy, deadline: Deadline) -> None:
+        self._retries = retries
+        self._deadline = deadline
+        self._began = time.monotonic()
+        self._failures = 0
+
+    def note(self, error: ApiError | ServerUnreachable) -> float | None:
+        """Take note of a failure; return how many seconds later to try again, None for not at all."""
+        retries = self._retries
+        self._failures += 1
+        is_last = self._failures >= retries.attempts or time.monotonic() - self._began >= retries.total_s
+        if is_last or not _may_pass(error):
+            return None
+        asked_s = error.retry_after_s if isinstance(error, ApiError) else None
+        pause_s = retries.pause_s(self._failures, asked_s, random.random())  # noqa: S311  # keeps no secret
+        if pause_s >= self._deadline.shorten(math.inf):
+            return None
+        LOGGER.info("%s; trying again in %.1f s", error, pause_s)
+        return pause_s
+
+
+class AnyTransport(ABC):
+    """What transports share: all of an exchange with a server but waiting for it.
 
     Redirects are not followed, so the token goes to no other host.
     """
-
-    pause: Callable[[float], object] = staticmethod(_pause)
 
     def __init__(
         self,
@@ -165,12 +188,16 @@ class Transport:
         self._deadline = NEVER
         route = find_route(self.url, ca)
         self._proxy = route.proxy
-        self._pool = ConnectionPool(route)
+        self._prepare_pool(route)
         self._target = route.target
         self._headers = (
             f"Host: {route.authority}\r\nUser-Agent: piecework/{__version__}\r\nAccept-Encoding: identity\r\n"
             f"{_authorization(token)}{route.proxy_header}"
         )
+
+    @abstractmethod
+    def _prepare_pool(self, route: ServerRoute) -> None:
+        """Prepare for keeping connections to a server."""
 
     def within(self, timeout_s: float | None) -> Self:
         """Return a transport over the same connections, all of whose requests and repeats end within that time.
@@ -192,21 +219,19 @@ class Transport:
         """How long it waits, and how often it tries."""
         return self._retries
 
-    def call(self, request: PreparedRequest, reply: type[T], *, also: Iterable[int] = ()) -> T:
-        """Send a request and read the reply.
+    def _count_tries(self) -> Tries:
+        return Tries(self._retries, self._deadline)
 
-        ``also``: HTTP statuses beside 2xx that are read as a reply, not as a refusal.
-        Raises ApiError, also for what cannot be sent, ServerUnreachable or BadReply.
-        """
+    def _encode(self, request: PreparedRequest) -> bytes | None:
+        """Return a request's body. Raises Invalid for what cannot be sent."""
         try:
-            body = None if request.body is None else bodies.encode(request.body, self.media_type)
+            return None if request.body is None else bodies.encode(request.body, self.media_type)
         except bodies.MessageError as error:
             raise api_error(422, Code.INVALID, str(error)) from error
 
-        def send() -> HttpReply:
-            return self._send(request, body, self.media_type, also=also)
-
-        found = self.repeat(send) if request.repeatable else send()
+    @staticmethod
+    def _read(found: HttpReply, reply: type[T], also: Iterable[int]) -> T:
+        """Read a reply as a message. Raises BadReply, or ApiError for a refusal that was to be read as one."""
         try:
             return read_message(found, reply)
         except BadReply:
@@ -214,16 +239,8 @@ class Transport:
                 raise read_refusal(found) from None
             raise
 
-    def send_stream(self, request: PreparedRequest, body: Pieces, content_type: str) -> HttpReply:
-        """Send a request whose body is made while it is sent; once, the caller repeats it."""
-        return self._send(request, body, content_type)
-
-    def relay(self, request: exchange.Request, timeout_s: float) -> HttpReply:
-        """Send a request with headers of the caller's own, once, and return whatever is answered.
-
-        ``request.uri`` begins with the path at the server, and goes out as it is; ``timeout_s`` is for all of it.
-        Raises ServerUnreachable or BadReply; and ValueError for a method, path or header that cannot be sent.
-        """
+    def _prepare_relay(self, request: exchange.Request, timeout_s: float) -> tuple[bytes, PreparedRequest]:
+        """Return the head of a request with headers of the caller's own, and what it is. Raises ValueError."""
         if request.method == "HEAD":
             raise ValueError("what HEAD asks for has no body: use GET")
         given = {name.lower() for name, _ in request.headers}
@@ -234,43 +251,7 @@ class Transport:
         if not all(line.isascii() and line.isprintable() for line in lines) or lines[0].count(" ") != 2:
             raise ValueError("method, path and headers are ASCII text, and the path has no spaces: encode others")
         head = "\r\n".join([*lines, "", ""]).encode()
-        sent = PreparedRequest(request.method, request.uri, poll_s=timeout_s)
-        bounded = self.within(self._deadline.shorten(timeout_s))
-        with bounded._open(sent, head, request.body or None, also=range(600)) as stream:  # noqa: SLF001  # its own kind
-            return stream.read()
-
-    def open_stream(self, request: PreparedRequest) -> AbstractContextManager[Stream]:
-        """Send a request whose reply is read piece by piece in a ``with`` block; once."""
-        return self._open(request, self._head(request, bodies.BINARY))
-
-    def repeat(self, action: Callable[[], T]) -> T:
-        """Do what is safe to repeat, again after a broken connection and when the server is busy."""
-        retries = self._retries
-        began = time.monotonic()
-        for failures in range(1, retries.attempts):
-            try:
-                return action()
-            except (ApiError, ServerUnreachable) as error:
-                if not _may_pass(error) or time.monotonic() - began >= retries.total_s:
-                    raise
-                asked_s = error.retry_after_s if isinstance(error, ApiError) else None
-                pause_s = retries.pause_s(failures, asked_s, random.random())  # noqa: S311  # keeps no secret
-                if pause_s >= self._deadline.shorten(math.inf):
-                    raise
-                LOGGER.info("%s; trying again in %.1f s", error, pause_s)
-            self.pause(pause_s)
-        return action()
-
-    def close(self) -> None:
-        """Close the idle connections. The transport can be used again afterwards."""
-        self._pool.close()
-
-    def _send(
-        self, request: PreparedRequest, body: Body, content_type: str, *, also: Iterable[int] = ()
-    ) -> HttpReply:
-        head = self._head(request, self.media_type, body, content_type)
-        with self._open(request, head, body, also=also) as stream:
-            return stream.read()
+        return head, PreparedRequest(request.method, request.uri, poll_s=timeout_s)
 
     def _head(self, request: PreparedRequest, accept: str, body: Body = None, content_type: str = "") -> bytes:
         """Return a request's first line and headers. Raises Invalid for texts that no request can have."""
@@ -287,13 +268,91 @@ class Transport:
         return f"{request.method} {target} HTTP/1.1\r\n{self._headers}Accept: {accept}\r\n{described}\r\n".encode()
 
     @contextmanager
+    def _explaining(self, request: PreparedRequest) -> Iterator[str]:
+        """Give what a request goes to, in words, and have what fails in the block say so."""
+        through = f", through {self._proxy}" if self._proxy else ""
+        url = f"{self.url}{request.path}{request.last_part}{through}"
+        try:
+            yield url
+        except ProxyFailed as error:
+            raise ProxyUnreachable(self.url, str(error)) from error
+        except NotTrusted as error:
+            raise CertificateRefused(self.url, str(error)) from error
+        except Broken as error:
+            raise ServerUnreachable(self.url, f"{error}{through}", sent=not isinstance(error, NotSent)) from error
+        except NotHttp as error:
+            raise BadReply(f"{url} did not answer like a Piecework server: {error}") from error
+
+
+class Transport(AnyTransport):
+    """Sends requests to one server. Safe to share between threads: no two requests use a connection at once."""
+
+    pause: Callable[[float], object] = staticmethod(_pause)
+
+    def _prepare_pool(self, route: ServerRoute) -> None:
+        self._pool = ConnectionPool(route)
+
+    def call(self, request: PreparedRequest, reply: type[T], *, also: Iterable[int] = ()) -> T:
+        """Send a request and read the reply.
+
+        ``also``: HTTP statuses beside 2xx that are read as a reply, not as a refusal.
+        Raises ApiError, also for what cannot be sent, ServerUnreachable or BadReply.
+        """
+        body = self._encode(request)
+
+        def send() -> HttpReply:
+            return self._send(request, body, self.media_type, also=also)
+
+        return self._read(self.repeat(send) if request.repeatable else send(), reply, also)
+
+    def send_stream(self, request: PreparedRequest, body: Pieces, content_type: str) -> HttpReply:
+        """Send a request whose body is made while it is sent; once, the caller repeats it."""
+        return self._send(request, body, content_type)
+
+    def relay(self, request: exchange.Request, timeout_s: float) -> HttpReply:
+        """Send a request with headers of the caller's own, once, and return whatever is answered.
+
+        ``request.uri`` begins with the path at the server, and goes out as it is; ``timeout_s`` is for all of it.
+        Raises ServerUnreachable or BadReply; and ValueError for a method, path or header that cannot be sent.
+        """
+        head, sent = self._prepare_relay(request, timeout_s)
+        bounded = self.within(self._deadline.shorten(timeout_s))
+        with bounded._open(sent, head, request.body or None, also=range(600)) as stream:  # noqa: SLF001  # its own kind
+            return stream.read()
+
+    def open_stream(self, request: PreparedRequest) -> AbstractContextManager[Stream]:
+        """Send a request whose reply is read piece by piece in a ``with`` block; once."""
+        return self._open(request, self._head(request, bodies.BINARY))
+
+    def repeat(self, action: Callable[[], T]) -> T:
+        """Do what is safe to repeat, again after a broken connection and when the server is busy."""
+        tries = self._count_tries()
+        while True:
+            try:
+                return action()
+            except (ApiError, ServerUnreachable) as error:
+                pause_s = tries.note(error)
+                if pause_s is None:
+                    raise
+            self.pause(pause_s)
+
+    def close(self) -> None:
+        """Close the idle connections. The transport can be used again afterwards."""
+        self._pool.close()
+
+    def _send(
+        self, request: PreparedRequest, body: Body, content_type: str, *, also: Iterable[int] = ()
+    ) -> HttpReply:
+        head = self._head(request, self.media_type, body, content_type)
+        with self._open(request, head, body, also=also) as stream:
+            return stream.read()
+
+    @contextmanager
     def _open(
         self, request: PreparedRequest, head: bytes, body: Body = None, *, also: Iterable[int] = ()
     ) -> Iterator[Stream]:
         """Send a request and give its reply, whose body can be read in the ``with`` block."""
-        through = f", through {self._proxy}" if self._proxy else ""
-        url = f"{self.url}{request.path}{request.last_part}{through}"
-        try:
+        with self._explaining(request) as url:
             timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
             connection, answer = self._exchange(head, body, timeout_s)
             try:
@@ -303,14 +362,6 @@ class Transport:
                 yield stream
             finally:
                 self._pool.give_back(connection, answer)
-        except ProxyFailed as error:
-            raise ProxyUnreachable(self.url, str(error)) from error
-        except NotTrusted as error:
-            raise CertificateRefused(self.url, str(error)) from error
-        except Broken as error:
-            raise ServerUnreachable(self.url, f"{error}{through}", sent=not isinstance(error, NotSent)) from error
-        except NotHttp as error:
-            raise BadReply(f"{url} did not answer like a Piecework server: {error}") from error
 
     def _exchange(self, head: bytes, body: Body, timeout_s: float) -> tuple[Connection, Answer]:
         """Send a request over an idle connection or a new one; return that and the head of the answer."""

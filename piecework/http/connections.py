@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.deadlines import NEVER, Deadline
@@ -68,9 +68,7 @@ class Connection:
         self._bears_s: float = UNANSWERED_MAX_S
 
     def is_alive(self) -> bool:
-        """Tell whether an idle connection can be used: it was lately, nothing came in, and it is not closed."""
-        if time.monotonic() - self.heard_at > IDLE_MAX_S:
-            return False
+        """Tell whether an idle connection can be used: nothing came in, and it is not closed."""
         try:
             self._socket.settimeout(0)
             self._socket.recv(1)
@@ -183,7 +181,25 @@ class Connection:
             raise unsent from unsent.__cause__
 
 
-class ConnectionPool:
+class Poolable(Protocol):
+    """What a pool must know of a connection. See ``Connection``."""
+
+    intact: bool
+    heard_at: float
+    began_at: float
+    opened_at: float
+
+    def is_alive(self) -> bool: ...
+
+    def cut(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Poolable)
+
+
+class KeptConnections(Generic[C]):
     """The connections to one server, and those of them that are idle.
 
     Safe to share between threads and with forked processes.
@@ -191,47 +207,38 @@ class ConnectionPool:
 
     def __init__(self, route: ServerRoute) -> None:
         self._route = route
-        self._idle: deque[Connection] = deque()
-        self._known: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._idle: deque[C] = deque()
+        self._known: weakref.WeakSet[C] = weakref.WeakSet()
         self._lock = threading.Lock()
         """Held around the use of ``_known``."""
         self._doubts = 0.0
         """Connections that were not heard of since then may be dead, though they are in use; 0: there are none."""
-        self._owner = os.getpid()
+        self._owner: object = None
 
-    def take(self) -> Connection | None:
+    def take(self) -> C | None:
         """Return an idle connection that is alive; None when there is none."""
-        if self._owner != os.getpid():  # what was open at a fork belongs to the parent
+        owner = self._find_owner()
+        if self._owner != owner:  # what was open at a fork belongs to the parent
             self._idle, self._known, self._lock = deque(), weakref.WeakSet(), threading.Lock()
-            self._owner = os.getpid()
+            self._owner = owner
         while self._idle:
             try:
                 connection = self._idle.pop()
             except IndexError:  # another thread was quicker
                 return None
-            if connection.is_alive():
+            if time.monotonic() - connection.heard_at <= IDLE_MAX_S and connection.is_alive():
                 return connection
             connection.close()
         return None
 
-    def open(self, timeout_s: float, deadline: Deadline = NEVER) -> Connection:
-        """Make a new connection; ``timeout_s`` for each of its steps. Raises NotSent or NotHttp."""
-        try:
-            connection = Connection(open_socket(self._route, timeout_s, deadline))
-        except OSError as error:
-            raise NotSent(find_reason(error)) from error
-        with self._lock:
-            self._known.add(connection)
-        return connection
-
-    def give_back(self, connection: Connection, answer: Answer) -> None:
+    def give_back(self, connection: C, answer: Answer) -> None:
         """Keep a connection whose answer is complete for the next request, when it is still good for one."""
         if answer.complete and answer.reusable and connection.intact:
             self._idle.append(connection)
         else:
             connection.close()
 
-    def condemn(self, failed: Connection) -> None:
+    def condemn(self, failed: C) -> None:
         """Take note that a kept connection failed: whatever ended it probably ended others of its age, too.
 
         The idle ones that were not heard of since are closed. When nothing at all came back, those in use are cut
@@ -245,7 +252,7 @@ class ConnectionPool:
         if time.monotonic() - max(failed.heard_at, failed.began_at) >= SILENCE_S:
             self._doubts = max(self._doubts, failed.began_at)
 
-    def vindicate(self, answered: Connection) -> None:
+    def vindicate(self, answered: C) -> None:
         """Take note that the server answered: what was silent before that connection was made is dead."""
         doubts = self._doubts
         if not doubts or answered.opened_at <= doubts:
@@ -261,3 +268,25 @@ class ConnectionPool:
         """Close the idle connections."""
         while (connection := self.take()) is not None:
             connection.close()
+
+    def _note(self, connection: C) -> None:
+        """Take note of a new connection."""
+        with self._lock:
+            self._known.add(connection)
+
+    def _find_owner(self) -> object:
+        """Return whose the connections are: others leave them alone."""
+        return os.getpid()
+
+
+class ConnectionPool(KeptConnections[Connection]):
+    """The connections to one server, for threads."""
+
+    def open(self, timeout_s: float, deadline: Deadline = NEVER) -> Connection:
+        """Make a new connection; ``timeout_s`` for each of its steps. Raises NotSent or NotHttp."""
+        try:
+            connection = Connection(open_socket(self._route, timeout_s, deadline))
+        except OSError as error:
+            raise NotSent(find_reason(error)) from error
+        self._note(connection)
+        return connection

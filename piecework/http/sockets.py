@@ -67,6 +67,13 @@ def open_socket(
         raise
 
 
+def prepare_socket(opened: socket.socket) -> None:
+    """Have a socket that is to be connected send at once, and notice when its peer is no more."""
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    keep_alive(opened)
+    bear_silence(opened, UNANSWERED_MAX_S)
+
+
 def bear_silence(opened: socket.socket, seconds: float) -> None:
     """Give up a connection on which nothing that was sent is acknowledged, or taken, for so long."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -95,9 +102,7 @@ def _connect(host: str, port: int, timeout_s: float, admit: Admit = admit_all) -
         opened = socket.socket(family, kind, protocol)
         try:
             opened.settimeout(max(deadline.shorten(math.inf) / (len(found) - place), LEAST_WAIT_S))
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            keep_alive(opened)
-            bear_silence(opened, UNANSWERED_MAX_S)
+            prepare_socket(opened)
             opened.connect(address)
         except OSError as error:
             opened.close()
@@ -137,20 +142,35 @@ def _connect_to_proxy(proxy: Proxy, timeout_s: float) -> socket.socket:
         raise ProxyFailed(f"{proxy} does not answer: {find_reason(error)}") from error
 
 
+class Tunnel:
+    """The way through a proxy to a server (RFC 9110, 9.3.6): what to send, and what to make of the answer."""
+
+    def __init__(self, route: ServerRoute, proxy: Proxy) -> None:
+        target = f"{route.host}:{route.port}" if ":" not in route.host else f"[{route.host}]:{route.port}"
+        self.request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{proxy.header}\r\n".encode()
+        self._proxy = proxy
+        self._head = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Take what the proxy answered, b"" for its end; tell whether the tunnel is open. Raises ProxyFailed."""
+        if not data or len(self._head) > HEAD_MAX_BYTES:
+            raise ProxyFailed(f"{self._proxy} did not answer in HTTP")
+        self._head += data
+        if b"\r\n\r\n" not in self._head:
+            return False
+        status_line = self._head.partition(b"\r\n")[0].decode("latin-1")
+        if status_line.split(" ")[1:2] != ["200"]:
+            raise ProxyFailed(f"{self._proxy} opened no tunnel: {status_line}")
+        return True
+
+
 def _open_tunnel(opened: socket.socket, route: ServerRoute, proxy: Proxy, deadline: Deadline) -> None:
-    """Ask the proxy for a tunnel to the server (RFC 9110, 9.3.6)."""
-    target = f"{route.host}:{route.port}" if ":" not in route.host else f"[{route.host}]:{route.port}"
-    head = b""
+    """Ask the proxy for a tunnel to the server."""
+    tunnel, is_open = Tunnel(route, proxy), False
     try:
-        opened.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{proxy.header}\r\n".encode())
-        while b"\r\n\r\n" not in head:
+        opened.sendall(tunnel.request)
+        while not is_open:
             opened.settimeout(max(deadline.shorten(math.inf), LEAST_WAIT_S))
-            data = opened.recv(READ_BYTES)
-            if not data or len(head) > HEAD_MAX_BYTES:
-                raise ProxyFailed(f"{proxy} did not answer in HTTP")
-            head += data
+            is_open = tunnel.feed(opened.recv(READ_BYTES))
     except OSError as error:
         raise ProxyFailed(f"{proxy} opened no tunnel: {find_reason(error)}") from error
-    status_line = head.partition(b"\r\n")[0].decode("latin-1")
-    if status_line.split(" ")[1:2] != ["200"]:
-        raise ProxyFailed(f"{proxy} opened no tunnel: {status_line}")

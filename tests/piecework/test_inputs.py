@@ -10,6 +10,7 @@ import pytest
 from screens import Screen
 
 from piecework import inputs
+from piecework.client.modes import run
 from piecework.client.queue.inputs import input_content
 from piecework.client.uploads import MultipartFile
 from piecework.inputs import copy_piped_input, has_unread_input
@@ -131,11 +132,11 @@ def test_a_pipe_is_the_input_of_a_job():
     os.close(writer)
     seen = []
 
-    def keep(source, name):
+    async def keep(source, name):
         assert name == ""
         seen.append(upload(source))
         return type("Reply", (), {"id": 7})()
 
-    assert input_content(name_of(reader), keep).id == 7
+    assert run(input_content(name_of(reader), keep)).id == 7
     assert b"piped" in seen[0]
     os.close(reader)

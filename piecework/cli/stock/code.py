@@ -51,7 +51,7 @@ def put_lambda(
     if code == STDIN:
         code = sys.stdin.buffer.read()
 
-    def upload() -> DataReply:
+    async def upload() -> DataReply:
         reply = _upload(client, code)
         uploaded()
         return reply

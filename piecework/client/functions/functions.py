@@ -1,11 +1,11 @@
 """The client's calls about functions: deploying them, looking at them, calling them."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 
 from piecework.client.calls import CallGroup, path_name
 from piecework.client.errors import NotFound, NotReady
+from piecework.client.modes import call, iteration
 from piecework.client.transport import PreparedRequest
 from piecework.http import exchange
 from piecework.http.deadlines import Deadline
@@ -30,71 +30,81 @@ CALL_S = 300.0
 """How long the answer of a function may take."""
 
 
-def _pause(seconds: float) -> None:
-    threading.Event().wait(seconds)
-
-
 class FunctionCalls(CallGroup):
     """Functions: names that people call over HTTP. A function and its revisions are known by their names.
 
     Methods that change one return how it stands then.
     """
 
-    def functions(self) -> list[FunctionInfo]:
+    @call
+    async def functions(self) -> list[FunctionInfo]:
         """Return all functions with everything that is known about them, by name."""
-        return self.transport.call(PreparedRequest("GET", "/functions", repeatable=True), FunctionList).functions
+        return (
+            await self.carrier.call(PreparedRequest("GET", "/functions", repeatable=True), FunctionList)
+        ).functions
 
-    def function(self, name: str) -> FunctionInfo:
+    @call
+    async def function(self, name: str) -> FunctionInfo:
         """Return a function with everything that is known about it. Raises NotFound."""
-        return self.transport.call(PreparedRequest("GET", _path(name), repeatable=True), FunctionInfo)
+        return await self.carrier.call(PreparedRequest("GET", _path(name), repeatable=True), FunctionInfo)
 
-    def deploy(self, function: str, revision: str, deployment: DeploymentPut) -> FunctionInfo:
+    @call
+    async def deploy(self, function: str, revision: str, deployment: DeploymentPut) -> FunctionInfo:
         """Make a revision, and the function if need be. Safe to repeat.
 
         Raises Conflict when there is another revision of this name, NotFound for a module or lambda that is not
         there, and Invalid when the code cannot run.
         """
-        return self._change("PUT", _path(function, revision), deployment)
+        return await self._change("PUT", _path(function, revision), deployment)
 
-    def scale(self, function: str, revision: str, replicas: int) -> FunctionInfo:
+    @call
+    async def scale(self, function: str, revision: str, replicas: int) -> FunctionInfo:
         """Have a revision served by so many replicas; with 0, each call is a job. Raises NotFound."""
-        return self._change("PATCH", _path(function, revision), DeploymentScale(replicas=replicas))
+        return await self._change("PATCH", _path(function, revision), DeploymentScale(replicas=replicas))
 
-    def set_default(self, function: str, revision: str) -> FunctionInfo:
+    @call
+    async def set_default(self, function: str, revision: str) -> FunctionInfo:
         """Send the calls that name no revision to this one. A split ends. Raises NotFound."""
-        return self._change("PUT", _path(function, "default"), DefaultPut(revision=revision))
+        return await self._change("PUT", _path(function, "default"), DefaultPut(revision=revision))
 
-    def remove_default(self, function: str) -> FunctionInfo:
+    @call
+    async def remove_default(self, function: str) -> FunctionInfo:
         """End a function's default and its split. Raises NotFound."""
-        return self._change("DELETE", _path(function, "default"))
+        return await self._change("DELETE", _path(function, "default"))
 
-    def split(self, function: str, weights: Mapping[str, int]) -> FunctionInfo:
+    @call
+    async def split(self, function: str, weights: Mapping[str, int]) -> FunctionInfo:
         """Divide the calls that name no revision among some, by weight. Raises NotFound or Invalid."""
-        return self._change("PUT", _path(function, "split"), SplitPut(weights=dict(weights)))
+        return await self._change("PUT", _path(function, "split"), SplitPut(weights=dict(weights)))
 
-    def undeploy(self, function: str, revision: str | None = None, *, force: bool = False) -> str:
+    @call
+    async def undeploy(self, function: str, revision: str | None = None, *, force: bool = False) -> str:
         """Remove a revision, or the whole function; returns what the server says. Raises NotFound.
 
         Raises Conflict for a revision to which the calls go that name none, unless ``force`` is set.
         """
         path = _path(function) if revision is None else _path(function, revision)
-        return self._steer(PreparedRequest("DELETE", path, {"force": "true" if force else None}, repeatable=True))
+        return await self._steer(
+            PreparedRequest("DELETE", path, {"force": "true" if force else None}, repeatable=True)
+        )
 
-    def await_replicas(
-        self, function: str, revision: str, timeout_s: float, pause: Callable[[float], object] = _pause
+    @call
+    async def await_replicas(
+        self, function: str, revision: str, timeout_s: float, pause: Callable[[float], object] | None = None
     ) -> RevisionInfo:
         """Wait until a revision has as many running replicas as it should. Raises NotReady, with what is known."""
         deadline = Deadline(timeout_s)
         while True:
-            found = find_revision(self.within(deadline.allow()).function(function), revision)
+            found = find_revision(await self.within(deadline.allow()).function(function), revision)
             running = sum(each.state is ReplicaState.RUNNING for each in found.replicas)
             if running >= found.wanted:
                 return found
             if deadline.is_over():
                 raise NotReady(f"{function}/{revision}", running, found.wanted, why_not_ready(found))
-            pause(LOOK_S)
+            await self._pause(pause)
 
-    def function_log(
+    @call
+    async def function_log(
         self, function: str, revision: str, offsets: Mapping[Id, int] = MappingProxyType({})
     ) -> list[ReplicaLog]:
         """Return the newest part of what each replica of a revision logged. Raises NotFound.
@@ -105,30 +115,40 @@ class FunctionCalls(CallGroup):
         request = PreparedRequest(
             "GET", f"{_path(function, revision)}/log", {"after": after or None}, repeatable=True
         )
-        return self.transport.call(request, DeploymentLog).replicas
+        return (await self.carrier.call(request, DeploymentLog)).replicas
 
-    def follow_function_log(
-        self, function: str, revision: str, pause: Callable[[float], object] = _pause
-    ) -> Iterator[ReplicaLog]:
+    @iteration
+    async def follow_function_log(
+        self, function: str, revision: str, pause: Callable[[float], object] | None = None
+    ) -> AsyncIterator[ReplicaLog]:
         """Go through what the replicas of a revision log, as it comes and without an end. Raises NotFound."""
         ends: dict[Id, int] = {}
         while True:
-            parts = self.function_log(function, revision, ends)
-            yield from (part for part in parts if part.text)
+            parts = await self.function_log(function, revision, ends)
+            for part in parts:
+                if part.text:
+                    yield part
             ends = {part.replica: part.next for part in parts}
-            pause(LOOK_S)
+            await self._pause(pause)
 
-    def invoke(
+    @call
+    async def invoke(
         self, function: str, request: exchange.Request, revision: str | None = None, timeout_s: float = CALL_S
     ) -> exchange.Response:
         """Call a function and return its answer, whatever its status is. Never repeated here."""
         named = [function] if revision is None else [function, revision]
         target = "/".join(["/functions", *map(path_name, named)]) + ("" if request.uri == "/" else request.uri)
-        reply = self.transport.relay(request._replace(uri=target), timeout_s)
+        reply = await self.carrier.relay(request._replace(uri=target), timeout_s)
         return exchange.Response(reply.status, tuple(reply.headers.items()), reply.content)
 
-    def _change(self, method: str, path: str, body: object = None) -> FunctionInfo:
-        return self.transport.call(PreparedRequest(method, path, body=body, repeatable=True), FunctionInfo)
+    async def _pause(self, pause: Callable[[float], object] | None) -> None:
+        if pause is None:
+            await self.carrier.rest(LOOK_S)
+        else:
+            pause(LOOK_S)
+
+    async def _change(self, method: str, path: str, body: object = None) -> FunctionInfo:
+        return await self.carrier.call(PreparedRequest(method, path, body=body, repeatable=True), FunctionInfo)
 
 
 def find_revision(function: FunctionInfo, name: str) -> RevisionInfo:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from piecework.client.calls import AnyId, AnyLambda, lambda_ref, path_id
 from piecework.client.errors import api_error
+from piecework.client.modes import call
 from piecework.client.queue.inputs import Input, input_content
 from piecework.client.queue.results import IDS_PER_REQUEST, ResultCalls
 from piecework.client.queue.selection import Selection, select_jobs, to_query
@@ -81,19 +82,21 @@ class EditOptions(TypedDict, total=False):
 class BulkCalls(ResultCalls):
     """Many jobs at once. The server works on them in requests of two seconds, each safe to repeat."""
 
-    def count_bulk(self, action: BulkAction, **which: Unpack[Selection]) -> BulkCount:
+    @call
+    async def count_bulk(self, action: BulkAction, **which: Unpack[Selection]) -> BulkCount:
         """Return to how many of the jobs that match it can be done. Nothing is changed."""
         body = JobBulk(action=action, where=select_jobs(**which), dry_run=True)
         matched, begin = 0, ""
         while True:
-            reply = self._send_bulk(body)
+            reply = await self._send_bulk(body)
             matched += reply.matched
             begin = begin or reply.begin or ""
             if not reply.next:
                 return BulkCount(matched, begin)
             body = msgspec.structs.replace(body, cursor=reply.next)
 
-    def bulk(
+    @call
+    async def bulk(
         self,
         action: BulkAction,
         *,
@@ -109,18 +112,19 @@ class BulkCalls(ResultCalls):
         """
         body = JobBulk(action=action, where=select_jobs(**which))
         if counted is None:  # or a request whose answer is lost could mean jobs that end until it is repeated
-            begin = self._send_bulk(msgspec.structs.replace(body, dry_run=True)).begin
+            begin = (await self._send_bulk(msgspec.structs.replace(body, dry_run=True))).begin
             counted = BulkCount(0, begin or "")
         result, cursor = BulkResult(), counted.begin or None
         while cursor is not None:
-            reply = self._send_bulk(msgspec.structs.replace(body, edit=edit, cursor=cursor))
+            reply = await self._send_bulk(msgspec.structs.replace(body, edit=edit, cursor=cursor))
             result.add(reply)
             if advance is not None:
                 advance(reply.matched)
             cursor = reply.next or None
         return result
 
-    def bulk_ids(
+    @call
+    async def bulk_ids(
         self, action: BulkAction, ids: Iterable[AnyId], *, edit: JobEdit | None = None, dry_run: bool = False
     ) -> BulkResult:
         """Do something to jobs that are named, each once, or tell what would be done."""
@@ -128,23 +132,27 @@ class BulkCalls(ResultCalls):
         for start in range(0, len(named), IDS_PER_REQUEST):
             some = named[start : start + IDS_PER_REQUEST]
             key = UNSET if dry_run else secrets.token_urlsafe(16)
-            result.add(self._send_bulk(JobBulk(action=action, ids=some, edit=edit, dry_run=dry_run, key=key)))
+            result.add(
+                await self._send_bulk(JobBulk(action=action, ids=some, edit=edit, dry_run=dry_run, key=key))
+            )
         return result
 
-    def retry(self, job_id: AnyId, **changes: Unpack[EditOptions]) -> Id:
+    @call
+    async def retry(self, job_id: AnyId, **changes: Unpack[EditOptions]) -> Id:
         """Run a job again that failed or was cancelled, and return its id; with changes, that of a new job.
 
         Raises NotFound, or Conflict when it cannot be run again.
         """
-        edit = self.describe_edit(**changes) if changes else None
-        result = self.bulk_ids("retry", [job_id], edit=edit)
+        edit = await self.describe_edit(**changes) if changes else None
+        result = await self.bulk_ids("retry", [job_id], edit=edit)
         if result.refused:
             message, is_known = result.refused[0].message, bool(result.matched)
             status, code = (409, Code.BAD_TRANSITION) if is_known else (404, Code.JOB_NOT_FOUND)
             raise api_error(status, code, f"job {job_id} is not run again: {message}", None)
         return result.made.get(path_id(job_id), path_id(job_id))
 
-    def describe_edit(self, **changes: Unpack[EditOptions]) -> JobEdit:
+    @call
+    async def describe_edit(self, **changes: Unpack[EditOptions]) -> JobEdit:
         """Return changes as the protocol says them. A large input is uploaded."""
         edit = JobEdit(
             lambda_=lambda_ref(changes["lambda_"]) if "lambda_" in changes else None,
@@ -154,14 +162,17 @@ class BulkCalls(ResultCalls):
             limits=changes.get("limits", Limits()),
         )
         if "input" in changes:
-            edit.input = input_content(changes["input"], self.upload) or NO_ID
+            edit.input = await input_content(changes["input"], self.upload) or NO_ID
         return edit
 
-    def failures(self, limit: int = REASONS, **which: Unpack[Selection]) -> FailureList:
+    @call
+    async def failures(self, limit: int = REASONS, **which: Unpack[Selection]) -> FailureList:
         """Count failed jobs that were not run again, by lambda and reason, the most frequent first."""
         query = {**to_query(select_jobs(**which)), "limit": limit}
-        return self.transport.call(PreparedRequest("GET", "/job/failures", query, repeatable=True), FailureList)
+        return await self.carrier.call(
+            PreparedRequest("GET", "/job/failures", query, repeatable=True), FailureList
+        )
 
-    def _send_bulk(self, body: JobBulk) -> JobBulkReply:
+    async def _send_bulk(self, body: JobBulk) -> JobBulkReply:
         request = PreparedRequest("POST", "/job/bulk", body=body, repeatable=True)
-        return self.transport.call(request, JobBulkReply)
+        return await self.carrier.call(request, JobBulkReply)

@@ -6,6 +6,7 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING
 
 from piecework.client.errors import ClientError
+from piecework.client.modes import run
 from piecework.client.queue.handles import Job
 from piecework.client.queue.inputs import Input
 from piecework.client.queue.jobs import JobOptions
@@ -140,10 +141,10 @@ class JobExecutor(Executor):
         return futures
 
     def _settle_all(self) -> None:
-        watch = JobWait(self._client.transport, self._client.clock, "inline", longest_poll_s=LOOK_S)
+        watch = JobWait(self._client.core.carrier, self._client.clock, "inline", longest_poll_s=LOOK_S)
         while self._take_new(watch):
             try:
-                ended = watch.look(NEVER)
+                ended = run(watch.look(NEVER))
             except ClientError as error:
                 self._give_up(watch, error)
             else:

@@ -1,12 +1,12 @@
 """What people hand in as a job's input, and how it travels."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from msgspec import UNSET
 
-from piecework.client.queue.handles import Job
+from piecework.client.queue.handles import JobHandle
 from piecework.client.uploads import Source
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, DataReply
@@ -23,9 +23,9 @@ An ``Id`` or the reply of an upload names a blob, and a ``Job`` stands for what 
 """
 
 
-def input_content(value: Input, upload: Callable[[Source, str], DataReply]) -> Content | None:
+async def input_content(value: Input, upload: Callable[[Source, str], Awaitable[DataReply]]) -> Content | None:
     """Turn an input into what the submission carries, by ``upload`` when it is large; None for no input."""
-    if isinstance(value, Job):
+    if isinstance(value, JobHandle):
         value = output_of(value)
     if value is None or isinstance(value, Content):
         return value
@@ -35,19 +35,19 @@ def input_content(value: Input, upload: Callable[[Source, str], DataReply]) -> C
         name = clean_text(value.name) if value.is_file() else ""
         # How much comes out of a pipe is not known before.
         if not name or value.stat().st_size > INLINE_BYTES:
-            return Content(id=upload(value, name).id)
+            return Content(id=(await upload(value, name)).id)
         return Content(raw=value.read_bytes(), name=name)
     if isinstance(value, str):
         value = value.encode()
     if isinstance(value, bytes | bytearray | memoryview):
         data = bytes(value)
-        return Content(raw=data) if len(data) <= INLINE_BYTES else Content(id=upload(data, "").id)
+        return Content(raw=data) if len(data) <= INLINE_BYTES else Content(id=(await upload(data, "")).id)
     return Content(json_=value)
 
 
-def file_content(value: Input, upload: Callable[[Source, str], DataReply]) -> Content:
+async def file_content(value: Input, upload: Callable[[Source, str], Awaitable[DataReply]]) -> Content:
     """Turn what is in a file of a job into what the submission carries; None is an empty file."""
-    return input_content(b"" if value is None else value, upload) or Content(raw=b"")
+    return await input_content(b"" if value is None else value, upload) or Content(raw=b"")
 
 
 def output_of(job: Id | str, file: str | None = None) -> Content:

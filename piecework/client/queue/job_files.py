@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 from piecework.client.calls import AnyId
 from piecework.client.errors import BadReply, NotFound
+from piecework.client.modes import call
 from piecework.client.queue.results import ResultCalls
 from piecework.client.uploads import SPOOL_BYTES
 from piecework.files import naming
@@ -31,35 +32,39 @@ SHOWN = 10
 class JobFileCalls(ResultCalls):
     """Files that jobs gave back from their own directories."""
 
-    def output_files(self, job_id: AnyId) -> list[JobFile]:
+    @call
+    async def output_files(self, job_id: AnyId) -> list[JobFile]:
         """Return the files that a job gave back, in the order of their names; none until it has ended.
 
         Raises NotFound, and BadReply for names that would lead out of a directory.
         """
-        files = given(self.job(job_id).made) or []
+        files = given((await self.job(job_id)).made) or []
         names = [each.name for each in files]
         if not all(map(is_path, names)) or len({*names}) < len(names) or find_clash(names):
             raise BadReply(f"the files of job {job_id} have names that no files can have")
         return files
 
-    def read_file(self, job_id: AnyId, name: str) -> bytes:
+    @call
+    async def read_file(self, job_id: AnyId, name: str) -> bytes:
         """Return the bytes of a file that a job gave back; for those that fit into memory. Raises NotFound."""
-        return self.read(_find(self.output_files(job_id), name).blob)
+        return await self.read(_find(await self.output_files(job_id), name).blob)
 
-    def download_files(self, job_id: AnyId, folder: Path) -> list[Path]:
+    @call
+    async def download_files(self, job_id: AnyId, folder: Path) -> list[Path]:
         """Write all files that a job gave back into a folder, which is made, and return where they are.
 
         Each file appears when all of it has come and was checked; one that is there is replaced. Raises NotFound.
         """
         paths = []
-        for file in self.output_files(job_id):
+        for file in await self.output_files(job_id):
             path = folder / file.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.download(file.blob, path, checksum=file.checksum or None)
+            await self.download(file.blob, path, checksum=file.checksum or None)
             paths.append(path)
         return paths
 
-    def archive_files(self, job_id: AnyId, path: Path) -> int:
+    @call
+    async def archive_files(self, job_id: AnyId, path: Path) -> int:
         """Write all files that a job gave back into an archive, and return how many they are.
 
         ``path`` ends with one of ARCHIVES. The archive appears when it is complete. Raises NotFound, and
@@ -68,13 +73,13 @@ class JobFileCalls(ResultCalls):
         ending = next((each for each in ARCHIVES if path.name.endswith(each)), None)
         if ending is None:
             raise ValueError(f"{path.name!r} ends with none of {', '.join(ARCHIVES)}")
-        files = self.output_files(job_id)
+        files = await self.output_files(job_id)
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             with naming(path), _open_archive(part, ending) as add:
                 for file in files:
                     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-                        for piece in self.stream(file.blob):
+                        async for piece in self.stream(file.blob):
                             spool.write(piece)
                         add(file, cast("BinaryIO", spool))
             part.replace(path)

@@ -1,16 +1,17 @@
 """Running a lambda on many inputs: submitted by the batch, a window of jobs in flight, results in their order."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, suppress
-from typing import Literal, Unpack, cast, overload
+from typing import Any, Literal, Protocol, Unpack, overload
 
 from piecework.client.calls import AnyLambda
 from piecework.client.errors import ApiError, ServerUnreachable, StillRunning
+from piecework.client.modes import Blocking, Method
 from piecework.client.queue.bulk import BulkCalls
 from piecework.client.queue.inputs import Input, carried_bytes
 from piecework.client.queue.jobs import BYTES_PER_BODY, JOBS_PER_BODY, JobOptions, spec_bytes
 from piecework.client.queue.progress import Progress, Tell, open_progress
-from piecework.client.queue.results import JobResult, JobWait, ResultCalls
+from piecework.client.queue.results import JobResult, JobWait
 from piecework.client.transport import PreparedRequest
 from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
@@ -28,41 +29,78 @@ Submitted = Callable[[list[Id]], object]
 """Is told the ids of jobs that were submitted, in the order of their inputs."""
 
 
-class MapCalls(BulkCalls):
-    """Many inputs at once."""
+class MapOptions(JobOptions, total=False):
+    """Options of ``map``: beside those of its jobs."""
+
+    ordered: bool
+    wait_s: float | None
+    window: int
+    cancel: bool
+    progress: bool | Progress
+    submitted: Submitted | None
+
+
+class BlockingMap(Protocol):
+    """``map`` of a client that blocks."""
 
     @overload
-    def map(
+    def __call__(
         self,
         lambda_id: AnyLambda,
         inputs: Iterable[Input],
         *,
         errors: Literal["raise"] = ...,
-        ordered: bool = ...,
-        wait_s: float | None = ...,
-        window: int = ...,
-        cancel: bool = ...,
-        progress: bool | Progress = ...,
-        submitted: Submitted | None = ...,
-        **options: Unpack[JobOptions],
+        **options: Unpack[MapOptions],
     ) -> Generator[bytes, None, None]: ...
-
     @overload
-    def map(
+    def __call__(
         self,
         lambda_id: AnyLambda,
         inputs: Iterable[Input],
         *,
         errors: Literal["return"],
-        ordered: bool = ...,
-        wait_s: float | None = ...,
-        window: int = ...,
-        cancel: bool = ...,
-        progress: bool | Progress = ...,
-        submitted: Submitted | None = ...,
-        **options: Unpack[JobOptions],
+        **options: Unpack[MapOptions],
     ) -> Generator[JobResult, None, None]: ...
 
+
+class SuspendingMap(Protocol):
+    """``map`` of a client for an event loop."""
+
+    @overload
+    def __call__(
+        self,
+        lambda_id: AnyLambda,
+        inputs: Iterable[Input],
+        *,
+        errors: Literal["raise"] = ...,
+        **options: Unpack[MapOptions],
+    ) -> AsyncGenerator[bytes, None]: ...
+    @overload
+    def __call__(
+        self,
+        lambda_id: AnyLambda,
+        inputs: Iterable[Input],
+        *,
+        errors: Literal["return"],
+        **options: Unpack[MapOptions],
+    ) -> AsyncGenerator[JobResult, None]: ...
+
+
+class MapMethod(Method):
+    """The method ``map``: what it gives depends on ``errors``, too."""
+
+    @overload
+    def __get__(self, calls: Blocking, owner: type) -> BlockingMap: ...
+    @overload
+    def __get__(self, calls: object, owner: type) -> SuspendingMap: ...
+    def __get__(self, calls: Any, owner: type) -> Any:
+        return super().__get__(calls, owner)
+
+
+class MapCalls(BulkCalls):
+    """Many inputs at once."""
+
+    @MapMethod
     def map(
         self,
         lambda_id: AnyLambda,
@@ -76,7 +114,7 @@ class MapCalls(BulkCalls):
         progress: bool | Progress = False,
         submitted: Submitted | None = None,
         **options: Unpack[JobOptions],
-    ) -> Generator[bytes, None, None] | Generator[JobResult, None, None]:
+    ) -> AsyncGenerator[bytes | JobResult, None]:
         """Run a lambda on each input and go through the outputs, in the order of the inputs.
 
         Inputs may be endless: no more than ``window`` jobs are in flight. They are submitted by the batch, between
@@ -103,10 +141,9 @@ class MapCalls(BulkCalls):
         deadline = Deadline(wait_s, self.clock)
         specs = self._specs(lambda_id, inputs, options, deadline)
         flight = _Flight(self, specs, window, ordered=ordered, deadline=deadline, submitted=submitted)
-        results = self._results_of(flight, deadline, open_progress(progress, total), cancel=cancel, errors=errors)
-        return cast("Generator[bytes, None, None] | Generator[JobResult, None, None]", results)
+        return self._results_of(flight, deadline, open_progress(progress, total), cancel=cancel, errors=errors)
 
-    def _results_of(
+    async def _results_of(
         self,
         flight: "_Flight",
         deadline: Deadline,
@@ -114,28 +151,28 @@ class MapCalls(BulkCalls):
         *,
         cancel: bool,
         errors: Errors,
-    ) -> Generator[bytes | JobResult, None, None]:
+    ) -> AsyncGenerator[bytes | JobResult, None]:
         try:
             with progress as tell:
                 while flight.goes_on:
-                    late = flight.submit()
-                    flight.look(hold=not late)
+                    late = await flight.submit()
+                    await flight.look(hold=not late)
                     tell(flight.ended)
                     for info in flight.take():
-                        result = self.read_end(info)
+                        result = await self.read_end(info)
                         yield result if errors == "return" else result.read()
                     if flight.goes_on and deadline.is_over():
                         raise StillRunning(flight.flying)
         finally:
             if cancel:
-                self._cancel_all(flight.flying)
+                await self._cancel_all(flight.flying)
 
-    def _cancel_all(self, jobs: list[Id]) -> None:
+    async def _cancel_all(self, jobs: list[Id]) -> None:
         """Cancel jobs, those first that will start last; gives up when the server does not answer."""
         for job in reversed(jobs):
             with suppress(ApiError):
                 try:
-                    self._steer(PreparedRequest("DELETE", f"/job/{job}"))
+                    await self._steer(PreparedRequest("DELETE", f"/job/{job}"))
                 except ServerUnreachable:
                     return
 
@@ -145,8 +182,8 @@ class _Flight:
 
     def __init__(
         self,
-        client: ResultCalls,
-        specs: Iterator[JobSpec],
+        client: MapCalls,
+        specs: AsyncIterator[JobSpec],
         window: int,
         *,
         ordered: bool,
@@ -154,7 +191,7 @@ class _Flight:
         submitted: "Submitted | None",
     ) -> None:
         self._tell = submitted
-        self._watch = JobWait(client.transport, client.clock, "inline")
+        self._watch = JobWait(client.carrier, client.clock, "inline")
         self.ended = 0
         """How many jobs have ended."""
         self._client = client
@@ -179,15 +216,15 @@ class _Flight:
     def goes_on(self) -> bool:
         return bool(not self._exhausted or self._places or self._kept)
 
-    def submit(self) -> bool:
+    async def submit(self) -> bool:
         """Fill the window when half of it is free; tell whether the next input is late."""
         room = self._window - len(self._places) - len(self._kept)
         if room * 2 < self._window:
             return False
         while room and not self._exhausted:
-            batch, late = self._draw(min(room, JOBS_PER_BODY))
+            batch, late = await self._draw(min(room, JOBS_PER_BODY))
             if batch:
-                ids = self._client.within(self._deadline.allow()).post_batch(batch)
+                ids = await self._client.within(self._deadline.allow()).post_batch(batch)
                 for job in ids:
                     self._places[job] = self._submitted
                     self._submitted += 1
@@ -199,11 +236,11 @@ class _Flight:
             room -= len(batch)
         return False
 
-    def look(self, *, hold: bool) -> None:
+    async def look(self, *, hold: bool) -> None:
         """Take in the jobs that have ended since; with ``hold``, wait a while for the next."""
         if not self._watch.waiting:
             return
-        for info in self._watch.look(self._deadline, hold=hold):
+        for info in await self._watch.look(self._deadline, hold=hold):
             place = self._places.pop(info.id)
             size = carried_bytes(info.output or None)
             fits = self._kept_bytes + size <= KEPT_BYTES
@@ -220,12 +257,12 @@ class _Flight:
             self._kept_bytes -= carried_bytes(info.output or None)
             yield info
 
-    def _draw(self, most: int) -> tuple[list[JobSpec], bool]:
+    async def _draw(self, most: int) -> tuple[list[JobSpec], bool]:
         """Return the next jobs to submit together, at most ``most``, and whether further inputs are late."""
         batch: list[JobSpec] = []
         size = 0
         until = self._client.clock() + BATCH_S
-        for spec in self._specs:
+        async for spec in self._specs:
             batch.append(spec)
             size += spec_bytes(spec)
             if len(batch) == most or size >= BYTES_PER_BODY:

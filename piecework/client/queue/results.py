@@ -1,9 +1,8 @@
 """The client's calls about results: wait for jobs, read what they produced, stream it as they end."""
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Unpack
 
@@ -11,11 +10,13 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.client.calls import AnyId, AnyLambda, path_id
+from piecework.client.carriers import Carrier
 from piecework.client.errors import JobCancelled, JobFailed, ServerUnreachable, StillRunning
-from piecework.client.queue.handles import Job
+from piecework.client.modes import call, iteration
+from piecework.client.queue.handles import completes
 from piecework.client.queue.inputs import Input
 from piecework.client.queue.jobs import POLL_S, JobCalls, JobOptions
-from piecework.client.transport import PreparedRequest, Query, Transport
+from piecework.client.transport import PreparedRequest, Query
 from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobList, blob_id, given
@@ -91,23 +92,27 @@ class ResultCalls(JobCalls):
 
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
-    def wait(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> list[JobInfo]:
+    @call
+    async def wait(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> list[JobInfo]:
         """Wait until all jobs have ended and return them in the order given.
 
         Raises StillRunning after ``timeout_s`` seconds (None: never), NotFound for an unknown job.
         """
         ids = [path_id(job) for job in jobs]
-        ended = {info.id: info for info in self.ended(ids, timeout_s)}
+        ended = {info.id: info async for info in self.ended(ids, timeout_s)}
         return [ended[job] for job in ids]
 
-    def result(self, job_id: AnyId, timeout_s: float | None = None) -> bytes:
+    @call
+    async def result(self, job_id: AnyId, timeout_s: float | None = None) -> bytes:
         """Wait until a job has ended and return its output.
 
         Raises JobFailed or JobCancelled when it has none, StillRunning after ``timeout_s`` (None: never).
         """
-        return next(self.results([job_id], timeout_s))[1].read()
+        [found] = [result async for _, result in self.results([job_id], timeout_s)]
+        return found.read()
 
-    def run(
+    @call
+    async def run(
         self,
         lambda_id: AnyLambda,
         input: Input = None,  # noqa: A002  # its name on the wire
@@ -121,40 +126,47 @@ class ResultCalls(JobCalls):
         """
         deadline = Deadline(wait_s, self.clock)
         poll_s = deadline.shorten(POLL_S)
-        info = self.within(deadline.allow()).submit_and_wait(lambda_id, input, poll_s, **options)
+        info = await self.within(deadline.allow()).submit_and_wait(lambda_id, input, poll_s, **options)
         if not info.state.is_final:
-            return self.result(info.id, None if wait_s is None else deadline.shorten(wait_s))
-        return self.read_end(info).read()
+            return await self.result(info.id, None if wait_s is None else deadline.shorten(wait_s))
+        return (await self.read_end(info)).read()
 
-    def results(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[tuple[Id, JobResult]]:
+    @iteration
+    async def results(
+        self, jobs: Iterable[AnyId], timeout_s: float | None = None
+    ) -> AsyncIterator[tuple[Id, JobResult]]:
         """Go through the results of jobs as they end: pairs of the job's id and how it ended.
 
         A job that failed is a result too: ``result.read()`` gives the output or raises JobFailed.
         Raises StillRunning after ``timeout_s`` seconds (None: never), NotFound for an unknown job.
         """
-        for info in self._watch(jobs, timeout_s, output="inline"):
-            yield info.id, self.read_end(info)
+        async for info in self._watch(jobs, timeout_s, output="inline"):
+            yield info.id, await self.read_end(info)
 
-    def as_completed(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[Job]:
+    @completes
+    def as_completed(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> AsyncIterator[JobInfo]:
         """Go through jobs as they end, whatever became of them. As ``piecework.as_completed``, also for ids."""
-        for info in self._watch(jobs, timeout_s, output="inline"):
-            yield Job(info.id, self, info)
+        return self._watch(jobs, timeout_s, output="inline")
 
-    def gather(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> list[bytes]:
+    @call
+    async def gather(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> list[bytes]:
         """Wait for all jobs and return their outputs in that order. As ``piecework.gather``, also for ids."""
         ids = [path_id(job) for job in jobs]
-        outputs = {job: result.read() for job, result in self.results(ids, timeout_s)}
+        outputs = {job: result.read() async for job, result in self.results(ids, timeout_s)}
         return [outputs[job] for job in ids]
 
-    def read_end(self, info: JobInfo) -> JobResult:
+    @call
+    async def read_end(self, info: JobInfo) -> JobResult:
         """Return how a job ended, with its output, which is fetched unless it came along."""
-        return JobResult(info, self.output(info) if info.state is JobState.FINISHED else b"")
+        return JobResult(info, await self.output(info) if info.state is JobState.FINISHED else b"")
 
-    def ended(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> Iterator[JobInfo]:
+    @iteration
+    def ended(self, jobs: Iterable[AnyId], timeout_s: float | None = None) -> AsyncIterator[JobInfo]:
         """Go through jobs as they end, without their outputs. Raises like ``results``."""
         return self._watch(jobs, timeout_s, output=None)
 
-    def output(self, info: JobInfo) -> bytes:
+    @call
+    async def output(self, info: JobInfo) -> bytes:
         """Return the output of a finished job; empty when it has none."""
         content = info.output
         if not isinstance(content, Content):
@@ -162,20 +174,24 @@ class ResultCalls(JobCalls):
         if content.is_inline:
             return content.read()
         blob = blob_id(content)
-        return b"" if blob is None else self.read(blob)
+        return b"" if blob is None else await self.read(blob)
 
-    def failed_output(self, info: JobInfo) -> bytes:
+    @call
+    async def failed_output(self, info: JobInfo) -> bytes:
         """Return what a job had written to its output before it failed; empty when that is nothing."""
         blob = given(info.failed_output)
-        return b"" if blob is None else self.read(blob)
+        return b"" if blob is None else await self.read(blob)
 
-    def _watch(self, jobs: Iterable[AnyId], timeout_s: float | None, output: str | None) -> Iterator[JobInfo]:
+    async def _watch(
+        self, jobs: Iterable[AnyId], timeout_s: float | None, output: str | None
+    ) -> AsyncIterator[JobInfo]:
         """Yield each job once, when it has ended."""
-        watch = JobWait(self.transport, self.clock, output, dict.fromkeys(path_id(job) for job in jobs))
+        watch = JobWait(self.carrier, self.clock, output, dict.fromkeys(path_id(job) for job in jobs))
         deadline = Deadline(timeout_s, self.clock)
         while watch.waiting:
-            ended = watch.look(deadline)
-            yield from ended
+            ended = await watch.look(deadline)
+            for info in ended:
+                yield info
             if not ended and deadline.is_over():
                 raise StillRunning(list(watch.waiting))
 
@@ -189,7 +205,7 @@ class JobWait:
 
     def __init__(
         self,
-        transport: Transport,
+        carrier: Carrier,
         clock: Callable[[], float],
         output: str | None,
         jobs: Iterable[Id] = (),
@@ -199,20 +215,20 @@ class JobWait:
         self._longest_poll_s = longest_poll_s
         self.waiting = deque(jobs)
         """Jobs that have not ended; further ones may be added at its end."""
-        self._transport = transport
+        self.carrier = carrier
         self._clock = clock
         self._output = output
         self._news = True
         self._was_answered = False
 
-    def look(self, deadline: Deadline, *, hold: bool = True) -> list[JobInfo]:
+    async def look(self, deadline: Deadline, *, hold: bool = True) -> list[JobInfo]:
         """Return jobs that have ended, after a while none if there are none; without ``hold`` at once."""
         asked = [self.waiting.popleft() for _ in range(min(len(self.waiting), IDS_PER_REQUEST))]
         until, poll_s = choose_poll(len(asked), others=bool(self.waiting), news=self._news)
         poll_s = min(poll_s, self._longest_poll_s)
         began = self._clock()
         try:
-            found = self._poll(asked, until, deadline.shorten(poll_s) if hold else 0.0, deadline.allow())
+            found = await self._poll(asked, until, deadline.shorten(poll_s) if hold else 0.0, deadline.allow())
         except ServerUnreachable:
             if not (self._was_answered and deadline.is_over()):
                 raise
@@ -225,10 +241,10 @@ class JobWait:
         else:
             self.waiting.extend(left)
             if hold and self._clock() - began < SHORTEST_POLL_S:
-                threading.Event().wait(SHORTEST_POLL_S)
+                await self.carrier.rest(SHORTEST_POLL_S)
         return list(ended.values())
 
-    def _poll(self, ids: list[Id], until: Until, timeout_s: float, whole_s: float | None) -> list[JobInfo]:
+    async def _poll(self, ids: list[Id], until: Until, timeout_s: float, whole_s: float | None) -> list[JobInfo]:
         query: Query = {
             "ids": ",".join(map(str, ids)),
             "output": self._output,
@@ -236,6 +252,6 @@ class JobWait:
             "timeout": round(timeout_s, 3),
         }
         request = PreparedRequest("GET", "/job", query, repeatable=True, poll_s=timeout_s)
-        found = self._transport.within(whole_s).call(request, JobList).jobs
+        found = await self.carrier.within(whole_s).call(request, JobList)
         self._was_answered = True
-        return found
+        return found.jobs

@@ -1,12 +1,13 @@
 """The client's calls about schedules: jobs that recur."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Unpack
 
 from msgspec import UNSET
 
 from piecework.client.calls import AnyLambda, lambda_ref, path_id, path_name
+from piecework.client.modes import call, iteration
 from piecework.client.queue.inputs import Input, input_content
 from piecework.client.queue.jobs import JobCalls, JobOptions, to_fields
 from piecework.client.transport import PreparedRequest
@@ -33,7 +34,8 @@ AnySchedule = int | str
 class ScheduleCalls(JobCalls):
     """Schedules: each submits a job again and again. One that is not there gets NotFound (code 921)."""
 
-    def create_schedule(
+    @call
+    async def create_schedule(
         self,
         name: str,
         lambda_id: AnyLambda,
@@ -57,8 +59,8 @@ class ScheduleCalls(JobCalls):
         """
         job = JobSpec(
             lambda_=lambda_ref(lambda_id),
-            input=input_content(input, self.upload),
-            **to_fields(options, self.upload),
+            input=await input_content(input, self.upload),
+            **await to_fields(options, self.upload),
         )
         body = ScheduleCreate(
             name=name,
@@ -72,50 +74,58 @@ class ScheduleCalls(JobCalls):
             paused=paused,
             job=job,
         )
-        return self.transport.call(PreparedRequest("POST", "/schedule", body=body), ScheduleInfo)
+        return await self.carrier.call(PreparedRequest("POST", "/schedule", body=body), ScheduleInfo)
 
-    def schedules(self, limit: int | None = None) -> Iterator[ScheduleInfo]:
+    @iteration
+    def schedules(self, limit: int | None = None) -> AsyncIterator[ScheduleInfo]:
         """Go through the schedules, newest first; at most ``limit`` of them."""
         return self._items("/schedule", {}, ScheduleList, "schedules", limit)
 
-    def schedule(self, schedule: AnySchedule) -> ScheduleInfo:
+    @call
+    async def schedule(self, schedule: AnySchedule) -> ScheduleInfo:
         """Return a schedule, with its job and the times at which it ticks next."""
-        return self.transport.call(PreparedRequest("GET", _path(schedule), repeatable=True), ScheduleInfo)
+        return await self.carrier.call(PreparedRequest("GET", _path(schedule), repeatable=True), ScheduleInfo)
 
-    def ticks(self, schedule: AnySchedule, limit: int | None = None) -> Iterator[ScheduleTick]:
+    @iteration
+    def ticks(self, schedule: AnySchedule, limit: int | None = None) -> AsyncIterator[ScheduleTick]:
         """Go through what came of a schedule's ticks, newest first; at most ``limit`` of them."""
         return self._items(f"{_path(schedule)}/ticks", {}, TickList, "ticks", limit)
 
-    def change_schedule(self, schedule: AnySchedule, update: ScheduleUpdate) -> ScheduleInfo:
+    @call
+    async def change_schedule(self, schedule: AnySchedule, update: ScheduleUpdate) -> ScheduleInfo:
         """Change what is set in ``update``, and return the schedule as it is then. Safe to repeat."""
         request = PreparedRequest("PATCH", _path(schedule), body=update, repeatable=True)
-        return self.transport.call(request, ScheduleInfo)
+        return await self.carrier.call(request, ScheduleInfo)
 
-    def pause_schedule(self, schedule: AnySchedule) -> ScheduleInfo:
+    @call
+    async def pause_schedule(self, schedule: AnySchedule) -> ScheduleInfo:
         """Keep a schedule from ticking."""
         request = PreparedRequest("POST", f"{_path(schedule)}/pause", repeatable=True)
-        return self.transport.call(request, ScheduleInfo)
+        return await self.carrier.call(request, ScheduleInfo)
 
-    def resume_schedule(self, schedule: AnySchedule) -> ScheduleInfo:
+    @call
+    async def resume_schedule(self, schedule: AnySchedule) -> ScheduleInfo:
         """Let a schedule tick again; what fell into the pause is not made up for."""
         request = PreparedRequest("POST", f"{_path(schedule)}/resume", repeatable=True)
-        return self.transport.call(request, ScheduleInfo)
+        return await self.carrier.call(request, ScheduleInfo)
 
-    def run_schedule(self, schedule: AnySchedule, key: str | None = None) -> Id:
+    @call
+    async def run_schedule(self, schedule: AnySchedule, key: str | None = None) -> Id:
         """Submit a schedule's job now, whatever its other jobs do, and return its id.
 
         Without an idempotency ``key`` the client makes one up, so that a lost answer never makes two jobs.
         """
         body = ScheduleRun(key=key or secrets.token_urlsafe(16))
         request = PreparedRequest("POST", f"{_path(schedule)}/run", body=body, repeatable=True)
-        job_id = self.transport.call(request, JobCreated).id
+        job_id = (await self.carrier.call(request, JobCreated)).id
         assert isinstance(job_id, Id), "the answer to one job has its id"
         return job_id
 
-    def remove_schedule(self, schedule: AnySchedule) -> str:
+    @call
+    async def remove_schedule(self, schedule: AnySchedule) -> str:
         """Remove a schedule; its jobs stay. Returns what the server says."""
         request = PreparedRequest("DELETE", _path(schedule), repeatable=True)
-        return self.transport.call(request, MessageReply).message
+        return (await self.carrier.call(request, MessageReply)).message
 
 
 def _path(schedule: AnySchedule) -> str:

@@ -1,6 +1,7 @@
 """The client's call about figures of jobs over a time."""
 
 from piecework.client.calls import AnyLambda, CallGroup, lambda_ref
+from piecework.client.modes import call
 from piecework.client.transport import PreparedRequest
 from piecework.protocol.messages import StatsPeriod, StatsReply
 
@@ -8,7 +9,8 @@ from piecework.protocol.messages import StatsPeriod, StatsReply
 class StatsCalls(CallGroup):
     """Figures of jobs: how many did what in a time, and how long they waited and ran."""
 
-    def stats(
+    @call
+    async def stats(
         self, period: StatsPeriod = "hour", *, lambda_: AnyLambda | None = None, lambdas: int = 20
     ) -> StatsReply:
         """Return what jobs did in the last hour, day, week or month: all, or those of a lambda.
@@ -20,4 +22,4 @@ class StatsCalls(CallGroup):
         request = PreparedRequest(
             "GET", "/stats", {"period": period, "lambda": which, "lambdas": lambdas}, repeatable=True
         )
-        return self.transport.call(request, StatsReply)
+        return await self.carrier.call(request, StatsReply)

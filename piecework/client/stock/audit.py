@@ -1,14 +1,16 @@
 """The client's call about who did what."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 from piecework.client.calls import AnyTime, CallGroup, write_time
+from piecework.client.modes import iteration
 from piecework.protocol.messages import AuditEntry, AuditList
 
 
 class AuditCalls(CallGroup):
     """The audit: who did what, when."""
 
+    @iteration
     def audit(
         self,
         limit: int | None = None,
@@ -18,7 +20,7 @@ class AuditCalls(CallGroup):
         target: str | None = None,
         since: AnyTime | None = None,
         before: AnyTime | None = None,
-    ) -> Iterator[AuditEntry]:
+    ) -> AsyncIterator[AuditEntry]:
         """Go through what people and programs did, newest first; at most ``limit`` of it.
 
         Only of the token ``who``, only acts that begin with ``act``, only those done to ``target``, only from

@@ -1,7 +1,7 @@
 """The client's calls about lambdas."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
@@ -10,6 +10,7 @@ import msgspec
 
 from piecework.client.calls import AnyId, AnyLambda, lambda_ref
 from piecework.client.errors import NotFound
+from piecework.client.modes import call, iteration
 from piecework.client.stock.blobs import BlobCalls
 from piecework.client.transport import PreparedRequest, Query
 from piecework.modules import DEFAULT, choose_runtime, resolve_runtime
@@ -29,6 +30,9 @@ UNTOLD = "wasi"
 """The runtime of a blob for which nobody names one."""
 Codex = Path | bytes | DataReply | AnyId
 """A lambda's code: a file or bytes to upload, what an upload answered, or the id of a blob."""
+
+Upload = Callable[[], Awaitable[DataReply]]
+"""Stores a lambda's code."""
 
 
 class LambdaOptions(TypedDict, total=False):
@@ -56,7 +60,8 @@ class LambdaOptions(TypedDict, total=False):
 class LambdaCalls(BlobCalls):
     """Lambdas: code, the runtime it needs, and defaults for its jobs."""
 
-    def create_lambda(
+    @call
+    async def create_lambda(
         self, codex: Codex | LambdaCreate, runtime: str | None = None, **options: Unpack[LambdaOptions]
     ) -> Id:
         """Create a lambda and return its id; code given as a file or bytes is uploaded first.
@@ -72,37 +77,43 @@ class LambdaCalls(BlobCalls):
         """
         if isinstance(codex, LambdaCreate):
             request = PreparedRequest("POST", "/lambda", body=codex, repeatable=codex.reuse is True)
-            return self.transport.call(request, LambdaCreated).id
+            return (await self.carrier.call(request, LambdaCreated)).id
         source, found = self._find_code(codex, runtime)
         create = LambdaCreate(runtime=found, **options)
         if isinstance(source, Id):
-            return self.create_lambda(msgspec.structs.replace(create, codex=source))
-        return self.put_lambda(create, source, lambda: self.upload(source))
+            return await self.create_lambda(msgspec.structs.replace(create, codex=source))
+        return await self.put_lambda(create, source, lambda: self.upload(source))
 
-    def put_lambda(self, create: LambdaCreate, code: Path | bytes, upload: Callable[[], DataReply]) -> Id:
+    @call
+    async def put_lambda(self, create: LambdaCreate, code: Path | bytes, upload: Upload) -> Id:
         """Create a lambda without a ``codex`` from code, which ``upload`` stores if need be, and return its id."""
         if create.reuse:
             with suppress(NotFound):
-                return self.create_lambda(msgspec.structs.replace(create, codex_checksum=_digest(code)))
-        return self.create_lambda(msgspec.structs.replace(create, codex=upload().id))
+                return await self.create_lambda(msgspec.structs.replace(create, codex_checksum=_digest(code)))
+        return await self.create_lambda(msgspec.structs.replace(create, codex=(await upload()).id))
 
-    def lambda_(self, lambda_id: AnyLambda) -> LambdaInfo:
+    @call
+    async def lambda_(self, lambda_id: AnyLambda) -> LambdaInfo:
         """Return a lambda with everything known about it. Raises NotFound."""
         request = PreparedRequest("GET", f"/lambda/{lambda_ref(lambda_id)}", {"view": "full"}, repeatable=True)
-        return self.transport.call(request, LambdaInfo)
+        return await self.carrier.call(request, LambdaInfo)
 
-    def lambdas(self, limit: int | None = None, *, name: str | None = None) -> Iterator[LambdaInfo]:
+    @iteration
+    def lambdas(self, limit: int | None = None, *, name: str | None = None) -> AsyncIterator[LambdaInfo]:
         """Go through the lambdas, or those of a name, newest first; at most ``limit`` of them."""
         return self._items("/lambda", {"name": name}, LambdaList, "lambdas", limit)
 
-    def delete_lambda(self, lambda_id: AnyLambda, *, cancel: bool = False) -> str:
+    @call
+    async def delete_lambda(self, lambda_id: AnyLambda, *, cancel: bool = False) -> str:
         """Delete a lambda, of a name the newest, and return what the server says.
 
         Raises Conflict while jobs of it have not ended, unless ``cancel`` is set, or a function is made of it; and
         NotFound, also when it was deleted before.
         """
         query: Query = {"cancel": "true"} if cancel else {}
-        return self._steer(PreparedRequest("DELETE", f"/lambda/{lambda_ref(lambda_id)}", query, repeatable=True))
+        return await self._steer(
+            PreparedRequest("DELETE", f"/lambda/{lambda_ref(lambda_id)}", query, repeatable=True)
+        )
 
     def _find_code(self, codex: Codex, runtime: str | None) -> tuple[Id | Path | bytes, str]:
         """Return the blob with some code, or what is to be uploaded, and its runtime."""

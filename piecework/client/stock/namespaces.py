@@ -1,11 +1,12 @@
 """The client's calls about namespaces, and the keys and values in them."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Literal
 
 from msgspec import UNSET
 
 from piecework.client.calls import AnyId, CallGroup, path_id, path_key
+from piecework.client.modes import call, iteration
 from piecework.client.transport import PreparedRequest
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
@@ -31,51 +32,63 @@ class NamespaceCalls(CallGroup):
     ValueError.
     """
 
-    def create_namespace(self, consistency: Literal["none", "eventual"] | None = None) -> Id:
+    @call
+    async def create_namespace(self, consistency: Literal["none", "eventual"] | None = None) -> Id:
         """Make a namespace and return its id. Not repeated here: a lost answer leaves one that nobody knows."""
         body = NamespaceCreate(consistency=UNSET if consistency is None else consistency)
-        return self.transport.call(PreparedRequest("POST", "/kv", body=body), NamespaceCreated).id
+        return (await self.carrier.call(PreparedRequest("POST", "/kv", body=body), NamespaceCreated)).id
 
-    def namespaces(self, limit: int | None = None) -> Iterator[NamespaceInfo]:
+    @iteration
+    def namespaces(self, limit: int | None = None) -> AsyncIterator[NamespaceInfo]:
         """Go through the namespaces, newest first, with what each holds; at most ``limit`` of them."""
         return self._items("/kv/namespaces", {}, NamespaceList, "namespaces", limit)
 
-    def namespace(self, namespace: AnyId) -> NamespaceInfo:
+    @call
+    async def namespace(self, namespace: AnyId) -> NamespaceInfo:
         """Return a namespace with what it holds."""
         request = PreparedRequest("GET", _path(namespace), FULL, repeatable=True)
-        return self.transport.call(request, NamespaceInfo)
+        return await self.carrier.call(request, NamespaceInfo)
 
-    def flush_namespace(self, namespace: AnyId) -> None:
+    @call
+    async def flush_namespace(self, namespace: AnyId) -> None:
         """Remove all keys and values of a namespace at once."""
-        self.transport.call(PreparedRequest("DELETE", f"{_path(namespace)}/field", repeatable=True), Reply)
+        await self.carrier.call(PreparedRequest("DELETE", f"{_path(namespace)}/field", repeatable=True), Reply)
 
-    def remove_namespace(self, namespace: AnyId) -> str:
+    @call
+    async def remove_namespace(self, namespace: AnyId) -> str:
         """Remove a namespace with all that is in it. Returns what the server says."""
         request = PreparedRequest("DELETE", _path(namespace), repeatable=True)
-        return self.transport.call(request, MessageReply).message
+        return (await self.carrier.call(request, MessageReply)).message
 
-    def keys(self, namespace: AnyId, prefix: str = "", limit: int | None = None) -> Iterator[str]:
+    @iteration
+    def keys(self, namespace: AnyId, prefix: str = "", limit: int | None = None) -> AsyncIterator[str]:
         """Go through the keys that begin with ``prefix``, in the order of their UTF-8 bytes."""
         return self._items(f"{_path(namespace)}/field", {"prefix": prefix or None}, KeyList, "keys", limit)
 
-    def keys_after(self, namespace: AnyId, key: str, *, prefix: str = "", limit: int | None = None) -> list[str]:
+    @call
+    async def keys_after(
+        self, namespace: AnyId, key: str, *, prefix: str = "", limit: int | None = None
+    ) -> list[str]:
         """Return the next keys behind one, in the same order, at most ``limit``; "" begins at the first.
 
         Without ``limit`` they are as many as the server lists at once.
         """
         query = {"prefix": prefix or None, "limit": limit, "cursor": key or None}
         request = PreparedRequest("GET", f"{_path(namespace)}/field", query, repeatable=True)
-        return self.transport.call(request, KeyList).keys
+        return (await self.carrier.call(request, KeyList)).keys
 
-    def get_value(self, namespace: AnyId, key: str) -> str:
+    @call
+    async def get_value(self, namespace: AnyId, key: str) -> str:
         """Return the value under a key."""
-        return self.entry(namespace, key).value
+        return (await self.entry(namespace, key)).value
 
-    def entry(self, namespace: AnyId, key: str) -> ValueReply:
+    @call
+    async def entry(self, namespace: AnyId, key: str) -> ValueReply:
         """Return the value under a key, and its times."""
-        return self.transport.call(_request("GET", namespace, key, repeatable=True), ValueReply)
+        return await self.carrier.call(_request("GET", namespace, key, repeatable=True), ValueReply)
 
-    def set_value(
+    @call
+    async def set_value(
         self,
         namespace: AnyId,
         key: str,
@@ -101,25 +114,30 @@ class NamespaceCalls(CallGroup):
             if_value=UNSET if if_value is None else if_value,
             if_absent=if_absent or UNSET,
         )
-        return self.change_value(namespace, key, body)
+        return await self.change_value(namespace, key, body)
 
-    def change_value(self, namespace: AnyId, key: str, change: ValueSet) -> str:
+    @call
+    async def change_value(self, namespace: AnyId, key: str, change: ValueSet) -> str:
         """Do what ``set_value`` and ``add_to_value`` do, as a message says it. Only a plain change is repeated."""
         request = _request("POST", namespace, key, body=change, repeatable=is_plain(change))
-        return self.transport.call(request, ValueReply).value
+        return (await self.carrier.call(request, ValueReply)).value
 
-    def add_to_value(self, namespace: AnyId, key: str, amount: int = 1, *, expire_s: float | None = None) -> int:
+    @call
+    async def add_to_value(
+        self, namespace: AnyId, key: str, amount: int = 1, *, expire_s: float | None = None
+    ) -> int:
         """Add to the number under a key, 0 when there is none, and return the sum. Not repeated here.
 
         ``expire_s`` as ``set_value`` has it. Raises Conflict (code 1014) when no whole number is there.
         """
         body = ValueSet(incr=amount, expire=UNSET if expire_s is None else expire_s)
-        return int(self.change_value(namespace, key, body))
+        return int(await self.change_value(namespace, key, body))
 
-    def delete_value(self, namespace: AnyId, key: str, *, if_value: str | None = None) -> None:
+    @call
+    async def delete_value(self, namespace: AnyId, key: str, *, if_value: str | None = None) -> None:
         """Remove a key and its value. ``if_value``: raise Conflict (code 1013) unless this value is there."""
         body = None if if_value is None else ValueDelete(if_value=if_value)
-        self.transport.call(_request("DELETE", namespace, key, body=body, repeatable=True), Reply)
+        await self.carrier.call(_request("DELETE", namespace, key, body=body, repeatable=True), Reply)
 
 
 def is_plain(change: ValueSet) -> bool:

@@ -1,8 +1,9 @@
 """The client's calls about workers: those that an agent makes, and those of its operator."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 from piecework.client.calls import AnyId, CallGroup, path_id
+from piecework.client.modes import call, iteration
 from piecework.client.transport import PreparedRequest
 from piecework.protocol.messages import (
     ContractReply,
@@ -24,68 +25,80 @@ from piecework.protocol.messages import (
 class AgentCalls(CallGroup):
     """What a worker asks for. An unknown or retired worker gets NotFound (codes 801, 802): register again."""
 
-    def register(self, worker: WorkerRegister) -> WorkerRegistered:
+    @call
+    async def register(self, worker: WorkerRegister) -> WorkerRegistered:
         """Register a worker. Not repeated here: a lost answer leaves a worker that is never seen again."""
-        return self.transport.call(PreparedRequest("POST", "/worker", body=worker), WorkerRegistered)
+        return await self.carrier.call(PreparedRequest("POST", "/worker", body=worker), WorkerRegistered)
 
-    def contract(self, worker_id: AnyId, contract: ContractRequest) -> ContractReply:
+    @call
+    async def contract(self, worker_id: AnyId, contract: ContractRequest) -> ContractReply:
         """Hand in outcomes and ask for jobs; waits up to ``contract.timeout`` seconds for one.
 
         Never repeated here: the caller's loop asks again, with the same outcomes when the answer was lost.
         """
         path = f"/worker/{path_id(worker_id)}/contract"
         request = PreparedRequest("POST", path, body=contract, poll_s=contract.timeout or 0)
-        return self.transport.call(request, ContractReply)
+        return await self.carrier.call(request, ContractReply)
 
-    def heartbeat(self, worker_id: AnyId, heartbeat: HeartbeatRequest) -> HeartbeatReply:
+    @call
+    async def heartbeat(self, worker_id: AnyId, heartbeat: HeartbeatRequest) -> HeartbeatReply:
         """Renew leases. Safe to repeat."""
         path = f"/worker/{path_id(worker_id)}/heartbeat"
-        return self.transport.call(PreparedRequest("POST", path, body=heartbeat, repeatable=True), HeartbeatReply)
+        return await self.carrier.call(
+            PreparedRequest("POST", path, body=heartbeat, repeatable=True), HeartbeatReply
+        )
 
-    def finish(self, worker_id: AnyId, finish: FinishRequest) -> FinishReply:
+    @call
+    async def finish(self, worker_id: AnyId, finish: FinishRequest) -> FinishReply:
         """Hand in outcomes; ``acks`` tells for each whether it counts.
 
         Does not raise when every outcome was refused (HTTP 409). Safe to repeat: (job, lease) decides.
         """
         path = f"/worker/{path_id(worker_id)}/finish"
         request = PreparedRequest("POST", path, body=finish, repeatable=True)
-        return self.transport.call(request, FinishReply, also=(409,))
+        return await self.carrier.call(request, FinishReply, also=(409,))
 
-    def leave(self, worker_id: AnyId, leave: WorkerLeave) -> str:
+    @call
+    async def leave(self, worker_id: AnyId, leave: WorkerLeave) -> str:
         """Say that the worker's process ends. Never repeated here: who ends does not wait.
 
         Returns what the server says.
         """
-        return self._steer(PreparedRequest("POST", f"/worker/{path_id(worker_id)}/leave", body=leave))
+        return await self._steer(PreparedRequest("POST", f"/worker/{path_id(worker_id)}/leave", body=leave))
 
-    def report_functions(self, worker_id: AnyId, report: FunctionReport) -> FunctionOrders:
+    @call
+    async def report_functions(self, worker_id: AnyId, report: FunctionReport) -> FunctionOrders:
         """Say how the worker's replicas do, and learn which ones it is to run.
 
         Never repeated here: the caller's loop reports again, with what is true by then.
         """
         path = f"/worker/{path_id(worker_id)}/functions"
-        return self.transport.call(PreparedRequest("POST", path, body=report), FunctionOrders)
+        return await self.carrier.call(PreparedRequest("POST", path, body=report), FunctionOrders)
 
 
 class WorkerCalls(AgentCalls):
     """Workers, as an operator sees them."""
 
-    def workers(self, *, everyone: bool = False) -> Iterator[WorkerInfo]:
+    @iteration
+    def workers(self, *, everyone: bool = False) -> AsyncIterator[WorkerInfo]:
         """Go through the workers in service, heard of within a day; or ``everyone`` who ever registered."""
         return self._items("/worker", {"all": "true" if everyone else None}, WorkerList, "workers", None)
 
-    def worker(self, worker_id: AnyId) -> WorkerInfo:
+    @call
+    async def worker(self, worker_id: AnyId) -> WorkerInfo:
         """Return a worker with everything known about it. Raises NotFound."""
         request = PreparedRequest("GET", f"/worker/{path_id(worker_id)}", {"view": "full"}, repeatable=True)
-        return self.transport.call(request, WorkerInfo)
+        return await self.carrier.call(request, WorkerInfo)
 
-    def drain_worker(self, worker_id: AnyId) -> str:
+    @call
+    async def drain_worker(self, worker_id: AnyId) -> str:
         """Tell a worker to take no more jobs and to finish those it has. Returns what the server says."""
-        return self._steer(PreparedRequest("POST", f"/worker/{path_id(worker_id)}/drain", repeatable=True))
+        return await self._steer(PreparedRequest("POST", f"/worker/{path_id(worker_id)}/drain", repeatable=True))
 
-    def retire_worker(self, worker_id: AnyId) -> str:
+    @call
+    async def retire_worker(self, worker_id: AnyId) -> str:
         """Remove a worker; its leases end. An agent that still runs registers again.
 
         Returns what the server says.
         """
-        return self._steer(PreparedRequest("DELETE", f"/worker/{path_id(worker_id)}", repeatable=True))
+        return await self._steer(PreparedRequest("DELETE", f"/worker/{path_id(worker_id)}", repeatable=True))

@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 from piecework.client import Client
+from piecework.client.api import ServerCalls
 from piecework.protocol.messages import DeploymentPut
 
 ECHO = Path(__file__).parents[3] / "samples/echo.wasm"
+
+
+def bind(interrupt, real):
+    return lambda *args, **options: interrupt(real, *args, **options)
 
 
 @pytest.fixture
@@ -18,15 +23,17 @@ def ctrl_c(monkeypatch):
 
     def arrange(method, times=0):
         calls = []
-        real = getattr(Client, method)
 
-        def interrupt(*args, **options):
+        def interrupt(real, *args, **options):
             calls.append(args)
             if len(calls) > times:
                 raise KeyboardInterrupt
             return real(*args, **options)
 
-        patch.setattr(Client, method, interrupt)
+        # A method may be called by another one, too, on the client's core.
+        wanted = {kind: getattr(kind, method) for kind in (Client, ServerCalls)}
+        for kind, real in wanted.items():
+            patch.setattr(kind, method, bind(interrupt, real))
 
     with monkeypatch.context() as patch:  # ends before what other fixtures clean up
         yield arrange

@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from loop_client import LoopClient
 
 from piecework.client import BadReply, ChecksumMismatch, Client, Invalid, NotFound, ServerUnreachable
 from piecework.client.uploads import CHUNK_BYTES, MultipartFile
@@ -28,6 +29,13 @@ class Pipe(io.RawIOBase):
 
     def readinto(self, buffer):
         return self._rest.readinto(buffer)
+
+
+@pytest.fixture(autouse=True, params=["Client", "AsyncClient"])
+def _kind(request, monkeypatch):
+    """Both clients keep the same promises."""
+    if request.param == "AsyncClient":
+        monkeypatch.setitem(globals(), "Client", LoopClient)
 
 
 @pytest.fixture

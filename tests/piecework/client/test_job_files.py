@@ -1,8 +1,12 @@
 """Files of jobs: how they travel, and what comes back of them."""
 
+from typing import Any
+
 import pytest
 
-from piecework.client import BadReply, Client, NotFound
+from piecework.client import BadReply, NotFound
+from piecework.client.api import ServerCalls
+from piecework.client.modes import call
 from piecework.protocol.messages import JobFile
 
 LARGE = b"y" * 40_000
@@ -23,13 +27,14 @@ def idle_lambda(client):
 def uploads(client, monkeypatch):
     """What is uploaded from now on."""
     sources = []
-    upload = Client.upload
+    upload: Any = ServerCalls.upload
 
-    def note(self, source, name=""):
+    @call
+    async def note(self, source, name=""):
         sources.append(source)
-        return upload(self, source, name)
+        return await upload(self, source, name)
 
-    monkeypatch.setattr(Client, "upload", note)
+    monkeypatch.setattr(ServerCalls, "upload", note)
     return sources
 
 
@@ -89,7 +94,11 @@ def test_names_that_lead_out_of_a_directory_are_never_written(client, lambda_id,
     job = client.submit(lambda_id)
     info = client.job(job)
     info.made = [JobFile(name=name, blob=info.input.id, size=0, checksum="") for name in names]
-    monkeypatch.setattr(Client, "job", lambda *_: info)
+
+    async def job_of(_):
+        return info
+
+    monkeypatch.setattr(client.core, "job", job_of)
     for act in (client.download_files, client.archive_files):
         with pytest.raises(BadReply, match="names that no files can have"):
             act(job, tmp_path / "all.tar")

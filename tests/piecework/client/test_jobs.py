@@ -146,8 +146,8 @@ def test_many_jobs_are_submitted_in_bodies_of_bounded_size(client, worker, lambd
 def test_bodies_are_bounded_in_bytes_too(client, lambda_id, monkeypatch):
     monkeypatch.setattr(jobs_module, "BYTES_PER_BODY", 100)
     sizes = []
-    post = client._post_jobs
-    monkeypatch.setattr(client, "_post_jobs", lambda submit: sizes.append(len(submit.jobs)) or post(submit))
+    post = client.core._post_jobs
+    monkeypatch.setattr(client.core, "_post_jobs", lambda submit: sizes.append(len(submit.jobs)) or post(submit))
     client.submit_many(lambda_id, [b"x" * 40] * 5 + [b"y" * 200] + [client.upload(b"z")] * 2)
     assert sizes == [2, 2, 1, 1, 2]
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 import trustme
+from loop_client import LoopClient
 from patience import LONG_S, PATIENCE_S
 from raw_server import PONG, RawServer, http, pass_on, read_request, reset
 
@@ -21,6 +22,13 @@ from piecework.protocol.messages import WorkerRegister, WorkerRegistered
 
 REGISTERED = bodies.encode(WorkerRegistered(id=Id(7), runtime=["wasi"]))
 VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *CA_VARIABLES]
+
+
+@pytest.fixture(autouse=True, params=["Client", "AsyncClient"])
+def _kind(request, monkeypatch):
+    """Both clients keep the same promises."""
+    if request.param == "AsyncClient":
+        monkeypatch.setitem(globals(), "Client", LoopClient)
 
 
 @pytest.fixture(autouse=True)
