@@ -117,9 +117,7 @@ class Guest:
         """Return the lowest number for a file. Raises WasiError (MFILE) when too many are open."""
         if len(self.files) >= self.files_max:
             if not self.tells_full:
-                self.call.log.write(
-                    f"it has {len(self.files)} files open, and may have no more (--max-open)\n".encode()
-                )
+                self.call.log.write(b"it has as many files open as it may (--max-open)\n")
             self.tells_full = True
             raise WasiError(Errno.MFILE)
         return next(number for number in range(3, self.files_max + 4) if number not in self.files)
