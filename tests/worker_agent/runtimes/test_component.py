@@ -152,6 +152,46 @@ def test_deterministic_command_runs_under_our_own_host(run_guest):
     assert first.usage.fuel == second.usage.fuel
 
 
+TWO_TIMERS = """
+(component
+  (import "wasi:io/poll@0.2.0" (instance $poll
+    (export "pollable" (type $wait (sub resource)))
+    (export "poll" (func (param "in" (list (borrow $wait))) (result (list u32))))))
+  (alias export $poll "pollable" (type $wait))
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+    (alias outer 1 $wait (type $outer)) (export "pollable" (type $mine (eq $outer)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $mine))))))
+  (core module $room (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $room (instantiate $room))
+  (alias core export $room "memory" (core memory $memory))
+  (alias core export $room "realloc" (core func $realloc))
+  (core func $poll (canon lower (func $poll "poll") (memory $memory) (realloc $realloc)))
+  (core func $timer (canon lower (func $clock "subscribe-duration")))
+  (core module $main
+    (import "host" "memory" (memory 1))
+    (import "host" "poll" (func $poll (param i32 i32 i32)))
+    (import "host" "timer" (func $timer (param i64) (result i32)))
+    (func (export "run") (result i32)
+      (i32.store (i32.const 0) (call $timer (i64.const 60000000000)))
+      (i32.store (i32.const 4) (call $timer (i64.const 1000000)))
+      (call $poll (i32.const 0) (i32.const 2) (i32.const 16))
+      ;; Only the second is ready.
+      (i32.or (i32.ne (i32.load (i32.const 20)) (i32.const 1))
+        (i32.ne (i32.load (i32.load (i32.const 16))) (i32.const 1)))))
+  (core instance $main (instantiate $main (with "host" (instance
+    (export "memory" (memory $memory)) (export "poll" (func $poll)) (export "timer" (func $timer))))))
+  (func $run (result (result)) (canon lift (core func $main "run")))
+  (instance $cli (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $cli)))
+"""
+
+
+def test_guest_waits_for_two_things_at_once(run, build_text):
+    """It lends the host two resources in one call, for which some releases of wasmtime end it."""
+    assert run(build_text(TWO_TIMERS), runtime="component", seed=b"a").error is None
+
+
 def test_command_that_sleeps_under_our_own_host_hears_of_its_end(run_guest):
     assert run_guest("sleep_in_host", seed=b"a", timeout_s=0.1).error.kind is ErrorKind.TIMEOUT
 
