@@ -61,9 +61,8 @@ class DeviceDirectory(GuestDirectory):
 
     granted_as: bytes | None = b"/dev"
 
-    def __init__(self, files: dict[int, GuestFile], random: RandomSource) -> None:
-        """Take the standard streams from the files that a guest has open at its start."""
-        self._streams = files[0], files[1], files[2]
+    def __init__(self, streams: tuple[GuestFile, GuestFile, GuestFile], random: RandomSource) -> None:
+        self._streams = streams
         self._random = random
 
     def open(self, path: bytes, how: OpenMode) -> GuestFile:

@@ -54,8 +54,6 @@ class GuestDirectory(GuestFile, ABC):
 
     kind = FileType.DIRECTORY
     rights = inheriting = Rights.GRANTED
-    granted_as: bytes | None = None
-    """The path under which the guest finds it; None: it opened it itself."""
 
     @abstractmethod
     def open(self, path: bytes, how: OpenMode) -> GuestFile:
@@ -97,7 +95,7 @@ class GuestDirectory(GuestFile, ABC):
     def set_path_times(self, _path: bytes, _times: TimesNs, *, follow: bool) -> None:  # noqa: ARG002
         raise WasiError(Errno.ROFS)
 
-    def require(self, _rights: Rights) -> None:
+    def require(self, _rights: int) -> None:
         """Whatever its rights say: nobody reads or writes it as a file."""
         raise WasiError(Errno.BADF)
 

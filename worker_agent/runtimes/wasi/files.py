@@ -8,7 +8,7 @@ import os
 import stat
 import termios
 from collections.abc import Callable
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import NamedTuple
 
 from worker_agent.runtimes.base import InputStream
@@ -39,8 +39,10 @@ _KINDS = {
 }
 
 
-class Rights(IntFlag):
-    """What a descriptor may be used for (``rights`` in the witx files)."""
+class Rights:
+    """What a descriptor may be used for (``rights`` in the witx files). Bits of plain numbers: each call asks."""
+
+    NONE = 0
 
     FD_READ = 1 << 1
     FD_SEEK = 1 << 2
@@ -83,11 +85,13 @@ class GuestFile:
     """Something open. Whatever one kind of file cannot do raises WasiError with the answer of a stream."""
 
     kind = FileType.UNKNOWN
-    rights = Rights(0)
-    inheriting = Rights(0)
+    granted_as: bytes | None = None
+    """The path under which the guest finds a directory that it did not open itself."""
+    rights = Rights.NONE
+    inheriting = Rights.NONE
     flags = 0
 
-    def require(self, rights: Rights) -> None:
+    def require(self, rights: int) -> None:
         """Raise WasiError (BADF) unless it was opened for this."""
         if rights & ~self.rights:
             raise WasiError(Errno.BADF)

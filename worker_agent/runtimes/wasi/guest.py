@@ -33,6 +33,10 @@ _ROOTS = {b"/", b"."}
 """The names of directories in which a libc looks for all paths, also relative ones."""
 
 
+Streams = tuple[GuestFile, GuestFile, GuestFile]
+"""Input, output and log."""
+
+
 class GuestExitError(Exception):
     """The guest ended itself, well or not."""
 
@@ -59,6 +63,8 @@ class Guest:
     """So many it may have open."""
     tells_full: bool = False
     """Its log says that there are too many."""
+    unopened: Streams | None = None
+    """Its first streams, while the directories that are always there wait to be looked for: most guests do not."""
 
     @classmethod
     def start(cls, call: Call, memory: GuestMemory) -> Self:
@@ -95,23 +101,32 @@ class Guest:
 
         One that is granted alone is the working directory, too. What is granted comes before what is there anyway.
         """
-        opened = [] if call.access is NO_ACCESS else open_granted(call.access, call.bounds, call.log.write)
+        streams = self.files[0], self.files[1], self.files[2]
+        if call.access is NO_ACCESS and len(self.files) == len(streams):
+            self.unopened = streams
+            return
+        opened = open_granted(call.access, call.bounds, call.log.write)
         granted: list[GuestDirectory] = [*opened]
-        names = {each.granted_as for each in (*granted, *self.files.values()) if isinstance(each, GuestDirectory)}
+        names = {each.granted_as for each in (*granted, *self.files.values())} - {None}
         if not names & _ROOTS and len(names - {_INPUTS}) == 1:
             granted += [each.make_alias(b".") for each in opened if each.granted_as != _INPUTS]
         roots = [each for each in granted if each.granted_as in _ROOTS]
-        if call.make_folder is not None and not _has(roots, names, b"/tmp"):
-            granted.append(TemporaryDirectory(call.make_folder, call.bounds, call.log.write))
-        if not _has(roots, names, b"/dev"):
-            granted.append(DeviceDirectory(self.files, self.random))
-        script = next((each for each in self.files.values() if isinstance(each, ScriptFolder)), None)
+        usual = self._make_usual(streams)
+        granted += [each for each in usual if not _has(roots, names, each.granted_as or b"")]
+        script = next((each for each in self.files.values() if type(each) is ScriptFolder), None)
         for directory in granted:
             if script is not None and directory.granted_as == script.granted_as:
                 script.show(directory)
             else:
                 self.files_max += 1  # what is granted takes no place from what it opens
                 self.files[self.free_number()] = directory
+
+    def _make_usual(self, streams: Streams) -> list[GuestDirectory]:
+        """Return what is there without a grant."""
+        call, devices = self.call, DeviceDirectory(streams, self.random)
+        if call.make_folder is None:
+            return [devices]
+        return [TemporaryDirectory(call.make_folder, call.bounds, call.log.write), devices]
 
     def free_number(self) -> int:
         """Return the lowest number for a file. Raises WasiError (MFILE) when too many are open."""
@@ -127,9 +142,20 @@ class Guest:
         for file in self.files.values():
             file.close()
 
+    def find(self, fd: int) -> GuestFile | None:
+        """Return an open file; None when there is none of this number."""
+        found = self.files.get(fd)
+        if found is None and self.unopened is not None:
+            usual, self.unopened = self._make_usual(self.unopened), None
+            for each in usual:
+                self.files_max += 1
+                self.files[self.free_number()] = each
+            found = self.files.get(fd)
+        return found
+
     def file(self, fd: int) -> GuestFile:
         """Return an open file. Raises WasiError (BADF)."""
-        found = self.files.get(fd)
+        found = self.find(fd)
         if found is None:
             raise WasiError(Errno.BADF)
         return found

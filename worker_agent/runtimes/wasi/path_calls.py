@@ -33,7 +33,7 @@ def _path(guest: Guest, place: int, size: int) -> bytes:
 
 def _granted(guest: Guest, fd: int) -> bytes:
     """Return the name of a granted directory. Raises WasiError (BADF): a libc asks for 3, 4, … until then."""
-    found = guest.files.get(fd)
+    found = guest.find(fd)
     if not isinstance(found, GuestDirectory) or found.granted_as is None:
         raise WasiError(Errno.BADF)
     return found.granted_as

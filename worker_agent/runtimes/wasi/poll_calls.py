@@ -67,7 +67,7 @@ def _find_live(guest: Guest, wanted: list[_Subscription]) -> dict[_Subscription,
     """Return the streams to be read that may have nothing yet, with what to wait for."""
     found = {}
     for each in wanted:
-        file = guest.files.get(each.fd) if each.kind == _ON_READ else None
+        file = guest.find(each.fd) if each.kind == _ON_READ else None
         if file is not None and (descriptor := file.find_descriptor()) is not None:
             found[each] = descriptor
     return found
@@ -76,7 +76,7 @@ def _find_live(guest: Guest, wanted: list[_Subscription]) -> dict[_Subscription,
 def _make_event(guest: Guest, wanted: _Subscription) -> bytes:
     if wanted.kind == _ON_CLOCK:
         return _EVENT.pack(wanted.userdata, Errno.SUCCESS, wanted.kind, 0, 0)
-    file = guest.files.get(wanted.fd)
+    file = guest.find(wanted.fd)
     if file is None:
         return _EVENT.pack(wanted.userdata, Errno.BADF, wanted.kind, 0, 0)
     available = file.available()
