@@ -118,8 +118,7 @@ class Guest:
             if script is not None and directory.granted_as == script.granted_as:
                 script.show(directory)
             else:
-                self.files_max += 1  # what is granted takes no place from what it opens
-                self.files[self.free_number()] = directory
+                self._add(directory)
 
     def _make_usual(self, streams: Streams) -> list[GuestDirectory]:
         """Return what is there without a grant."""
@@ -127,6 +126,10 @@ class Guest:
         if call.make_folder is None:
             return [devices]
         return [TemporaryDirectory(call.make_folder, call.bounds, call.log.write), devices]
+
+    def _add(self, directory: GuestDirectory) -> None:
+        self.files_max += 1  # it takes no place from what the guest opens
+        self.files[self.free_number()] = directory
 
     def free_number(self) -> int:
         """Return the lowest number for a file. Raises WasiError (MFILE) when too many are open."""
@@ -148,8 +151,7 @@ class Guest:
         if found is None and self.unopened is not None:
             usual, self.unopened = self._make_usual(self.unopened), None
             for each in usual:
-                self.files_max += 1
-                self.files[self.free_number()] = each
+                self._add(each)
             found = self.files.get(fd)
         return found
 
