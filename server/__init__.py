@@ -54,5 +54,6 @@ def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     if part == WHOLE:
         register_pages(app)
     register_error_answers(app, capsule.answer_failure, "console" if part == WHOLE else "docs")
-    app.wsgi_app = FunctionGate(PlainPaths(app.wsgi_app), app.extensions)  # type: ignore[method-assign]
+    gate = app.extensions["piecework-gate"] = FunctionGate(PlainPaths(app.wsgi_app), app.extensions)
+    app.wsgi_app = gate  # type: ignore[method-assign]
     return app

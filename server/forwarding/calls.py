@@ -57,7 +57,7 @@ class CallForwarding:
             return _explain(error).reply()
 
     def _route(self, call: FunctionCall) -> CallReply:
-        if not self._services.settings.functions_open:
+        if not (call.is_let_in or self._services.settings.functions_open):
             token = self._services.access.check("invoke", _Headers(call))
             call = replace(call, caller=token.name) if token else call
         if call.find_header("upgrade").lower() not in _PASSABLE_UPGRADES:

@@ -59,6 +59,10 @@ class FunctionGate:
         start_response(_REASONS.get(reply.status, f"{reply.status} Unknown"), reply.headers)
         return [reply.body] if isinstance(reply.body, bytes) else reply.body
 
+    def answer(self, call: FunctionCall) -> CallReply:
+        """Return the answer to a call that came another way."""
+        return self._find_calls().answer(call)
+
     def _find_calls(self) -> "CallForwarding":
         services: Services = self._extensions["piecework"]
         known = self._calls

@@ -71,6 +71,8 @@ class FunctionCall:
     """The name of the token that it showed; None where none is needed."""
     disconnect: Disconnect = field(default_factory=Disconnect)
     """Whether the caller is gone."""
+    is_let_in: bool = False
+    """Whether it was checked already that its caller may call."""
 
     def below(self, room: str) -> "FunctionCall":
         """Return the call with its path after what stands before the function's name."""

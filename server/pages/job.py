@@ -1,5 +1,6 @@
 """One job: what it was run with, how it fared, what it gave, and the same again."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -59,7 +60,8 @@ def show(services: Services, job: str) -> Response:
         return render("job_live.html", **values)
     values["input"] = preview(services, found.input_id, request.args.get("input_as", ""))
     values["lines"] = submit_lines(info, request.host_url.rstrip("/"))
-    values["env"] = mask_secrets(found.options.env)
+    values["args"] = args if _can_be_typed(args := given(info.args) or []) else None
+    values["env"] = {name: text for name, text in mask_secrets(found.options.env).items() if _can_be_typed([text])}
     return render("job.html", **values)
 
 
@@ -120,7 +122,7 @@ def _read_edit(services: Services, found: Job) -> JobEdit:
     if input_id is not None:
         edit.input = Content(id=Id(input_id))
     args = [line for line in request.form.get("args", "").replace("\r\n", "\n").split("\n") if line]
-    if args != own.args:
+    if args != own.args and (args or _can_be_typed(own.args)):
         edit.args = args
     edit.env = _read_env(request.form.get("env", "")) or None
     if value("timeout"):
@@ -156,6 +158,11 @@ def _read_env(text: str) -> dict[str, str]:
         if equals and given_value != MASK:
             found[name.strip()] = given_value
     return found
+
+
+def _can_be_typed(texts: Sequence[str]) -> bool:
+    """Tell whether a field can show texts, one a line, and send them back as they are."""
+    return all(text and text.isprintable() for text in texts)
 
 
 def _read_number(name: str) -> float:

@@ -22,8 +22,20 @@ NOTE = "piecework-note"
 """The cookie with what came of a form, for the page that is shown next."""
 NOTE_MAX = 500
 ROOMS = (
+    ("/console", "Overview"),
     ("/console/jobs", "Jobs"),
     ("/console/jobs/failures", "Failures"),
+    ("/console/groups", "Groups"),
+    ("/console/schedules", "Schedules"),
+    ("/console/lambdas", "Lambdas"),
+    ("/console/functions", "Functions"),
+    ("/console/workers", "Workers"),
+    ("/console/limits", "Limits"),
+    ("/console/modules", "Modules"),
+    ("/console/namespaces", "Namespaces"),
+    ("/console/webhooks", "Webhooks"),
+    ("/console/tokens", "Tokens"),
+    ("/console/storage", "Storage"),
 )
 """The pages that all others lead to."""
 

@@ -66,7 +66,7 @@ def preview(services: Services, id_: int | None, wanted: str = "") -> Preview | 
         content = read_begin(services, blob, SHOWN_BYTES)
     except BlobNotFound:
         return Preview("gone", id_)
-    found = _show(blob, content, wanted)
+    found = show_bytes(content, blob.size, blob.name or "", wanted)
     found.id, found.size, found.name = id_, blob.size, blob.name or ""
     found.others = [each for each in ("text", "hex") if each != found.form and found.form not in {"empty", "gone"}]
     return found
@@ -89,20 +89,21 @@ def find_image(content: bytes) -> str | None:
     return None
 
 
-def _show(blob: Blob, content: bytes, wanted: str) -> Preview:
-    if not blob.size:
+def show_bytes(content: bytes, size: int, name: str = "", wanted: str = "") -> Preview:
+    """Return what is shown of bytes that are so many in all. Without a blob, images are hexadecimal digits."""
+    if not size:
         return Preview("empty")
-    is_cut = len(content) < blob.size
+    is_cut = len(content) < size
     if wanted == "text":
         return Preview("text", text=content.decode(errors="replace"), is_cut=is_cut)
     if wanted == "hex":
-        return _show_hex(content, blob.size)
-    if find_image(content) and blob.size <= IMAGE_MAX_BYTES:
+        return _show_hex(content, size)
+    if find_image(content) and size <= IMAGE_MAX_BYTES:
         return Preview("image")
     text = _read_text(content, is_cut=is_cut)
     if text is None:
-        return _show_hex(content, blob.size)
-    found = (None if is_cut else _show_json(text)) or _show_table(text, blob.name or "") or Preview("text")
+        return _show_hex(content, size)
+    found = (None if is_cut else _show_json(text)) or _show_table(text, name) or Preview("text")
     found.text, found.is_cut = text, found.is_cut or is_cut
     found.editable = not is_cut and text.translate(_BREAKS).isprintable() and text[0] != "\n"
     return found

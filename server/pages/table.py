@@ -3,7 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-from server.pages import blobs, bulk, job, jobs, sign_in
+from server.pages import (
+    blobs,
+    bulk,
+    functions,
+    groups,
+    job,
+    jobs,
+    lambdas,
+    limits,
+    overview,
+    schedules,
+    sign_in,
+    stock,
+    webhooks,
+    workers,
+)
 from server.pages.page import Page, pages_of
 
 VIEWS: tuple[Callable[..., Any], ...] = (
@@ -11,6 +26,14 @@ VIEWS: tuple[Callable[..., Any], ...] = (
     jobs.list_all, jobs.failures,
     job.show, job.save_log, job.act, job.run_again, blobs.download, blobs.show_image,
     bulk.choose, bulk.count, bulk.work,
+    overview.show, overview.storage, groups.list_all, groups.show, groups.seal, groups.hold,
+    schedules.list_all, schedules.create, schedules.show, schedules.act, limits.show, limits.rule, limits.weigh,
+    lambdas.list_all, lambdas.create, lambdas.show, lambdas.run, lambdas.delete,
+    workers.list_all, workers.show, workers.act,
+    functions.list_all, functions.deploy, functions.show, functions.log, functions.act, functions.call,
+    stock.list_modules, stock.delete_module, stock.list_namespaces, stock.create_namespace, stock.show_namespace,
+    stock.act_on_namespace, stock.list_all_tokens,
+    webhooks.list_all, webhooks.create, webhooks.show, webhooks.act, webhooks.show_delivery, webhooks.retry,
 )  # fmt: skip
 
 PAGES: tuple[Page, ...] = tuple(each for view in VIEWS for each in pages_of(view))

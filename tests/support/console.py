@@ -83,8 +83,9 @@ class PageReader(HTMLParser):
             self._form.fields[-1] = (name, text + data)
 
     def form(self, action: str) -> Form:
-        """Return the first form that leads to a place."""
-        return next(each for each in self.forms if each.action.split("?")[0] == action)
+        """Return the first form that leads to a place; one that acts before one that asks."""
+        found = [each for each in self.forms if each.action == action]
+        return min(found, key=lambda each: each.method != "post")
 
 
 @dataclass

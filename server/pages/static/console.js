@@ -75,12 +75,17 @@
   document.addEventListener("htmx:beforeRequest", event => {
     const part = event.target;
     if (!(part.getAttribute("hx-trigger") || "").startsWith("every")) return;
-    const busy = part.querySelector("input:checked:not([type=radio])") || document.hidden || keys().open || (getSelection()?.toString() && part.contains(getSelection().anchorNode));
+    const busy = part.querySelector("input:checked:not([type=radio]), details.sure[open]") || document.hidden || keys().open || (getSelection()?.toString() && part.contains(getSelection().anchorNode));
     if (busy || part.contains(document.activeElement) && types(document.activeElement)) event.preventDefault();
   });
   const spots = {};
-  document.addEventListener("htmx:beforeSwap", () => all("[data-log]").forEach(log => { spots[log.id] = { top: log.scrollTop, follow: log.dataset.follow }; }));
+  let open = [];
+  document.addEventListener("htmx:beforeSwap", () => {
+    all("[data-log]").forEach(log => { spots[log.id] = { top: log.scrollTop, follow: log.dataset.follow }; });
+    open = all("details[id][open]").map(each => each.id);
+  });
   document.addEventListener("htmx:afterSwap", () => {
+    open.forEach(id => document.getElementById(id)?.setAttribute("open", ""));
     const again = row && document.querySelector(`tr[data-row="${CSS.escape(row)}"]`);
     if (again) { again.classList.add("here"); }
     countTicks();

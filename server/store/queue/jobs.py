@@ -15,6 +15,7 @@ from sqlalchemy import (
     update,
 )
 
+from piecework.protocol.ids import ID_MAX
 from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
 from server.store.engine.ids import read_newest
 from server.store.engine.statements import ByList, Statement, to_json
@@ -84,17 +85,20 @@ _set_input = Statement(
     .values(input_id=bindparam("input")),
     "job", "input",
 )  # fmt: skip
+# A limit keeps SQLite from going through all jobs in the order of their lanes to find the few that run.
+_run = (
+    select(jobs.c.lane_id)
+    .where(jobs.c.state == literal_column("'Running'"))
+    .order_by(jobs.c.lease_until)
+    .limit(literal_column(str(ID_MAX)))
+    .subquery()
+)
 _counts = Statement(
     union_all(
-        *(
-            select(jobs.c.lane_id, literal_column(f"'{state.value}'"), func.count())
-            .where(jobs.c.state == literal_column(f"'{state.value}'"))
-            .group_by(*columns)
-            for state, columns in (
-                (JobState.ENQUEUED, (jobs.c.priority, jobs.c.lane_id)),  # as the index of claims is ordered
-                (JobState.RUNNING, (jobs.c.lane_id,)),
-            )
-        )
+        select(jobs.c.lane_id, literal_column("'Enqueued'"), func.count())
+        .where(jobs.c.state == literal_column("'Enqueued'"))
+        .group_by(jobs.c.priority, jobs.c.lane_id),  # as the index of claims is ordered
+        select(_run.c.lane_id, literal_column("'Running'"), func.count()).group_by(_run.c.lane_id),
     )
 )
 _enqueued = Statement(

@@ -20,8 +20,10 @@ from server.store.queue.filters import JobFilter
 from server.store.queue.jobs import COLUMNS
 from server.store.records import Job, read_job
 
-LOOKED_AT_MAX = 10_000
+LOOKED_AT_MAX = 5_000
 """Jobs that one search looks at."""
+FITTING_MAX = 3_000
+"""Jobs that are looked at to count those that fit."""
 WINDOWS = (200, 1_800, LOOKED_AT_MAX - 2_000)
 """How many of them at a time: mostly, the first few have a page."""
 OPEN_MAX = 5_000
@@ -99,14 +101,14 @@ def find_newest(connection: Connection, which: JobFilter, spot: Spot | None, lim
 
 
 def count_by_state(connection: Connection, which: JobFilter) -> dict[JobState, StateCount]:
-    """Return how many jobs fit but for their states in each: of all, or of the newest LOOKED_AT_MAX."""
+    """Return how many jobs fit but for their states in each: of all, or of the newest FITTING_MAX."""
     which = replace(which, states=())
     if which == JobFilter():
         return _count_all(connection)
-    ids = [each.id for each in _choose(connection, which)(None, LOOKED_AT_MAX)]
+    ids = [each.id for each in _choose(connection, which)(None, FITTING_MAX)]
     rows = _narrow(connection, which, ids, select(jobs.c.state, func.count()).group_by(jobs.c.state))
     counts = {JobState(state): count for state, count in rows}
-    return {state: StateCount(counts.get(state, 0), len(ids) < LOOKED_AT_MAX) for state in JobState}
+    return {state: StateCount(counts.get(state, 0), len(ids) < FITTING_MAX) for state in JobState}
 
 
 def find_candidates(connection: Connection, which: JobFilter) -> tuple[list[int], bool]:
