@@ -6,13 +6,16 @@ from urllib.parse import urlsplit
 
 from flask import Response, g, request
 
-from server.errors import Forbidden
+from piecework.protocol.text import find_fault
+from server.errors import Forbidden, InvalidRequest
 from server.services import Services
 from server.store.records import Scope
 from server.web.endpoint import current_services
 
 COOKIE = "piecework-console"
 PLACE = "/console"
+CONTENTS = frozenset({"input", "body"})
+"""Fields of forms that are bytes, spelled as a text: no rule for texts is about them."""
 READ_ONLY: frozenset[Scope] = frozenset({"view"})
 
 
@@ -50,6 +53,8 @@ def let_in(*, acts: bool) -> None:
     ``acts``: the request changes something, beside the session itself.
     """
     services = current_services()
+    if fault := find_fault(request.args):
+        raise InvalidRequest(fault)
     name, scopes = services.access.find_rights(request.headers)
     if name is None and not services.settings.console_acts:
         scopes = READ_ONLY
@@ -76,6 +81,8 @@ def check_origin() -> None:
 
 def _check_form(who: Viewer) -> None:
     check_origin()
+    if fault := find_fault([text for name, text in request.form.items(multi=True) if name not in CONTENTS]):
+        raise InvalidRequest(fault)
     if not hmac.compare_digest(request.form.get("mark", ""), who.mark):
         raise Forbidden("this form is of another session: load the page again, then send it")
 

@@ -68,7 +68,7 @@ def storage(services: Services) -> Response:
     settings = services.settings
     kept = {
         name: getattr(settings, f"retain_{name}")
-        for name in ("finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries")
+        for name in ("finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit")
     }
     return render("storage.html", storage=services.describe_storage(), kept=kept)
 

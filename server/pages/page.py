@@ -35,6 +35,7 @@ ROOMS = (
     ("/console/namespaces", "Namespaces"),
     ("/console/webhooks", "Webhooks"),
     ("/console/tokens", "Tokens"),
+    ("/console/audit", "Audit"),
     ("/console/storage", "Storage"),
 )
 """The pages that all others lead to."""
@@ -75,8 +76,9 @@ def ask(view: View, *parts: Any, query: Any = None, body: Any = None) -> Any:
         given["body"] = body if body is not None else each.body()
     if each.caller:
         given["caller"] = token.name if token else None
-    with acting(services, each, token, dict(zip(each.parts, parts, strict=True)), given.get("body")):
-        return each.view(services, *parts, **given)
+    read = [reader(name, str(part)) for (name, reader), part in zip(each.parts.items(), parts, strict=True)]
+    with acting(services, each, token, dict(zip(each.parts, read, strict=True)), given.get("body")):
+        return each.view(services, *read, **given)
 
 
 def render(template: str, status: int = 200, **values: Any) -> Response:

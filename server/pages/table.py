@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from server.pages import (
+    audit,
     blobs,
     bulk,
     functions,
@@ -32,7 +33,7 @@ VIEWS: tuple[Callable[..., Any], ...] = (
     workers.list_all, workers.show, workers.act,
     functions.list_all, functions.deploy, functions.show, functions.log, functions.act, functions.call,
     stock.list_modules, stock.delete_module, stock.list_namespaces, stock.create_namespace, stock.show_namespace,
-    stock.act_on_namespace, stock.list_all_tokens,
+    stock.act_on_namespace, stock.list_all_tokens, audit.list_all,
     webhooks.list_all, webhooks.create, webhooks.show, webhooks.act, webhooks.show_delivery, webhooks.retry,
 )  # fmt: skip
 

@@ -42,6 +42,7 @@ class PageReader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        self.text += " " if tag in {"td", "th", "dt", "dd", "li", "button"} else ""
         if tag not in VOID:
             self.open.append(tag)
         self.refused += [f"{tag} {name}" for name in given if name.startswith("on") or name == "style"]

@@ -157,6 +157,17 @@ def test_a_token_that_may_only_look_sees_no_buttons_and_cannot_act(house: House,
     assert job in browser.get("/console/jobs").text
 
 
+def test_what_is_done_with_a_form_is_in_the_audit(house: House, browser: Browser):
+    house.new_lambda(name="upper")
+    browser.sign_in("operate", "ops")
+    mark = browser.get("/console/jobs").form("/console/sign-out").fields[0]
+    browser.post("/console/holds", [mark, ("kind", "lambda"), ("target", "upper"), ("note", "why")], status=303)
+    browser.post("/console/holds", [mark, ("kind", "lambda"), ("target", "x\0y")], status=422)
+    text = " ".join(browser.get("/console/audit?act=pause").text.split())
+    assert "ops pause lambda upper" in text
+    assert "pause lambda" not in browser.get("/console/audit?who=nobody").text
+
+
 def test_a_token_of_an_agent_opens_no_page(house: House):
     secret = create_token(house.services.database, "node", "worker", house.clock())
     answer = house.client.post("/console/sign-in", data={"token": secret}, headers={"Origin": ORIGIN})

@@ -102,6 +102,8 @@ def test_pages_tell_what_there_is(browser: Browser, filled: dict[str, str]):
         f"/deliveries/{filled['delivery']}": ["What is sent"],
         "/storage": ["database", "How long things stay"],
         "/tokens": ["no token"],
+        "/audit": ["create lambda", "pause lambda"],
+        "/audit?act=deploy": ["hola/blue"],
     }.items():
         shown = " ".join(browser.get(f"/console{path}").text.split())
         for text in texts:
