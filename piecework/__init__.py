@@ -40,7 +40,14 @@ if TYPE_CHECKING:
         gather,
         output_of,
     )
+    from piecework.python_lambda import FunctionRaised, PythonCall, PythonLambda, function
+    from piecework.python_source import CannotCarry
 
+_ELSEWHERE = {
+    "CannotCarry": "piecework.python_source",
+    **dict.fromkeys(("PythonCall", "FunctionRaised", "PythonLambda", "function"), "piecework.python_lambda"),
+}
+"""Where names are that are not the client's."""
 __version__ = "0.1.0"
 __all__ = [
     "ApiError",
@@ -50,12 +57,14 @@ __all__ = [
     "BulkCount",
     "BulkResult",
     "Busy",
+    "CannotCarry",
     "CertificateRefused",
     "ChecksumMismatch",
     "Client",
     "ClientError",
     "Conflict",
     "EditOptions",
+    "FunctionRaised",
     "Gone",
     "Invalid",
     "Job",
@@ -69,6 +78,8 @@ __all__ = [
     "NotFound",
     "NotReady",
     "ProxyUnreachable",
+    "PythonCall",
+    "PythonLambda",
     "Refused",
     "Selection",
     "ServerUnreachable",
@@ -76,6 +87,7 @@ __all__ = [
     "TooLarge",
     "__version__",
     "as_completed",
+    "function",
     "gather",
     "output_of",
 ]
@@ -86,7 +98,7 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one of ours
     def __getattr__(name: str) -> Any:
         """Import the client when it is asked for: the server and the command line start faster without it."""
         if name in __all__:
-            return getattr(importlib.import_module("piecework.client"), name)
+            return getattr(importlib.import_module(_ELSEWHERE.get(name, "piecework.client")), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
