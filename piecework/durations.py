@@ -15,6 +15,7 @@ RULE = "write seconds, or with units such as 500ms, 90s, 5m, 1h30m or 2d"
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m(?:in)?": 60.0, "s": 1.0, "ms": 0.001}
 _PATTERN = re.compile("".join(rf"(?:{_NUMBER}\s*{unit}\s*)?" for unit in _UNITS), re.IGNORECASE)
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
 
 def parse_duration(text: str) -> float:
@@ -42,6 +43,18 @@ def parse_retention(text: str) -> Retain:
         return parse_duration(text)
     except ValueError as error:
         raise ValueError(f"{error}, or never") from None
+
+
+def format_duration(seconds: float) -> str:
+    """Say how long something takes, in its largest fitting unit: ``12 ms``, ``3.2 s``, ``5 min``, ``2 h``."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    for unit, size in (("d", DAY_S), ("h", HOUR_S), ("min", MINUTE_S)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only

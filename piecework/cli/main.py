@@ -38,6 +38,11 @@ COMMANDS = {
     "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "audit": ("piecework.cli.stock.audit:audit", "Show who did what on the server, newest first."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),
+    "status": ("piecework.cli.status:status", "Say whether all is well with the server, on one screen."),
+    "doctor": (
+        "piecework.cli.status:doctor",
+        "Look for what is wrong and say what to do.",
+    ),
     "ping": ("piecework.cli.ping:ping", "Ask the server whether it is alive."),
     "completion": ("piecework.cli.completion:completion", "Print a script for a shell's completion."),
 }

@@ -28,7 +28,7 @@ from piecework.client.stock.audit import AuditCalls
 from piecework.client.stock.modules import ModuleCalls
 from piecework.client.stock.namespaces import NamespaceCalls
 from piecework.client.stock.workers import WorkerCalls
-from piecework.client.transport import AnyTransport, PreparedRequest, RetryPolicy, Transport
+from piecework.client.transport import AnyTransport, PreparedRequest, Query, RetryPolicy, Transport
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id, IdKind
 from piecework.protocol.messages import (
@@ -36,6 +36,7 @@ from piecework.protocol.messages import (
     IdList,
     RuntimeStats,
     RuntimeStatsReply,
+    StatusReply,
     StorageReply,
     VersionReply,
 )
@@ -69,6 +70,12 @@ class ServerCalls(
     async def storage(self) -> StorageReply:
         """Return what takes the server's disk, and what its sweep is about to remove."""
         return await self.carrier.call(PreparedRequest("GET", "/sys/storage", repeatable=True), StorageReply)
+
+    @call
+    async def status(self, *, everything: bool = False) -> StatusReply:
+        """Return whether all is well with the server, or what is not; ``everything``: what is well, too."""
+        query: Query = {"checks": "all" if everything else None}
+        return await self.carrier.call(PreparedRequest("GET", "/sys/status", query, repeatable=True), StatusReply)
 
     @call
     async def version(self) -> str:

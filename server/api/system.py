@@ -1,12 +1,19 @@
 """The server as a whole: alive, ready, version, runtimes."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from piecework import __version__
 from piecework.protocol.ids import Id, IdKind
-from piecework.protocol.messages import IdList, MessageReply, RuntimeStatsReply, StorageReply, VersionReply
+from piecework.protocol.messages import (
+    IdList,
+    MessageReply,
+    RuntimeStatsReply,
+    StatusReply,
+    StorageReply,
+    VersionReply,
+)
 from server.services import Services, system
 from server.web.endpoint import Query, endpoint
 
@@ -46,6 +53,19 @@ def runtime_stats(services: Services) -> RuntimeStatsReply:
 def storage(services: Services) -> StorageReply:
     """Tell what takes the disk, and what the sweep is about to remove."""
     return services.describe_storage()
+
+
+class StatusQuery(Query, kw_only=True):
+    """How much to tell."""
+
+    checks: Literal["found", "all"] = "found"
+    """``all``: also what is well."""
+
+
+@endpoint("GET", "/sys/status", scope="view", query=StatusQuery, reply=StatusReply)
+def status(services: Services, query: StatusQuery) -> StatusReply:
+    """Tell whether all is well, or what is not and what to do; with figures of the queue."""
+    return services.status.read(everything=query.checks == "all")
 
 
 class EndingQuery(Query, kw_only=True):

@@ -52,7 +52,7 @@ STOCK: tuple[View, ...] = (
 )  # fmt: skip
 HOUSE: tuple[View, ...] = (
     system.ping, system.healthz, system.readyz, system.version, system.runtime_stats, system.storage,
-    system.find_ids,
+    system.status, system.find_ids,
     metrics.metrics, docs.openapi, docs.docs,
 )  # fmt: skip
 

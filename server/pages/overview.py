@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast, get_args
 import msgspec
 from flask import Response, request
 
-from piecework.cli.screen.figures import format_duration
+from piecework.durations import format_duration
 from piecework.protocol.messages import StatsPeriod, StatsReply, WorkerState
 from piecework.protocol.states import JobState
 from server.api.queue import holds, stats as api

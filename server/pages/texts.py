@@ -9,7 +9,8 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup, escape
 from msgspec import UNSET, UnsetType
 
-from piecework.cli.screen.figures import format_bytes, format_duration
+from piecework.cli.screen.figures import format_bytes
+from piecework.durations import format_duration
 from piecework.protocol.states import JobState
 from piecework.terminal import escape_text
 

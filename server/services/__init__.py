@@ -55,6 +55,7 @@ from server.services.queue.waiting import JobWatch, Notifier, Places, Waiters
 from server.services.queue.webhooks import Webhooks
 from server.services.readiness import Readiness
 from server.services.sessions import Sessions
+from server.services.status import Status
 from server.services.stock.audit import Audit
 from server.services.stock.data import Data
 from server.services.stock.entries import Entries
@@ -150,6 +151,7 @@ class Services(StockServices, QueueServices, FunctionServices):
     readiness: Readiness
     timekeeper: Timekeeper
     sweeper: Sweeper
+    status: Status
     describe_storage: Callable[[], StorageReply]
     """Tells what takes the disk."""
     measure_database: Callable[[], int]
@@ -213,6 +215,7 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
     stock = _wire_stock(core, notifier)
     queue = _wire_queue(core, stock, notifier, Feed(core, notifier, places))
     functions = _wire_functions(core, stock)
+    readiness = Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic)
     chores = [
         Chore("keep the server's number", 30, number.keep),
         Chore("look for dead hosts", 1, functions.hosting.look_around),
@@ -238,7 +241,8 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
             note=stock.audit.note_refusal,
         ),
         places=places,
-        readiness=Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic),
+        readiness=readiness,
+        status=Status(core, readiness, stock.workers, queue.statistics, functions.overview),
         timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),
         describe_storage=partial(describe_storage, core, queue.retention),
         measure_database=partial(measure_database, core),

@@ -15,7 +15,7 @@ from server.store.stock.usage import ROWS_MAX
 def describe_storage(core: Core, retention: Retention) -> StorageReply:
     """Look at what is stored, without reading all of it."""
     with core.database.read() as connection:
-        size, free, gives_back = _measure(connection, is_shared=core.database.is_shared)
+        size, free, gives_back = measure(connection, is_shared=core.database.is_shared)
         (jobs, waiting), due = usage.count_jobs(connection), retention.count_due(connection)
         total = sum(jobs.values()) + waiting
         return StorageReply(
@@ -43,10 +43,10 @@ def describe_storage(core: Core, retention: Retention) -> StorageReply:
 def measure_database(core: Core) -> int:
     """Return the size of the database, bytes: its own word, without a look at what is stored."""
     with core.database.read() as connection:
-        return _measure(connection, is_shared=core.database.is_shared)[0]
+        return measure(connection, is_shared=core.database.is_shared)[0]
 
 
-def _measure(connection: Connection, *, is_shared: bool) -> tuple[int, int, bool]:
+def measure(connection: Connection, *, is_shared: bool) -> tuple[int, int, bool]:
     """Return the size of the database, how much of it is free, and whether that is given back."""
     if is_shared:
         return usage.measure_database(connection), 0, True

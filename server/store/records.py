@@ -100,6 +100,8 @@ class Worker:
     """When its process said that it ends."""
     trouble: str | None = None
     """Why it takes no jobs now, in its own words."""
+    skew_ms: int | None = None
+    """How far its clock is ahead of the server's; None: it did not tell."""
     running: int = 0
     """Jobs that it holds; only filled in by the reads for people."""
 

@@ -101,7 +101,7 @@ def test_what_newer_clients_send_is_a_sample_without_older_names(sample):
 
 PROTOCOL = {snake(type_.__name__): type_ for type_ in BODIES}
 """The messages as agents and clients read them, and servers those of workers."""
-MAPS = {"env", "files", "inputs", "job", "json", "kinds", "runtimes", "weights", "set_aside", "split"}
+MAPS = {"env", "files", "inputs", "job", "json", "kinds", "runtimes", "weights", "set_aside", "split", "workers"}
 """Objects whose names are not fields."""
 
 

@@ -8,9 +8,9 @@ from piecework.cli.completing import list_limits, offer
 from piecework.cli.options import KEY, TENANT
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
-from piecework.cli.screen.figures import format_duration
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.terms import RATE, Rate
+from piecework.durations import format_duration
 from piecework.protocol.messages import LimitInfo
 
 COLUMNS = ["key", "kind", "limit", "set by", "used", "waiting"]

@@ -13,8 +13,9 @@ from piecework.cli.failures import warn
 from piecework.cli.options import DELIVERY, NEW_NAME, WEBHOOK
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
-from piecework.cli.screen.figures import format_age, format_duration
+from piecework.cli.screen.figures import format_age
 from piecework.cli.screen.rests import tell_rest
+from piecework.durations import format_duration
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeliveryBrief, DeliveryState, WebhookInfo, given
 

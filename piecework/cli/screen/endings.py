@@ -2,7 +2,7 @@
 
 from msgspec import UnsetType
 
-from piecework.cli.screen.figures import format_duration
+from piecework.durations import format_duration
 from piecework.protocol.messages import JobInfo
 from piecework.protocol.states import JobState
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import UNSET, UnsetType
 
-MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+from piecework.durations import format_duration
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -15,18 +15,6 @@ def format_age(at: float | UnsetType, now: float) -> str:
         return ""
     ago = now - at
     return f"{format_duration(ago)} ago" if ago >= 0 else f"in {format_duration(-ago)}"
-
-
-def format_duration(seconds: float) -> str:
-    """Say how long something takes, in its largest fitting unit: ``12 ms``, ``3.2 s``, ``5 min``, ``2 h``."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    for unit, size in (("d", DAY_S), ("h", HOUR_S), ("min", MINUTE_S)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def format_stay(retain_s: float | str | UnsetType) -> str:

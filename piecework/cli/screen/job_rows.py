@@ -7,7 +7,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from piecework.cli.screen.endings import reason, took
-from piecework.cli.screen.figures import format_age, format_bytes, format_duration, format_stay
+from piecework.cli.screen.figures import format_age, format_bytes, format_stay
+from piecework.durations import format_duration
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     Backoff,

@@ -140,6 +140,7 @@ from piecework.protocol.messages.stats import (
     StatsReply,
     StatsTimes,
 )
+from piecework.protocol.messages.status import Finding, FindingLevel, LaneBrief, StatusReply
 from piecework.protocol.messages.storage import Amount, JobCounts, StorageReply
 from piecework.protocol.messages.webhooks import (
     DeliveryBrief,
@@ -198,6 +199,8 @@ __all__ = [
     "FailureList",
     "FeedEvent",
     "FeedPage",
+    "Finding",
+    "FindingLevel",
     "FinishReply",
     "FinishRequest",
     "FullBackoff",
@@ -248,6 +251,7 @@ __all__ = [
     "LambdaList",
     "LambdaMode",
     "LambdaStats",
+    "LaneBrief",
     "LeaseRef",
     "LeasedFile",
     "LeasedFolder",
@@ -301,6 +305,7 @@ __all__ = [
     "StatsPoint",
     "StatsReply",
     "StatsTimes",
+    "StatusReply",
     "StorageReply",
     "TenantInfo",
     "TenantList",

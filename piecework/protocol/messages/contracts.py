@@ -29,6 +29,8 @@ class ContractRequest(Message, kw_only=True):
     """The start of the process that asks. A new one ends the leases of the one before."""
     trouble: Maybe[str] = UNSET
     """Why the worker takes no jobs now, with ``max`` 0. It counts until the worker asks for jobs again."""
+    clock: Maybe[float] = UNSET
+    """The time by the worker's clock, seconds since 1970: so that a clock that is wrong can be told of."""
 
     @property
     def knows_leases(self) -> bool:

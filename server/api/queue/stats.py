@@ -8,15 +8,12 @@ from msgspec import UNSET, Meta
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     LambdaStats,
-    StatsFigures,
     StatsPeriod,
     StatsPoint,
     StatsReply,
-    StatsTimes,
 )
 from server.services import Services
-from server.services.queue.statistics import FiguresOverTime, LambdaFigures, find_quantiles
-from server.store.queue.tallies import Tally
+from server.services.queue.statistics import FiguresOverTime, LambdaFigures, write_figures
 from server.web.endpoint import Query, endpoint
 
 
@@ -44,25 +41,14 @@ def write_stats(period: StatsPeriod, found: FiguresOverTime) -> StatsReply:
         at=found.now_s,
         step_s=found.step_s,
         points=[StatsPoint(at=float(start), **tally.counts) for start, tally in found.points],
-        total=_figures(found.total),
+        total=write_figures(found.total),
         lambdas=list(map(_of_lambda, found.lambdas)),
     )
 
 
-def _figures(tally: Tally) -> StatsFigures:
-    return StatsFigures(**tally.counts, kinds=tally.kinds, wait=_times(tally.waits), run=_times(tally.runs))
-
-
 def _of_lambda(found: LambdaFigures) -> LambdaStats:
     return LambdaStats(
-        **msgspec.structs.asdict(_figures(found.tally)),
+        **msgspec.structs.asdict(write_figures(found.tally)),
         lambda_=Id(found.id) if found.id > 0 else UNSET,
         lambda_name=found.name or UNSET,
     )
-
-
-def _times(buckets: dict[int, int]) -> StatsTimes:
-    found = StatsTimes(count=sum(buckets.values()))
-    if quantiles := find_quantiles(buckets):
-        found.p50_s, found.p90_s, found.p99_s = quantiles
-    return found

@@ -26,7 +26,7 @@ from server.services.queue.endings import Endings
 from server.services.queue.outcomes import Outcomes, Recorded, Report
 from server.services.queue.overdue import move_overdue
 from server.services.queue.waiting import Admits, Changes, Notifier
-from server.services.stock.workers import hear_of, note_trouble, require_worker
+from server.services.stock.workers import hear_of, note_clock, note_trouble, require_worker
 from server.store.engine.database import Connection
 from server.store.queue import dependencies, files, jobs, lanes, leases, logs
 from server.store.queue.files import StoredFile
@@ -215,6 +215,7 @@ class Contracts:
         if not ask.slept:
             worker = hear_of(connection, known, ask.request.incarnation, now)
             note_trouble(connection, worker, ask.request)
+            note_clock(connection, worker, ask.request, ask.began_at)
         recorded = self._outcomes.record(connection, worker.id, reports) if reports else Recorded()
         changes = recorded.changes
         if look:

@@ -5,7 +5,7 @@ from functools import partial
 from math import exp, log
 from typing import NamedTuple
 
-from piecework.protocol.messages import StatsPeriod
+from piecework.protocol.messages import StatsFigures, StatsPeriod, StatsTimes
 from server.services.core import Core
 from server.services.queue.feed import Feed
 from server.services.stock.lambdas import Lambdas
@@ -110,4 +110,16 @@ def find_quantiles(buckets: dict[int, int]) -> list[float]:
         lower = BOUNDS_MS[place - 1] if place else upper / 2
         inside = (share * total - below) / buckets[place]
         found.append(round(exp(log(lower) + inside * (log(upper) - log(lower))) / 1000, 6))
+    return found
+
+
+def write_figures(tally: Tally) -> StatsFigures:
+    """Return what was counted as a message."""
+    return StatsFigures(**tally.counts, kinds=tally.kinds, wait=_times(tally.waits), run=_times(tally.runs))
+
+
+def _times(buckets: dict[int, int]) -> StatsTimes:
+    found = StatsTimes(count=sum(buckets.values()))
+    if quantiles := find_quantiles(buckets):
+        found.p50_s, found.p90_s, found.p99_s = quantiles
     return found

@@ -26,6 +26,8 @@ LISTED_MS = 24 * 3600 * 1000
 HELD_MAX = 1000
 """Jobs of a worker that are told at once."""
 TROUBLE_LENGTH = 500
+LATEST_S = 1e12
+"""A clock that shows more than this shows no time."""
 NAME_LENGTH = 200
 NAMES_MAX = 100
 """Runtimes, and tags, that one worker may list."""
@@ -197,6 +199,16 @@ def note_trouble(connection: Connection, worker: Worker, request: ContractReques
     trouble = _given(request.trouble, "")[:TROUBLE_LENGTH] or None
     if trouble != worker.trouble and (trouble or request.max):
         workers.set_trouble(connection, worker.id, trouble)
+
+
+def note_clock(connection: Connection, worker: Worker, request: ContractRequest, came_at: int) -> None:
+    """Note how far a worker's clock is ahead, when it tells the time and that has changed by a second."""
+    clock_s = _given(request.clock, None)
+    if clock_s is None or not abs(clock_s) < LATEST_S:
+        return
+    skew_ms = round(clock_s * 1000) - came_at
+    if worker.skew_ms is None or abs(skew_ms - worker.skew_ms) >= 1000:
+        workers.set_skew(connection, worker.id, skew_ms)
 
 
 def _given(value: T | UnsetType, default: T) -> T:

@@ -55,6 +55,11 @@ def claim_number(connection: Connection, incarnation: str, now: int, *, alone: b
     return number
 
 
+def count_servers(connection: Connection, now: int) -> int:
+    """Return how many servers were heard of lately."""
+    return sum(row.seen_at >= now - FORGOTTEN_AFTER_MS for row in connection.execute(_all))
+
+
 def touch_number(connection: Connection, number: int, incarnation: str, now: int) -> bool:
     """Keep the number. Returns False when another server has it now."""
     return connection.execute(_touch, {"which": number, "start": incarnation, "at": now}).rowcount == 1

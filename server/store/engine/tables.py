@@ -92,6 +92,7 @@ workers = Table(
     Column("trouble", String(500)),  # NULL: it takes jobs
     Column("lapsed_at", BigInteger),  # when a lease of its process last ran out
     Column("stopped_at", BigInteger),  # NULL: its process works, or went without a word
+    Column("skew_ms", BigInteger),  # how far its clock is ahead of the server's; NULL: it did not tell
 )
 
 # Spelled with OR: for IN, SQLite makes a table of the list whenever a row is checked, and the check takes longer

@@ -14,7 +14,7 @@ _columns = (
     workers.c.id, workers.c.name, workers.c.hostname, workers.c.agent_version, workers.c.incarnation,
     workers.c.runtimes, workers.c.tags, workers.c.slots, workers.c.draining, workers.c.registered_at,
     workers.c.seen_at, workers.c.retired_at, workers.c.lapsed_at, workers.c.stopped_at,
-    workers.c.trouble,
+    workers.c.trouble, workers.c.skew_ms,
 )  # fmt: skip
 _insert = Statement(insert(workers), *(column.name for column in _columns))
 _by_id = Statement(select(*_columns).where(workers.c.id == bindparam("worker")), "worker")
@@ -71,6 +71,9 @@ _replace = Statement(
 )  # fmt: skip
 _trouble = Statement(
     update(workers).where(workers.c.id == bindparam("worker")).values(trouble=bindparam("why")), "worker", "why"
+)
+_skew = Statement(
+    update(workers).where(workers.c.id == bindparam("worker")).values(skew_ms=bindparam("ms")), "worker", "ms"
 )
 _drain = Statement(
     update(workers)
@@ -147,6 +150,11 @@ def set_trouble(connection: Connection, id_: int, trouble: str | None) -> None:
     _trouble.run(connection, id_, trouble)
 
 
+def set_skew(connection: Connection, id_: int, skew_ms: int) -> None:
+    """Note how far the worker's clock is ahead of the server's."""
+    _skew.run(connection, id_, skew_ms)
+
+
 def set_draining(connection: Connection, id_: int, *, draining: bool) -> bool:
     """Ask the worker to take no more jobs, or to go on. Returns False when there is none with this id."""
     return _drain.run(connection, id_, draining) == 1
@@ -162,7 +170,7 @@ def _to_row(worker: Worker) -> tuple[object, ...]:
         worker.id, worker.name, worker.hostname, worker.agent_version, worker.incarnation,
         to_json(worker.runtimes), to_json(worker.tags), worker.slots, worker.draining, worker.registered_at,
         worker.seen_at, worker.retired_at, worker.lapsed_at, worker.stopped_at,
-        worker.trouble,
+        worker.trouble, worker.skew_ms,
     )  # fmt: skip
 
 

@@ -1,11 +1,14 @@
 """The contract loop: hand in what has ended, lease what there is room for, in one exchange."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from piecework.client import ClientError
 from piecework.protocol.matching import AGENT_TAGS
-from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob
+from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob, Maybe
 from worker_agent.jobs.job_logger import JobLogger
 from worker_agent.jobs.leases.fitness import Fitness
 from worker_agent.jobs.leases.lease_table import ContractPlan, Demand
@@ -15,6 +18,9 @@ from worker_agent.jobs.leases.sending import OutcomeSender
 from worker_agent.jobs.loops.heartbeat import Heartbeat
 from worker_agent.jobs.shared import JobsShared
 from worker_agent.jobs.work.inputs import Intake
+
+TELL_TIME_S = 60.0
+"""The server is told the time so often: it knows then whether this node's clock is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,9 @@ class Contracting:
         fitness: Fitness,
         terms: ContractTerms,
         on_drain: Callable[[], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """``clock`` tells seconds since 1970."""
         self._shared = shared
         self._lease_table = shared.lease_table
         self._backoff = shared.new_backoff()
@@ -55,6 +63,8 @@ class Contracting:
         self._fitness = fitness
         self._terms = terms
         self._on_drain = on_drain
+        self._clock = clock
+        self._told_at = 0.0
         self.progress = 0
         """Rises with every step: an answer, a failure, or nothing to say."""
 
@@ -86,6 +96,7 @@ class Contracting:
                 outcomes=plan.outcomes,
                 incarnation=self._terms.incarnation,
                 tags=list(AGENT_TAGS),
+                clock=self._tell_time(),
             )
         )
         jobs = self._admit(reply, plan.room)
@@ -96,6 +107,14 @@ class Contracting:
                 self._intake.accept(jobs, reply.lambdas or [])
             if reply.drain:
                 self._on_drain()
+
+    def _tell_time(self) -> Maybe[float]:
+        """Return the time when it was not told lately."""
+        now = self._clock()
+        if abs(now - self._told_at) < TELL_TIME_S:
+            return UNSET
+        self._told_at = now
+        return now
 
     def _admit(self, reply: ContractReply, room: int) -> list[LeasedJob]:
         """Enter the leases of a reply; return the jobs that are to be worked on."""

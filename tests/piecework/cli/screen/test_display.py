@@ -13,7 +13,8 @@ from piecework.cli.failures import warn
 from piecework.cli.queue.watching import watch_job
 from piecework.cli.screen import progress
 from piecework.cli.screen.display import Display, to_document, write_output, write_text
-from piecework.cli.screen.figures import format_age, format_bytes, format_duration, format_moment
+from piecework.cli.screen.figures import format_age, format_bytes, format_moment
+from piecework.durations import format_duration
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataReply
 

@@ -1,0 +1,159 @@
+"""How this server stands, in one reading: figures, and what a look at everything finds."""
+
+from collections import Counter
+from dataclasses import dataclass
+from os import statvfs
+
+from msgspec import UNSET
+
+from piecework import __version__
+from piecework.protocol.ids import ID_MAX
+from piecework.protocol.messages import Finding, LaneBrief, StatusReply
+from piecework.protocol.states import JobState
+from server.errors import ServerError
+from server.services import findings
+from server.services.core import Core
+from server.services.functions.overview import Overview
+from server.services.queue.statistics import LambdaFigures, Statistics, write_figures
+from server.services.queue.waits import Wait, find_wait
+from server.services.readiness import Readiness
+from server.services.stock.workers import Workers
+from server.services.storage import measure
+from server.store.engine import servers
+from server.store.engine.database import Connection
+from server.store.queue import holds, jobs, lanes, schedules, webhooks
+from server.store.queue.lanes import TOP, Group
+from server.store.records import Job, Lane, Worker
+from server.store.stock import audit
+
+LANES_MAX = 50
+GROUPS_MAX = 200
+"""Groups of enqueued jobs that are looked at one by one."""
+WORKERS_MAX = 1000
+BACKUP = "backup"
+
+
+@dataclass(frozen=True)
+class Queued:
+    """The jobs of one lane."""
+
+    lane: Lane
+    enqueued: int
+    running: int
+    head: Job | None
+    """The oldest that is enqueued, of those of the highest priority."""
+    wait: Wait | None
+    """Why that is not given to a worker."""
+
+
+class Status:
+    """Looks at everything."""
+
+    def __init__(
+        self, core: Core, readiness: Readiness, workers: Workers, statistics: Statistics, overview: Overview
+    ) -> None:
+        self._core, self._database, self._clock = core, core.database, core.clock
+        self._readiness = readiness
+        self._workers = workers
+        self._statistics = statistics
+        self._overview = overview
+
+    def read(self, *, everything: bool = False) -> StatusReply:
+        """Return how the server stands; ``everything``: with what is well, too.
+
+        Raises DatabaseAway when the database cannot be read.
+        """
+        hour = self._statistics.read("hour", most=200)
+        known = self._workers.list_page(before=ID_MAX, limit=WORKERS_MAX)
+        with self._database.read() as connection:
+            queued = self._read_lanes(connection)
+            waiting = jobs.count_waiting(connection)
+            others = servers.count_servers(connection, self._clock())
+            backup_at = audit.find_last(connection, BACKUP)
+            size = measure(connection, is_shared=self._database.is_shared)[0]
+        found = [*self._look(queued, known, hour.lambdas, backup_at), findings.look_at_losses(hour.total)]
+        found = sorted(found, key=lambda each: ("wrong", "notice", "ok").index(each.level))
+        heads = [each.head.created_at for each in queued if each.head]
+        return StatusReply(
+            version=__version__,
+            at=hour.now_s,
+            summary=findings.sum_up(found),
+            is_well=not any(each.level == "wrong" for each in found),
+            findings=[each for each in found if everything or each.level != "ok"],
+            waiting=waiting,
+            enqueued=sum(each.enqueued for each in queued),
+            running=sum(each.running for each in queued),
+            oldest_at=min(heads) / 1000 if heads else UNSET,
+            lanes=[_write_lane(each) for each in queued[:LANES_MAX]],
+            workers=dict(Counter(str(self._workers.state_of(each)) for each in known)),
+            servers=others,
+            database_bytes=size,
+            disk_free_bytes=self._find_free(),
+            backup_at=UNSET if backup_at is None else backup_at / 1000,
+            hour=write_figures(hour.total),
+        )
+
+    def _read_lanes(self, connection: Connection) -> list[Queued]:
+        """Return what is enqueued or runs, the fullest lanes first."""
+        counts = jobs.count_by_lane(connection)
+        known = {lane.id: lane for lane in lanes.find_lanes(connection, counts)}
+        groups: dict[int, Group] = {}
+        for group in lanes.find_groups(connection, TOP, 0, GROUPS_MAX):
+            groups.setdefault(group.lane.id, group)
+        heads = jobs.find_jobs(connection, [group.head for group in groups.values()])
+        queued = []
+        for id_, count in counts.items():
+            head = heads.get(groups[id_].head) if id_ in groups else None
+            wait = find_wait(connection, head, self._clock()) if head else None
+            enqueued, running = count.get(JobState.ENQUEUED, 0), count.get(JobState.RUNNING, 0)
+            queued.append(Queued(known[id_], enqueued, running, head, wait))
+        return sorted(queued, key=lambda each: (-each.enqueued, -each.running, each.lane.id))
+
+    def _look(
+        self, queued: list[Queued], known: list[Worker], hour: list[LambdaFigures], backup_at: int | None
+    ) -> list[Finding]:
+        now, settings = self._clock(), self._core.settings
+        states = {worker.id: self._workers.state_of(worker) for worker in known}
+        with self._database.read() as connection:
+            paused = holds.list_holds(connection)
+            ticking = schedules.list_schedules(connection, before=ID_MAX, limit=1000)
+            told = webhooks.list_webhooks(connection, before=ID_MAX, limit=1000)
+        return [
+            self._look_at_database(),
+            findings.look_at_disk(settings.data, self._find_free()),
+            findings.look_at_files(settings),
+            *findings.look_at_settings(settings),
+            *findings.look_at_workers(known, states, now),
+            *findings.look_at_queue([(each.lane, each.enqueued, each.head, each.wait) for each in queued], now),
+            *findings.look_at_failures(hour),
+            findings.look_at_holds([each for each in paused if each.released_at is None]),
+            findings.look_at_schedules(ticking),
+            findings.look_at_webhooks(told),
+            findings.look_at_functions(self._overview.of_all()),
+            findings.look_at_backup(backup_at, now, is_shared=self._database.is_shared),
+        ]
+
+    def _look_at_database(self) -> Finding:
+        try:
+            self._readiness.check()
+        except ServerError as error:
+            return Finding(check="database", level="wrong", text=str(error), advice="see the server's log")
+        return Finding(check="database", level="ok", text="it answers and takes writes")
+
+    def _find_free(self) -> int:
+        disk = statvfs(self._core.settings.data)
+        return disk.f_bavail * disk.f_frsize
+
+
+def _write_lane(queued: Queued) -> LaneBrief:
+    lane, head = queued.lane, queued.head
+    tags = [*(f"+{tag}" for tag in sorted(lane.necessary)), *(f"-{tag}" for tag in sorted(lane.rejected))]
+    return LaneBrief(
+        runtime=lane.runtime,
+        tags=tags,
+        tenant=lane.tenant or UNSET,
+        enqueued=queued.enqueued,
+        running=queued.running,
+        oldest_at=head.created_at / 1000 if head else UNSET,
+        waits=queued.wait.text if queued.wait else UNSET,
+    )
