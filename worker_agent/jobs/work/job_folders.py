@@ -11,6 +11,8 @@ from worker_agent.runtimes.trees import remove_tree
 Files = Mapping[str, Path | None]
 """Files by their paths in a directory; None is an empty file."""
 _INPUTS, _OWN = "inputs", "own"
+LEASES_MAX = 10_000
+"""An agent holds fewer at a time."""
 
 
 class JobFolders:
@@ -19,6 +21,8 @@ class JobFolders:
     def __init__(self, root: Path) -> None:
         """Begin without any: those of an earlier process are of no use. Raises OSError."""
         self._root = root
+        self._made: dict[tuple[int, str], list[Path]] = {}
+        """Those of the newest leases. Most have none, and to look on the disk for each would cost too much."""
         remove_tree(root)
         root.mkdir(mode=0o700, parents=True)
 
@@ -47,17 +51,16 @@ class JobFolders:
     def release(self, refs: Iterable[LeaseRef]) -> None:
         """Remove the directories of leases, those that there are. Safe to repeat."""
         for ref in refs:
-            for what in (_INPUTS, _OWN):
-                if (folder := self._place(ref, what)).exists():
-                    remove_tree(folder)
+            for folder in self._made.get((ref.job, ref.lease), ()):
+                remove_tree(folder)
 
     def _make(self, ref: LeaseRef, what: str) -> Path:
-        folder = self._place(ref, what)
+        folder = self._root / f"{ref.job}-{ref.lease}.{what}"
+        self._made.setdefault((ref.job, ref.lease), []).append(folder)
+        for old in list(self._made)[:-LEASES_MAX]:
+            del self._made[old]
         folder.mkdir(mode=0o700)
         return folder
-
-    def _place(self, ref: LeaseRef, what: str) -> Path:
-        return self._root / f"{ref.job}-{ref.lease}.{what}"
 
 
 def _link(path: Path | None, target: Path) -> None:
