@@ -126,14 +126,18 @@ class LocalServer(ChildProgram):
         ``part``: the command that starts it; another than ``run`` starts a part of it alone.
         """
         self.data = folder / "data"
-        command = [sys.executable, "-m", "piecework", "server", part, "--data", str(self.data)]
-        super().__init__("the server", [*command, "--port", str(port), *options], folder / "server.log", environ)
+        command = [*self.make_command(part), "--data", str(self.data), "--port", str(port), *options]
+        super().__init__("the server", command, folder / "server.log", environ)
         try:
             self.port = int(self.wait_for_line(LISTENING)[1])
             self._wait_until_ready()
         except BaseException:
             self.kill()
             raise
+
+    def make_command(self, part: str) -> list[str]:
+        """Return the command that starts a part, without its options."""
+        return [sys.executable, "-m", "piecework", "server", part]
 
     @property
     def url(self) -> str:

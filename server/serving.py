@@ -20,7 +20,8 @@ from piecework.http.tcp import probe_connections
 from server import create_app
 from server.errors import ServerError
 from server.logs import open_log
-from server.services import Services
+from server.services import Services, system_clock
+from server.services.core import Clock
 from server.settings import Settings
 from server.web.parts import PROXY, WHOLE, Part
 
@@ -32,7 +33,7 @@ STOP_TIMEOUT_S = 10
 """Requests that are under way get this long to end when the server stops."""
 
 
-def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
+def serve(settings: Settings, log_format: str, part: Part = WHOLE, clock: Clock = system_clock) -> None:
     """Serve a part until SIGTERM or SIGINT, on a port and a database that are known to be usable.
 
     Exits the process with 1 when the app cannot be made or dies.
@@ -47,14 +48,14 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE) -> None:
         is_asgi=is_proxy,
         underscores=settings.underscore_headers,
     )
-    serve_app(listen, partial(_load_app, settings, log_format, part, listen))
+    serve_app(listen, partial(_load_app, settings, log_format, part, listen, clock))
 
 
-def _load_app(settings: Settings, log_format: str, part: Part, listen: ListenOptions) -> object:
+def _load_app(settings: Settings, log_format: str, part: Part, listen: ListenOptions, clock: Clock) -> object:
     """Make the app in the process that answers requests."""
     open_log(log_format)
     try:
-        app = create_app(settings, part=part)
+        app = create_app(settings, clock, part)
     except ServerError as error:
         log.error("cannot start", error=str(error))  # noqa: TRY400  # the message is all there is to say
         sys.exit(1)

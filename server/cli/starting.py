@@ -12,6 +12,7 @@ from server.cli.options import Misuse, one_line_failures, opened_database, own_d
 from server.errors import InvalidRequest
 from server.logs import open_log
 from server.services import access, system_clock
+from server.services.core import Clock
 from server.services.functions.functions import load_routes
 from server.serving import serve
 from server.settings import Settings
@@ -22,13 +23,13 @@ from server.web.parts import Part
 log = structlog.get_logger("server")
 
 
-def run_part(part: Part, settings: Settings, log_format: str) -> None:
-    """Serve a part until SIGTERM or Ctrl-C. Raises CommandRefused when it cannot start here."""
+def run_part(part: Part, settings: Settings, log_format: str, clock: Clock = system_clock) -> None:
+    """Serve a part until SIGTERM or Ctrl-C, by a clock. Raises CommandRefused when it cannot start here."""
     open_log(log_format)
     for line in find_unknown(os.environ):
         log.warning(line)
     with ExitStack() as held:
-        serve(_prepare(settings, held), log_format, part)
+        serve(_prepare(settings, held), log_format, part, clock)
 
 
 def _prepare(settings: Settings, held: ExitStack) -> Settings:
