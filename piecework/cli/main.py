@@ -38,6 +38,10 @@ COMMANDS = {
     "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "audit": ("piecework.cli.stock.audit:audit", "Show who did what on the server, newest first."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),
+    "top": (
+        "piecework.cli.top.command:top",
+        "Show a server live: what waits for which workers, lambdas, workers and jobs, and how quickly they go.",
+    ),
     "status": ("piecework.cli.status:status", "Say whether all is well with the server, on one screen."),
     "doctor": (
         "piecework.cli.status:doctor",

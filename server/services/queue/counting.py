@@ -43,7 +43,7 @@ def note_started(connection: Connection, chosen: Sequence[Job], now: int) -> Non
         waited = [
             now - (max(job.created_at, job.options.due_at or 0) if job.options_json else job.created_at)
             for job in some
-            if not job.attempt and job.pending is None
+            if job.started_at is None and job.pending is None
         ]
         note_tally(connection, Tally(lambda_id, now // 60_000, {"started": len(some)}, sort_times(waited)))
 

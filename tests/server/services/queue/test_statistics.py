@@ -77,6 +77,15 @@ def test_times_are_those_from_submit_or_due_time_to_start_and_of_the_last_attemp
     assert 4 <= total["run"]["p99_s"] <= 6.3
 
 
+def test_a_job_that_is_handed_back_has_waited_once(house: House):
+    worker = house.new_worker()
+    house.submit(house.new_lambda())
+    for _ in range(3):
+        house.finish(worker, {**house.lease(worker), "state": "Enqueued"})
+    assert read(house)["total"]["started"] == 3
+    assert read(house)["total"]["wait"]["count"] == 1
+
+
 def test_a_job_that_waited_for_another_has_no_time_of_waiting(house: House):
     lambda_id, worker = house.new_lambda(), house.new_worker()
     first = house.submit(lambda_id)

@@ -1,0 +1,1 @@
+"""`piecework top`: a server live in the terminal."""
