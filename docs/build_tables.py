@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "cli": commands.write_cli,
     "scopes": operations.write_scopes,
     "metrics": operations.write_metrics,
+    "agent-metrics": operations.write_agent_metrics,
     "samples": operations.write_samples,
     "conformance": conformance.write_conformance,
 }

@@ -8,6 +8,7 @@ from piecework.client import ClientError
 from piecework.protocol.messages import ContractRequest, WorkerRegister
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
+from worker_agent.figures import AgentFigures, Figure, measure_memory
 from worker_agent.jobs.parts import Environment, Parts
 from worker_agent.link.link import describe, is_refusal
 from worker_agent.link.looping import do_all
@@ -50,6 +51,7 @@ class Agent:
     ) -> None:
         self._settings = settings
         self._leave = around.leave
+        self._cache = cache
         self._stop_asked = around.threads.new_event()
         self._ending = around.threads.new_lock()
         """Held while the process is ended at once: the end in good order comes too late then."""
@@ -132,6 +134,20 @@ class Agent:
         if not self._stop_asked.is_set():
             log.info("draining", reason=reason)
             self._stop_asked.set()
+
+    def figures(self) -> list[Figure]:
+        """Return figures of this agent, as they are now."""
+        own, guests = measure_memory()
+        return AgentFigures(
+            ended=self.parts.job_logger.count_ends(),
+            leases=len(self.lease_table.refs()),
+            slots=self._settings.slots,
+            is_connected=self.shared.link.is_well,
+            cache_bytes=self._cache.used_bytes,
+            cache_limit_bytes=self._settings.cache_bytes,
+            memory_bytes=own,
+            guests_bytes=guests,
+        ).write()
 
     def stop(self) -> None:
         """Take nothing more, finish what runs, hand back the rest, tell the server, end everything."""

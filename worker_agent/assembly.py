@@ -5,6 +5,8 @@ import secrets
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from piecework import __version__
@@ -77,6 +79,22 @@ def choose_functions(
     }
     environ = rules.env | {name: value for name, value in passwords.items() if value}
     return partial(ReplicaHost, settings, state.path, cache, environ)
+
+
+@contextmanager
+def telling_figures(settings: Settings, agent: Agent) -> Iterator[None]:
+    """Tell figures of an agent on a port of its own, if the settings have one. Raises AgentError."""
+    if not settings.metrics_port:
+        yield
+        return
+    from worker_agent.figures import FiguresServer  # noqa: PLC0415  # most agents tell none
+
+    server = FiguresServer(settings.metrics_host, settings.metrics_port, agent.figures)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 def connect(settings: Settings) -> Client:

@@ -113,6 +113,8 @@ def completion(shell: str) -> None:
 @click.option(
     "--functions", metavar="N", type=int, help="Replicas of functions that the server may run here.  [0]"
 )
+@click.option("--metrics-port", metavar="PORT", type=int, help="Tell figures for Prometheus on this port.  [none]")
+@click.option("--metrics-host", metavar="HOST", help="Address on which figures are told.  [127.0.0.1]")
 @click.option("--functions-host", metavar="HOST", help="Address of this node for calls of functions.  [127.0.0.1]")
 @click.option(
     "--functions-port",
@@ -157,7 +159,7 @@ def run(cache_mb: int | None, **options: Any) -> None:
     # Other commands need no agent.
     import structlog  # noqa: PLC0415
 
-    from worker_agent.assembly import assemble, listen_to_signals  # noqa: PLC0415
+    from worker_agent.assembly import assemble, listen_to_signals, telling_figures  # noqa: PLC0415
     from worker_agent.link.state import StateDirectory  # noqa: PLC0415
     from worker_agent.logs import configure_logs  # noqa: PLC0415
 
@@ -170,7 +172,8 @@ def run(cache_mb: int | None, **options: Any) -> None:
         with StateDirectory(settings.state_path) as state:
             agent = assemble(settings, state, rules)
             listen_to_signals(agent)
-            agent.run()
+            with telling_figures(settings, agent):
+                agent.run()
     except AgentError as error:
         raise click.ClickException(str(error)) from error
 

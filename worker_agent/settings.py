@@ -73,6 +73,10 @@ class Settings:
     """``console`` for people, ``json`` for programs."""
     log_level: str = "info"
     """``debug``, ``info``, ``warning`` or ``error``."""
+    metrics_port: int = 0
+    """Port for figures of this agent, for Prometheus; 0: there is none."""
+    metrics_host: str = "127.0.0.1"
+    """Address on which figures are told: to everybody who reaches it."""
     wait: bool = True
     """At the start, wait for a server that does not answer."""
     stall_exit_s: float = 300.0
@@ -236,6 +240,8 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_PREFETCH": ("prefetch", int),
     "PIECEWORK_WORKER_LOG_FORMAT": ("log_format", str),
     "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
+    "PIECEWORK_WORKER_METRICS_PORT": ("metrics_port", int),
+    "PIECEWORK_WORKER_METRICS_HOST": ("metrics_host", str),
     "PIECEWORK_WORKER_WAIT": ("wait", _read_flag),
     "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", parse_duration),
     "PIECEWORK_WORKER_FUNCTIONS": ("functions", int),
@@ -348,6 +354,7 @@ def _check_numbers(settings: Settings) -> list[str]:
         "cache_bytes": (MIB, math.inf),
         "drain_timeout_s": (0, 86_400),
         "stall_exit_s": (60, math.inf),
+        "metrics_port": (0, PORT_MAX),
         "functions": (0, FUNCTIONS_MAX),
         "functions_port": (0, PORT_MAX),
         "functions_first_port": (1, PORT_MAX),

@@ -11,6 +11,7 @@ import server.settings
 from server import create_app
 from server.services.access import GRANTS
 from tables.markdown import as_code, write_table
+from worker_agent.figures import AgentFigures, Figure
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 
@@ -22,6 +23,18 @@ def write_scopes() -> str:
         (as_code(scope), *("yes" if what in grants else "" for what in every)) for scope, grants in GRANTS.items()
     ]
     return write_table(["token", *every], rows)
+
+
+def write_agent_metrics() -> str:
+    """Every metric that an agent gives of itself."""
+    rows = [(as_code(each.name), each.kind, _labels_of(each), each.text) for each in AgentFigures.every()]
+    return write_table(["metric", "type", "labels", "meaning"], rows)
+
+
+def _labels_of(figure: Figure) -> str:
+    return ", ".join(
+        as_code(name) for name in dict.fromkeys(name for labels in figure.values for name, _ in labels)
+    )
 
 
 def write_metrics() -> str:

@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from server.api.job_figures import tell_totals
 from server.services import Services, system
 from server.services.functions.calls import CallFigures
 from server.web.endpoint import endpoint
@@ -77,6 +78,13 @@ class _Figures(Collector):
         writes, commits = services.database.write_counter.read()
         yield CounterMetricFamily("piecework_writes", "Requests that wrote to the database.", writes)
         yield CounterMetricFamily("piecework_commits", "Commits that they shared.", commits)
+        attempts = CounterMetricFamily(
+            "piecework_webhook_attempts", "Deliveries that this server tried to make.", labels=["outcome"]
+        )
+        for outcome, count in services.sender.count_attempts().items():
+            attempts.add_metric([outcome], count)
+        yield attempts
+        yield from tell_totals(services.totals.read())
         yield from _function_figures(services.calls.figures())
 
 

@@ -50,6 +50,7 @@ from server.services.queue.submission import Submission
 from server.services.queue.tenants import Tenants
 from server.services.queue.ticking import Ticking
 from server.services.queue.timekeeper import Chore, Rest, Timekeeper
+from server.services.queue.totals import JobTotals
 from server.services.queue.unfenced import Unfenced
 from server.services.queue.waiting import JobWatch, Notifier, Places, Waiters
 from server.services.queue.webhooks import Webhooks
@@ -115,6 +116,7 @@ class QueueServices:
     feed: Feed
     dependants: Dependants
     statistics: Statistics
+    totals: JobTotals
     retention: Retention
     deletion: Deletion
     groups: Groups
@@ -299,6 +301,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         dependants=dependants,
         removal=removal,
         statistics=Statistics(core, lambdas, feed),
+        totals=JobTotals(core, feed),
         retention=Retention(core, removal),
         deletion=Deletion(core, lambdas, bulk),
         groups=groups,

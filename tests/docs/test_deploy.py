@@ -1,12 +1,17 @@
 """The files in deploy/ fit the programs that they start."""
 
 import configparser
+import json
 import re
 import shlex
+import shutil
+import subprocess
 from dataclasses import fields
 
 import click
 import pytest
+import yaml
+from house import House, finished
 
 from piecework.cli.groups import LazyCommand
 from piecework.cli.main import main as piecework_command
@@ -57,3 +62,47 @@ def test_units_keep_data_and_settings_from_others(root, name):
     service = read_unit(root / "deploy" / f"piecework-{name}.service")["Service"]
     assert (service["StateDirectoryMode"], service["UMask"], service["NoNewPrivileges"]) == ("0700", "0077", "yes")
     assert service["Environment"].partition("=")[2] == f"/var/lib/{service['StateDirectory']}"
+
+
+def list_metrics(documents):
+    """Return the names of figures of server and agent, which are in tables, with those of histograms' parts."""
+    names = set(re.findall(r"^\| `(piecework_\w+)`", documents["docs/operations.md"], re.MULTILINE))
+    return names | {f"{name}_{part}" for name in names for part in ("bucket", "sum", "count")}
+
+
+def find_metrics(text):
+    return set(re.findall(r"\b(piecework_[a-z_]+)\b", text))
+
+
+def test_dashboard_and_alerts_use_figures_that_there_are(root, documents):
+    board = json.loads((root / "deploy/grafana-dashboard.json").read_text())
+    asked = find_metrics(" ".join(each["expr"] for panel in board["panels"] for each in panel["targets"]))
+    rules = yaml.safe_load((root / "deploy/prometheus-rules.yml").read_text())
+    alerts = [rule for group in rules["groups"] for rule in group["rules"]]
+    asked |= find_metrics(" ".join(rule["expr"] for rule in alerts))
+    assert len(asked) > 15
+    assert asked <= list_metrics(documents)
+    assert all(rule["annotations"]["summary"] for rule in alerts)
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here: apt-get install prometheus")
+def test_prometheus_takes_the_alerts_and_they_fire_when_they_should(root):
+    for words in (["check", "rules", "prometheus-rules.yml"], ["test", "rules", "prometheus-rules-test.yml"]):
+        done = subprocess.run(
+            ["promtool", *words], cwd=root / "deploy", capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here: apt-get install prometheus")
+def test_prometheus_reads_the_figures(tmp_path):
+    house = House(tmp_path)
+    worker = house.new_worker()
+    house.submit(house.new_lambda(name="upper"))
+    house.finish(worker, finished(house.lease(worker)))
+    figures = house.fetch("/metrics").get_data()
+    house.close()
+    done = subprocess.run(["promtool", "check", "metrics"], input=figures, capture_output=True, check=False)
+    assert done.returncode in {0, 3}, done.stderr  # 3: names that it would choose otherwise
+    assert b"error while linting" not in done.stderr

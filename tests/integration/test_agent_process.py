@@ -2,14 +2,16 @@
 
 import re
 import signal
+import socket
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from evidence import process_tree
 from guests import guest
-from patience import LONG_S
+from patience import LONG_S, until
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
@@ -204,3 +206,21 @@ def test_agent_at_rest_is_small(start):
     status = Path(f"/proc/{agent.pid}/status").read_text()
     resident_kib = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
     assert resident_kib < REST_MIB * 1024
+
+
+def test_an_agent_tells_figures_of_what_it_did(start, client):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    agent = start("--metrics-port", str(port))
+    client.result(client.submit(client.create_lambda(guest("echo")), "x"))
+
+    def read():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            return answer.read().decode()
+
+    until(lambda: 'ended_total{runtime="wasi",outcome="finished"} 1.0' in read(), look_s=0.05)
+    figures = read()
+    assert "piecework_agent_slots 1.0" in figures
+    assert "piecework_agent_connected 1.0" in figures
+    assert re.search(r'piecework_agent_memory_bytes\{of="guests"\} [1-9]', figures)
+    assert agent.stop() == 0

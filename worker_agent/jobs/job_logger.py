@@ -22,11 +22,19 @@ KNOWN_MAX = 2000
 """Jobs of which is known what they are, until they end."""
 
 
+WORDS = {
+    JobState.FINISHED: "finished", JobState.FAILED: "failed", JobState.CANCELLED: "cancelled",
+    JobState.ENQUEUED: "handed_back",
+}  # fmt: skip
+"""What outcomes report."""
+
+
 class _Facts(NamedTuple):
     """What log lines tell of a job."""
 
     lambda_: str
     input_bytes: int
+    runtime: str
 
 
 class JobLogger:
@@ -37,14 +45,16 @@ class JobLogger:
         self._lines = 0
         self._more: Counter[str] = Counter()
         self._known: dict[Id, _Facts] = {}
+        self._ended: Counter[tuple[str, str]] = Counter()
 
     def note_contract(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
         """Log which jobs came, a line for each lambda, or count them."""
         names = {each.id: each.name or str(int(each.id)) for each in lambdas}
+        runtimes = {each.id: each.runtime for each in lambdas}
         for id_ in dict.fromkeys(job.lambda_ for job in jobs):
             its, name = [job for job in jobs if job.lambda_ == id_], names.get(id_, str(int(id_)))
             with self._lock:
-                self._known |= {job.job: _Facts(name, job.input_size) for job in its}
+                self._known |= {job.job: _Facts(name, job.input_size, runtimes.get(id_, "")) for job in its}
                 for old in list(islice(self._known, max(0, len(self._known) - KNOWN_MAX))):
                     del self._known[old]
             if self._may_log("contracted", len(its)):
@@ -58,8 +68,15 @@ class JobLogger:
             self._lines += len(outcomes)
             self._more.update([outcome.state.value.lower() for outcome in outcomes[lines:]])
             known = [self._known.pop(outcome.job, None) for outcome in outcomes]
+            for outcome, facts in zip(outcomes, known, strict=True):
+                self._ended[facts.runtime if facts else "", WORDS[outcome.state]] += 1
         for outcome, facts in zip(outcomes[:lines], known, strict=False):
             _log_end(outcome, facts)
+
+    def count_ends(self) -> dict[tuple[str, str], int]:
+        """Return how many leases ended since the start, by runtime and how: one of WORDS."""
+        with self._lock:
+            return dict(self._ended)
 
     def note_hand_back(self, jobs: int) -> None:
         """Log how many jobs were handed back because they had to wait, or count them."""

@@ -24,6 +24,12 @@ class Link:
         self._away_since: float | None = None
         self._kind: tuple[object, ...] = ()
 
+    @property
+    def is_well(self) -> bool:
+        """Whether the server did as asked when it was asked last."""
+        with self._lock:
+            return self._away_since is None
+
     def failed(self, error: ClientError) -> None:
         """Note that a request came to nothing; logged when that is news."""
         kind = (type(error), getattr(error, "http_status", None))

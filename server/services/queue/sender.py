@@ -50,6 +50,7 @@ class Sender:
         self._idle = threading.Condition(self._lock)
         self._failures: dict[int, tuple[int, float]] = {}
         """Of webhooks that failed: how often in a row, and until when they are left alone."""
+        self._attempts = Counter[str]()
         self._after = 0
         """The webhook that was served last: all have their turns when threads are few."""
         self._poked = threading.Event()
@@ -68,6 +69,11 @@ class Sender:
         with self._lock:
             self._failures.pop(webhook_id, None)
         self._poked.set()
+
+    def count_attempts(self) -> dict[str, int]:
+        """Return how many attempts webhooks ``accepted`` and ``refused`` since the start."""
+        with self._lock:
+            return {outcome: self._attempts[outcome] for outcome in ("accepted", "refused")}
 
     def stop(self) -> None:
         """Take nothing any more, and wait a little for what is being sent. Safe to repeat."""
@@ -144,6 +150,8 @@ class Sender:
         webhook, delivery = taken
         message = WebhookMessage(str(delivery.id), now, delivery.body.encode())
         receipt = self._post(webhook.url, webhook.secrets_at(now), message)
+        with self._lock:
+            self._attempts["accepted" if receipt.is_accepted else "refused"] += 1
         took_ms = round(1000 * (self._now_s() - began))
         self._note(webhook.id, is_well=receipt.is_accepted)
         if not receipt.is_accepted:
