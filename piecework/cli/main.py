@@ -37,6 +37,8 @@ COMMANDS = {
     "tenant": ("piecework.cli.queue.limits:tenant", "Look at tenants, whose jobs take turns, and weigh them."),
     "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "audit": ("piecework.cli.stock.audit:audit", "Show who did what on the server, newest first."),
+    "new": ("piecework.cli.new:new", "Make a new function: its source, build line and test."),
+    "dev": ("piecework.cli.dev:dev", "Build and run a function whenever it changes."),
     "server": ("server.cli:server_commands", "Run and look after a control server."),
     "top": (
         "piecework.cli.top.command:top",

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +51,12 @@ def run_guest(
     command += [] if runtime is None else ["--runtime", runtime]
     for name, value in (env or {}).items():
         command += ["--env", f"{name}={value}"]
-    with tempfile.TemporaryDirectory(prefix="piecework-guest-") as state:
-        command += ["--state", state, str(path), "--", *args]
-        given = input.encode() if isinstance(input, str) else input
-        ran = subprocess.run(command, input=given, capture_output=True, timeout=timeout_s + END_S, check=False)  # noqa: S603  # our own command
+    given = input.encode() if isinstance(input, str) else input
+    ran = subprocess.run(  # noqa: S603  # our own command
+        [*command, str(path), "--", *args],
+        input=given,
+        capture_output=True,
+        timeout=timeout_s + END_S,
+        check=False,
+    )
     return GuestRun(ran.returncode, ran.stdout, ran.stderr.decode(errors="replace"))
