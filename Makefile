@@ -59,9 +59,13 @@ test-fast: $(VENV)/.installed-dev ## Run the fast tests
 	@echo "Fast tests:"
 	@$(SIDE_BY_SIDE) -m "not integration" --tries $(TRIES)
 
+.PHONY: browser
+browser: $(VENV)/.installed-dev ## Install Chromium and axe-core for the tests of the console, where they are missing
+	@$(BIN)/python tests/support/chromium.py
+
 .PHONY: test
 test: TRIES := usual
-test: check-tests test-fast ## Run all tests: the fast ones, then those with real servers, agents and databases
+test: check-tests test-fast browser ## Run all tests: the fast ones, then those with real servers, agents and databases
 	@echo "Integration tests:"
 	@$(SIDE_BY_SIDE) --processes $$((2 * $$(getconf _NPROCESSORS_ONLN))) -m integration --tries $(TRIES)  # they wait a lot
 

@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
+from hand_clock import START_MS, HandClock
 from house import House
 
 TIMES = 9
@@ -67,9 +68,9 @@ class Filled:
     """What stands in paths."""
 
 
-def fill(folder: Path, count: int) -> Filled:
-    """Make a database with so many jobs, a tenth of a second apart."""
-    house = House(folder, settings={"console_acts": True})
+def fill(folder: Path, count: int, now_ms: int = START_MS) -> Filled:
+    """Make a database with so many jobs, a tenth of a second apart, up to now."""
+    house = House(folder, settings={"console_acts": True}, clock=HandClock(now_ms))
     lambdas = [house.new_lambda(name=name) for name in LAMBDAS]
     worker = house.new_worker(name="worker-1", hostname="node", slots=4)
     groups = [house.call("POST", "/group", {"name": f"g{number}"})["group"]["id"] for number in range(50)]

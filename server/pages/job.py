@@ -134,6 +134,8 @@ def _read_edit(services: Services, found: Job) -> JobEdit:
 
 def _like(found: Job, edit: JobEdit) -> JobSubmit:
     """Return a submission like a job that cannot be run again, as it finished, or has not ended."""
+    known = mask_secrets(found.options.env)
+    untyped = {name: text for name, text in known.items() if not _can_be_typed([text])}
     limits, args = edit.limits, found.options.args if edit.args is None else edit.args
     if edit.timeout_s is not None:
         limits = Limits(timeout_s=edit.timeout_s).over(limits)
@@ -141,7 +143,7 @@ def _like(found: Job, edit: JobEdit) -> JobSubmit:
         lambda_=edit.lambda_ or str(found.lambda_id),
         input=edit.input if edit.input is not UNSET else Content(id=Id(found.input_id)),
         args=args if args is None else list(args),
-        env=edit.env,
+        env=untyped | (edit.env or {}),
         tags=list(found.tags) or None,
         limits=limits.over(found.options.limits),
         priority=found.priority,

@@ -65,7 +65,7 @@ from server.services.stock.leftovers import Leftovers
 from server.services.stock.modules import Modules
 from server.services.stock.namespaces import Namespaces
 from server.services.stock.workers import Workers
-from server.services.storage import describe_storage, measure_database
+from server.services.storage import describe_storage
 from server.services.sweeper import Sweep, Sweeper
 from server.settings import Settings
 from server.store.engine import servers
@@ -156,8 +156,6 @@ class Services(StockServices, QueueServices, FunctionServices):
     status: Status
     describe_storage: Callable[[], StorageReply]
     """Tells what takes the disk."""
-    measure_database: Callable[[], int]
-    """Tells how large the database is, bytes."""
 
     @property
     def waiters(self) -> Waiters:
@@ -247,7 +245,6 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         status=Status(core, readiness, stock.workers, queue.statistics, functions.overview),
         timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),
         describe_storage=partial(describe_storage, core, queue.retention),
-        measure_database=partial(measure_database, core),
         sweeper=Sweeper([*_list_sweeps(stock, queue), Sweep("free pages", 60, FreePages(core.database).step)]),
     )
 

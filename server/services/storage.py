@@ -40,12 +40,6 @@ def describe_storage(core: Core, retention: Retention) -> StorageReply:
         )
 
 
-def measure_database(core: Core) -> int:
-    """Return the size of the database, bytes: its own word, without a look at what is stored."""
-    with core.database.read() as connection:
-        return measure(connection, is_shared=core.database.is_shared)[0]
-
-
 def measure(connection: Connection, *, is_shared: bool) -> tuple[int, int, bool]:
     """Return the size of the database, how much of it is free, and whether that is given back."""
     if is_shared:

@@ -15,9 +15,8 @@ from server.services.queue.waits import Wait, find_wait
 from server.services.stock.data import Data
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection
-from server.store.queue import dependencies, events, jobs, lanes, logs, searches
+from server.store.queue import dependencies, events, jobs, logs, searches
 from server.store.queue.filters import JobFilter
-from server.store.queue.lanes import TOP
 from server.store.queue.relations import EdgeState
 from server.store.queue.searches import Found, Spot, StateCount
 from server.store.records import Blob, Event, Job, Lambda, Log
@@ -25,8 +24,6 @@ from server.store.stock import blobs
 
 COUNTED_MAX = 100_000
 """Jobs of a list are counted up to here: more takes a second and tells nobody more."""
-STUCK_LOOKED_AT, STUCK_MAX = 100, 5
-"""Lanes of which it is asked whether their jobs can run, and reasons that are told."""
 FAMILY_MAX = 20
 """Jobs before and after one that are told."""
 IDS_MAX = 200
@@ -50,14 +47,6 @@ class Family(NamedTuple):
     """The others of what it waits for: groups, and jobs that are gone."""
     children: list[JobView]
     """Those that wait, or waited, for it."""
-
-
-class Stuck(NamedTuple):
-    """Why jobs cannot run, and one of them."""
-
-    job_id: int
-    text: str
-    """For people."""
 
 
 class Jobs:
@@ -224,22 +213,6 @@ class Jobs:
             groups,
             [views[id_] for id_ in children if id_ in views],
         )
-
-    def find_oldest(self) -> int | None:
-        """Return when the job was submitted that waits longest for a worker; None when none does."""
-        with self._database.read() as connection:
-            return searches.find_oldest_enqueued(connection)
-
-    def find_stuck(self) -> list[Stuck]:
-        """Say what keeps enqueued jobs from every worker, with one of each kind: waiting alone does not help."""
-        found: dict[str, Stuck] = {}
-        with self._database.read() as connection:
-            heads = [group.head for group in lanes.find_groups(connection, TOP, 0, STUCK_LOOKED_AT)]
-            for job in jobs.find_jobs(connection, heads).values():
-                wait = find_wait(connection, job, self._clock())
-                if wait and wait.reason.is_hopeless:
-                    found.setdefault(wait.text, Stuck(job.id, wait.text))
-        return list(found.values())[:STUCK_MAX]
 
     def find_wait(self, job: Job) -> Wait | None:
         """Say why a job waits; None when it does not."""

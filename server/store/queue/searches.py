@@ -117,14 +117,6 @@ def find_candidates(connection: Connection, which: JobFilter) -> tuple[list[int]
     return ids, len(ids) < COUNTED_MAX
 
 
-def find_oldest_enqueued(connection: Connection) -> int | None:
-    """Return when the job was submitted that waits longest for a worker, of the COUNTED_MAX that go first."""
-    [(is_so, order)] = _OPEN_INDEXES[JobState.ENQUEUED]
-    some = select(jobs.c.id).where(is_so).order_by(*order).limit(COUNTED_MAX).subquery()
-    oldest = min((row[0] for row in connection.execute(select(some.c.id))), key=age, default=None)
-    return connection.execute(select(jobs.c.created_at).where(jobs.c.id == oldest)).scalar()
-
-
 Stretch = Callable[[Spot | None, int], list[Spot]]
 """Returns so many places at most of an index that follow one, newest first."""
 

@@ -9,6 +9,7 @@ from house import House
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path / "data", settings={"console_acts": True})
+    house.data.chmod(0o700)
     yield house
     house.close()
 

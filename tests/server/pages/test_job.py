@@ -241,6 +241,15 @@ def test_an_edit_that_cannot_be_makes_nothing(
     assert len(house.call("GET", "/job")["jobs"]) == 1
 
 
+def test_arguments_that_no_field_can_show_stay_as_they_are(house: House, browser: Browser, make: Make):
+    job = make(b"out", args=["a\nb", "\u202e"], env={"X": "\x1b"})
+    page = browser.get(f"/console/jobs/{job}")
+    assert "its own cannot be shown here" in page.text
+    browser.follow(page, f"/console/jobs/{job}/again")
+    full = house.call("GET", f"/job/{house.call('GET', '/job')['jobs'][0]['id']}?view=full")
+    assert (full["args"], full["env"]) == (["a\nb", "\u202e"], {"X": "\x1b"})
+
+
 def test_jobs_before_and_after_stand_beside(house: House, browser: Browser):
     first, second = house.new_lambda(name="first"), house.new_lambda(name="second")
     parent = house.submit(first, group="g")

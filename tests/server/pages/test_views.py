@@ -79,7 +79,7 @@ def test_every_page_shows_what_strangers_wrote_and_nothing_of_it_acts(
 
 def test_pages_tell_what_there_is(browser: Browser, filled: dict[str, str]):
     for path, texts in {
-        "": ["Worth a look", "upper", "The lambda upper is paused", "1 job failed in the last hour"],
+        "": ["All is well; ", "upper", "paused: lambda", "1 failed in an hour"],
         "?period=day": ["In the last day"],
         "/groups": ["night", "open"],
         "/groups/night": ["1", "failed"],
@@ -100,7 +100,8 @@ def test_pages_tell_what_there_is(browser: Browser, filled: dict[str, str]):
         "/webhooks": ["hook"],
         f"/webhooks/{filled['webhook']}": ["https://example.com/x", "test"],
         f"/deliveries/{filled['delivery']}": ["What is sent"],
-        "/storage": ["database", "How long things stay"],
+        "/storage": ["the database", "How long things stay"],
+        "/storage?count=1": ["due for removal", "1 failed"],
         "/tokens": ["no token"],
         "/audit": ["create lambda", "pause lambda"],
         "/audit?act=deploy": ["hola/blue"],
@@ -127,7 +128,7 @@ def test_all_is_well_when_nothing_is_amiss(house: House, browser: Browser):
     worker, lambda_id = house.new_worker("wasi"), house.new_lambda(runtime="wasi")
     house.submit(lambda_id)
     house.finish(worker, finished(house.lease(worker)))
-    assert "All is well." in browser.get("/console").text
+    assert "All is well" in browser.get("/console").text
 
 
 def test_a_worker_that_is_gone_and_a_job_that_waits_long_are_told(house: House, browser: Browser):
@@ -137,8 +138,8 @@ def test_a_worker_that_is_gone_and_a_job_that_waits_long_are_told(house: House, 
     house.clock.forward(400)
     house.new_worker("wasi", name="busy-one")
     text = " ".join(browser.get("/console").text.split())
-    assert "Worker gone-one is gone." in text
-    assert "A job has waited for a worker for 7 min." in text
+    assert "worker gone-one was not heard of for 7 min" in text
+    assert "7 min the oldest enqueued waits" in text
 
 
 def test_the_list_of_tokens_is_for_those_who_operate(house: House, browser: Browser):

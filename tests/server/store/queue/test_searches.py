@@ -120,11 +120,6 @@ def test_jobs_are_counted_by_state(filled: Database, monkeypatch: pytest.MonkeyP
         assert searches.count_by_state(connection, JobFilter())[FAILED] == (1, False)
 
 
-def test_the_oldest_that_waits_for_a_worker_is_told(filled: Database):
-    with filled.read() as connection:
-        assert searches.find_oldest_enqueued(connection) is not None
-
-
 def test_a_time_leads_to_the_jobs_before_it(database: Database):
     ids = [id_at(EPOCH_MS + day * 86_400_000) + 1 for day in (1, 2, 3)]
     store_jobs(database, *map(new_job, ids))
