@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tables import commands, conformance, endpoints, messages, operations, settings
+from tables import commands, conformance, endpoints, messages, operations, python, settings
 
 ROOT = Path(__file__).parent.parent
 PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
@@ -32,6 +32,13 @@ PARTS: dict[str, Callable[..., str]] = {
     "metrics": operations.write_metrics,
     "agent-metrics": operations.write_agent_metrics,
     "samples": operations.write_samples,
+    "python-client": python.write_client,
+    "python-class": python.write_class,
+    "python-function": python.write_function,
+    "python-options": python.write_options,
+    "python-errors": python.write_errors,
+    "python-fixtures": python.write_fixtures,
+    "python-testing": python.write_testing,
     "conformance": conformance.write_conformance,
 }
 """What writes a generated part, by its name; it gets the words behind the name."""

@@ -1,7 +1,9 @@
 """Talking to a Piecework server from Python."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from piecework.client.api import Client
-from piecework.client.async_api import AsyncClient
 from piecework.client.errors import (
     ApiError,
     BadReply,
@@ -30,6 +32,9 @@ from piecework.client.queue.jobs import JobOptions
 from piecework.client.queue.results import JobResult
 from piecework.client.queue.selection import Selection
 from piecework.client.stock.lambdas import LambdaOptions
+
+if TYPE_CHECKING:
+    from piecework.client.async_api import AsyncClient
 
 __all__ = [
     "ApiError",
@@ -67,3 +72,12 @@ __all__ = [
     "gather",
     "output_of",
 ]
+
+
+if not TYPE_CHECKING:  # else type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """Import the client for event loops when it is asked for: asyncio takes its time."""
+        if name == "AsyncClient":
+            return importlib.import_module("piecework.client.async_api").AsyncClient
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -59,6 +59,8 @@ class Method:
     """A method in two modes. Written as a coroutine, it has one result; as what gives an iterator, many."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
+        self.method = method
+        """As it was written."""
         self._suspending = method
         self._blocking = wraps(method)(self._block(method))
         self.__doc__ = method.__doc__

@@ -27,6 +27,13 @@ def test_the_client_is_imported_only_when_it_is_asked_for():
     assert ran.stdout.split() == ["False", "True"]
 
 
+@pytest.mark.integration
+def test_what_few_need_is_imported_only_then():
+    code = "import sys, piecework; piecework.Client; print('asyncio' in sys.modules, 'pytest' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "False"]
+
+
 def test_errors_and_results_are_at_the_top_of_the_package():
     package = importlib.import_module("piecework.client")
     assert set(package.__all__) <= set(piecework.__all__) <= set(dir(piecework))
