@@ -99,7 +99,9 @@ class AsyncTransport(AnyTransport):
         self, request: PreparedRequest, body: Body, content_type: str, *, also: Iterable[int] = ()
     ) -> HttpReply:
         head = self._head(request, self.media_type, body, content_type)
-        async with self._open(request, head, body, also=also) as stream:
+        # What is read piece by piece holds no place: who reads may send others meanwhile.
+        place = self._pool.await_place(held=bool(request.poll_s))
+        async with place, self._open(request, head, body, also=also) as stream:
             return await stream.read()
 
     @asynccontextmanager
@@ -107,17 +109,16 @@ class AsyncTransport(AnyTransport):
         self, request: PreparedRequest, head: bytes, body: Body = None, *, also: Iterable[int] = ()
     ) -> AsyncIterator[AsyncStream]:
         """Send a request and give its reply, whose body can be read in the ``with`` block."""
-        async with self._pool.await_place(held=bool(request.poll_s)):
-            with self._explaining(request) as url:
-                timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
-                connection, answer = await self._exchange(head, body, timeout_s)
-                try:
-                    stream = AsyncStream(url, connection, answer)
-                    if not 200 <= answer.status < 300 and answer.status not in also:
-                        raise read_refusal(await stream.read(REFUSAL_BYTES))
-                    yield stream
-                finally:
-                    self._pool.give_back(connection, answer)
+        with self._explaining(request) as url:
+            timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
+            connection, answer = await self._exchange(head, body, timeout_s)
+            try:
+                stream = AsyncStream(url, connection, answer)
+                if not 200 <= answer.status < 300 and answer.status not in also:
+                    raise read_refusal(await stream.read(REFUSAL_BYTES))
+                yield stream
+            finally:
+                self._pool.give_back(connection, answer)
 
     async def _exchange(self, head: bytes, body: Body, timeout_s: float) -> tuple[AsyncConnection, Answer]:
         """Send a request over an idle connection or a new one; return that and the head of the answer."""

@@ -26,7 +26,7 @@ from piecework.http.sockets import (
 )
 
 CONNECTIONS = 100
-"""So many requests are on their way at once; others wait for a place, but for those that wait at the server."""
+"""So many requests with a place are on their way at once; others wait for one."""
 UNREAD_BYTES = 4 * READ_BYTES
 """When so much has come that nobody took, no more is read."""
 

@@ -130,6 +130,21 @@ def test_hundreds_of_coroutines_share_a_client(go, shout):
     go(main)
 
 
+def test_who_reads_piece_by_piece_may_send_other_requests_meanwhile(go, monkeypatch, tmp_path):
+    monkeypatch.setattr("piecework.http.async_connections.CONNECTIONS", 2)
+
+    async def read(client, blob):
+        async for _ in client.stream(blob):
+            await client.ping()
+
+    async def main(client):
+        blob = (await client.upload(b"x" * 1_000_000)).id
+        await asyncio.gather(*(read(client, blob) for _ in range(5)))
+        assert await asyncio.gather(*(client.ping() for _ in range(20))) == ["pong"] * 20
+
+    go(main)
+
+
 def test_no_threads_are_made(go, shout):
     import threading
 
