@@ -85,8 +85,9 @@ def write_testing() -> str:
 
 
 def _write_class(heading: str, kind: type, methods: list[Any]) -> str:
-    described = [_describe(each) for each in methods]
-    return "\n\n".join(filter(None, [heading, _tidy(kind.__doc__), *described]))
+    doc = _tidy(kind.__doc__)
+    told = "" if heading == f"### {doc.rstrip('.')}" else doc  # the heading says it already
+    return "\n\n".join(filter(None, [heading, told, *map(_describe, methods)]))
 
 
 def _title(kind: type) -> str:

@@ -59,7 +59,7 @@ class ServerCalls(
     WorkerCalls,
     AuditCalls,
 ):
-    """All that a server can do."""
+    """The server as a whole."""
 
     @call
     async def ping(self) -> str:
