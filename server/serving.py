@@ -23,6 +23,7 @@ from server.logs import open_log
 from server.services import Services, system_clock
 from server.services.core import Clock
 from server.settings import Settings
+from server.web.holding import BRIEFLY_MAX
 from server.web.parts import PROXY, WHOLE, Part
 
 log = structlog.get_logger("server")
@@ -42,13 +43,18 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE, clock: Clock 
     listen = ListenOptions(
         host=settings.host,
         port=settings.port,
-        threads=1 if is_proxy else settings.waiters_max + settings.calls_max + settings.request_threads,
+        threads=1 if is_proxy else _count_threads(settings),
         connections=settings.waiters_max * CONNECTIONS_PER_WAITER + settings.calls_max + settings.request_threads,
         stop_timeout_s=STOP_TIMEOUT_S,
         is_asgi=is_proxy,
         underscores=settings.underscore_headers,
     )
     serve_app(listen, partial(_load_app, settings, log_format, part, listen, clock))
+
+
+def _count_threads(settings: Settings) -> int:
+    """Return how many threads requests may take. Of those that wait long, only readers of the feed need one."""
+    return settings.calls_max + settings.request_threads + settings.listeners_max + BRIEFLY_MAX
 
 
 def _load_app(settings: Settings, log_format: str, part: Part, listen: ListenOptions, clock: Clock) -> object:

@@ -103,10 +103,12 @@ class Settings:
     """A contract is answered before this many seconds."""
     wait_max_s: float = 300.0
     """A wait for a job's state is answered before this many seconds."""
-    waiters_max: int = 2000
+    waiters_max: int = 10_000
     """Requests that may wait at once; another one takes the place of the one that waits longest."""
+    listeners_max: int = 200
+    """Readers of the feed that may wait at once; another one takes the place of the one that waits longest."""
     request_threads: int = 64
-    """Threads for requests that do not wait."""
+    """Threads for requests that do not wait, or have not waited for long."""
     body_max_bytes: int = 64 * MIB
     """Largest JSON or MessagePack body, bytes."""
     blob_max_bytes: int = 16 * 1024 * MIB

@@ -17,6 +17,7 @@ from piecework.protocol.messages import Content, ContractRequest, JobSpec, Lambd
 from piecework.protocol.states import JobState
 from server.services import open_services
 from server.services.free_pages import FreePages
+from server.services.queue.pauses import wait_out
 from server.settings import Settings
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -67,7 +68,9 @@ class Day:
         spec = JobSpec(lambda_=self._lambda, input=Content(text="a small input"))
         self.services.submission.submit([spec] * count)
         began = time.process_time()
-        got = self.services.contracts.contract(self._worker, ContractRequest(max=count, incarnation="first"))
+        got = wait_out(
+            self.services.contracts.contract(self._worker, ContractRequest(max=count, incarnation="first"))
+        )
         took_s = time.process_time() - began
         outcomes = [
             Outcome(job=Id(each.id), lease=str(each.lease), state=JobState.FINISHED, output=Content(text="done"))

@@ -21,6 +21,7 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ContractRequest, JobSpec, LambdaCreate, Outcome, WorkerRegister
 from piecework.protocol.states import JobState
 from server.services import open_services
+from server.services.queue.pauses import wait_out
 from server.settings import Settings
 
 EXCHANGES = {50: 10, 1: 40}
@@ -58,13 +59,13 @@ class ServerBench:
         with _timed(took, "submit"):
             self._services.submission.submit_many(specs, f"exchange {self._number}")
         with _timed(took, "lease"):
-            got = self._services.contracts.contract(self._worker, self._ask(max=count))
+            got = wait_out(self._services.contracts.contract(self._worker, self._ask(max=count)))
         outcomes = [
             Outcome(job=Id(job.id), lease=str(job.lease), state=JobState.FINISHED, output=Content(raw=given))
             for job, given in zip(got.jobs, inputs, strict=True)
         ]
         with _timed(took, "finish"):
-            self._services.contracts.contract(self._worker, self._ask(max=count, outcomes=outcomes))
+            wait_out(self._services.contracts.contract(self._worker, self._ask(max=count, outcomes=outcomes)))
         return took | {"all": sum(took.values())}
 
     @staticmethod

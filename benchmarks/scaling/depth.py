@@ -28,6 +28,7 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.states import JobState
 from server.services import Services, open_services
+from server.services.queue.pauses import wait_out
 from server.settings import Settings
 
 RUNTIME = "depth"
@@ -113,7 +114,7 @@ def direct_exchange(services: Services) -> Exchange:
     worker = services.workers.register(WorkerRegister(runtime=[RUNTIME])).id
 
     def exchange(request: ContractRequest) -> list[Lease]:
-        contracted = services.contracts.contract(worker, request)
+        contracted = wait_out(services.contracts.contract(worker, request))
         return [(Id(job.id), job.lease) for job in contracted.jobs]
 
     return exchange

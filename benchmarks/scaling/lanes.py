@@ -17,6 +17,7 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ContractRequest, JobSpec, LambdaCreate, WorkerRegister
 from scaling.depth import EXCHANGES, SPARE, Lease, finished
 from server.services import Services, open_services
+from server.services.queue.pauses import wait_out
 from server.settings import Settings
 
 RUNTIME = "lanes"
@@ -103,7 +104,7 @@ def _exchange(services: Services, worker: int, jobs: int, held: list[Lease]) -> 
         max=jobs, timeout=0, inline_max_bytes=1024, outcomes=[finished(job, lease) for job, lease in held]
     )
     began = time.thread_time()
-    contracted = services.contracts.contract(worker, request)
+    contracted = wait_out(services.contracts.contract(worker, request))
     return [(Id(job.id), job.lease or "") for job in contracted.jobs], time.thread_time() - began
 
 

@@ -14,6 +14,10 @@ SCOPE = "asgi.scope"
 """In an environment: the request as it was sent (ASGI, HTTP connection scope)."""
 WATCH = "piecework.watch"
 """In an environment: has a function called when the caller leaves, or has its answer. Missing: nobody knows."""
+HOLD = "piecework.hold"
+"""In an environment: sends a response (a WSGI app) in place of one that was HELD. Missing: none can be."""
+HELD: list[bytes] = []
+"""What an app returns to have its answer sent later, by HOLD; nothing else may return this very list."""
 NAMES_MAX = 512
 """So many names of headers, and hosts, are kept with what became of them: most requests have the same few."""
 

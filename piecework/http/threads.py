@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from granian import _granian, _signals
 from granian.server import common, mp
 
-from piecework.http.requests import WATCH, encode_headers, find_length, make_environ
+from piecework.http.requests import HELD, HOLD, WATCH, encode_headers, find_length, make_environ
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 Message = MutableMapping[str, Any]
 _native: Any = _granian
@@ -177,8 +177,19 @@ def _make_schedule(app: "WSGIApplication", *, underscores: bool) -> Callable[[An
             body = IncomingBody(request.proto, first, find_length(scope) if first else None)
             environ = make_environ(scope, body, underscores=underscores)
             environ[WATCH] = exchange.watch
-            exchange.send(app(environ, exchange.start))
+            environ[HOLD] = partial(send, request, exchange, environ)
+            pieces = app(environ, exchange.start)
+            if pieces is not HELD:
+                exchange.send(pieces)
         except BaseException as error:  # noqa: BLE001  # granian logs it, and ends the request
+            request.err(error)
+
+    def send(
+        request: Any, exchange: WsgiExchange, environ: "WSGIEnvironment", response: "WSGIApplication"
+    ) -> None:
+        try:
+            exchange.send(response(environ, exchange.start))
+        except BaseException as error:  # noqa: BLE001  # likewise
             request.err(error)
 
     def schedule(request: Any) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,7 +14,10 @@ from server.api.job_figures import tell_totals
 from server.services import Services, system
 from server.services.functions.calls import CallFigures
 from server.web.endpoint import endpoint
+from server.web.holding import HeldResponse
 
+STARTED = "piecework.started"
+"""In an environment: when the request came, by the performance counter."""
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
 
@@ -46,15 +49,17 @@ def register_metrics(app: Flask) -> None:
         return requests.labels(method, path, status), seconds.labels(method, path)
 
     def note_start() -> None:
-        g.started = time.perf_counter()
+        request.environ[STARTED] = time.perf_counter()
 
     def note_answer(response: Response) -> Response:
+        if isinstance(response, HeldResponse):
+            return response
         # What no endpoint matched shares one line: callers must not be able to add lines without end.
         rule = request.url_rule
         method, path = (request.method, rule.rule) if rule else ("other", "other")
         count, duration = lines_of(method, path, response.status_code)
         count.inc()
-        duration.observe(time.perf_counter() - g.started)
+        duration.observe(time.perf_counter() - request.environ[STARTED])
         return response
 
     app.before_request(note_start)

@@ -15,6 +15,7 @@ from server.services import Services
 from server.services.callers import note_caller
 from server.services.functions.routing import RevisionRoutes
 from server.services.queue.jobs import JobView
+from server.services.queue.pauses import wait_out
 
 
 def call_as_job(services: Services, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:
@@ -68,7 +69,7 @@ def _wait(services: Services, id_: int, named: tuple[str, str]) -> None:
             waited_s = services.settings.call_timeout_s
             message = f"job {id_}, as which the call runs, has not ended within {waited_s:g} s"
             raise CallRefused(504, "GATEWAY_TIMEOUT", message, named)
-        services.jobs.wait_for_ends([id_], left_s, need_all=True)
+        wait_out(services.jobs.wait_for_ends([id_], left_s, need_all=True))
 
 
 def _take_back(services: Services, id_: int, named: tuple[str, str], why: ServerError) -> None:

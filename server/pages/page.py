@@ -1,6 +1,6 @@
 """What a page is: an address, what it asks for, and how its answer is written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ from server.errors import InvalidParameter
 from server.pages.assets import asset_url
 from server.pages.gate import PLACE, viewer
 from server.pages.texts import FILTERS, address, jobs_address, show
+from server.services.queue.pauses import wait_out
 from server.web.endpoint import View, WholeResponse, acting, current_services, endpoints_of
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
@@ -78,7 +79,8 @@ def ask(view: View, *parts: Any, query: Any = None, body: Any = None) -> Any:
         given["caller"] = token.name if token else None
     read = [reader(name, str(part)) for (name, reader), part in zip(each.parts.items(), parts, strict=True)]
     with acting(services, each, token, dict(zip(each.parts, read, strict=True)), given.get("body")):
-        return each.view(services, *read, **given)
+        result = each.view(services, *read, **given)
+        return wait_out(result) if isinstance(result, Generator) else result
 
 
 def render(template: str, status: int = 200, **values: Any) -> Response:

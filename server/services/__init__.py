@@ -38,6 +38,7 @@ from server.services.queue.jobs import Jobs
 from server.services.queue.limiter import release_ended
 from server.services.queue.limits import KeyLimits
 from server.services.queue.outcomes import Outcomes
+from server.services.queue.pauses import Places
 from server.services.queue.posting import Poster
 from server.services.queue.removal import Removal
 from server.services.queue.reruns import Reruns
@@ -52,7 +53,7 @@ from server.services.queue.ticking import Ticking
 from server.services.queue.timekeeper import Chore, Rest, Timekeeper
 from server.services.queue.totals import JobTotals
 from server.services.queue.unfenced import Unfenced
-from server.services.queue.waiting import JobWatch, Notifier, Places, Waiters
+from server.services.queue.waiting import JobWatch, Notifier, Waiters
 from server.services.queue.webhooks import Webhooks
 from server.services.readiness import Readiness
 from server.services.sessions import Sessions
@@ -213,7 +214,7 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
     places = Places(core.settings.waiters_max, core.sleeper)
     notifier = Notifier(core.database, Waiters(places), JobWatch(places))
     stock = _wire_stock(core, notifier)
-    queue = _wire_queue(core, stock, notifier, Feed(core, notifier, places))
+    queue = _wire_queue(core, stock, notifier, Feed(core, notifier))
     functions = _wire_functions(core, stock)
     readiness = Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic)
     chores = [

@@ -1,14 +1,16 @@
 """How a view becomes an endpoint: access, ids, query and body in, a message out.
 
 A view is a function ``view(services, *parts, query=…, body=…)`` that returns a message, or a Flask response when
-it answers with something else; the parts are the ids and names in its path. The table of endpoints, in
-``server.api.table``, is also what the OpenAPI document is made from.
+it answers with something else; one that may have to wait is a generator, which yields its waits. The parts are
+the ids and names in its path. The table of endpoints, in ``server.api.table``, is also what the OpenAPI document
+is made from.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -27,6 +29,7 @@ from server.services.access import Need
 from server.store.records import Scope
 from server.store.stock.audit import Actor
 from server.store.stock.tokens import Token
+from server.web import holding
 from server.web.acts import ACTS
 from server.web.parts import Part
 
@@ -129,6 +132,7 @@ class Translator(Protocol):
 def register_endpoints(app: Flask, table: Iterable[Endpoint], part: Part, translator: Translator) -> None:
     """Give the app the endpoints of a part."""
     app.extensions["piecework-part"] = part
+    app.extensions["piecework-holder"] = holding.Holder()
     app.url_map.converters |= {"text": AnyText, "ref": AnyText}
     app.extensions["piecework-endpoints"] = tuple(each for each in table if part.has(each.path))
     for each in app.extensions["piecework-endpoints"]:
@@ -153,11 +157,10 @@ def _answer_with(each: Endpoint, translator: Translator) -> Callable[..., Respon
             given["body"] = translator.read(body, each.body, request.content_type)
         if each.caller:
             given["caller"] = token.name if token else None
+        finish = partial(_respond, translator, given.get("body"))
         with acting(services, each, token, path, given.get("body")):
             result = each.view(services, *parts, **given)
-        if isinstance(result, Response):
-            return result
-        return message_response(translator.write(result, given.get("body")))
+            return holding.answer(result, finish) if isinstance(result, Generator) else finish(result)
 
     return answer
 
@@ -171,6 +174,12 @@ def acting(
         return nullcontext()
     actor = Actor("token", token.name) if token else Actor("loopback")
     return services.audit.acting(actor, *words.tell(parts, body))
+
+
+def _respond(translator: Translator, body: Message | None, result: object) -> Response:
+    if isinstance(result, Response):
+        return result
+    return message_response(translator.write(result, body))
 
 
 def _check_coding(coding: str) -> None:

@@ -10,8 +10,8 @@ from piecework.protocol.messages import Backoff
 from server.services.queue.contracts import MARGIN_S, UNSEEN_S
 from server.services.queue.jobs import IDS_MAX
 from server.services.queue.jobspecs import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
+from server.services.queue.pauses import SAFE_S
 from server.services.queue.turns import LOOK_AHEAD
-from server.services.queue.waiting import SAFE_S
 from server.services.stock.lambdas import TAGS_MAX
 from server.services.stock.workers import GONE_MS, TOUCH_MS
 from server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S

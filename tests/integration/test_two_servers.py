@@ -15,6 +15,7 @@ from postgres import Cluster
 from piecework.protocol.messages import ContractRequest, FunctionReport
 from piecework.protocol.states import JobState
 from server.errors import RevisionNotFound
+from server.services.queue.pauses import wait_out
 from server.store.engine.database import Connection
 from server.store.functions import functions
 
@@ -40,11 +41,13 @@ def test_a_submit_at_one_wakes_a_contract_at_the_other_and_its_end_wakes_a_reade
     here, there = houses
     worker, lambda_ = there.new_worker(), here.new_lambda()
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(there.services.contracts.contract, int(worker), ContractRequest(max=1, timeout=20.0))
+        waiting = pool.submit(
+            wait_out, there.services.contracts.contract(int(worker), ContractRequest(max=1, timeout=20.0))
+        )
         job = here.submit(lambda_)
         contracted = waiting.result(PATIENCE_S)
         assert [found.id for found in contracted.jobs] == [int(job)]
-        reader = pool.submit(here.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0)
+        reader = pool.submit(wait_out, here.services.jobs.wait_for(int(job), JobState.FINISHED, 20.0))
         there.finish(worker, finished({"job": job, "lease": contracted.jobs[0].lease}, "done"))
         assert reader.result(PATIENCE_S).state is JobState.FINISHED
     assert here.call("GET", f"/job/{job}?output=inline")["output"]["text"] == "done"
@@ -57,7 +60,7 @@ def test_a_change_is_heard_of_at_once_and_not_at_the_next_look(houses, monkeypat
     with ThreadPoolExecutor() as pool:
         for _ in range(3):
             waiting = pool.submit(
-                there.services.contracts.contract, int(worker), ContractRequest(max=1, timeout=20.0)
+                wait_out, there.services.contracts.contract(int(worker), ContractRequest(max=1, timeout=20.0))
             )
             until(lambda: len(there.services.waiters) == 1)
             job = here.submit(lambda_)
@@ -75,7 +78,7 @@ def test_contracts_at_both_never_lease_a_job_twice(houses: tuple[House, House]):
     def work(house: House) -> None:
         worker = house.new_worker()
         request = ContractRequest(max=3, timeout=0)
-        while found := house.services.contracts.contract(int(worker), request).jobs:
+        while found := wait_out(house.services.contracts.contract(int(worker), request)).jobs:
             with lock:
                 leased.extend(str(job.id) for job in found)
 
@@ -204,7 +207,9 @@ def test_limits_hold_over_both_and_none_of_many_claims_at_once_exceeds_them(hous
         house, worker = place
         done = 0
         while True:
-            contracted = house.services.contracts.contract(int(worker), ContractRequest(max=5, timeout=3.0))
+            contracted = wait_out(
+                house.services.contracts.contract(int(worker), ContractRequest(max=5, timeout=3.0))
+            )
             if not contracted.jobs:
                 return done
             with lock:

@@ -27,15 +27,16 @@ from server.dialects import v05
 from server.services import Services
 from server.services.queue.contracts import Contracted
 from server.services.queue.details import merge_terms
+from server.services.queue.pauses import Work
 from server.store.queue.files import StoredFile
 from server.store.records import Job, Lambda
 from server.web.endpoint import endpoint, message_response, wants_msgpack
 
 
 @endpoint("POST", "/worker/<worker>/contract", scope="worker", body=ContractRequest, reply=ContractReply)
-def contract(services: Services, id_: Id, body: ContractRequest) -> ContractReply:
+def contract(services: Services, id_: Id, body: ContractRequest) -> Work[ContractReply]:
     """Hand in outcomes and ask for jobs; waits up to `timeout` seconds for one."""
-    contracted = services.contracts.contract(id_, body)
+    contracted = yield from services.contracts.contract(id_, body)
     if not body.knows_leases:
         return v05.write_contract(id_, [job.id for job in contracted.jobs])
     known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)

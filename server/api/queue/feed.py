@@ -15,7 +15,7 @@ from piecework.protocol.states import parse_state
 from server.errors import FeedGone, InvalidParameter, ServerError
 from server.services import Services
 from server.services.queue.feed import Interest
-from server.services.queue.waiting import Waiter
+from server.services.queue.pauses import Waiter
 from server.store.queue.feed import JobChange
 from server.web.endpoint import Query, endpoint, message_response
 

@@ -18,6 +18,7 @@ from server.api.queue.jobs import read_seconds
 from server.errors import InvalidRequest
 from server.services import Services
 from server.services.queue.groups import GroupView
+from server.services.queue.pauses import Work
 from server.store.queue.relations import JobGroup
 from server.web.endpoint import Query, endpoint
 from server.web.paging import PageQuery, next_cursor
@@ -44,11 +45,11 @@ def list_all(services: Services, query: PageQuery) -> GroupList:
 
 
 @endpoint("GET", "/group/<string:group>", scope="view", query=GroupQuery, reply=GroupInfo)
-def show(services: Services, ref: str, query: GroupQuery) -> GroupInfo:
+def show(services: Services, ref: str, query: GroupQuery) -> Work[GroupInfo]:
     """Tell how the jobs of a group stand; with `wait` once all of them are final."""
     group = services.groups.find(ref)
     if query.wait is not None:
-        services.groups.wait(group, read_seconds(query.wait))
+        yield from services.groups.wait(group, read_seconds(query.wait))
         group = services.groups.find(str(group.id))
     return _info(services.groups.show(group))
 

@@ -3,7 +3,6 @@
 from typing import Literal
 
 import msgspec
-from flask import Response
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
@@ -24,7 +23,8 @@ from server.api.queue.jobinfo import complete, explain_waits, job_info, job_info
 from server.api.queue.selection import SelectionQuery, read_query
 from server.errors import InvalidParameter
 from server.services import Services
-from server.web.endpoint import Query, endpoint, message_response
+from server.services.queue.pauses import Work
+from server.web.endpoint import Query, endpoint
 from server.web.paging import next_cursor
 
 OutputForm = Literal["id", "inline"]
@@ -84,7 +84,7 @@ class SubmitQuery(Query):
 
 
 @endpoint("POST", "/job", scope="submit", query=SubmitQuery, body=JobSubmit, reply=JobCreated, caller=True)
-def submit(services: Services, query: SubmitQuery, body: JobSubmit, caller: str | None) -> JobCreated:
+def submit(services: Services, query: SubmitQuery, body: JobSubmit, caller: str | None) -> Work[JobCreated]:
     """Submit one job, or many in `jobs`: all are stored, or none is. With `wait` the answer has the job's end."""
     if body.jobs is not UNSET:
         key = body.key if isinstance(body.key, str) else None
@@ -92,7 +92,7 @@ def submit(services: Services, query: SubmitQuery, body: JobSubmit, caller: str 
     [id_] = services.submission.submit([body], submitter=caller)
     created = JobCreated(id=Id(id_))
     if query.wait is not None:
-        services.jobs.wait_for_ends([id_], read_seconds(query.wait), need_all=True)
+        yield from services.jobs.wait_for_ends([id_], read_seconds(query.wait), need_all=True)
         [row] = services.jobs.get_many([id_], with_output=query.output == "inline")
         created.job = job_info(services, row, inline=query.output == "inline")
         services.retention.note_read([row.job])
@@ -100,7 +100,7 @@ def submit(services: Services, query: SubmitQuery, body: JobSubmit, caller: str 
 
 
 @endpoint("GET", "/job", scope="view", query=JobListQuery, reply=JobList)
-def list_all(services: Services, query: JobListQuery) -> JobList:
+def list_all(services: Services, query: JobListQuery) -> JobList | Work[JobList]:
     """Read some jobs by id, or list those that fit, newest first."""
     if query.ids is not None:
         return _read_many(services, query)
@@ -116,23 +116,23 @@ def list_all(services: Services, query: JobListQuery) -> JobList:
     return listed
 
 
-def _read_many(services: Services, query: JobListQuery) -> JobList:
+def _read_many(services: Services, query: JobListQuery) -> Work[JobList]:
     try:
         ids = [Id.parse(text) for text in (query.ids or "").split(",") if text]
     except ValueError as error:
         raise InvalidParameter(f"ids is wrong: {error}") from error
     if query.until is not None:
-        services.jobs.wait_for_ends(ids, read_seconds(query.timeout), need_all=query.until == "all")
+        yield from services.jobs.wait_for_ends(ids, read_seconds(query.timeout), need_all=query.until == "all")
     rows = services.jobs.get_many(ids, with_output=query.output == "inline")
     services.retention.note_read(row.job for row in rows)
     return JobList(jobs=job_infos(services, rows, inline=query.output == "inline", named=True))
 
 
 @endpoint("GET", "/job/<job>", scope=("view", "worker"), query=JobQuery, reply=JobInfo)
-def show(services: Services, id_: Id, query: JobQuery) -> JobInfo:
+def show(services: Services, id_: Id, query: JobQuery) -> Work[JobInfo]:
     """Read one job; with `except=STATE&timeout=S` once it is in that state."""
     if (wanted := _state(query.except_)) is not None:
-        job = services.jobs.wait_for(id_, wanted, read_seconds(query.timeout))
+        job = yield from services.jobs.wait_for(id_, wanted, read_seconds(query.timeout))
     else:
         job = services.jobs.get(id_)
         if query.view != "full":
@@ -168,7 +168,7 @@ def trace(services: Services, id_: Id) -> TraceReply:
 
 
 @endpoint("GET", "/job/<job>/log", scope="view", query=LogQuery, reply=JobLog)
-def log(services: Services, id_: Id, query: LogQuery) -> Response:
+def log(services: Services, id_: Id, query: LogQuery) -> Work[JobLog]:
     """Read what the job's latest attempt logged, from a byte on."""
     if query.offset < 0:
         raise InvalidParameter(f"offset is {query.offset}, but cannot be negative")
@@ -178,9 +178,10 @@ def log(services: Services, id_: Id, query: LogQuery) -> Response:
         job, kept = services.jobs.log_of(id_, query.attempt)
         offset = min(max(query.offset, kept.start), kept.end)
     else:
-        job, kept, offset = services.jobs.log(id_, query.offset, query.attempt, read_seconds(query.timeout))
+        timeout_s = read_seconds(query.timeout)
+        job, kept, offset = yield from services.jobs.log(id_, query.offset, query.attempt, timeout_s)
     text = kept.content[offset - kept.start :].decode(errors="replace")
-    return message_response(JobLog(text=text, offset=offset, next=kept.end, attempt=kept.attempt, state=job.state))
+    return JobLog(text=text, offset=offset, next=kept.end, attempt=kept.attempt, state=job.state)
 
 
 @endpoint("GET", "/job/<job>/logs", scope="view", reply=JobLogs)

@@ -25,6 +25,7 @@ from server.services.queue.dependants import UNNAMED
 from server.services.queue.endings import Endings
 from server.services.queue.outcomes import Outcomes, Recorded, Report
 from server.services.queue.overdue import move_overdue
+from server.services.queue.pauses import Work
 from server.services.queue.waiting import Admits, Changes, Notifier
 from server.services.stock.workers import hear_of, note_clock, note_trouble, require_worker
 from server.store.engine.database import Connection
@@ -111,7 +112,7 @@ class Contracts:
         self._offers: dict[int, Worker] = {}
         """Workers by their ids, for what they offer."""
 
-    def contract(self, worker_id: int, request: ContractRequest) -> Contracted:
+    def contract(self, worker_id: int, request: ContractRequest) -> Work[Contracted]:
         """Record the request's outcomes, then lease jobs to the worker, waiting for one if it asks for that.
 
         The outcomes are recorded before it waits, and acknowledged after. With room for none it ends the worker's
@@ -128,7 +129,7 @@ class Contracts:
         ask = _Ask(worker_id, request, room, self._clock())
         if room and patience_s > 0:
             try:
-                return self._wait_for_job(ask, reports, self._now_s() + patience_s)
+                return (yield from self._wait_for_job(ask, reports, self._now_s() + patience_s))
             except (CapacityReached, Stopping):
                 if not reports:
                     raise
@@ -141,7 +142,7 @@ class Contracts:
         wanted = timeout_s or 0.0
         return min(wanted - min(MARGIN_S, wanted / 4), self._settings.poll_max_s - MARGIN_S)
 
-    def _wait_for_job(self, ask: _Ask, reports: Sequence[Report], deadline: float) -> Contracted:
+    def _wait_for_job(self, ask: _Ask, reports: Sequence[Report], deadline: float) -> Work[Contracted]:
         fits = self._find_fits(ask.worker_id, ask.request)
         sleeping = replace(ask, slept=True)
         acks: Sequence[OutcomeAck] = ()
@@ -153,7 +154,8 @@ class Contracts:
                 is_over = step.is_over or (contracted.drain and ask.request.knows_leases)
                 if not contracted.jobs and not is_over:
                     answer_for = partial(self._answer_for, ask=sleeping)
-                    woken = self._notifier.waiters.sleep(waiter, answer_for, deadline - self._now_s())
+                    left_s = deadline - self._now_s()
+                    woken = yield from self._notifier.waiters.wait(waiter, answer_for, left_s)
                     if woken and not waiter.dismissed and waiter.answer is None:
                         continue
             if is_over and not contracted.jobs:

@@ -11,7 +11,8 @@ from piecework.protocol.retention import FOR_EVER_MS
 from piecework.protocol.states import JobState
 from server.errors import FeedGone, InvalidParameter
 from server.services.core import Core
-from server.services.queue.waiting import Notifier, Places, Register, Waiter
+from server.services.queue.pauses import Places, Waiter
+from server.services.queue.waiting import Notifier, Register
 from server.store.engine.database import Connection
 from server.store.queue import feed
 from server.store.queue.feed import FeedFilter, JobChange
@@ -28,7 +29,7 @@ FORGOTTEN = 100
 
 
 class Listeners(Register):
-    """Readers that wait for what the feed has next."""
+    """Readers that wait for what the feed has next. Each keeps a thread."""
 
     def __init__(self, places: Places) -> None:
         super().__init__(places)
@@ -94,10 +95,10 @@ class ChangePage(NamedTuple):
 class Feed:
     """What happened to jobs, in order."""
 
-    def __init__(self, core: Core, notifier: Notifier, places: Places) -> None:
+    def __init__(self, core: Core, notifier: Notifier) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._sleeper, self._now_s = core.sleeper, core.sleeper.now_s
-        self.listeners = Listeners(places)
+        self.listeners = Listeners(Places(core.settings.listeners_max, core.sleeper))
         notifier.tell_listeners = self.listeners.wake
         core.database.seal = feed.seal
 
@@ -132,7 +133,7 @@ class Feed:
             page = self.read(after, which, limit)
             if page.changes or page.is_behind or waiter.dismissed:
                 return page
-            if not waiter.wait(until - self._now_s()):
+            if not waiter.sleep(until - self._now_s()):
                 return page
             after = page.upto
             self._gather()

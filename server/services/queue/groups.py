@@ -21,6 +21,7 @@ from server.services.core import Core
 from server.services.queue.deliveries import Deliveries
 from server.services.queue.endings import Ended
 from server.services.queue.grouping import check_group_name
+from server.services.queue.pauses import Work
 from server.services.queue.submission import Submission
 from server.services.queue.waiting import Changes, JobWatch, Notifier
 from server.services.queue.webhooks import Webhooks
@@ -134,7 +135,7 @@ class Groups:
         with self._database.read() as connection:
             return groups.list_groups(connection, before=before, limit=limit)
 
-    def wait(self, group: JobGroup, timeout_s: float) -> None:
+    def wait(self, group: JobGroup, timeout_s: float) -> Work[None]:
         """Return once all jobs that are in a group now are final, or the time is over.
 
         Raises CapacityReached or Stopping.
@@ -143,7 +144,7 @@ class Groups:
             with self._database.read() as connection:
                 is_over = not groups.has_live_members(connection, group.id)
             if not is_over:
-                waiter.wait(min(timeout_s, self._settings.wait_max_s))
+                yield from waiter.wait(min(timeout_s, self._settings.wait_max_s))
 
     def seal(self, group: JobGroup, on_end: str | None = None) -> JobGroup:
         """Close a group to further jobs; the webhook ``on_end`` is told once it is done. Safe to repeat.

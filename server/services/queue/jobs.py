@@ -9,6 +9,7 @@ from server.services.core import Core
 from server.services.queue.cancelling import cancel_jobs
 from server.services.queue.details import Details, find_details
 from server.services.queue.endings import Endings
+from server.services.queue.pauses import Work
 from server.services.queue.trails import tell_trail
 from server.services.queue.waiting import Changes, Concerns, Notifier
 from server.services.queue.waits import Wait, find_wait
@@ -65,15 +66,15 @@ class Jobs:
         with self._database.read() as connection:
             return require_job(connection, id_)
 
-    def wait_for(self, id_: int, wanted: JobState, timeout_s: float) -> Job:
+    def wait_for(self, id_: int, wanted: JobState, timeout_s: float) -> Work[Job]:
         """Return a job once it is in the wanted state, can no longer reach it, or the time is over.
 
         Raises JobNotFound, CapacityReached or Stopping.
         """
-        self._wait([id_], lambda _, state: state is wanted or state.is_final, timeout_s)
+        yield from self._wait([id_], lambda _, state: state is wanted or state.is_final, timeout_s)
         return self.get(id_)
 
-    def wait_for_ends(self, ids: Sequence[int], timeout_s: float, *, need_all: bool) -> None:
+    def wait_for_ends(self, ids: Sequence[int], timeout_s: float, *, need_all: bool) -> Work[None]:
         """Return once any, or all, of some jobs are final, or the time is over. Raises like ``wait_for``."""
         pending = set(ids)
 
@@ -83,7 +84,7 @@ class Jobs:
             return not pending if need_all else state.is_final
 
         check_count(ids)
-        self._wait(ids, is_over, timeout_s)
+        yield from self._wait(ids, is_over, timeout_s)
 
     def get_many(self, ids: Sequence[int], *, with_output: bool) -> list[JobView]:
         """Return jobs as ``show`` does, in the order of their ids, in one statement.
@@ -101,7 +102,7 @@ class Jobs:
         ordered = (found[id_] for id_ in ids)
         return [JobView(job, known[job.lambda_id], output) for job, output in ordered]
 
-    def _wait(self, ids: Sequence[int], concerns: Concerns, timeout_s: float) -> None:
+    def _wait(self, ids: Sequence[int], concerns: Concerns, timeout_s: float) -> Work[None]:
         """Return when ``concerns`` approved of a job's present or next state, or the time is over."""
         with self._notifier.watch.park(ids, concerns) as waiter:
             with self._database.read() as connection:
@@ -109,7 +110,7 @@ class Jobs:
             _check_all_found(ids, states)
             approved = [concerns(id_, state) for id_, state in states.items()]
             if not any(approved):
-                waiter.wait(min(timeout_s, self._settings.wait_max_s))
+                yield from waiter.wait(min(timeout_s, self._settings.wait_max_s))
 
     def list_page(self, which: JobFilter, *, before: int, limit: int) -> list[Job]:
         """Return jobs that fit and are older than ``before``, newest first."""
@@ -159,7 +160,7 @@ class Jobs:
             raise InvalidParameter(f"job {id_} has made {made} so far: attempt {attempt} is none of them")
         return job, log or Log(0, b"", attempt)
 
-    def log(self, id_: int, offset: int, attempt: int | None, timeout_s: float) -> tuple[Job, Log, int]:
+    def log(self, id_: int, offset: int, attempt: int | None, timeout_s: float) -> Work[tuple[Job, Log, int]]:
         """Return a job, its latest log and where to read on in it, once there is more or the job is final.
 
         ``offset`` is where a reader of ``attempt`` is (None: of whichever is the latest).
@@ -173,7 +174,7 @@ class Jobs:
                     log = logs.find_log(connection, id_) or Log(0, b"", job.attempt)
                 start = offset if attempt in {None, log.attempt} else 0
                 is_over = log.end > start or job.state.is_final
-                if is_over or not waiter.wait(deadline - self._now_s()) or waiter.dismissed:
+                if is_over or not (yield from waiter.wait(deadline - self._now_s())) or waiter.dismissed:
                     return job, log, min(max(start, log.start), log.end)
 
     def cancel(self, id_: int) -> Job:

@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from piecework.protocol.states import JobState
-from server.errors import CapacityReached, Stopping
-from server.services.callers import current_caller
-from server.services.core import REAL_SLEEP, Sleeper
+from server.errors import Stopping
+from server.services.core import Sleeper
+from server.services.queue.pauses import Places, Waiter, Work
 from server.store.engine.database import Connection, Database
 from server.store.queue import lanes
 from server.store.records import Lane
@@ -27,100 +26,8 @@ TakeTurn = Callable[[Connection], Taken]
 """Leases jobs to a waiting contract inside the caller's transaction, if there are any for it."""
 Concerns = Callable[[int, JobState], bool]
 """Whether it is what a reader waits for that a job is now in a state."""
-WATCH_AFTER_S = 0.25
-"""A request that waits for longer ends when its caller leaves. Most end sooner, and looking out costs time."""
 WOKEN_MAX = 64
 """Contracts that look anew at one lane at once; if that is too few, the next look wakes more."""
-SAFE_S = 5.0
-"""A request that has not waited for so long keeps its place when all are taken."""
-
-
-class Waiter:
-    """One waiting request. Waking it before it sleeps is not lost."""
-
-    __slots__ = ("_lock", "_sleeper", "caller", "dismissed", "places", "since")
-
-    def __init__(self, sleeper: Sleeper) -> None:
-        self._sleeper = sleeper
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self.caller = current_caller()
-        """What tells when its caller leaves; None: it keeps its place."""
-        self.places: Places | None = None
-        """Where it has its place. None: nowhere yet, or its caller is looked out for already."""
-        self.since = 0.0
-        """When it took its place."""
-        self.dismissed = False
-        """Woken to be answered with what there is: nobody wants its answer, or others need its place."""
-
-    def wait(self, timeout_s: float) -> bool:
-        """Sleep until woken. Returns False when ``timeout_s`` passed first."""
-        if self._sleeper.acquire(self._lock, max(0.0, min(timeout_s, WATCH_AFTER_S))):
-            return True
-        if timeout_s <= WATCH_AFTER_S:
-            return False
-        self._watch_caller()
-        return self._sleeper.acquire(self._lock, timeout_s - WATCH_AFTER_S)
-
-    def _watch_caller(self) -> None:
-        """Have the place given up when the caller leaves. Safe to repeat."""
-        places, self.places = self.places, None
-        if self.caller is not None and places is not None:
-            self.caller(partial(places.end, self))
-
-    def wake(self) -> None:
-        """End the sleep. The caller holds the lock of the register that the waiter is in."""
-        if self._lock.locked():
-            self._lock.release()
-
-    def dismiss(self) -> None:
-        """End the sleep, and the request with it. The caller holds the same lock."""
-        self.dismissed = True
-        self.wake()
-
-
-class Places:
-    """The places of requests that may wait at once, of all kinds together.
-
-    A request that gives up its place is answered with what there is; a caller who is there asks again. So nothing
-    is lost when who has waited longest makes room for another.
-    """
-
-    def __init__(self, limit: int, sleeper: Sleeper = REAL_SLEEP) -> None:
-        self._limit = limit
-        self.sleeper = sleeper
-        self._lock = threading.Lock()
-        self._taken: dict[Waiter, Callable[[Waiter], None]] = {}
-
-    @contextmanager
-    def take(self, waiter: Waiter, dismiss: Callable[[Waiter], None]) -> Iterator[None]:
-        """Hold a place. ``dismiss`` is called when another needs it. Raises CapacityReached when there is none."""
-        waiter.places = self
-        with self._lock:
-            waiter.since = self.sleeper.now_s()
-            if len(self._taken) >= self._limit:
-                self._make_room(waiter.since)
-            self._taken[waiter] = dismiss
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._taken.pop(waiter, None)
-
-    def end(self, waiter: Waiter) -> None:
-        """End a request whose caller has gone. Nothing happens when it has its answer."""
-        with self._lock:
-            dismiss = self._taken.pop(waiter, None)
-            if dismiss is not None:
-                dismiss(waiter)
-
-    def _make_room(self, now: float) -> None:
-        eldest = next((waiter for waiter in self._taken if waiter.caller is not None), None)
-        if eldest is None or now - eldest.since < SAFE_S:
-            raise CapacityReached(
-                f"{self._limit} requests wait already, which is the server's limit; try again later"
-            )
-        self._taken.pop(eldest)(eldest)
 
 
 class Register:
@@ -181,19 +88,19 @@ class Waiters(Register):
                     self._count -= 1
                     self._parked.pop(waiter, None)
 
-    def sleep(self, waiter: ContractWaiter, take_turn: TakeTurn, timeout_s: float) -> bool:
-        """Sleep until woken, maybe with an answer. Returns False when ``timeout_s`` passed first.
+    def wait(self, waiter: ContractWaiter, take_turn: TakeTurn, timeout_s: float) -> Work[bool]:
+        """Wait until woken, maybe with an answer. Returns False when ``timeout_s`` passed first.
 
         Only after this waiter looked for a job and found none: until then its turn is its own.
         """
         waiter.take_turn = take_turn
-        if waiter.wait(timeout_s):
+        if (yield from waiter.wait(timeout_s)):
             return True
         with self._lock:
             if waiter in self._parked:
                 del self._parked[waiter]
                 return False
-        return waiter.wait(threading.TIMEOUT_MAX)  # somebody takes its turn now, or has just woken it
+        return (yield from waiter.wait(threading.TIMEOUT_MAX))  # somebody takes its turn now, or has just woken it
 
     @contextmanager
     def engage(self, lane: Lane) -> Iterator[ContractWaiter | None]:

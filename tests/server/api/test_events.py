@@ -146,7 +146,7 @@ def test_a_stream_holds_a_place_until_it_is_closed(house: House):
 
 
 def test_a_stream_needs_a_place(house: House):
-    house.settings["waiters_max"] = 1
+    house.settings["listeners_max"] = 1
     house.restart()
     stream = open_stream(house)
     answer = house.call("GET", "/events", status=429, headers=STREAM)

@@ -10,6 +10,7 @@ from patience import LONG_S
 
 from server.errors import StorageFull
 from server.services.queue import groups
+from server.services.queue.pauses import wait_out
 from server.services.queue.waiting import Changes
 from server.store.queue import jobs as job_rows
 
@@ -237,7 +238,7 @@ def test_a_request_waits_for_the_jobs_of_a_group(house: House):
     group = house.services.groups.find("a")
 
     def wait() -> None:
-        house.services.groups.wait(group, 20)
+        wait_out(house.services.groups.wait(group, 20))
         left.append(house.services.groups.show(group).left)
 
     waiting = threading.Thread(target=wait)

@@ -10,6 +10,7 @@ from patience import LONG_S, PATIENCE_S
 
 from piecework.protocol.messages import ContractRequest
 from server.services.queue import parking, stepsize
+from server.services.queue.pauses import wait_out
 from server.services.queue.stepsize import StepSize
 from server.store.queue import leases
 
@@ -111,7 +112,9 @@ def test_a_claim_goes_past_what_is_held_and_parks_no_more_than_some_at_once(
     parked = len(house.call("GET", "/job?state=paused")["jobs"])
     assert 0 < parked < 23
     request = ContractRequest(max=1, timeout=20.0, incarnation="0")
-    assert [leased.id for leased in house.services.contracts.contract(int(worker), request).jobs] == [int(job)]
+    assert [leased.id for leased in wait_out(house.services.contracts.contract(int(worker), request)).jobs] == [
+        int(job)
+    ]
     assert len(house.call("GET", "/job?state=paused")["jobs"]) > parked
 
 
@@ -225,7 +228,7 @@ def test_a_worker_that_waits_gets_a_job_as_soon_as_its_lambda_is_resumed(house: 
     job = house.submit(lambda_id)
     with ThreadPoolExecutor(1) as pool:
         request = ContractRequest(max=1, timeout=20.0, incarnation="0")
-        asked = pool.submit(house.services.contracts.contract, int(worker), request)
+        asked = pool.submit(wait_out, house.services.contracts.contract(int(worker), request))
         while not any(each.take_turn for each in list(house.services.notifier.waiters._parked)):
             threading.Event().wait(0.001)
         resume(house, "lambda", lambda_id)
@@ -278,7 +281,9 @@ def test_a_pause_waits_for_a_claim_that_has_begun(postgres_place: Any, monkeypat
 
     monkeypatch.setattr(leases, "grant_leases", slowly)
     with ThreadPoolExecutor(2) as pool:
-        claim = pool.submit(house.services.contracts.contract, int(worker), ContractRequest(max=1, timeout=0.0))
+        claim = pool.submit(
+            wait_out, house.services.contracts.contract(int(worker), ContractRequest(max=1, timeout=0.0))
+        )
         assert chosen.wait(LONG_S)
         paused = pool.submit(house.services.pauses.pause, "lambda", [lambda_id], "", None)
         while not house.services.pauses.list_all():

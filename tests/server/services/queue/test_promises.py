@@ -15,6 +15,7 @@ from tries import tries
 
 from piecework.protocol.messages import ContractRequest
 from piecework.protocol.states import NEXT_STATES, JobState
+from server.services.queue.pauses import wait_out
 
 FINAL = {"Finished", "Fail_Execution", "Cancelled"}
 
@@ -76,7 +77,7 @@ class Queue(RuleBasedStateMachine):
         worker, waiters = self.workers[who], self.house.services.waiters
         request = ContractRequest(max=1, timeout=20.0, incarnation="0")
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(self.house.services.contracts.contract, int(worker), request)
+            asked = pool.submit(wait_out, self.house.services.contracts.contract(int(worker), request))
             while not asked.done() and not any(each.take_turn for each in list(waiters._parked)):
                 self.pause.wait(0.0005)
             self.submit(attempts=attempts, delay=0, priority=0, key=key, paused=False)

@@ -18,6 +18,7 @@ from server.errors import BlobNotFound, DatabaseAway
 from server.services.access import create_token
 from server.services.queue import ticking
 from server.services.queue.catchup import CAUGHT_UP
+from server.services.queue.pauses import wait_out
 from server.services.queue.submission import Submission
 from server.store.engine.database import Connection
 from server.store.queue import schedules
@@ -493,7 +494,7 @@ def test_a_tick_wakes_whoever_waits_for_a_job(house: House):
     worker, waiters = house.new_worker(), house.services.waiters
     pause = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(house.services.contracts.contract, int(worker), _ask(20.0))
+        asked = pool.submit(wait_out, house.services.contracts.contract(int(worker), _ask(20.0)))
         while not waiters._parked:
             pause.wait(0.001)
         pass_by(house, 60)

@@ -17,7 +17,8 @@ from server.errors import CapacityReached, Stopping, WorkerRetired
 from server.services.callers import note_caller
 from server.services.core import Sleeper
 from server.services.queue.contracts import Contracted
-from server.services.queue.waiting import Changes, JobWatch, Places, Waiter, Waiters
+from server.services.queue.pauses import Places, Waiter, wait_out
+from server.services.queue.waiting import Changes, JobWatch, Waiters
 from server.store.queue import jobs
 from server.store.records import Job, Lane
 from server.store.stock import workers
@@ -43,7 +44,7 @@ def start_contract(house: House, pool: ThreadPoolExecutor, worker: str, **fields
     """Begin a long poll in another thread, and return once it waits."""
     before = len(house.services.waiters)
     request = ContractRequest(**{"timeout": 20.0, "max": 5} | fields)
-    future = pool.submit(house.services.contracts.contract, int(worker), request)
+    future = pool.submit(wait_out, house.services.contracts.contract(int(worker), request))
     until(lambda: len(house.services.waiters) > before or future.done())
     return future
 
@@ -259,13 +260,11 @@ def test_a_job_that_a_worker_cannot_prepare_does_not_go_back_into_its_poll(house
 
 
 @pytest.mark.parametrize(("timeout_s", "longest_s"), [(1.0, 0.75), (10.0, 9.0)])
-def test_a_contract_is_answered_before_its_timeout(
-    house: House, monkeypatch: pytest.MonkeyPatch, timeout_s: float, longest_s: float
-):
-    slept: list[float] = []
-    monkeypatch.setattr(Waiters, "sleep", lambda _self, _waiter, _take_turn, timeout_s: slept.append(timeout_s))
-    house.services.contracts.contract(int(house.new_worker()), ContractRequest(timeout=timeout_s))
-    assert 0 < slept[0] <= longest_s
+def test_a_contract_is_answered_before_its_timeout(house: House, timeout_s: float, longest_s: float):
+    work = house.services.contracts.contract(int(house.new_worker()), ContractRequest(timeout=timeout_s))
+    assert 0 < next(work).timeout_s <= longest_s
+    work.close()
+    assert len(house.services.waiters) == 0
 
 
 def report_end(lease: dict[str, str]) -> Outcome:
@@ -331,14 +330,14 @@ def test_the_sleeping_contract_of_a_process_that_was_replaced_takes_nothing_from
     assert [found.id for found in old.result(PATIENCE_S).jobs] == [int(held)]
     old = start_contract(house, pool, worker, incarnation="first")
     # The process dies; a new one starts, gets that job when its lease ends, and holds it.
-    new = house.services.contracts.contract(int(worker), ContractRequest(max=5, incarnation="second"))
+    new = wait_out(house.services.contracts.contract(int(worker), ContractRequest(max=5, incarnation="second")))
     assert [found.id for found in new.jobs] == [int(held)]
     next_ = house.submit(lambda_)
     assert old.result(PATIENCE_S).jobs == ()
     lease = {"job": held, "lease": new.jobs[0].lease}
     house.finish(worker, finished(lease))
     assert house.state(held) == "Finished"
-    again = house.services.contracts.contract(int(worker), ContractRequest(max=5, incarnation="second"))
+    again = wait_out(house.services.contracts.contract(int(worker), ContractRequest(max=5, incarnation="second")))
     assert [found.id for found in again.jobs] == [int(next_)]
 
 
@@ -348,10 +347,10 @@ def test_a_contract_whose_time_ends_while_its_turn_is_taken_waits_for_the_answer
         waiter.take_turn = no_turn
         with waiters.engage(LANE) as engaged:
             assert engaged is waiter
-            slept = pool.submit(waiters.sleep, waiter, no_turn, 0)
+            slept = pool.submit(wait_out, waiters.wait(waiter, no_turn, 0))
         assert slept.result(PATIENCE_S)
     with waiters.park(1, anything) as waiter:
-        assert not waiters.sleep(waiter, no_turn, 0)
+        assert not wait_out(waiters.wait(waiter, no_turn, 0))
         with waiters.engage(LANE) as engaged:
             assert engaged is None
 
@@ -386,7 +385,7 @@ def test_outcomes_are_acknowledged_by_a_server_that_cannot_let_their_contract_wa
 
 def test_a_reader_waits_until_the_job_is_in_the_state(house: House, pool):
     worker, job = house.new_worker(), house.submit(house.new_lambda())
-    wait = pool.submit(house.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0)
+    wait = pool.submit(wait_out, house.services.jobs.wait_for(int(job), JobState.FINISHED, 20.0))
     until(lambda: len(house.services.watch) == 1)
     lease = house.lease(worker)
     until(lambda: len(house.services.watch) == 1)
@@ -415,7 +414,7 @@ def test_a_submission_waits_no_longer_than_it_asked_for(house: House):
 
 def test_a_reader_is_answered_when_the_state_can_no_longer_be_reached(house: House, pool):
     job = house.submit(house.new_lambda())
-    wait = pool.submit(house.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0)
+    wait = pool.submit(wait_out, house.services.jobs.wait_for(int(job), JobState.FINISHED, 20.0))
     until(lambda: len(house.services.watch) == 1)
     house.call("DELETE", f"/job/{job}")
     assert wait.result(PATIENCE_S).state is JobState.CANCELLED
@@ -424,8 +423,8 @@ def test_a_reader_is_answered_when_the_state_can_no_longer_be_reached(house: Hou
 def test_a_reader_of_many_is_answered_at_the_first_or_at_the_last_end(house: House, pool):
     worker, lambda_ = house.new_worker(), house.new_lambda()
     ids = [int(house.submit(lambda_)) for _ in range(2)]
-    first = pool.submit(house.services.jobs.wait_for_ends, ids, 20.0, need_all=False)
-    last = pool.submit(house.services.jobs.wait_for_ends, ids, 20.0, need_all=True)
+    first = pool.submit(wait_out, house.services.jobs.wait_for_ends(ids, 20.0, need_all=False))
+    last = pool.submit(wait_out, house.services.jobs.wait_for_ends(ids, 20.0, need_all=True))
     until(lambda: len(house.services.watch) == 2)
     house.finish(worker, finished(house.lease(worker)))
     first.result(PATIENCE_S)
@@ -443,7 +442,7 @@ def test_a_reader_gets_the_present_state_when_the_time_is_over(house: House):
 def test_a_log_is_followed_until_the_job_ends(house: House, pool):
     worker, job = house.new_worker(), house.submit(house.new_lambda())
     lease = house.lease(worker)
-    wait = pool.submit(house.services.jobs.log, int(job), 0, None, 20.0)
+    wait = pool.submit(wait_out, house.services.jobs.log(int(job), 0, None, 20.0))
     until(lambda: len(house.services.watch) == 1)
     part = {**lease, "log": "YWJj", "offset": 0}
     house.call("POST", f"/worker/{worker}/heartbeat", {"leases": [lease], "logs": [part]})
@@ -484,9 +483,9 @@ def test_who_has_waited_longest_makes_room_when_all_places_are_taken():
     with waiters.park(1, anything) as first, watch.park([1], anything) as second:
         now += 5
         with watch.park([2], anything) as third:
-            assert (first.wait(0), first.dismissed) == (True, True)
+            assert (first.sleep(0), first.dismissed) == (True, True)
             with waiters.park(2, anything):
-                assert (second.wait(0), second.dismissed, third.dismissed) == (True, True, False)
+                assert (second.sleep(0), second.dismissed, third.dismissed) == (True, True, False)
                 with pytest.raises(CapacityReached), waiters.park(3, anything):
                     pass
 
@@ -521,7 +520,7 @@ def wait_called(
     note_caller(called.append)
     try:
         with register() as waiter:
-            assert waiter.wait(PATIENCE_S)
+            assert waiter.sleep(PATIENCE_S)
             return waiter
     finally:
         note_caller(None)
@@ -553,7 +552,7 @@ def test_nobody_looks_out_for_the_caller_of_a_request_that_is_soon_over():
     note_caller(called.append)
     with waiters.park(1, anything) as waiter:
         waiters.wake(LANE, 1)
-        assert waiter.wait(PATIENCE_S)
+        assert waiter.sleep(PATIENCE_S)
     note_caller(None)
     assert not called
 
@@ -561,8 +560,8 @@ def test_nobody_looks_out_for_the_caller_of_a_request_that_is_soon_over():
 def test_a_reader_that_makes_room_is_answered_with_what_there_is(house: House, pool):
     job = house.submit(house.new_lambda())
     waits = [
-        pool.submit(house.services.jobs.wait_for, int(job), JobState.FINISHED, 20.0),
-        pool.submit(house.services.jobs.log, int(job), 0, None, 20.0),
+        pool.submit(wait_out, house.services.jobs.wait_for(int(job), JobState.FINISHED, 20.0)),
+        pool.submit(wait_out, house.services.jobs.log(int(job), 0, None, 20.0)),
     ]
     until(lambda: len(house.services.watch) == 2)
     for waiter in list(house.services.watch._watched[int(job)]):
@@ -575,21 +574,21 @@ def test_a_waiter_that_is_woken_before_it_sleeps_does_not_sleep():
     waiters = Waiters(Places(10))
     with waiters.park(1, lambda _: True) as waiter:
         waiters.wake(LANE, 1)
-        assert waiter.wait(0)
+        assert waiter.sleep(0)
 
 
 def test_those_who_wait_longest_are_woken_first():
     waiters = Waiters(Places(10))
     with waiters.park(1, lambda _: True) as first, waiters.park(1, lambda _: True) as second:
         waiters.wake(LANE, 1)
-        assert (first.wait(0), second.wait(0)) == (True, False)
+        assert (first.sleep(0), second.sleep(0)) == (True, False)
 
 
 def test_a_watch_forgets_who_left():
     watch = JobWatch(Places(10))
     with watch.park([1, 2], anything) as one, watch.park([2, 3], anything) as other:
         watch.wake({2: JobState.RUNNING})
-        assert one.wait(0)
-        assert other.wait(0)
+        assert one.sleep(0)
+        assert other.sleep(0)
         assert sorted(watch.watched()) == [1, 2, 3]
     assert watch.watched() == []

@@ -7,6 +7,7 @@ from house import House
 from patience import PATIENCE_S, until
 
 from piecework.protocol.messages import ContractRequest
+from server.services.queue.pauses import wait_out
 
 DAY_S = 24 * 3600
 
@@ -91,11 +92,11 @@ def test_a_goodbye_ends_the_polls_that_the_worker_holds(house: House):
     worker = start_worker(house)
     request = ContractRequest(timeout=20.0, max=1, incarnation="one")
     with ThreadPoolExecutor() as pool:
-        poll = pool.submit(house.services.contracts.contract, int(worker), request)
+        poll = pool.submit(wait_out, house.services.contracts.contract(int(worker), request))
         until(lambda: len(house.services.waiters) == 1)
         leave(house, worker)
         assert not poll.result(PATIENCE_S).jobs
-        late = pool.submit(house.services.contracts.contract, int(worker), request)
+        late = pool.submit(wait_out, house.services.contracts.contract(int(worker), request))
         assert not late.result(PATIENCE_S).jobs, "it does not wait"
 
 
@@ -146,11 +147,13 @@ def test_a_worker_that_offers_something_else_keeps_its_id(house: House):
 
 def test_a_worker_waits_for_what_it_offers_now(house: House):
     worker = start_worker(house, "wasi")
-    house.services.contracts.contract(int(worker), ContractRequest(timeout=0.01, max=1, incarnation="one"))
+    wait_out(
+        house.services.contracts.contract(int(worker), ContractRequest(timeout=0.01, max=1, incarnation="one"))
+    )
     start_worker(house, "default", incarnation="two", known_as=worker)
     with ThreadPoolExecutor() as pool:
         request = ContractRequest(timeout=20.0, max=1, incarnation="two")
-        poll = pool.submit(house.services.contracts.contract, int(worker), request)
+        poll = pool.submit(wait_out, house.services.contracts.contract(int(worker), request))
         until(lambda: len(house.services.waiters) == 1)
         job = house.submit(house.new_lambda(runtime="default"))
         assert [found.id for found in poll.result(PATIENCE_S).jobs] == [int(job)]
