@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Generator, Iterable
 from functools import cache, cached_property, update_wrapper
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from piecework.client.api import Client
 from piecework.client.errors import JobFailed, NotFound
@@ -20,6 +20,9 @@ from piecework.modules import resolve_runtime
 from piecework.modules.choice import MICROPYTHON, PYTHON
 from piecework.protocol.ids import Id
 from piecework.python_source import carry
+
+if TYPE_CHECKING:
+    from piecework.client.async_api import AsyncClient
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -155,12 +158,32 @@ class PythonLambda(Generic[P, R]):
             self._made[client.url] = found
         return found
 
+    async def remote_async(self, client: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function as a job with a client for event loops, and return what it returned; as ``remote``."""
+        content = self._write_input(args, kwargs)
+        try:
+            job = await client.submit(await self._lambda_of(client), content, **self._job_options.copy())
+        except NotFound:  # the lambda was deleted
+            self._made.pop(client.url, None)
+            job = await client.submit(await self._lambda_of(client), content, **self._job_options.copy())
+        [found] = [result async for _, result in client.results([job])]
+        return self._read(found, await client.failed_output(found.info) if _has_raised(found) else b"")
+
+    async def _lambda_of(self, client: "AsyncClient") -> Id:
+        found = self._made.get(client.url)
+        if found is None:
+            found = await client.create_lambda(self.source.encode(), self._runtime, **self._lambda_options)
+            self._made[client.url] = found
+        return found
+
     def read(self, found: JobResult, client: Client) -> R:
         """Return what a job of it returned. Raises like ``PythonCall.result``."""
+        return self._read(found, client.failed_output(found.info) if _has_raised(found) else b"")
+
+    def _read(self, found: JobResult, traceback: bytes) -> R:
         try:
             output = found.read()
         except JobFailed as error:
-            traceback = b"" if error.exit_code != RAISED else client.failed_output(found.info)
             if not traceback:
                 raise
             raise FunctionRaised(error, traceback.decode(errors="replace")) from None
@@ -187,6 +210,11 @@ class PythonLambda(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"PythonLambda({self.name}, runtime={self._runtime!r})"
+
+
+def _has_raised(found: JobResult) -> bool:
+    """Tell whether a function raised: its output then is the traceback."""
+    return not found.ok and found.info.exit_code == RAISED
 
 
 @cache

@@ -14,6 +14,8 @@ from server.web.endpoint import current_services
 
 COOKIE = "piecework-console"
 PLACE = "/console"
+MARK_HEADER = "Piecework-Mark"
+"""What scripts of our pages send along, as forms do."""
 CONTENTS = frozenset({"input", "body"})
 """Fields of forms that are bytes, spelled as a text: no rule for texts is about them."""
 READ_ONLY: frozenset[Scope] = frozenset({"view"})
@@ -61,6 +63,8 @@ def let_in(*, acts: bool) -> None:
     g.viewer = Viewer(name, scopes, form_mark(services))
     if request.method != "GET":
         _check_form(g.viewer)
+    else:
+        _check_reader(g.viewer)
     if acts:
         _check_acts(g.viewer)
 
@@ -77,6 +81,19 @@ def check_origin() -> None:
         raise Forbidden(
             f"this form came from {origin[:100] or 'nowhere'!r}: only pages of this server may send it"
         )
+
+
+def _check_reader(who: Viewer) -> None:
+    """Raise Forbidden when a script asks that is none of ours: functions answer with pages from the same server.
+
+    Such a page could read a mark, and then act. Browsers say how they ask where the server is on this machine or
+    behind TLS; a page that is opened is out of a script's reach, and so is an image.
+    """
+    mode, asked = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
+    if mode in {None, "navigate"} or asked == "image":
+        return
+    if not hmac.compare_digest(request.headers.get(MARK_HEADER, ""), who.mark):
+        raise Forbidden("pages of the console are opened, not asked for by scripts of other pages")
 
 
 def _check_form(who: Viewer) -> None:

@@ -12,6 +12,7 @@ from piecework.protocol.messages import (
     Content,
     JobBulk,
     JobEdit,
+    JobInfo,
     JobSubmit,
     JobUpdate,
     Limits,
@@ -42,8 +43,7 @@ ACTS = {"cancel": "cancelled", "pause": "paused", "resume": "enqueued"}
 def show(services: Services, job: str) -> Response:
     """Show one job. To look at it is not to read its result: it stays as long as before."""
     found = services.jobs.get(read_id(job, "job"))
-    [view] = services.jobs.show([found])
-    info = complete(services, job_info(services, view, inline=False), view)
+    info = _describe(services, found)
     output_id = found.output_id
     events = services.jobs.trace(found.id)
     values: dict[str, Any] = {
@@ -94,13 +94,21 @@ def act(_services: Services, job: str) -> Response:
 def run_again(services: Services, job: str) -> Response:
     """Make a new job that is like this one but for what the form says."""
     found = services.jobs.get(read_id(job, "job"))
-    edit = _read_edit(services, found)
+    services.access.check("submit", request.headers)
+    info = _describe(services, found)
+    edit = _read_edit(services, found, info)
     if found.state in RERUN:
         [made] = given(_work(JobBulk(action="retry", ids=[Id(found.id)], edit=edit)).made) or []
         id_ = made.made
     else:
-        id_ = ask(api.submit, body=_like(found, edit)).id
+        id_ = ask(api.submit, body=_like(found, info, edit)).id
     return go(f"/console/jobs/{id_}", f"made of job {found.id}")
+
+
+def _describe(services: Services, found: Job) -> JobInfo:
+    """Return all that is told of a job."""
+    [view] = services.jobs.show([found])
+    return complete(services, job_info(services, view, inline=False), view)
 
 
 def _work(body: JobBulk) -> Any:
@@ -111,18 +119,17 @@ def _work(body: JobBulk) -> Any:
     return reply
 
 
-def _read_edit(services: Services, found: Job) -> JobEdit:
+def _read_edit(services: Services, found: Job, info: JobInfo) -> JobEdit:
     """Return the changes that the form has. Raises InvalidParameter."""
-    services.access.check("submit", request.headers)
-    [view] = services.jobs.show([found])
-    own, edit = services.jobs.find_details(view).terms, JobEdit()
+    edit = JobEdit()
     if value("lambda").rpartition("@")[2] not in {"", str(found.lambda_id)}:
         edit.lambda_ = value("lambda")
     input_id = take_input(services, None)
     if input_id is not None:
         edit.input = Content(id=Id(input_id))
     args = [line for line in request.form.get("args", "").replace("\r\n", "\n").split("\n") if line]
-    if args != own.args and (args or _can_be_typed(own.args)):
+    own = given(info.args) or []
+    if args != own and (args or _can_be_typed(own)):
         edit.args = args
     edit.env = _read_env(request.form.get("env", "")) or None
     if value("timeout"):
@@ -132,7 +139,7 @@ def _read_edit(services: Services, found: Job) -> JobEdit:
     return edit
 
 
-def _like(found: Job, edit: JobEdit) -> JobSubmit:
+def _like(found: Job, info: JobInfo, edit: JobEdit) -> JobSubmit:
     """Return a submission like a job that cannot be run again, as it finished, or has not ended."""
     known = mask_secrets(found.options.env)
     untyped = {name: text for name, text in known.items() if not _can_be_typed([text])}
@@ -145,6 +152,8 @@ def _like(found: Job, edit: JobEdit) -> JobSubmit:
         args=args if args is None else list(args),
         env=untyped | (edit.env or {}),
         tags=list(found.tags) or None,
+        files={each.name: Content(id=each.blob) for each in given(info.files) or ()} or UNSET,
+        outputs=given(info.outputs) or UNSET,
         limits=limits.over(found.options.limits),
         priority=found.priority,
     )

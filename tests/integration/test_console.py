@@ -196,6 +196,18 @@ def test_what_a_hostile_guest_wrote_does_nothing(world: World, window: Window, s
     assert saved.value.path().stat().st_size == len(HOSTILE.encode()) + size
 
 
+def test_another_page_of_the_server_cannot_read_the_console(window: Window):
+    page = window.page
+    page.goto(f"{window.base}/ping")  # as a function's answer would, it has no policy of its own
+    assert page.evaluate("fetch('/console/jobs').then(answer => answer.status)") == 403
+    with page.expect_popup() as popup:
+        page.evaluate("void (window.other = window.open('/console/jobs'))")
+    popup.value.get_by_role("heading", name="Jobs").wait_for()
+    look = "try { return window.other.document.documentElement.outerHTML } catch (error) { return String(error) }"
+    assert "mark" not in page.evaluate(f"(() => {{ {look} }})()")
+    window.faults.clear()  # the browser notes the 403
+
+
 def test_a_list_renews_itself_and_leaves_a_selection_alone(world: World, window: Window):
     page = window.go("/jobs?tag=renewed")
     window.sees("newest that were looked at fits")

@@ -1,5 +1,6 @@
 """Python functions that run as jobs, with a real server, a real agent and both interpreters."""
 
+import asyncio
 import hashlib
 import json
 
@@ -7,7 +8,7 @@ import pytest
 from patience import LONG_S
 
 import piecework
-from piecework import Client, FunctionRaised, JobFailed, LambdaOptions
+from piecework import AsyncClient, Client, FunctionRaised, JobFailed, LambdaOptions
 from piecework.protocol.messages import Limits
 
 pytestmark = pytest.mark.integration
@@ -88,6 +89,16 @@ def test_an_exception_comes_back_with_its_traceback(make):
     assert next(results) == 1
     with pytest.raises(FunctionRaised):
         next(results)
+
+
+def test_an_event_loop_calls_functions_too(make, server):
+    async def main():
+        async with AsyncClient(server.url) as client:
+            with pytest.raises(FunctionRaised, match="ZeroDivisionError"):
+                await make(divide).using(max_attempts=1).remote_async(client, 0)
+            return await asyncio.gather(*(make(divide).remote_async(client, 4) for _ in range(20)))
+
+    assert asyncio.run(main()) == [0.25] * 20
 
 
 def test_what_is_returned_must_be_what_is_annotated(make):

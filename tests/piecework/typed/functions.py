@@ -3,7 +3,7 @@
 from typing import assert_type
 
 import piecework
-from piecework import Client, PythonCall
+from piecework import AsyncClient, Client, PythonCall
 
 
 @piecework.function(runtime="micropython", name="count", tags=["near"])
@@ -14,6 +14,10 @@ def count(text: str, *, letters: str = "aeiou") -> int:
 @piecework.function
 def double(data: bytes) -> bytes:
     return data * 2
+
+
+async def wait(client: AsyncClient) -> None:
+    assert_type(await count.remote_async(client, "x", letters="y"), int)
 
 
 def work(client: Client) -> None:

@@ -147,6 +147,17 @@ def test_without_tokens_the_pages_only_show_unless_the_server_was_told_otherwise
         house.close()
 
 
+def test_scripts_of_other_pages_of_the_server_read_no_page(house: House, browser: Browser):
+    browser.sign_in("submit")
+    asked = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+    for headers in (asked, asked | {"HX-Request": "true"}, asked | {"Piecework-Mark": "x"}):
+        assert house.client.get("/console/jobs", headers=headers).status_code == 403
+    mark = browser.get("/console/jobs").form("/console/sign-out").fields[0][1]
+    assert house.client.get("/console/jobs", headers=asked | {"Piecework-Mark": mark}).status_code == 200
+    opened = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert house.client.get("/console/jobs", headers=opened).status_code == 200
+
+
 def test_a_token_that_may_only_look_sees_no_buttons_and_cannot_act(house: House, browser: Browser):
     job = house.submit(house.new_lambda())
     browser.sign_in("view")

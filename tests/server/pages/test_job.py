@@ -213,6 +213,21 @@ def test_a_finished_job_is_submitted_once_more(house: House, browser: Browser, m
     assert full["input"]["id"] == house.call("GET", f"/job/{job}")["input"]["id"]
 
 
+def test_files_stand_beside_and_go_along_when_it_is_submitted_once_more(
+    house: House, browser: Browser, worker: str
+):
+    lambda_id = house.new_lambda(name="folder", runtime="wasi")
+    job = house.submit(lambda_id, files={"src/a<b>.c": {"text": "int"}}, outputs=["*.o"])
+    lease = house.lease(worker, tags=["inputs", "files"])
+    house.finish(worker, {**finished(lease), "made": [{"name": "a.o", "content": {"text": "object"}}]})
+    page = browser.get(f"/console/jobs/{job}")
+    assert "src/a<b>.c" in page.text
+    assert "a.o" in page.text
+    browser.follow(page, f"/console/jobs/{job}/again")
+    full = house.call("GET", f"/job/{house.call('GET', '/job')['jobs'][0]['id']}?view=full")
+    assert ([each["name"] for each in full["files"]], full["outputs"]) == (["src/a<b>.c"], ["*.o"])
+
+
 def test_a_file_becomes_the_input(house: House, browser: Browser, make: Make):
     job = make(b"out")
     mark = browser.get(f"/console/jobs/{job}").form(f"/console/jobs/{job}/again").fields[0]
