@@ -124,7 +124,7 @@ def _read_edit(services: Services, found: Job, info: JobInfo) -> JobEdit:
     edit = JobEdit()
     if value("lambda").rpartition("@")[2] not in {"", str(found.lambda_id)}:
         edit.lambda_ = value("lambda")
-    input_id = take_input(services, None)
+    input_id = take_input(services)
     if input_id is not None:
         edit.input = Content(id=Id(input_id))
     args = [line for line in request.form.get("args", "").replace("\r\n", "\n").split("\n") if line]

@@ -8,7 +8,6 @@ from flask import Response, request
 
 from piecework.protocol.messages import JobInfo, JobSelection
 from piecework.protocol.states import JobState
-from piecework.selection import read_states
 from server.api.queue.jobinfo import explain_waits, job_infos
 from server.api.queue.selection import read_filter
 from server.errors import GroupNotFound, InvalidParameter, LambdaNotFound, ScheduleNotFound
@@ -167,8 +166,3 @@ def _read_cursor(text: str) -> Spot | None:
     except ValueError as error:
         raise InvalidParameter(f"the cursor is {text[:40]!r}, which no page had") from error
     return Spot(at, id_)
-
-
-def is_chosen(choice: Choice, state: str) -> bool:
-    """Tell whether a page shows this state alone."""
-    return (list(read_states(choice.fields["state"])) if "state" in choice.fields else []) == [state]

@@ -115,14 +115,9 @@ def is_live() -> bool:
 
 
 def read_query(type_: type[T]) -> T:
-    """Read the query of an address. Raises InvalidParameter."""
-    return read_fields(dict(request.args.items()), type_)
-
-
-def read_fields(fields: dict[str, str], type_: type[T]) -> T:
-    """Read texts as a message has them; what is empty is left out. Raises InvalidParameter."""
+    """Read the query of an address; what is empty is left out. Raises InvalidParameter."""
     try:
-        given = {name: value.strip() for name, value in fields.items() if value.strip()}
+        given = {name: value.strip() for name, value in request.args.items() if value.strip()}
         return msgspec.convert(given, type_, strict=False, dec_hook=_read_special)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"this cannot be read: {error}") from error
@@ -142,9 +137,9 @@ def _read_special(type_: type, value: object) -> object:
     raise TypeError(f"no field of a form is a {type_.__name__}")
 
 
-def value(field: str, default: str = "") -> str:
-    """Return a field of the form that was sent."""
-    return request.form.get(field, default).strip()
+def value(field: str) -> str:
+    """Return a field of the form that was sent, without spaces around it; empty when it has none."""
+    return request.form.get(field, "").strip()
 
 
 def next_of(message: Any) -> str | None:

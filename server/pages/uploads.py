@@ -11,11 +11,8 @@ from server.services import Services
 from server.web.uploads import CHUNK_BYTES
 
 
-def take_input(services: Services, kept: int | None) -> int | None:
-    """Store what a form says that the input is, and return its blob; 0: none; None: as it was.
-
-    ``kept``: what it was.
-    """
+def take_input(services: Services) -> int | None:
+    """Store what a form says that the input is, and return its blob; 0: none; None: as it was."""
     match value("input_is"):
         case "file":
             file = request.files.get("file")
@@ -25,7 +22,7 @@ def take_input(services: Services, kept: int | None) -> int | None:
             return services.data.receive([text]).id
         case "none":
             return 0
-    return kept
+    return None
 
 
 def store_file(services: Services, file: FileStorage) -> Id:

@@ -89,6 +89,7 @@ def test_pages_tell_what_there_is(browser: Browser, filled: dict[str, str]):
         "/limits?key=k": ["operator"],
         "/lambdas": ["upper", "wasi"],
         "/lambdas/upper": ["may touch", "HTTP *", "Run one now", "It is paused"],
+        "/lambdas/upper?inspect=1": ["What its code is", "_start", "fd_write"],
         "/workers": ["w <b>", "busy"],
         f"/workers/{filled['worker']}": [filled["held"], "gpu"],
         "/functions": ["hola", "blue"],
@@ -109,6 +110,12 @@ def test_pages_tell_what_there_is(browser: Browser, filled: dict[str, str]):
         shown = " ".join(browser.get(f"/console{path}").text.split())
         for text in texts:
             assert text in shown, (path, text)
+
+
+def test_code_that_is_none_is_told(house: House, browser: Browser):
+    for codex, says in (("0", "kind"), (upload(house, b"#!/usr/bin/env js\n"), "kind")):
+        lambda_id = house.new_lambda(codex=codex)
+        assert says in browser.get(f"/console/lambdas/{lambda_id}?inspect=1").text
 
 
 @pytest.mark.parametrize("path", ["?period=year", "/webhooks/hook?state=lost", "/groups?cursor=x", "/workers/x"])
