@@ -46,7 +46,7 @@ class FailureCounts:
         which = _narrow(which)
         with self._database.read() as connection:
             ids, is_all = searches.find_candidates(connection, which)
-            found = failures.count_failures(connection, replace(which, states=()), most, ids)
+            found = failures.count_failures(connection, which, most, ids)
         return self._name(found), is_all
 
     def _name(self, found: list[Failures]) -> list[FailureReason]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from server.store.engine.statements import is_listed
 from server.store.engine.tables import jobs
 from server.store.queue.filters import JobFilter
+from server.store.queue.searches import is_among
 
 TOLD_APART = 300
 """Characters of a stored error that tell one reason from another."""
@@ -54,9 +56,11 @@ def count_failures(
 
     ``among``: of these jobs alone.
     """
-    statement = which.narrow(select(*_reason, *_counts)).group_by(*_reason).order_by(func.count().desc())
+    reasons = select(*_reason, *_counts)
     if among is not None:
-        statement = statement.where(is_listed(connection, jobs.c.id, among))
+        reasons = reasons.where(is_listed(connection, jobs.c.id, among), is_among(which.states))
+        which = replace(which, states=())
+    statement = which.narrow(reasons).group_by(*_reason).order_by(func.count().desc())
     rows = connection.execute(statement.limit(REASONS_MAX))
     found = _merge(Failures(id_, *_read_reason(error or ""), *counts) for id_, error, *counts in rows)
     return sorted(found, key=lambda each: (-each.jobs, -each.newest))[:most]

@@ -123,11 +123,8 @@ Stretch = Callable[[Spot | None, int], list[Spot]]
 
 def _choose(connection: Connection, which: JobFilter) -> Stretch:
     """Return the stretch of an index that has all jobs which fit, and few others."""
-    for column, value in (
-        (jobs.c.key, which.key), (jobs.c.group_id, which.group_id), (jobs.c.schedule_id, which.schedule_id)
-    ):  # fmt: skip
-        if value is not None:
-            return _by_ids(connection, which, column == value)
+    if of_few := _find_few(which):
+        return _by_ids(connection, which, *of_few)
     if which.states and FINAL_STATES.issuperset(which.states):
         return _by_ends(connection, which)
     if _OPEN_INDEXES.keys() >= set(which.states) and which.states:
@@ -138,6 +135,16 @@ def _choose(connection: Connection, which: JobFilter) -> Stretch:
             )
     is_in = [jobs.c.lambda_id == which.lambda_] if isinstance(which.lambda_, int) else []
     return _by_ids(connection, which, *is_in)
+
+
+def _find_few(which: JobFilter) -> list[ColumnElement[bool]]:
+    """Return the condition that most restricts jobs, by an index that is ordered by their ids; or nothing."""
+    if which.key is not None:
+        return [jobs.c.key == which.key]
+    if which.group_id is not None:
+        in_states = [jobs.c.state == literal_column(f"'{each.value}'") for each in which.states]
+        return [jobs.c.group_id == which.group_id, *(in_states if len(in_states) == 1 else [])]
+    return [] if which.schedule_id is None else [jobs.c.schedule_id == which.schedule_id]
 
 
 def _by_ids(connection: Connection, which: JobFilter, *is_in: ColumnElement[bool]) -> Stretch:
@@ -192,9 +199,20 @@ def _narrow(connection: Connection, which: JobFilter, ids: Sequence[int], statem
     if not ids:
         return []
     conditions = [is_listed(connection, jobs.c.id, ids)]
-    if which.states:  # spelled so that no index is used: SQLite would go through all jobs in them, not the few
-        conditions.append(func.coalesce(jobs.c.state, "").in_([state.value for state in which.states]))
-    return connection.execute(replace(which, states=()).narrow(statement).where(*conditions)).all()
+    if which.states:
+        conditions.append(is_among(which.states))
+    rest = replace(which, states=())
+    if which.key is None:  # then all of them are of the group, which has an index, too
+        rest = replace(rest, group_id=None)
+    return connection.execute(rest.narrow(statement).where(*conditions)).all()
+
+
+def is_among(states: Sequence[JobState]) -> ColumnElement[bool]:
+    """Return a condition that a job is in one of these states, for which no index is used.
+
+    With one, SQLite would go through all jobs in them, not through the few that are listed besides.
+    """
+    return func.coalesce(jobs.c.state, "").in_([state.value for state in states])
 
 
 def _count_all(connection: Connection) -> dict[JobState, StateCount]:

@@ -127,12 +127,16 @@ def test_pages_lead_to_older_jobs(house: House, browser: Browser):
     assert seen == ids[::-1]
 
 
-def test_failures_are_grouped_and_lead_to_their_jobs(browser: Browser, jobs: dict[str, str]):
+def test_failures_are_grouped_and_lead_to_their_jobs(house: House, browser: Browser, jobs: dict[str, str]):
     page = browser.get("/console/jobs/failures")
     assert "crash" in page.text
     [link] = [each for each in page.links if "kind=trap" in each and "state=failed" in each]
     assert f"/console/jobs/{jobs['group']}" in browser.get(link).links
-    assert "No job failed" in browser.get("/console/jobs/failures?lambda=upper").text
+    house.submit("crash", group="night", status="paused")
+    links = browser.get("/console/jobs/failures?group=night").links
+    assert len([each for each in links if "state=failed" in each and "kind=" in each]) == 1
+    for other in ("lambda=upper", "tag=gpu"):
+        assert "No job failed" in browser.get(f"/console/jobs/failures?{other}").text
 
 
 def test_a_list_that_comes_anew_is_only_the_rows(browser: Browser, jobs: dict[str, str]):
