@@ -1,4 +1,4 @@
-"""Many connected agents: what 1 to 1,000 idle ones, each with its long poll, cost the one that works."""
+"""Many connected agents: what 1 to 5,000 idle ones, each with its long poll, cost the one that works."""
 
 import asyncio
 import json
