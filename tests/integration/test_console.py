@@ -4,6 +4,10 @@ A server with 100,000 jobs, an agent, tokens. Every page that is opened here mus
 anything that its policy refused.
 """
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -135,6 +139,28 @@ def test_a_failed_job_is_found_among_many_read_and_run_again_edited_and_seen_to_
     window.sees("another input")
     made = page.url.rpartition("/")[2]
     assert str(world.client.job(made).retry_of) == str(job)
+
+
+def test_the_lines_of_a_job_do_the_same(world: World, window: Window):
+    job = world.client.submit("echo", b"it's\n", args=["a b", "it's", "$HOME"], env={"A": "1"}, tags=["cpu"])
+    until(lambda: world.client.job(job).state.is_final)
+    page = window.go(f"/jobs/{job}")
+    command, curl, python = (page.locator(f"#line-{number}").inner_text() for number in (1, 2, 3))
+    tools = str(Path(sys.executable).parent)
+    environ = os.environ | {
+        "PIECEWORK_URL": world.server.url, "PIECEWORK_TOKEN": world.secret, "PATH": f"{tools}:{os.environ['PATH']}"
+    }  # fmt: skip
+    said = subprocess.run(
+        ["bash", "-c", command], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
+    assert said.stdout == b"it's\n"
+    said = subprocess.run(["bash", "-c", curl], env=environ, capture_output=True, check=True)
+    assert json.loads(said.stdout)["job"]["output"]["text"] == "it's\n"
+    code = f"{python}\nprint(job.output)"
+    said = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True)
+    assert b"it's" in said.stdout
+    newest = list(world.client.jobs(lambda_="echo", limit=3))
+    assert {tuple(world.client.job(each.id).args) for each in newest} == {("a b", "it's", "$HOME")}
 
 
 def test_five_hundred_jobs_are_cancelled_by_what_they_have_in_common(world: World, window: Window):
