@@ -2,13 +2,14 @@
 
 from importlib.util import find_spec
 
-SERVER, WORKER, POSTGRES, SCRIPTS = "server", "worker", "postgres", "scripts"
+SERVER, WORKER, POSTGRES, SCRIPTS, OTEL = "server", "worker", "postgres", "scripts", "otel"
 LIBRARIES = {
     "alembic": (SERVER,),
     "cronsim": (SERVER,),
     "flask": (SERVER, WORKER),
     "granian": (SERVER, WORKER),
     "prometheus_client": (SERVER,),
+    "opentelemetry": (OTEL,),
     "psycopg": (POSTGRES,),
     "psycopg_pool": (POSTGRES,),
     "sqlalchemy": (SERVER,),

@@ -99,6 +99,8 @@ class Settings:
     webhook_private: str = ""
     """Addresses and networks with commas between, such as `10.0.0.5,192.168.0.0/16`, that webhooks may lead to
     although they are not public; `*` for all."""
+    otel_endpoint: str = ""
+    """Where traces are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`; empty: there are none."""
     poll_max_s: float = 25.0
     """A contract is answered before this many seconds."""
     wait_max_s: float = 300.0

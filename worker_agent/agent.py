@@ -51,7 +51,7 @@ class Agent:
     ) -> None:
         self._settings = settings
         self._leave = around.leave
-        self._cache = cache
+        self._cache, self._traces = cache, around.traces
         self._stop_asked = around.threads.new_event()
         self._ending = around.threads.new_lock()
         """Held while the process is ended at once: the end in good order comes too late then."""
@@ -68,6 +68,7 @@ class Agent:
             around.make_executor,
             on_drain=self._drain,
             on_stall=lambda: self.leave_now(STALLED),
+            traces=around.traces,
         )
 
         self._functions = None
@@ -167,6 +168,7 @@ class Agent:
                 "wake the threads": self.lease_table.end_waits,
                 "end the threads": self.parts.end,
                 "say goodbye": self._say_goodbye,
+                "send traces": self._send_traces,
             }
         )
         log.info("agent stopped")
@@ -190,6 +192,10 @@ class Agent:
     def _end_functions(self) -> None:
         if self._functions is not None:
             self._functions.stop()
+
+    def _send_traces(self) -> None:
+        if self._traces is not None:
+            self._traces.close()
 
     def _say_goodbye(self) -> None:
         """Tell the server that this process ends, so that it need not find out by silence."""

@@ -13,11 +13,13 @@ from piecework import __version__
 from piecework.client import Client
 from piecework.client.transport import RetryPolicy
 from piecework.protocol.messages import WorkerRegister
+from piecework.tracing import open_tracer
 from worker_agent.agent import Agent
 from worker_agent.allowances import name_offer
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
 from worker_agent.guests.executor import Executor
+from worker_agent.jobs.job_traces import JobTraces
 from worker_agent.jobs.parts import Environment, FunctionHostMaker
 from worker_agent.link.entries import wait_between_tries
 from worker_agent.link.state import StateDirectory
@@ -33,6 +35,7 @@ PULSE = RetryPolicy(attempts=1, connect_s=5.0, read_s=5.0)
 def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Agent:
     """Put together an agent from its settings. Raises AgentError when its folders or URL cannot be used."""
     server = connect(settings)
+    tracer = open_tracer("piecework-agent", settings.otel_endpoint)
     cache = BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes)
     return Agent(
         settings,
@@ -59,6 +62,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
                 rules=rules,
                 entries=wait_between_tries(server),
             ),
+            traces=JobTraces(tracer) if tracer else None,
             make_functions=choose_functions(settings, state, cache, rules),
         ),
     )

@@ -113,6 +113,7 @@ def completion(shell: str) -> None:
 @click.option(
     "--functions", metavar="N", type=int, help="Replicas of functions that the server may run here.  [0]"
 )
+@click.option("--otel-endpoint", metavar="URL", help="Send traces there, by OTLP over HTTP.  [none]")
 @click.option("--metrics-port", metavar="PORT", type=int, help="Tell figures for Prometheus on this port.  [none]")
 @click.option("--metrics-host", metavar="HOST", help="Address on which figures are told.  [127.0.0.1]")
 @click.option("--functions-host", metavar="HOST", help="Address of this node for calls of functions.  [127.0.0.1]")

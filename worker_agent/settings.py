@@ -77,6 +77,8 @@ class Settings:
     """Port for figures of this agent, for Prometheus; 0: there is none."""
     metrics_host: str = "127.0.0.1"
     """Address on which figures are told: to everybody who reaches it."""
+    otel_endpoint: str = ""
+    """Where traces are sent by OTLP over HTTP, such as ``http://127.0.0.1:4318``; empty: there are none."""
     wait: bool = True
     """At the start, wait for a server that does not answer."""
     stall_exit_s: float = 300.0
@@ -242,6 +244,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
     "PIECEWORK_WORKER_METRICS_PORT": ("metrics_port", int),
     "PIECEWORK_WORKER_METRICS_HOST": ("metrics_host", str),
+    "PIECEWORK_OTEL_ENDPOINT": ("otel_endpoint", str),
     "PIECEWORK_WORKER_WAIT": ("wait", _read_flag),
     "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", parse_duration),
     "PIECEWORK_WORKER_FUNCTIONS": ("functions", int),

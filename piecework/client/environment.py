@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 
 from piecework.http.routes import check_url
+from piecework.tracing import VARIABLE, read_traceparent
 
 URL_VARIABLE, TOKEN_VARIABLE = "PIECEWORK_URL", "PIECEWORK_TOKEN"
 USUAL_URL = "http://127.0.0.1:8000"
@@ -21,3 +22,8 @@ def find_server(url: str | None, token: str | None, environ: Mapping[str, str] =
         except ValueError as error:
             raise ValueError(f"{URL_VARIABLE}: {error}") from error
     return url, environ.get(TOKEN_VARIABLE, "") if token is None else token
+
+
+def find_traceparent(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the trace context in which this program was started, if there is one."""
+    return read_traceparent(environ.get(VARIABLE))

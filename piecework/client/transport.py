@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from piecework import __version__
 from piecework.backoff import pause_after
+from piecework.client.environment import find_traceparent
 from piecework.client.errors import (
     ApiError,
     BadReply,
@@ -34,6 +35,7 @@ from piecework.http.routes import ServerRoute, check_token, check_url, find_rout
 from piecework.http.sockets import NotTrusted, ProxyFailed
 from piecework.protocol import bodies
 from piecework.protocol.codes import Code
+from piecework.tracing import find_current
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | float | None]
@@ -188,6 +190,7 @@ class AnyTransport(ABC):
         self._deadline = NEVER
         route = find_route(self.url, ca)
         self._proxy = route.proxy
+        self._trace = find_traceparent()
         self._prepare_pool(route)
         self._target = route.target
         self._headers = (
@@ -265,6 +268,8 @@ class AnyTransport(ABC):
             described = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
         elif request.method == "POST":
             described = "Content-Length: 0\r\n"
+        if request.method == "POST" and (trace := find_current() or self._trace):
+            described += f"traceparent: {trace}\r\n"
         return f"{request.method} {target} HTTP/1.1\r\n{self._headers}Accept: {accept}\r\n{described}\r\n".encode()
 
     @contextmanager

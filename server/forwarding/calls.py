@@ -74,7 +74,7 @@ class CallForwarding:
         began, status = time.perf_counter(), 500
         headers: Sequence[tuple[str, str]] = ()
         try:
-            reply = self._call(call, path, revision)
+            reply = self._trace(call, path, revision)
             status, headers = reply.status, reply.headers
         except CallRefused as refusal:
             status, headers = refusal.status, refusal.headers
@@ -84,6 +84,16 @@ class CallForwarding:
             took_s = time.perf_counter() - began
             self._services.calls.note(revision.function, revision.name, status, took_s, as_job=as_job)
         return reply
+
+    def _trace(self, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:
+        """Answer a call as a part of its caller's trace; what it becomes is a part of the call."""
+        if not self._services.traces.is_on:
+            return self._call(call, path, revision)
+        names = {"piecework.function": revision.function, "piecework.revision": revision.name}
+        with self._services.traces.within("call", call.find_header("traceparent"), names) as traceparent:
+            kept = tuple((name, value) for name, value in call.headers if name != "traceparent")
+            headers = (*kept, ("traceparent", traceparent or ""))
+            return self._call(replace(call, headers=headers), path, revision)
 
     def _call(self, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:
         targets = self._services.routing.order(revision)

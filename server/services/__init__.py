@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from piecework.protocol.messages import StorageReply
+from piecework.tracing import open_tracer
 from server.blobs import open_store
 from server.errors import SchemaMismatch
 from server.services.access import Access
@@ -68,6 +69,7 @@ from server.services.stock.namespaces import Namespaces
 from server.services.stock.workers import Workers
 from server.services.storage import describe_storage
 from server.services.sweeper import Sweep, Sweeper
+from server.services.traces import Traces
 from server.settings import Settings
 from server.store.engine import servers
 from server.store.engine.database import Database, open_database
@@ -155,6 +157,7 @@ class Services(StockServices, QueueServices, FunctionServices):
     timekeeper: Timekeeper
     sweeper: Sweeper
     status: Status
+    traces: Traces
     describe_storage: Callable[[], StorageReply]
     """Tells what takes the disk."""
 
@@ -189,6 +192,7 @@ class Services(StockServices, QueueServices, FunctionServices):
         self.sender.stop()
         self.prober.stop()
         self.audit.close()
+        self.traces.close()
         self.database.close()
 
 
@@ -243,6 +247,7 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         ),
         places=places,
         readiness=readiness,
+        traces=Traces(core.database, core.clock, open_tracer("piecework-server", core.settings.otel_endpoint)),
         status=Status(core, readiness, stock.workers, queue.statistics, functions.overview),
         timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),
         describe_storage=partial(describe_storage, core, queue.retention),

@@ -61,6 +61,7 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Patterns of the files in there that it gives back."""
     on_end: str | None = None
     """The name of the webhook that is told of its end."""
+    trace: str | None = None  # the W3C trace context that it is part of
     due_at: int | None = None  # what it was to wait for when it was submitted, whether that is over or not
 
 

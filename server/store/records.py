@@ -242,6 +242,7 @@ class NewJob(NamedTuple):
     schedule_id: int | None = None
     keys: JobKeys = NO_KEYS
     tenant: str = ""
+    trace: str | None = None
 
     def like_this(self, id_: int, input_id: int, key: str | None) -> "NewJob":
         """Return a job that is like this one but for what each has of its own."""

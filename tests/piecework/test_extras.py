@@ -18,8 +18,8 @@ def names(requirements):
 
 
 def test_all_has_every_extra_for_users():
-    assert EXTRAS["all"] == ["piecework[server,worker,postgres,scripts]"]
-    assert set(EXTRAS) == {"server", "worker", "postgres", "scripts", "all", "samples", "test", "dev"}
+    assert EXTRAS["all"] == ["piecework[server,worker,postgres,scripts,otel]"]
+    assert set(EXTRAS) == {"server", "worker", "postgres", "scripts", "otel", "all", "samples", "test", "dev"}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import structlog
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeasedLambda, Outcome
 from piecework.protocol.states import JobState
+from worker_agent.jobs.job_traces import JobTraces
 
 log = structlog.get_logger()
 
@@ -40,7 +41,9 @@ class _Facts(NamedTuple):
 class JobLogger:
     """Logs what becomes of jobs. Above LINES_MAX lines a second they are counted, and the sums are logged."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: JobTraces | None = None) -> None:
+        """``traces`` hears of jobs, too."""
+        self._traces = traces
         self._lock = threading.Lock()
         self._lines = 0
         self._more: Counter[str] = Counter()
@@ -49,6 +52,8 @@ class JobLogger:
 
     def note_contract(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
         """Log which jobs came, a line for each lambda, or count them."""
+        if self._traces is not None:
+            self._traces.begin(jobs, lambdas)
         names = {each.id: each.name or str(int(each.id)) for each in lambdas}
         runtimes = {each.id: each.runtime for each in lambdas}
         for id_ in dict.fromkeys(job.lambda_ for job in jobs):
@@ -63,6 +68,8 @@ class JobLogger:
 
     def note_ends(self, outcomes: Sequence[Outcome]) -> None:
         """Log how jobs ended, or count them."""
+        if self._traces is not None:
+            self._traces.end(outcomes)
         with self._lock:
             lines = max(0, LINES_MAX - self._lines)
             self._lines += len(outcomes)

@@ -13,6 +13,7 @@ from piecework.protocol.messages import LeaseRef
 from worker_agent.cache import BlobCache
 from worker_agent.jobs.executing import ExecutorMaker
 from worker_agent.jobs.job_logger import JobLogger
+from worker_agent.jobs.job_traces import JobTraces
 from worker_agent.jobs.leases.fitness import Fitness
 from worker_agent.jobs.leases.lease_table import LeaseTable
 from worker_agent.jobs.leases.prefetching import BYTES_AHEAD, Prefetching
@@ -70,6 +71,8 @@ class Environment:
     pulse_server: ControlServer
     """The same server, with short timeouts: a heartbeat that hangs costs the leases."""
     make_executor: ExecutorMaker
+    traces: JobTraces | None = None
+    """Hears of jobs; None: nobody keeps traces."""
     make_functions: FunctionHostMaker | None = None
     """None: this agent serves no functions."""
     pace: Pace = Pace()  # noqa: RUF009  # it is frozen
@@ -110,12 +113,13 @@ class Parts:
         *,
         on_drain: Callable[[], None],
         on_stall: Callable[[], None],
+        traces: JobTraces | None = None,
     ) -> None:
         self.terms = ContractTerms(membership.incarnation)
         # Half of what may be stored is for what runs and what ran lately.
         bytes_ahead = min(BYTES_AHEAD, cache.find_room_bytes() // (2 * settings.slots))
         self.prefetching = Prefetching(settings.slots, settings.prefetch, shared.clock, bytes_ahead)
-        self.job_logger = JobLogger()
+        self.job_logger = JobLogger(traces)
         self.fetchers = ThreadPool("fetcher", FETCHERS, shared.threads)
         self.uploaders = ThreadPool("uploader", UPLOADERS, shared.threads)
         self.fitness = Fitness(shared, membership, cache.probe)
@@ -130,8 +134,7 @@ class Parts:
             inline_max_bytes=self.terms.inline_max_bytes,
         )
         shared.lease_table.on_close = self._let_go
-        sender = OutcomeSender(shared, membership)
-        self.executor = make_executor(finisher.done)
+        sender, self.executor = OutcomeSender(shared, membership), make_executor(finisher.done)
         self.stopper = JobStopper(shared.lease_table, self.executor)
         self.heartbeat = Heartbeat(shared, membership, self.executor, self.stopper, on_drain=on_drain)
         self.reporter = Reporter(shared, sender)

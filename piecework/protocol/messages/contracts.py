@@ -113,6 +113,8 @@ class LeasedJob(Shown, msgspec.Struct, kw_only=True):
     """Exit codes of its guest with which it has finished, beside 0."""
     files: Maybe[list[LeasedFile]] = UNSET
     """What it gets from other jobs in ``/inputs``, for a worker whose contract has the tag ``inputs``."""
+    traceparent: Maybe[str] = UNSET
+    """The W3C trace context that it is part of, where the server traces jobs."""
     folder: Maybe[LeasedFolder] = UNSET
     """The directory of its own, for a worker whose contract has the tag ``files``."""
 

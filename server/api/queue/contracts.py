@@ -37,6 +37,9 @@ from server.web.endpoint import endpoint, message_response, wants_msgpack
 def contract(services: Services, id_: Id, body: ContractRequest) -> Work[ContractReply]:
     """Hand in outcomes and ask for jobs; waits up to `timeout` seconds for one."""
     contracted = yield from services.contracts.contract(id_, body)
+    if services.traces.is_on:
+        services.traces.note_outcomes(ack.job for ack in contracted.acks if not ack.code)
+        services.traces.note_leased(contracted.jobs)
     if not body.knows_leases:
         return v05.write_contract(id_, [job.id for job in contracted.jobs])
     known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
@@ -57,6 +60,7 @@ def contract(services: Services, id_: Id, body: ContractRequest) -> Work[Contrac
 def finish(services: Services, id_: Id, body: FinishRequest) -> Response:
     """Hand in outcomes. 409 when every one of them was refused."""
     recorded = services.outcomes.finish(id_, body.outcomes)
+    services.traces.note_outcomes(ack.job for ack in recorded.acks if not ack.code)
     if not recorded.all_refused:
         return message_response(FinishReply(acks=recorded.acks))
     message = recorded.acks[0].message
@@ -110,6 +114,7 @@ def _leased_jobs(
                 input_checksum=blob.sha256.hex() if blob else "",
                 input_size=blob.size if blob else 0,
                 files=_leased_files(contracted.files[job.id]) or UNSET if job.id in contracted.files else UNSET,
+                traceparent=(job.options.trace or UNSET) if job.options_json else UNSET,
                 folder=_leased_folder(contracted.given.get(job.id, ()), job) if job.options_json else UNSET,
             )
         )

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+from flask import request
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
@@ -86,10 +87,12 @@ class SubmitQuery(Query):
 @endpoint("POST", "/job", scope="submit", query=SubmitQuery, body=JobSubmit, reply=JobCreated, caller=True)
 def submit(services: Services, query: SubmitQuery, body: JobSubmit, caller: str | None) -> Work[JobCreated]:
     """Submit one job, or many in `jobs`: all are stored, or none is. With `wait` the answer has the job's end."""
-    if body.jobs is not UNSET:
-        key = body.key if isinstance(body.key, str) else None
-        return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key, caller))))
-    [id_] = services.submission.submit([body], submitter=caller)
+    parent, attributes = request.headers.get("traceparent"), {"piecework.submitter": caller or ""}
+    with services.traces.within("submit", parent, attributes):
+        if body.jobs is not UNSET:
+            key = body.key if isinstance(body.key, str) else None
+            return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key, caller))))
+        [id_] = services.submission.submit([body], submitter=caller)
     created = JobCreated(id=Id(id_))
     if query.wait is not None:
         yield from services.jobs.wait_for_ends([id_], read_seconds(query.wait), need_all=True)

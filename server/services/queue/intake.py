@@ -44,8 +44,8 @@ def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: i
         limiter = Limiter(connection, now)
         new = limiter.place_new(new, lane_ids)
         limiter.close()
-    if any(job.due_at is not None for job in new):
-        new = list(map(_keep_time, new))
+    if any(job.due_at is not None or job.trace for job in new):
+        new = list(map(_keep_origin, new))
     jobs.add_jobs(connection, new, lane_ids, now)
     note_submitted(connection, new, now)
     for state, alike in groupby(new, attrgetter("state")):
@@ -55,8 +55,7 @@ def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: i
     return {job.id: lane for job, lane in zip(new, lane_ids, strict=True) if job.state is JobState.ENQUEUED}
 
 
-def _keep_time(job: NewJob) -> NewJob:
-    """Have a job that waits for a time know it when that is over: only then does it begin to wait for a worker."""
-    if job.due_at is None:
-        return job
-    return job._replace(options=replace(job.options or NO_OPTIONS, due_at=job.due_at))
+def _keep_origin(job: NewJob) -> NewJob:
+    """Have a job know until when it is to wait, and the trace that it is part of. It is the same job without."""
+    options = replace(job.options or NO_OPTIONS, due_at=job.due_at, trace=job.trace)
+    return job if options == NO_OPTIONS else job._replace(options=options)

@@ -36,6 +36,7 @@ from server.services.stock.data import Data
 from server.services.stock.keys import read_keys
 from server.services.stock.lambdas import Lambdas, read_retention
 from server.services.stock.outputs import check_has_folders
+from server.services.traces import current_trace
 from server.store.engine.database import Connection
 from server.store.options import NO_OPTIONS
 from server.store.queue import jobs, submissions
@@ -190,6 +191,7 @@ class Submission:
             tags, kept, submitter=submitter, retain_ms=retain,
             keys=read_keys(spec, lambda_.options.keys),
             tenant=read_tenant(spec, submitter),
+            trace=current_trace(),
         )  # fmt: skip
         needs = add_needs(read_needs(spec), files)
         return Terms(common, when, needs, read_group(spec), files)

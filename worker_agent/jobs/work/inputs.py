@@ -12,6 +12,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
 from piecework.protocol.job_files import find_clash, is_path, sum_files
 from piecework.protocol.messages import Grants, LeasedFile, LeasedJob, LeasedLambda, LeaseRef, given
+from piecework.tracing import VARIABLE
 from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from worker_agent.jobs.executing import GuestExecutor
 from worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
@@ -243,7 +244,7 @@ def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -
         input=data if isinstance(data, bytes) else File(str(data)),
         bounds=Bounds.of(job.limits),
         args=tuple(job.args),
-        env=job.env,
+        env=_write_env(job, lambda_),
         seed=find_seed(job, lambda_) if lambda_.deterministic else None,
         mode=lambda_.mode,
         ok_codes=tuple(given(job.ok_codes) or ()),
@@ -252,6 +253,12 @@ def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -
         folder=got.folder,
     )
     return LeasedTask(job.job, job.lease, task)
+
+
+def _write_env(job: LeasedJob, lambda_: LeasedLambda) -> dict[str, str]:
+    """Return a guest's variables. One that must do the same each time is not told of its trace."""
+    trace = given(job.traceparent)
+    return job.env if trace is None or lambda_.deterministic else {VARIABLE: trace, **job.env}
 
 
 def _name_of(file: LeasedFile) -> str:
