@@ -396,7 +396,7 @@ def start(tmp_path):
         command = [*COMMAND, "exec", "--state", str(tmp_path / "state"), *map(str, args)]
         (tmp_path / "temporary").mkdir()
         env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path / "temporary")}
-        return subprocess.Popen(command, env=env, **pipes)
+        return subprocess.Popen(["env", "--default-signal=HUP,INT", *command], env=env, **pipes)
 
     return run
 
