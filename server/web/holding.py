@@ -81,13 +81,14 @@ class Holder:
         with self._change:
             self._start_threads()
             self._count += 1
+        pause.waiter.hold(resume)
+        with self._change:  # not before it is held: its time may be up already
             if len(self._ends) > 2 * self._count + ENDS_KEPT:
                 self._ends = [each for each in self._ends if each.waiter.holds(each.resume)]
                 heapq.heapify(self._ends)
             heapq.heappush(self._ends, _End(end_s, next(self._numbers), pause.waiter, resume))
             if self._ends[0].resume is resume:
                 self._change.notify()
-        pause.waiter.hold(resume)
 
     def _start_threads(self) -> None:
         if not self._are_threads_there:

@@ -10,7 +10,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from piecework.http.requests import HELD, HOLD, WATCH
 from piecework.protocol.states import JobState
-from server.services.queue.pauses import Places, Waiter
+from server.services.core import REAL_SLEEP
+from server.services.queue.pauses import Pause, Places, Waiter
 from server.services.queue.waiting import JobWatch
 from server.web import holding
 from server.web.holding import ENDS_KEPT, Holder
@@ -144,6 +145,18 @@ def test_requests_of_a_burst_keep_no_end_that_nobody_awaits():
     until(lambda: len(went_on) == 3 * ENDS_KEPT)
     assert all(went_on)
     assert len(holder._ends) <= ENDS_KEPT + 2
+
+
+def test_requests_whose_time_is_up_before_they_are_held_go_on():
+    holder, went_on = Holder(), []
+
+    class Slow(Waiter):
+        def hold(self, resume):
+            assert not holder._ends, "its time could be up before it is held, and nobody would go on with it"
+            super().hold(resume)
+
+    holder.hold(Pause(Slow(REAL_SLEEP), 0.0), went_on.append)
+    until(lambda: went_on == [False])
 
 
 def test_a_waiter_that_was_woken_before_it_is_held_goes_on_at_once():
