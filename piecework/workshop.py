@@ -12,6 +12,10 @@ from string import Template
 TEMPLATES = Path(__file__).parent / "templates" / "new"
 ENDINGS = {"c": ".c", "go": ".go", "rust": ".rs", "js": ".js", "python": ".py", "lua": ".lua"}
 """Languages that there are templates for, and how their sources end."""
+INTERFACE = "http.wit"
+"""What a component that answers HTTP imports and exports."""
+HTTP_FILES = {"c": (), "js": (INTERFACE,), "python": (INTERFACE,)}
+"""Languages that there are templates of HTTP functions for, and what these need beside their source."""
 READY = (".wasm", ".js", ".mjs", ".lua", ".py")
 """What runs as it is."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
@@ -28,23 +32,28 @@ class BuildFailed(WorkshopError):
     """The compiler refused the source; the message has what it said."""
 
 
-def create(language: str, name: str, folder: Path) -> list[Path]:
+def create(language: str, name: str, folder: Path, *, http: bool = False) -> list[Path]:
     """Make a folder for a new function, with its source and a test, in ``folder``; return its files.
 
+    The source is the first of them. With ``http`` the function answers HTTP requests, in a language of HTTP_FILES.
     Nothing is written when that is not possible. Raises WorkshopError.
     """
+    if http and language not in HTTP_FILES:
+        raise WorkshopError(f"there is no start of an HTTP function in {language}, but in {', '.join(HTTP_FILES)}")
     if not NAME.fullmatch(name):
         raise WorkshopError(f"{name!r} is no name: it begins with a letter, then come letters, digits, _ and -")
     target = folder / name
     if target.exists():
         raise WorkshopError(f"there is {target} already")
     file = f"{name.replace('-', '_') if language == 'python' else name}{ENDINGS[language]}"
-    texts = {file: f"{language}.txt", f"test_{name.replace('-', '_')}.py": "test.txt"}
+    kind = ".http.txt" if http else ".txt"
+    texts = {file: f"{language}{kind}", f"test_{name.replace('-', '_')}.py": f"test{kind}"}
+    texts |= {each: each for each in HTTP_FILES[language]} if http else {}
     part = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
     try:
         for written, template in texts.items():
-            text = Template((TEMPLATES / template).read_text()).substitute(name=name, file=file)
-            (part / written).write_text(text)
+            text = Template((TEMPLATES / template).read_text())
+            (part / written).write_text(text.substitute(name=name, file=file, stem=Path(file).stem))
         part.chmod(0o755)
         part.rename(target)
     except BaseException:

@@ -17,17 +17,19 @@ from piecework.workshop import ENDINGS, WorkshopError, create, find_build_line
     default=".",
     help="Make it in this folder.",
 )
-def new(language: str, name: str, into: Path) -> None:
+@click.option("--http", is_flag=True, help="Make one that answers HTTP requests; in c, js or python.")
+def new(language: str, name: str, into: Path, *, http: bool) -> None:
     """Make a new function: its source, build line and test.
 
     They are in a folder NAME. The source says in its first line how it is built. The test is for pytest, and runs
-    the function without a server.
+    the function without a server. One for HTTP is a function of Capsule in C, and else a component of wasi:http.
     """
     try:
-        files = create(language, name, into)
+        files = create(language, name, into, http=http)
         line = find_build_line(files[0])
     except WorkshopError as error:
         raise click.UsageError(f"{error}.") from error
     write_text("".join(f"{file}\n" for file in files))
     built = f"built by: {line}" if line else "runs as it is"
-    write_text(f"{built}\nnext: piecework dev --text hello {files[0]}\n", err=True)
+    step = f"build it, then worker-agent serve {files[0].with_suffix('.wasm')}" if http else None
+    write_text(f"{built}\nnext: {step or f'piecework dev --text hello {files[0]}'}\n", err=True)

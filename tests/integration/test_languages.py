@@ -17,6 +17,8 @@ from piecework import Client
 from piecework.http.ports import find_port
 from piecework.local import LocalAgent, LocalServer
 from piecework.protocol.messages import Grants
+from piecework.testing import run_guest
+from piecework.workshop import build as build_source, create, find_build_line
 
 BUILDING: dict[str, Any] = runpy.run_path(str(SAMPLES / "languages.py"))
 TOOLS = Path(os.environ.get("PIECEWORK_LANGUAGES", "nowhere")).absolute()
@@ -195,6 +197,22 @@ def test_every_function_of_the_host_answers(client: Client, agent: LocalAgent, b
     ]  # fmt: skip
     assert all(line.startswith("error: ") for line in lines[7:-1])
     assert lines[-1] == "POST /hello?a=b b"
+
+
+@pytest.mark.parametrize(("name", "language"), [("js", "javascript"), ("python", "python")])
+def test_new_function_for_http_passes_its_test_and_builds_as_the_sample_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, language: str
+):
+    need(language)
+    monkeypatch.setenv("PATH", f"{TOOLS / 'bin'}:{os.environ['PATH']}")
+    source = create(name, "shout-it", tmp_path, http=True)[0]
+    (tmp_path / "node_modules").symlink_to(TOOLS / "node_modules")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "shout-it"]
+    ran = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
+    sample = Path(shutil.copy(SAMPLES / "http" / f"hello{source.suffix}", source.parent))
+    built = build_source(sample, (find_build_line(source) or "").replace(source.stem, "hello"))
+    assert run_guest(built, timeout_s=PATIENCE_S).check() == b"POST /\n"
 
 
 STARTS = re.findall(

@@ -12,7 +12,7 @@ from patience import LONG_S, until
 from piecework.cli.main import main
 from piecework.local import ChildProgram
 from piecework.testing import run_guest
-from piecework.workshop import ENDINGS, BuildFailed, WorkshopError, build, create, find_build_line
+from piecework.workshop import ENDINGS, HTTP_FILES, BuildFailed, WorkshopError, build, create, find_build_line
 
 PLUGIN = "piecework.testing.plugin"
 HERE = ("c", "js", "python")
@@ -23,6 +23,15 @@ def run(*args, exit_code=0):
     ran = CliRunner().invoke(main, [str(arg) for arg in args], prog_name="piecework")
     assert ran.exit_code == exit_code, ran.output
     return ran
+
+
+def check_tests(folder):
+    """Run the tests of a new function."""
+    is_known = any(each.value == PLUGIN for each in entry_points(group="pytest11"))
+    plugin = [] if is_known else ["-p", PLUGIN]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, str(folder)]
+    tested = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)
+    assert (tested.returncode, "1 passed" in tested.stdout) == (0, True), tested.stdout
 
 
 @pytest.mark.parametrize("language", ENDINGS)
@@ -44,11 +53,30 @@ def test_a_new_function_runs_and_passes_its_test(language, tmp_path):
     done = run("dev", "--once", "--text", "hello", source)
     assert (done.stdout, "exit code 0, 5 bytes, in " in done.stderr) == ("HELLO", True)
     assert ("built shout.wasm" in done.stderr) == (language == "c")
-    is_known = any(each.value == PLUGIN for each in entry_points(group="pytest11"))
-    plugin = [] if is_known else ["-p", PLUGIN]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, str(tmp_path / "shout")]
-    tested = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
-    assert (tested.returncode, "1 passed" in tested.stdout) == (0, True), tested.stdout
+    check_tests(tmp_path / "shout")
+
+
+@pytest.mark.parametrize("language", HTTP_FILES)
+def test_a_new_function_for_http_says_how_it_is_built(language, tmp_path):
+    source, test, *others = create(language, "my-function", tmp_path, http=True)
+    assert [each.name for each in others] == ([] if language == "c" else ["http.wit"])
+    line = find_build_line(source)
+    assert source.with_suffix(".wasm").name in line
+    assert all(each.name in line for each in others)
+    assert "$" not in source.read_text() + test.read_text()
+    compile(test.read_text(), str(test), "exec")
+
+
+def test_a_new_function_for_http_is_of_a_language_that_has_one(tmp_path):
+    assert "but in c, js, python" in run("new", "lua", "x", "--http", "--into", tmp_path, exit_code=2).stderr
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.integration
+def test_a_new_function_for_http_in_c_passes_its_test(tmp_path):
+    made = run("new", "c", "shout", "--http", "--into", tmp_path)
+    assert "then worker-agent serve " in made.stderr
+    check_tests(tmp_path / "shout")
 
 
 @pytest.mark.parametrize(("name", "message"), [("1x", "is no name"), ("../x", "is no name"), ("taken", "already")])
