@@ -45,6 +45,7 @@ READ = {
     "PIECEWORK_WORKER_FUNCTIONS_START_TIMEOUT_S": ("5", "functions_start_timeout_s", 5.0),
     "PIECEWORK_WORKER_REVERSE_PROXY": ("http://proxy.test:8888", "reverse_proxy", "http://proxy.test:8888"),
     "PIECEWORK_WORKER_REVERSE_PROXY_TOKEN": ("secret4", "reverse_proxy_token", "secret4"),
+    "PIECEWORK_OTEL_ENDPOINT": ("http://traces.test:4318", "otel_endpoint", "http://traces.test:4318"),
     "PIECEWORK_WORKER_METRICS_HOST": ("10.0.0.6", "metrics_host", "10.0.0.6"),
     "PIECEWORK_WORKER_METRICS_PORT": ("9100", "metrics_port", 9100),
     "PIECEWORK_WORKER_REGISTRY": ("http://registry.test/x", "registry", "http://registry.test/x"),

@@ -160,6 +160,9 @@ def test_a_cut_is_felt_by_a_server_that_waits_for_room(raw):
     assert failures.get(timeout=LONG_S) in {ConnectionResetError, BrokenPipeError}, "it does not time out"
 
 
+@pytest.mark.parametrize(
+    "_kind", ["Client"], indirect=True
+)  # nobody can use an event loop on both sides of a fork
 def test_a_forked_process_leaves_the_connections_of_its_parent_alone(raw, client):
     raw.answer(http(), http())
     raw.answer(http())
