@@ -58,6 +58,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
                 scratch=state.path / "scratch",
                 compiled=state.path / "compiled",
                 interpreters=settings.interpreters_path,
+                load_s=settings.compile_timeout_s,
                 on_done=on_done,
                 rules=rules,
                 entries=wait_between_tries(server),

@@ -87,6 +87,13 @@ def completion(shell: str) -> None:
     type=DURATION_OR_ZERO,
     help="How long running jobs may go on after the first signal.  [30]",
 )
+@click.option(
+    "--compile-timeout",
+    "compile_timeout_s",
+    metavar="DURATION",
+    type=DURATION,
+    help="How long compiling a job's code may take.  [120]",
+)
 @click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [200]")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="[console]")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[info]")
