@@ -1,6 +1,7 @@
 """Ports to listen on: whether one is free, asked before a server starts."""
 
 import errno
+import random
 import socket
 import threading
 import time
@@ -11,14 +12,27 @@ T = TypeVar("T")
 WAIT_S = 2.0
 """A program that is just ending gets this long to leave its port."""
 RETRY_S = 0.05
+CHOICE = range(20_000, 32_000)
+"""Where free ports are chosen. Systems give others to outgoing connections, maybe before the server listens."""
+TRIES = 100
 
 
 def find_port(host: str, port: int) -> int:
     """Return the port to listen on: ``port``, or a free one for 0. Raises OSError when it is in use."""
     try:
-        return try_patiently(lambda: _try_port(host, port))
+        return _choose_port(host) if port == 0 else try_patiently(lambda: _try_port(host, port))
     except OSError as error:
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+
+
+def _choose_port(host: str) -> int:
+    for choice in random.sample(CHOICE, TRIES):
+        try:
+            return _try_port(host, choice)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    return _try_port(host, 0)
 
 
 def _try_port(host: str, port: int) -> int:

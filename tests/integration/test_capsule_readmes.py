@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import requests
 from curl import curl
 from patience import LONG_S, until
 
+from piecework.http.ports import find_port
 from piecework.local import LISTENING, ChildProgram, LocalAgent, LocalServer
 
 pytestmark = pytest.mark.integration
@@ -50,12 +50,6 @@ def start(folder: Path, name: str, *command: object, **environ: str) -> ChildPro
 
 def listening(program: ChildProgram) -> int:
     return int(program.wait_for_line(LISTENING)[1])
-
-
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass
@@ -98,7 +92,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
                 folder / "config.yaml",
             )
         )
-        ports = {REGISTRY: listening(registry), PROXY: listening(proxy), WORKER: find_port()}
+        ports = {REGISTRY: listening(registry), PROXY: listening(proxy), WORKER: find_port("127.0.0.1", 0)}
         town = Town(folder, ports)
         server = running.enter_context(LocalServer(folder))
         options = ["--functions", "8", "--functions-port", str(ports[WORKER])]
@@ -150,7 +144,7 @@ def test_a_module_that_was_uploaded_is_there_with_its_information(town):
 
 @pytest.mark.usefixtures("uploaded")
 def test_a_function_starts_from_where_its_module_is(town):
-    port = find_port()
+    port = find_port("127.0.0.1", 0)
     url = town.local(REGISTRY) + "/k33g/hola/0.0.0/hola.wasm"
     file = town.folder / "tmp" / "hola.wasm"
     command = [WORKER_AGENT, "serve", file, "--url", url, "--port", port]
@@ -176,7 +170,7 @@ def test_the_first_function_runs_from_the_terminal(tmp_path):
 
 
 def test_the_first_http_function_answers(tmp_path):
-    port = find_port()
+    port = find_port("127.0.0.1", 0)
     command = [WORKER_AGENT, "serve", HELLO, "--port", port]
     command += ["--env", "MESSAGE=👋 good morning 😃"]
     with ChildProgram("serve", list(map(str, command)), tmp_path / "serve.log") as serving:

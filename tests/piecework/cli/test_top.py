@@ -12,9 +12,11 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 import pytest
-from patience import LONG_S
+from patience import LONG_S, until
 
 from piecework.cli.top.board import Board, JobDeed
 from piecework.cli.top.drawing import draw, draw_once
@@ -39,7 +41,10 @@ def jobs(client, lambda_id):
 
 @pytest.fixture
 def snapshot(client, jobs):
-    return take_snapshot(client, Wish(lambda_="topped"))
+    """The server as it is, of whose lambdas one is known: others, of other tests, may be busier."""
+    mine = partial(client.stats, "hour", lambda_="topped", lambdas=1)
+    until(lambda: mine().lambdas)  # changes are counted a moment after they are stored
+    return replace(take_snapshot(client, Wish(lambda_="topped")), stats=mine())
 
 
 def plain(board, snapshot, width=80, height=24, trouble=""):
