@@ -231,6 +231,7 @@ class Workload:
         self.deeds.resuming += 1
         self.insist(lambda: self.client.resume("lambda", self.lambda_id))
         self.deeds.resuming -= 1
+        self.deeds.held_since_s = None  # another's pause that was answered meanwhile may have come before this
 
     def pause_one(self) -> None:
         if chosen := self.choose():
