@@ -52,6 +52,8 @@ class Deeds:
 
     retries: int = 0
     cancels: int = 0
+    resumes: int = 0
+    """How often somebody asked for the lambda to go on."""
     resuming: int = 0
     """Users who ask for the lambda to go on, and have no answer yet."""
     held_since_s: float | None = None
@@ -220,18 +222,20 @@ class Workload:
 
     def hold_all(self) -> None:
         """Pause the lambda, and with it every job, for a while."""
+        resumes = self.deeds.resumes
         self.client.pause("lambda", self.lambda_id)
-        self.deeds.held_since_s = self.world.now_s
+        if resumes == self.deeds.resumes:  # else somebody may have let it go on again before the answer was here
+            self.deeds.held_since_s = self.world.now_s
         self.world.sleep(self.random.uniform(1, 6))
         self.resume_all()
 
     def resume_all(self) -> None:
         """Let the lambda go on, also if another user has just paused it."""
         self.deeds.held_since_s = None
+        self.deeds.resumes += 1
         self.deeds.resuming += 1
         self.insist(lambda: self.client.resume("lambda", self.lambda_id))
         self.deeds.resuming -= 1
-        self.deeds.held_since_s = None  # another's pause that was answered meanwhile may have come before this
 
     def pause_one(self) -> None:
         if chosen := self.choose():
