@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import select
 import socket
 import ssl
 import time
@@ -74,7 +75,13 @@ class _Pipe(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether the connection is open, and nothing has come."""
-        return not (self.is_over or self._pieces or self.transport.is_closing())
+        return not (self.is_over or self._pieces or self.transport.is_closing() or self._has_news())
+
+    def _has_news(self) -> bool:
+        """Tell whether something has come of which the event loop, which was busy, has not told yet."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     async def read(self) -> bytes:
         """Return what came next; b"" at the end. Raises OSError."""
