@@ -17,6 +17,7 @@ from piecework.http.serving import (
     watch_signals,
 )
 from piecework.http.tcp import probe_connections
+from piecework.memory import settle
 from server import create_app
 from server.errors import ServerError
 from server.logs import open_log
@@ -67,6 +68,7 @@ def _load_app(settings: Settings, log_format: str, part: Part, listen: ListenOpt
         sys.exit(1)
     services: Services = app.extensions["piecework"]
     services.start()
+    settle()
     Finalize(None, services.close, exitpriority=10)
     watch_signals(partial(_release_on_signal, services))
     start_thread("announce", partial(_announce, settings, listen))

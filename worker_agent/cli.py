@@ -10,6 +10,7 @@ from piecework import __version__
 from piecework.completion import SHELLS, write_completion
 from piecework.durations import DURATION, DURATION_OR_ZERO
 from piecework.extras import require
+from piecework.memory import settle
 from piecework.variables import find_unknown
 from worker_agent.endings import CommandGroup
 from worker_agent.errors import AgentError
@@ -181,6 +182,7 @@ def run(cache_mb: int | None, **options: Any) -> None:
             agent = assemble(settings, state, rules)
             listen_to_signals(agent)
             with telling_figures(settings, agent):
+                settle()
                 agent.run()
     except AgentError as error:
         raise click.ClickException(str(error)) from error
