@@ -207,8 +207,7 @@ def test_a_cancelled_call_closes_its_connection_and_the_next_goes_on(go, script)
 
     async def main(client):
         call = asyncio.ensure_future(client.ping())
-        while not script.seen:  # noqa: ASYNC110  # its thread tells no event loop
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(script.wait_for_requests, 1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

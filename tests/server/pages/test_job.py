@@ -53,7 +53,7 @@ def test_to_look_at_a_job_is_not_to_read_its_result(house: House, browser: Brows
     browser.get(f"/console/jobs/{job}")
     house.clock.forward(3600)
     house.services.retention.step()
-    browser.get(f"/console/jobs/{job}")
+    assert f"Job {job}" in browser.get(f"/console/jobs/{job}").text
 
 
 @pytest.mark.parametrize(
@@ -277,9 +277,9 @@ def test_jobs_before_and_after_stand_beside(house: House, browser: Browser):
 
 
 def test_a_job_that_is_not_there_and_an_id_that_is_none(browser: Browser):
-    browser.get("/console/jobs/123456789", status=404)
-    browser.get("/console/jobs/abc", status=400)
-    browser.get("/console/blobs/12345678/download", status=404)
+    assert "123456789" in browser.get("/console/jobs/123456789", status=404).text
+    assert "abc" in browser.get("/console/jobs/abc", status=400).text
+    assert "is not exist" in browser.get("/console/blobs/12345678/download", status=404).text
 
 
 def test_lines_do_the_same(house: House, make: Make, browser: Browser):

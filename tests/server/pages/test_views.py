@@ -118,9 +118,17 @@ def test_code_that_is_none_is_told(house: House, browser: Browser):
         assert says in browser.get(f"/console/lambdas/{lambda_id}?inspect=1").text
 
 
-@pytest.mark.parametrize("path", ["?period=year", "/webhooks/hook?state=lost", "/groups?cursor=x", "/workers/x"])
-def test_what_cannot_be_read_is_refused(browser: Browser, filled: dict[str, str], path: str):
-    browser.get(f"/console{path}", status=400)
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("?period=year", "'year'"),
+        ("/webhooks/hook?state=lost", "'lost'"),
+        ("/groups?cursor=x", "not 'x'"),
+        ("/workers/x", "no id of a worker"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(browser: Browser, filled: dict[str, str], path: str, named: str):
+    assert named in browser.get(f"/console{path}", status=400).text
 
 
 @pytest.mark.parametrize(
@@ -128,7 +136,7 @@ def test_what_cannot_be_read_is_refused(browser: Browser, filled: dict[str, str]
     ["/groups/none", "/schedules/none", "/lambdas/none", "/functions/none", "/webhooks/none", "/workers/12345678"],
 )
 def test_what_is_not_there_is_told(browser: Browser, path: str):
-    browser.get(f"/console{path}", status=404)
+    assert path.rpartition("/")[2] in browser.get(f"/console{path}", status=404).text
 
 
 def test_all_is_well_when_nothing_is_amiss(house: House, browser: Browser):
