@@ -39,7 +39,7 @@ def filled(house: House) -> dict[str, str]:
     house.call("PUT", "/hold/lambda/upper", {"note": HOSTILE})
     namespace = house.call("POST", "/kv", {})["id"]
     house.call("POST", f"/kv/{namespace}/field/a<b>%2Fc", {"value": HOSTILE})
-    hook = house.call("POST", "/webhook", {"name": "hook", "url": "https://example.com/x"})["id"]
+    hook = house.call("POST", "/webhook", {"name": "hook", "url": "https://93.184.215.14/x"})["id"]
     delivery = house.call("POST", "/webhook/hook/test", {})["delivery"]["id"]
     house.call("PUT", "/limit/k", {"concurrency": 1})
     house.call(
@@ -99,7 +99,7 @@ def test_pages_tell_what_there_is(browser: Browser, filled: dict[str, str]):
         f"/namespaces/{filled['namespace']}": ["a<b>/c"],
         f"/namespaces/{filled['namespace']}?key=a%3Cb%3E%2Fc": ["<script>x</script>\\x1b[1m\\u202e"],
         "/webhooks": ["hook"],
-        f"/webhooks/{filled['webhook']}": ["https://example.com/x", "test"],
+        f"/webhooks/{filled['webhook']}": ["https://93.184.215.14/x", "test"],
         f"/deliveries/{filled['delivery']}": ["What is sent"],
         "/storage": ["the database", "How long things stay"],
         "/storage?count=1": ["due for removal", "1 failed"],
@@ -182,7 +182,7 @@ OPERATE = {
     "/tenants": {"tenant": "acme", "weight": "2"},
     "/functions": {"function": "f", "revision": "r", "lambda": "upper"},
     "/functions/<function>/act": {"action": "default", "revision": "blue"},
-    "/webhooks": {"name": "n", "url": "https://example.com"},
+    "/webhooks": {"name": "n", "url": "https://93.184.215.14"},
     "/webhooks/<webhook>/act": {"action": "pause"},
     "/deliveries/<delivery>/retry": {},
 }

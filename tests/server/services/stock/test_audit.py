@@ -122,7 +122,7 @@ def test_all_kinds_of_acts_are_told(house: House):
     house.call("PUT", "/hold/lambda/up", {"note": "broken"})
     house.call("DELETE", "/hold/lambda/up")
     house.call("PUT", "/tenant/a", {"weight": 3})
-    house.call("POST", "/webhook", {"name": "w", "url": "https://example.com/hunter2"})
+    house.call("POST", "/webhook", {"name": "w", "url": "https://93.184.215.14/hunter2"})
     house.call("POST", "/webhook/w/rotate")
     house.call("DELETE", "/webhook/w")
     house.call("PUT", "/deployments/f/blue", {"lambda": lambda_id, "replicas": 0})
