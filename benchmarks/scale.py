@@ -31,7 +31,7 @@ QUICK: dict[str, Callable[[Path], Rows]] = {
 }
 FULL: dict[str, Callable[[Path], Rows]] = {
     "depth": lambda folder: depth.measure(folder, [1_000, 10_000, 100_000, 1_000_000]),
-    "lanes": lambda folder: lanes.measure(folder, [1_000, 100_000]),
+    "lanes": lambda folder: lanes.measure(folder, [1_000, 1_000_000]),
     "agents": lambda folder: pollers.measure(folder, [1, 10, 100, 1_000, 5_000], jobs=3_000, singles=200),
     "slots": lambda folder: slots.measure(folder, [1, 2, 4, 8, 16, 32, 64], jobs=3_000),
     "blobs": lambda folder: blobs.measure(folder, [KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB]),

@@ -3,7 +3,7 @@
 A claim is a whole exchange, a call of the server's own services without flushes to disk: hand in the outcomes of
 the last jobs, lease the next. In ``lanes`` all jobs are nobody's and differ in the tags that they need, and
 ``tenants`` have a lane each. In ``full key`` all but a few jobs have one key whose two places are taken, in ``many
-keys`` each has a key of its own with one place.
+keys`` each has a key of its own with one place. In ``fan-out`` all jobs of a submission wait for its first.
 """
 
 import time
@@ -21,7 +21,8 @@ from server.services.queue.pauses import wait_out
 from server.settings import Settings
 
 RUNTIME = "lanes"
-SUBMITTED_AT_ONCE = 5_000
+SUBMITTED_AT_ONCE = 1_000
+"""All depths are multiples of it."""
 TAGS_OF_ONE = 100
 """Tags of the worker: with 1, 10 and 1,000 lanes it fits all, all, and so many of them."""
 HOT_STARTS = 300
@@ -49,6 +50,10 @@ def _many_keys(number_: int) -> Fields:
     return {"concurrency_key": f"key{number_}", "concurrency_limit": 1}
 
 
+def _fan_out(number_: int) -> Fields:
+    return {} if number_ < SPARE or number_ % SUBMITTED_AT_ONCE == 0 else {"after": ["@0"]}
+
+
 CASES: dict[str, Callable[[int], Fields]] = {
     "1 lane": _lanes(1),
     "10 lanes": _lanes(10),
@@ -57,6 +62,7 @@ CASES: dict[str, Callable[[int], Fields]] = {
     "1,000 tenants": _tenants(1_000),
     "full key": _full_key,
     "many keys": _many_keys,
+    "fan-out": _fan_out,
 }
 
 
