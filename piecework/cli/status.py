@@ -10,7 +10,7 @@ from piecework import __version__
 from piecework.cli.failures import FAILED
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
-from piecework.cli.screen.figures import format_age, format_bytes
+from piecework.cli.screen.figures import format_age, format_bytes, tell_count
 from piecework.client import ApiError, ClientError, NotFound
 from piecework.durations import format_duration
 from piecework.protocol.messages import Finding, StatsFigures, StatsTimes, StatusReply, given
@@ -41,8 +41,9 @@ def status(remote: Remote) -> None:
 
 def _list_fields(found: StatusReply) -> dict[str, object]:
     ready = f"{found.enqueued:,} ready" + (f", the oldest {_age(found)}" if given(found.oldest_at) else "")
+    waiting = f"{found.waiting:,} waiting{tell_count(found)}"
     return {
-        "jobs": f"{ready}; {found.running:,} running; {found.waiting:,} waiting",
+        "jobs": f"{ready}; {found.running:,} running; {waiting}",
         "last hour": describe_counts(found.hour),
         "waited": describe_times(found.hour.wait),
         "ran": describe_times(found.hour.run),

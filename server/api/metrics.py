@@ -74,7 +74,7 @@ class _Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         services: Services = self._app.extensions["piecework"]
-        states = system.count_jobs(services.database)
+        states = system.count_jobs(services.database, services.depths)
         yield _gauge("piecework_jobs", "Jobs that are not final.", {str(k): v for k, v in states.items()})
         seen = system.count_workers(services.database, services.workers, services.clock())
         yield _gauge("piecework_workers", "Workers heard of lately.", {str(k): v for k, v in seen.items()})

@@ -46,7 +46,7 @@ def version(_services: Services) -> VersionReply:
 @endpoint("GET", "/sys/runt/stat", scope=("view", "worker"), reply=RuntimeStatsReply)
 def runtime_stats(services: Services) -> RuntimeStatsReply:
     """Count the workers that offer each runtime, and the jobs that ask for it."""
-    return RuntimeStatsReply(runtimes=system.runtime_stats(services.database, services.clock()))
+    return RuntimeStatsReply(runtimes=system.runtime_stats(services.database, services.depths, services.clock()))
 
 
 @endpoint("GET", "/sys/storage", scope="view", reply=StorageReply)

@@ -28,6 +28,7 @@ def show(_services: Services) -> Response:
         tenants.list_all, query=tenants.TenantListQuery(limit=ROWS, cursor=request.args.get("tenants", ""))
     )
     values: dict[str, Any] = {"limits": found.limits if found else [], "key": key, "tenants": turns.tenants}
+    values["counted_at"] = turns.counted_at
     values["next"] = address("/limits", cursor=next_of(found)) if found and next_of(found) else None
     values["next_tenants"] = address("/limits", tenants=next_of(turns)) if next_of(turns) else None
     return render("limits.html", holds=ask(holds.list_all).holds, **values)

@@ -30,6 +30,7 @@ from server.services.queue.counting import note_ended
 from server.services.queue.deletion import Deletion
 from server.services.queue.deliveries import Deliveries
 from server.services.queue.dependants import Dependants
+from server.services.queue.depths import Depths
 from server.services.queue.endings import Endings
 from server.services.queue.failures import FailureCounts
 from server.services.queue.feed import Feed
@@ -115,6 +116,7 @@ class QueueServices:
     endings: Endings
     limits: KeyLimits
     tenants: Tenants
+    depths: Depths
     removal: Removal
     feed: Feed
     dependants: Dependants
@@ -248,7 +250,7 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         places=places,
         readiness=readiness,
         traces=Traces(core.database, core.clock, open_tracer("piecework-server", core.settings.otel_endpoint)),
-        status=Status(core, readiness, stock.workers, queue.statistics, functions.overview),
+        status=Status(core, readiness, stock.workers, queue.statistics, functions.overview, queue.depths),
         timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),
         describe_storage=partial(describe_storage, core, queue.retention),
         sweeper=Sweeper([*_list_sweeps(stock, queue), Sweep("free pages", 60, FreePages(core.database).step)]),
@@ -282,6 +284,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
     notifier.poke_sender = sender.poke
     submission = Submission(core, data, lambdas, webhooks, notifier)
     bulk = Bulk(core, lambdas, endings, Reruns(core, endings), removal, notifier)
+    statistics, depths = Statistics(core, lambdas, feed), Depths(core)
     groups = Groups(core, data, submission, webhooks, deliveries, notifier)
     endings.reactions += [groups.react, deliveries.react]
     endings.reversals.append(groups.take_back)
@@ -299,11 +302,12 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         outcomes=outcomes,
         endings=endings,
         limits=KeyLimits(core, notifier),
-        tenants=Tenants(core),
+        tenants=Tenants(core, statistics, depths),
+        depths=depths,
         feed=feed,
         dependants=dependants,
         removal=removal,
-        statistics=Statistics(core, lambdas, feed),
+        statistics=statistics,
         totals=JobTotals(core, feed),
         retention=Retention(core, removal),
         deletion=Deletion(core, lambdas, bulk),
@@ -337,6 +341,7 @@ def _wire_functions(core: Core, stock: StockServices) -> FunctionServices:
 def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
     """Return what is removed now and then."""
     return [
+        Sweep("count a long queue", 1, queue.depths.refresh),
         Sweep("jobs whose time is over", 1, queue.retention.step),
         Sweep("keys and values", 2, stock.namespaces.sweep),
         Sweep("old keys of submissions", 60, queue.submission.forget_old_keys),

@@ -9,11 +9,11 @@ from msgspec import UNSET
 from piecework import __version__
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.messages import Finding, LaneBrief, StatusReply
-from piecework.protocol.states import JobState
 from server.errors import ServerError
 from server.services import findings
 from server.services.core import Core
 from server.services.functions.overview import Overview
+from server.services.queue.depths import Depth, Depths
 from server.services.queue.statistics import LambdaFigures, Statistics, write_figures
 from server.services.queue.waits import Wait, find_wait
 from server.services.readiness import Readiness
@@ -50,13 +50,20 @@ class Status:
     """Looks at everything."""
 
     def __init__(
-        self, core: Core, readiness: Readiness, workers: Workers, statistics: Statistics, overview: Overview
+        self,
+        core: Core,
+        readiness: Readiness,
+        workers: Workers,
+        statistics: Statistics,
+        overview: Overview,
+        depths: Depths,
     ) -> None:
         self._core, self._database, self._clock = core, core.database, core.clock
         self._readiness = readiness
         self._workers = workers
         self._statistics = statistics
         self._overview = overview
+        self._depths = depths
 
     def read(self, *, everything: bool = False) -> StatusReply:
         """Return how the server stands; ``everything``: with what is well, too.
@@ -65,9 +72,9 @@ class Status:
         """
         hour = self._statistics.read("hour", most=200)
         known = self._workers.list_page(before=ID_MAX, limit=WORKERS_MAX)
+        depth = self._depths.read()
         with self._database.read() as connection:
-            queued = self._read_lanes(connection)
-            waiting = jobs.count_waiting(connection)
+            queued = self._read_lanes(connection, depth)
             others = servers.count_servers(connection, self._clock())
             backup_at = audit.find_last(connection, BACKUP)
             size = measure(connection, is_shared=self._database.is_shared)[0]
@@ -80,7 +87,8 @@ class Status:
             summary=findings.sum_up(found),
             is_well=not any(each.level == "wrong" for each in found),
             findings=[each for each in found if everything or each.level != "ok"],
-            waiting=waiting,
+            waiting=depth.waiting,
+            counted_at=UNSET if depth.counted_at is None else depth.counted_at / 1000,
             enqueued=sum(each.enqueued for each in queued),
             running=sum(each.running for each in queued),
             oldest_at=min(heads) / 1000 if heads else UNSET,
@@ -93,20 +101,20 @@ class Status:
             hour=write_figures(hour.total),
         )
 
-    def _read_lanes(self, connection: Connection) -> list[Queued]:
+    def _read_lanes(self, connection: Connection, depth: Depth) -> list[Queued]:
         """Return what is enqueued or runs, the fullest lanes first."""
-        counts = jobs.count_by_lane(connection)
-        known = {lane.id: lane for lane in lanes.find_lanes(connection, counts)}
+        running = jobs.count_running_by_lane(connection)
+        known = lanes.find_lanes(connection, depth.enqueued.keys() | running.keys())
         groups: dict[int, Group] = {}
         for group in lanes.find_groups(connection, TOP, 0, GROUPS_MAX):
             groups.setdefault(group.lane.id, group)
         heads = jobs.find_jobs(connection, [group.head for group in groups.values()])
         queued = []
-        for id_, count in counts.items():
-            head = heads.get(groups[id_].head) if id_ in groups else None
+        for lane in known:
+            head = heads.get(groups[lane.id].head) if lane.id in groups else None
             wait = find_wait(connection, head, self._clock()) if head else None
-            enqueued, running = count.get(JobState.ENQUEUED, 0), count.get(JobState.RUNNING, 0)
-            queued.append(Queued(known[id_], enqueued, running, head, wait))
+            counts = depth.enqueued.get(lane.id, 0), running.get(lane.id, 0)
+            queued.append(Queued(lane, *counts, head, wait))
         return sorted(queued, key=lambda each: (-each.enqueued, -each.running, each.lane.id))
 
     def _look(

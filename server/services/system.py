@@ -6,28 +6,31 @@ from dataclasses import replace
 from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import RuntimeStats, WorkerState
 from piecework.protocol.states import JobState
+from server.services.queue.depths import Depths
 from server.services.stock.workers import GONE_MS, Workers
 from server.store.engine.database import Database
 from server.store.queue import jobs, lanes
 from server.store.stock import endings, holding, workers
 
 
-def runtime_stats(database: Database, now: int) -> dict[str, RuntimeStats]:
+def runtime_stats(database: Database, depths: Depths, now: int) -> dict[str, RuntimeStats]:
     """Return workers and jobs of each runtime that a worker offers or an unfinished job asks for."""
+    enqueued = depths.read().enqueued
     with database.read() as connection:
         seen = workers.workers_seen_since(connection, now - GONE_MS)
-        counts = jobs.count_by_lane(connection)
-        wanted = {lane.id: lane.runtime for lane in lanes.find_lanes(connection, counts)}
-    by_runtime: dict[str, Counter[JobState]] = {name: Counter() for worker in seen for name in worker.runtimes}
-    for lane_id, states in counts.items():
-        by_runtime.setdefault(wanted[lane_id], Counter()).update(states)
+        running = jobs.count_running_by_lane(connection)
+        wanted = lanes.find_lanes(connection, enqueued.keys() | running.keys())
+    ready, under_lease = Counter[str](), Counter[str]()
+    for lane in wanted:
+        ready[lane.runtime] += enqueued.get(lane.id, 0)
+        under_lease[lane.runtime] += running.get(lane.id, 0)
     return {
         name: RuntimeStats(
             workers=sum(offers_runtime(worker.runtimes, name) for worker in seen),
-            enqueued=by_runtime[name][JobState.ENQUEUED],
-            running=by_runtime[name][JobState.RUNNING],
+            enqueued=ready[name],
+            running=under_lease[name],
         )
-        for name in sorted(by_runtime)
+        for name in sorted({*ready, *(name for worker in seen for name in worker.runtimes)})
     }
 
 
@@ -37,16 +40,15 @@ def find_ids(database: Database, kind: str, ends: str) -> list[int]:
         return endings.find_ids(connection, kind, ends)
 
 
-def count_jobs(database: Database) -> dict[JobState, int]:
+def count_jobs(database: Database, depths: Depths) -> dict[JobState, int]:
     """Return how many jobs are enqueued, running and waiting. Final ones are too many to count each time."""
+    depth = depths.read()
     with database.read() as connection:
-        by_lane = jobs.count_by_lane(connection).values()
-        waiting = jobs.count_waiting(connection)
-    total = sum(map(Counter, by_lane), Counter[JobState]())
+        running = sum(jobs.count_running_by_lane(connection).values())
     return {
-        JobState.ENQUEUED: total[JobState.ENQUEUED],
-        JobState.RUNNING: total[JobState.RUNNING],
-        JobState.WAITING: waiting,
+        JobState.ENQUEUED: sum(depth.enqueued.values()),
+        JobState.RUNNING: running,
+        JobState.WAITING: depth.waiting,
     }
 
 

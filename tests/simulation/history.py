@@ -171,6 +171,8 @@ class History:
             job.retries += self.deeds.retries
         self.found += self.judge.find_faults(client, asked)
         self.found += self.judge.find_wrong_news(asked, self.receiver.told.values())
+        jobs = [id_ for (id_,) in self._select("SELECT id FROM jobs")]
+        self.found += self.judge.find_miscounts(client, jobs, client.stats("month").total)
         if not faults.clock_jump_each_s:  # else no clock tells how far apart two starts were
             self.found += self.judge.find_rushes(asked, RATE_LIMIT, RATE_PERIOD_S)
         self.found += self.judge.find_doubled_ticks(self._select(TICKS), self._select(JOBS_OF_TICKS))

@@ -19,10 +19,12 @@ from piecework.protocol.messages import (
     FinishReply,
     FinishRequest,
     JobInfo,
+    StatsFigures,
     TraceEvent,
 )
 from piecework.protocol.states import NEXT_STATES, JobState
 from server.settings import Settings
+from server.store.queue.tallies import COUNTED
 
 VANISHED_MAX = Settings.vanished_max
 CLOCK_S = 0.002
@@ -136,6 +138,18 @@ class Judge:
             ends = Counter(state.value for state in states if state.is_final)
             if ends != news[id_]:
                 yield f"job {id_} ended as {dict(ends)}, and its webhook was told of {dict(news[id_])}"
+
+    def find_miscounts(self, client: Client, jobs: Iterable[int], counted: StatsFigures) -> Iterator[str]:
+        """Each end of a job is in the counters once, whoever died before or after it was stored."""
+        ends = Counter(
+            event.state
+            for job in jobs
+            for event in client.trace(job)
+            if event.state.is_final and not event.detail.startswith("refused")
+        )
+        for state, word in COUNTED.items():
+            if ends[state] != getattr(counted, word):
+                yield f"{ends[state]} jobs ended as {state}, and {getattr(counted, word)} were counted"
 
     def find_rushes(self, asked: dict[int, Asked], limit: int, period_s: float) -> Iterator[str]:
         """In no stretch as long as the period did more jobs of the key of rates start than its limit says."""

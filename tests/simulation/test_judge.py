@@ -1,5 +1,6 @@
 """The judge notices when a promise is broken: here servers and agents break one each, on purpose."""
 
+from collections.abc import Iterable
 from typing import Any
 from unittest.mock import patch
 
@@ -7,12 +8,16 @@ import pytest
 from history import LiveThrough
 
 from piecework.protocol.codes import Code
+from server import services
 from server.services.queue import contracts, timekeeper
 from server.services.queue.deliveries import Deliveries
 from server.services.queue.dependants import Dependants
 from server.services.queue.limiter import Limiter
 from server.services.queue.outcomes import Outcomes
 from server.services.queue.waiting import Changes
+from server.store.queue import feed
+from server.store.queue.counters import add_tallies
+from server.store.queue.tallies import Tally
 from worker_agent.jobs.leases.lease_table import LeaseTable
 
 pytestmark = pytest.mark.integration  # they wait long, in simulated time, for ends that never come
@@ -58,6 +63,19 @@ def test_rates_that_nobody_keeps_to_are_noticed(on_sqlite: LiveThrough):
 def test_ends_that_nobody_is_told_of_are_noticed(on_sqlite: LiveThrough):
     with patch.object(Deliveries, "react", lambda *_: ()):
         assert finds(on_sqlite, "its webhook was told")
+
+
+def test_ends_that_nobody_counts_are_noticed(on_sqlite: LiveThrough):
+    with patch.object(services, "note_ended", lambda *_: ()):
+        assert finds(on_sqlite, "were counted")
+
+
+def test_tallies_that_are_added_up_twice_are_noticed(on_sqlite: LiveThrough):
+    def add_twice(connection: Any, tallies: Iterable[Tally]) -> None:
+        add_tallies(connection, [*tallies, *tallies])
+
+    with patch.object(feed, "add_tallies", add_twice):
+        assert finds(on_sqlite, "were counted")
 
 
 def finds(live_through: LiveThrough, *texts: str) -> bool:

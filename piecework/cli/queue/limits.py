@@ -1,5 +1,6 @@
 """`piecework limit` and `piecework tenant`: how many jobs of a key run or start, and who takes turns how."""
 
+import time
 from collections.abc import Iterable
 
 import rich_click as click
@@ -8,6 +9,7 @@ from piecework.cli.completing import list_limits, offer
 from piecework.cli.options import KEY, TENANT
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
+from piecework.cli.screen.figures import format_age
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.terms import RATE, Rate
 from piecework.durations import format_duration
@@ -99,13 +101,18 @@ def tenant() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most.")
 @remote_command
 def list_tenants_(remote: Remote, limit: int) -> None:
-    """List tenants by name, with how many jobs each has."""
+    """List tenants by name: how many jobs each has, how long the oldest waits, and what ended in the last hour."""
     found = list(remote.client.tenants(limit + 1))
     if len(found) > limit:
         tell_rest(limit)
-    found = found[:limit]
-    rows = ((each.name, each.weight, each.enqueued, each.running) for each in found)
-    remote.display.listing(found, ["name", "weight", "enqueued", "running"], rows)
+    found, now = found[:limit], time.time()
+    rows = (
+        (each.name, each.weight, each.enqueued, each.running, each.finished, each.failed,
+         format_age(each.oldest_at, now))
+        for each in found
+    )  # fmt: skip
+    columns = ["name", "weight", "enqueued", "running", "finished 1h", "failed 1h", "oldest enqueued"]
+    remote.display.listing(found, columns, rows)
 
 
 @tenant.command("set")

@@ -5,6 +5,7 @@ from datetime import datetime
 from msgspec import UNSET, UnsetType
 
 from piecework.durations import format_duration
+from piecework.protocol.messages import StatusReply
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -15,6 +16,12 @@ def format_age(at: float | UnsetType, now: float) -> str:
         return ""
     ago = now - at
     return f"{format_duration(ago)} ago" if ago >= 0 else f"in {format_duration(-ago)}"
+
+
+def tell_count(found: StatusReply) -> str:
+    """Say how old the count of a long queue is; "" for one that was counted just now."""
+    at = format_age(found.counted_at, found.at)
+    return f" (ready and waiting: counted {at})" if at else ""
 
 
 def format_stay(retain_s: float | str | UnsetType) -> str:

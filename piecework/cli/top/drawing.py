@@ -5,6 +5,7 @@ from datetime import datetime
 
 from rich.text import Text
 
+from piecework.cli.screen.figures import tell_count
 from piecework.cli.screen.job_rows import describe_job
 from piecework.cli.screen.tables import STYLES, to_text
 from piecework.cli.top.board import HELP, Board
@@ -54,7 +55,10 @@ def _draw_head(snapshot: Snapshot | None, trouble: str) -> list[Text]:
     last = snapshot.stats.points[-2] if len(snapshot.stats.points) > 1 else snapshot.stats.points[-1]
     return [
         Text.assemble(f"piecework {status.version}  {at}  ", (to_text(status.summary), style)),
-        Text(f"{status.enqueued:,} ready{age}; {status.running:,} running; {status.waiting:,} waiting"),
+        Text(
+            f"{status.enqueued:,} ready{age}; {status.running:,} running; {status.waiting:,} waiting"
+            f"{tell_count(status)}"
+        ),
         Text(f"workers: {workers}"),
         Text(f"last minute: {_describe_point(last)}; last hour: {times or 'nothing ended'}"),
         Text(f"no answer since then: {to_text(trouble)}" if trouble else "", "bold red"),

@@ -75,6 +75,12 @@ class TenantInfo(Reply, kw_only=True):
     """Jobs that could be given to a worker now."""
     running: int
     """Jobs that workers hold."""
+    finished: int = 0
+    """Jobs that finished in the last hour."""
+    failed: int = 0
+    """Jobs that failed for good in the last hour."""
+    oldest_at: Maybe[float] = UNSET
+    """When the oldest of the enqueued was submitted, seconds since 1970; absent when there is none."""
 
 
 class TenantList(Reply, kw_only=True):
@@ -82,5 +88,7 @@ class TenantList(Reply, kw_only=True):
 
     tenants: list[TenantInfo]
     """The tenants."""
+    counted_at: Maybe[float] = UNSET
+    """When ``enqueued`` was counted, seconds since 1970; absent: just now. See ``GET /sys/status``."""
     next: Maybe[str] = UNSET
     """The cursor of the next page; absent on the last."""

@@ -36,6 +36,9 @@ class LaneBrief(Shown, msgspec.Struct, kw_only=True):
     """Whose they are."""
     enqueued: int
     """Jobs that can be contracted now."""
+    counted_at: Maybe[float] = UNSET
+    """When ``waiting`` and ``enqueued`` were counted, seconds since 1970; absent: just now. One of 50,000 jobs
+    and more is counted now and then: of a million every 20 seconds."""
     running: int
     """Jobs under a lease."""
     oldest_at: Maybe[float] = UNSET
@@ -61,6 +64,9 @@ class StatusReply(Reply, kw_only=True):
     """Jobs that wait for their time, for others, for room under a limit, or are paused; counted to 1,000,000."""
     enqueued: int
     """Jobs that can be contracted now."""
+    counted_at: Maybe[float] = UNSET
+    """When ``waiting`` and ``enqueued`` were counted, seconds since 1970; absent: just now. One of 50,000 jobs
+    and more is counted now and then: of a million every 20 seconds."""
     running: int
     """Jobs under a lease."""
     oldest_at: Maybe[float] = UNSET

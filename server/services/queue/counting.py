@@ -10,13 +10,14 @@ from piecework.protocol.states import JobState
 from server.services.queue.endings import Ended
 from server.services.queue.waiting import Changes
 from server.store.engine.database import Connection
+from server.store.queue.lanes import tenant_of
 from server.store.queue.tallies import COUNTED, Tally, note_tally, sort_times
 from server.store.records import Job, NewJob
 from server.store.stock.audit import Actor
 
 _LAMBDA = attrgetter("lambda_id")
 _ORIGIN = attrgetter("lambda_id", "submitter", "schedule_id")
-_END = attrgetter("job.lambda_id", "state")
+_END = attrgetter("job.lambda_id", "state", "job.lane_id")
 
 
 def note_submitted(connection: Connection, new: Iterable[NewJob], now: int) -> None:
@@ -50,9 +51,12 @@ def note_started(connection: Connection, chosen: Sequence[Job], now: int) -> Non
 
 def note_ended(connection: Connection, ended: Sequence[Ended], _changes: Changes, now: int) -> Sequence[Ended]:
     """Count jobs that ended, and how long those ran that a worker had."""
-    for (lambda_id, state), alike in groupby(ended, _END):
+    for (lambda_id, state, lane_id), alike in groupby(ended, _END):
         some = list(alike)
-        tally = Tally(lambda_id, now // 60_000, {COUNTED[state]: len(some)})
+        counts = {COUNTED[state]: len(some)}
+        tally = Tally(lambda_id, now // 60_000, counts)
+        if (tenant := tenant_of(lane_id)) is not None:
+            tally.tenants = {tenant: counts.copy()}
         if state is not JobState.CANCELLED:
             ran = [
                 now - job.started_at if ran_ms is None else ran_ms

@@ -72,6 +72,17 @@ class Statistics:
                 total.add(each.tally)
         return FiguresOverTime(now_s, step_s, list(points.items()), total, busiest)
 
+    def read_by_tenant(self) -> dict[int, dict[str, int]]:
+        """Return how many jobs ended how in the last hour, by their tenant's number."""
+        self._feed.number()
+        begin = (self._clock() // 60_000 - 59) * 60
+        with self._database.read() as connection:
+            found = counters.read_counters(connection, MINUTE_S, begin, [ALL])
+        total = empty_tally()
+        for each in found:
+            total.add(each.tally)
+        return total.tenants
+
     def forget(self) -> None:
         """Remove counters that are too old."""
         forget: Callable[[Connection], int] = partial(counters.forget_counters, now_s=self._clock() // 1000)
@@ -89,7 +100,7 @@ def _sum_by_lambda(connection: Connection, found: Sequence[Counted], most: int) 
 
 
 def empty_tally() -> Tally:
-    return Tally(0, 0, {}, {}, {}, {})
+    return Tally(0, 0)
 
 
 def find_quantiles(buckets: dict[int, int]) -> list[float]:

@@ -1,19 +1,23 @@
-"""Tenants: on whose behalf jobs run, and how many jobs of each go in one of its turns."""
+"""Tenants: on whose behalf jobs run, how many jobs of each go in one of its turns, and how each fares."""
 
 from collections import Counter
 from functools import partial
 from typing import NamedTuple
 
-from piecework.protocol.states import JobState
 from server.errors import InvalidRequest
 from server.services.core import Core
+from server.services.queue.depths import Depths
+from server.services.queue.statistics import Statistics
 from server.services.stock.keys import check_tenant
 from server.store.engine.database import Connection
 from server.store.queue import jobs, lanes, tenants
+from server.store.queue.lanes import TOP
 from server.store.queue.tenants import Tenant
 from server.store.records import Job
 
 WEIGHT_MAX = 1000
+GROUPS_MAX = 5000
+"""Groups of enqueued jobs that are looked at for the oldest of each tenant."""
 
 
 class TenantView(NamedTuple):
@@ -23,13 +27,28 @@ class TenantView(NamedTuple):
     weight: int
     enqueued: int
     running: int
+    finished: int
+    """In the last hour."""
+    failed: int
+    """In the last hour."""
+    oldest_at: int | None
+    """When the oldest of the enqueued was submitted."""
+
+
+class TenantPage(NamedTuple):
+    """Some tenants."""
+
+    tenants: list[TenantView]
+    counted_at: int | None
+    """When those enqueued were counted; None: right now."""
 
 
 class Tenants:
     """The tenants of this server."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, statistics: Statistics, depths: Depths) -> None:
         self._database = core.database
+        self._statistics, self._depths = statistics, depths
 
     def find_of(self, job: Job) -> str:
         """Return the tenant of a job; empty: nobody."""
@@ -37,28 +56,44 @@ class Tenants:
             found = lanes.find_lanes(connection, [job.lane_id])
         return found[0].tenant if found else ""
 
-    def list_page(self, *, after: str, limit: int) -> list[TenantView]:
+    def list_page(self, *, after: str, limit: int) -> TenantPage:
         """Return tenants whose names come after one, by name."""
         with self._database.read() as connection:
             found = tenants.list_tenants(connection, after, limit)
-            return _view(connection, found)
+        return self._view(found)
 
     def set_weight(self, name: str, weight: int) -> TenantView:
         """Say how many jobs of a tenant go in one of its turns; it need not have any. Raises InvalidRequest."""
         check_tenant(name)
         if not 1 <= weight <= WEIGHT_MAX:
             raise InvalidRequest(f"the weight is {weight}, but must lie between 1 and {WEIGHT_MAX}")
-        self._database.write(partial(tenants.set_weight, name=name, weight=weight))
+        tenant = self._database.write(partial(tenants.set_weight, name=name, weight=weight))
+        return self._view([tenant]).tenants[0]
+
+    def _view(self, found: list[Tenant]) -> TenantPage:
+        """Add how many jobs each tenant has, and had."""
+        depth, ended = self._depths.read(), self._statistics.read_by_tenant()
         with self._database.read() as connection:
-            [view] = _view(connection, [Tenant(name, weight)])
-        return view
+            under_lease = jobs.count_running_by_lane(connection)
+            enqueued, running = Counter[str](), Counter[str]()
+            for lane in lanes.find_lanes(connection, depth.enqueued.keys() | under_lease.keys()):
+                enqueued[lane.tenant] += depth.enqueued.get(lane.id, 0)
+                running[lane.tenant] += under_lease.get(lane.id, 0)
+            oldest = _find_oldest(connection)
+        views = []
+        for number, name, weight in found:
+            counts = ended.get(number, {})
+            hour = counts.get("finished", 0), counts.get("failed", 0)
+            views.append(TenantView(name, weight, enqueued[name], running[name], *hour, oldest.get(name)))
+        return TenantPage(views, depth.counted_at)
 
 
-def _view(connection: Connection, found: list[Tenant]) -> list[TenantView]:
-    """Add how many jobs each tenant has."""
-    counts = jobs.count_by_lane(connection)
-    enqueued, running = Counter[str](), Counter[str]()
-    for lane in lanes.find_lanes(connection, counts):
-        enqueued[lane.tenant] += counts[lane.id].get(JobState.ENQUEUED, 0)
-        running[lane.tenant] += counts[lane.id].get(JobState.RUNNING, 0)
-    return [TenantView(*each, enqueued[each.name], running[each.name]) for each in found]
+def _find_oldest(connection: Connection) -> dict[str, int]:
+    """Return when the oldest enqueued job of each tenant was submitted."""
+    groups = lanes.find_groups(connection, TOP, 0, GROUPS_MAX)
+    heads = jobs.find_jobs(connection, [group.head for group in groups])
+    oldest: dict[str, int] = {}
+    for group in groups:
+        at = heads[group.head].created_at
+        oldest[group.lane.tenant] = min(at, oldest.get(group.lane.tenant, at))
+    return oldest

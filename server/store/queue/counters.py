@@ -6,10 +6,11 @@ servers that submit or finish jobs never wait for each other's counters. They gi
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from server.store.engine.counter_tables import counters
@@ -21,6 +22,8 @@ ALL = 0
 """Stands for all lambdas together."""
 OTHERS = -1
 """Stands for the lambdas that have no counter of their own."""
+TENANTS_MAX = 200
+"""Tenants that are counted one by one in one minute, quarter, hour or day: the first that did something."""
 LAMBDAS_MAX = 200
 """Lambdas that have counters of their own in one minute, quarter, hour or day: the first that did something."""
 
@@ -88,14 +91,14 @@ def add_tallies(connection: Connection, tallies: Iterable[Tally]) -> None:
         for unit_s in KEPT_S:
             found = by_time[unit_s, minute * 60 // unit_s * unit_s]
             _merge(found, ALL, tally)
-            _merge(found, lambda_id, tally)
+            _merge(found, lambda_id, replace(tally, tenants={}))
     for (unit_s, start), found in sorted(by_time.items()):
         _store(connection, unit_s, start, found)
 
 
 def _merge(found: dict[K, Tally], key: K, tally: Tally) -> None:
     if key not in found:
-        found[key] = Tally(0, 0, {}, {}, {}, {})
+        found[key] = Tally(0, 0)
     found[key].add(tally)
 
 
@@ -110,12 +113,23 @@ def _store(connection: Connection, unit_s: int, start: int, found: dict[int, Tal
     changed, new = [], []
     for id_, tally in found.items():
         if id_ in known:
-            tally.add(_decode(known[id_]))
+            before = _decode(known[id_])
+            _leave_out(tally.tenants, before.tenants)
+            tally.add(before)
             changed.append((unit_s, start, id_, _encode(tally)))
         else:
+            _leave_out(tally.tenants, {})
             new.append((unit_s, start, id_, _encode(tally)))
     _update.run_many(connection, changed)
     _insert.run_many(connection, new)
+
+
+def _leave_out(tenants: dict[int, dict[str, int]], known: Mapping[int, object]) -> None:
+    """Remove tenants for which there is no room beside those that are known."""
+    room = TENANTS_MAX - len(known)
+    new = [number for number in tenants if number not in known]
+    for number in new[max(room, 0) :]:
+        del tenants[number]
 
 
 def read_counters(

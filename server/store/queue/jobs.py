@@ -11,7 +11,6 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
-    union_all,
     update,
 )
 
@@ -93,13 +92,11 @@ _run = (
     .limit(literal_column(str(ID_MAX)))
     .subquery()
 )
-_counts = Statement(
-    union_all(
-        select(jobs.c.lane_id, literal_column("'Enqueued'"), func.count())
-        .where(jobs.c.state == literal_column("'Enqueued'"))
-        .group_by(jobs.c.priority, jobs.c.lane_id),  # as the index of claims is ordered
-        select(_run.c.lane_id, literal_column("'Running'"), func.count()).group_by(_run.c.lane_id),
-    )
+_running_by_lane = Statement(select(_run.c.lane_id, func.count()).group_by(_run.c.lane_id))
+_enqueued_by_lane = Statement(
+    select(jobs.c.lane_id, func.count())
+    .where(jobs.c.state == literal_column("'Enqueued'"))
+    .group_by(jobs.c.priority, jobs.c.lane_id)  # as the index of claims is ordered
 )
 _enqueued = Statement(
     select(func.count()).select_from(
@@ -234,13 +231,17 @@ def set_input(connection: Connection, id_: int, input_id: int) -> bool:
     return _set_input.run(connection, id_, input_id) == 1
 
 
-def count_by_lane(connection: Connection) -> dict[int, dict[JobState, int]]:
-    """Return how many jobs are enqueued and running, by lane id."""
-    counts: dict[int, dict[JobState, int]] = {}
-    for lane_id, state, count in _counts.rows(connection):
-        of_lane = counts.setdefault(lane_id, {})
-        of_lane[JobState(state)] = of_lane.get(JobState(state), 0) + count
+def count_enqueued_by_lane(connection: Connection) -> dict[int, int]:
+    """Return how many jobs are enqueued, by lane id. It looks at all: a million takes a tenth of a second."""
+    counts: dict[int, int] = {}
+    for lane_id, count in _enqueued_by_lane.rows(connection):
+        counts[lane_id] = counts.get(lane_id, 0) + count
     return counts
+
+
+def count_running_by_lane(connection: Connection) -> dict[int, int]:
+    """Return how many jobs run, by lane id."""
+    return dict(_running_by_lane.rows(connection))
 
 
 def count_enqueued(connection: Connection, priority: int, lane_id: int, before: int, most: int) -> int:

@@ -154,6 +154,11 @@ def _next_id(connection: Connection, tenant: str, new_id: int) -> int:
     return id_ if id_ < end else new_id
 
 
+def tenant_of(lane_id: int) -> int | None:
+    """Return the number of the tenant whose lane it is; None: nobody's."""
+    return lane_id >> LANES_BITS if lane_id < BLOCKS_END else None
+
+
 def block_of(lane: Lane) -> tuple[int, int]:
     """Return the smallest and the largest id that a lane of the same tenant can have."""
     if not lane.tenant or lane.id >= BLOCKS_END:

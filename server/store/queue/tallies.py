@@ -37,6 +37,8 @@ class Tally(msgspec.Struct, array_like=True):
     """How many failed with which kind of error."""
     submitter: tuple[ActorKind, str] | None = None
     """Who submitted those that were: how, and the name of the token."""
+    tenants: dict[int, dict[str, int]] = {}
+    """How many jobs of a tenant did what, by its number: of those that ended."""
 
     def add(self, other: "Tally") -> None:
         """Count what another one counted as well."""
@@ -44,6 +46,8 @@ class Tally(msgspec.Struct, array_like=True):
         _add(self.waits, other.waits)
         _add(self.runs, other.runs)
         _add(self.kinds, other.kinds)
+        for tenant, counts in other.tenants.items():
+            _add(self.tenants.setdefault(tenant, {}), counts)
 
 
 def _add(mine: dict[K, int], theirs: dict[K, int]) -> None:

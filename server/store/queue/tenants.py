@@ -15,7 +15,7 @@ _set_weight = Statement(
     "which", "value",
 )  # fmt: skip
 _page = Statement(
-    select(tenants.c.name, tenants.c.weight)
+    select(tenants.c.number, tenants.c.name, tenants.c.weight)
     .where(tenants.c.name > bindparam("after"))
     .order_by(tenants.c.name)
     .limit(bindparam("most")),
@@ -26,6 +26,7 @@ _page = Statement(
 class Tenant(NamedTuple):
     """On whose behalf jobs run."""
 
+    number: int
     name: str
     weight: int
     """How many of its jobs go in one of its turns."""
@@ -44,10 +45,11 @@ def ensure_tenant(connection: Connection, name: str) -> int:
     return found
 
 
-def set_weight(connection: Connection, name: str, weight: int) -> None:
+def set_weight(connection: Connection, name: str, weight: int) -> Tenant:
     """Say how many jobs of a tenant go in one of its turns. It need not have any yet."""
-    ensure_tenant(connection, name)
+    number = ensure_tenant(connection, name)
     _set_weight.run(connection, name, weight)
+    return Tenant(number, name, weight)
 
 
 def list_tenants(connection: Connection, after: str, most: int) -> list[Tenant]:
