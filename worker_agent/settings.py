@@ -16,6 +16,7 @@ import platformdirs
 
 from piecework.durations import parse_duration
 from piecework.http.addresses import is_loopback, resolve_host
+from piecework.http.urls import check_token, check_url
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.text import find_fault
 from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
@@ -273,17 +274,8 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
 """Environment variables, with the setting each one sets and how its text is read."""
 
 
-def _check_url(url: str) -> None:
-    """Raise ValueError for what is no address of a server."""
-    from piecework.http.routes import check_url  # noqa: PLC0415  # the client is large, and most need none
-
-    _ = urlsplit(check_url(url)).port  # raises for a number that is no port
-
-
 def _check_texts(settings: Settings) -> list[str]:
     """Return a line for each text that can neither be sent to a server nor to a guest process."""
-    from piecework.http.routes import check_token  # noqa: PLC0415  # as above
-
     problems = []
     for name, token in (("token", settings.token), ("reverse proxy token", settings.reverse_proxy_token)):
         try:
@@ -301,7 +293,7 @@ def _check_texts(settings: Settings) -> list[str]:
 def _check_names(settings: Settings) -> list[str]:
     problems = []
     try:
-        _check_url(settings.server)
+        check_url(settings.server)
     except ValueError as error:
         problems.append(f"server: {error}")
     if settings.runtimes is not None:
@@ -318,7 +310,7 @@ def _check_functions(settings: Settings) -> list[str]:
     for name, url in (("reverse proxy", settings.reverse_proxy), ("registry", settings.registry)):
         try:
             if url is not None:
-                _check_url(url)
+                check_url(url)
         except ValueError as error:
             problems.append(f"{name}: {error}")
     host = settings.functions_host

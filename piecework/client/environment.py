@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from piecework.http.routes import check_url
+from piecework.http.urls import check_url
 from piecework.tracing import VARIABLE, read_traceparent
 
 URL_VARIABLE, TOKEN_VARIABLE = "PIECEWORK_URL", "PIECEWORK_TOKEN"

@@ -31,8 +31,9 @@ from piecework.http import exchange
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Body, Connection, ConnectionPool, NotSent, Pieces
 from piecework.http.deadlines import NEVER, Deadline
-from piecework.http.routes import ServerRoute, check_token, check_url, find_route
+from piecework.http.routes import ServerRoute, find_route
 from piecework.http.sockets import NotTrusted, ProxyFailed
+from piecework.http.urls import check_token, check_url
 from piecework.protocol import bodies
 from piecework.protocol.codes import Code
 from piecework.tracing import find_current

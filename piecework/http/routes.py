@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+from piecework.http.urls import DEFAULT_PORTS, check_url, read_host_and_port
+
 CA_VARIABLES = ("PIECEWORK_CA", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Each names a file or directory of certificates to trust; without one the system's are. The first counts: those
 that are for fewer programs stand before those that are for more."""
@@ -59,31 +60,6 @@ class ServerRoute:
         return self.proxy.header if self.proxy and not self.tls else ""
 
 
-def check_url(url: str) -> str:
-    """Return the server's base URL without a slash at its end.
-
-    Raises ValueError when it is not an http or https URL with a host.
-    """
-    text = url.strip().rstrip("/")
-    try:
-        parts = urlsplit(text)
-        _host_and_port(text)
-    except ValueError:  # a bad port, bad brackets, or a name that DNS cannot have
-        parts = urlsplit("")
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not the URL of a server; one looks like http://127.0.0.1:8000")
-    if "@" in parts.netloc:
-        raise ValueError("the URL of a server has no user and no password; give a token instead")
-    return text
-
-
-def check_token(token: str) -> str:
-    """Return an access token as it is. Raises ValueError for one that cannot be sent, without showing it."""
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError("the token has a space, a line break or another character that is in no token")
-    return token
-
-
 def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os.environ) -> ServerRoute:
     """Return the way to a server. Its proxy is that of the environment.
 
@@ -91,7 +67,7 @@ def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os
     a bad URL, for certificates that cannot be used, and when the environment names a proxy that cannot.
     """
     parts = urlsplit(check_url(url))
-    host, port = _host_and_port(url)
+    host, port = read_host_and_port(url)
     authority = f"[{host}]" if ":" in host else host
     if port != DEFAULT_PORTS[parts.scheme]:
         authority = f"{authority}:{port}"
@@ -107,15 +83,6 @@ def find_route(url: str, ca: Path | None = None, environ: Mapping[str, str] = os
         proxy=proxy,
         trusted=trusted,
     )
-
-
-def _host_and_port(url: str) -> tuple[str, int]:
-    """Return where a URL points. Raises ValueError."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if ":" not in host:
-        host = host.encode("idna").decode()
-    return host, parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
 
 
 def find_trust(ca: Path | None = None, environ: Mapping[str, str] = os.environ) -> tuple[ssl.SSLContext, str]:

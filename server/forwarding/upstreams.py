@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Connection, ConnectionPool, NotSent
-from piecework.http.routes import DEFAULT_PORTS, ServerRoute
+from piecework.http.routes import ServerRoute
+from piecework.http.urls import DEFAULT_PORTS
 from server.forwarding.bodies import StreamedBody
 from server.forwarding.messages import FunctionCall
 from server.services.functions.health import trust

@@ -14,8 +14,9 @@ from piecework.http.addresses import is_public, read_networks
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Connection
 from piecework.http.deadlines import Deadline
-from piecework.http.routes import DEFAULT_PORTS, ServerRoute, find_trust
+from piecework.http.routes import ServerRoute, find_trust
 from piecework.http.sockets import find_reason, look_up, open_socket
+from piecework.http.urls import DEFAULT_PORTS
 from server.errors import InvalidRequest
 from server.settings import split_list
 

@@ -20,7 +20,7 @@ from piecework.client import (
 )
 from piecework.client.errors import ClientError
 from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
-from piecework.http.routes import check_url
+from piecework.http.urls import check_url
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (

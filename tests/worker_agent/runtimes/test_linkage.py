@@ -58,6 +58,26 @@ def test_numbers_arrive_as_they_were_passed(make_guest_store, numbers):
     assert heard == [numbers]
 
 
+@pytest.mark.parametrize("linkage_class", [DirectLinkage, PublicLinkage])
+@pytest.mark.parametrize("kinds", ["I", "iI", "Ii", "iIii", "iiiIi", "iii", "iIIi"])
+def test_every_order_of_short_and_long_numbers_arrives(toolchain, linkage_class, kinds):
+    numbers = tuple(-3 - place if kind == "i" else -(2**40) - place for place, kind in enumerate(kinds))
+    types = " ".join("i32" if kind == "i" else "i64" for kind in kinds)
+    passed = " ".join(f"(local.get {place})" for place in range(len(kinds)))
+    source = f"""(module (import "host" "take" (func $take (param {types})))
+      (func (export "pass") (param {types}) (call $take {passed})))"""
+    heard = []
+    linkage = linkage_class(toolchain.engine(Build()))
+    linkage.define("host", "take", kinds, lambda *given: heard.append(given), answers=False)
+    prepared = linkage.prepare(wasmtime.Module(toolchain.engine(Build()), source))
+    guest_store = prepared.open(ALLOWANCE)
+    guest_store.instantiate()
+    guest_store.call("pass", *numbers)
+    guest_store.close()
+    prepared.close()
+    assert heard == [numbers]
+
+
 def test_call_without_an_answer_returns_none(make_guest_store):
     assert make_guest_store().call("quiet") is None
 

@@ -1,5 +1,6 @@
 """The linkage that calls wasmtime's C API, without the wrappers. ``choice`` decides whether it may be used."""
 
+from collections.abc import Callable, Sequence
 from ctypes import addressof, c_int32, c_int64
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
@@ -222,16 +223,30 @@ class _Functions(dict[str, _Export]):
         return self[name]
 
 
-def _make_reader(parameters: str) -> Any:
+def _make_reader(parameters: str) -> Callable[[_Values], Sequence[int]]:
     """Return a function that reads arguments of these types from an array of values."""
     places = [capi.VALUE_WORDS * place for place in range(len(parameters))]
-    if "I" not in parameters and len(places) > 1:
-        return itemgetter(*places)
+    if len(places) > 1 and parameters.count("I") <= 1:
+        return _make_quick_reader(places, parameters.find("I"))
 
     def read(values: _Values) -> list[int]:
         return [
             values[place] if letter == "i" else (values[place] & 0xFFFF_FFFF) | (values[place + 1] << 32)
             for place, letter in zip(places, parameters, strict=True)
         ]
+
+    return read
+
+
+def _make_quick_reader(places: list[int], long: int) -> Callable[[_Values], Sequence[int]]:
+    """Return one for several arguments, of which the one at ``long`` is an i64; -1: none is."""
+    if long < 0:
+        return itemgetter(*places)
+    both = [*places[: long + 1], places[long] + 1, *places[long + 1 :]]
+    get: Callable[[_Values], tuple[int, ...]] = itemgetter(*both)
+
+    def read(values: _Values) -> tuple[int, ...]:
+        words = get(values)
+        return (*words[:long], (words[long] & 0xFFFF_FFFF) | (words[long + 1] << 32), *words[long + 2 :])
 
     return read
