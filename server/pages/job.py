@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Response, request
-from msgspec import UNSET
+from msgspec import UNSET, ValidationError, convert
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
@@ -19,6 +19,7 @@ from piecework.protocol.messages import (
     TraceEvent,
     given,
 )
+from piecework.protocol.messages.lambdas import OkCodes
 from piecework.protocol.secrets import MASK, mask_secrets
 from piecework.protocol.states import JobState
 from server.api.queue import bulk, jobs as api, updates
@@ -136,6 +137,8 @@ def _read_edit(services: Services, found: Job, info: JobInfo) -> JobEdit:
         edit.timeout_s = _read_number("timeout")
     if value("memory"):
         edit.limits = Limits(memory_bytes=round(_read_number("memory") * 1024 * 1024))
+    if value("ok_codes"):
+        edit.ok_codes = _read_codes(value("ok_codes"))
     return edit
 
 
@@ -146,6 +149,7 @@ def _like(found: Job, info: JobInfo, edit: JobEdit) -> JobSubmit:
     limits, args = edit.limits, found.options.args if edit.args is None else edit.args
     if edit.timeout_s is not None:
         limits = Limits(timeout_s=edit.timeout_s).over(limits)
+    codes = found.options.ok_codes if edit.ok_codes is None else edit.ok_codes
     return JobSubmit(
         lambda_=edit.lambda_ or str(found.lambda_id),
         input=edit.input if edit.input is not UNSET else Content(id=Id(found.input_id)),
@@ -155,6 +159,7 @@ def _like(found: Job, info: JobInfo, edit: JobEdit) -> JobSubmit:
         files={each.name: Content(id=each.blob) for each in given(info.files) or ()} or UNSET,
         outputs=given(info.outputs) or UNSET,
         limits=limits.over(found.options.limits),
+        ok_codes=codes if codes is None else list(codes),
         priority=found.priority,
     )
 
@@ -169,6 +174,14 @@ def _read_env(text: str) -> dict[str, str]:
         if equals and given_value != MASK:
             found[name.strip()] = given_value
     return found
+
+
+def _read_codes(text: str) -> list[int]:
+    """Read exit codes, with commas or spaces between them."""
+    try:
+        return convert(text.replace(",", " ").split(), OkCodes, strict=False)
+    except ValidationError as error:
+        raise InvalidParameter(f"{text[:40]!r} are no exit codes: {error}") from error
 
 
 def _can_be_typed(texts: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options import FILE_OR_ID, JOB, LAMBDA, MIB, KeyValueType
+from piecework.cli.options import FILE_OR_ID, JOB, LAMBDA, MIB, OK_CODE_OPTION, KeyValueType
 from piecework.cli.queue.selecting import selection_options, take_selection
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
@@ -97,6 +97,7 @@ def delete(remote: Remote, job_ids: Sequence[Id], **options: Any) -> None:
 @click.option("--env", multiple=True, type=KeyValueType(), help="Set a variable for it, too.")
 @click.option("--timeout", "timeout_s", type=DURATION, metavar="DURATION", help="Stop an attempt after so long.")
 @click.option("--memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Most memory it may use.")
+@OK_CODE_OPTION
 @remote_command
 def retry(
     remote: Remote,
@@ -108,6 +109,7 @@ def retry(
     env: tuple[tuple[str, str], ...],
     timeout_s: float | None,
     memory_mb: int | None,
+    ok_codes: tuple[int, ...],
     **options: Any,
 ) -> None:
     """Run jobs again that failed or were cancelled: by ids, or all that fit; failed ones unless --state is given.
@@ -126,6 +128,8 @@ def retry(
         changes["timeout_s"] = timeout_s
     if memory_mb is not None:
         changes["limits"] = Limits(memory_bytes=memory_mb * MIB)
+    if ok_codes:
+        changes["ok_codes"] = list(ok_codes)
 
     def describe() -> JobEdit | None:
         if given is not None:

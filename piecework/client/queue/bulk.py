@@ -77,6 +77,7 @@ class EditOptions(TypedDict, total=False):
     env: dict[str, str]
     timeout_s: float
     limits: Limits
+    ok_codes: list[int]
 
 
 class BulkCalls(ResultCalls):
@@ -160,6 +161,7 @@ class BulkCalls(ResultCalls):
             env=changes.get("env"),
             timeout_s=changes.get("timeout_s"),
             limits=changes.get("limits", Limits()),
+            ok_codes=changes.get("ok_codes"),
         )
         if "input" in changes:
             edit.input = await input_content(changes["input"], self.upload) or NO_ID

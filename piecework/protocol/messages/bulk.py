@@ -8,7 +8,7 @@ from msgspec import UNSET
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
 from piecework.protocol.messages.content import BlobRef
-from piecework.protocol.messages.lambdas import Limits
+from piecework.protocol.messages.lambdas import Limits, OkCodes
 from piecework.protocol.names import LambdaRef
 from piecework.protocol.text import VariableName
 
@@ -63,6 +63,8 @@ class JobEdit(Shown, msgspec.Struct, kw_only=True, omit_defaults=True):
     """The same as ``limits.timeout_s``."""
     limits: Limits = Limits()
     """Over its own."""
+    ok_codes: OkCodes | None = None
+    """Exit codes that mean success, beside 0, instead of its own."""
 
 
 class JobBulk(Message, kw_only=True):

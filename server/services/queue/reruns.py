@@ -19,7 +19,7 @@ from server.services.queue.jobspecs import check_texts
 from server.services.queue.limiter import place_jobs
 from server.services.queue.placing import place
 from server.services.stock.data import Data
-from server.services.stock.lambdas import Lambdas, check_limits
+from server.services.stock.lambdas import Lambdas, check_limits, read_ok_codes
 from server.store.engine.database import Connection
 from server.store.job_keys import JobKeys
 from server.store.options import NO_OPTIONS, JobOptions
@@ -45,6 +45,8 @@ class Edit:
     args: tuple[str, ...] | None
     env: dict[str, str]
     limits: Limits
+    ok_codes: tuple[int, ...] | None
+    """None: each has its own."""
 
     def change(self, options: JobOptions) -> JobOptions:
         changed = msgspec.structs.replace(
@@ -52,6 +54,7 @@ class Edit:
             args=options.args if self.args is None else self.args,
             env=options.env | self.env,
             limits=self.limits.over(options.limits),
+            ok_codes=options.ok_codes if self.ok_codes is None else self.ok_codes,
         )
         check_texts(changed)
         return changed
@@ -65,7 +68,7 @@ def read_edit(edit: JobEdit, data: Data, lambdas: Lambdas) -> Edit:
     check_limits(limits)
     lambda_ = None if edit.lambda_ is None else lambdas.resolve(edit.lambda_)
     args = None if edit.args is None else tuple(edit.args)
-    return Edit(lambda_, _read_input(edit, data), args, edit.env or {}, limits)
+    return Edit(lambda_, _read_input(edit, data), args, edit.env or {}, limits, read_ok_codes(edit.ok_codes))
 
 
 def _read_input(edit: JobEdit, data: Data) -> int | None:

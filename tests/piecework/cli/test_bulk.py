@@ -3,6 +3,7 @@
 import pytest
 
 from piecework.cli.queue import bulk
+from piecework.protocol.messages import given
 
 
 @pytest.fixture
@@ -35,6 +36,8 @@ def test_with_changes_the_new_jobs_are_printed(run, client, failing, tmp_path):
     good = client.create_lambda(0, "test")
     ran = run("job", "retry", job, "--new-lambda", good, "--env", "A=1", "--memory", 64, "--json")
     assert client.job(ran.document["made"][str(job)]).lambda_.id == good
+    ran = run("job", "retry", job, "--ok-code", 10, "--ok-code", 20)
+    assert given(client.job(int(ran.out)).ok_codes) == [10, 20]
 
 
 def test_what_cannot_be_run_again_is_told_on_stderr(run, client, failing):

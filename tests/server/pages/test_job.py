@@ -188,14 +188,15 @@ def test_a_failed_job_runs_again_edited(house: House, browser: Browser, make: Ma
         "args": "a\r\nb c\r\n",
         "env": "X=2\nAPI_KEY=***",
     }
-    made = browser.follow(page, again, **fields, timeout="7")
+    made = browser.follow(page, again, **fields, timeout="7", ok_codes="10, 20")
     assert f"made of job {job}" in made.text
     [found] = house.call("GET", "/job?lambda=fixed")["jobs"]
     full = house.call("GET", f"/job/{found['id']}?view=full")
-    assert (full["args"], full["env"], full["limits"]["timeout_s"]) == (
+    assert (full["args"], full["env"], full["limits"]["timeout_s"], full["ok_codes"]) == (
         ["a", "b c"],
         {"X": "2", "API_KEY": "***"},
         7,
+        [10, 20],
     )
     assert house.services.jobs.get(int(found["id"])).options.env["API_KEY"] == "hidden"
     assert house.fetch(f"/data/{found['input']['id']}/blob").data == b"new\ninput"
@@ -203,13 +204,14 @@ def test_a_failed_job_runs_again_edited(house: House, browser: Browser, make: Ma
 
 
 def test_a_finished_job_is_submitted_once_more(house: House, browser: Browser, make: Make):
-    job = make(b"out", input={"text": "same"}, args=["a"], env={"X": "1"}, priority=3, tags=["t"])
+    job = make(b"out", input={"text": "same"}, args=["a"], env={"X": "1"}, priority=3, tags=["t"], ok_codes=[9])
     made = browser.follow(browser.get(f"/console/jobs/{job}"), f"/console/jobs/{job}/again")
     newest = house.call("GET", "/job")["jobs"][0]
     assert newest["id"] != job
     assert f"/console/jobs/{newest['id']}" in str(made.links) or newest["id"] in made.text
     full = house.call("GET", f"/job/{newest['id']}?view=full")
     assert (full["args"], full["env"], full["priority"], full["tags"]) == (["a"], {"X": "1"}, 3, ["t"])
+    assert full["ok_codes"] == [9]
     assert full["input"]["id"] == house.call("GET", f"/job/{job}")["input"]["id"]
 
 
@@ -243,6 +245,8 @@ def test_a_file_becomes_the_input(house: House, browser: Browser, make: Make):
     [
         ({"timeout": "soon"}, 400),
         ({"env": "no equals"}, 400),
+        ({"ok_codes": "1 two"}, 400),
+        ({"ok_codes": "4294967296"}, 400),
         ({"lambda": "nobody"}, 404),
         ({"memory": "-1"}, 422),
         ({"timeout": "nan"}, 422),

@@ -149,6 +149,19 @@ def test_a_job_that_was_made_anew_is_not_made_twice_by_a_filter(house: House):
     assert len(full(house, job)["run_again_as"]) == 2
 
 
+def test_the_exit_codes_of_success_are_replaced(house: House):
+    job = fail(house, **{"lambda": house.new_lambda(ok_codes=[3])})[0]
+    edits: tuple[tuple[dict[str, Any], list[int] | None], ...] = (
+        ({"ok_codes": [20, 10, 0]}, [10, 20]),
+        ({"timeout_s": 9}, [10, 20]),
+        ({"ok_codes": []}, None),
+    )
+    for edit, codes in edits:
+        [job] = work(house, "retry", ids=[job], edit=edit)["made"].values()
+        assert full(house, job).get("ok_codes") == codes
+        house.call("DELETE", f"/job/{job}")
+
+
 def test_a_request_about_named_jobs_is_repeated_safely_under_its_key(house: House):
     [job] = fail(house)
     body = {"ids": [job], "edit": {"timeout_s": 9}, "key": "k"}
@@ -296,6 +309,7 @@ def test_a_job_whose_parent_failed_follows_that_one(house: House):
         ({"action": "retry", "where": {"state": "failed"}, "cursor": f"1.{2**70}.0.0"}, "the cursor is"),
         ({"action": "cancel", "ids": ["1"], "edit": {"timeout_s": 1}}, "`edit` goes with retry"),
         ({"action": "retry", "ids": ["1"], "edit": {"timeout_s": -1}}, "limits.timeout_s is -1"),
+        ({"action": "retry", "ids": ["1"], "edit": {"ok_codes": [-1]}}, "ok_codes"),
         ({"action": "retry", "ids": ["1"], "edit": {"input": "x"}}, "the input is wrong"),
         ({"action": "explode", "ids": ["1"]}, "explode"),
         ({"action": "cancel", "ids": ["1"] * 201}, "at most 200"),
