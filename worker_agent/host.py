@@ -54,6 +54,7 @@ class ReplicaHost:
         node = Node(
             ports=Ports(settings.functions_first_port),
             allowances=list_allowances(settings),
+            otel_endpoint=settings.otel_endpoint,
             environ={
                 **environ,
                 # Compiled code and interpreters are the agent's own.

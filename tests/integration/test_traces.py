@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 from collector import Collector
+from guest_texts import build, read_guest
 from guests import guest
+from patience import LONG_S, until
+from served import ServedFunction
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
@@ -35,7 +38,7 @@ def server(collector, tmp_path_factory) -> Iterator[LocalServer]:
 
 @pytest.fixture(scope="module")
 def agent(collector, server, tmp_path_factory) -> Iterator[LocalAgent]:
-    options = ("--slots", "1", "--otel-endpoint", collector.url)
+    options = ("--slots", "1", "--functions", "2", "--otel-endpoint", collector.url)
     with LocalAgent(server.url, tmp_path_factory.mktemp("agent"), "traced", *options) as agent:
         yield agent
 
@@ -106,9 +109,44 @@ def test_a_call_of_a_function_is_part_of_its_callers_trace_also_as_a_job(collect
     assert seen["call"].attributes["piecework.function"] == "hello"
 
 
+def test_a_call_leads_through_the_replica_to_its_guest(collector, server, agent, client):
+    """The guest writes its variables: among them is the header that it got."""
+    lambda_id = client.create_lambda(build(read_guest("wasi/tell_args")), runtime="wasi")
+    client.deploy("told", "one", DeploymentPut(lambda_=lambda_id, replicas=1))
+    until(lambda: is_served(client, "told"), LONG_S, look_s=0.1)
+    trace = "5bf92f3577b34da6a3ce929d0e0e4737"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    with urllib.request.urlopen(urllib.request.Request(f"{server.url}/functions/told", headers=headers)) as answer:
+        variables = answer.read().decode().split("\0")
+        assert "Piecework-Job" not in answer.headers
+    seen = collector.wait_for("call", "replica", "guest", where=lambda span: span.trace == trace)
+    assert [seen[name].parent for name in ("call", "replica", "guest")] == [
+        "00f067aa0ba902b7", seen["call"].id, seen["replica"].id,
+    ]  # fmt: skip
+    assert f"HTTP_TRACEPARENT=00-{trace}-{seen['replica'].id}-01" in variables
+    assert {seen[name].service for name in ("replica", "guest")} == {"piecework-replica"}
+    assert seen["replica"].about["piecework.function"] == "told"
+    assert seen["replica"].attributes["http.response.status_code"] == 200
+
+
+def is_served(client: Client, function: str) -> bool:
+    return any(each.state == "running" for each in client.function(function).revisions[0].replicas)
+
+
+def test_a_served_function_that_fails_is_a_trace_of_its_own_that_failed(collector, tmp_path):
+    (tmp_path / "trap.wasm").write_bytes(build(read_guest("wasi/trap")))
+    with ServedFunction(tmp_path, tmp_path / "trap.wasm", "--otel-endpoint", collector.url) as function:
+        assert function.ask().status == 500
+        seen = collector.wait_for(
+            "replica", "guest", where=lambda span: span.failed and span.service == "piecework-replica"
+        )
+    assert not seen["replica"].parent
+    assert seen["guest"].parent == seen["replica"].id
+
+
 def test_nothing_is_imported_while_it_is_off():
     program = (
-        "import sys, server.serving, worker_agent.assembly, piecework.client;"
+        "import sys, server.serving, worker_agent.assembly, worker_agent.serving.server, piecework.client;"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

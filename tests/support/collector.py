@@ -21,6 +21,8 @@ class Seen:
     """A span, as it came."""
 
     service: str
+    about: dict[str, str]
+    """What its program says of itself."""
     name: str
     trace: str
     id: str
@@ -63,6 +65,7 @@ class Collector:
                 self.spans += [
                     Seen(
                         about["service.name"],
+                        about,
                         each.name,
                         each.trace_id.hex(),
                         each.span_id.hex(),

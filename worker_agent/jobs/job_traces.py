@@ -9,6 +9,7 @@ from msgspec import UNSET
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeasedLambda, Outcome, given
 from piecework.tracing import Span, Tracer, read_traceparent
+from worker_agent.guests.guest_spans import tell_guest
 
 KNOWN_MAX = 10_000
 """Jobs that are followed at once; of others nothing is told."""
@@ -51,10 +52,7 @@ class JobTraces:
                 continue
             error = outcome.error if outcome.error is not UNSET else None
             failure = f"{error.kind}: {error.message}" if error else ""
-            if (wall_s := outcome.usage.wall_s) is not None:
-                now = self._clock()
-                guest = self._tracer.begin("guest", span.traceparent, at_s=now - wall_s)
-                guest.end({"piecework.memory_bytes": outcome.usage.memory_bytes or 0}, failure=failure, at_s=now)
+            tell_guest(self._tracer, span.traceparent, outcome.usage, failure, self._clock())
             span.end({"piecework.state": outcome.state.value}, failure=failure)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -53,6 +54,8 @@ class Node:
     """Variables that the options need: passwords, and what guests may have."""
     kv_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables with which replicas find the namespaces that they are granted."""
+    otel_endpoint: str = ""
+    """Where replicas send traces; "": nowhere."""
     program: Sequence[str] = PROGRAM
 
 
@@ -81,6 +84,7 @@ class Launcher:
                 **self._node.environ,
                 **(self._node.kv_environ if self._spec.grants and self._spec.grants.kv else {}),
                 **({TOKEN_VARIABLE: self._spec.token} if self._spec.token else {}),
+                **(name_traces(self._node.otel_endpoint, self._spec) if self._node.otel_endpoint else {}),
             },
             url=f"http://{bracket(self._spec.host)}:{self.port}",
             log=self._log,
@@ -133,6 +137,13 @@ def list_arguments(spec: ReplicaSpec, path: Path, node: Node, port: int) -> list
     for option, value in values.items():
         found += [] if value is None else [option, str(value)]
     return [*found, "--", *spec.args]
+
+
+def name_traces(endpoint: str, spec: ReplicaSpec) -> dict[str, str]:
+    """Return the variables that say where a replica sends its traces, and whose they are."""
+    whose = {"piecework.function": spec.function, "piecework.revision": spec.revision}
+    about = ",".join(f"{name}={quote(value, safe='')}" for name, value in whose.items())
+    return {"PIECEWORK_OTEL_ENDPOINT": endpoint, "OTEL_RESOURCE_ATTRIBUTES": about}
 
 
 def bracket(host: str) -> str:

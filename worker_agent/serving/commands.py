@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from piecework.extras import require
 from piecework.http.addresses import is_loopback, resolve_host
 from piecework.http.ports import find_port
 from worker_agent.endings import describe_os_error
@@ -103,6 +104,13 @@ def exec_function(**options: Any) -> int:
     metavar="JSON",
     help="Grants of a lambda: less than all that is allowed here.  [all that is allowed]",
 )
+@click.option(
+    "--otel-endpoint",
+    metavar="URL",
+    envvar="PIECEWORK_OTEL_ENDPOINT",
+    default="",
+    help="Send traces there, by OTLP over HTTP.  [none; env PIECEWORK_OTEL_ENDPOINT]",
+)
 @click.option("--die-with-parent", is_flag=True, help="End when the program ends that started this.")
 def serve(**options: Any) -> None:
     """Answer HTTP requests with a wasm module or script until stopped; each in a fresh instance.
@@ -123,6 +131,8 @@ def serve(**options: Any) -> None:
     _check_door(options, host, token)
     node = NodeContext(options, supervised=options["die_with_parent"])
     configure_logs(options["log_format"], "info")
+    if options["otel_endpoint"]:
+        require("opentelemetry")
     with _one_line_failures(), tempfile.TemporaryDirectory(prefix="piecework-serve-") as folder:
         _download(options)
         options["file"] = _keep_pipe(options["file"], Path(folder))
@@ -143,6 +153,7 @@ def serve(**options: Any) -> None:
             processes=processes,
             queue=processes * QUEUE_PER_PROCESS if options["queue"] is None else options["queue"],
             log_format=options["log_format"],
+            otel_endpoint=options["otel_endpoint"],
         )
         serve_plan(plan, host, options["crt"], options["key"])
 

@@ -11,8 +11,10 @@ import structlog
 
 from piecework.http.exchange import HOP_BY_HOP, Headers, Request, Response, pick_sendable
 from piecework.http.requests import HOST_FAULT, has_host_fault
+from piecework.tracing import Tracer
 from worker_agent.guests.frames import Done, Serving
 from worker_agent.serving.bodies import Bodies, BodyError, Exchange, HeaderMap, Scope
+from worker_agent.serving.call_span import CallSpan
 from worker_agent.serving.calls import BusyError, CallExecutor, HangUp, LostError
 from worker_agent.serving.figures import Figures
 from worker_agent.serving.function import FunctionError
@@ -49,8 +51,14 @@ class FrontOptions:
 class Front:
     """Answers all requests, whatever becomes of the guest."""
 
-    def __init__(self, open_executor: Callable[[], Awaitable[CallExecutor]], options: FrontOptions) -> None:
+    def __init__(
+        self,
+        open_executor: Callable[[], Awaitable[CallExecutor]],
+        options: FrontOptions,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._open_executor = open_executor
+        self._tracer = tracer
         self._options = options
         self._keeps_underscores = options.underscores or options.token is not None
         self._figures = Figures()
@@ -85,8 +93,11 @@ class Front:
             response = await own()
         else:
             began = time.perf_counter()
-            response = await self._pass_on(scope, exchange)
+            span = CallSpan(self._tracer, method, scope.headers.get("traceparent")) if self._tracer else None
+            response = await self._pass_on(scope, exchange, span)
             self._figures.note(response.status, time.perf_counter() - began)
+            if span:
+                span.end(response.status)
         body = b"" if response.status in _BODILESS else response.body
         headers = [(name.lower(), value) for name, value in pick_sendable(response.headers)]
         if method == "HEAD":
@@ -100,7 +111,7 @@ class Front:
             return True
         return hmac.compare_digest(scope.headers.get(TOKEN_HEADER, "").encode(), token.encode())
 
-    async def _pass_on(self, scope: Scope, exchange: Exchange) -> Response:
+    async def _pass_on(self, scope: Scope, exchange: Exchange, span: CallSpan | None) -> Response:
         """Have a guest answer a request."""
         try:
             body = await self._bodies.read(scope, exchange)
@@ -109,7 +120,9 @@ class Front:
         try:
             uri = quote(scope.path, safe=_SAFE) + (f"?{scope.query_string}" if scope.query_string else "")
             request = Request(scope.method, uri, self._pick_headers(scope.headers), bytes(body))
-            return await self._ask(request, hang_up=exchange.client_disconnect)
+            if span:
+                request = span.pass_on(request)
+            return await self._ask(request, hang_up=exchange.client_disconnect, span=span)
         finally:
             self._bodies.let_go(body)
 
@@ -128,6 +141,7 @@ class Front:
         wait_s: float | None = None,
         hang_up: HangUp | None = None,
         busy: Response | None = None,
+        span: CallSpan | None = None,
     ) -> Response:
         """Have a request answered; ``busy`` is the answer when nobody is free in time."""
         wait_s = self._options.wait_s if wait_s is None else wait_s
@@ -139,6 +153,8 @@ class Front:
         except LostError as error:
             log.warning("guest process lost", reason=str(error), method=request.method)
             return _refuse(504 if error.overdue else 500, str(error))
+        if span:
+            span.note(done)
         return _read_response(done)
 
     async def _tell_health(self) -> Response:

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from piecework.http.serving import ListenOptions, serve_app, start_thread, wait_until_listening
+from piecework.tracing import open_tracer
 from worker_agent.cache import trim_folder
 from worker_agent.guests.executor import COMPILED_BYTES
 from worker_agent.guests.process import GuestProcess
@@ -46,6 +47,8 @@ class Plan:
     processes: int
     queue: int
     log_format: str = "console"
+    otel_endpoint: str = ""
+    """Where traces are sent; "": nowhere."""
 
 
 def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> None:
@@ -88,7 +91,8 @@ class _App:
         self._plan = plan
         self._listen = listen
         self._log_writer = LogWriter()
-        self._front = Front(self._open, plan.options)
+        self._tracer = open_tracer("piecework-replica", plan.otel_endpoint)
+        self._front = Front(self._open, plan.options, self._tracer)
         self._reloading: asyncio.Task[None] | None = None
         self._changed = False
         self._entries = open_entries(plan.function.kv_server)
@@ -106,6 +110,8 @@ class _App:
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(self._front.executor.close())
         self._log_writer.close()
+        if self._tracer:
+            self._tracer.close()
 
     async def _open(self) -> CallExecutor:
         plan, scratch = self._plan, Scratch("piecework-serve-")
