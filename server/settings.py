@@ -1,9 +1,10 @@
 """The server's settings: defaults here, then PIECEWORK_… variables, then command-line options."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, Self, cast, get_args
 
 from piecework.durations import parse_retention
 from piecework.http.addresses import is_loopback, read_networks
@@ -17,6 +18,10 @@ DATABASES = ("postgresql:", "postgresql+psycopg:", "postgres:", "sqlite:")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 DATABASE_NAME = "piecework.db"
 BLOBS_NAME = "blobs"
+DIRECTORY = "directory"
+"""Large blobs are kept in the data directory."""
+_STEP = r"(?!\.\.?(?:/|$))[A-Za-z0-9._-]+"
+S3 = re.compile(rf"s3://([a-zA-Z0-9][a-zA-Z0-9._-]{{1,61}}[a-zA-Z0-9])(?:/({_STEP}(?:/{_STEP})*))?/?")
 Kept = Literal["finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit"]
 """What stays for a time: jobs by how they ended, unused uploads, silent workers, events, deliveries, acts."""
 KEPT_LEAST_MS = {
@@ -48,6 +53,23 @@ class SettingsError(ValueError):
     """Some variables have values that cannot be used; the message names them all."""
 
 
+class BlobPlace(NamedTuple):
+    """A place for large blobs in S3."""
+
+    bucket: str
+    prefix: str
+    """Empty, or ending in ``/``."""
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """Return the place that ``s3://BUCKET/PREFIX`` names; None for another text."""
+        found = S3.fullmatch(text)
+        return cls(found[1], f"{found[2]}/" if found[2] else "") if found else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How one server runs. Every field is read from PIECEWORK_<NAME IN CAPITALS>."""
@@ -58,6 +80,12 @@ class Settings:
     """Port to listen on."""
     data: Path = Path("piecework-data")
     """Directory of the SQLite file and of large blobs."""
+    blobs: str = DIRECTORY
+    """Where large blobs are kept: `directory` for the data directory, or `s3://BUCKET/PREFIX`."""
+    blobs_from: str = ""
+    """Where large blobs were kept before, `directory` or `s3://…`: they are found there, too, until moved."""
+    s3_virtual_hosts: bool = False
+    """Whether S3 has the bucket's name in the host's name; false: in the path."""
     database_url: str = field(default="", repr=False)
     """`postgresql://…`, or empty for SQLite in the data directory."""
     synchronous: str = "FULL"
@@ -186,6 +214,13 @@ class Settings:
             wrong.append(
                 "database_url does not begin with postgresql://"
             )  # it may have a password: it is not shown
+        wrong += [
+            f"{name} is {place!r}, but must be {DIRECTORY} or s3://BUCKET/PREFIX"
+            for name, place in {"blobs": self.blobs, "blobs_from": self.blobs_from or DIRECTORY}.items()
+            if place != DIRECTORY and BlobPlace.read(place) is None
+        ]
+        if self.blobs_from == self.blobs:
+            wrong.append(f"blobs_from is {self.blobs}, as blobs is: leave it out")
         wrong += [
             f"webhook_private names {entry!r}, which is no address, no network and not *"
             for entry in split_list(self.webhook_private)

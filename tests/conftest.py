@@ -4,9 +4,11 @@ import gc
 import itertools
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from s3_server import S3Server, run_s3
 from shared_statements import share_statements
 from tries import FACTORS, choose_tries
 
@@ -44,3 +46,13 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.getbasetemp() / f"{name}{next(NUMBERS)}"
     path.mkdir(mode=0o700)
     return path
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server, started when the first test asks for it."""
+    try:
+        with run_s3(tmp_path_factory.mktemp("s3") / "server") as server:
+            yield server
+    except LookupError as error:
+        pytest.skip(str(error))

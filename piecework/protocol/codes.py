@@ -34,6 +34,8 @@ class Code(IntEnum):
     """A bug in the server; its log has the details."""
     STOPPING = 13
     """The server is stopping; try again in a moment."""
+    BLOBS_AWAY = 14
+    """The store of large blobs does not answer. Nothing of this request was stored."""
 
     BLOB_NOT_FOUND = 601
     """No blob has this id."""
@@ -43,6 +45,8 @@ class Code(IntEnum):
     """The upload ended before its body was complete. Nothing was stored."""
     BLOB_IN_USE = 604
     """A lambda, a module, an unfinished job or a schedule uses the blob."""
+    BLOB_DAMAGED = 605
+    """The store of large blobs gave other bytes than those of the blob."""
 
     LAMBDA_NOT_FOUND = 701
     """No lambda has this id."""

@@ -1,6 +1,5 @@
 """Large blobs as files in a directory, each under the SHA-256 of its content."""
 
-import errno
 import os
 import re
 import secrets
@@ -12,13 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from server.blobs.disk_space import DiskSpace
-from server.blobs.store import BlobReader, BlobStore, BlobWriter
+from server.blobs.store import TRIED_BYTES, BlobReader, BlobStore, BlobWriter
 from server.errors import BlobNotFound, StorageFull
-from server.logs import Condition
 
 NAME = re.compile("[0-9a-f]{64}")
-TRIED_BYTES = 4096
-"""Of what is stored to find out whether anything can be."""
 
 
 class DirectoryStore(BlobStore):
@@ -29,8 +25,10 @@ class DirectoryStore(BlobStore):
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self.limit_bytes = limit_bytes
-        self._space = DiskSpace(root, "large blobs", monotonic)
-        self._full = Condition("the disk of large blobs is full", "large blobs can be stored again")
+        self.space = DiskSpace(root, "large blobs", monotonic)
+
+    def __str__(self) -> str:
+        return f"the directory {self._root.absolute()}"
 
     def receive(self, keep_in_memory_bytes: int) -> BlobWriter:
         return _FileWriter(self, keep_in_memory_bytes)
@@ -53,6 +51,11 @@ class DirectoryStore(BlobStore):
         except FileNotFoundError:
             return None
 
+    def walk(self) -> Iterator[bytes]:
+        for path in self._root.glob("*/*"):
+            if path.parent != self._incoming and NAME.fullmatch(path.name):
+                yield bytes.fromhex(path.name)
+
     def remove(self, sha256: bytes, age_s: float, is_needed: Callable[[bytes], bool]) -> bool:
         path, limit = self.find_place(sha256), time.time() - age_s
         return _is_older(path, limit) and not is_needed(sha256) and self._remove(path, limit)
@@ -69,12 +72,12 @@ class DirectoryStore(BlobStore):
         return removed
 
     def check_space(self) -> None:
-        self._space.check()
+        self.space.check()
 
     def try_out(self) -> None:
         path = self.new_path()
         try:
-            with self.full_disk_reported(0):
+            with self.space.full_reported(0):
                 try:
                     with path.open("wb") as file:
                         file.write(bytes(TRIED_BYTES))
@@ -93,23 +96,6 @@ class DirectoryStore(BlobStore):
     def new_path(self) -> Path:
         """Return where a new file can be made that is no blob yet."""
         return self._incoming / secrets.token_hex(16)
-
-    @contextmanager
-    def full_disk_reported(self, size_bytes: int) -> Iterator[None]:
-        """Raise StorageFull for a full disk, and remember that it had no room for so much."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            full = StorageFull("the disk is full; nothing of this request was stored")
-            self._space.note_lack(size_bytes)
-            self._full.begin(full)
-            raise full from error
-
-    def note_stored(self) -> None:
-        """A blob found room."""
-        self._full.end()
 
     def _open(self, sha256: bytes) -> BinaryIO:
         try:
@@ -156,14 +142,14 @@ class _FileWriter(BlobWriter):
         self._file: BinaryIO | None = None
 
     def _add(self, data: bytes) -> None:
-        with self._store.full_disk_reported(self._size):
+        with self._store.space.full_reported(self._size):
             if self._file is None:
                 self._file = self._path.open("wb")
             self._file.write(data)
 
     def _place(self, sha256: bytes) -> None:
         assert self._file is not None
-        with self._store.full_disk_reported(self._size):
+        with self._store.space.full_reported(self._size):
             with self._file:
                 self._file.flush()
                 os.fsync(self._file.fileno())
@@ -172,7 +158,7 @@ class _FileWriter(BlobWriter):
             self._path.replace(place)
             _sync_directory(place.parent)
             _sync_directory(place.parent.parent)  # the directory itself may be new
-        self._store.note_stored()
+        self._store.space.note_stored()
 
     def _discard(self) -> None:
         if self._file is not None:

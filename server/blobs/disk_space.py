@@ -1,10 +1,13 @@
 """Whether the disk of a directory has room, as far as that can be told without filling it."""
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from server.errors import StorageFull
+from server.logs import Condition
 
 LEAST_BYTES = 1 << 20
 """With less than this, a disk is as good as full."""
@@ -22,10 +25,24 @@ class DiskSpace:
         self._directory, self._what = directory, what
         self._monotonic = monotonic
         self._lacked_bytes, self._lacked_at = 0, -LACKED_S
+        self._full = Condition(f"the disk of {what} is full", f"{what} can be stored again")
 
-    def note_lack(self, size_bytes: int) -> None:
-        """Remember that there was no room for so much."""
-        self._lacked_bytes, self._lacked_at = size_bytes, self._monotonic()
+    @contextmanager
+    def full_reported(self, size_bytes: int) -> Iterator[None]:
+        """Raise StorageFull when the block finds the disk full, and remember that it had no room for so much."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            full = StorageFull("the disk is full; nothing of this request was stored")
+            self._lacked_bytes, self._lacked_at = size_bytes, self._monotonic()
+            self._full.begin(full)
+            raise full from error
+
+    def note_stored(self) -> None:
+        """Something found room."""
+        self._full.end()
 
     def check(self) -> None:
         """Return when there is room. Raises StorageFull."""

@@ -13,6 +13,8 @@ from server.errors import BodyTooLarge
 
 PIECE_BYTES = 256 * 1024
 """Blobs are read in pieces of this size."""
+TRIED_BYTES = 4096
+"""Of what is stored to find out whether anything can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Received:
 class BlobStore(ABC):
     """Large blobs, each under the SHA-256 of its content. Safe to use from several threads and several servers.
 
-    A blob is there whole or not at all, and what is there survives a power cut.
+    A blob is there whole or not at all, and what is there survives a power cut. As a string it says where that is.
+    Every method raises BlobsAway when what keeps the bytes is another machine that does not answer.
     """
 
     limit_bytes: int
@@ -54,6 +57,10 @@ class BlobStore(ABC):
         """Return how many bytes a blob has; None when it is not there."""
 
     @abstractmethod
+    def walk(self) -> Iterator[bytes]:
+        """Give the digest of every blob. Of one that comes or goes meanwhile, perhaps."""
+
+    @abstractmethod
     def remove(self, sha256: bytes, age_s: float, is_needed: Callable[[bytes], bool]) -> bool:
         """Remove one blob if ``sweep`` would. Returns whether it did; False also when it is not there."""
 
@@ -71,7 +78,7 @@ class BlobStore(ABC):
 
     @abstractmethod
     def try_out(self) -> None:
-        """Store something small and forget it. Raises StorageFull when that is not possible."""
+        """Store something small and forget it. Raises StorageFull or BlobsAway when that is not possible."""
 
 
 class BlobReader(ABC):
@@ -117,7 +124,7 @@ class BlobWriter(ABC):
             self._discard()
 
     def write(self, data: bytes) -> None:
-        """Add bytes. Raises BodyTooLarge above the store's limit, and StorageFull."""
+        """Add bytes. Raises BodyTooLarge above the store's limit, StorageFull, and BlobsAway."""
         self._size += len(data)
         if self._size > self._limit_bytes:
             raise BodyTooLarge(f"the blob has more than {self._limit_bytes} bytes, which is the server's limit")
@@ -131,7 +138,7 @@ class BlobWriter(ABC):
             self._add(bytes(self._start) + data)
 
     def finish(self) -> Received:
-        """Make the blob be there, for good. Safe to repeat. Raises StorageFull."""
+        """Make the blob be there, for good. Safe to repeat. Raises StorageFull or BlobsAway."""
         sha256 = self._digest.digest()
         if not self._is_stored:
             return Received(sha256, self._size, bytes(self._start))

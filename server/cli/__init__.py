@@ -17,6 +17,7 @@ COMMANDS = {
         "server.cli.status:compact",
         "Write a SQLite file anew without what is free in it, so that it gives room back by itself from then on.",
     ),
+    "blobs": ("server.cli.blobs:blobs", "Move large blobs to another store of them."),
     "backup": ("server.cli.storage:backup", "Write all that the server stores into one file."),
     "restore": ("server.cli.storage:restore", "Fill a new data directory from a backup."),
     "token": ("server.cli.tokens:token", "Make, list and revoke access tokens."),

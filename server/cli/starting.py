@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from piecework.variables import find_unknown
+from server.blobs import check_places
 from server.cli.options import Misuse, one_line_failures, opened_database, own_database
 from server.errors import InvalidRequest
 from server.logs import open_log
@@ -43,6 +44,7 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
             _check_new(settings, name)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         held.enter_context(own_database(settings))
+        check_places(settings)
         with opened_database(settings, owned=True) as database:
             if not settings.is_loopback and not access.has_tokens(database):
                 raise Misuse(_no_token_line(settings, name))

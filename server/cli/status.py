@@ -31,7 +31,7 @@ def status(remote: Remote) -> None:
             "events": f"about {found.events:,}",
             "logs": _describe(found.logs),
             "blobs in the database": _describe(found.blobs),
-            "blobs in the directory": _describe(found.stored),
+            "large blobs": f"{_describe(found.stored)}, in {found.stored_in or 'the directory'}",
             "jobs to remove now": f"{found.due:,}, with about {format_bytes(found.due_bytes)} of the database",
         }
     )

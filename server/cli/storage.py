@@ -6,6 +6,7 @@ import rich_click as click
 
 from piecework.cli.screen.figures import format_bytes
 from server.cli.options import load_settings, one_line_failures, own_database, store_options
+from server.logs import open_log
 from server.services.backups import Contents, restore_backup, write_backup
 from server.settings import Settings
 from server.store.engine.database import open_database
@@ -39,6 +40,7 @@ def backup(file: Path, force: bool, data: Path | None, database_url: str | None)
     The file has jobs, lambdas, workers, blobs, and the digests of tokens: keep it as you keep the data itself.
     """
     settings = load_settings(data=data, database_url=database_url)
+    open_log("console")
     with one_line_failures():
         _report(str(file), write_backup(settings, file, overwrite=force))
 

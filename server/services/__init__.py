@@ -250,9 +250,11 @@ def _wire(core: Core, number: "_ServerNumber") -> Services:
         places=places,
         readiness=readiness,
         traces=Traces(core.database, core.clock, open_tracer("piecework-server", core.settings.otel_endpoint)),
-        status=Status(core, readiness, stock.workers, queue.statistics, functions.overview, queue.depths),
+        status=Status(
+            core, stock.data.store, readiness, stock.workers, queue.statistics, functions.overview, queue.depths
+        ),
         timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),
-        describe_storage=partial(describe_storage, core, queue.retention),
+        describe_storage=partial(describe_storage, core, stock.data.store, queue.retention),
         sweeper=Sweeper([*_list_sweeps(stock, queue), Sweep("free pages", 60, FreePages(core.database).step)]),
     )
 

@@ -1,6 +1,7 @@
 """Everything that a server on SQLite stores, in one file, and back.
 
-A backup is a tar file: the large blobs, each under its digest, and after them the database that names them.
+A backup is a tar file: the large blobs, each under its digest, wherever the server keeps them, and after them the
+database that names them. They are restored into the data directory.
 """
 
 import os
@@ -49,7 +50,9 @@ def write_backup(settings: Settings, file: Path, *, overwrite: bool = False) -> 
     Raises BackupError, or DatabaseAway when the database cannot be read.
     """
     if settings.database_url:
-        raise BackupError("on PostgreSQL use pg_dump, and after it copy the folder blobs of the data directory")
+        raise BackupError(
+            "on PostgreSQL use pg_dump, and after it copy the data directory's folder blobs, or the bucket of S3"
+        )
     if not settings.database_file.exists():
         raise BackupError(f"there is no server's data in {settings.data}")
     if file.exists() and not overwrite:
@@ -120,7 +123,7 @@ def _add_all(tar: tarfile.TarFile, settings: Settings, snapshot: Path) -> Conten
             sizes.append(_add_blob(tar, store, digest))
         except BlobNotFound:
             gone.append(digest)
-    _check_deleted(settings, gone)
+    _check_deleted(settings, store, gone)
     forget_blobs(snapshot, gone)
     tar.add(snapshot, DATABASE_NAME)
     return Contents(snapshot.stat().st_size, len(sizes), sum(sizes))
@@ -136,8 +139,8 @@ def _add_blob(tar: tarfile.TarFile, store: BlobStore, digest: bytes) -> int:
     return member.size
 
 
-def _check_deleted(settings: Settings, digests: list[bytes]) -> None:
-    """Raise BackupError unless the blobs were deleted since the snapshot: else the data directory is damaged."""
+def _check_deleted(settings: Settings, store: BlobStore, digests: list[bytes]) -> None:
+    """Raise BackupError unless the blobs were deleted since the snapshot: else they were lost."""
     database = open_database(settings.url)
     try:
         with database.read() as connection:
@@ -145,7 +148,7 @@ def _check_deleted(settings: Settings, digests: list[bytes]) -> None:
     finally:
         database.close()
     if missing:
-        raise BackupError(f"the data directory is damaged: blobs without their file: {', '.join(missing[:3])}")
+        raise BackupError(f"{store} is damaged: it lacks blobs {', '.join(missing[:3])}")
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, database: Path, store: BlobStore) -> None:

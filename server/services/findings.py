@@ -7,10 +7,11 @@ from pathlib import Path
 from piecework import __version__
 from piecework.durations import format_duration
 from piecework.protocol.messages import Finding, FindingLevel, WaitReason, WorkerState
+from server.blobs import BlobStore
 from server.services.functions.overview import FunctionView
 from server.services.queue.statistics import LambdaFigures
 from server.services.queue.waits import Wait
-from server.settings import Settings
+from server.settings import DIRECTORY, Settings
 from server.store.queue.holds import Hold
 from server.store.queue.schedule_records import Schedule
 from server.store.queue.tallies import Tally
@@ -94,6 +95,17 @@ def look_at_settings(settings: Settings) -> list[Finding]:
         text = "everybody who reaches this server may call its functions: PIECEWORK_FUNCTIONS_OPEN is set"
         found.append(_say("settings", "notice", text, "leave it out where callers have tokens"))
     return found or [_say("settings", "ok", "none costs safety")]
+
+
+def look_at_blobs(settings: Settings, store: BlobStore, *, has_files: bool) -> Finding:
+    """Tell of large blobs in other places than one. ``has_files``: there are some in the data directory."""
+    if settings.blobs_from:
+        advice = "piecework server blobs move, and leave out PIECEWORK_BLOBS_FROM afterwards"
+        return _say("blobs", "notice", f"large blobs are in {store}", advice)
+    if has_files and settings.blobs != DIRECTORY:
+        text = f"large blobs are in the directory {settings.data.absolute()}, where this server does not look"
+        return _say("blobs", "notice", text, f"PIECEWORK_BLOBS_FROM={DIRECTORY}, and piecework server blobs move")
+    return _say("blobs", "ok", f"large blobs are in {store}")
 
 
 def look_at_workers(known: Sequence[Worker], states: Mapping[int, WorkerState], now: int) -> list[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from server.blobs import BlobStore, DiskSpace
-from server.errors import DatabaseAway, ServerError, StorageFull
+from server.errors import BlobsAway, DatabaseAway, ServerError, StorageFull
 from server.logs import Condition
 from server.store.engine.database import Database
 from server.store.stock import tokens
@@ -39,7 +39,7 @@ class Readiness:
     def check(self) -> None:
         """Return when requests that read and requests that write can be served.
 
-        Raises DatabaseAway or StorageFull.
+        Raises DatabaseAway, StorageFull or BlobsAway.
         """
         try:
             with self._database.read() as connection:
@@ -70,6 +70,6 @@ class Readiness:
         try:
             self._store.try_out()
             self._touch()
-        except (StorageFull, DatabaseAway) as error:
+        except (StorageFull, DatabaseAway, BlobsAway) as error:
             return error
         return None

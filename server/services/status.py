@@ -9,7 +9,8 @@ from msgspec import UNSET
 from piecework import __version__
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.messages import Finding, LaneBrief, StatusReply
-from server.errors import ServerError
+from server.blobs import BlobStore, has_files
+from server.errors import BlobsAway, ServerError
 from server.services import findings
 from server.services.core import Core
 from server.services.functions.overview import Overview
@@ -52,12 +53,14 @@ class Status:
     def __init__(
         self,
         core: Core,
+        store: BlobStore,
         readiness: Readiness,
         workers: Workers,
         statistics: Statistics,
         overview: Overview,
         depths: Depths,
     ) -> None:
+        self._store = store
         self._core, self._database, self._clock = core, core.database, core.clock
         self._readiness = readiness
         self._workers = workers
@@ -131,6 +134,7 @@ class Status:
             findings.look_at_disk(settings.data, self._find_free()),
             findings.look_at_files(settings),
             *findings.look_at_settings(settings),
+            findings.look_at_blobs(settings, self._store, has_files=has_files(settings)),
             *findings.look_at_workers(known, states, now),
             *findings.look_at_queue([(each.lane, each.enqueued, each.head, each.wait) for each in queued], now),
             *findings.look_at_failures(hour),
@@ -145,7 +149,8 @@ class Status:
         try:
             self._readiness.check()
         except ServerError as error:
-            return Finding(check="database", level="wrong", text=str(error), advice="see the server's log")
+            check = "blobs" if isinstance(error, BlobsAway) else "database"
+            return Finding(check=check, level="wrong", text=str(error), advice="see the server's log")
         return Finding(check="database", level="ok", text="it answers and takes writes")
 
     def _find_free(self) -> int:

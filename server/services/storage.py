@@ -4,6 +4,7 @@ from pathlib import Path
 
 from piecework.protocol.messages import Amount, JobCounts, StorageReply
 from piecework.protocol.states import JobState
+from server.blobs import BlobStore
 from server.services.core import Core
 from server.services.queue.retention import Retention
 from server.store.engine.database import Connection
@@ -12,7 +13,7 @@ from server.store.stock import usage
 from server.store.stock.usage import ROWS_MAX
 
 
-def describe_storage(core: Core, retention: Retention) -> StorageReply:
+def describe_storage(core: Core, store: BlobStore, retention: Retention) -> StorageReply:
     """Look at what is stored, without reading all of it."""
     with core.database.read() as connection:
         size, free, gives_back = measure(connection, is_shared=core.database.is_shared)
@@ -35,6 +36,7 @@ def describe_storage(core: Core, retention: Retention) -> StorageReply:
             logs=_amount(*usage.measure_logs(connection)),
             blobs=_amount(*usage.measure_blobs(connection)),
             stored=_amount(*usage.measure_stored(connection)),
+            stored_in=str(store),
             due=due,
             due_bytes=due * (size - free) // total if total else 0,
         )

@@ -18,8 +18,19 @@ def names(requirements):
 
 
 def test_all_has_every_extra_for_users():
-    assert EXTRAS["all"] == ["piecework[server,worker,postgres,scripts,otel]"]
-    assert set(EXTRAS) == {"server", "worker", "postgres", "scripts", "otel", "all", "samples", "test", "dev"}
+    assert EXTRAS["all"] == ["piecework[server,worker,postgres,s3,scripts,otel]"]
+    assert set(EXTRAS) == {
+        "server",
+        "worker",
+        "postgres",
+        "s3",
+        "scripts",
+        "otel",
+        "all",
+        "samples",
+        "test",
+        "dev",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +38,7 @@ def distributions():
     return metadata.packages_distributions().items()
 
 
-@pytest.mark.parametrize("extra", ["server", "worker", "postgres"])
+@pytest.mark.parametrize("extra", ["server", "worker", "postgres", "s3"])
 def test_every_library_of_an_extra_is_known_by_its_import(extra, distributions):
     for distribution in names(EXTRAS[extra]):
         imports = [name for name, owners in distributions if distribution in names(owners) and name[0] != "_"]

@@ -41,6 +41,15 @@ class DirectoryPlace:
         [path] = self.root.rglob(sha256.hex())
         path.unlink()
 
+    def damage(self, sha256: bytes) -> None:
+        """Change a byte of a blob."""
+        [path] = self.root.rglob(sha256.hex())
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    def die_in_upload(self) -> None:
+        """Leave what a server leaves that dies while it receives a blob."""
+        (self.root / "incoming" / "0123").write_bytes(b"the first part")
+
     @contextmanager
     def full(self) -> Iterator[None]:
         """Let nothing more be stored: what is written goes to a device that is always full."""

@@ -1,8 +1,9 @@
 """What takes the server's disk."""
 
 import msgspec
+from msgspec import UNSET
 
-from piecework.protocol.messages.base import Reply, Shown
+from piecework.protocol.messages.base import Maybe, Reply, Shown
 
 
 class Amount(Shown, msgspec.Struct, kw_only=True):
@@ -53,7 +54,9 @@ class StorageReply(Reply, kw_only=True):
     blobs: Amount
     """Blobs in the database."""
     stored: Amount
-    """Large blobs, in the directory."""
+    """Large blobs."""
+    stored_in: Maybe[str] = UNSET
+    """Where those are: a directory, or a place in S3."""
     due: int
     """Jobs whose time is over, which the sweep removes now; counted to 10,000."""
     due_bytes: int

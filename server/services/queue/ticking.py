@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from server.errors import DatabaseAway, InvalidRequest, ServerError, Stopping, StorageFull
+from server.errors import BlobsAway, DatabaseAway, InvalidRequest, ServerError, Stopping, StorageFull
 from server.services.core import Core
 from server.services.queue.cancelling import cancel_jobs
 from server.services.queue.catchup import Due, find_due
@@ -186,7 +186,7 @@ class Ticking:
         return taken
 
 
-_OURS = (DatabaseAway, StorageFull, Stopping)
+_OURS = (BlobsAway, DatabaseAway, StorageFull, Stopping)
 """What is no fault of a schedule: its ticks are late then."""
 
 

@@ -213,6 +213,9 @@ def test_messagepack_goes_in_and_out(house: House):
     ("error", "status", "logged"),
     [
         (errors.StorageFull("full"), 503, True),
+        (errors.BlobsAway("away"), 503, True),
+        (errors.BlobsRefused("no such bucket"), 503, True),
+        (errors.BlobDamaged("other bytes"), 500, True),
         (errors.Stopping("ends"), 503, False),
         (errors.JobNotFound("none"), 404, False),
     ],
