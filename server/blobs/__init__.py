@@ -4,14 +4,14 @@ from functools import partial
 
 from server.blobs.directory import DirectoryStore
 from server.blobs.disk_space import DiskSpace
-from server.blobs.moving import Moved, move_blobs
+from server.blobs.moving import BlobsMoved, move_blobs
 from server.blobs.store import BlobReader, BlobStore, BlobWriter, Received
 from server.blobs.two_places import TwoPlaces
 from server.errors import BlobsAway, BlobsRefused, StorageFull
 from server.settings import BLOBS_NAME, DIRECTORY, BlobPlace, Settings
 
 __all__ = [
-    "BlobReader", "BlobStore", "BlobWriter", "DiskSpace", "Moved", "Received", "check_places", "has_files",
+    "BlobReader", "BlobStore", "BlobWriter", "DiskSpace", "BlobsMoved", "Received", "check_places", "has_files",
     "move_blobs", "open_place", "open_store",
 ]  # fmt: skip
 

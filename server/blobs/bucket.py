@@ -33,7 +33,7 @@ NO_REGION = "us-east-1"
 """What servers that have no regions take."""
 
 
-class Stored(NamedTuple):
+class StoredObject(NamedTuple):
     """An object in the bucket, or an upload in parts that has not ended."""
 
     key: str
@@ -44,7 +44,7 @@ class Stored(NamedTuple):
     """S3's name of an upload in parts."""
 
 
-class Stream(Protocol):
+class ObjectStream(Protocol):
     """The bytes of an object on their way."""
 
     def read(self, amt: int | None = None) -> bytes:
@@ -92,12 +92,12 @@ class Bucket:
             else:
                 self._ask("put_object", Key=self._name(key), Body=_Section(file.fileno(), 0, size))
 
-    def get(self, key: str, begin: int, end: int | None) -> tuple[Stream, int]:
+    def get(self, key: str, begin: int, end: int | None) -> tuple[ObjectStream, int]:
         """Return the bytes of an object from ``begin`` to before ``end``, and the size of the whole.
 
         Raises BlobNotFound.
         """
-        empty: Stream = io.BytesIO()
+        empty: ObjectStream = io.BytesIO()
         if end is not None and end <= begin:
             return empty, self._get_size(key)
         last = "" if end is None else end - 1
@@ -112,7 +112,7 @@ class Bucket:
                 return empty, self._get_size(key)
         return answer["Body"], int(answer["ContentRange"].rpartition("/")[2])
 
-    def find(self, key: str) -> Stored | None:
+    def find(self, key: str) -> StoredObject | None:
         """Return what is stored under a key; None when nothing is."""
         with self._failures_translated():
             try:
@@ -121,15 +121,15 @@ class Bucket:
                 if _code(error) != "404":
                     raise
                 return None
-        return Stored(key, answer["ContentLength"], answer["LastModified"].timestamp())
+        return StoredObject(key, answer["ContentLength"], answer["LastModified"].timestamp())
 
-    def list(self, start: str = "") -> Iterator[Stored]:
+    def list(self, start: str = "") -> Iterator[StoredObject]:
         """Give what is stored under keys that begin so."""
         for page in self._pages("list_objects_v2", Prefix=self._name(start)):
             for each in page.get("Contents", ()):
-                yield Stored(self._key(each["Key"]), each["Size"], each["LastModified"].timestamp())
+                yield StoredObject(self._key(each["Key"]), each["Size"], each["LastModified"].timestamp())
 
-    def list_uploads(self) -> Iterator[Stored]:
+    def list_uploads(self) -> Iterator[StoredObject]:
         """Give the uploads in parts that have not ended, with the time at which the last part came."""
         for page in self._pages("list_multipart_uploads", Prefix=self._name("")):
             for each in page.get("Uploads", ()):
@@ -138,14 +138,14 @@ class Bucket:
                 parts = [part for page in self._pages("list_parts", **of) for part in page.get("Parts", ())]
                 last_at = max([began_at, *(part["LastModified"] for part in parts)])
                 size = sum(part["Size"] for part in parts)
-                yield Stored(self._key(each["Key"]), size, last_at.timestamp(), each["UploadId"])
+                yield StoredObject(self._key(each["Key"]), size, last_at.timestamp(), each["UploadId"])
 
     def delete(self, key: str) -> None:
         """Remove what is stored under a key. Safe to repeat."""
         with self._failures_translated():
             self._ask("delete_object", Key=self._name(key))
 
-    def abort(self, upload: Stored) -> None:
+    def abort(self, upload: StoredObject) -> None:
         """Forget an upload in parts. Safe to repeat."""
         with self._failures_translated(), suppress(self._client.exceptions.NoSuchUpload):
             self._ask("abort_multipart_upload", Key=self._name(upload.key), UploadId=upload.upload)

@@ -15,7 +15,7 @@ ANY_AGE_S = -1e9
 
 
 @dataclass
-class Moved:
+class BlobsMoved:
     """What came of a move."""
 
     blobs: int = 0
@@ -28,13 +28,13 @@ class Moved:
     """Names of those whose bytes are not theirs; they stay where they are."""
 
 
-def move_blobs(source: BlobStore, target: BlobStore, *, keep: bool) -> Moved:
+def move_blobs(source: BlobStore, target: BlobStore, *, keep: bool) -> BlobsMoved:
     """Copy all blobs, and take each away from where it was once it is safe, unless ``keep``.
 
     Safe to repeat, and while servers work that look in both places. Raises BlobsAway or StorageFull; what was
     moved by then stays moved.
     """
-    moved = Moved()
+    moved = BlobsMoved()
     left = source.walk()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while step := list(islice(left, STEP)):
@@ -43,7 +43,7 @@ def move_blobs(source: BlobStore, target: BlobStore, *, keep: bool) -> Moved:
     return moved
 
 
-def _note(moved: Moved, sha256: bytes, size: int | None) -> None:
+def _note(moved: BlobsMoved, sha256: bytes, size: int | None) -> None:
     if size is None:
         moved.damaged.append(sha256.hex())
     elif size:

@@ -20,7 +20,7 @@ from io import BufferedRandom
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from server.blobs.bucket import Bucket, Stored
+from server.blobs.bucket import Bucket, StoredObject
 from server.blobs.disk_space import DiskSpace
 from server.blobs.store import TRIED_BYTES, BlobReader, BlobStore, BlobWriter
 from server.errors import BlobDamaged, BlobsAway, StorageFull
@@ -262,5 +262,5 @@ def name_of(sha256: bytes) -> str:
     return f"{name[:2]}/{name}"
 
 
-def _is_older(found: Stored | None, limit: float) -> bool:
+def _is_older(found: StoredObject | None, limit: float) -> bool:
     return found is not None and found.modified_at <= limit

@@ -9,7 +9,7 @@ import pytest
 from blob_places import DirectoryPlace
 from s3_place import S3Place
 
-from server.blobs import BlobStore, Moved, move_blobs, open_store
+from server.blobs import BlobStore, BlobsMoved, move_blobs, open_store
 from server.blobs.two_places import TwoPlaces
 from server.errors import BlobNotFound
 from server.settings import Settings
@@ -57,10 +57,10 @@ def test_all_blobs_move_and_each_is_there_once(places: Pair, stores: tuple[BlobS
     digests = [put(source, content) for content in CONTENTS]
     put(target, CONTENTS[0])
     moved = move_blobs(source, target, keep=False)
-    assert moved == Moved(len(CONTENTS) - 1, sum(map(len, CONTENTS[1:])), 1, [])
+    assert moved == BlobsMoved(len(CONTENTS) - 1, sum(map(len, CONTENTS[1:])), 1, [])
     assert [get(target, digest) for digest in digests] == CONTENTS
     assert (places[0].count(), places[1].count()) == (0, len(CONTENTS))
-    assert move_blobs(source, target, keep=False) == Moved()
+    assert move_blobs(source, target, keep=False) == BlobsMoved()
 
 
 def test_blobs_may_stay_where_they_were(places: Pair, stores: tuple[BlobStore, BlobStore]):
