@@ -11,9 +11,18 @@ from server.errors import BlobsAway, BlobsRefused, StorageFull
 from server.settings import BLOBS_NAME, DIRECTORY, BlobPlace, Settings
 
 __all__ = [
-    "BlobReader", "BlobStore", "BlobWriter", "DiskSpace", "BlobsMoved", "Received", "check_places", "has_files",
-    "move_blobs", "open_place", "open_store",
-]  # fmt: skip
+    "BlobReader",
+    "BlobStore",
+    "BlobWriter",
+    "BlobsMoved",
+    "DiskSpace",
+    "Received",
+    "check_places",
+    "has_files",
+    "move_blobs",
+    "open_place",
+    "open_store",
+]
 
 
 def open_store(settings: Settings) -> BlobStore:

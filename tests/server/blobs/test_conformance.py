@@ -8,16 +8,19 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 import pytest
 from blob_places import DirectoryPlace
 from patience import LONG_S
-from s3_place import S3Place
 
 from server.blobs import BlobStore, Received
 from server.errors import BlobNotFound, BlobsAway, BodyTooLarge, StorageFull
 
-Place = DirectoryPlace | S3Place
+if TYPE_CHECKING:
+    from s3_place import S3Place
+
+Place = Union[DirectoryPlace, "S3Place"]
 PLACES = ["directory", pytest.param("s3", marks=pytest.mark.integration)]
 """Every kind of store, by the place that it keeps its bytes in."""
 HOUR_S = 3600.0
@@ -29,6 +32,8 @@ CONTENT = bytes(range(256)) * 40
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     root = tmp_path / "blobs"
     if request.param == "s3":
+        from s3_place import S3Place
+
         return S3Place(request.getfixturevalue("s3_server"), root, monkeypatch)
     return DirectoryPlace(root, monkeypatch)
 

@@ -4,12 +4,12 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 import pytest
 from blob_places import DirectoryPlace
-from s3_place import S3Place
 
-from server.blobs import BlobStore, BlobsMoved, move_blobs, open_store
+from server.blobs import BlobsMoved, BlobStore, move_blobs, open_store
 from server.blobs.two_places import TwoPlaces
 from server.errors import BlobNotFound
 from server.settings import Settings
@@ -32,7 +32,11 @@ def get(store: BlobStore, sha256: bytes) -> bytes:
         return content
 
 
-Pair = tuple[DirectoryPlace | S3Place, DirectoryPlace | S3Place]
+if TYPE_CHECKING:
+    from s3_place import S3Place
+
+Place = Union[DirectoryPlace, "S3Place"]
+Pair = tuple[Place, Place]
 
 
 @pytest.fixture(
@@ -43,6 +47,8 @@ def places(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     first = DirectoryPlace(tmp_path / "first", monkeypatch)
     if request.param == "directories":
         return first, DirectoryPlace(tmp_path / "second", monkeypatch)
+    from s3_place import S3Place
+
     second = S3Place(request.getfixturevalue("s3_server"), tmp_path / "incoming", monkeypatch)
     return (first, second) if request.param == "to S3" else (second, first)
 
@@ -121,6 +127,7 @@ def test_two_places_are_one_store(places: Pair, stores: tuple[BlobStore, BlobSto
     assert [place.count() for place in places] == [0, 0]
 
 
+@pytest.mark.integration
 def test_settings_choose_the_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert str(open_store(Settings(data=tmp_path))) == f"the directory {tmp_path}/blobs"
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
