@@ -14,7 +14,7 @@ from typing import Any
 from harness.machine import describe
 from harness.plots import draw_lines
 from harness.tables import describe_machine
-from scaling import TABLES, blobs, depth, lanes, pollers, slots, starts
+from scaling import TABLES, blobs, depth, lanes, pollers, slots, starts, stores
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 KB, MB = 1_000, 1_000_000
@@ -27,6 +27,7 @@ QUICK: dict[str, Callable[[Path], Rows]] = {
     "agents": lambda folder: pollers.measure(folder, [1, 50], jobs=300, singles=20),
     "slots": lambda folder: slots.measure(folder, [1, 4], jobs=300),
     "blobs": lambda folder: blobs.measure(folder, [KB, MB]),
+    "stores": lambda folder: stores.measure(folder, [MB]),
     "starts": lambda folder: starts.measure(folder, repeats=1),
 }
 FULL: dict[str, Callable[[Path], Rows]] = {
@@ -35,6 +36,7 @@ FULL: dict[str, Callable[[Path], Rows]] = {
     "agents": lambda folder: pollers.measure(folder, [1, 10, 100, 1_000, 5_000], jobs=3_000, singles=200),
     "slots": lambda folder: slots.measure(folder, [1, 2, 4, 8, 16, 32, 64], jobs=3_000),
     "blobs": lambda folder: blobs.measure(folder, [KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB]),
+    "stores": lambda folder: stores.measure(folder, [100 * KB, MB, 10 * MB, 100 * MB]),
     "starts": lambda folder: starts.measure(folder, repeats=5),
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.tables import Table
 
-from scaling import blobs, depth, lanes, pollers, slots, starts
+from scaling import blobs, depth, lanes, pollers, slots, starts, stores
 
 TABLES: dict[str, Callable[[list[dict[str, Any]]], Table]] = {
     "depth": depth.table,
@@ -13,6 +13,7 @@ TABLES: dict[str, Callable[[list[dict[str, Any]]], Table]] = {
     "agents": pollers.table,
     "slots": slots.table,
     "blobs": blobs.table,
+    "stores": stores.table,
     "starts": starts.table,
 }
 """What writes the table of each part."""
