@@ -31,5 +31,4 @@ def new(language: str, name: str, into: Path, *, http: bool) -> None:
         raise click.UsageError(f"{error}.") from error
     write_text("".join(f"{file}\n" for file in files))
     built = f"built by: {line}" if line else "runs as it is"
-    step = f"build it, then worker-agent serve {files[0].with_suffix('.wasm')}" if http else None
-    write_text(f"{built}\nnext: {step or f'piecework dev --text hello {files[0]}'}\n", err=True)
+    write_text(f"{built}\nnext: piecework dev {'' if http else '--text hello '}{files[0]}\n", err=True)

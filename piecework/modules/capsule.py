@@ -71,6 +71,12 @@ def is_capsule(facts: ModuleFacts) -> bool:
     return any(name in facts.exports for name in (TEXT_HANDLER, HTTP_HANDLER, *HANDLERS_OF_4))
 
 
+def takes_requests_alone(facts: ModuleFacts) -> bool:
+    """Tell whether its only handlers are those of HTTP requests."""
+    found = {name for name in (TEXT_HANDLER, HTTP_HANDLER, *HANDLERS_OF_4) if name in facts.exports}
+    return bool(found) and found <= {HTTP_HANDLER, HANDLERS_OF_4[0]}
+
+
 def check_capsule(facts: ModuleFacts) -> None:
     """Raise ModuleError, naming what is missing, unless the module is a function of Capsule."""
     generation = find_generation(facts)

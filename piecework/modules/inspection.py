@@ -14,7 +14,13 @@ from piecework.modules.binary import (
     inspect_module,
     is_component,
 )
-from piecework.modules.capsule import UNCONFIGURED, check_capsule, find_generation, is_capsule
+from piecework.modules.capsule import (
+    UNCONFIGURED,
+    check_capsule,
+    find_generation,
+    is_capsule,
+    takes_requests_alone,
+)
 from piecework.modules.component import OUTGOING, check_component, find_entry, find_handler
 from piecework.modules.funless import check_funless, is_funless
 from piecework.modules.kinds import find_kind
@@ -112,6 +118,19 @@ def read_facts(code: Binary) -> tuple[bool, ModuleFacts]:
     """Return whether a wasm binary is a component, and what it imports and exports. Raises ModuleError."""
     component = is_component(code[:HEADER_BYTES])
     return component, inspect_component(code) if component else inspect_module(code)
+
+
+def answers_requests_alone(code: Binary) -> bool:
+    """Tell whether code is for HTTP requests and for nothing else: no command, and no function of texts.
+
+    A script is for anything. Raises ModuleError.
+    """
+    if code[: len(MAGIC)] != MAGIC:
+        return False
+    component, facts = read_facts(code)
+    if component:
+        return find_handler(facts) is not None and find_entry(facts) is None
+    return takes_requests_alone(facts)
 
 
 def name_interface(code: Binary) -> str:

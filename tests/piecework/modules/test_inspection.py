@@ -1,11 +1,15 @@
 """What is told about code before it runs."""
 
+from pathlib import Path
+
 import pytest
 import wasmtime
 from guests import guest
 
-from piecework.modules import CHECKS, ModuleError, check_code, inspect_code
+from piecework.modules import CHECKS, ModuleError, answers_requests_alone, check_code, inspect_code
 from worker_agent.runtimes import RUNTIMES
+
+SAMPLES = Path(__file__).parents[3] / "samples"
 
 
 def build(text):
@@ -124,3 +128,26 @@ def test_default_chooses_for_the_server_as_for_the_agent():
 def test_damaged_module_is_an_error():
     with pytest.raises(ModuleError, match="damaged"):
         inspect_code(guest("echo")[:-1] + b"\xff\xff")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ((SAMPLES / "http" / "echo.wat").read_bytes(), True),
+        (b'(component (instance $a) (export "wasi:cli/run@0.2.0" (instance $a)))', False),
+        (
+            b"""(component (instance $a) (export "wasi:cli/run@0.2.0" (instance $a))
+                (export "wasi:http/incoming-handler@0.2.0" (instance $a)))""",
+            False,
+        ),
+        ((SAMPLES / "capsule_hello.wasm").read_bytes(), False),
+        ((SAMPLES / "echo.wasm").read_bytes(), False),
+        ((SAMPLES / "scripts" / "word_count.lua").read_bytes(), False),
+        (b'(module (func (export "callHandleHTTP") (param i32 i32) (result i64) i64.const 0))', True),
+        (b'(module (func (export "callHandleHttp") (param i32) (result i64) i64.const 0))', True),
+        (b'(module (func (export "callHandle") (param i32 i32) (result i64) i64.const 0))', False),
+    ],
+)
+def test_what_is_for_requests_alone_is_told(code, expected):
+    is_text = code[:1] in b"(;"
+    assert answers_requests_alone(build(code.decode()) if is_text else code) is expected

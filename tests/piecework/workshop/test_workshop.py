@@ -1,9 +1,12 @@
 """New functions from templates, built, run and tested."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from urllib.request import Request, urlopen
 
 import pytest
 from click.testing import CliRunner
@@ -75,7 +78,7 @@ def test_a_new_function_for_http_is_of_a_language_that_has_one(tmp_path):
 @pytest.mark.integration
 def test_a_new_function_for_http_in_c_passes_its_test(tmp_path):
     made = run("new", "c", "shout", "--http", "--into", tmp_path)
-    assert "then worker-agent serve " in made.stderr
+    assert "next: piecework dev " in made.stderr
     check_tests(tmp_path / "shout")
 
 
@@ -106,6 +109,7 @@ def test_bad_options_are_told(tmp_path):
     script = tmp_path / "x.py"
     script.write_text("")
     assert "exclude each other" in run("dev", "--text", "x", "--input", script, script, exit_code=2).stderr
+    assert "without --input" in run("dev", "--handler", "http", "--text", "x", script, exit_code=2).stderr
     assert "NAME=VALUE" in run("dev", "--env", "x", script, exit_code=2).stderr
     assert "does not exist" in run("dev", tmp_path / "nowhere.c", exit_code=2).stderr
 
@@ -134,3 +138,56 @@ def test_a_change_builds_and_runs_again(tmp_path):
         until(lambda: "second" in program.read_log(), LONG_S)
         program.kill()
     assert run_guest(source).check() == b"second"
+
+
+def ask(url, body):
+    with urlopen(Request(url, body), timeout=LONG_S) as answer:
+        return answer.read()
+
+
+def change(source, old, new):
+    """Write a source anew, as editors do."""
+    part = source.parent / "part"
+    part.write_text(source.read_text().replace(old, new))
+    os.replace(part, source)  # noqa: PTH105  # as editors do
+
+
+@pytest.mark.integration
+def test_a_function_for_http_is_served_and_each_build_takes_the_place_of_the_one_before(tmp_path):
+    run("new", "c", "shout", "--http", "--into", tmp_path)
+    source = tmp_path / "shout" / "shout.c"
+    command = [sys.executable, "-m", "piecework", "dev", str(source)]
+    with ChildProgram("dev", command, tmp_path / "log") as program:
+        url = program.wait_for_line(re.compile(r"serving on (http://127\.0\.0\.1:\d+)"), LONG_S)[1]
+        assert f"requests go to {url}; waiting for a change" in program.read_log()
+        assert ask(url, b"Hello") == b"HELLO"
+        change(source, "toupper", "no_such_function")
+        until(lambda: "the build failed" in program.read_log(), LONG_S)
+        assert ask(url, b"Hello") == b"HELLO"
+        change(source, "no_such_function", "tolower")
+        until(lambda: ask(url, b"Hello") == b"hello", LONG_S)
+        program.signal(signal.SIGINT)
+        program.wait(LONG_S)
+    with pytest.raises(OSError, match="refused"):
+        ask(url, b"x")
+
+
+@pytest.mark.integration
+def test_any_function_can_be_served(tmp_path):
+    script = tmp_path / "x.js"
+    script.write_text("std.out.puts(std.getenv('REQUEST_METHOD') + std.getenv('A') + scriptArgs[1])")
+    command = [sys.executable, "-m", "piecework", "dev", "--handler", "http", "--env", "A=b", str(script), "--c"]
+    with ChildProgram("dev", command, tmp_path / "log") as program:
+        url = program.wait_for_line(re.compile(r"serving on (http://127\.0\.0\.1:\d+)"), LONG_S)[1]
+        assert ask(url, b"x") == b"POSTb--c"
+        change(script, "std.out.puts(", "std.out.puts('new ' + ")
+        until(lambda: ask(url, b"x") == b"new POSTb--c", LONG_S)
+        program.kill()
+    until(lambda: not answers(url), LONG_S)
+
+
+def answers(url):
+    try:
+        return bool(ask(url, b"x"))
+    except OSError:
+        return False
