@@ -135,10 +135,8 @@ def test_unfinished_jobs_are_counted(database: Database):
     store_jobs(database, new_job(4), lane=77)
     run_job(database, 5)
     with database.read() as connection:
-        assert jobs.count_by_lane(connection) == {
-            LANE: {JobState.ENQUEUED: 2, JobState.RUNNING: 1},
-            77: {JobState.ENQUEUED: 1},
-        }
+        assert jobs.count_enqueued_by_lane(connection) == {LANE: 2, 77: 1}
+        assert jobs.count_running_by_lane(connection) == {LANE: 1}
         assert jobs.count_waiting(connection) == 1
 
 

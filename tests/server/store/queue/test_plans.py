@@ -31,7 +31,8 @@ HOT = {
     "held of jobs that lost a worker": holding._suspects,
     "held by all": holding._held_by_all,
     "expire a worker's leases": holding._expire_worker,
-    "counts": jobs._counts,
+    "enqueued by lane": jobs._enqueued_by_lane,
+    "running by lane": jobs._running_by_lane,
     "waiting": jobs._waiting_count,
     "blob in use": blobs._used,
     "blob stored": blobs._stored,
@@ -80,7 +81,8 @@ def test_a_hot_statement_never_reads_the_whole_table(sqlite_place: Place, name: 
 
 
 NOT_ON_POSTGRESQL = {
-    "counts",
+    "enqueued by lane",
+    "running by lane",
     "held by all",
     "waiting",
     "unused blobs",
