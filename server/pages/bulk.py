@@ -31,7 +31,9 @@ from server.services import Services
 DONE_WORDS = {
     "cancel": "cancelled", "pause": "paused", "resume": "resumed", "retry": "run again", "delete": "deleted"
 }  # fmt: skip
-UNDONE_BY = {"cancel": "retry", "pause": "resume", "resume": "pause"}
+UNDONE_BY: dict[BulkAction, BulkAction] = {
+    "cancel": "retry", "pause": "resume", "resume": "pause", "retry": "cancel"
+}  # fmt: skip
 """What takes back what was done to jobs, as far as it can be."""
 
 
@@ -51,17 +53,39 @@ def count(_services: Services) -> Response:
 def work(_services: Services) -> Response:
     """Do it, or do it to the next ones."""
     action, ids, where, fields = _read_order()
-    body = JobBulk(action=action, edit=_read_edit() if action == "retry" else UNSET)
+    key = value("work") or secrets.token_urlsafe(16)
+    body = JobBulk(action=action, edit=_read_edit() if action == "retry" else UNSET, key=key)
     if ids:
-        body.ids, body.key = ids, value("key") or secrets.token_urlsafe(16)
+        body.ids = ids
     else:
         body.where, body.cursor = where, value("cursor") or UNSET
     reply = ask(api.bulk, body=body)
     values = _add(reply, action, ids, fields)
     values["made"] = given(reply.made) or []
     values["edit"] = {name: value(name) for name in ("new_lambda", "input") if value(name)}
-    values["undo"] = UNDONE_BY.get(action)
+    values["work"], values["can_undo"] = key, action in UNDONE_BY
     return render("act_progress.html" if value("step") else "act_done.html", **values)
+
+
+@page("POST", "/jobs/undo")
+def undo(_services: Services) -> Response:
+    """Say what would be taken back, of what was done under a key."""
+    return render("undo.html", **_take_back(dry_run=True))
+
+
+@page("POST", "/jobs/undo/do")
+def work_back(_services: Services) -> Response:
+    """Take it back, or take back the next ones."""
+    return render("undo.html", **_take_back(dry_run=False))
+
+
+def _take_back(*, dry_run: bool) -> dict[str, Any]:
+    """Take back what was done under a key, and return what this request and those before it came to."""
+    cursor = value("cursor") or UNSET
+    reply = ask(api.bulk, body=JobBulk(action="undo", key=value("work"), cursor=cursor, dry_run=dry_run))
+    undone = given(reply.undoes)
+    values = _add(reply, UNDONE_BY[undone] if undone else "cancel", [], {})
+    return values | {"work": value("work"), "undone": undone and DONE_WORDS[undone], "is_tried": dry_run}
 
 
 def _count() -> dict[str, Any]:
@@ -74,7 +98,7 @@ def _count() -> dict[str, Any]:
     reply = ask(api.bulk, body=body)
     values = _add(reply, action, ids, fields)
     values["begin"] = value("begin") or given(reply.begin) or ""
-    values["key"] = secrets.token_urlsafe(16)
+    values["work"] = secrets.token_urlsafe(16)
     return values
 
 

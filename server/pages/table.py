@@ -26,7 +26,7 @@ VIEWS: tuple[Callable[..., Any], ...] = (
     sign_in.leave,
     jobs.list_all, jobs.failures,
     job.show, job.save_log, job.act, job.run_again, blobs.download, blobs.show_image,
-    bulk.choose, bulk.count, bulk.work,
+    bulk.choose, bulk.count, bulk.work, bulk.undo, bulk.work_back,
     overview.show, overview.storage, groups.list_all, groups.show, groups.seal, groups.hold,
     schedules.list_all, schedules.create, schedules.show, schedules.act, limits.show, limits.rule, limits.weigh,
     lambdas.list_all, lambdas.create, lambdas.show, lambdas.run, lambdas.delete,

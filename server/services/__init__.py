@@ -1,7 +1,6 @@
 """The use cases of the server, one transaction each, and the one place that puts them together."""
 
 import random
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,10 +53,12 @@ from server.services.queue.tenants import Tenants
 from server.services.queue.ticking import Ticking
 from server.services.queue.timekeeper import Chore, Rest, Timekeeper
 from server.services.queue.totals import JobTotals
+from server.services.queue.undoing import Undoing
 from server.services.queue.unfenced import Unfenced
 from server.services.queue.waiting import JobWatch, Notifier, Waiters
 from server.services.queue.webhooks import Webhooks
 from server.services.readiness import Readiness
+from server.services.server_number import ServerNumber
 from server.services.sessions import Sessions
 from server.services.status import Status
 from server.services.stock.audit import Audit
@@ -108,6 +109,7 @@ class QueueServices:
     jobs: Jobs
     steering: Steering
     bulk: Bulk
+    undoing: Undoing
     pauses: Pausing
     failures: FailureCounts
     unfenced: Unfenced
@@ -209,13 +211,13 @@ def open_services(settings: Settings, clock: Clock = system_clock, sleeper: Slee
     prepare_schema(database)
     if database.is_pooled:
         log.info("there is a pooler before the database: no prepared statements, no word from other servers")
-    number = _ServerNumber(database, clock)
+    number = ServerNumber(database, clock)
     with database.read() as connection:
         floor = servers.largest_id(connection)
     return _wire(Core(database, IdSource(number.number, clock, floor), clock, settings, sleeper), number)
 
 
-def _wire(core: Core, number: "_ServerNumber") -> Services:
+def _wire(core: Core, number: ServerNumber) -> Services:
     """Give each service the ones that it calls."""
     places = Places(core.settings.waiters_max, core.sleeper)
     notifier = Notifier(core.database, Waiters(places), JobWatch(places))
@@ -285,7 +287,8 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
     sender = Sender(core, deliveries, poster.post)
     notifier.poke_sender = sender.poke
     submission = Submission(core, data, lambdas, webhooks, notifier)
-    bulk = Bulk(core, lambdas, endings, Reruns(core, endings), removal, notifier)
+    reruns = Reruns(core, endings)
+    bulk = Bulk(core, lambdas, endings, reruns, removal, notifier)
     statistics, depths = Statistics(core, lambdas, feed), Depths(core)
     groups = Groups(core, data, submission, webhooks, deliveries, notifier)
     endings.reactions += [groups.react, deliveries.react]
@@ -297,6 +300,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         jobs=Jobs(core, data, lambdas, endings, notifier),
         steering=Steering(core, notifier),
         bulk=bulk,
+        undoing=Undoing(core, endings, reruns, notifier),
         pauses=Pausing(core, notifier),
         failures=FailureCounts(core, lambdas),
         unfenced=Unfenced(core),
@@ -347,6 +351,7 @@ def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
         Sweep("jobs whose time is over", 1, queue.retention.step),
         Sweep("keys and values", 2, stock.namespaces.sweep),
         Sweep("old keys of submissions", 60, queue.submission.forget_old_keys),
+        Sweep("what was done to many jobs", 60, queue.undoing.forget),
         Sweep("ticks of schedules", 60, queue.ticking.sweep),
         Sweep("files of blobs", 3600, stock.data.sweep),
         Sweep("old events", 60, queue.feed.forget),
@@ -371,26 +376,3 @@ def prepare_schema(database: Database) -> None:
             "the database has an older schema: stop its servers and run `piecework server migrate`"
         )
     upgrade_schema(database.engine)
-
-
-class _ServerNumber:
-    """This server's number among those that share the database."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-        self._incarnation = secrets.token_hex(8)
-        claim = partial(
-            servers.claim_number, incarnation=self._incarnation, now=clock(), alone=not database.is_shared
-        )
-        self.number = database.write(claim)
-
-    def keep(self) -> None:
-        """Show the other servers that the number is in use."""
-        if self._database.is_shared and not self.touch():
-            log.error("another server took this server's number; restart this one", number=self.number)
-
-    def touch(self) -> bool:
-        """Write that it was in use now. Returns False when another server has it."""
-        touch = partial(servers.touch_number, number=self.number, incarnation=self._incarnation, now=self._clock())
-        return self._database.write(touch)

@@ -1,5 +1,6 @@
 """`piecework job cancel`, `pause`, `resume`, `delete`, `retry`: some jobs by their ids, or all that fit."""
 
+import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Deed:
     doing: str
     done: str
     is_final: bool = False
-    """Nobody can undo it: people are asked before it is done to all jobs that fit."""
+    """It ends jobs, or removes them: people are asked before it is done to all jobs that fit."""
     status: str | None = None
     """The state to which a job is set by it, where that is all."""
 
@@ -43,6 +44,7 @@ PAUSE = Deed("pause", "pausing", "paused", status="paused")
 RESUME = Deed("resume", "resuming", "resumed", status="enqueued")
 DELETE = Deed("delete", "deleting", "deleted", is_final=True)
 RETRY = Deed("retry", "running again", "run again")
+UNDONE_BY: dict[BulkAction, Deed] = {"cancel": RETRY, "pause": RESUME, "resume": PAUSE, "retry": CANCEL}
 
 
 def sure_options(command: F) -> F:
@@ -139,6 +141,31 @@ def retry(
     work_on(remote, RETRY, job_ids, describe, **options)
 
 
+@click.command
+@click.argument("key", metavar="KEY")
+@sure_options
+@remote_command
+def undo(remote: Remote, key: str, *, dry_run: bool, yes: bool) -> None:
+    """Take back what a command did to all jobs that fit, within a day; KEY is what it told.
+
+    What was cancelled is run again, what was run again is cancelled, what was paused is resumed and the other way
+    round. Jobs that were changed since are left alone. What was deleted is gone.
+    """
+    found = remote.client.undo_bulk(key, dry_run=True)
+    if found.undoes is None:
+        raise click.ClickException(
+            f"there is nothing to take back under {key}: it changed no job, was taken back already, or is older "
+            "than a day"
+        )
+    deed = UNDONE_BY[found.undoes]
+    if not dry_run:
+        if deed.is_final and not yes:
+            ask_first(deed, found.changed)
+        remote.if_interrupted = f"some of the jobs may have been {deed.done}; the same command goes on"
+        found = remote.client.undo_bulk(key)
+    _show(remote, deed, found, dry_run=dry_run)
+
+
 def work_on(
     remote: Remote,
     deed: Deed,
@@ -198,8 +225,14 @@ def _work_on_all(
             tell(jobs)
 
         advance(0)
-        result = remote.client.bulk(deed.action, edit=edit, counted=counted, advance=advance, **which)
-    _show(remote, deed, result, dry_run=False)
+        key = f"{deed.action}-{secrets.token_hex(4)}"
+        result = remote.client.bulk(
+            deed.action, edit=edit, counted=counted, advance=advance, undo_key=key, **which
+        )
+    undo_key = key if result.changed and deed.action in UNDONE_BY else None
+    if undo_key and not remote.display.as_json:
+        warn(f"'piecework job undo {undo_key}' takes it back, within a day")
+    _show(remote, deed, result, dry_run=False, undo_key=undo_key)
 
 
 def can_ask() -> bool:
@@ -216,12 +249,13 @@ def ask_first(deed: Deed, matched: int) -> None:
         raise click.ClickException("nothing was changed.")
 
 
-def _show(remote: Remote, deed: Deed, result: BulkResult, *, dry_run: bool) -> None:
+def _show(remote: Remote, deed: Deed, result: BulkResult, *, dry_run: bool, undo_key: str | None = None) -> None:
     if remote.display.as_json:
         made = {str(job): str(new) for job, new in result.made.items()}
         refused = [to_document(each) for each in result.refused]
         document = {"matched": result.matched, "changed": 0 if dry_run else result.changed, "refused": refused}
-        remote.display.document(document | ({"made": made} if made else {}))
+        more = ({"made": made} if made else {}) | ({"undo_key": undo_key} if undo_key else {})
+        remote.display.document(document | more)
     elif result.made:
         for new in result.made.values():
             remote.display.line(new)

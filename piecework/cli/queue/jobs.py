@@ -45,7 +45,7 @@ job.add_command(submit)
 job.add_command(map_)
 job.add_command(watch)
 job.add_command(output)
-for command in (bulk.cancel, bulk.pause, bulk.resume, bulk.retry, bulk.delete):
+for command in (bulk.cancel, bulk.pause, bulk.resume, bulk.retry, bulk.delete, bulk.undo):
     job.add_command(command)
 
 

@@ -25,6 +25,7 @@ from piecework.protocol.messages import (
     JobBulkReply,
     JobEdit,
     Limits,
+    given,
 )
 
 Advance = Callable[[int], object]
@@ -45,11 +46,14 @@ class BulkResult:
     """Those to which it could not be done, by the reason."""
     made: dict[Id, Id] = field(default_factory=dict)
     """Of jobs that were named and run again with changes: the new jobs."""
+    undoes: BulkAction | None = None
+    """What was taken back, by ``undo_bulk``."""
 
     def add(self, reply: JobBulkReply) -> None:
         """Add what one request came to."""
         self.matched += reply.matched
         self.changed += reply.changed
+        self.undoes = given(reply.undoes) or self.undoes
         for each in reply.refused:
             same = next((known for known in self.refused if known.message == each.message), None)
             if same is None:
@@ -104,14 +108,16 @@ class BulkCalls(ResultCalls):
         edit: JobEdit | None = None,
         counted: BulkCount | None = None,
         advance: Advance | None = None,
+        undo_key: str | None = None,
         **which: Unpack[Selection],
     ) -> BulkResult:
         """Do something to all jobs that match, and that it can be done to; return when all is done.
 
         ``retry`` runs failed jobs again, or others if a state is given; with an ``edit`` (``describe_edit``) it
-        makes a new job of each. ``counted``: what ``count_bulk`` gave, for exactly those jobs.
+        makes a new job of each. ``counted``: what ``count_bulk`` gave, for exactly those jobs. Under an
+        ``undo_key`` that nothing else has, it can be taken back within a day (``undo_bulk``).
         """
-        body = JobBulk(action=action, where=select_jobs(**which))
+        body = JobBulk(action=action, where=select_jobs(**which), key=undo_key)
         if counted is None:  # or a request whose answer is lost could mean jobs that end until it is repeated
             begin = (await self._send_bulk(msgspec.structs.replace(body, dry_run=True))).begin
             counted = BulkCount(0, begin or "")
@@ -137,6 +143,21 @@ class BulkCalls(ResultCalls):
                 await self._send_bulk(JobBulk(action=action, ids=some, edit=edit, dry_run=dry_run, key=key))
             )
         return result
+
+    @call
+    async def undo_bulk(self, key: str, *, dry_run: bool = False) -> BulkResult:
+        """Take back what ``bulk`` did under a key, or tell what would be; return when all is done.
+
+        Jobs that were changed since are left alone, and refused. What was deleted is gone. ``undoes`` of the
+        result is None when there is nothing to take back.
+        """
+        result, body = BulkResult(), JobBulk(action="undo", key=key, dry_run=dry_run)
+        while True:
+            reply = await self._send_bulk(body)
+            result.add(reply)
+            if not reply.next:
+                return result
+            body = msgspec.structs.replace(body, cursor=reply.next)
 
     @call
     async def retry(self, job_id: AnyId, **changes: Unpack[EditOptions]) -> Id:

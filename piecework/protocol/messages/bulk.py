@@ -70,8 +70,11 @@ class JobEdit(Shown, msgspec.Struct, kw_only=True, omit_defaults=True):
 class JobBulk(Message, kw_only=True):
     """The body of ``POST /job/bulk``. It may be repeated when its answer was lost."""
 
-    action: BulkAction
-    """What to do. ``retry`` runs failed and cancelled jobs again, ``delete`` removes jobs that have ended."""
+    action: BulkAction | Literal["undo"]
+    """What to do. ``retry`` runs failed and cancelled jobs again, ``delete`` removes jobs that have ended.
+    ``undo`` takes back what was done under a ``key``, for the jobs that it changed or made and that nobody
+    changed since: what was cancelled is run again, what was run again is cancelled, what was paused is resumed
+    and the other way round. What was deleted is gone."""
     ids: Maybe[list[Id] | None] = UNSET
     """These jobs, or else those of ``where``."""
     where: Maybe[JobSelection | None] = UNSET
@@ -82,7 +85,8 @@ class JobBulk(Message, kw_only=True):
     dry_run: bool = False
     """Only count."""
     key: Maybe[str | None] = UNSET
-    """With ``ids``: a repetition under the same key, within a day, does nothing further and is answered alike."""
+    """For a day it is known what was done under this key, for ``undo``. With ``where`` all requests of one work
+    have the same; with ``ids`` each has its own: a repetition does nothing further and is answered alike."""
     cursor: Maybe[str | None] = UNSET
     """``next`` of the answer before; or ``begin`` of a count, for exactly the jobs that it counts."""
 
@@ -122,6 +126,9 @@ class JobBulkReply(Reply, kw_only=True):
     """There is more: send this as ``cursor``, and all else again."""
     begin: Maybe[str] = UNSET
     """With ``where`` and ``dry_run``: the ``cursor`` with which the work on these jobs begins."""
+    undoes: Maybe[BulkAction] = UNSET
+    """With ``undo``: what is taken back; absent when there is nothing: it changed no job, was taken back already,
+    or is older than a day."""
 
 
 class FailureCount(Shown, msgspec.Struct, kw_only=True):

@@ -4,6 +4,7 @@ from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
+    BulkAction,
     BulkRefusal,
     FailureCount,
     FailureList,
@@ -15,7 +16,8 @@ from piecework.protocol.messages import (
 from server.api.queue.selection import SelectionQuery, read_filter, read_query
 from server.errors import InvalidRequest
 from server.services import Services
-from server.services.queue.bulk import BulkOrder, Come
+from server.services.queue.batches import Come
+from server.services.queue.bulk import BulkOrder
 from server.services.queue.failures import FailureReason
 from server.services.queue.reruns import read_edit
 from server.web.endpoint import endpoint
@@ -26,15 +28,12 @@ SHOWN_MAX = 100
 
 @endpoint("POST", "/job/bulk", scope="submit", body=JobBulk, reply=JobBulkReply, caller=True)
 def bulk(services: Services, body: JobBulk, caller: str | None) -> JobBulkReply:
-    """Cancel, pause, resume, delete or run again many jobs, in steps: a request works for two seconds."""
-    order, ids, where, key = (
-        _read_order(services, body, caller),
-        given(body.ids),
-        given(body.where),
-        given(body.key),
-    )
+    """Cancel, pause, resume, delete or run again many jobs, or undo it: a request works for two seconds."""
+    if body.action == "undo":
+        return _undo(services, body, caller)
+    order, ids, where = _read_order(services, body, body.action, caller), given(body.ids), given(body.where)
     if ids is not None and where is None:
-        come = services.bulk.work_on_ids(order, ids, key, dry_run=body.dry_run)
+        come = services.bulk.work_on_ids(order, ids, dry_run=body.dry_run)
         return _tell(come, with_made=order.edit is not None)
     if where is None or ids is not None:
         raise InvalidRequest("say which jobs are meant: by `ids`, or by `where`")
@@ -49,13 +48,24 @@ def bulk(services: Services, body: JobBulk, caller: str | None) -> JobBulkReply:
     return reply
 
 
-def _read_order(services: Services, body: JobBulk, caller: str | None) -> BulkOrder:
-    edit = given(body.edit)
-    if edit is not None and body.action != "retry":
-        raise InvalidRequest(f"`edit` goes with retry, not with {body.action}")
+def _undo(services: Services, body: JobBulk, caller: str | None) -> JobBulkReply:
+    key = given(body.key)
+    if not key or any(given(each) is not None for each in (body.ids, body.where, body.edit)):
+        raise InvalidRequest("undo goes with the `key` under which something was done, and nothing else")
+    come = services.undoing.undo(key, caller, given(body.cursor), dry_run=body.dry_run)
+    reply = _tell(come, with_made=False)
+    if come.undoes is not None:
+        reply.undoes = come.undoes
+    return reply
+
+
+def _read_order(services: Services, body: JobBulk, action: BulkAction, caller: str | None) -> BulkOrder:
+    edit, key = given(body.edit), given(body.key)
+    if edit is not None and action != "retry":
+        raise InvalidRequest(f"`edit` goes with retry, not with {action}")
     if edit is None or body.dry_run:
-        return BulkOrder(body.action, who=caller)
-    return BulkOrder(body.action, read_edit(edit, services.data, services.lambdas), caller)
+        return BulkOrder(action, who=caller, key=key)
+    return BulkOrder(action, read_edit(edit, services.data, services.lambdas), caller, key)
 
 
 def _tell(come: Come, *, with_made: bool) -> JobBulkReply:

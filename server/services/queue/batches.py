@@ -4,7 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from piecework.protocol.ids import ID_MAX
+from piecework.protocol.messages import BulkAction
 from piecework.protocol.states import UNSTARTED_STATES, JobState
+from server.errors import InvalidRequest
 from server.services.queue.cancelling import cancel_locked
 from server.services.queue.endings import Endings
 from server.services.queue.limiter import place_jobs, release_jobs
@@ -14,6 +17,8 @@ from server.store.engine.database import Connection
 from server.store.queue import events, jobs
 from server.store.records import Event, Job
 
+NOT_THERE = "there is no such job"
+
 
 @dataclass
 class BatchResult:
@@ -21,6 +26,8 @@ class BatchResult:
 
     changed: list[int] = field(default_factory=list)
     """Jobs that are now as it was asked for, also those that were so before."""
+    same: set[int] = field(default_factory=set)
+    """Those that were so before."""
     refused: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """The others, by the reason."""
     made: dict[int, int] = field(default_factory=dict)
@@ -40,6 +47,39 @@ class BatchResult:
             self.refused[reason] += ids
 
 
+@dataclass
+class Come:
+    """How far a request came."""
+
+    matched: int = 0
+    done: BatchResult = field(default_factory=BatchResult)
+    next: str | None = None
+    """Where the next one goes on."""
+    begin: str | None = None
+    """Where work on the same jobs begins."""
+    undoes: BulkAction | None = None
+    """What was done to the jobs, where that is taken back."""
+
+
+class Dry(Exception):
+    """Ends the transaction of what is only tried."""
+
+    def __init__(self, done: BatchResult) -> None:
+        super().__init__()
+        self.done = done
+
+
+def read_numbers(cursor: str, count: int) -> list[int]:
+    """Return the numbers of a cursor. Raises InvalidRequest when there are not so many."""
+    try:
+        numbers = list(map(int, cursor.split(".")))
+        if len(numbers) == count and max(map(abs, numbers)) <= ID_MAX:
+            return numbers
+    except ValueError:
+        pass
+    raise InvalidRequest(f"the cursor is {cursor[:40]!r}, which no answer had as `next`")
+
+
 def cancel(connection: Connection, found: Sequence[Job], endings: Endings, now: int) -> BatchResult:
     """Cancel jobs that have not ended."""
     done = BatchResult()
@@ -47,6 +87,7 @@ def cancel(connection: Connection, found: Sequence[Job], endings: Endings, now: 
     for job in found:
         if job.state is JobState.CANCELLED:
             done.changed.append(job.id)
+            done.same.add(job.id)
         elif job.state.is_final:
             done.refused[f"it is {job.state}, which is final"].append(job.id)
         else:
@@ -102,6 +143,7 @@ def _move(
             done.refused[goes].append(job.id)
         elif goes == (job.state, job.due_at, job.waits):
             done.changed.append(job.id)
+            done.same.add(job.id)
         else:
             moves.append((job, goes))
     jobs.move_jobs(connection, ((job, *goes) for job, goes in moves))

@@ -7,16 +7,15 @@ request may be repeated, and nothing is done twice to a job that comes back mean
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from piecework.protocol.ids import ID_MAX
 from piecework.protocol.messages import BulkAction
 from piecework.protocol.states import FINAL_STATES, UNSTARTED_STATES, JobState
 from server.errors import InvalidRequest, KeyConflict
 from server.services.core import Core
 from server.services.queue import batches
-from server.services.queue.batches import BatchResult
+from server.services.queue.batches import NOT_THERE, BatchResult, Come, Dry, read_numbers
 from server.services.queue.endings import Endings
 from server.services.queue.jobs import check_count
 from server.services.queue.jobspecs import check_key
@@ -26,7 +25,7 @@ from server.services.queue.stepsize import StepSize
 from server.services.queue.waiting import Notifier
 from server.services.stock.lambdas import Lambdas
 from server.store.engine.database import Connection
-from server.store.queue import jobs, submissions, walks
+from server.store.queue import bulk_steps, jobs, submissions, walks
 from server.store.queue.filters import JobFilter
 from server.store.queue.walks import LOOKED_AT_MAX, Position
 from server.store.records import Job, Lambda
@@ -42,7 +41,6 @@ MEANT: dict[BulkAction, frozenset[JobState]] = {
     "delete": FINAL_STATES,
 }
 """The states of jobs that each can be done to."""
-NOT_THERE = "there is no such job"
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,8 @@ class BulkOrder:
     """With ``retry``: make new jobs."""
     who: str | None = None
     """The name of a token."""
-
-
-@dataclass
-class Come:
-    """How far a request came."""
-
-    matched: int = 0
-    done: BatchResult = field(default_factory=BatchResult)
-    next: str | None = None
-    """Where the next one goes on."""
-    begin: str | None = None
-    """Where work on the same jobs begins."""
+    key: str | None = None
+    """What is kept of it is kept under this, for a day."""
 
 
 class Bulk:
@@ -95,6 +83,8 @@ class Bulk:
 
         Raises InvalidRequest when nothing is said of the jobs, or when it can be done to none in these states.
         """
+        if order.key is not None:
+            check_key(order.key)
         as_of, start = _read_cursor(cursor) if cursor else (self._clock(), Position())
         which = _narrow(order, which, as_of)
         place: Position | None = start
@@ -109,16 +99,16 @@ class Bulk:
             come.next = None if place is None else _write_cursor(as_of, place)
         return come
 
-    def work_on_ids(self, order: BulkOrder, ids: Sequence[int], key: str | None, *, dry_run: bool) -> Come:
+    def work_on_ids(self, order: BulkOrder, ids: Sequence[int], *, dry_run: bool) -> Come:
         """Do it to these jobs, or tell what would be done. A repetition under the same key does nothing further.
 
         Raises InvalidRequest when there are too many, and KeyConflict for a key that another request had.
         """
         check_count(ids)
-        known = _Known(check_key(key), _digest(order, ids)) if key is not None else None
+        known = None if order.key is None else _Known(check_key(order.key), _digest(order, ids))
         try:
             done = self._step(order, list(dict.fromkeys(ids)), None, known, dry_run=dry_run)
-        except _Dry as dry:
+        except Dry as dry:
             done = dry.done
         return Come(len(ids) - len(done.refused.get(NOT_THERE, ())), done)
 
@@ -169,22 +159,30 @@ class Bulk:
         began = self._monotonic()
         if known and (earlier := known.find(connection)):
             return earlier, 0.0
-        locked = jobs.lock_jobs(connection, ids)
+        now, locked = self._clock(), jobs.lock_jobs(connection, ids)
         found = [locked[id_] for id_ in ids if id_ in locked and (not which or locked[id_].state in which.states)]
-        done = self._do(connection, order, found, lambdas, once=which is not None)
+        done = self._do(connection, order, found, lambdas, now, once=which is not None)
         if which is None and (missing := [id_ for id_ in ids if id_ not in locked]):
             done.refused[NOT_THERE] = missing
         if dry_run:
-            raise _Dry(done)
+            raise Dry(done)
         count_act(connection, len(done.changed))
         if known:
-            known.store(connection, done, self._clock())
+            known.store(connection, done, now)
+        if order.key is not None and (touched := list(done.made.values()) or _list_touched(done)):
+            bulk_steps.add_step(connection, order.key, order.action, now, touched)
         return done, self._monotonic() - began
 
     def _do(
-        self, connection: Connection, order: BulkOrder, found: list[Job], lambdas: dict[int, Lambda], *, once: bool
+        self,
+        connection: Connection,
+        order: BulkOrder,
+        found: list[Job],
+        lambdas: dict[int, Lambda],
+        now: int,
+        *,
+        once: bool,
     ) -> BatchResult:
-        now = self._clock()
         match order.action:
             case "cancel":
                 return batches.cancel(connection, found, self._endings, now)
@@ -195,14 +193,6 @@ class Bulk:
             case "delete":
                 return batches.find_removable(found)
         return self._reruns.retry(connection, found, order.edit, order.who, lambdas, once=once)
-
-
-class _Dry(Exception):
-    """Ends the transaction of what is only tried."""
-
-    def __init__(self, done: BatchResult) -> None:
-        super().__init__()
-        self.done = done
 
 
 @dataclass(frozen=True)
@@ -226,6 +216,10 @@ class _Known:
     def store(self, connection: Connection, done: BatchResult, now: int) -> None:
         pairs = [id_ for job in done.changed for id_ in (job, done.made.get(job, 0))]
         submissions.add_submission(connection, self.key, self.digest, pairs, now)
+
+
+def _list_touched(done: BatchResult) -> list[int]:
+    return [id_ for id_ in done.changed if id_ not in done.same]
 
 
 def _digest(order: BulkOrder, ids: Sequence[int]) -> bytes:
@@ -253,10 +247,5 @@ def _write_cursor(as_of: int, place: Position) -> str:
 
 def _read_cursor(cursor: str) -> tuple[int, Position]:
     """Return when the first request came, and where to go on. Raises InvalidRequest."""
-    try:
-        as_of, *place = map(int, cursor.split("."))
-        if max(map(abs, (as_of, *place))) <= ID_MAX and place[-1] >= 0:
-            return as_of, Position(*place)
-    except (ValueError, TypeError):
-        pass
-    raise InvalidRequest(f"the cursor is {cursor[:40]!r}, which no answer had as `next`")
+    as_of, at, id_, stage = read_numbers(cursor, 4)
+    return as_of, Position(at, id_, max(stage, 0))

@@ -239,7 +239,7 @@ def _tell_end(job: Job, end: LeaseEnd) -> Ended:
 
 
 def _refusal(job: Job, worker_id: int, outcome: Outcome, now: int, message: str) -> Event:
-    detail = f"refused: {outcome.state}; {message}"
+    detail = f"{events.REFUSED}{outcome.state}; {message}"
     return Event(job.id, now, job.state, worker_id, job.attempt, outcome.lease[:40], detail, is_change=False)
 
 

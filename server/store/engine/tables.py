@@ -21,13 +21,14 @@ from sqlalchemy import (
 )
 
 from server.store.engine.audit_tables import audit
+from server.store.engine.bulk_tables import bulk_steps
 from server.store.engine.counter_tables import counters
 from server.store.engine.feed_tables import feed
 from server.store.engine.limit_tables import limits, tenants
 from server.store.engine.metadata import BigId, metadata, partial_index as _partial
 from server.store.engine.webhook_tables import webhooks
 
-__all__ = ["audit", "counters", "feed", "limits", "metadata", "tenants", "webhooks"]
+__all__ = ["audit", "bulk_steps", "counters", "feed", "limits", "metadata", "tenants", "webhooks"]
 
 NAME_LENGTH = 100
 """Of groups, schedules, organisations, modules, tags, functions and revisions."""

@@ -1,5 +1,7 @@
 """Many jobs from the command line, and what failed."""
 
+import re
+
 import pytest
 
 from piecework.cli.queue import bulk
@@ -65,15 +67,38 @@ def test_cancelling_all_that_fit_asks_first(run, client, monkeypatch):
     assert "2 jobs would be cancelled: say --yes" in ran.err
     monkeypatch.setattr(bulk, "can_ask", lambda: True)
     assert run("job", "pause", "--lambda", lambda_id).out == "2 jobs paused\n"
-    assert run("job", "resume", "--lambda", lambda_id, "--json").document == {
-        "matched": 2, "changed": 2, "refused": [],
-    }  # fmt: skip
+    resumed = run("job", "resume", "--lambda", lambda_id, "--json").document
+    assert resumed.pop("undo_key").startswith("resume-")
+    assert resumed == {"matched": 2, "changed": 2, "refused": []}
     ran = run("job", "cancel", "--lambda", lambda_id, given="n\n", exit_code=1)
     assert "Cancel 2 jobs?" in ran.err
     assert {client.job(job).state for job in jobs} == {"Enqueued"}
     assert run("job", "cancel", "--lambda", lambda_id, given="y\n").out.endswith("2 jobs cancelled\n")
     assert run("job", "delete", "--lambda", lambda_id, "--yes").out == "2 jobs deleted\n"
     assert client.count_jobs(lambda_=lambda_id) == 0
+
+
+def test_what_was_done_to_all_that_fit_is_taken_back(run, client):
+    lambda_id = client.create_lambda(0, "exotic")
+    jobs = [client.submit(lambda_id) for _ in range(3)]
+    client.cancel(jobs[0])
+    ran = run("job", "cancel", "--lambda", lambda_id, "--yes")
+    [key] = re.findall(r"'piecework job undo (cancel-\w+)' takes it back", ran.err)
+    assert run("job", "undo", key, "--dry-run").out == "2 jobs would be run again\n"
+    assert run("job", "undo", key).out == "2 jobs run again\n"
+    assert [client.job(job).state for job in jobs] == ["Cancelled", "Enqueued", "Enqueued"]
+    assert "there is nothing to take back" in run("job", "undo", key, exit_code=1).err
+
+
+def test_what_is_run_again_is_cancelled_to_take_it_back_once_somebody_says_so(run, client, failing):
+    [job] = fail(client, failing)
+    exotic = client.create_lambda(0, "exotic")
+    options = ("--lambda", failing, "--state", "failed", "--new-lambda", exotic, "--json")
+    key = run("job", "retry", *options).document["undo_key"]
+    assert "1 job would be cancelled: say --yes" in run("job", "undo", key, exit_code=2).err
+    assert run("job", "undo", key, "--yes", "--json").document == {"matched": 1, "changed": 1, "refused": []}
+    assert [each.state for each in client.jobs(lambda_=exotic)] == ["Cancelled"]
+    assert client.job(job).state == "Fail_Execution"
 
 
 def test_jobs_are_named_in_one_way(run):

@@ -5,6 +5,7 @@ from console import Browser
 from house import House, failed
 
 DO = "/console/jobs/act/do"
+UNDO = "/console/jobs/undo"
 
 
 @pytest.fixture
@@ -37,9 +38,43 @@ def test_selected_jobs_are_cancelled_and_that_is_taken_back(house: House, browse
     assert "2 jobs would be cancelled" in counted.text
     done = browser.send(counted, DO)
     assert [house.state(each) for each in ids] == ["Cancelled", "Cancelled", "Enqueued"]
-    again = browser.send(done, "/console/jobs/act")
-    browser.send(again, DO)
+    again = browser.send(done, UNDO)
+    assert "Of 2 jobs that were cancelled, 2 would be run again" in again.text
+    assert "2 jobs are run again" in browser.send(again, f"{UNDO}/do").text
     assert [house.state(each) for each in ids] == ["Enqueued"] * 3
+    assert "There is nothing to take back" in browser.send(again, f"{UNDO}/do").text
+
+
+def test_all_that_match_are_paused_and_exactly_those_are_let_go_again(house: House, browser: Browser):
+    lambda_id = house.new_lambda(name="crash")
+    ids = [house.submit(lambda_id) for _ in range(4)]
+    house.call("POST", f"/job/{ids[0]}", {"status": "Paused"})
+    counted = browser.send(
+        browser.get("/console/jobs?lambda=crash"), "/console/jobs/act", whom="all", action="pause"
+    )
+    assert "It can be taken back within a day" in counted.text
+    done = browser.send(counted, DO)
+    assert [house.state(each) for each in ids] == ["Paused"] * 4
+    house.clock.forward(1)
+    house.call("DELETE", f"/job/{ids[1]}")
+    again = browser.send(done, UNDO)
+    assert "Of 3 jobs that were paused, 2 would be resumed" in again.text
+    assert "1 not: it was changed since" in again.text
+    browser.send(again, f"{UNDO}/do")
+    assert [house.state(each) for each in ids] == ["Paused", "Cancelled", "Enqueued", "Enqueued"]
+
+
+def test_jobs_that_were_run_again_are_cancelled_to_take_it_back(house: House, browser: Browser, ids: list[str]):
+    fixed = house.new_lambda(name="fixed")
+    counted = browser.send(
+        browser.get("/console/jobs?state=failed"), "/console/jobs/act", action="retry", whom="all"
+    )
+    done = browser.send(counted, DO, new_lambda="fixed")
+    again = browser.send(done, UNDO)
+    assert "Of 5 jobs that were run again, 5 would be cancelled" in again.text
+    browser.send(again, f"{UNDO}/do")
+    made = house.call("GET", f"/job?lambda={fixed}")["jobs"]
+    assert {each["state"] for each in made} == {"Cancelled"}
 
 
 def test_jobs_run_again_with_another_lambda_and_input(house: House, browser: Browser, ids: list[str]):
@@ -67,7 +102,10 @@ def test_jobs_are_deleted(house: House, browser: Browser, ids: list[str]):
     counted = browser.send(
         browser.get("/console/jobs?state=failed"), "/console/jobs/act", action="delete", whom="all"
     )
-    assert "5 jobs are deleted" in browser.send(counted, DO).text
+    assert "this cannot be taken back" in counted.text
+    done = browser.send(counted, DO)
+    assert "5 jobs are deleted" in done.text
+    assert "Take it back" not in done.text
     assert house.call("GET", "/job")["jobs"] == []
 
 

@@ -41,4 +41,7 @@ def test_lists_filters_and_bulk_work_do_the_same(house: House, browser: Browser)
     assert all(f"/console/jobs/{id_}" in page.links for id_ in ids)
     assert "no such file" in browser.get("/console/jobs/failures?text=such").text
     counted = browser.send(page, "/console/jobs/act", whom="all", action="retry")
-    assert "3 jobs are run again" in browser.send(counted, "/console/jobs/act/do").text
+    done = browser.send(counted, "/console/jobs/act/do")
+    assert "3 jobs are run again" in done.text
+    again = browser.send(done, "/console/jobs/undo")
+    assert "3 jobs are cancelled" in browser.send(again, "/console/jobs/undo/do").text

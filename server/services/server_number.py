@@ -1,0 +1,35 @@
+"""Which server this is, of those that share the database."""
+
+import secrets
+from functools import partial
+
+import structlog
+
+from server.services.core import Clock
+from server.store.engine import servers
+from server.store.engine.database import Database
+
+log = structlog.get_logger("server")
+
+
+class ServerNumber:
+    """This server's number among those that share the database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._incarnation = secrets.token_hex(8)
+        claim = partial(
+            servers.claim_number, incarnation=self._incarnation, now=clock(), alone=not database.is_shared
+        )
+        self.number = database.write(claim)
+
+    def keep(self) -> None:
+        """Show the other servers that the number is in use."""
+        if self._database.is_shared and not self.touch():
+            log.error("another server took this server's number; restart this one", number=self.number)
+
+    def touch(self) -> bool:
+        """Write that it was in use now. Returns False when another server has it."""
+        touch = partial(servers.touch_number, number=self.number, incarnation=self._incarnation, now=self._clock())
+        return self._database.write(touch)
