@@ -3,6 +3,7 @@
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from weakref import WeakSet
 
 import msgspec
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
 from worker_agent.guests.workbench import NO_RULES
+from worker_agent.runtimes.component.http_types import OutBody, SentBody
+from worker_agent.runtimes.component.io_calls import StreamError
 from worker_agent.runtimes.services.access import NodeRules
 
 ROOT = Path(__file__).parents[3]
@@ -115,9 +118,36 @@ def test_headers_of_the_host_are_not_the_guests_to_set(ask):
 
 
 def test_too_many_handles_end_the_guest(ask):
-    more = f"(loop $more (drop (call $fields)) (br $more))\n{ANSWER}"
-    answer = read(ask((ANSWER, more)))
+    more = "(loop $more (drop (call $subscribe (local.get $future))) (br $more))"
+    answer = read(ask(("(call $block (call $subscribe (local.get $future)))", more), uri="/fetch/a.test"))
     assert "more than 4096 resources" in msgspec.json.decode(answer["body"])["error"]
+
+
+def test_too_many_headers_end_the_guest_also_in_messages(ask):
+    more = f"(loop $more (drop (call $response (call $fields))) (br $more))\n{ANSWER}"
+    answer = read(ask((ANSWER, more)))
+    assert "headers for more than 128 messages" in msgspec.json.decode(answer["body"])["error"]
+
+
+def test_responses_that_nobody_gets_take_from_the_same_output(ask):
+    waste = """(loop $more
+      (call $out-body (call $response (call $fields)) (i32.const 0))
+      (call $out-stream (call $take (i32.const 0)) (i32.const 0))
+      (call $write (call $take (i32.const 0)) (i32.const 65536) (i32.const 1000) (i32.const 16))
+      (local.set $code (i32.add (local.get $code) (i32.const 1)))
+      (br_if $more (i32.lt_u (local.get $code) (i32.const 210))))"""
+    assert ask((ANSWER, waste + ANSWER), output_bytes=11_000).error is None
+    assert ask((ANSWER, waste + ANSWER), output_bytes=9_000).error.kind is ErrorKind.OUTPUT
+
+
+def test_requests_that_are_not_sent_have_no_more_room_together_than_they_may():
+    all_of_them: WeakSet[OutBody] = WeakSet()
+    first, second = SentBody(all_of_them, 10), SentBody(all_of_them, 10)
+    first.write(b"x" * 6)
+    with pytest.raises(StreamError):
+        second.write(b"x" * 5)
+    del first
+    second.write(b"x" * 10)
 
 
 def test_request_that_is_granted_is_sent(ask, upstream):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
+from weakref import WeakSet
 
 from worker_agent.runtimes.base import Call, InputStream
 from worker_agent.runtimes.component.values import Type
@@ -77,6 +78,10 @@ class ComponentGuest:
         """Set whenever something is done that a guest may wait for."""
         self.requests = 0
         """How many requests to others, and answers to them, it holds."""
+        self.fields = WeakSet[Any]()
+        """The headers that it made, wherever they belong now."""
+        self.responses, self.sent = WeakSet[Any](), WeakSet[Any]()
+        """The bodies that it writes: of responses, and of requests to others."""
         self.pending = 0
         """How many requests are under way."""
         self._ending = StopSignal()

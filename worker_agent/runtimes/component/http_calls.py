@@ -27,7 +27,9 @@ from worker_agent.runtimes.component.http_types import (
     SentBody,
     check_method,
     check_target,
+    clone,
     from_list,
+    make_fields,
 )
 from worker_agent.runtimes.component.io_calls import (
     ERROR,
@@ -89,6 +91,8 @@ _PLAIN_ERRORS = (
     "HTTP-request-URI-invalid", "HTTP-request-URI-too-long", "HTTP-response-incomplete", "HTTP-response-timeout",
     "HTTP-upgrade-failed", "HTTP-protocol-error", "loop-detected", "configuration-error",
 )  # fmt: skip
+SENT_BYTES = 4 * ANSWER_BYTES
+"""The bodies of requests that a guest holds have so much together."""
 ERROR_CODE = Variant(dict.fromkeys(_PLAIN_ERRORS) | _payloads)
 
 
@@ -121,11 +125,11 @@ def set_status(_guest: ComponentGuest, response: OutResponse, status: int) -> No
 
 
 def make_response(guest: ComponentGuest, headers: Fields) -> OutResponse:
-    return OutResponse(headers, OutBody(guest.call.bounds.output_bytes))
+    return OutResponse(headers, OutBody(guest.responses, guest.call.bounds.output_bytes))
 
 
-def make_request(_guest: ComponentGuest, headers: Fields) -> OutRequest:
-    return OutRequest(headers, SentBody(ANSWER_BYTES))
+def make_request(guest: ComponentGuest, headers: Fields) -> OutRequest:
+    return OutRequest(headers, SentBody(guest.sent, SENT_BYTES))
 
 
 def set_scheme(_guest: ComponentGuest, request: OutRequest, scheme: tuple[str, Any] | None) -> None:
@@ -184,7 +188,7 @@ def _of_options() -> dict[str, HostFunction]:
 
 
 _OF_FIELDS = {
-    "[constructor]fields": HostFunction([], Own(FIELDS), lambda _guest: Fields()),
+    "[constructor]fields": HostFunction([], Own(FIELDS), make_fields),
     "[static]fields.from-list": HostFunction([_ENTRIES], ResultOf(Own(FIELDS), HEADER_ERROR), from_list),
     "[method]fields.get": HostFunction([_F, STRING], ListOf(BYTES), _do(Fields.find)),
     "[method]fields.has": HostFunction([_F, STRING], BOOL, lambda _guest, fields, name: bool(fields.find(name))),
@@ -194,7 +198,7 @@ _OF_FIELDS = {
         [_F, STRING, BYTES], _HEADER, lambda _guest, fields, name, value: fields.add(name, [value])
     ),
     "[method]fields.entries": HostFunction([_F], _ENTRIES, _get("entries")),
-    "[method]fields.clone": HostFunction([_F], Own(FIELDS), _do(Fields.copy)),
+    "[method]fields.clone": HostFunction([_F], Own(FIELDS), clone),
 }
 _OF_INCOMING = {
     "[method]incoming-request.method": HostFunction([_REQUEST], METHOD, _get("method")),

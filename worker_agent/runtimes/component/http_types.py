@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakSet
 
 from piecework.http.exchange import HEAD_BYTES, HOP_BY_HOP, Headers, Request, Response
 from worker_agent.runtimes.component.guest import ComponentGuest, FailureError, fail
@@ -17,6 +18,9 @@ FORBIDDEN = HOP_BY_HOP - {"trailer"} | {"host", "http2-settings"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _BAD_TARGET = re.compile(r"[\x00-\x20\x7f]")
+
+FIELDS_MAX = 128
+"""So many headers and trailers a guest may have at a time, each of at most HEAD_BYTES."""
 
 Entries = list[tuple[str, bytes]]
 
@@ -69,9 +73,6 @@ class Fields:
         if self.frozen:
             raise FailureError(("immutable", None))
 
-    def copy(self) -> "Fields":
-        return Fields(list(self.entries))
-
     def freeze(self) -> "Fields":
         self.frozen = True
         return self
@@ -84,8 +85,21 @@ class Fields:
             fail(f"its headers have more than {HEAD_BYTES} bytes")
 
 
-def from_list(_guest: ComponentGuest, entries: Entries) -> Fields:
-    return Fields([_check_entry(name, value) for name, value in entries])
+def make_fields(guest: ComponentGuest, entries: Entries | None = None) -> Fields:
+    """Return new headers of a guest, which ends when it has too many."""
+    fields = Fields(entries)
+    guest.fields.add(fields)
+    if len(guest.fields) > FIELDS_MAX:
+        fail(f"it has headers for more than {FIELDS_MAX} messages at a time")
+    return fields
+
+
+def from_list(guest: ComponentGuest, entries: Entries) -> Fields:
+    return make_fields(guest, [_check_entry(name, value) for name, value in entries])
+
+
+def clone(guest: ComponentGuest, fields: Fields) -> Fields:
+    return make_fields(guest, list(fields.entries))
 
 
 def _check_name(name: str) -> None:
@@ -168,14 +182,16 @@ class InResponse(Incoming):
 class OutBody:
     """A body that the guest writes."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, siblings: "WeakSet[OutBody]", limit_bytes: int) -> None:
+        """``siblings`` are the bodies that have no more than ``limit_bytes`` with it together."""
         self.data = bytearray()
         self.finished = False
         self.dropped = False
         """It will never be finished."""
         self.on_finish: Callable[[], object] | None = None
         """Called when it is finished, or dropped."""
-        self._limit_bytes = limit_bytes
+        self._siblings, self._limit_bytes = siblings, limit_bytes
+        siblings.add(self)
         self._taken = False
 
     def take_stream(self) -> Sink:
@@ -189,7 +205,7 @@ class OutBody:
         """See ``OutputBytes``."""
         if self.finished or self.dropped:
             raise StreamError
-        if len(self.data) + len(data) > self._limit_bytes:
+        if sum(len(each.data) for each in self._siblings) + len(data) > self._limit_bytes:
             self.refuse()
         self.data += data
 
@@ -209,7 +225,7 @@ class SentBody(OutBody):
 
     def refuse(self) -> None:
         code = ("HTTP-request-body-size", self._limit_bytes)
-        raise StreamError(IoError(f"a request has at most {self._limit_bytes} bytes", code))
+        raise StreamError(IoError(f"requests have at most {self._limit_bytes} bytes together", code))
 
 
 class Outgoing:
