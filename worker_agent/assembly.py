@@ -59,6 +59,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
                 compiled=state.path / "compiled",
                 interpreters=settings.interpreters_path,
                 load_s=settings.compile_timeout_s,
+                compile_bytes=settings.compile_memory_bytes,
                 on_done=on_done,
                 rules=rules,
                 entries=wait_between_tries(server),

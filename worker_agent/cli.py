@@ -95,6 +95,13 @@ def completion(shell: str) -> None:
     type=DURATION,
     help="How long compiling a job's code may take.  [120]",
 )
+@click.option(
+    "--compile-memory",
+    "compile_memory_mb",
+    metavar="MB",
+    type=int,
+    help="How much memory that may take.  [2048]",
+)
 @click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [200]")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="[console]")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[info]")
@@ -155,7 +162,7 @@ def completion(shell: str) -> None:
 )
 @click.option("--registry", metavar="URL", help="Where modules named org/module/tag come from.  [nowhere]")
 @click.option("--wait/--no-wait", default=None, help="Wait for a server that does not answer yet.  [wait]")
-def run(cache_mb: int | None, **options: Any) -> None:
+def run(cache_mb: int | None, compile_memory_mb: int | None, **options: Any) -> None:
     """Run an agent until it is stopped.
 
     The first SIGTERM or SIGINT (Ctrl-C) drains: nothing new is taken, running jobs may finish, the rest is handed
@@ -165,6 +172,8 @@ def run(cache_mb: int | None, **options: Any) -> None:
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if cache_mb is not None:
         given["cache_bytes"] = cache_mb * MIB
+    if compile_memory_mb is not None:
+        given["compile_memory_bytes"] = compile_memory_mb * MIB
     # Other commands need no agent.
     import structlog  # noqa: PLC0415
 

@@ -70,6 +70,8 @@ class Settings:
     """How long running jobs may go on after the first signal, seconds."""
     compile_timeout_s: float = 120.0
     """How long compiling a job's code may take, seconds."""
+    compile_memory_bytes: int = 2048 * MIB
+    """How much memory that may take, bytes."""
     prefetch: int = 200
     """Most jobs per slot held ahead; how many it really are follows from how long jobs take."""
     log_format: str = "console"
@@ -243,6 +245,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_CACHE_MB": ("cache_bytes", lambda text: int(text) * MIB),
     "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": ("drain_timeout_s", parse_duration),
     "PIECEWORK_WORKER_COMPILE_TIMEOUT_S": ("compile_timeout_s", parse_duration),
+    "PIECEWORK_WORKER_COMPILE_MEMORY_MB": ("compile_memory_bytes", lambda text: int(text) * MIB),
     "PIECEWORK_WORKER_PREFETCH": ("prefetch", int),
     "PIECEWORK_WORKER_LOG_FORMAT": ("log_format", str),
     "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
@@ -352,6 +355,7 @@ def _check_numbers(settings: Settings) -> list[str]:
         "cache_bytes": (MIB, math.inf),
         "drain_timeout_s": (0, 86_400),
         "compile_timeout_s": (1, 86_400),
+        "compile_memory_bytes": (64 * MIB, 2**50),
         "stall_exit_s": (60, math.inf),
         "metrics_port": (0, PORT_MAX),
         "functions": (0, FUNCTIONS_MAX),

@@ -10,6 +10,7 @@ from served import ServedFunction
 
 from piecework.local import ProgramError
 from piecework.protocol.codes import ErrorKind
+from piecework.testing import run_guest
 from worker_agent.guests.executor import Executor
 from worker_agent.runtimes.base import Bounds
 from worker_agent.tasks import LeasedTask, Task
@@ -100,3 +101,12 @@ def test_function_that_cannot_be_compiled_is_not_served_and_soon_refused(tmp_pat
     for said in ("takes more memory to compile than a node has for that", "this node knows that from before"):
         with pytest.raises(ProgramError, match=said):
             ServedFunction(tmp_path, file, "--processes", "1")
+
+
+def test_whoever_runs_code_by_hand_says_how_much_memory_compiling_it_takes(tmp_path):
+    file = tmp_path / "large.wasm"
+    file.write_bytes(make_module(*[(BLOCK + ZERO + BR_TABLE + encode_number(65_000) + b"\0" * 65_001 + END) * 50]))
+    state = ["--state", str(tmp_path / "state")]
+    refused = run_guest(file, options=[*state, "--compile-memory", "64"])
+    assert "takes more memory to compile than a node has for that (--compile-memory)" in refused.log
+    assert run_guest(file, options=[*state, "--compile-memory", "3000"]).exit_code == 0

@@ -38,7 +38,9 @@ def serve(
     desk = Desk(link, marker)
     equipment = desk.get_equipment()
     pulse = Pulse(desk, gone)
-    library = Library(Toolchain(compiled, patience_s=equipment.load_s), interpreters)
+    library = Library(
+        Toolchain(compiled, patience_s=equipment.load_s, memory_bytes=equipment.compile_bytes), interpreters
+    )
     scratch = LazyScratch("piecework-guest-")
     workbench = Workbench(
         library, pulse, desk.send, equipment.rules, SharedStore(desk), desk.ask, scratch.make_folder

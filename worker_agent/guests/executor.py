@@ -22,6 +22,7 @@ from worker_agent.guests.links import Links
 from worker_agent.guests.pool import TICK_S, Pool
 from worker_agent.guests.process import GuestProcess
 from worker_agent.guests.slot import Order, Policy, Slot
+from worker_agent.runtimes.base import COMPILE_BYTES
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.runtimes.services.entries import GuestEntries, NoEntries
 from worker_agent.tasks import LeasedTask, LogUpdate, Result
@@ -52,6 +53,7 @@ class Executor:
         on_done: Callable[[Ended], None],
         grace_s: float = 2.0,
         load_s: float = LOAD_S,
+        compile_bytes: int = COMPILE_BYTES,
         depth: int = 64,
         rules: NodeRules | None = None,
         entries: GuestEntries | None = None,
@@ -62,9 +64,9 @@ class Executor:
         node. ``interpreters`` is a folder with interpreters of scripts; None: only packages have some. ``on_done``
         hears once of each task, from the executor's thread, and must be quick.
         ``grace_s`` is how much longer than its time limit a guest may take to answer before its process is
-        killed, ``load_s`` how long its code may take to compile. ``depth`` is how many tasks a process holds at
-        most, while they are very quick; one of them runs. ``rules`` is what guests may reach; None: nothing.
-        ``entries`` is where their keys and values are; None: nowhere.
+        killed, ``load_s`` how long its code may take to compile, and ``compile_bytes`` with how much memory.
+        ``depth`` is how many tasks a process holds at most, while they are very quick; one of them runs. ``rules``
+        is what guests may reach; None: nothing. ``entries`` is where their keys and values are; None: nowhere.
         """
         self._scratch = scratch
         self._compiled = compiled
@@ -72,7 +74,7 @@ class Executor:
         self._on_done = on_done
         self._rules = rules
         self._entry_desk = EntryDesk(entries or NoEntries(), slots)
-        self._load_s = load_s
+        self._load_s, self._compile_bytes = load_s, compile_bytes
         self._spool = str(scratch / secrets.token_hex(4))
         """How the names of scratch files begin."""
         self._pool: Pool[LeasedAssignment] = Pool(Policy(grace_s=grace_s, load_s=load_s, depth=depth), slots)
@@ -261,6 +263,7 @@ class Executor:
                 last_words=Path(f"{self._spool}-{self._pool.slots.index(slot)}.stderr"),
                 rules=self._rules,
                 load_s=self._load_s,
+                compile_bytes=self._compile_bytes,
             )
         except OSError as error:
             slot.failed(str(error), now)

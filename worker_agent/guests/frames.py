@@ -10,6 +10,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from piecework.http.exchange import Request, Response
+from worker_agent.runtimes.base import COMPILE_BYTES
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.runtimes.services.entries import EntryAnswer, EntryRequest
 from worker_agent.tasks import Result, Task
@@ -34,6 +35,8 @@ class Equip(Frame, frozen=True):
     rules: NodeRules
     load_s: float = LOAD_S
     """How long compiling code may take, seconds."""
+    compile_bytes: int = COMPILE_BYTES
+    """How much memory that may take."""
 
 
 class Serving(msgspec.Struct, array_like=True, frozen=True):

@@ -14,6 +14,7 @@ import worker_agent
 from worker_agent.guests.assignment import ProcessEnd
 from worker_agent.guests.frames import LOAD_S, Equip, Frame, FrameError, FromGuests, pack_into, read_reports
 from worker_agent.guests.marker import MARKER_BYTES, Marker
+from worker_agent.runtimes.base import COMPILE_BYTES
 from worker_agent.runtimes.services.access import NodeRules
 
 _RECEIVE_BYTES = 262_144
@@ -39,13 +40,15 @@ class GuestProcess:
         interpreters: Path | None = None,
         rules: NodeRules | None = None,
         load_s: float = LOAD_S,
+        compile_bytes: int = COMPILE_BYTES,
         shared: Sequence[int] = (),
         scratch: Path | None = None,
     ) -> None:
-        """Start it; it lets guests do what ``rules`` allow, and compiles for ``load_s`` at most.
+        """Start it; it lets guests do what ``rules`` allow.
 
-        It has the descriptors ``shared``, too, under the same numbers, and puts files of guests into ``scratch``;
-        None: where the system has such. Raises OSError when that is not possible.
+        It compiles for ``load_s`` at most, with ``compile_bytes`` of memory. It has the descriptors ``shared``,
+        too, under the same numbers, and puts files of guests into ``scratch``; None: where the system has such.
+        Raises OSError when that is not possible.
         """
         self.last_words = last_words
         """The file with what it wrote to its standard error."""
@@ -65,7 +68,7 @@ class GuestProcess:
                 self.link.close()
                 raise
         # Over the link, not on the command line: there others could read passwords.
-        self.send(Equip(0, rules or NodeRules(), load_s))
+        self.send(Equip(0, rules or NodeRules(), load_s, compile_bytes))
 
     @property
     def pid(self) -> int:

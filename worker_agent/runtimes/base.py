@@ -32,6 +32,8 @@ STACK_MAX_BYTES = 32 * 1024 * 1024
 """The stack of a guest's calls, when nobody says otherwise, and the largest."""
 
 
+COMPILE_BYTES = 2 * 1024**3
+"""Memory for compiling one module, unless somebody says otherwise: CPython, with 26 MB, takes 0.4 GB."""
 PARTIAL_BYTES = 1024 * 1024
 """So much is kept of the output of a guest that was stopped, or trapped, and of the files that it gives back: all
 when it ended itself."""

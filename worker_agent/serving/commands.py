@@ -54,7 +54,7 @@ def exec_function(**options: Any) -> int:
     node = NodeContext(options)
     with _one_line_failures():
         _download(options)
-        with Launch(node.compiled, node.interpreters, node.rules) as launch:
+        with Launch(node.compiled, node.interpreters, node.rules, node.compile_bytes) as launch:
             seed = None if options["seed"] is None else options["seed"].encode()
             function = describe_function(options, node, mode=options["handler"], usual=EXEC_BOUNDS, seed=seed)
             return launch.run(function)
@@ -149,6 +149,7 @@ def serve(**options: Any) -> None:
                 underscores=options["underscore_headers"],
             ),
             compiled=node.compiled,
+            compile_bytes=node.compile_bytes,
             interpreters=node.interpreters,
             processes=processes,
             queue=processes * QUEUE_PER_PROCESS if options["queue"] is None else options["queue"],

@@ -51,8 +51,9 @@ class Streams(NamedTuple):
 class Launch:
     """A guest process that starts while it is found out what it is to run. ``with`` this."""
 
-    def __init__(self, compiled: Path, interpreters: Path, rules: NodeRules) -> None:
+    def __init__(self, compiled: Path, interpreters: Path, rules: NodeRules, compile_bytes: int) -> None:
         self._compiled, self._interpreters, self._rules = compiled, interpreters, rules
+        self._compile_bytes = compile_bytes
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -68,6 +69,7 @@ class Launch:
             interpreters=self._interpreters,
             rules=self._rules,
             load_s=LOAD_S,
+            compile_bytes=self._compile_bytes,
             shared=self._streams,
             scratch=self._folder,
         )

@@ -18,7 +18,7 @@ from piecework.durations import DURATION
 from piecework.modules import DEFAULT, ModuleError, resolve_runtime
 from piecework.protocol.messages import Grants
 from piecework.protocol.text import find_fault, find_variable_fault
-from worker_agent.runtimes.base import Bounds
+from worker_agent.runtimes.base import COMPILE_BYTES, Bounds
 from worker_agent.runtimes.scripting.interpreters import find_interpreters
 from worker_agent.runtimes.services.access import NodeRules
 from worker_agent.serving.entries import KvServer, read_allowed
@@ -71,6 +71,13 @@ _OPTIONS = (
         default=1024,
         metavar="N",
         help="Most files open at once.  [1024]",
+    ),
+    click.option(
+        "--compile-memory",
+        type=click.IntRange(64, 2**30),
+        default=COMPILE_BYTES // MIB,
+        metavar="MB",
+        help="Most memory for compiling it.  [2048]",
     ),
     click.option("--stack", type=click.IntRange(1, 32), default=1, metavar="MB", help="Stack of its calls.  [1]"),
     click.option(
@@ -127,6 +134,7 @@ class NodeContext:
         self.rules = replace(rules, grants_all=options.get("grants") is None)
         state = settings.state or platformdirs.user_state_path("piecework") / "functions"
         self.compiled = state / "compiled"
+        self.compile_bytes = options["compile_memory"] * MIB
         self.interpreters = settings.interpreters_path
 
 

@@ -20,7 +20,7 @@ from worker_agent.guests.executor import COMPILED_BYTES
 from worker_agent.guests.process import GuestProcess
 from worker_agent.guests.scratch import Scratch
 from worker_agent.logs import configure_logs
-from worker_agent.runtimes.services.access import NodeRules
+from worker_agent.runtimes.base import COMPILE_BYTES
 from worker_agent.serving.bodies import Exchange, Scope
 from worker_agent.serving.calls import CALLS, CallExecutor
 from worker_agent.serving.entries import open_entries
@@ -44,6 +44,7 @@ class Plan:
     options: FrontOptions
     compiled: Path
     interpreters: Path
+    compile_bytes: int = COMPILE_BYTES
     processes: int
     queue: int
     log_format: str = "console"
@@ -77,10 +78,16 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def launch(compiled: Path, interpreters: Path, rules: NodeRules, folder: Path) -> GuestProcess:
+def launch(plan: Plan, folder: Path) -> GuestProcess:
     """Start a guest process; its last words go to a file in a folder. Raises OSError."""
     words = folder / f"{time.monotonic_ns()}.stderr"
-    return GuestProcess(compiled=compiled, last_words=words, interpreters=interpreters, rules=rules)
+    return GuestProcess(
+        compiled=plan.compiled,
+        last_words=words,
+        interpreters=plan.interpreters,
+        rules=plan.function.rules,
+        compile_bytes=plan.compile_bytes,
+    )
 
 
 class _App:
@@ -122,7 +129,7 @@ class _App:
             raise FunctionError(str(error)) from error
         executor = CallExecutor(
             version,
-            partial(launch, plan.compiled, plan.interpreters, plan.function.rules, scratch.path),
+            partial(launch, plan, scratch.path),
             self._log_writer,
             processes=plan.processes,
             queue=plan.queue,

@@ -18,7 +18,7 @@ WORTH_S = 1.0
 """What is refused sooner is compiled again each time: that costs less than to remember it."""
 GAVE_UP = 75
 """How a process exits whose compiler took too long; of ``sysexits.h``, where it is EX_TEMPFAIL."""
-TOO_LARGE = "the module takes more memory to compile than a node has for that"
+TOO_LARGE = "the module takes more memory to compile than a node has for that (--compile-memory)"
 _OUT_OF_MEMORY = ("memory allocation of", "out-of-memory")
 """The last words of native code that got no more memory."""
 _CRASH = "Fatal Python error: "

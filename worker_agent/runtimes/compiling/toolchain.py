@@ -13,7 +13,7 @@ from wasmtime.component import Component
 from piecework import __version__
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
 from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
-from worker_agent.runtimes.base import Build, CodeFile, LoadError
+from worker_agent.runtimes.base import COMPILE_BYTES, Build, CodeFile, LoadError
 from worker_agent.runtimes.compiling.compiled import CompiledStore
 from worker_agent.runtimes.compiling.headroom import bounding_growth, work_behind
 from worker_agent.runtimes.compiling.refusals import TOO_LARGE, Refusal
@@ -22,8 +22,6 @@ from worker_agent.runtimes.linkage.choice import PLAIN_STACK_BYTES, choose_linka
 from worker_agent.runtimes.linkage.installed import find_version
 
 _Code = TypeVar("_Code", wasmtime.Module, Component)
-COMPILE_BYTES = 2 * 1024**3
-"""Memory for compiling one module: CPython, with 26 MB one of the largest, takes 0.4 GB on two cores."""
 _NO_MEMORY = ("mmap failed", "Cannot allocate memory", "failed to allocate")
 """In what wasmtime says when it got no memory for what it compiled."""
 ENGINE_REVISION = 4
@@ -37,15 +35,22 @@ class Toolchain:
     """
 
     def __init__(
-        self, compiled: Path, make_linkage: LinkageMaker | None = None, *, patience_s: float | None = None
+        self,
+        compiled: Path,
+        make_linkage: LinkageMaker | None = None,
+        *,
+        patience_s: float | None = None,
+        memory_bytes: int = COMPILE_BYTES,
     ) -> None:
         """Keep machine code in the folder ``compiled``. ``make_linkage`` None: the fastest that works here.
 
         Compiling that takes longer than ``patience_s`` ends the process; why code could not be compiled is kept,
-        too. None: there is no end, and nothing is kept but machine code.
+        too. None: there is no end, and nothing is kept but machine code. ``memory_bytes`` is what compiling one
+        module may take.
         """
         self._folder = compiled
         self._patience_s = patience_s
+        self._memory_bytes = memory_bytes
         self._make_linkage = make_linkage
         self._engines: dict[Build, wasmtime.Engine] = {}
         self._component_engines: dict[Build, wasmtime.Engine] = {}
@@ -105,16 +110,20 @@ class Toolchain:
         except wasmtime.WasmtimeError:
             # A file of this name that this wasmtime does not take: compiled anew, it fits.
             self._store.drop(path)
-            path = self._store.add(key, _compile(kind, engine, code))
+            path = self._store.add(key, self._compile(kind, engine, code))
             return kind.deserialize_file(engine, str(path))
 
     def _try_to_compile(self, key: str, kind: type[_Code], engine: wasmtime.Engine, code: CodeFile) -> bytes:
         if self._patience_s is None:
-            return _compile(kind, engine, code)
-        limits = f"{__version__}-{COMPILE_BYTES}-{self._patience_s:g}"
+            return self._compile(kind, engine, code)
+        limits = f"{__version__}-{self._memory_bytes}-{self._patience_s:g}"
         refusal = Refusal(self._store.locate_note(key, f"{limits}.refused"), self._patience_s)
         refusal.check()
         with refusal.trying():
+            return self._compile(kind, engine, code)
+
+    def _compile(self, kind: type[_Code], engine: wasmtime.Engine, code: CodeFile) -> bytes:
+        with bounding_growth(self._memory_bytes):
             return _compile(kind, engine, code)
 
     @cached_property
@@ -128,7 +137,7 @@ def _compile(kind: type[_Code], engine: wasmtime.Engine, code: CodeFile) -> byte
     try:
         # For its caps: wasmtime would list a million exports.
         inspect(data)
-        with bounding_growth(COMPILE_BYTES), work_behind(lambda: kind(engine, data)) as compiled:
+        with work_behind(lambda: kind(engine, data)) as compiled:
             return bytes(compiled.serialize())
     except (ModuleError, wasmtime.WasmtimeError) as error:
         if any(words in str(error) for words in _NO_MEMORY):
