@@ -84,6 +84,8 @@ class Settings:
     """Where large blobs are kept: `directory` for the data directory, or `s3://BUCKET/PREFIX`."""
     blobs_from: str = ""
     """Where large blobs were kept before, `directory` or `s3://…`: they are found there, too, until moved."""
+    blobs_direct: bool = False
+    """Whether agents may get blobs from S3, and put them there, by themselves, by URLs that the server signs."""
     s3_virtual_hosts: bool = False
     """Whether S3 has the bucket's name in the host's name; false: in the path."""
     database_url: str = field(default="", repr=False)
@@ -221,6 +223,8 @@ class Settings:
         ]
         if self.blobs_from == self.blobs:
             wrong.append(f"blobs_from is {self.blobs}, as blobs is: leave it out")
+        if self.blobs_direct and self.blobs == DIRECTORY:
+            wrong.append("blobs_direct is true, but large blobs are not in S3")
         wrong += [
             f"webhook_private names {entry!r}, which is no address, no network and not *"
             for entry in split_list(self.webhook_private)

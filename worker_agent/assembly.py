@@ -21,6 +21,7 @@ from worker_agent.errors import AgentError
 from worker_agent.guests.executor import Executor
 from worker_agent.jobs.job_traces import JobTraces
 from worker_agent.jobs.parts import Environment, FunctionHostMaker
+from worker_agent.link.direct import DirectClient
 from worker_agent.link.entries import wait_between_tries
 from worker_agent.link.state import StateDirectory
 from worker_agent.runtimes.services.access import NodeRules
@@ -106,7 +107,7 @@ def telling_figures(settings: Settings, agent: Agent) -> Iterator[None]:
 def connect(settings: Settings) -> Client:
     """Return a client that repeats nothing. Raises AgentError for a bad proxy or certificate file."""
     try:
-        return Client(settings.server, settings.token, attempts=1, ca=settings.ca)
+        return DirectClient(settings.server, settings.token, attempts=1, ca=settings.ca)
     except ValueError as error:
         raise AgentError(str(error)) from error
 

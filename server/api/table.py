@@ -41,7 +41,7 @@ FUNCTIONS: tuple[View, ...] = (
     routes.caddy,
 )  # fmt: skip
 STOCK: tuple[View, ...] = (
-    data.upload, data.list_all, data.show, data.download, data.delete,
+    data.upload, data.list_all, data.show, data.download, data.find_direct, data.upload_direct, data.delete,
     lambdas.create, lambdas.list_all, lambdas.show, lambdas.delete,
     modules.push, modules.download, modules.download_digest, modules.tell_info, modules.list_all, modules.show,
     modules.delete,

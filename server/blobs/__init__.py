@@ -5,7 +5,7 @@ from functools import partial
 from server.blobs.directory import DirectoryStore
 from server.blobs.disk_space import DiskSpace
 from server.blobs.moving import BlobsMoved, move_blobs
-from server.blobs.store import BlobReader, BlobStore, BlobWriter, Received
+from server.blobs.store import BlobReader, BlobStore, BlobWriter, DirectPut, Received
 from server.blobs.two_places import TwoPlaces
 from server.errors import BlobsAway, BlobsRefused, StorageFull
 from server.settings import BLOBS_NAME, DIRECTORY, BlobPlace, Settings
@@ -15,6 +15,7 @@ __all__ = [
     "BlobStore",
     "BlobWriter",
     "BlobsMoved",
+    "DirectPut",
     "DiskSpace",
     "Received",
     "check_places",
@@ -52,7 +53,10 @@ def check_places(settings: Settings) -> None:
     """
     try:
         if settings.blobs != DIRECTORY:
-            open_place(settings, settings.blobs).try_out()
+            store = open_place(settings, settings.blobs)
+            store.try_out()
+            if settings.blobs_direct and not store.checks_digests():
+                raise BlobsRefused(f"{store}: S3 does not check digests, so blobs_direct would not be safe")
         if settings.blobs_from not in {"", DIRECTORY}:
             open_place(settings, settings.blobs_from).find_size(bytes(32))
     except BlobsRefused:

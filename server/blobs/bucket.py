@@ -2,6 +2,7 @@
 
 import io
 import os
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -123,13 +124,13 @@ class Bucket:
                 return None
         return StoredObject(key, answer["ContentLength"], answer["LastModified"].timestamp())
 
-    def list(self, start: str = "") -> Iterator[StoredObject]:
+    def walk(self, start: str = "") -> Iterator[StoredObject]:
         """Give what is stored under keys that begin so."""
         for page in self._pages("list_objects_v2", Prefix=self._name(start)):
             for each in page.get("Contents", ()):
                 yield StoredObject(self._key(each["Key"]), each["Size"], each["LastModified"].timestamp())
 
-    def list_uploads(self) -> Iterator[StoredObject]:
+    def walk_uploads(self) -> Iterator[StoredObject]:
         """Give the uploads in parts that have not ended, with the time at which the last part came."""
         for page in self._pages("list_multipart_uploads", Prefix=self._name("")):
             for each in page.get("Uploads", ()):
@@ -149,6 +150,29 @@ class Bucket:
         """Forget an upload in parts. Safe to repeat."""
         with self._failures_translated(), suppress(self._client.exceptions.NoSuchUpload):
             self._ask("abort_multipart_upload", Key=self._name(upload.key), UploadId=upload.upload)
+
+    def sign_get(self, key: str, seconds: int) -> str:
+        """Return a URL that gives an object for so long."""
+        return self._sign("get_object", seconds, Key=self._name(key))
+
+    def sign_put(self, key: str, size: int, sha256: bytes, seconds: int) -> tuple[str, list[str]]:
+        """Return a URL, and headers, with which an object of these bytes and no others can be put for so long."""
+        checksum = b64encode(sha256).decode()
+        url = self._sign("put_object", seconds, Key=self._name(key), ContentLength=size, ChecksumSHA256=checksum)
+        return url, [f"x-amz-checksum-sha256: {checksum}"]
+
+    def takes_wrong_digest(self, key: str) -> bool:
+        """Return whether S3 stores bytes although their digest is said to be another."""
+        with self._failures_translated():
+            try:
+                self._ask(
+                    "put_object", Key=self._name(key), Body=b"bytes", ChecksumSHA256=b64encode(bytes(32)).decode()
+                )
+            except ClientError as error:
+                if _code(error) in {"AccessDenied", "NoSuchBucket"} or _status(error) >= 500:
+                    raise
+                return False
+        return True
 
     @contextmanager
     def stream_translated(self) -> Iterator[None]:
@@ -185,6 +209,13 @@ class Bucket:
 
     def _ask(self, operation: str, **parameters: Any) -> Any:
         return getattr(self._client, operation)(**self._of, **parameters)
+
+    def _sign(self, operation: str, seconds: int, **parameters: Any) -> str:
+        with self._failures_translated(is_answer=False):
+            url: str = self._client.generate_presigned_url(
+                operation, Params=self._of | parameters, ExpiresIn=seconds
+            )
+        return url
 
     def _pages(self, operation: str, **parameters: Any) -> Iterable[dict[str, Any]]:
         pages = iter(self._client.get_paginator(operation).paginate(**self._of, **parameters))
@@ -241,6 +272,10 @@ def _configure(*, virtual_hosts: bool, attempts: int, answer_s: int) -> Config:
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 class _Section:

@@ -14,7 +14,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from mmap import ACCESS_READ, mmap
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from server.blobs.bucket import Bucket, StoredObject
 from server.blobs.disk_space import DiskSpace
-from server.blobs.store import TRIED_BYTES, BlobReader, BlobStore, BlobWriter
+from server.blobs.store import TRIED_BYTES, BlobReader, BlobStore, BlobWriter, DirectPut
 from server.errors import BlobDamaged, BlobsAway, StorageFull
 from server.logs import Condition
 
@@ -37,6 +37,12 @@ MARK_S = 300.0
 """After so long its removal is over, or its server is dead."""
 LOOKS, LOOK_S = 20, 0.25
 """How often, and after how many seconds each, it is looked whether a removal is over."""
+DIRECT_S = 900
+"""How long somebody else may get or put a blob, once they were told where."""
+DIRECT_MAX_BYTES = 5 << 30
+"""S3 takes no more in one request."""
+YOUNG_S = 1800.0
+"""What was stored since is not removed before its row is there."""
 REOPENED_MAX = 2
 """So often in a row the rest of a blob is asked for again when its bytes break off."""
 
@@ -96,7 +102,7 @@ class S3Store(BlobStore):
         return found.size if found else None
 
     def walk(self) -> Iterator[bytes]:
-        for each in self.bucket.list():
+        for each in self.bucket.walk():
             if found := BLOB.fullmatch(each.key):
                 yield bytes.fromhex(found[2])
 
@@ -108,7 +114,7 @@ class S3Store(BlobStore):
     def sweep(self, age_s: float, is_needed: Callable[[bytes], bool]) -> int:
         limit = self._clock() - age_s
         removed = 0
-        for each in self.bucket.list():
+        for each in self.bucket.walk():
             found = BLOB.fullmatch(each.key)
             if not _is_older(each, limit):
                 continue
@@ -117,11 +123,33 @@ class S3Store(BlobStore):
             elif OURS.fullmatch(each.key):
                 self.bucket.delete(each.key)
                 removed += 1
-        for each in self.bucket.list_uploads():
+        for each in self.bucket.walk_uploads():
             if BLOB.fullmatch(each.key) and _is_older(each, limit):
                 self.bucket.abort(each)
                 removed += 1
         return removed
+
+    def sign_get(self, sha256: bytes) -> str | None:
+        return self.bucket.sign_get(name_of(sha256), DIRECT_S)
+
+    def sign_put(self, sha256: bytes, size: int) -> DirectPut | None:
+        if size > DIRECT_MAX_BYTES:
+            return None
+        return DirectPut(*self.bucket.sign_put(name_of(sha256), size, sha256, DIRECT_S))
+
+    def checks_digests(self) -> bool:
+        key = f"incoming/{secrets.token_hex(16)}"
+        takes_any = self._hasty.takes_wrong_digest(key)
+        if takes_any:
+            self._hasty.delete(key)
+        return not takes_any
+
+    def has_young(self, sha256: bytes, size: int) -> bool:
+        key = name_of(sha256)
+        found = {each.key: each for each in self.bucket.walk(key)}
+        stored = found.pop(key, None)
+        is_young = stored is not None and self._clock() - stored.modified_at < YOUNG_S
+        return is_young and stored is not None and stored.size == size and not _marks_of(stored, found)
 
     def check_space(self) -> None:
         self.space.check()
@@ -146,17 +174,17 @@ class S3Store(BlobStore):
         key = name_of(sha256)
         self.bucket.put(key, file, size)
         for _ in range(LOOKS):
-            found = {each.key: each for each in self.bucket.list(key)}
+            found = {each.key: each for each in self.bucket.walk(key)}
             stored = found.pop(key, None)
             if stored is None:
                 self.bucket.put(key, file, size)
             elif stored.size != size:
                 raise BlobsAway(f"{self}: S3 stored {stored.size} of {size} bytes; nothing of this request counts")
-            elif all(mark.modified_at < stored.modified_at - MARK_S for mark in found.values()):
+            elif _marks_of(stored, found):
+                threading.Event().wait(LOOK_S)
+            else:
                 self.space.note_stored()
                 return
-            else:
-                threading.Event().wait(LOOK_S)
         raise BlobsAway(f"{self}: blob {sha256.hex()} is being removed; try again")
 
     def _remove(self, sha256: bytes, limit: float) -> bool:
@@ -260,6 +288,11 @@ def name_of(sha256: bytes) -> str:
     """Return the key of a blob, without the prefix."""
     name = sha256.hex()
     return f"{name[:2]}/{name}"
+
+
+def _marks_of(stored: StoredObject, beside: Mapping[str, StoredObject]) -> list[StoredObject]:
+    """Return the marks beside a blob that count, by S3's own clock."""
+    return [mark for mark in beside.values() if mark.modified_at >= stored.modified_at - MARK_S]
 
 
 def _is_older(found: StoredObject | None, limit: float) -> bool:

@@ -27,6 +27,15 @@ class Received:
     """The bytes when the blob is small; None when the store keeps them."""
 
 
+@dataclass(frozen=True, slots=True)
+class DirectPut:
+    """A request with which somebody else may store one blob, for a while: its bytes and no others."""
+
+    url: str
+    headers: list[str]
+    """Lines of its head."""
+
+
 class BlobStore(ABC):
     """Large blobs, each under the SHA-256 of its content. Safe to use from several threads and several servers.
 
@@ -71,6 +80,22 @@ class BlobStore(ABC):
         Only what was received at least ``age_s`` ago is removed: younger blobs may be about to be named. A blob
         that is received again while ``is_needed`` decides is young.
         """
+
+    def sign_get(self, sha256: bytes) -> str | None:  # noqa: ARG002  # for stores that can
+        """Return a URL with which whoever has it gets a blob for a while; None when there are none here."""
+        return None
+
+    def sign_put(self, sha256: bytes, size: int) -> DirectPut | None:  # noqa: ARG002
+        """Return how somebody else may store a blob by themselves; None when that is not possible here."""
+        return None
+
+    def checks_digests(self) -> bool:
+        """Try whether bytes of another digest are refused that somebody else stores here."""
+        return False
+
+    def has_young(self, sha256: bytes, size: int) -> bool:  # noqa: ARG002
+        """Return whether somebody stored a blob just now, by themselves: nothing removes it before it is named."""
+        return False
 
     @abstractmethod
     def check_space(self) -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from mmap import mmap
 from typing import TypeVar
 
-from server.blobs.store import BlobReader, BlobStore, BlobWriter
+from server.blobs.store import BlobReader, BlobStore, BlobWriter, DirectPut
 from server.errors import BlobNotFound
 
 T = TypeVar("T")
@@ -46,6 +46,12 @@ class TwoPlaces(BlobStore):
 
     def sweep(self, age_s: float, is_needed: Callable[[bytes], bool]) -> int:
         return sum(store.sweep(age_s, is_needed) for store in (self.now, self.before))
+
+    def sign_put(self, sha256: bytes, size: int) -> DirectPut | None:
+        return self.now.sign_put(sha256, size)
+
+    def has_young(self, sha256: bytes, size: int) -> bool:
+        return self.now.has_young(sha256, size)
 
     def check_space(self) -> None:
         self.now.check_space()

@@ -41,13 +41,13 @@ class S3Place:
 
     def count(self) -> int:
         """Return how many things lie there: blobs, and what was left of others."""
-        return len([*self.bucket.list(), *self.bucket.list_uploads(), *self.root.glob("*")])
+        return len([*self.bucket.walk(), *self.bucket.walk_uploads(), *self.root.glob("*")])
 
     def age(self, seconds: float) -> None:
         """Make all that is there so much older."""
         for name in [
-            *(each.key for each in self.bucket.list()),
-            *(each.upload for each in self.bucket.list_uploads()),
+            *(each.key for each in self.bucket.walk()),
+            *(each.upload for each in self.bucket.walk_uploads()),
         ]:
             self._ages[name] = self._ages.get(name, 0) + seconds
 

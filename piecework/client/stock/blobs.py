@@ -10,7 +10,7 @@ from piecework.client.modes import call, iteration
 from piecework.client.replies import HttpReply, read_message
 from piecework.client.transport import PreparedRequest
 from piecework.client.uploads import MultipartFile, Source
-from piecework.protocol.messages import DataList, DataReply
+from piecework.protocol.messages import DataList, DataReply, DirectReply, DirectUpload
 
 
 class BlobCalls(CallGroup):
@@ -70,6 +70,18 @@ class BlobCalls(CallGroup):
         written to as it is. Raises NotFound or ChecksumMismatch.
         """
         return await self._blob_download(blob_id).save(path, checksum, on_bytes)
+
+    @call
+    async def find_direct(self, blob_id: AnyId) -> DirectReply:
+        """Return where in S3 an agent gets a blob's bytes by itself. Raises NotFound."""
+        request = PreparedRequest("GET", f"/data/{path_id(blob_id)}/direct", repeatable=True)
+        return await self.carrier.call(request, DirectReply)
+
+    @call
+    async def upload_direct(self, checksum: str, size: int) -> DirectReply:
+        """Return where in S3 an agent puts a blob by itself; asked again once it is there, the blob's id."""
+        request = PreparedRequest("POST", "/data/direct", body=DirectUpload(checksum=checksum, size=size))
+        return await self.carrier.call(request, DirectReply)
 
     @call
     async def delete_data(self, blob_id: AnyId) -> str:

@@ -40,7 +40,7 @@ from piecework.protocol.messages.contracts import (
     LogPart,
     RenewedLease,
 )
-from piecework.protocol.messages.data import DataList, DataReply
+from piecework.protocol.messages.data import DIRECT_LEAST_BYTES, DataList, DataReply, DirectReply, DirectUpload
 from piecework.protocol.messages.feed import FeedEvent, FeedPage
 from piecework.protocol.messages.functions import (
     DefaultPut,
@@ -168,6 +168,7 @@ from piecework.protocol.messages.workers import (
 )
 
 __all__ = [
+    "DIRECT_LEAST_BYTES",
     "ActorKind",
     "Amount",
     "AttemptLog",
@@ -194,6 +195,8 @@ __all__ = [
     "DeploymentPut",
     "DeploymentScale",
     "Digests",
+    "DirectReply",
+    "DirectUpload",
     "ErrorReply",
     "FailureCount",
     "FailureList",

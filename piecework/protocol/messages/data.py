@@ -1,9 +1,14 @@
 """Blobs: ``data`` on the wire."""
 
-from msgspec import UNSET
+from typing import Annotated
+
+from msgspec import UNSET, Meta
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Reply
+from piecework.protocol.messages.base import Maybe, Message, Reply
+
+DIRECT_LEAST_BYTES = 1 << 20
+"""Smaller blobs go through the server: a request more would cost more than it saves."""
 
 
 class DataReply(Reply, kw_only=True):
@@ -28,3 +33,26 @@ class DataList(Reply, kw_only=True):
     """The blobs, with all fields."""
     next: Maybe[str] = UNSET
     """The cursor of the next page; absent on the last."""
+
+
+class DirectUpload(Message, kw_only=True):
+    """A blob that an agent has and would put into S3 by itself."""
+
+    checksum: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    """SHA-256, hex."""
+    size: Annotated[int, Meta(ge=1)]
+    """Bytes."""
+
+
+class DirectReply(Reply, kw_only=True):
+    """How an agent gets or stores the bytes of a blob without the server between."""
+
+    allowed: bool
+    """Whether this server lets agents do that at all."""
+    id: Maybe[Id] = UNSET
+    """The blob, once its bytes are there; only of uploads."""
+    url: Maybe[str] = UNSET
+    """Where to get the bytes with GET, or to put them with PUT, for a quarter of an hour. Whoever has it may, so
+    it stands in no log. Without it and without ``id``: go through the server."""
+    headers: list[str] = []
+    """Lines that the head of the request must have, such as ``x-amz-checksum-sha256: …``."""

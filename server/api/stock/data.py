@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import DataList, DataReply, MessageReply
+from piecework.protocol.messages import DataList, DataReply, DirectReply, DirectUpload, MessageReply
 from server.blobs import BlobReader
 from server.services import Services
 from server.store.records import Blob
@@ -53,6 +53,25 @@ def show(services: Services, id_: Id, query: ViewQuery) -> DataReply:
 def download(services: Services, id_: Id) -> Response:
     """Give a blob's bytes; for a lambda's id, those of its code."""
     return blob_response(services, services.unfenced.get_blob(id_))
+
+
+@endpoint("GET", "/data/<data>/direct", scope="worker", reply=DirectReply)
+def find_direct(services: Services, id_: Id) -> DirectReply:
+    """Tell an agent where in S3 it gets a blob's bytes by itself, when the operator allows that."""
+    url = services.data.find_direct(services.unfenced.get_blob(id_))
+    return DirectReply(allowed=services.data.allows_direct, url=url or UNSET)
+
+
+@endpoint("POST", "/data/direct", scope="worker", body=DirectUpload, reply=DirectReply)
+def upload_direct(services: Services, body: DirectUpload) -> DirectReply:
+    """Tell an agent where in S3 to put a blob by itself; asked again when it is there, make it a blob."""
+    found = services.data.take_direct(bytes.fromhex(body.checksum), body.size)
+    reply = DirectReply(allowed=services.data.allows_direct)
+    if isinstance(found, Blob):
+        reply.id = Id(found.id)
+    elif found is not None:
+        reply.url, reply.headers = found.url, found.headers
+    return reply
 
 
 def blob_response(services: Services, blob: Blob, media_type: str = BINARY) -> Response:

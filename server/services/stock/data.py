@@ -8,9 +8,10 @@ from mmap import mmap
 import structlog
 
 from piecework.protocol.ids import NO_ID
+from piecework.protocol.messages import DIRECT_LEAST_BYTES
 from piecework.protocol.text import read_file_name
-from server.blobs import BlobReader, BlobStore
-from server.errors import BlobInUse, BlobNotFound
+from server.blobs import BlobReader, BlobStore, DirectPut
+from server.errors import BlobInUse, BlobNotFound, BodyTooLarge
 from server.services.core import Core
 from server.store.engine.database import Connection
 from server.store.records import Blob
@@ -58,6 +59,34 @@ class Data:
                 yield None
             received = incoming.finish()
         yield Blob(self._ids.next(), received.sha256, received.size, received.content, self._clock())
+
+    def find_direct(self, blob: Blob) -> str | None:
+        """Return a URL under which an agent gets a blob by itself; None when it must come through the server."""
+        if not self.allows_direct or blob.content is not None or blob.size < DIRECT_LEAST_BYTES:
+            return None
+        return self.store.sign_get(blob.sha256)
+
+    def take_direct(self, sha256: bytes, size: int) -> Blob | DirectPut | None:
+        """Return a blob that an agent stored by itself, as a new one; else how it may store it.
+
+        None when it must come through the server. Raises BodyTooLarge.
+        """
+        if not self.allows_direct or size < DIRECT_LEAST_BYTES:
+            return None
+        if size > self.store.limit_bytes:
+            raise BodyTooLarge(
+                f"the blob has more than {self.store.limit_bytes} bytes, which is the server's limit"
+            )
+        if not self.store.has_young(sha256, size):
+            return self.store.sign_put(sha256, size)
+        blob = Blob(self._ids.next(), sha256, size, None, self._clock())
+        self._database.write(lambda connection: blobs.add_blobs(connection, [blob]))
+        return blob
+
+    @property
+    def allows_direct(self) -> bool:
+        """Whether agents may get and store large blobs by themselves."""
+        return self._settings.blobs_direct
 
     def new_ids(self, count: int) -> list[int]:
         """Return ids for new blobs."""

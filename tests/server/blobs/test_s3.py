@@ -97,7 +97,7 @@ def test_an_upload_in_parts_that_goes_on_is_not_swept(place: S3Place):
     store = place.open()
     place.die_in_upload()
     place.age(HOUR_S)
-    [upload] = place.bucket.list_uploads()
+    [upload] = place.bucket.walk_uploads()
     key = {"Bucket": BUCKET, "Key": place.place.prefix + upload.key, "UploadId": upload.upload}
     place.bucket._client.upload_part(**key, PartNumber=2, Body=b"more")
     place._ages.clear()
@@ -323,7 +323,7 @@ def test_a_wrong_clock_is_told(place: S3Place, monkeypatch: pytest.MonkeyPatch):
     now = datetime.now(UTC) - timedelta(hours=1)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda **_: now)
     with pytest.raises(BlobsRefused, match="clock"):
-        list(place.bucket.list())
+        list(place.bucket.walk())
 
 
 @pytest.mark.parametrize(

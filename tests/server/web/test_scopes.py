@@ -19,6 +19,7 @@ PARTS: list[tuple[str, set[str], set[str]]] = [
         {"view", "submit", "worker"},
     ),
     (r"(PUT|DELETE) /(limit|tenant)/.*|POST /limit", {"operate", "admin"}, {"view", "submit", "worker"}),
+    (r".* /data/(.*/)?direct", {"worker", "admin"}, READERS - {"admin"}),
     (r"POST /worker(/.*)?", {"worker", "admin"}, READERS - {"admin"}),
     (r"GET /kv|(POST|DELETE) /kv(/.*)?", READERS - {"view"} | {"worker"}, {"view"}),
     (r"GET /kv/namespaces", READERS, {"worker"}),
