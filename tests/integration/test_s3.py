@@ -1,6 +1,7 @@
 """A server whose large blobs are in S3: real programs, with S3 going away and blobs moving below them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,14 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def count(server: LocalServer, method: str, endpoint: str) -> int:
+    """Return how many requests the server answered."""
+    text = requests.get(f"{server.url}/metrics", timeout=LONG_S).text
+    line = rf'^piecework_requests_total{{method="{method}",path="{re.escape(endpoint)}",status="200"}} (\S+)$'
+    found = re.search(line, text, re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
 def is_back(server: LocalServer) -> bool:
     """Ask whether the server is ready, and return whether its log tells that S3 is back."""
     return is_ready(server.port) and "the store of large blobs answers again" in server.read_log()
@@ -63,6 +72,21 @@ def test_jobs_run_with_inputs_outputs_and_code_in_s3_and_wait_while_it_is_away(s
             until(lambda: is_back(server), look_s=0.5)
         assert server.read_log().count("the store of large blobs is away") == 1
         assert SECRET not in server.read_log()
+
+
+def test_agents_go_to_s3_by_themselves_where_they_may(s3: S3Server, tmp_path: Path):
+    environ = s3.environ | {"PIECEWORK_BLOBS": f"s3://{BUCKET}", "PIECEWORK_BLOBS_DIRECT": "true"}
+    with LocalServer(tmp_path, environ=environ) as server, Client(server.url) as client:
+        with LocalAgent(server.url, tmp_path, "agent"):
+            lambda_ = client.create_lambda(client.upload(ECHO.with_name("uppercase.wasm")).id, "wasi")
+            before, content = count(server, "POST", "/data"), os.urandom(1_500_000).hex().encode()
+            job = client.submit(lambda_, content)
+            output = job.result()
+            assert output == content.upper()
+        assert client.read(client.job(job).output.id) == output
+        assert count(server, "POST", "/data/direct") == 2, "where to, and that it is there"
+        assert count(server, "GET", "/data/<data>/direct") >= 1
+        assert count(server, "POST", "/data") == before + 1, "the input, from here"
 
 
 def test_blobs_move_to_s3_and_back_while_the_server_works(s3: S3Server, tmp_path: Path):
