@@ -101,17 +101,18 @@ class Bucket:
         empty: ObjectStream = io.BytesIO()
         if end is not None and end <= begin:
             return empty, self._get_size(key)
-        last = "" if end is None else end - 1
+        part = {} if begin == 0 and end is None else {"Range": f"bytes={begin}-{'' if end is None else end - 1}"}
         with self._failures_translated():
             try:
-                answer = self._ask("get_object", Key=self._name(key), Range=f"bytes={begin}-{last}")
+                answer = self._ask("get_object", Key=self._name(key), **part)
             except ClientError as error:
                 if _code(error) == "NoSuchKey":
                     raise BlobNotFound from error
                 if _code(error) != "InvalidRange":
                     raise
                 return empty, self._get_size(key)
-        return answer["Body"], int(answer["ContentRange"].rpartition("/")[2])
+        size = answer["ContentRange"].rpartition("/")[2] if part else answer["ContentLength"]
+        return answer["Body"], int(size)
 
     def find(self, key: str) -> StoredObject | None:
         """Return what is stored under a key; None when nothing is."""

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from server.blobs.bucket import Bucket, StoredObject
 from server.blobs.disk_space import DiskSpace
-from server.blobs.store import TRIED_BYTES, BlobReader, BlobStore, BlobWriter, DirectPut
-from server.errors import BlobDamaged, BlobsAway, StorageFull
+from server.blobs.store import PIECE_BYTES, TRIED_BYTES, BlobReader, BlobStore, BlobWriter, DirectPut
+from server.errors import BlobDamaged, BlobsAway, ServerError, StorageFull
 from server.logs import Condition
 
 BLOB = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")
@@ -204,7 +204,10 @@ class S3Store(BlobStore):
 
 
 class _S3Reader(BlobReader):
-    """Reads a blob, asks again for the rest when its bytes break off, and checks a whole blob's digest."""
+    """Reads a blob, asks again for the rest when its bytes break off, and checks a whole blob's digest.
+
+    The first bytes are here when it is: what fails at the start fails before anything is answered.
+    """
 
     def __init__(self, bucket: Bucket, sha256: bytes, begin: int, end: int | None) -> None:
         self._bucket, self._sha256 = bucket, sha256
@@ -212,8 +215,20 @@ class _S3Reader(BlobReader):
         self._at, self._end = begin, self.size if end is None else min(end, self.size)
         self._digest = hashlib.sha256() if begin == 0 and self._end == self.size else None
         self._reopened = 0
+        try:
+            self._first = self._fetch(PIECE_BYTES)
+        except ServerError:
+            self.close()
+            raise
 
     def read(self, size: int = -1, /) -> bytes:
+        if not self._first:
+            return self._fetch(size)
+        found, self._first = (self._first, b"") if size < 0 else (self._first[:size], self._first[size:])
+        return found if len(found) == size else found + self._fetch(size if size < 0 else size - len(found))
+
+    def _fetch(self, size: int) -> bytes:
+        """Return so many of the next bytes, or those that are left; below 0 all of them."""
         left = max(0, self._end - self._at)
         wanted = left if size < 0 else min(size, left)
         found = self._read_some(wanted)

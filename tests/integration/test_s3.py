@@ -11,7 +11,7 @@ import requests
 from patience import LONG_S, until
 from s3_server import BUCKET, MISSING, SECRET, WEED, S3Server
 
-from piecework import ApiError, Client
+from piecework import ApiError, Client, ServerUnreachable
 from piecework.local import LocalAgent, LocalServer, is_ready
 from piecework.protocol.codes import Code
 
@@ -145,3 +145,19 @@ def test_a_server_that_cannot_use_its_s3_says_why_and_ends(
 def test_a_move_without_a_place_to_move_from_is_refused(tmp_path: Path):
     ended = run("blobs", "move", "--data", str(tmp_path))
     assert (ended.returncode, "PIECEWORK_BLOBS_FROM" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("size", [100_000, 3_000_000])
+def test_a_blob_with_other_bytes_in_s3_is_never_given_out_whole(s3: S3Server, tmp_path: Path, size: int):
+    environ = s3.environ | {"PIECEWORK_BLOBS": f"s3://{BUCKET}"}
+    content = os.urandom(size)
+    with LocalServer(tmp_path, environ=environ) as server, Client(server.url, attempts=1) as client:
+        stored = client.upload(content)
+        key = f"{stored.checksum[:2]}/{stored.checksum}"
+        s3.client.put_object(Bucket=BUCKET, Key=key, Body=content[:-1] + b"?")
+        with pytest.raises((ApiError, ServerUnreachable), match="has other bytes|broke off"):
+            client.read(stored.id)
+        with requests.get(f"{server.url}/data/{stored.id}/blob", stream=True, timeout=LONG_S) as reply:
+            assert reply.status_code == (500 if size < 256 * 1024 else 200)
+        assert "Traceback" not in server.read_log()
+        assert server.read_log().count("has other bytes under") >= 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import structlog
 from flask import Response, request
 from msgspec import UNSET
 
@@ -9,12 +10,15 @@ from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataList, DataReply, DirectReply, DirectUpload, MessageReply
 from server.blobs import BlobReader
+from server.errors import ServerError
 from server.services import Services
 from server.store.records import Blob
 from server.web.endpoint import Query, WholeResponse, endpoint
 from server.web.paging import PageQuery, next_cursor
 from server.web.ranges import Part, answer_parts, find_parts
 from server.web.uploads import Upload
+
+log = structlog.get_logger("server")
 
 
 class ViewQuery(Query):
@@ -85,7 +89,7 @@ def blob_response(services: Services, blob: Blob, media_type: str = BINARY) -> R
     if isinstance(source, bytes):
         response.set_data(source)
     else:
-        response.response, response.direct_passthrough = source, True
+        response.response, response.direct_passthrough = _Sending(source), True
     wants_parts = parts is not None and len(parts) > 1 and request.method == "GET" and response.status_code == 200
     if not parts or not wants_parts or request.headers.get("If-Range", etag := response.headers["ETag"]) != etag:
         return response
@@ -115,7 +119,24 @@ def _read(source: bytes | BlobReader) -> Iterator[bytes]:
         yield source
         return
     with source:
-        yield from source
+        yield from _Sending(source)
+
+
+class _Sending:
+    """A blob's bytes as an answer. When they break off it ends early, which who counts them notices."""
+
+    def __init__(self, reader: BlobReader) -> None:
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._reader
+        except ServerError as error:
+            if not error.is_logged:
+                log.error("an answer broke off", error=str(error))  # noqa: TRY400  # says it all
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 @endpoint("DELETE", "/data/<data>", scope="submit", reply=MessageReply)
