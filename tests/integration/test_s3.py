@@ -155,7 +155,7 @@ def test_a_blob_with_other_bytes_in_s3_is_never_given_out_whole(s3: S3Server, tm
         stored = client.upload(content)
         key = f"{stored.checksum[:2]}/{stored.checksum}"
         s3.client.put_object(Bucket=BUCKET, Key=key, Body=content[:-1] + b"?")
-        with pytest.raises((ApiError, ServerUnreachable), match="has other bytes|broke off"):
+        with pytest.raises((ApiError, ServerUnreachable), match=r"has other bytes|broke off"):
             client.read(stored.id)
         with requests.get(f"{server.url}/data/{stored.id}/blob", stream=True, timeout=LONG_S) as reply:
             assert reply.status_code == (500 if size < 256 * 1024 else 200)
