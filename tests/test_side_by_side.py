@@ -73,8 +73,17 @@ def test_options_choose_and_have_times_of_their_own(project: Path, capsys: pytes
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("broken", ["def test_e(): assert 'this' == 'that'\n", "from nowhere import that\n"])
-def test_what_goes_wrong_in_one_process_is_shown(project: Path, capsys: pytest.CaptureFixture[str], broken: str):
-    (project / "tests" / "test_e.py").write_text(broken)
+@pytest.mark.parametrize(
+    ("file", "broken"),
+    [
+        ("test_e.py", "def test_e(): assert 'this' == 'that'\n"),
+        ("test_e.py", "from nowhere import that\n"),
+        ("inner/conftest.py", "from nowhere import that\n"),
+    ],
+)
+def test_what_goes_wrong_in_one_process_is_shown(
+    project: Path, capsys: pytest.CaptureFixture[str], file: str, broken: str
+):
+    (project / "tests" / file).write_text(broken)
     assert main(project, [], 2) == 1
     assert "that" in capsys.readouterr().out

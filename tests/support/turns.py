@@ -6,12 +6,14 @@ The folder has the list of the files, as ``files.json``, and gets a file for eac
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
+from _pytest.runner import collect_one_node
 
+TESTS = "tests"
 FILES, TIMES = "files.json", "times-{}.json"
 UNUSED = ("cacheprovider", "platformdirs", "pytest_cov", "valkey")
 """Plugins that would take time."""
@@ -33,9 +35,12 @@ class Turns:
         option = session.config.option
         asked = option.markexpr, option.keyword
         option.markexpr = option.keyword = ""  # what a file has for them is not known yet
-        found = {str(each.path): each for each in session.perform_collect(files, genitems=False)}
+        # By folders: of each file that is named, pytest would go through the whole folder again.
+        folders = session.perform_collect([TESTS], genitems=False)
         option.markexpr, option.keyword = asked
-        self._modules = [found[str(session.startpath / file)] for file in files]
+        found = {str(each.path): each for each in _find_files(folders)}
+        paths = [str(session.startpath / file) for file in files]
+        self._modules = [found[path] for path in paths if path in found]  # all but those of a broken conftest.py
         return True
 
     @pytest.hookimpl(tryfirst=True)
@@ -65,6 +70,16 @@ class Turns:
             hook.pytest_collection_modifyitems(session=session, config=session.config, items=items)
             hook.pytest_collection_finish(session=session)
             yield from items
+
+
+def _find_files(nodes: Iterable[pytest.Item | pytest.Collector]) -> Iterator[pytest.Item | pytest.Collector]:
+    for node in nodes:
+        if isinstance(node, pytest.Directory):
+            report = collect_one_node(node)
+            node.ihook.pytest_collectreport(report=report)
+            yield from _find_files(report.result)
+        else:
+            yield node
 
 
 def main(folder: Path, number: str, options: list[str]) -> int:
