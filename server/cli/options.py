@@ -121,9 +121,9 @@ def opened_database(settings: Settings, *, owned: bool = False, new: bool = True
             raise CommandRefused(_no_data_line(settings))
         database = open_database(settings.url, synchronous=settings.synchronous)
         try:
-            if not new and current_revision(database.engine) is None:
+            if not new and current_revision(database) is None:
                 raise CommandRefused(_no_data_line(settings))
-            if not check_schema(database.engine):
+            if not check_schema(database):
                 with nullcontext() if owned else own_database(settings):
                     prepare_schema(database)
             yield database

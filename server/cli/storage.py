@@ -23,7 +23,7 @@ def migrate(data: Path | None, database_url: str | None) -> None:
     with one_line_failures(), own_database(settings):
         database = open_database(settings.url)
         try:
-            before, after = upgrade_schema(database.engine)
+            before, after = upgrade_schema(database)
         finally:
             database.close()
     unchanged = f"schema version {after}, as before"

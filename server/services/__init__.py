@@ -368,11 +368,11 @@ def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
 
 def prepare_schema(database: Database) -> None:
     """Give the database the program's schema where that is safe; see ``open_services``."""
-    before, head = compare_revisions(database.engine)
+    before, head = compare_revisions(database)
     if before == head:
         return
     if database.is_shared and before is not None:
         raise SchemaMismatch(
             "the database has an older schema: stop its servers and run `piecework server migrate`"
         )
-    upgrade_schema(database.engine)
+    upgrade_schema(database)

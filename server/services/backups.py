@@ -176,8 +176,8 @@ def _check(file: Path, database_file: Path, store: BlobStore) -> Contents:
         raise BackupError(f"{file} is not a whole backup: {problem}")
     database = open_database(f"sqlite:///{database_file}")
     try:
-        check_schema(database.engine)
-        if current_revision(database.engine) is None:
+        check_schema(database)
+        if current_revision(database) is None:
             raise BackupError(f"{file} is not a backup of a server")
     finally:
         database.close()

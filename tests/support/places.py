@@ -22,5 +22,5 @@ class Place:
 
 def migrate(url: str) -> None:
     database = open_database(url, synchronous="OFF")
-    upgrade_schema(database.engine)
+    upgrade_schema(database)
     database.close()

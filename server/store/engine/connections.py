@@ -82,6 +82,8 @@ class DatabaseHealth:
         self._shut = Condition(
             "the database takes no writes", "the database takes writes again", monotonic, quiet_s=QUIET_S
         )
+        self._has_answered = False
+        """Until then whoever opens the database tells what is wrong."""
 
     @contextmanager
     def noted(self) -> Iterator[None]:
@@ -94,11 +96,12 @@ class DatabaseHealth:
                 self._full.begin(ours)
             elif ours is not None and _refuses_writes(driver_error(error) or error):
                 self._shut.begin(ours)
-            elif ours is not None and _tells_of_database(error):
+            elif ours is not None and self._has_answered and _tells_of_database(error):
                 self._away.begin(ours)
             if ours is None:
                 raise
             raise ours from error
+        self._has_answered = True
         self._away.end()
 
     def note_write(self) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, inspect
 
 import migrations
 from migrations import versions
 from server.errors import SchemaMismatch
 from server.store.engine.connections import translated_errors
+from server.store.engine.database import Database
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -21,9 +22,9 @@ MIGRATION_LOCK = 0x70696563_65776F72
 """Whoever migrates a PostgreSQL database holds this advisory lock."""
 
 
-def current_revision(engine: Engine) -> str | None:
+def current_revision(database: Database) -> str | None:
     """Return the schema version in the database; None when it is empty."""
-    with translated_errors(), engine.connect() as connection:
+    with database.read() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -36,9 +37,9 @@ def known_revisions() -> list[str]:
     return sorted(module.name.partition("_")[0] for module in iter_modules(versions.__path__))
 
 
-def compare_revisions(engine: Engine) -> tuple[str | None, str]:
+def compare_revisions(database: Database) -> tuple[str | None, str]:
     """Return the database's version and the program's. Raises SchemaMismatch when the database's is unknown."""
-    before, known = current_revision(engine), known_revisions()
+    before, known = current_revision(database), known_revisions()
     if before is not None and before not in known:
         raise SchemaMismatch(
             f"the database has schema version {before}, which this program does not know: a newer piecework"
@@ -47,15 +48,15 @@ def compare_revisions(engine: Engine) -> tuple[str | None, str]:
     return before, known[-1]
 
 
-def upgrade_schema(engine: Engine) -> tuple[str | None, str]:
+def upgrade_schema(database: Database) -> tuple[str | None, str]:
     """Bring the database to the program's schema, from nothing or from any older version.
 
     Returns the version before and after. Safe to repeat. Raises SchemaMismatch when the database is newer than
     the program: an old program must not write to it.
     """
-    before, head = compare_revisions(engine)
+    before, head = compare_revisions(database)
     if before != head:
-        with translated_errors(), engine.connect() as connection:
+        with translated_errors(), database.engine.connect() as connection:
             _upgrade(make_config(), connection)
     return before, head
 
@@ -90,9 +91,9 @@ def _no_foreign_keys(connection: Connection) -> Iterator[None]:
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
-def check_schema(engine: Engine) -> bool:
+def check_schema(database: Database) -> bool:
     """Tell whether the database has the program's schema. Raises SchemaMismatch when it is newer."""
-    before, head = compare_revisions(engine)
+    before, head = compare_revisions(database)
     return before == head
 
 

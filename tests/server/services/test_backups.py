@@ -215,7 +215,7 @@ def test_a_backup_of_something_else_is_refused(tmp_path: Path):
 
 def test_a_backup_of_a_newer_program_is_refused(stored, tmp_path: Path):
     house, *_ = stored
-    assert current_revision(house.services.database.engine)
+    assert current_revision(house.services.database)
     house.services.database.write(lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
     _backup(house, tmp_path / "b.tar")
     with pytest.raises(SchemaMismatch, match="9999"):

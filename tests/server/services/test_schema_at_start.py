@@ -2,12 +2,11 @@
 
 import pytest
 from alembic import command
-from sqlalchemy import Engine
 
 from server.errors import SchemaMismatch
 from server.services import prepare_schema
 from server.store.engine import schema
-from server.store.engine.database import open_database
+from server.store.engine.database import Database, open_database
 
 
 def test_an_empty_database_may_be_given_its_schema_by_another_server_meanwhile(
@@ -15,16 +14,16 @@ def test_an_empty_database_may_be_given_its_schema_by_another_server_meanwhile(
 ):
     look = schema.current_revision
 
-    def look_just_before_the_other_is_done(engine: Engine) -> str | None:
+    def look_just_before_the_other_is_done(database: Database) -> str | None:
         monkeypatch.undo()
-        found = look(engine)
-        schema.upgrade_schema(engine)
+        found = look(database)
+        schema.upgrade_schema(database)
         return found
 
     monkeypatch.setattr(schema, "current_revision", look_just_before_the_other_is_done)
     database = open_database(empty_url, synchronous="OFF")
     prepare_schema(database)
-    assert schema.check_schema(database.engine)
+    assert schema.check_schema(database)
     database.close()
 
 
@@ -40,5 +39,5 @@ def test_an_older_schema_is_upgraded_unless_other_servers_may_use_it(empty_url: 
             prepare_schema(database)
     else:
         prepare_schema(database)
-    assert schema.check_schema(database.engine) is not database.is_shared
+    assert schema.check_schema(database) is not database.is_shared
     database.close()

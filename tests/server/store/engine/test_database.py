@@ -244,7 +244,7 @@ def test_a_file_that_is_no_database_is_named_as_such(tmp_path: Path):
     path.write_bytes(b"certainly not a database" * 100)
     database = open_database(f"sqlite:///{path}")
     with pytest.raises(DatabaseAway, match="not a database"):
-        current_revision(database.engine)
+        current_revision(database)
     database.close()
 
 

@@ -29,12 +29,20 @@ def meet(health: DatabaseHealth, error: Exception | None = None) -> ServerError 
 @pytest.mark.parametrize("error", [psycopg.OperationalError("refused"), psycopg.errors.AdminShutdown("bye")])
 def test_one_line_when_it_goes_and_one_when_it_is_back(error: Exception):
     health = DatabaseHealth()
+    meet(health)
     with capture_logs() as logs, ThreadPoolExecutor(4) as pool:
         gone = list(pool.map(lambda _: meet(health, error), range(20)))
         list(pool.map(lambda _: meet(health), range(20)))
         assert isinstance(meet(health, error), DatabaseAway)
     assert [line["event"] for line in logs] == [AWAY, BACK, AWAY]
     assert all(isinstance(each, DatabaseAway) and each.is_logged for each in gone)
+
+
+def test_a_database_that_never_answered_is_told_by_who_opens_it_alone():
+    health = DatabaseHealth()
+    with capture_logs() as logs:
+        assert isinstance(meet(health, psycopg.OperationalError("refused")), DatabaseAway)
+    assert logs == []
 
 
 @pytest.mark.parametrize(

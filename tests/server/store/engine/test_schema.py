@@ -54,7 +54,7 @@ def _check_names() -> set[str]:
 
 def test_upgrading_a_current_database_changes_nothing(database: Database):
     database.write(lambda c: blobs.add_blobs(c, [blob(1)]))
-    before, after = upgrade_schema(database.engine)
+    before, after = upgrade_schema(database)
     assert before == after
     with database.read() as connection:
         assert blobs.find_blob(connection, 1) is not None
@@ -62,10 +62,10 @@ def test_upgrading_a_current_database_changes_nothing(database: Database):
 
 def test_a_new_database_is_empty_until_upgraded(tmp_path: Path):
     database = open_database(f"sqlite:///{tmp_path / 'new.db'}", synchronous="OFF")
-    assert current_revision(database.engine) is None
-    assert not check_schema(database.engine)
-    assert upgrade_schema(database.engine)[0] is None
-    assert check_schema(database.engine)
+    assert current_revision(database) is None
+    assert not check_schema(database)
+    assert upgrade_schema(database)[0] is None
+    assert check_schema(database)
     database.close()
 
 
@@ -106,8 +106,8 @@ def test_an_upgrade_of_sqlite_leaves_the_indexes_as_a_new_database_has_them(tmp_
         command.upgrade(config, "0001")
     before = _indexes(old)
     del before["ix_jobs_due"]  # another one since jobs wait for something other than a time, too
-    upgrade_schema(old.engine)
-    upgrade_schema(new.engine)
+    upgrade_schema(old)
+    upgrade_schema(new)
     assert _indexes(old) == _indexes(new)
     assert before.keys() <= _indexes(new).keys()
     with new.read() as connection:
@@ -153,13 +153,13 @@ def _indexes(database: Database) -> dict[str, str]:
 
 
 def test_a_newer_database_is_refused_and_left_alone(database: Database):
-    known = current_revision(database.engine)
+    known = current_revision(database)
     try:
         database.write(lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
         for look in (check_schema, upgrade_schema):
             with pytest.raises(SchemaMismatch, match="schema version 9999, which this program does not know"):
-                look(database.engine)
-        assert current_revision(database.engine) == "9999"
+                look(database)
+        assert current_revision(database) == "9999"
     finally:
         database.write(lambda c: c.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{known}'"))
 
@@ -175,9 +175,9 @@ def test_a_migration_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(command, "upgrade", broken)
         with pytest.raises(KeyboardInterrupt):
-            upgrade_schema(database.engine)
+            upgrade_schema(database)
     with database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
-    upgrade_schema(database.engine)
-    assert check_schema(database.engine)
+    upgrade_schema(database)
+    assert check_schema(database)
     database.close()
