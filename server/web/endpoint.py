@@ -254,7 +254,8 @@ def read_body(limit_bytes: int) -> bytes:
     if length > limit_bytes:
         raise BodyTooLarge(f"the body has {length} bytes, this server takes {limit_bytes}")
     try:
-        body = request.stream.read(limit_bytes + 1)
+        # The stream first makes room for all that is asked for.
+        body = request.stream.read(length or limit_bytes + 1)
     except OSError as error:
         raise BodyBroken(str(error)) from error
     if len(body) < length:
