@@ -1,12 +1,12 @@
 """Databases for tests: what is stored is tested on SQLite and on PostgreSQL alike."""
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from house import migrated_file
 from places import Place, migrate
 from postgres import Cluster
 
@@ -15,14 +15,6 @@ from server.store.engine.function_tables import metadata
 
 NUMBERS = itertools.count(1)
 EMPTY_ALL = ";".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file that tests copy."""
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    migrate(f"sqlite:///{path}")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +34,8 @@ def postgres_url(postgres: Cluster) -> str:
 
 
 @pytest.fixture
-def sqlite_place(tmp_path: Path, sqlite_template: Path) -> Place:
-    shutil.copyfile(sqlite_template, tmp_path / "piecework.db")
+def sqlite_place(tmp_path: Path) -> Place:
+    (tmp_path / "piecework.db").write_bytes(migrated_file())
     return Place(tmp_path, "")
 
 

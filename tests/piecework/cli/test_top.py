@@ -47,6 +47,19 @@ def snapshot(client, jobs):
     return replace(take_snapshot(client, Wish(lambda_="topped")), stats=mine())
 
 
+@pytest.fixture(scope="module")
+def taken():
+    return []
+
+
+@pytest.fixture
+def drawn(request, taken):
+    """A snapshot that all tests share which only draw it."""
+    if not taken:
+        taken.append(request.getfixturevalue("snapshot"))
+    return taken[0]
+
+
 def plain(board, snapshot, width=80, height=24, trouble=""):
     return [line.plain for line in draw(board, snapshot, trouble, width, height)]
 
@@ -69,24 +82,24 @@ def test_keys_are_read_from_what_a_terminal_sends(data, keys):
     assert parse_keys(data) == keys
 
 
-def test_tables_show_what_there_is(snapshot):
+def test_tables_show_what_there_is(drawn):
     board = Board()
-    assert any("top of nothing" in line for line in plain(board, snapshot, 160))
-    board.press("2", snapshot)
-    assert any(line.startswith("topped") for line in plain(board, snapshot, 160))
-    board.press("4", snapshot)
-    shown = "\n".join(plain(board, snapshot, 160))
+    assert any("top of nothing" in line for line in plain(board, drawn, 160))
+    board.press("2", drawn)
+    assert any(line.startswith("topped") for line in plain(board, drawn, 160))
+    board.press("4", drawn)
+    shown = "\n".join(plain(board, drawn, 160))
     assert "3 shown" in shown
     assert "no worker" in shown
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (20, 5), (1, 1), (300, 100), (80, 7)])
 @pytest.mark.parametrize("keys", ["1", "2", "3", "4", "?", "4c", "/"])
-def test_it_fits_any_terminal(snapshot, width, height, keys):
+def test_it_fits_any_terminal(drawn, width, height, keys):
     board = Board()
     for key in keys:
-        board.press(key, snapshot)
-    lines = draw(board, snapshot, "away", width, height)
+        board.press(key, drawn)
+    lines = draw(board, drawn, "away", width, height)
     assert len(lines) <= height
     assert all(line.cell_len <= width for line in lines)
     assert plain(board, None, width, height)
@@ -106,17 +119,17 @@ def test_a_row_stays_selected_while_the_table_is_sorted_anew(snapshot, jobs):
     assert board.find(rows) == 0
 
 
-def test_words_filter_and_escape_ends_that(snapshot):
+def test_words_filter_and_escape_ends_that(drawn):
     board = Board(tab=JOBS)
-    count = len(board.rows(snapshot))
+    count = len(board.rows(drawn))
     for key in "/zzz":
-        board.press(key, snapshot)
-    assert board.rows(snapshot) == []
-    assert plain(board, snapshot)[-1] == "/zzz_"
+        board.press(key, drawn)
+    assert board.rows(drawn) == []
+    assert plain(board, drawn)[-1] == "/zzz_"
     for key in ("backspace", "backspace", "backspace", "t", "o", "p", "enter"):
-        board.press(key, snapshot)
-    assert (board.typing, len(board.rows(snapshot))) == (False, count)
-    board.press("escape", snapshot)
+        board.press(key, drawn)
+    assert (board.typing, len(board.rows(drawn))) == (False, count)
+    board.press("escape", drawn)
     assert board.words == ""
 
 
@@ -135,11 +148,11 @@ def test_enter_opens_the_jobs_of_a_lambda_and_then_one(client, snapshot, jobs):
     assert board.wish == Wish()
 
 
-def test_states_come_in_turn(snapshot):
+def test_states_come_in_turn(drawn):
     board = Board()
     seen = []
     for _ in JOB_STATES:
-        board.press("a", snapshot)
+        board.press("a", drawn)
         seen.append(board.wish.state)
     assert seen == list(JOB_STATES)
 

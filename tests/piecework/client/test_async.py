@@ -23,7 +23,7 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobCreated, JobList, MessageReply
 from piecework.protocol.states import JobState
 
-TASKS = 500
+TASKS = 250
 
 
 @pytest.fixture

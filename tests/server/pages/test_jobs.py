@@ -3,13 +3,23 @@
 import pytest
 from console import Browser
 from house import House, failed, finished
+from kept_houses import Keep, Kept
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202egpj.exe\x07"
 
 
+@pytest.fixture(scope="module")
+def kept(keep: Keep) -> Kept:
+    return keep(submit_jobs)
+
+
 @pytest.fixture
-def jobs(house: House) -> dict[str, str]:
+def jobs(kept: Kept) -> dict[str, str]:
     """Jobs in many states, by what they are."""
+    return kept.ids
+
+
+def submit_jobs(house: House) -> dict[str, str]:
     upper, crash = house.new_lambda(name="upper"), house.new_lambda(name="crash", runtime="wasi")
     worker = house.new_worker("wasi", name="w", tags=["gpu"])
     made = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from console import ORIGIN, Browser
 from house import House, failed, finished
+from kept_houses import Keep, Kept
 
 from server.pages.table import PAGES
 
@@ -16,9 +17,18 @@ LISTS = sorted(each.path for each in PAGES if each.method == "GET" and "<" not i
 WASM = (Path(__file__).parents[3] / "samples" / "uppercase.wasm").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def kept(keep: Keep) -> Kept:
+    return keep(fill)
+
+
 @pytest.fixture
-def filled(house: House) -> dict[str, str]:
+def filled(kept: Kept) -> dict[str, str]:
     """One of each thing, by the part of a path that names it."""
+    return kept.ids
+
+
+def fill(house: House) -> dict[str, str]:
     lambda_id = house.new_lambda(
         name="upper", runtime="wasi", args=[HOSTILE[:20]], env={"A": HOSTILE[:-3]}, tags=["t"],
         codex=upload(house, WASM), limits={"timeout_s": 5, "memory_bytes": 100000000, "fuel": 5},

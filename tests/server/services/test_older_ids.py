@@ -1,6 +1,8 @@
 """A database from before ids fitted into 53 bits: its ids stay, new ones are small, old things stay older."""
 
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,10 +32,9 @@ ROWS = (
 )
 
 
-@pytest.fixture
-def house(empty_url: str, tmp_path: Path) -> Iterator[House]:
-    """A server on such a database, on SQLite and on PostgreSQL in turn."""
-    old = open_database(empty_url, synchronous="OFF")
+def make_and_upgrade(url: str) -> None:
+    """Make such a database, and bring it to the program's schema."""
+    old = open_database(url, synchronous="OFF")
     with old.engine.connect() as connection:
         config = schema.make_config()
         config.attributes["connection"] = connection
@@ -42,7 +43,25 @@ def house(empty_url: str, tmp_path: Path) -> Iterator[House]:
     is_postgres = old.is_shared
     old.write(lambda c: [c.exec_driver_sql(_spell(row, is_postgres)) for row in ROWS])
     old.close()
-    migrate(empty_url)
+    migrate(url)
+
+
+@cache
+def upgraded_file() -> bytes:
+    """Return such a SQLite database, upgraded once for all tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "piecework.db"
+        make_and_upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
+@pytest.fixture
+def house(empty_url: str, tmp_path: Path) -> Iterator[House]:
+    """A server on such a database, on SQLite and on PostgreSQL in turn."""
+    if empty_url.startswith("sqlite"):
+        Path(empty_url.removeprefix("sqlite:///")).write_bytes(upgraded_file())
+    else:
+        make_and_upgrade(empty_url)
     house = House(tmp_path / "data", database_url=empty_url)
     yield house
     house.close()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from house import House, failed, finished
+from structlog.testing import capture_logs
 
 from piecework.protocol.states import JobState
 from server.services.queue.endings import Ended, Reaction
@@ -118,5 +119,7 @@ def test_what_a_reaction_cannot_do_undoes_the_end(house: House):
 
     job = house.submit(house.new_lambda())
     house.services.endings.reactions.append(refuse)
-    house.call("DELETE", f"/job/{job}", status=500)
+    with capture_logs() as logs:
+        house.call("DELETE", f"/job/{job}", status=500)
+    assert [line["event"] for line in logs] == ["bug"]
     assert house.state(job) == "Enqueued"

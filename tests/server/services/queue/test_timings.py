@@ -1,6 +1,7 @@
 """When schedules tick: cron lines in time zones, through nights in which clocks are set, and intervals."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -124,22 +125,26 @@ NIGHTS = {
 }
 
 
+@cache
+def numbers(field: str, first: int, last: int) -> set[int]:
+    """Return the numbers that a field names."""
+    names = {"SAT": "6", "SUN": "0"}
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = names.get(part, part).partition("/")
+        low, _, high = (f"{first}-{last}" if span == "*" else span).partition("-")
+        found.update(range(int(low), int(high or low) + 1, int(step or 1)))
+    return found
+
+
 def matches(fields: tuple[str, ...], local: datetime) -> bool:
     """Tell whether a line names a minute, in the plain sense."""
-    names = {"SAT": "6", "SUN": "0"}
-
-    def has(field: str, value: int, first: int, last: int) -> bool:
-        for part in field.split(","):
-            span, _, step = names.get(part, part).partition("/")
-            low, _, high = (f"{first}-{last}" if span == "*" else span).partition("-")
-            if value in range(int(low), int(high or low) + 1, int(step or 1)):
-                return True
-        return False
-
     minute, hour, day, _, weekday = fields
-    days = has(day, local.day, 1, 31), has(weekday, local.isoweekday() % 7, 0, 7)
+    if local.minute not in numbers(minute, 0, 59) or local.hour not in numbers(hour, 0, 23):
+        return False
+    days = local.day in numbers(day, 1, 31), local.isoweekday() % 7 in numbers(weekday, 0, 7)
     both = day.startswith("*") or weekday.startswith("*")
-    return has(minute, local.minute, 0, 59) and has(hour, local.hour, 0, 23) and (all(days) if both else any(days))
+    return all(days) if both else any(days)
 
 
 def expect(fields: tuple[str, ...], zone: str, start: datetime, end: datetime) -> list[int]:
