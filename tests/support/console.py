@@ -91,9 +91,12 @@ class PageReader(HTMLParser):
 
 @dataclass
 class Browser:
-    """Somebody at the pages of a house."""
+    """Somebody at the pages of a house, whose client keeps cookies from then on."""
 
     house: House
+
+    def __post_init__(self) -> None:
+        self.house.client = self.house.app.test_client()
 
     def sign_in(self, scope: str, name: str = "ana") -> str:
         """Make a token and sign in with it. Returns its secret."""

@@ -184,11 +184,9 @@ def test_what_is_done_with_a_form_is_in_the_audit(house: House, browser: Browser
     assert "pause lambda" not in browser.get("/console/audit?who=nobody").text
 
 
-def test_a_token_of_an_agent_opens_no_page(house: House):
-    secret = create_token(house.services.database, "node", "worker", house.clock())
-    answer = house.client.post("/console/sign-in", data={"token": secret}, headers={"Origin": ORIGIN})
-    assert answer.status_code == 303
-    assert house.client.get("/console/jobs").status_code == 403
+def test_a_token_of_an_agent_opens_no_page(browser: Browser):
+    browser.sign_in("worker", "node")
+    browser.get("/console/jobs", status=403)
 
 
 def test_a_name_that_was_bound_to_this_machine_opens_no_page(house: House):
