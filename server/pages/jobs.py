@@ -78,7 +78,11 @@ def list_all(services: Services) -> Response:
     choice = read_choice(_read_words())
     which, fault = _read_which(services, choice)
     cursor = _read_cursor(request.args.get("cursor", ""))
-    values = _look(services, which, cursor) if which else {"jobs": [], "counts": {}, "next": None, "looked_at": 0}
+    looked_at = request.args.get("looked", default=0, type=int)
+    nothing: dict[str, Any] = {"jobs": [], "counts": {}, "next": None, "looked_at": 0}
+    values = _look(services, which, cursor, looked_at) if which else nothing
+    if request.args.get("ended") and not values["jobs"]:
+        values["next"] = None  # the page that asks has looked at all older ones
     values |= {"choice": choice, "fault": fault, "tabs": TABS, "filters": FIELDS, "cursor": cursor}
     return render("jobs_rows.html" if is_live() else "jobs.html", **values)
 
@@ -126,14 +130,14 @@ def _read_which(services: Services, choice: Choice) -> tuple[JobFilter | None, s
         return None, str(error) or "there is nothing of that name"
 
 
-def _look(services: Services, which: JobFilter, cursor: Spot | None) -> dict[str, Any]:
+def _look(services: Services, which: JobFilter, cursor: Spot | None, looked_at: int) -> dict[str, Any]:
     found = services.jobs.search(which, cursor, ROWS)
     infos = _describe(services, found.jobs)
     spot = found.next
     return {
         "jobs": infos,
         "next": f"{spot.at}.{spot.id}" if spot else None,
-        "looked_at": found.looked_at,
+        "looked_at": looked_at + found.looked_at,
         "counts": _add_up(services.jobs.count_states(replace(which, states=()))),
     }
 

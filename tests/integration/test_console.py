@@ -6,6 +6,7 @@ anything that its policy refused.
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -71,6 +72,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for name, scope in (("ops", "operate"), ("node", "worker"))
     }
     filled.house.close()
+    with sqlite3.connect(filled.house.data / "piecework.db") as database:
+        look = "UPDATE jobs SET options = replace(options, '--size', '--hidden') WHERE id = ?"
+        database.execute(look, (filled.names["job"],))
     with LocalServer(folder) as server, Client(server.url, token=tokens["ops"]) as client:
         options = ("--slots", "1", "--functions", "4", "--token", tokens["node"])
         with LocalAgent(server.url, folder, "node-1", *options):
@@ -236,7 +240,7 @@ def test_another_page_of_the_server_cannot_read_the_console(window: Window):
 
 def test_a_list_renews_itself_and_leaves_a_selection_alone(world: World, window: Window):
     page = window.go("/jobs?tag=renewed")
-    window.sees("newest that were looked at fits")
+    window.sees("No job fits")
     job = world.client.submit("echo", b"x", tags=["renewed"], delay_s=86_400)
     page.get_by_role("link", name=str(job)).wait_for(timeout=LONG_S * 1000)
     page.get_by_label(f"Select job {job}").check()
@@ -244,6 +248,13 @@ def test_a_list_renews_itself_and_leaves_a_selection_alone(world: World, window:
     world.client.submit("echo", b"x", tags=["renewed"], delay_s=86_400)
     page.wait_for_timeout(5500)
     assert page.get_by_label(f"Select job {job}").is_checked()
+
+
+def test_one_of_many_jobs_is_found_by_its_argument_however_old_it_is(world: World, window: Window):
+    window.go("").get_by_role("searchbox").first.fill("--hidden")
+    window.page.keyboard.press("Enter")
+    window.page.get_by_role("link", name=world.names["job"]).wait_for(timeout=LONG_S * 1000)
+    window.sees("jobs so far")
 
 
 def test_keys_lead_through_the_pages(window: Window):

@@ -78,6 +78,11 @@
     const busy = part.querySelector("input:checked:not([type=radio]), details.sure[open]") || document.hidden || keys().open || (getSelection()?.toString() && part.contains(getSelection().anchorNode));
     if (busy || part.contains(document.activeElement) && types(document.activeElement)) event.preventDefault();
   });
+  // Narrow screens hide the heads of columns: numbers and times are shown with the names of theirs.
+  const nameCells = () => all("table.list").forEach(table => {
+    const names = [...(table.tHead?.rows[0]?.cells ?? [])].map(head => head.textContent.trim());
+    table.querySelectorAll("td.num, td.when").forEach(cell => { cell.dataset.name = names[cell.cellIndex] ?? ""; });
+  });
   const spots = {};
   let open = [];
   document.addEventListener("htmx:beforeSwap", () => {
@@ -89,6 +94,7 @@
     const again = row && document.querySelector(`tr[data-row="${CSS.escape(row)}"]`);
     if (again) { again.classList.add("here"); }
     countTicks();
+    nameCells();
     all("[data-log]").forEach(log => {
       const spot = spots[log.id];
       if (spot?.follow === "no") { log.dataset.follow = "no"; log.scrollTop = spot.top; } else log.scrollTop = log.scrollHeight;
@@ -133,6 +139,7 @@
   addEventListener("DOMContentLoaded", () => {
     draw();
     countTicks();
+    nameCells();
     const told = document.querySelector("[data-tell]");
     if (told) say.last = told.dataset.tell;
     all("[data-log]").forEach(log => { log.scrollTop = log.scrollHeight; });

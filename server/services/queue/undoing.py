@@ -28,7 +28,7 @@ REQUEST_S = 2.0
 KEPT_MS = 24 * 3600 * 1000
 """So long is known what was done."""
 FORGOTTEN = 100
-CHANGED_SINCE = "it was changed since"
+CHANGED_SINCE = "it ended, or was changed, since"
 
 
 class Undoing:

@@ -59,7 +59,7 @@ def test_all_that_match_are_paused_and_exactly_those_are_let_go_again(house: Hou
     house.call("DELETE", f"/job/{ids[1]}")
     again = browser.send(done, UNDO)
     assert "Of 3 jobs that were paused, 2 would be resumed" in again.text
-    assert "1 not: it was changed since" in again.text
+    assert "1 not: it ended, or was changed, since" in again.text
     browser.send(again, f"{UNDO}/do")
     assert [house.state(each) for each in ids] == ["Paused", "Cancelled", "Enqueued", "Enqueued"]
 

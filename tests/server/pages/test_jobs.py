@@ -5,6 +5,8 @@ from console import Browser
 from house import House, failed, finished
 from kept_houses import Keep, Kept
 
+from server.store.queue import searches
+
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202egpj.exe\x07"
 
 
@@ -135,6 +137,25 @@ def test_pages_lead_to_older_jobs(house: House, browser: Browser):
         seen += [each.rpartition("/")[2] for each in links if each.rpartition("/")[2] in ids]
         path = next((each for each in links if "cursor=" in each), "")
     assert seen == ids[::-1]
+
+
+def test_a_page_without_jobs_looks_further_back_until_all_were_looked_at(
+    house: House, browser: Browser, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(searches, "WINDOWS", (10,))
+    lambda_id = house.new_lambda()
+    oldest = house.submit(lambda_id, args=["--needle"])
+    for _ in range(25):
+        house.submit(lambda_id)
+    page, path = browser.get("/console/jobs?text=--needle"), ""
+    for looked_at in (10, 20):
+        assert f"None of the {looked_at} newest fits" in page.text
+        path = next(each for each in page.links if "cursor=" in each)
+        page = browser.get(path)
+    assert f"/console/jobs/{oldest}" in page.links
+    ended = browser.get("/console/jobs?text=nothing&ended=1")
+    assert "No job fits" in ended.text
+    assert not any("cursor=" in each for each in ended.links)
 
 
 def test_failures_are_grouped_and_lead_to_their_jobs(house: House, browser: Browser, jobs: dict[str, str]):
