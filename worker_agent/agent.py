@@ -5,6 +5,7 @@ import contextlib
 import structlog
 
 from piecework.client import ClientError
+from piecework.durations import format_duration
 from piecework.protocol.messages import ContractRequest, WorkerRegister
 from worker_agent.cache import BlobCache
 from worker_agent.errors import AgentError
@@ -68,6 +69,7 @@ class Agent:
             around.make_executor,
             on_drain=self._drain,
             on_stall=lambda: self.leave_now(STALLED),
+            on_idle=lambda: self.ask_to_stop(f"no job for {format_duration(settings.exit_when_idle_s)}"),
             traces=around.traces,
         )
 

@@ -161,6 +161,13 @@ def completion(shell: str) -> None:
     "--reverse-proxy-token", metavar="T", help="Access token for it.  [that of --token if it is the server]"
 )
 @click.option("--registry", metavar="URL", help="Where modules named org/module/tag come from.  [nowhere]")
+@click.option(
+    "--exit-when-idle",
+    "exit_when_idle_s",
+    metavar="DURATION",
+    type=DURATION,
+    help="End, with code 0, once there was no job for so long; for batch nodes.  [never]",
+)
 @click.option("--wait/--no-wait", default=None, help="Wait for a server that does not answer yet.  [wait]")
 def run(cache_mb: int | None, compile_memory_mb: int | None, **options: Any) -> None:
     """Run an agent until it is stopped.

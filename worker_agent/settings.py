@@ -88,6 +88,8 @@ class Settings:
     """At the start, wait for a server that does not answer."""
     stall_exit_s: float = 300.0
     """The agent leaves, for its supervisor to restart it, when its loop was dead for this long, seconds."""
+    exit_when_idle_s: float = 0.0
+    """The agent ends when it held no job for this long, seconds: for nodes that come with the work. 0: never."""
 
     allow_http: tuple[str, ...] = ()
     """Where guests may send HTTP requests: ``HOST`` (ports 80 and 443), ``HOST:PORT``, ``*``; and addresses or
@@ -254,6 +256,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_OTEL_ENDPOINT": ("otel_endpoint", str),
     "PIECEWORK_WORKER_WAIT": ("wait", _read_flag),
     "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", parse_duration),
+    "PIECEWORK_WORKER_EXIT_WHEN_IDLE_S": ("exit_when_idle_s", parse_duration),
     "PIECEWORK_WORKER_FUNCTIONS": ("functions", int),
     "PIECEWORK_WORKER_FUNCTIONS_HOST": ("functions_host", str),
     "PIECEWORK_WORKER_FUNCTIONS_PORT": ("functions_port", int),
@@ -310,6 +313,8 @@ def _check_names(settings: Settings) -> list[str]:
 
 def _check_functions(settings: Settings) -> list[str]:
     problems = []
+    if settings.exit_when_idle_s and (settings.functions or settings.functions_port):
+        problems.append("an agent that serves functions has always something to do: leave out exit when idle")
     for name, url in (("reverse proxy", settings.reverse_proxy), ("registry", settings.registry)):
         try:
             if url is not None:
@@ -357,6 +362,7 @@ def _check_numbers(settings: Settings) -> list[str]:
         "compile_timeout_s": (1, 86_400),
         "compile_memory_bytes": (64 * MIB, 2**50),
         "stall_exit_s": (60, math.inf),
+        "exit_when_idle_s": (0, math.inf),
         "metrics_port": (0, PORT_MAX),
         "functions": (0, FUNCTIONS_MAX),
         "functions_port": (0, PORT_MAX),

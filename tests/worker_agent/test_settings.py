@@ -29,6 +29,7 @@ READ = {
     "PIECEWORK_WORKER_LOG_LEVEL": ("debug", "log_level", "debug"),
     "PIECEWORK_WORKER_WAIT": ("no", "wait", False),
     "PIECEWORK_WORKER_STALL_EXIT_S": ("600", "stall_exit_s", 600),
+    "PIECEWORK_WORKER_EXIT_WHEN_IDLE_S": ("0", "exit_when_idle_s", 0.0),
     "PIECEWORK_WORKER_ALLOW_HTTP": ("a.test, b.test:81", "allow_http", ("a.test", "b.test:81")),
     "PIECEWORK_WORKER_ALLOW_REDIS": ("redis.test/3", "allow_redis", "redis.test/3"),
     "REDIS_PWD": ("secret1", "redis_password", "secret1"),
@@ -60,6 +61,10 @@ def test_every_variable_is_read():
     settings = Settings(**Settings.from_env({variable: text for variable, (text, _, _) in READ.items()}))
     assert [getattr(settings, name) for _, name, _ in READ.values()] == [value for _, _, value in READ.values()]
     assert "secret" not in repr(settings)
+
+
+def test_an_agent_may_be_told_to_end_when_it_is_idle():
+    assert Settings.from_env({"PIECEWORK_WORKER_EXIT_WHEN_IDLE_S": "5m"}) == {"exit_when_idle_s": 300.0}
 
 
 def test_all_variables_that_cannot_be_read_are_named_at_once():

@@ -20,6 +20,7 @@ from worker_agent.jobs.leases.prefetching import BYTES_AHEAD, Prefetching
 from worker_agent.jobs.leases.sending import OutcomeSender
 from worker_agent.jobs.loops.contracting import Contracting, ContractTerms
 from worker_agent.jobs.loops.heartbeat import Heartbeat
+from worker_agent.jobs.loops.idle_watch import IdleWatch
 from worker_agent.jobs.loops.reporting import Reporter
 from worker_agent.jobs.loops.stall_watch import StallWatch
 from worker_agent.jobs.shared import JobsShared
@@ -100,7 +101,8 @@ class Environment:
 class Parts:
     """Everything that works while an agent runs.
 
-    ``on_drain`` is called when an operator asks the agent to take no more, ``on_stall`` when its loop is dead.
+    ``on_drain`` is called when an operator asks the agent to take no more, ``on_stall`` when its loop is dead,
+    ``on_idle`` when it had no job for as long as the settings say.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Parts:
         *,
         on_drain: Callable[[], None],
         on_stall: Callable[[], None],
+        on_idle: Callable[[], None],
         traces: JobTraces | None = None,
     ) -> None:
         self.terms = ContractTerms(membership.incarnation)
@@ -152,7 +155,8 @@ class Parts:
         self.hand_back_watch = HandBackWatch(
             shared, self.executor, self.stopper, self.prefetching, self.job_logger, settings.slots
         )
-        self.watches, self.loops = self._make_watches(settings, shared, on_stall), self._make_loops(shared)
+        self.watches = self._make_watches(settings, shared, on_stall, on_idle)
+        self.loops = self._make_loops(shared)
 
     def _make_loops(self, shared: JobsShared) -> tuple[Loop, ...]:
         new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s, threads=shared.threads)
@@ -164,12 +168,14 @@ class Parts:
         )
 
     def _make_watches(
-        self, settings: Settings, shared: JobsShared, on_stall: Callable[[], None]
+        self, settings: Settings, shared: JobsShared, on_stall: Callable[[], None], on_idle: Callable[[], None]
     ) -> dict[str, Callable[[], None]]:
         stall = StallWatch(self.contracting, settings.stall_exit_s, shared.clock, on_stall)
+        idle = IdleWatch(shared.lease_table, self.job_logger, settings.exit_when_idle_s, shared.clock, on_idle)
         return {
             "heartbeat": self.heartbeat.tick,
             "watch the contract loop": stall.tick,
+            "see whether there is work": idle.tick,
             "look at the node": self.fitness.tick,
             "log sums": self.job_logger.tick,
         }
