@@ -122,10 +122,9 @@ class Parts:
         # Half of what may be stored is for what runs and what ran lately.
         bytes_ahead = min(BYTES_AHEAD, cache.find_room_bytes() // (2 * settings.slots))
         self.prefetching = Prefetching(settings.slots, settings.prefetch, shared.clock, bytes_ahead)
-        self.job_logger = JobLogger(traces)
+        self.job_logger, self.fitness = JobLogger(traces), Fitness(shared, membership, cache.probe)
         self.fetchers = ThreadPool("fetcher", FETCHERS, shared.threads)
         self.uploaders = ThreadPool("uploader", UPLOADERS, shared.threads)
-        self.fitness = Fitness(shared, membership, cache.probe)
         self.fetcher, self.folders = BlobFetcher(shared, cache), JobFolders(cache.folder.with_name("folders"))
         finisher = Finisher(
             shared,
@@ -138,9 +137,8 @@ class Parts:
         )
         shared.lease_table.on_close = self._let_go
         sender, self.executor = OutcomeSender(shared, membership), make_executor(finisher.done)
-        self.stopper = JobStopper(shared.lease_table, self.executor)
+        self.stopper, self.reporter = JobStopper(shared.lease_table, self.executor), Reporter(shared, sender)
         self.heartbeat = Heartbeat(shared, membership, self.executor, self.stopper, on_drain=on_drain)
-        self.reporter = Reporter(shared, sender)
         self.contracting = Contracting(
             shared,
             sender,
