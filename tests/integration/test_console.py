@@ -177,6 +177,13 @@ def test_five_hundred_jobs_are_cancelled_by_what_they_have_in_common(world: Worl
     window.sees("500 jobs are cancelled")
     assert {world.client.job(each).state for each in (ids[0], ids[-1])} == {"Cancelled"}
     assert world.client.count_jobs(tag="batch-500", state="cancelled") == 500
+    world.client.bulk_ids("delete", [ids[0]])
+    page.get_by_role("button", name="Take it back…").click()
+    window.sees("Of 500 jobs that were cancelled")
+    window.sees("1 not: there is no such job")
+    page.get_by_role("button", name="Take it back").click()
+    window.sees("499 jobs are run again")
+    assert world.client.count_jobs(tag="batch-500", state="cancelled") == 0
 
 
 def test_a_function_is_deployed_divided_and_called(world: World, window: Window):
