@@ -18,7 +18,7 @@ from piecework.http.serving import (
 )
 from piecework.http.tcp import probe_connections
 from piecework.memory import settle
-from server import create_app
+from server.app import create_app
 from server.errors import ServerError
 from server.logs import open_log
 from server.services import Services, system_clock

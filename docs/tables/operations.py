@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 import server.settings
-from server import create_app
+from server.app import create_app
 from server.services.access import GRANTS
 from tables.markdown import as_code, write_table
 from worker_agent.figures import AgentFigures, Figure

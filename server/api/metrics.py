@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -13,11 +13,11 @@ from prometheus_client.registry import Collector
 from server.api.job_figures import tell_totals
 from server.services import Services, system
 from server.services.functions.calls import CallFigures
-from server.web.endpoint import endpoint
+from server.web.endpoint import current_request, endpoint
 from server.web.holding import HeldResponse
 
 STARTED = "piecework.started"
-"""In an environment: when the request came, by the performance counter."""
+"""In an environment: when the app began with the request, by the performance counter."""
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
 
@@ -48,21 +48,18 @@ def register_metrics(app: Flask) -> None:
     def lines_of(method: str, path: str, status: int) -> tuple[Counter, Histogram]:
         return requests.labels(method, path, status), seconds.labels(method, path)
 
-    def note_start() -> None:
-        request.environ[STARTED] = time.perf_counter()
-
     def note_answer(response: Response) -> Response:
         if isinstance(response, HeldResponse):
             return response
         # What no endpoint matched shares one line: callers must not be able to add lines without end.
-        rule = request.url_rule
-        method, path = (request.method, rule.rule) if rule else ("other", "other")
+        asked = current_request()
+        rule = asked.url_rule
+        method, path = (asked.method, rule.rule) if rule else ("other", "other")
         count, duration = lines_of(method, path, response.status_code)
         count.inc()
-        duration.observe(time.perf_counter() - request.environ[STARTED])
+        duration.observe(time.perf_counter() - asked.environ[STARTED])
         return response
 
-    app.before_request(note_start)
     app.after_request(note_answer)
 
 

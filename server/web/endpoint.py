@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
-from flask import Flask, Response, current_app, request
+from flask import Flask, Request, Response, current_app, request
 from werkzeug.routing import BaseConverter
 
 from piecework.protocol.bodies import JSON, MSGPACK, encode
@@ -34,10 +34,11 @@ from server.web.acts import ACTS
 from server.web.parts import Part
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 View = Callable[..., Any]
 _PART = re.compile(r"<(?:(\w+):)?(\w+)>")
+_BODILESS = frozenset({204, 304})
 ViewT = TypeVar("ViewT", bound=View)
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -113,6 +114,12 @@ def current_services() -> Services:
     return services
 
 
+def current_request() -> Request:
+    """Return the request that this thread answers: ``flask.request`` looks for it with each look at it."""
+    found: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # werkzeug's documented way
+    return found
+
+
 def current_endpoints() -> tuple[Endpoint, ...]:
     """Return the endpoints of the app that answers this request, with their paths in the whole server."""
     found: tuple[Endpoint, ...] = current_app.extensions["piecework-endpoints"]
@@ -136,25 +143,25 @@ def register_endpoints(app: Flask, table: Iterable[Endpoint], part: Part, transl
     app.url_map.converters |= {"text": AnyText, "ref": AnyText}
     app.extensions["piecework-endpoints"] = tuple(each for each in table if part.has(each.path))
     for each in app.extensions["piecework-endpoints"]:
-        name, answer = f"{each.method} {each.path}".replace(".", "_"), _answer_with(each, translator)
+        name, answer = f"{each.method} {each.path}".replace(".", "_"), _answer_with(app, each, translator)
         for path in {each.path, part.place(each.path)}:
             app.add_url_rule(path, name, answer, methods=[each.method], provide_automatic_options=False)
 
 
-def _answer_with(each: Endpoint, translator: Translator) -> Callable[..., Response]:
+def _answer_with(app: Flask, each: Endpoint, translator: Translator) -> Callable[..., Response]:
     def answer(**path: str) -> Response:
-        services = current_services()
-        headers = request.headers
-        token = services.access.check(each.scope, headers)
-        _check_coding(headers.get("Content-Encoding", ""))
-        _check_texts(path)
+        services: Services = app.extensions["piecework"]
+        asked = current_request()
+        token = services.access.check(each.scope, asked.headers)
+        _check_coding(asked.environ.get("HTTP_CONTENT_ENCODING", ""))
+        _check_texts(asked, path)
         parts = [read(name, path[name]) for name, read in each.parts.items()]
         given: dict[str, Any] = {}
         if each.query is not None:
-            given["query"] = _read_query(each.query)
+            given["query"] = _read_query(asked, each.query)
         if each.body is not None:
-            body = read_body(services.settings.body_max_bytes)
-            given["body"] = translator.read(body, each.body, request.content_type)
+            body = _read_body(asked, services.settings.body_max_bytes)
+            given["body"] = translator.read(body, each.body, asked.environ.get("CONTENT_TYPE"))
         if each.caller:
             given["caller"] = token.name if token else None
         finish = partial(_respond, translator, given.get("body"))
@@ -188,10 +195,10 @@ def _check_coding(coding: str) -> None:
         raise BodyEncoded(f"the body has the coding {coding[:40]!r}: send it as it is, without Content-Encoding")
 
 
-def _check_texts(path: dict[str, str]) -> None:
+def _check_texts(asked: Request, path: dict[str, str]) -> None:
     """Raise InvalidRequest unless path and query keep the rule for texts."""
-    if b"%00" in request.query_string or any(map(has_fault, path.values())):
-        raise InvalidRequest(find_fault({**path, **request.args}) or "the query has the character NUL")
+    if b"%00" in asked.query_string or any(map(has_fault, path.values())):
+        raise InvalidRequest(find_fault({**path, **asked.args}) or "the query has the character NUL")
 
 
 def read_id(name: str, text: str) -> Id:
@@ -234,8 +241,8 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _read_query(type_: type[Query]) -> Query:
-    given = {name: value for name, value in request.args.items() if value}
+def _read_query(asked: Request, type_: type[Query]) -> Query:
+    given = {name: value for name, value in asked.args.items() if value} if asked.query_string else {}
     try:
         return msgspec.convert(given, type_, strict=False, dec_hook=_read_special)
     except msgspec.ValidationError as error:
@@ -248,14 +255,15 @@ def _read_special(type_: type, value: object) -> object:
     raise TypeError(f"no query parameter is a {type_.__name__}")
 
 
-def read_body(limit_bytes: int) -> bytes:
+def _read_body(asked: Request, limit_bytes: int) -> bytes:
     """Return the request's body. Raises BodyTooLarge before more than the limit is in memory, or BodyBroken."""
-    length = request.content_length or 0
+    length = asked.content_length or 0
     if length > limit_bytes:
         raise BodyTooLarge(f"the body has {length} bytes, this server takes {limit_bytes}")
     try:
-        # The stream first makes room for all that is asked for.
-        body = request.stream.read(length or limit_bytes + 1)
+        # A body that ends by itself needs none of the watch that Flask keeps.
+        stream = asked.environ["wsgi.input"] if asked.environ.get("wsgi.input_terminated") else asked.stream
+        body: bytes = stream.read(length or limit_bytes + 1)
     except OSError as error:
         raise BodyBroken(str(error)) from error
     if len(body) < length:
@@ -267,14 +275,24 @@ def read_body(limit_bytes: int) -> bytes:
 
 def wants_msgpack() -> bool:
     """Tell whether the caller asked for MessagePack. Only who names it gets it: ``*/*`` means JSON."""
-    return MSGPACK in request.headers.get("Accept", "").lower()
+    return MSGPACK in request.environ.get("HTTP_ACCEPT", "").lower()
 
 
 class WholeResponse(Response):
     """A response that is handed to the web server in one piece, when it is there in one.
 
-    Pieces that come one by one, from an iterator, are also sent one by one: that takes twice the time.
+    Pieces that come one by one, from an iterator, are also sent one by one: that takes twice the time. It leads
+    to no other place.
     """
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer with the bytes and headers as they are, where HTTP wants no others."""
+        pieces: Any = self.response
+        is_plain = environ["REQUEST_METHOD"] != "HEAD" and self.status_code not in _BODILESS
+        if not is_plain or not isinstance(pieces, list) or len(pieces) != 1 or self._on_close:
+            return super().__call__(environ, start_response)
+        start_response(self.status, self.headers.to_wsgi_list())
+        return pieces
 
     def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
         """Return the body: as a list when it is all there and nothing must be closed after it."""

@@ -26,7 +26,7 @@ from piecework.protocol.messages import (
     WorkerRegister,
 )
 from piecework.protocol.states import JobState
-from server import create_app
+from server.app import create_app
 from server.settings import Settings
 
 

@@ -12,7 +12,7 @@ from house import migrated_file
 from network import Network, OpenCall, Receiver, Sent, answer
 
 from piecework.client.replies import HttpReply
-from server import wire_app
+from server.app import wire_app
 from server.errors import DatabaseAway
 from server.services import Services, open_services
 from server.services.core import Sleeper

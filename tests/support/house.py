@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from hand_clock import START_MS, HandClock
 from werkzeug.test import TestResponse
 
-from server import wire_app
+from server.app import wire_app
 from server.services import Services, open_services, prepare_schema
 from server.settings import Settings
 from server.store.engine.database import open_database
