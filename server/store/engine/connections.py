@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from server.errors import DatabaseAway, StorageFull
@@ -24,8 +24,19 @@ Seal = Callable[[Connection, list[Any]], object]
 """Stores, at the end of a transaction, what was noted in it. See ``notes_of``."""
 
 
+class OpenConnection(Connection):
+    """A connection that is used for many transactions, with what each of these looks for at hand."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.driver: Any = self.connection.driver_connection
+        self.notes: list[Any] = []
+
+
 def notes_of(connection: Connection) -> list[Any]:
     """Return what the transaction at hand notes for its end: whoever changes something adds to it."""
+    if isinstance(connection, OpenConnection):
+        return connection.notes
     notes: list[Any] = connection.info.setdefault("notes", [])
     return notes
 
@@ -52,7 +63,7 @@ def translated_errors() -> Iterator[None]:
         raise ours from error
 
 
-def _translate(error: Exception) -> StorageFull | DatabaseAway | None:
+def _translate(error: BaseException) -> StorageFull | DatabaseAway | None:
     cause = driver_error(error)
     if cause is None:
         return None
@@ -85,24 +96,24 @@ class DatabaseHealth:
         self._has_answered = False
         """Until then whoever opens the database tells what is wrong."""
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
+    def noted(self) -> "_Noted":
         """Turn the drivers' errors into ours, as ``translated_errors`` does, and learn from how the work ends."""
-        try:
-            yield
-        except Exception as error:
-            ours = _translate(error)
-            if isinstance(ours, StorageFull):
-                self._full.begin(ours)
-            elif ours is not None and _refuses_writes(driver_error(error) or error):
-                self._shut.begin(ours)
-            elif ours is not None and self._has_answered and _tells_of_database(error):
-                self._away.begin(ours)
-            if ours is None:
-                raise
-            raise ours from error
-        self._has_answered = True
-        self._away.end()
+        return _Noted(self)
+
+    def note_end(self, error: BaseException | None) -> StorageFull | DatabaseAway | None:
+        """Learn from how work ended: well, or with an error. Returns what that is in our words; None: as it is."""
+        if error is None:
+            self._has_answered = True
+            self._away.end()
+            return None
+        ours = _translate(error)
+        if isinstance(ours, StorageFull):
+            self._full.begin(ours)
+        elif ours is not None and _refuses_writes(driver_error(error) or error):
+            self._shut.begin(ours)
+        elif ours is not None and self._has_answered and _tells_of_database(error):
+            self._away.begin(ours)
+        return ours
 
     def note_write(self) -> None:
         """Something was stored."""
@@ -110,7 +121,24 @@ class DatabaseHealth:
         self._shut.end()
 
 
-def _tells_of_database(error: Exception) -> bool:
+class _Noted:
+    """Notes how a block ends. A class, for a generator that does the same takes several times as long."""
+
+    __slots__ = ("_health",)
+
+    def __init__(self, health: DatabaseHealth) -> None:
+        self._health = health
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        ours = self._health.note_end(error)
+        if ours is not None:
+            raise ours from error
+
+
+def _tells_of_database(error: BaseException) -> bool:
     """Tell whether others will meet the same error; else a statement was cancelled, say, or lost a race."""
     state = getattr(driver_error(error), "sqlstate", None)
     return state is None or state.startswith(GONE)
@@ -136,45 +164,103 @@ class DatabasePool:
         self, connect: Callable[[], Connection], is_alive: Callable[[Connection], bool], health: DatabaseHealth
     ) -> None:
         self._connect = connect
-        self._health = health
         self._is_alive = is_alive
-        self._free = threading.Semaphore(CONNECTIONS)
+        self.health = health
         self._idle: list[Connection] = []
+        self._change = threading.Condition()
+        self._open = self._waiting = 0
+        """How many there are, and how many requests wait for one: both change under the lock."""
 
-    @contextmanager
-    def lend(self) -> Iterator[Connection]:
+    def lend(self) -> "_Loan":
         """Lend a connection. One that meets an error of its driver is closed. Raises DatabaseAway."""
-        if not self._free.acquire(timeout=BUSY_TIMEOUT_S):
-            raise DatabaseAway("every database connection is taken; try again")
-        try:
-            with self._health.noted():
-                connection = self._take()
-                try:
-                    yield connection
-                except BaseException as error:
-                    if driver_error(error) is None:
-                        self._idle.append(connection)
-                    else:
-                        connection.invalidate()
-                        connection.close()
-                    raise
-                self._idle.append(connection)
-        finally:
-            self._free.release()
+        return _Loan(self)
 
-    def _take(self) -> Connection:
-        while self._idle:
+    def take(self) -> Connection:
+        """Return a connection that nobody else has; a new one when all are lent. Raises DatabaseAway."""
+        try:
             connection = self._idle.pop()
-            if self._is_alive(connection):
-                return connection
-            connection.invalidate()
-            connection.close()
-        return self._connect()
+        except IndexError:
+            connection = self._await_one() or self._open_one()
+        while not self._is_alive(connection):
+            self.drop(connection)
+            connection = self._await_one() or self._open_one()
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        if self._waiting:  # whoever waits has said so before he looked
+            with self._change:
+                self._change.notify()
+
+    def drop(self, connection: Connection) -> None:
+        """Close a connection instead of giving it back."""
+        connection.invalidate()
+        connection.close()
+        self._leave_place()
+
+    def _await_one(self) -> Connection | None:
+        """Return the next idle connection; None when there is room for a new one, which is the caller's then."""
+        until = time.monotonic() + BUSY_TIMEOUT_S
+        with self._change:
+            self._waiting += 1
+            try:
+                while not self._idle:
+                    if self._open < CONNECTIONS:
+                        self._open += 1
+                        return None
+                    if not self._change.wait(until - time.monotonic()):
+                        raise DatabaseAway("every database connection is taken; try again")
+                return self._idle.pop()
+            except IndexError:  # somebody who did not wait was quicker
+                return self._await_one()
+            finally:
+                self._waiting -= 1
+
+    def _open_one(self) -> Connection:
+        try:
+            return self._connect()
+        except BaseException:
+            self._leave_place()
+            raise
+
+    def _leave_place(self) -> None:
+        with self._change:
+            self._open -= 1
+            self._change.notify()
 
     def close(self) -> None:
         """Close those that nobody has now."""
         while self._idle:
             self._idle.pop().close()
+            self._leave_place()
+
+
+class _Loan:
+    """A connection while it is lent."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: DatabasePool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Connection:
+        try:
+            self._connection = self._pool.take()
+        except Exception as error:
+            ours = self._pool.health.note_end(error)
+            if ours is None:
+                raise
+            raise ours from error
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None or driver_error(error) is None:
+            self._pool.give_back(self._connection)
+        else:
+            self._pool.drop(self._connection)
+        ours = self._pool.health.note_end(error)
+        if ours is not None:
+            raise ours from error
 
 
 class WriteCounter:

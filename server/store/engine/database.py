@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol
 
@@ -17,6 +18,7 @@ from server.store.engine.connections import (
     BUSY_TIMEOUT_S,
     DatabaseHealth,
     DatabasePool,
+    OpenConnection,
     Seal,
     T,
     Witness,
@@ -25,7 +27,6 @@ from server.store.engine.connections import (
     notes_of,
 )
 from server.store.engine.postgres import PostgresDatabase
-from server.store.engine.statements import driver_of
 
 __all__ = ["Connection", "Database", "is_there", "open_database"]
 
@@ -142,9 +143,10 @@ class SqliteDatabase:
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         )
         event.listen(self.engine, "connect", _set_pragmas(path, synchronous))
-        self._readers = DatabasePool(self.engine.connect, lambda _: True, self._health)
+        self._connect = partial(OpenConnection, self.engine)
+        self._readers = DatabasePool(self._connect, lambda _: True, self._health)
         self._synchronous = synchronous.upper()
-        self._writer: Connection | None = None
+        self._writer: OpenConnection | None = None
         self._writer_synchronous = self._synchronous
         self._turn = threading.Lock()
         self._waiting: deque[_Unit[Any]] = deque()
@@ -181,14 +183,14 @@ class SqliteDatabase:
 
     def _run_group(self, units: list[_Unit[Any]]) -> None:
         if self._writer is None:
-            self._writer = self.engine.connect()
+            self._writer = self._connect()
             self._writer_synchronous = self._synchronous
             if self._synchronous != "OFF":
                 _stretch_log(self._writer)
-        driver = driver_of(self._writer)
+        driver = self._writer.driver
         self._set_synchronous(driver, durable=any(unit.durable for unit in units))
         driver.execute("BEGIN IMMEDIATE")
-        notes = notes_of(self._writer)
+        notes = self._writer.notes
         notes.clear()
         if len(units) == 1:  # it needs no savepoint, which keeps a copy of each page
             units[0].run(self._writer)

@@ -5,6 +5,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from select import POLLIN, poll
 from typing import Any
 
@@ -16,6 +17,7 @@ from server.store.engine.connections import (
     DatabaseHealth,
     DatabasePool,
     LostRace,
+    OpenConnection,
     Seal,
     T,
     Witness,
@@ -74,7 +76,7 @@ class PostgresDatabase:
         self._name = secrets.token_hex(8)
         self._pause = threading.Event()  # nothing sets it
         autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._connect = autocommit.connect
+        self._connect = partial(OpenConnection, autocommit)
         self._connections = DatabasePool(self._connect, _is_silent, self._health)
 
     def _meet(self, driver: Any, _record: Any) -> None:

@@ -4,9 +4,9 @@ What SQLAlchemy does for each execution costs several times what a database does
 it: the columns hold integers, texts and bytes, which drivers take and give unchanged.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -37,11 +37,26 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import CompoundSelect
 from sqlalchemy.types import TypeEngine
 
+from server.store.engine.connections import OpenConnection
+
 Row = tuple[Any, ...]
 Rows = Sequence[Row]
 
 POSITIONAL = {"sqlite": "qmark", "postgresql": "format"}
 """How each dialect spells parameters that are told by their place."""
+
+
+HOW: dict[str, dict[str, bool]] = {"sqlite": {}, "postgresql": {"prepare": True, "binary": True}}
+"""What each driver is told beside a statement and its values."""
+
+
+class _Form(NamedTuple):
+    """A statement as the driver of one dialect gets it."""
+
+    sql: str
+    order: Callable[[Row], Row]
+    """Brings values into the order of its parameters."""
+    how: Mapping[str, bool]
 
 
 class Statement:
@@ -55,7 +70,7 @@ class Statement:
     ) -> None:
         self.statement = statement
         self._names = names
-        self._forms: dict[str, tuple[str, Callable[[Row], Row]]] = {}
+        self._forms: dict[str, _Form] = {}
         self._many: Statement | None = None
 
     def rows(self, connection: Connection, *values: object) -> Rows:
@@ -64,7 +79,7 @@ class Statement:
 
     def row(self, connection: Connection, *values: object) -> Row | None:
         """Return the first row of a SELECT; None when there is none."""
-        return next(iter(self.rows(connection, *values)), None)
+        return next(iter(self._execute(connection, values).fetchall()), None)
 
     def value(self, connection: Connection, *values: object) -> Any:
         """Return the first value of the first row; None when there is no row."""
@@ -83,21 +98,19 @@ class Statement:
         if not rows:
             return 0
         if connection.dialect.name == "sqlite":
-            sql, order = self._form(connection.dialect)
-            changed: int = driver_of(connection).executemany(sql, map(order, rows)).rowcount
+            form = self._form(connection.dialect)
+            changed: int = driver_of(connection).executemany(form.sql, map(form.order, rows)).rowcount
             return changed
         return self._for_arrays(connection.dialect).run(connection, *map(to_array, zip(*rows, strict=True)))
 
     def _execute(self, connection: Connection, values: Row) -> Any:
-        sql, order = self._form(connection.dialect)
-        if connection.dialect.name == "sqlite":
-            return driver_of(connection).execute(sql, order(values))
-        return driver_of(connection).execute(sql, order(values), prepare=True, binary=True)
+        form = self._forms.get(connection.dialect.name) or self._form(connection.dialect)
+        return driver_of(connection).execute(form.sql, form.order(values), **form.how)
 
-    def _form(self, dialect: Dialect) -> tuple[str, Callable[[Row], Row]]:
-        """Return the SQL for a dialect, and what brings values into the order of its parameters."""
+    def _form(self, dialect: Dialect) -> "_Form":
+        """Return how the statement is told to the driver of a dialect."""
         if dialect.name not in self._forms:
-            self._forms[dialect.name] = self._arrange(self._compile(dialect))
+            self._forms[dialect.name] = _Form(*self._arrange(self._compile(dialect)), HOW[dialect.name])
         return self._forms[dialect.name]
 
     def _compile(self, dialect: Dialect) -> SQLCompiler:
@@ -202,6 +215,8 @@ def _to_element(value: object) -> str:
 
 def driver_of(connection: Connection) -> Any:
     """Return the driver's own connection."""
+    if isinstance(connection, OpenConnection):
+        return connection.driver
     return connection.connection.driver_connection
 
 
