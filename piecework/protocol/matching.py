@@ -1,6 +1,7 @@
 """Which worker may run which job: runtimes with features, and tags."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 INPUTS_TAG = "inputs"
@@ -70,5 +71,10 @@ def worker_tags(registered: Iterable[str], asked: Iterable[str] = ()) -> frozens
     A worker's tag is a plain name: ``+gpu`` says the same as ``gpu``; ``-gpu`` in a contract takes the tag
     away for that request.
     """
+    return _join_tags(tuple(registered), tuple(asked))
+
+
+@lru_cache(maxsize=1000)
+def _join_tags(registered: tuple[str, ...], asked: tuple[str, ...]) -> frozenset[str]:
     own, wanted = TagSet.parse(registered), TagSet.parse(asked)
     return (own.suggested | own.necessary | wanted.suggested | wanted.necessary) - wanted.rejected

@@ -1,7 +1,6 @@
 """The server as a whole: what it has to do."""
 
 from collections import Counter
-from dataclasses import replace
 
 from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import RuntimeStats, WorkerState
@@ -57,5 +56,5 @@ def count_workers(database: Database, register: Workers, now: int) -> dict[Worke
     with database.read() as connection:
         seen = workers.workers_seen_since(connection, now - GONE_MS)
         counts = holding.count_held_by_all(connection)
-    states = Counter(register.state_of(replace(worker, running=counts.get(worker.id, 0))) for worker in seen)
+    states = Counter(register.state_of(worker._replace(running=counts.get(worker.id, 0))) for worker in seen)
     return {state: states[state] for state in (WorkerState.BUSY, WorkerState.IDLE, WorkerState.DRAINING)}

@@ -78,8 +78,7 @@ class Lambda:
     deleted_at: int | None = None  # nobody can name it any more
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(NamedTuple):
     """A registered worker."""
 
     id: int
@@ -249,8 +248,7 @@ class NewJob(NamedTuple):
         return NewJob(id_, input_id, key, None, *self[4:])
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseGrant:
+class LeaseGrant(NamedTuple):
     """What a contract leaves on the jobs that it leases."""
 
     lease: str
@@ -296,8 +294,7 @@ class LeaseEnd(NamedTuple):
     """Nobody took the lease up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """All jobs of one tenant, empty for nobody, with the same runtime and necessary and rejected tags."""
 
     id: int

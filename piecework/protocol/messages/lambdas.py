@@ -1,5 +1,6 @@
 """Lambdas: code, the runtime it needs, and defaults for its jobs."""
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -41,8 +42,13 @@ class Limits(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
 
     def over(self, other: "Limits") -> "Limits":
         """Return these limits, completed by ``other`` where they are silent."""
-        mine, theirs = msgspec.structs.asdict(self), msgspec.structs.asdict(other)
-        return Limits(**{name: theirs[name] if value is None else value for name, value in mine.items()})
+        return _complete(self, other)
+
+
+@lru_cache(maxsize=1000)
+def _complete(these: Limits, other: Limits) -> Limits:
+    mine, theirs = msgspec.structs.asdict(these), msgspec.structs.asdict(other)
+    return Limits(**{name: theirs[name] if value is None else value for name, value in mine.items()})
 
 
 class Grants(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):

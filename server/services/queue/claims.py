@@ -1,7 +1,6 @@
 """Choosing jobs for a worker, inside the caller's transaction."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
@@ -51,8 +50,7 @@ class Claimed(NamedTuple):
 NOTHING = Claimed([], left_returned=False, is_unfinished=False, changes=Changes())
 
 
-@dataclass(frozen=True, slots=True)
-class Claimant:
+class Claimant(NamedTuple):
     """Who wants jobs."""
 
     runtimes: tuple[str, ...]
@@ -114,7 +112,8 @@ class Claims:
         leases.grant_leases(connection, [job.id for job in chosen], grant, now, holds.holds.mark)
         feed.note_changes(connection, now, JobState.RUNNING, chosen)
         note_started(connection, chosen, now)
-        changes.add(gate.close())
+        if gate.is_needed:
+            changes.add(gate.close())
         given = [grant.write_on(job, now) for job in chosen]
         return Claimed(given, choice.left_returned, gate.left_some, changes)
 
@@ -133,6 +132,11 @@ class Gate:
         self._others: set[LimitName] = set()
         self.left_some = False
         """Some jobs were left as they are, which may start."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Some of the jobs that it looked at have keys."""
+        return self._limiter is not None
 
     @property
     def is_tired(self) -> bool:

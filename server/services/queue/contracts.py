@@ -2,8 +2,9 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
@@ -42,28 +43,27 @@ UNSEEN_S = 2.5
 The caller may have died while it waited, and nobody would read the answer. The outcome shows it, or a heartbeat:
 agents send the first after a third of this.
 """
+NOTHING_FOUND: Mapping[int, Any] = MappingProxyType({})
 OFFERS_MAX = 10_000
 """Workers whose runtimes and tags are kept in memory."""
 
 
-@dataclass(frozen=True)
-class Contracted:
+class Contracted(NamedTuple):
     """The answer to a contract."""
 
     jobs: Sequence[Job] = ()
     lease_s: float = 0.0
-    inputs: dict[int, Blob] = field(default_factory=dict)
+    inputs: Mapping[int, Blob] = NOTHING_FOUND
     """By blob id; inputs that do not exist are left out."""
-    files: Mapping[int, Sequence[StoredFile]] = field(default_factory=dict)
+    files: Mapping[int, Sequence[StoredFile]] = NOTHING_FOUND
     """What jobs get from others, by job id."""
-    given: Mapping[int, Sequence[StoredFile]] = field(default_factory=dict)
+    given: Mapping[int, Sequence[StoredFile]] = NOTHING_FOUND
     """What jobs get in directories of their own, by job id."""
     acks: Sequence[OutcomeAck] = ()
     drain: bool = False
 
 
-@dataclass(frozen=True)
-class _ContractStep:
+class _ContractStep(NamedTuple):
     """What one transaction of a contract did."""
 
     contracted: Contracted
@@ -76,8 +76,7 @@ class _ContractStep:
     """There may be jobs for it in another transaction."""
 
 
-@dataclass(frozen=True)
-class _Ask:
+class _Ask(NamedTuple):
     """One contract that was asked for."""
 
     worker_id: int
@@ -144,7 +143,7 @@ class Contracts:
 
     def _wait_for_job(self, ask: _Ask, reports: Sequence[Report], deadline: float) -> Work[Contracted]:
         fits = self._find_fits(ask.worker_id, ask.request)
-        sleeping = replace(ask, slept=True)
+        sleeping = ask._replace(slept=True)
         acks: Sequence[OutcomeAck] = ()
         while True:
             with self._notifier.waiters.park(ask.worker_id, fits) as waiter:
@@ -160,7 +159,7 @@ class Contracts:
                         continue
             if is_over and not contracted.jobs:
                 self._wake_next(fits)
-            return replace(waiter.answer or contracted, acks=acks)
+            return (waiter.answer or contracted)._replace(acks=acks)
 
     def _wake_next(self, fits: Admits) -> None:
         """Wake the next in the place of a contract that was woken for a job and leaves without it."""
@@ -202,7 +201,7 @@ class Contracts:
             return self._take_step(ask, reports)
         if step.is_unfinished and not step.contracted.jobs:
             again = self._take_step(ask, ())
-            return replace(again, contracted=replace(again.contracted, acks=step.contracted.acks))
+            return again._replace(contracted=again.contracted._replace(acks=step.contracted.acks))
         return step
 
     def _step(
@@ -226,7 +225,7 @@ class Contracts:
         claimed = NOTHING
         if ask.room and worker.takes_jobs:
             contracted, claimed = self._claim(connection, worker, ask, now, is_first=is_first)
-            contracted = replace(contracted, acks=recorded.acks)
+            contracted = contracted._replace(acks=recorded.acks)
             changes.add(claimed.changes)
         changes.jobs |= dict.fromkeys((job.id for job in contracted.jobs), JobState.RUNNING)
         restarted, has_left = worker.incarnation != known.incarnation, worker.stopped_at is not None

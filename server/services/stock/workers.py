@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -86,7 +85,7 @@ class Workers:
             worker = workers.find_worker(connection, id_)
             if worker is None:
                 raise WorkerNotFound(f"there is no worker {id_}")
-            return replace(worker, running=holding.count_held(connection, id_))
+            return worker._replace(running=holding.count_held(connection, id_))
 
     def list_held(self, id_: int) -> list[Held]:
         """Return the jobs that a worker holds, the longest held first."""
@@ -102,7 +101,7 @@ class Workers:
         with self._database.read() as connection:
             held = holding.count_held_by_all(connection)
             page = workers.list_workers(connection, since=since, before=before, limit=limit)
-        return [replace(worker, running=held.get(worker.id, 0)) for worker in page]
+        return [worker._replace(running=held.get(worker.id, 0)) for worker in page]
 
     def drain(self, id_: int) -> None:
         """Ask a worker to take no more jobs: its poll ends, and the next tells it so. Raises WorkerNotFound."""
@@ -161,7 +160,7 @@ def _store(connection: Connection, new: Worker, known_as: int | None) -> Worker:
     if old is None or old.retired_at is not None:
         workers.add_worker(connection, new)
         return new
-    kept = replace(new, id=old.id, registered_at=old.registered_at)
+    kept = new._replace(id=old.id, registered_at=old.registered_at)
     holding.expire_leases(connection, kept.id, kept.incarnation, kept.seen_at)
     workers.replace_worker(connection, kept)
     return kept
@@ -185,12 +184,12 @@ def hear_of(connection: Connection, worker: Worker, incarnation: str | UnsetType
     if incarnation is not UNSET and incarnation != worker.incarnation:
         holding.expire_leases(connection, worker.id, incarnation, now)
         workers.note_start(connection, worker.id, incarnation, now)
-        return replace(worker, incarnation=incarnation, draining=False, stopped_at=None)
+        return worker._replace(incarnation=incarnation, draining=False, stopped_at=None)
     if worker.stopped_at is not None and incarnation is not UNSET:
         return worker
     if worker.stopped_at is not None or now - worker.seen_at > TOUCH_MS:
         workers.touch_worker(connection, worker.id, now)
-        return replace(worker, stopped_at=None)
+        return worker._replace(stopped_at=None)
     return worker
 
 
