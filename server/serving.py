@@ -40,6 +40,7 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE, clock: Clock 
 
     Exits the process with 1 when the app cannot be made or dies.
     """
+    settle()  # what is left out is not copied for the process that answers
     is_proxy = part == PROXY
     listen = ListenOptions(
         host=settings.host,
