@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from flask import Flask, Request, Response
@@ -17,9 +18,11 @@ from server.pages.site import register_pages
 from server.services import Services, open_services, system_clock
 from server.services.core import Clock
 from server.settings import Settings
-from server.web.endpoint import current_request, register_endpoints
+from server.web.bodies import current_request
+from server.web.endpoint import register_endpoints
 from server.web.errors import register_error_answers
 from server.web.parts import WHOLE, Part
+from server.web.routing import QuickAdapter, QuickRules
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,10 +52,14 @@ class ServerApp(Flask):
         return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Match a request by method and path alone: to look at its host takes longer than that."""
+        """Return what matches a request by method and path alone."""
         if request is None:
             return None
-        return MapAdapter(self.url_map, "", "/", None, "http", request.path, request.method)
+        return QuickAdapter(self.url_map, self._quick_rules, request.method, request.path)
+
+    @cached_property
+    def _quick_rules(self) -> QuickRules:
+        return QuickRules(self.url_map)
 
     def full_dispatch_request(self) -> Response:
         """Answer the request at hand."""

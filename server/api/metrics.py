@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 from server.api.job_figures import tell_totals
 from server.services import Services, system
 from server.services.functions.calls import CallFigures
-from server.web.endpoint import current_request, endpoint
+from server.web.bodies import current_request
+from server.web.endpoint import endpoint
 from server.web.holding import HeldResponse
 
 STARTED = "piecework.started"

@@ -91,7 +91,6 @@ class Access:
         """
         if scope == OPEN:
             return None
-        needed = scope if isinstance(scope, str) else " or ".join(sorted(scope))
         known = self._tokens()
         try:
             if not known.closed and self._open_without_tokens:
@@ -99,17 +98,19 @@ class Access:
                 return None
             token = self._find_token(known, headers.get("Authorization"))
         except (Unauthorized, Forbidden) as error:
-            self._tell(Actor("nobody"), error, needed)
+            self._tell(Actor("nobody"), error, scope)
             raise
         if GRANTS[token.scope].isdisjoint((scope,) if isinstance(scope, str) else scope):
-            refusal = Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {needed}")
-            self._tell(Actor("token", token.name), refusal, needed)
+            refusal = Forbidden(
+                f"the token {token.name} has scope {token.scope}, this request needs {_name(scope)}"
+            )
+            self._tell(Actor("token", token.name), refusal, scope)
             raise refusal
         return token
 
-    def _tell(self, actor: Actor, error: Unauthorized | Forbidden, needed: str) -> None:
+    def _tell(self, actor: Actor, error: Unauthorized | Forbidden, scope: Need | tuple[Scope, ...]) -> None:
         if self._note:
-            self._note(actor, 401 if isinstance(error, Unauthorized) else 403, f"needs {needed}")
+            self._note(actor, 401 if isinstance(error, Unauthorized) else 403, f"needs {_name(scope)}")
 
     def find_rights(self, headers: Headers) -> tuple[str | None, frozenset[Scope]]:
         """Return the name of the token that headers show, and all that they may do; None where none is needed.
@@ -160,6 +161,10 @@ class Access:
             if before is None:
                 raise
             return replace(before, at=now)
+
+
+def _name(scope: Need | tuple[Scope, ...]) -> str:
+    return scope if isinstance(scope, str) else " or ".join(sorted(scope))
 
 
 def _find_token(known: _KnownTokens, authorization: str | None) -> Token:

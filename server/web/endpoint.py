@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
-from flask import Flask, Request, Response, current_app, request
+from flask import Flask, Request, Response, current_app
 from werkzeug.routing import BaseConverter
 
 from piecework.protocol.bodies import JSON, MSGPACK, encode
@@ -23,7 +23,7 @@ from piecework.protocol.keys import find_key_fault
 from piecework.protocol.messages import Message
 from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
-from server.errors import BodyBroken, BodyEncoded, BodyTooLarge, InvalidParameter, InvalidRequest
+from server.errors import BodyEncoded, InvalidParameter, InvalidRequest
 from server.services import Services
 from server.services.access import Need
 from server.store.records import Scope
@@ -31,6 +31,7 @@ from server.store.stock.audit import Actor
 from server.store.stock.tokens import Token
 from server.web import holding
 from server.web.acts import ACTS
+from server.web.bodies import current_request, read_body
 from server.web.parts import Part
 
 if TYPE_CHECKING:
@@ -114,12 +115,6 @@ def current_services() -> Services:
     return services
 
 
-def current_request() -> Request:
-    """Return the request that this thread answers: ``flask.request`` looks for it with each look at it."""
-    found: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # werkzeug's documented way
-    return found
-
-
 def current_endpoints() -> tuple[Endpoint, ...]:
     """Return the endpoints of the app that answers this request, with their paths in the whole server."""
     found: tuple[Endpoint, ...] = current_app.extensions["piecework-endpoints"]
@@ -160,14 +155,14 @@ def _answer_with(app: Flask, each: Endpoint, translator: Translator) -> Callable
         if each.query is not None:
             given["query"] = _read_query(asked, each.query)
         if each.body is not None:
-            body = _read_body(asked, services.settings.body_max_bytes)
+            body = read_body(asked, services.settings.body_max_bytes)
             given["body"] = translator.read(body, each.body, asked.environ.get("CONTENT_TYPE"))
         if each.caller:
             given["caller"] = token.name if token else None
         finish = partial(_respond, translator, given.get("body"))
         with acting(services, each, token, path, given.get("body")):
             result = each.view(services, *parts, **given)
-            return holding.answer(result, finish) if isinstance(result, Generator) else finish(result)
+            return holding.answer(app, asked, result, finish) if isinstance(result, Generator) else finish(result)
 
     return answer
 
@@ -226,7 +221,7 @@ def read_ref(name: str, text: str) -> str:
 
 def read_key(name: str, text: str) -> str:
     """Read the key of a value from a path. Raises InvalidParameter when no value can have it."""
-    if "\ufffd" in text and not _is_utf8(request.environ["PATH_INFO"]):
+    if "\ufffd" in text and not _is_utf8(current_request().environ["PATH_INFO"]):
         raise InvalidParameter(f"the {name} in the path is not UTF-8")
     if fault := find_key_fault(text):
         raise InvalidParameter(fault)
@@ -255,27 +250,9 @@ def _read_special(type_: type, value: object) -> object:
     raise TypeError(f"no query parameter is a {type_.__name__}")
 
 
-def _read_body(asked: Request, limit_bytes: int) -> bytes:
-    """Return the request's body. Raises BodyTooLarge before more than the limit is in memory, or BodyBroken."""
-    length = asked.content_length or 0
-    if length > limit_bytes:
-        raise BodyTooLarge(f"the body has {length} bytes, this server takes {limit_bytes}")
-    try:
-        # A body that ends by itself needs none of the watch that Flask keeps.
-        stream = asked.environ["wsgi.input"] if asked.environ.get("wsgi.input_terminated") else asked.stream
-        body: bytes = stream.read(length or limit_bytes + 1)
-    except OSError as error:
-        raise BodyBroken(str(error)) from error
-    if len(body) < length:
-        raise BodyBroken(f"the body broke off after {len(body)} of {length} bytes")
-    if len(body) > limit_bytes:
-        raise BodyTooLarge(f"the body has more than {limit_bytes} bytes, which is what this server takes")
-    return body
-
-
 def wants_msgpack() -> bool:
     """Tell whether the caller asked for MessagePack. Only who names it gets it: ``*/*`` means JSON."""
-    return MSGPACK in request.environ.get("HTTP_ACCEPT", "").lower()
+    return MSGPACK in current_request().environ.get("HTTP_ACCEPT", "").lower()
 
 
 class WholeResponse(Response):

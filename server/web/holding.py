@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
-from flask import Response, current_app, request
+from flask import Flask, Request, Response, request
 from flask.globals import app_ctx, request_ctx
 
 from piecework.http.requests import HELD, HOLD, WATCH
@@ -128,9 +128,9 @@ class HeldResponse(Response):
         return HELD
 
 
-def answer(work: Work[Any], finish: Finish) -> Response:
+def answer(app: Flask, asked: Request, work: Work[Any], finish: Finish) -> Response:
     """Drive the work of a view. Returns its response, or what stands for it while it is held."""
-    can_hold, holder = HOLD in request.environ, current_app.extensions["piecework-holder"]
+    can_hold, holder = HOLD in asked.environ, app.extensions["piecework-holder"]
     try:
         pause = next(work)
         while True:

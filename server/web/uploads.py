@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from flask import request
+from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
@@ -10,6 +10,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 from piecework.protocol.bodies import BINARY
 from piecework.protocol.text import find_fault
 from server.errors import BodyTooLarge, InvalidRequest, UploadBroken, UploadWithoutFile
+from server.web.bodies import current_request, find_length, open_body
 
 CHUNK_BYTES = 256 * 1024
 ENVELOPE_BYTES = 64 * 1024
@@ -26,8 +27,10 @@ class Upload:
 
     def __init__(self, limit_bytes: int, texts: Iterable[str] = ()) -> None:
         """``texts``: names of other parts that are wanted."""
-        if (request.content_length or 0) > limit_bytes + ENVELOPE_BYTES:
-            raise BodyTooLarge(f"the body has {request.content_length} bytes; a file has at most {limit_bytes}")
+        self._asked = current_request()
+        length = find_length(self._asked) or 0
+        if length > limit_bytes + ENVELOPE_BYTES:
+            raise BodyTooLarge(f"the body has {length} bytes; a file has at most {limit_bytes}")
         self._limit_bytes = limit_bytes
         self._texts: dict[str, bytearray] = {name: bytearray() for name in texts}
         self._found: set[str] = set()
@@ -56,12 +59,12 @@ class Upload:
         return text
 
     def _open(self) -> Iterator[bytes]:
-        kind, parameters = parse_options_header(request.content_type)
+        kind, parameters = parse_options_header(self._asked.environ.get("CONTENT_TYPE"))
         kind = kind.lower()  # the names of types have no case (RFC 9110, section 8.3.1)
         if kind == "multipart/form-data" and "boundary" in parameters:
             return self._multipart_chunks(parameters["boundary"])
         if kind == BINARY:
-            return _raw_chunks()
+            return _raw_chunks(self._asked)
         raise UploadWithoutFile("send the file as multipart/form-data, in a part named `file`")
 
     def _multipart_chunks(self, boundary: str) -> Iterator[bytes]:
@@ -69,7 +72,7 @@ class Upload:
         decoder = MultipartDecoder(
             boundary.encode("latin-1"), max_form_memory_size=CHUNK_BYTES + ENVELOPE_BYTES, max_parts=100
         )
-        body, part = _body_chunks(), ""
+        body, part = _body_chunks(self._asked), ""
         try:
             while not isinstance(event := decoder.next_event(), Epilogue):
                 if isinstance(event, Field | File):
@@ -104,20 +107,20 @@ class Upload:
         text += data
 
 
-def _raw_chunks() -> Iterator[bytes]:
+def _raw_chunks(asked: Request) -> Iterator[bytes]:
     received = 0
-    for chunk in _body_chunks():
+    for chunk in _body_chunks(asked):
         received += len(chunk)
         yield chunk
-    if request.content_length is not None and received < request.content_length:
-        raise UploadBroken(
-            f"the upload ended after {received} of {request.content_length} bytes; nothing was stored"
-        )
+    length = find_length(asked)
+    if length is not None and received < length:
+        raise UploadBroken(f"the upload ended after {received} of {length} bytes; nothing was stored")
 
 
-def _body_chunks() -> Iterator[bytes]:
+def _body_chunks(asked: Request) -> Iterator[bytes]:
+    body = open_body(asked)
     try:
-        while chunk := request.stream.read(CHUNK_BYTES):
+        while chunk := body.read(CHUNK_BYTES):
             yield chunk
     except (OSError, ClientDisconnected) as error:
         raise UploadBroken("the connection broke during the upload; nothing was stored") from error

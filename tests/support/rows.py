@@ -58,7 +58,7 @@ def store_jobs(database: Database, *new: NewJob, lane: int = LANE) -> None:
     def store(connection: Connection) -> None:
         if not lambdas.find_lambdas(connection, {LAMBDA}):
             lambdas.add_lambda(connection, lambda_())
-        lanes.ensure_lane(connection, "wasi", [f"+{lane}"] if lane != LANE else [], lane)
+        lanes.ensure_lane(connection, "wasi", [f"+{lane}"] if lane != LANE else [], lambda: lane)
         jobs.add_jobs(connection, new, [lane] * len(new), NOW)
 
     database.write(store)

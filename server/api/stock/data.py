@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import structlog
 from flask import Response, request
 from msgspec import UNSET
+from werkzeug.http import quote_etag
 
 from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
@@ -13,12 +14,20 @@ from server.blobs import BlobReader
 from server.errors import ServerError
 from server.services import Services
 from server.store.records import Blob
+from server.web.bodies import current_request
 from server.web.endpoint import Query, WholeResponse, endpoint
 from server.web.paging import PageQuery, next_cursor
 from server.web.ranges import Part, answer_parts, find_parts
 from server.web.uploads import Upload
 
 log = structlog.get_logger("server")
+CONDITIONS = frozenset(
+    [
+        "HTTP_RANGE",
+        *(f"HTTP_IF_{name}" for name in ("RANGE", "MATCH", "NONE_MATCH", "MODIFIED_SINCE", "UNMODIFIED_SINCE")),
+    ]
+)
+"""What a request has that is not for all of a blob, or not for whatever it is."""
 
 
 class ViewQuery(Query):
@@ -80,6 +89,9 @@ def upload_direct(services: Services, body: DirectUpload) -> DirectReply:
 
 def blob_response(services: Services, blob: Blob, media_type: str = BINARY) -> Response:
     """Answer with a blob's bytes, or with the parts of them or the news of them that were asked for."""
+    if blob.content is not None and CONDITIONS.isdisjoint(current_request().environ):
+        headers = {"ETag": quote_etag(blob.sha256.hex()), "Accept-Ranges": "bytes"}
+        return WholeResponse(blob.content, headers=headers, content_type=media_type)
     parts = find_parts(request.headers.get("Range"), blob.size)
     response = _answer_without_bytes(blob, parts, media_type)
     if response.status_code not in {200, 206}:

@@ -38,7 +38,7 @@ def take_in(connection: Connection, ids: IdSource, new: Sequence[NewJob], now: i
         tags = job.tags if job.options is None else lane_tags(job)
         content = (job.runtime, tags, job.tenant)
         if content not in places:
-            places[content] = lanes.ensure_lane(connection, job.runtime, tags, ids.next(), job.tenant)
+            places[content] = lanes.ensure_lane(connection, job.runtime, tags, ids.next, job.tenant)
         lane_ids.append(places[content])
     if any(job.keys != NO_KEYS for job in new):
         limiter = Limiter(connection, now)

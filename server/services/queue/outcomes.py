@@ -98,6 +98,8 @@ class Outcomes:
 
         Raises InvalidRequest when one makes no sense.
         """
+        if not outcomes:
+            return []
         now, new_ids = self._clock(), self._data.new_ids(len(outcomes))
         return [self._prepare_one(outcome, id_, now) for outcome, id_ in zip(outcomes, new_ids, strict=True)]
 

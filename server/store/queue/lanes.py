@@ -4,7 +4,7 @@ The lanes of one tenant have ids that lie together. So the index of enqueued job
 lane, leads a claim from tenant to tenant, and to what it finds there it comes without looking at all the others.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -121,16 +121,17 @@ class Group(NamedTuple):
     lane: Lane
 
 
-def ensure_lane(connection: Connection, runtime: str, tags: Iterable[str], new_id: int, tenant: str = "") -> int:
+def ensure_lane(
+    connection: Connection, runtime: str, tags: Iterable[str], new_id: Callable[[], int], tenant: str = ""
+) -> int:
     """Return the id of the lane of a tenant's jobs with this runtime and these tags; make it if need be.
 
-    ``new_id`` is for a lane of nobody's; a tenant's gets an id beside its others.
+    ``new_id`` gives one for a lane of nobody's; a tenant's gets an id beside its others.
     """
-    parsed = TagSet.parse(tags)
-    content = (runtime, to_json(sorted(parsed.necessary)), to_json(sorted(parsed.rejected)), tenant)
+    content = (runtime, *_write_tags(tuple(tags)), tenant)
     found = _by_content.value(connection, *content)
     while found is None:
-        id_ = _next_id(connection, tenant, new_id) if tenant else new_id
+        id_ = _next_id(connection, tenant, new_id) if tenant else new_id()
         if connection.dialect.name == "postgresql":
             # Another server may make the same lane now, or one with this id: whoever comes second looks anew.
             from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # SQLite servers do not need it
@@ -145,13 +146,20 @@ def ensure_lane(connection: Connection, runtime: str, tags: Iterable[str], new_i
     return found
 
 
-def _next_id(connection: Connection, tenant: str, new_id: int) -> int:
-    """Return an id behind those of a tenant's other lanes; ``new_id`` when there is no room."""
+@lru_cache(maxsize=1000)
+def _write_tags(tags: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return the necessary and the rejected ones as they are stored."""
+    parsed = TagSet.parse(tags)
+    return to_json(sorted(parsed.necessary)), to_json(sorted(parsed.rejected))
+
+
+def _next_id(connection: Connection, tenant: str, new_id: Callable[[], int]) -> int:
+    """Return an id behind those of a tenant's other lanes; a new one when there is no room."""
     first = ensure_tenant(connection, tenant) << LANES_BITS
     end = first + (1 << LANES_BITS)
     largest = _largest.value(connection, first, end)
     id_ = first if largest is None else largest + 1
-    return id_ if id_ < end else new_id
+    return id_ if id_ < end else new_id()
 
 
 def tenant_of(lane_id: int) -> int | None:

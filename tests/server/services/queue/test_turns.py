@@ -34,7 +34,7 @@ class Shop:
         ids = [100_000 + len(self.owners) + each for each in range(count)]
 
         def store(connection: Connection) -> None:
-            lane = lanes.ensure_lane(connection, "wasi", tags, 10**15 + len(self.owners), tenant)
+            lane = lanes.ensure_lane(connection, "wasi", tags, lambda: 10**15 + len(self.owners), tenant)
             new = [new_job(id_, priority=priority, tags=tags) for id_ in ids]
             jobs.add_jobs(connection, new, [lane] * count, 1)
 

@@ -12,7 +12,7 @@ from server.store.records import Lane
 
 def test_jobs_with_the_same_runtime_and_bars_share_a_lane(database: Database):
     def ensure(runtime: str, tags: list[str], new_id: int) -> int:
-        return database.write(lambda c: lanes.ensure_lane(c, runtime, tags, new_id))
+        return database.write(lambda c: lanes.ensure_lane(c, runtime, tags, lambda: new_id))
 
     assert ensure("wasi", ["+b", "+a", "-c", "nice"], 1) == 1
     assert ensure("wasi", ["nicer", "-c", "+a", "+b"], 2) == 1
@@ -24,7 +24,7 @@ def test_jobs_with_the_same_runtime_and_bars_share_a_lane(database: Database):
 
 def test_a_lane_that_two_make_at_once_is_one(database: Database):
     def ensure(new_id: int) -> int:
-        return database.write(lambda c: lanes.ensure_lane(c, "wasi", ["+x"], new_id))
+        return database.write(lambda c: lanes.ensure_lane(c, "wasi", ["+x"], lambda: new_id))
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(ensure, range(1, 9)))) == 1
