@@ -1,6 +1,5 @@
 """How the command tree is put together: commands load when they are used, failures end in one line."""
 
-import importlib
 import sys
 from typing import Any, NoReturn
 
@@ -8,6 +7,7 @@ import rich_click as click
 
 from piecework.cli.failures import INTERRUPTED, describe_failure, warn
 from piecework.extras import SERVER, WORKER, describe_missing
+from piecework.memory import import_lastingly
 from piecework.streams import standard_streams
 
 EXTRAS = {"server": SERVER, "worker_agent": WORKER}
@@ -26,7 +26,7 @@ class LazyCommand(click.RichCommand):
         """Import the command."""
         module, _, attribute = self.target.partition(":")
         try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
+            command: click.Command = getattr(import_lastingly(module), attribute)
         except ModuleNotFoundError as error:
             missing = describe_missing(error, EXTRAS.get(module.partition(".")[0], ""))
             if missing is None:

@@ -25,6 +25,8 @@ from granian.server import Server
 
 from piecework.http.threads import make_spawn
 
+IDLE_S = 5
+"""A thread that had no request for so long ends: a crowd that came at once leaves its stacks else."""
 BACKLOG = 2048
 FILES_MAX = 65_536
 ANNOUNCE_TIMEOUT_S = 30.0
@@ -83,6 +85,7 @@ def serve_app(listen: ListenOptions, load: Callable[[], object]) -> None:
         # One thread holds all connections either way; the other mode hands over between threads more often.
         runtime_mode=RuntimeModes.st,
         blocking_threads=listen.threads,
+        blocking_threads_idle_timeout=IDLE_S,
         backlog=BACKLOG,
         backpressure=listen.connections,
         workers_kill_timeout=listen.stop_timeout_s,
