@@ -230,3 +230,25 @@ def test_a_job_that_no_worker_can_run_says_so(house: House):
     worker = house.new_worker("lua5.4", tags=["gpu"])
     assert "advice" not in house.call("GET", f"/job/{job}?view=full")
     house.finish(worker, finished(house.lease(worker)))
+
+
+def test_what_is_submitted_after_alike_jobs_is_what_its_own_words_say(house: House):
+    first, other = house.new_lambda(), house.new_lambda()
+    told = [
+        {"lambda": first, "input": {"text": "1"}, "args": ["a"], "priority": 3},
+        {"lambda": first, "input": {"text": "2"}, "args": ["a"], "priority": 3},
+        {"lambda": first, "input": {"text": "3"}, "args": ["b"], "priority": 3},
+        {"lambda": other, "input": {"text": "4"}, "args": ["b"], "priority": 3},
+        {"lambda": other, "input": {"text": "5"}, "args": ["b"], "priority": 3, "delay_s": 60},
+        {"lambda": other, "input": {"text": "6"}, "args": ["b"], "priority": 3, "delay_s": 60},
+    ]
+    ids = []
+    for body in told:
+        ids.append(house.call("POST", "/job", body)["id"])
+        house.clock.forward(10)
+    shown = [house.call("GET", f"/job/{id_}?view=full") for id_ in ids]
+    assert [each["lambda"]["id"] for each in shown] == [each["lambda"] for each in told]
+    assert [each["args"] for each in shown] == [each["args"] for each in told]
+    assert shown[5]["due_at"] - shown[4]["due_at"] == pytest.approx(10)
+    house.call("DELETE", f"/lambda/{other}?cancel=true")
+    assert house.call("POST", "/job", told[3], status=404)["message"]
