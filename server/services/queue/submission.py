@@ -76,7 +76,7 @@ class _Whole(NamedTuple):
     identity: Identity
 
 
-class _Plan(NamedTuple):
+class _LatestPlan(NamedTuple):
     """What jobs of these words are to be: nothing of it depends on when they come."""
 
     spec: JobSpec
@@ -103,7 +103,7 @@ class Submission:
         self._lambdas = lambdas
         self._webhooks = webhooks
         self._notifier = notifier
-        self._latest: _Plan | None = None
+        self._latest: _LatestPlan | None = None
         """What the latest submission asked for that others may ask for in the same words."""
 
     def submit_many(self, specs: Sequence[JobSpec], key: str | None, submitter: str | None = None) -> list[int]:
@@ -192,7 +192,7 @@ class Submission:
             return latest.terms
         terms = self._plan(spec, lambda_, submitter, now)
         if terms.when == NO_TIMES and not terms.files and given(spec.on_end) is None and trace is None:
-            self._latest = _Plan(spec, lambda_, submitter, terms)
+            self._latest = _LatestPlan(spec, lambda_, submitter, terms)
         return terms
 
     def _plan(self, spec: JobSpec, lambda_: Lambda, submitter: str | None, now: int) -> Terms:
