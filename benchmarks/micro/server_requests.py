@@ -1,7 +1,7 @@
 """CPU time of small requests inside the server, view by view, beside a view of plain Flask.
 
-``python benchmarks/micro/server_requests.py [ROUNDS] [--beside PYTHON]`` sends what a job of an agent and one of v0.5
-need, one request after the other, through the whole app; no sockets, no flushes. With the Python of another
+``python benchmarks/micro/server_requests.py [ROUNDS] [--beside PYTHON]`` sends what a job of an agent and one of
+v0.5 need, one request after the other, through the whole app; no sockets, no flushes. With the Python of another
 checkout both are measured in turns, and the ratios within a round are what counts.
 """
 
