@@ -14,7 +14,6 @@ def long_queue(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
     for _ in range(2):
         house.submit(lambda_id)
     house.submit(lambda_id, delay_s=1000)
-    house.lambda_id = lambda_id
     return house
 
 
@@ -34,7 +33,7 @@ def test_a_short_queue_is_counted_whenever_somebody_asks(house: House):
 
 def test_a_long_queue_is_counted_now_and_then_and_the_age_is_told(long_queue: House):
     assert count(long_queue) == (2, 1, None)
-    long_queue.submit(long_queue.lambda_id)
+    long_queue.submit(long_queue.new_lambda())
     long_queue.clock.forward(0.5)
     long_queue.services.depths.refresh()
     assert count(long_queue) == (2, 1, 0.5)
@@ -47,7 +46,7 @@ def test_nobody_counts_a_long_queue_for_which_nobody_asks(long_queue: House):
     count(long_queue)
     long_queue.clock.forward(1)
     long_queue.services.depths.refresh()
-    long_queue.submit(long_queue.lambda_id)
+    long_queue.submit(long_queue.new_lambda())
     long_queue.clock.forward(1.5)
     long_queue.services.depths.refresh()
     assert count(long_queue) == (2, 1, 1.5)
@@ -55,7 +54,7 @@ def test_nobody_counts_a_long_queue_for_which_nobody_asks(long_queue: House):
 
 def test_where_nobody_refreshes_a_reader_counts(long_queue: House):
     count(long_queue)
-    long_queue.submit(long_queue.lambda_id)
+    long_queue.submit(long_queue.new_lambda())
     long_queue.clock.forward(4)
     assert count(long_queue) == (3, 1, None)
 
