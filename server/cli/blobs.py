@@ -31,6 +31,7 @@ def move(keep: bool, data: Path | None, database_url: str | None) -> None:
     open_log("console")
     with one_line_failures():
         source, target = open_place(settings, settings.blobs_from), open_place(settings, settings.blobs)
+        target.try_out()
         moved = move_blobs(source, target, keep=keep)
     click.echo(f"{moved.blobs:,} blobs with {format_bytes(moved.bytes)} moved from {source} to {target}")
     if moved.known:

@@ -142,6 +142,12 @@ def test_a_server_that_cannot_use_its_s3_says_why_and_ends(
     assert "Traceback" not in ended.stderr
 
 
+def test_a_move_to_nowhere_is_refused(s3: S3Server, tmp_path: Path):
+    environ = s3.environ | {"PIECEWORK_BLOBS": "s3://nowhere", "PIECEWORK_BLOBS_FROM": "directory"}
+    ended = run("blobs", "move", "--data", str(tmp_path), **environ)
+    assert (ended.returncode, "there is no such bucket" in ended.stderr, ended.stdout) == (1, True, "")
+
+
 def test_a_move_without_a_place_to_move_from_is_refused(tmp_path: Path):
     ended = run("blobs", "move", "--data", str(tmp_path))
     assert (ended.returncode, "PIECEWORK_BLOBS_FROM" in ended.stderr) == (2, True)
