@@ -112,6 +112,7 @@ ACTS: dict[tuple[str, str], ActWords] = {
 NOT_KEPT: dict[tuple[str, str], str] = {
     ("POST", "/job"): "jobs that are submitted are counted by the minute",
     ("POST", "/data"): "what uploads are for is kept",
+    ("POST", "/data/direct"): "as above",
     ("POST", "/kv/<namespace>/field/<text:key>"): "guests and programs do it all the time",
     ("DELETE", "/kv/<namespace>/field/<text:key>"): "guests and programs do it all the time",
     ("POST", "/worker"): "an agent's part",
