@@ -114,6 +114,16 @@ build/bench-venv/.installed: $(BIN)/python pyproject.toml constraints.txt benchm
 bench: build/bench-venv/.installed ## Compare Piecework with other queues, side by side (about 12 minutes)
 	@$(BENCH) benchmarks/compare.py $(BENCH_OPTIONS)
 
+build/bench-node/.installed: benchmarks/peers/node/package.json
+	@command -v npm > /dev/null || { echo "There is no npm on this machine: apt-get install nodejs npm"; exit 1; }
+	@mkdir -p build/bench-node && cp $< build/bench-node
+	@npm install --prefix build/bench-node --no-package-lock --no-audit --no-fund --loglevel error
+	@touch $@
+
+.PHONY: bench-node
+bench-node: build/bench-venv/.installed build/bench-node/.installed ## Compare also with two queues of Node.js, where that is installed
+	@$(BENCH) benchmarks/compare.py --node $(BENCH_OPTIONS)
+
 .PHONY: bench-smoke
 bench-smoke: build/bench-venv/.installed ## Measure the few figures that matter, beside those of the last full run
 	@$(BENCH) benchmarks/smoke.py $(BENCH_OPTIONS)

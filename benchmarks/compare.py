@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.comparison import cost_table, failures, setup_table, speed_table
-from harness.field import FIELD
+from harness.field import FIELD, NODE, USUAL, leave_out_missing
 from harness.guests import measure_rounds
 from harness.machine import QUIET_LOAD, describe
 from harness.plots import draw_comparison
@@ -24,10 +24,13 @@ UNFINISHED = Path(__file__).parent.parent / "build" / "compare.json"
 
 
 def main() -> int:
-    """Run the comparison, print and store it. Returns 1 when an answer was wrong."""
+    """Run the comparison, print and store it. Returns 1 when an answer was wrong, or nothing can run."""
     options = parse_arguments()
     # A supervisor's SIGTERM must also end what was started here.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    names = leave_out_missing([*options.only, *(NODE if options.node else ())])
+    if not names:
+        return 1
     sizes = Sizes(options.jobs, options.singles, options.cpu_jobs, options.rounds)
     with tempfile.TemporaryDirectory(prefix="piecework-bench-", dir=options.folder) as folder:
         # PostgreSQL runs as another user when root starts it, and must get through to its own folder.
@@ -38,7 +41,7 @@ def main() -> int:
         if about["load"] > QUIET_LOAD:
             print(f"Something else runs on this machine (load {about['load']}): expect noise.")
         runs = []
-        for run in run_rounds(options.only, sizes, about["cpu_rounds"], Path(folder)):
+        for run in run_rounds(names, sizes, about["cpu_rounds"], Path(folder)):
             runs.append(run)
             print(tell(run), flush=True)
             # What an interrupted comparison measured is not lost, but no result either.
@@ -61,9 +64,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--singles", type=int, default=default.singles, help="no-ops one after the other")
     parser.add_argument("--cpu-jobs", type=int, default=default.cpu_jobs, help="jobs of 10 ms; 0 leaves them out")
     parser.add_argument("--rounds", type=int, default=default.rounds)
-    parser.add_argument(
-        "--only", nargs="+", choices=FIELD, default=list(FIELD), metavar="QUEUE", help=", ".join(FIELD)
-    )
+    parser.add_argument("--only", nargs="+", choices=FIELD, default=USUAL, metavar="QUEUE", help=", ".join(FIELD))
+    parser.add_argument("--node", action="store_true", help=f"also the queues of Node.js: {', '.join(NODE)}")
     parser.add_argument("--out", type=Path, default=RESULTS / "compare", help="where results go, without suffix")
     parser.add_argument("--folder", type=Path, help="where the queues store their jobs; its disk matters")
     return parser.parse_args(arguments)

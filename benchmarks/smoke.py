@@ -76,12 +76,14 @@ def figures(results: dict[str, Any]) -> Figures:
     rest = memory_at_rest(results["runs"])
     return {
         "no-ops/s": _median(ours.noop),
+        "  cores idle meanwhile": ours.idle,
         "  of huey on Redis": ratio(ours, huey),
         "  of celery": ratio(ours, found["celery"]),
         "one job at a time, p50 ms": _median(ours.p50_ms),
         "  the same of huey on Redis": _median(huey.p50_ms),
         "v0.5 jobs/s of celery": ratio(old, found["celery"]),
         "10 ms jobs, of ideal": ours.cpu.median / ideal if ours.cpu else None,
+        "  cores idle meanwhile ": ours.cpu_idle,
         "CPU of a no-op, µs: server": ours.cpu_us.get("server"),
         "  agents": ours.cpu_us.get("agents"),
         "  submitter": ours.cpu_us.get("submitter"),

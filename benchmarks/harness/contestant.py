@@ -40,7 +40,11 @@ class Contestant(ABC):
 
     @abstractmethod
     def groups(self) -> Mapping[str, list[int]]:
-        """Return the processes beside the submitter and the backend, by what they are called in tables."""
+        """Return the processes beside the backend and this one, by what they are called in tables."""
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what is no package of Python."""
+        return {}
 
     @abstractmethod
     def stop(self) -> None:

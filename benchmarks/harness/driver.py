@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.contestant import Contestant
 from harness.field import FIELD
-from harness.usage import CpuMeter, memory
+from harness.usage import CpuMeter, IdleMeter, memory
 from harness.work import CPU, NOOP, count_wrong, make_payloads
 
 SETTLE_S = 2.0
@@ -49,15 +49,16 @@ def measure(contestant: Contestant, options: argparse.Namespace) -> Figures:
 def run_batch(contestant: Contestant, kind: str, jobs: int, seed: str, processes: dict[str, list[int]]) -> Figures:
     """Submit jobs, take their answers, and say how fast that was and what it cost."""
     payloads = make_payloads(jobs, kind, seed)
-    meter, own_before = CpuMeter(processes), time.process_time()
+    meter, idle, own_before = CpuMeter(processes), IdleMeter(), time.process_time()
     began = time.perf_counter()
     answers = contestant.run_all(payloads)
-    wall_s = time.perf_counter() - began
+    wall_s, idle_share = time.perf_counter() - began, idle.read()
     cpu_s = {"submitter": time.process_time() - own_before, **meter.read()}
     return {
         "jobs": jobs,
         "wrong": count_wrong(payloads, answers),
         "jobs_per_s": jobs / wall_s,
+        "idle": idle_share,
         "cpu_us_per_job": {name: seconds / jobs * 1e6 for name, seconds in cpu_s.items()},
     }
 
@@ -98,6 +99,7 @@ def main() -> None:
     finally:
         contestant.stop()
     figures["versions"] = {name: metadata.version(name) for name in entry.packages}
+    figures["versions"] |= contestant.versions()
     print(json.dumps(figures), flush=True)
 
 

@@ -1,9 +1,10 @@
 """The field: every queue of the comparison, with what it stores its jobs in and how it is set up."""
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.backends import Postgres, Redis
+from harness.backends import MissingError, Postgres, Redis, find_node
 from harness.contestant import Contestant
 
 SQLITE_FULL = "SQLite, synchronous=FULL: nothing acknowledged is lost"
@@ -23,6 +24,8 @@ class Entry:
     """For readers: workers, batches, whatever is not the default."""
     durability: str
     """What a power cut takes."""
+    needs_node: bool = False
+    """It is a queue of Node.js, which few machines have: it runs when it is asked for."""
 
     def load(self) -> Contestant:
         """Import and make the contestant. Raises ImportError when its packages are not installed."""
@@ -126,5 +129,36 @@ FIELD = {
         "-w 2, RedisStreamBroker, gathered kiq",
         Redis.durability,
     ),
+    "bullmq": Entry(
+        "peers.node_queues:BullMq",
+        "redis",
+        (),
+        "2 x Worker, concurrency 100, addBulk; asks every 5 ms how many are done",
+        Redis.durability,
+        needs_node=True,
+    ),
+    "graphile-worker": Entry(
+        "peers.node_queues:GraphileWorker",
+        "postgres",
+        (),
+        "2 x run, 24 jobs at once, local queue of 200, add_jobs; no result store: INSERT by the job",
+        Postgres.durability,
+        needs_node=True,
+    ),
 }
 """By the names that tables and ``--only`` use."""
+NODE = [name for name, entry in FIELD.items() if entry.needs_node]
+USUAL = [name for name in FIELD if name not in NODE]
+"""Those that run when nobody says which."""
+
+
+def leave_out_missing(names: Sequence[str]) -> list[str]:
+    """Return the queues that can run here, each once; say which cannot, and why."""
+    missing = [name for name in names if FIELD[name].needs_node]
+    try:
+        if missing:
+            find_node()
+    except MissingError as error:
+        print(f"Left out: {', '.join(missing)}: {error}.")
+        names = [name for name in names if name not in missing]
+    return list(dict.fromkeys(names))

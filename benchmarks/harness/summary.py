@@ -41,6 +41,10 @@ class Summary:
     p99_ms: Spread | None
     cpu: Spread | None
     """Jobs of 10 ms of computing per second."""
+    idle: float | None
+    """The share of the machine's cores that had nothing to do during the no-ops, 0 to 1; the median."""
+    cpu_idle: float | None
+    """The same during the jobs of 10 ms."""
     cpu_us: dict[str, float]
     """CPU time for one no-op, by who used it, µs."""
 
@@ -60,6 +64,10 @@ def _summarise(name: str, runs: Sequence[Run]) -> Summary:
         values = [read(run) for run in good if part in run]
         return Spread.of(values) if values else None
 
+    def idle(part: str) -> float | None:
+        values = [run[part]["idle"] for run in good if "idle" in run.get(part, {})]
+        return statistics.median(values) if values else None
+
     parts = {part for run in good for part in run["noop"]["cpu_us_per_job"]}
     return Summary(
         name=name,
@@ -70,6 +78,8 @@ def _summarise(name: str, runs: Sequence[Run]) -> Summary:
         p50_ms=spread(lambda run: run["latency"]["p50_ms"]),
         p99_ms=spread(lambda run: run["latency"]["p99_ms"]),
         cpu=spread(lambda run: run["cpu"]["jobs_per_s"], "cpu"),
+        idle=idle("noop"),
+        cpu_idle=idle("cpu"),
         cpu_us={
             part: statistics.median(run["noop"]["cpu_us_per_job"].get(part, 0.0) for run in good)
             for part in sorted(parts)

@@ -45,6 +45,11 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def percent(share: float | None) -> str:
+    """Show a share, 0 to 1; nothing for None."""
+    return "" if share is None else f"{share:.0%}"
+
+
 def describe_machine(about: dict[str, Any]) -> str:
     """Return one line about what figures were measured on."""
     return (

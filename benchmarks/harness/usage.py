@@ -56,6 +56,26 @@ def memory(pids: Iterable[int]) -> Memory:
     return Memory(resident, proportional)
 
 
+class IdleMeter:
+    """What share of all cores of this machine had nothing to do, from its making on."""
+
+    def __init__(self) -> None:
+        self._idle_s, self._all_s = _read_cores()
+
+    def read(self) -> float:
+        """Return the share, 0 to 1."""
+        idle_s, all_s = _read_cores()
+        return (idle_s - self._idle_s) / max(all_s - self._all_s, 1e-9)
+
+
+def _read_cores() -> tuple[float, float]:
+    """Return the time that all cores together were idle, also while they waited for a disk, and all time."""
+    times = psutil.cpu_times()
+    idle_s = times.idle + getattr(times, "iowait", 0.0)
+    # Of virtual machines: that time is in that of users, too.
+    return idle_s, sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+
+
 class CpuMeter:
     """CPU time that named groups of processes use from its making on."""
 

@@ -3,8 +3,10 @@
 import pytest
 from harness.aims import aims_table
 from harness.comparison import failures, speed_table
+from harness.field import NODE, USUAL, leave_out_missing
 from harness.summary import fastest_other, ratio, summarise
 from harness.tables import Table, number
+from harness.usage import IdleMeter
 from harness.work import CPU, NOOP, PAYLOAD_BYTES, answer, count_wrong, make_payloads
 
 
@@ -70,6 +72,27 @@ def test_runs_that_failed_and_wrong_answers_are_named():
 def test_a_queue_that_never_ran_is_in_the_table():
     results = RESULTS | {"runs": [*RUNS, {"name": "celery", "round": 0, "error": "not installed"}]}
     assert speed_table(results).rows[-1][:2] == ["celery", "did not run"]
+
+
+def test_the_table_says_how_idle_the_cores_were_and_nothing_where_that_was_not_measured():
+    first, second = run("piecework", 4000.0), run("rq", 100.0)
+    first["noop"]["idle"], first["cpu"]["idle"] = 0.175, 0.02
+    table = speed_table(RESULTS | {"runs": [first, second]})
+    places = [place for place, column in enumerate(table.columns) if column == "cores idle"]
+    assert [[row[place] for place in places] for row in table.rows] == [["18%", "2%"], ["", ""]]
+
+
+def test_the_share_of_idle_cores_is_a_share():
+    meter = IdleMeter()
+    sum(range(1_000_000))
+    assert 0.0 <= meter.read() <= 1.0
+
+
+def test_queues_of_node_are_left_out_where_it_is_missing(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert not {*NODE} & {*USUAL}
+    assert leave_out_missing([*USUAL, *NODE]) == USUAL
+    assert "bullmq, graphile-worker: there is no Node.js" in capsys.readouterr().out
 
 
 def test_an_aim_is_met_missed_or_not_measured():
