@@ -168,6 +168,8 @@ class Call:
     """The program's name, ``argv[0]``."""
     rehearsal: bool = False
     """Only begin, as each call does, and do nothing: it shows whether the guest can be started."""
+    cpu_started_s: float = 0.0
+    """What the CPU clock of the guest's thread showed at the guest's start, which notes it."""
 
 
 class CallResult(NamedTuple):

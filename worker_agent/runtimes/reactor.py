@@ -38,7 +38,6 @@ class GuestInstance:
 
     def read(self, pointer: int, size: int) -> bytes:
         """Return a copy of bytes that the guest points to."""
-        self._memory.refresh()
         try:
             return self._memory.read(pointer, size)
         except WasiError:
@@ -52,7 +51,6 @@ class GuestInstance:
 
     def log(self, pointer: int, size: int) -> None:
         """Append a line to the call's log."""
-        self._memory.refresh()
         try:
             for piece in self._memory.cut(pointer, size):
                 self._call.log.write(piece)
@@ -62,7 +60,6 @@ class GuestInstance:
 
     def write(self, pointer: int, data: bytes) -> None:
         """Copy bytes to where the guest has room for them."""
-        self._memory.refresh()
         try:
             self._memory.write(pointer, data)
         except WasiError:

@@ -41,12 +41,11 @@ class Sandbox(Generic[S]):
 
     def run(self, guest: Callable[[], None]) -> CallResult:
         """Run guest code, whatever it does, and return how it ended."""
-        wall_started, cpu_started = time.perf_counter(), time.thread_time()
+        wall_started, self._call.cpu_started_s = time.perf_counter(), time.thread_time()
         error: JobError | None = None
         counted, exit_code = True, 0
         try:
-            with self._call.stop.interrupting(self._engine.increment_epoch):
-                guest()
+            self._call.stop.run(guest, self._engine.increment_epoch)
         except (Trap, WasmtimeError, GuestFailedError, StoppedError, OutputFullError, ScratchError) as failure:
             counted = has_exact_fuel(failure)
             exit_code = failure.exit_code if isinstance(failure, GuestFailedError) else 0
@@ -60,7 +59,7 @@ class Sandbox(Generic[S]):
             error,
             Usage(
                 wall_s=time.perf_counter() - wall_started,
-                cpu_s=time.thread_time() - cpu_started,
+                cpu_s=time.thread_time() - self._call.cpu_started_s,
                 fuel=self._read_fuel() if counted else None,
                 memory_bytes=self._memory_bytes(),
                 digests=None

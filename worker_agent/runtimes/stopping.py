@@ -43,19 +43,19 @@ class StopSignal:
                 if self._interrupt is not None:
                     self._interrupt()
 
-    def interrupting(self, interrupt: Callable[[], object]) -> "_Interrupting":
-        """Have ``interrupt`` called on a stop within the block, and never after it: ``with`` this.
+    def run(self, guest: Callable[[], None], interrupt: Callable[[], object]) -> None:
+        """Run guest code; a stop meanwhile calls ``interrupt``, and none does that afterwards.
 
-        Entering it raises StoppedError when the stop came before.
+        Raises StoppedError when the stop came before, and what the guest raises.
         """
-        return _Interrupting(self, interrupt)
-
-    def set_interrupt(self, interrupt: Callable[[], object] | None) -> None:
-        """Have this called on a stop from now on. Raises StoppedError when it is too late for that."""
         with self._lock:
-            if interrupt is not None:
-                self.check()
+            self.check()
             self._interrupt = interrupt
+        try:
+            guest()
+        finally:
+            with self._lock:
+                self._interrupt = None
 
     def check(self) -> None:
         """Raise StoppedError when the guest must stop."""
@@ -69,19 +69,3 @@ class StopSignal:
             self._event = self._event or threading.Event()
         self._event.wait(seconds)
         self.check()
-
-
-class _Interrupting:
-    """A block within which guest code can be interrupted."""
-
-    __slots__ = ("_interrupt", "_signal")
-
-    def __init__(self, signal: StopSignal, interrupt: Callable[[], object]) -> None:
-        self._signal = signal
-        self._interrupt = interrupt
-
-    def __enter__(self) -> None:
-        self._signal.set_interrupt(self._interrupt)
-
-    def __exit__(self, *_exception: object) -> None:
-        self._signal.set_interrupt(None)

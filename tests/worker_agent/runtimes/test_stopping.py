@@ -10,17 +10,19 @@ from worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
 def test_stop_interrupts_guest_code_once():
     calls = []
     signal = StopSignal()
-    with signal.interrupting(lambda: calls.append("now")):
+
+    def guest():
         signal.stop(StopReason.TIMEOUT)
         signal.stop(StopReason.CANCELLED)
+
+    signal.run(guest, lambda: calls.append("now"))
     assert (calls, signal.reason) == (["now"], StopReason.TIMEOUT)
 
 
 def test_stop_after_the_guest_interrupts_nobody():
     calls = []
     signal = StopSignal()
-    with signal.interrupting(lambda: calls.append("now")):
-        pass
+    signal.run(lambda: None, lambda: calls.append("now"))
     signal.stop(StopReason.TIMEOUT)
     assert calls == []
 
@@ -28,8 +30,8 @@ def test_stop_after_the_guest_interrupts_nobody():
 def test_stop_before_the_guest_keeps_it_from_starting():
     signal = StopSignal()
     signal.stop(StopReason.CANCELLED)
-    with pytest.raises(StoppedError), signal.interrupting(lambda: None):
-        pytest.fail("the guest started")
+    with pytest.raises(StoppedError):
+        signal.run(lambda: pytest.fail("the guest started"), lambda: None)
 
 
 def test_stop_ends_a_wait():

@@ -29,9 +29,10 @@ class Library:
     def find(self, runtime: str, checksum: str, build: Build) -> Program | None:
         """Return a program that is loaded already; None when it is not."""
         key = (runtime, checksum, build)
-        if key in self._programs:
+        found = self._programs.get(key)
+        if found is not None:
             self._programs.move_to_end(key)
-        return self._programs.get(key)
+        return found
 
     def load(self, runtime: str, code: CodeFile, build: Build) -> Program:
         """Load a program for the runtime that a lambda names; one that was not used for long gives way.

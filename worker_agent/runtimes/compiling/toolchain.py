@@ -24,7 +24,7 @@ from worker_agent.runtimes.linkage.installed import find_version
 _Code = TypeVar("_Code", wasmtime.Module, Component)
 _NO_MEMORY = ("mmap failed", "Cannot allocate memory", "failed to allocate")
 """In what wasmtime says when it got no memory for what it compiled."""
-ENGINE_REVISION = 4
+ENGINE_REVISION = 5
 """Raised whenever the settings in ``_configure`` change: machine code compiled before does not fit them."""
 
 
@@ -194,6 +194,8 @@ def _configure(build: Build) -> wasmtime.Config:
     config.wasm_exceptions = True
     # The memory limit holds for each memory of a store: one memory, one limit.
     config.wasm_multi_memory = False
+    # The host keeps in mind where a guest's memory is.
+    config.memory_may_move = False
     # For atomic instructions; a memory that is shared is refused before: the limit would hold for none, and
     # whoever waits in one hears of no stop.
     config.wasm_threads = True

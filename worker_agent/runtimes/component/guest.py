@@ -71,7 +71,7 @@ class ComponentGuest:
         self.stop = call.stop
         self.context = 0
         self.random = system_random if call.seed is None else seeded_random(call.seed)
-        self.clock = SystemClock(call.stop) if call.seed is None else SeededClock(call.seed, call.stop)
+        self.clock = SystemClock(call) if call.seed is None else SeededClock(call.seed, call.stop)
         self.input: InputStream = call.input if is_command else BytesIO()
         self.write_output: Callable[[Bytes], object] = call.output.write if is_command else call.log.write
         self.news = threading.Event()

@@ -180,7 +180,6 @@ def _place(guest_store: GuestStore, memory: GuestMemory, data: bytes) -> int:
     pointer = guest_store.call("malloc", len(data)) or 0
     if not pointer:
         raise GuestFailedError("out of memory: there is no room for the arguments")
-    memory.refresh()
     memory.write(pointer, data)
     return pointer & 0xFFFF_FFFF
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
+from worker_agent.runtimes.base import Call
 from worker_agent.runtimes.stopping import StopSignal
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
 
@@ -39,26 +40,25 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock. Must be made and used in the thread that runs the guest."""
+    """The machine's clock. Must be used in the thread that runs the guest."""
 
     resolution_ns = 1
 
-    def __init__(self, stop: StopSignal) -> None:
-        self._stop = stop
+    def __init__(self, call: Call) -> None:
+        self._call = call
         self._started_ns = time.monotonic_ns()
-        self._cpu_started_ns = time.thread_time_ns()
 
     def read_ns(self, clock: ClockId) -> int:
         if clock is ClockId.REALTIME:
             return time.time_ns()
         if clock is ClockId.MONOTONIC:
             return time.monotonic_ns() - self._started_ns
-        return time.thread_time_ns() - self._cpu_started_ns
+        return round((time.thread_time() - self._call.cpu_started_s) * NS_PER_S)
 
     def sleep(self, duration_ns: int) -> None:
         wake_ns = time.monotonic_ns() + duration_ns
         while (left_ns := wake_ns - time.monotonic_ns()) > 0:
-            self._stop.wait(min(left_ns / NS_PER_S, 3600))
+            self._call.stop.wait(min(left_ns / NS_PER_S, 3600))
 
 
 class SeededClock:

@@ -81,7 +81,7 @@ class Guest:
             files=files,
             args=(fsencode(call.program), *map(fsencode, call.args)),
             env=tuple([fsencode(f"{name}={value}") for name, value in call.env.items()]) if call.env else (),
-            clock=SystemClock(call.stop) if call.seed is None else SeededClock(call.seed, call.stop),
+            clock=SystemClock(call) if call.seed is None else SeededClock(call.seed, call.stop),
             random=system_random if call.seed is None else seeded_random(call.seed),
             stop=call.stop,
             call=call,
@@ -157,7 +157,7 @@ class Guest:
 
     def file(self, fd: int) -> GuestFile:
         """Return an open file. Raises WasiError (BADF)."""
-        found = self.find(fd)
+        found = self.files.get(fd) or self.find(fd)
         if found is None:
             raise WasiError(Errno.BADF)
         return found

@@ -36,7 +36,6 @@ class WasiHost:
         def serve(*arguments: int) -> int | None:
             guest = self.guest
             assert guest is not None
-            guest.memory.refresh()
             try:
                 return call(guest, *arguments)
             except WasiError as error:

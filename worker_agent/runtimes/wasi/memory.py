@@ -21,23 +21,14 @@ MAX_VECTORS = 65_536
 class GuestMemory:
     """Reads and writes guest memory. Pointers and sizes are u32, and may come as signed integers.
 
-    Valid within one call to the host: ``refresh`` begins each, for the guest may have grown the memory, and that
-    may have moved it. Every method raises WasiError (FAULT) for a place outside of it.
+    No memory ever moves or shrinks; that it grew is noticed when a place lies behind what was its end. Every
+    method raises WasiError (FAULT) for a place outside of it.
     """
 
     def __init__(self, guest_store: GuestStore) -> None:
         self._guest_store = guest_store
-        self._place = 0, 0
         self._size = 0
         self._view = memoryview(b"")
-
-    def refresh(self) -> None:
-        """Find out where the memory is now."""
-        place = self._guest_store.locate_memory()
-        if place != self._place:
-            self._place = place
-            base, self._size = place
-            self._view = memoryview((c_ubyte * self._size).from_address(base)).cast("B")
 
     def read(self, pointer: int, size: int) -> bytes:
         """Return a copy of ``size`` bytes."""
@@ -73,5 +64,12 @@ class GuestMemory:
         pointer &= _U32
         end = pointer + (size & _U32)
         if end > self._size:
-            raise WasiError(Errno.FAULT)
+            self._see_all()
+            if end > self._size:
+                raise WasiError(Errno.FAULT)
         return self._view[pointer:end]
+
+    def _see_all(self) -> None:
+        """Find out how much memory there is now."""
+        base, self._size = self._guest_store.locate_memory()
+        self._view = memoryview((c_ubyte * self._size).from_address(base)).cast("B")
