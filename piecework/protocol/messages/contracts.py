@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, given
 from piecework.protocol.messages.content import Content
 from piecework.protocol.messages.lambdas import Grants, Limits
 from piecework.protocol.messages.outcomes import LeaseRef, Outcome, OutcomeAck
@@ -117,6 +117,14 @@ class LeasedJob(Shown, msgspec.Struct, kw_only=True):
     """The W3C trace context that it is part of, where the server traces jobs."""
     folder: Maybe[LeasedFolder] = UNSET
     """The directory of its own, for a worker whose contract has the tag ``files``."""
+
+    @property
+    def all_files(self) -> list[LeasedFile]:
+        """Every file that it gets; most jobs get none."""
+        if self.files is UNSET and self.folder is UNSET:
+            return []
+        folder = given(self.folder)
+        return [*(given(self.files) or ()), *(folder.files if folder else ())]
 
 
 class ContractReply(Reply, kw_only=True):

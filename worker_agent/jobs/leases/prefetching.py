@@ -3,11 +3,11 @@
 import math
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import LeasedFile, LeasedJob, LeaseRef, given
+from piecework.protocol.messages import LeasedJob, LeaseRef
 from worker_agent.jobs.leases.lease_table import Demand
 from worker_agent.jobs.leases.outbox import ref_of
 from worker_agent.link.link import Clock
@@ -103,12 +103,11 @@ class Prefetching:
         self._mean_bytes = 0.0
         self._sick = False
 
-    def take_up(self, jobs: Iterable[LeasedJob]) -> None:
+    def take_up(self, jobs: Collection[LeasedJob]) -> None:
         """Note which jobs came with one contract."""
         with self._lock:
-            self._last.clear()
+            self._last = Counter([job.lambda_ for job in jobs])
             for job in jobs:
-                self._last[job.lambda_] += 1
                 self._held[ref_of(job)] = job.lambda_
                 self._mean_bytes += 0.3 * (_measure(job) - self._mean_bytes)
 
@@ -120,9 +119,10 @@ class Prefetching:
             if lambda_ is None:
                 return
             self._overhead.learn(wall_s, is_busy=len(self._held) >= self._slots)
-            if lambda_ not in self._usual:
+            usual = self._usual.get(lambda_)
+            if usual is None:
                 self._newcomer.learn(wall_s)
-            usual = self._usual.setdefault(lambda_, Usual())
+                usual = self._usual[lambda_] = Usual()
             usual.learn(wall_s)
             self._usual.move_to_end(lambda_)
             if len(self._usual) > LAMBDAS_MAX:
@@ -190,6 +190,4 @@ class Prefetching:
 
 def _measure(job: LeasedJob) -> int:
     """Return how many bytes are fetched for a job."""
-    folder = given(job.folder)
-    files: list[LeasedFile] = [*(given(job.files) or ()), *(folder.files if folder else ())]
-    return job.input_size + sum(each.size for each in files)
+    return job.input_size + sum([each.size for each in job.all_files])

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from piecework.client import ClientError
 from piecework.protocol.matching import AGENT_TAGS
-from piecework.protocol.messages import ContractReply, ContractRequest, LeasedJob, Maybe
+from piecework.protocol.messages import ContractReply, ContractRequest, Maybe
 from worker_agent.jobs.job_logger import JobLogger
 from worker_agent.jobs.leases.fitness import Fitness
 from worker_agent.jobs.leases.lease_table import ContractPlan, Demand
@@ -17,7 +17,7 @@ from worker_agent.jobs.leases.prefetching import Prefetching
 from worker_agent.jobs.leases.sending import OutcomeSender
 from worker_agent.jobs.loops.heartbeat import Heartbeat
 from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.work.inputs import Intake
+from worker_agent.jobs.work.inputs import Intake, Jobs
 
 TELL_TIME_S = 60.0
 """The server is told the time so often: it knows then whether this node's clock is wrong."""
@@ -116,15 +116,16 @@ class Contracting:
         self._told_at = now
         return now
 
-    def _admit(self, reply: ContractReply, room: int) -> list[LeasedJob]:
+    def _admit(self, reply: ContractReply, room: int) -> Jobs:
         """Enter the leases of a reply; return the jobs that are to be worked on."""
         jobs = reply.jobs or []
         if not jobs:
-            return []
-        self._heartbeat.note_lease(min(job.lease_s for job in jobs))
-        refs = self._lease_table.admit(map(ref_of, jobs))
-        fresh = [job for job in jobs if ref_of(job) in refs]
-        self._prefetching.take_up(fresh)
+            return {}
+        self._heartbeat.note_lease(min([job.lease_s for job in jobs]))
+        leased = {ref_of(job): job for job in jobs}
+        refs = self._lease_table.admit(leased)
+        fresh = {ref: job for ref, job in leased.items() if ref in refs}
+        self._prefetching.take_up(fresh.values())
         if len(jobs) >= room:
             self._lease_table.note_plenty()
         self._job_logger.note_contract(jobs, reply.lambdas or [])

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from msgspec import UNSET
+
 from piecework.client import NotFound
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
@@ -16,7 +18,6 @@ from piecework.tracing import VARIABLE
 from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from worker_agent.jobs.executing import GuestExecutor
 from worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
-from worker_agent.jobs.leases.outbox import ref_of
 from worker_agent.jobs.work.fetching import BlobFetcher, NotWantedError
 from worker_agent.jobs.work.finishing import Finisher
 from worker_agent.jobs.work.job_folders import JobFolders
@@ -66,12 +67,12 @@ class Intake:
         self._pool = pool
         self._folders = folders
 
-    def accept(self, jobs: Sequence[LeasedJob], lambdas: Sequence[LeasedLambda]) -> None:
+    def accept(self, jobs: Jobs, lambdas: Sequence[LeasedLambda]) -> None:
         """See to it that each job is run, or ends with the reason why not. Does not wait for downloads."""
         known = {each.id: each for each in lambdas}
         by_lambda: defaultdict[Id, Jobs] = defaultdict(dict)
-        for job in jobs:
-            by_lambda[job.lambda_][ref_of(job)] = job
+        for ref, job in jobs.items():
+            by_lambda[job.lambda_][ref] = job
         for id_, group in by_lambda.items():
             lambda_ = known.get(id_)
             if lambda_ is None:
@@ -114,9 +115,7 @@ class Intake:
         self._get_inputs(near, lambda_, codex)
 
     def _is_at_hand(self, job: LeasedJob) -> bool:
-        folder = given(job.folder)
-        files = [*(given(job.files) or ()), *(folder.files if folder else ())]
-        blobs = [each.checksum for each in files if each.blob]
+        blobs = [each.checksum for each in job.all_files if each.blob]
         if job.input.id and not job.input.is_inline:
             blobs.append(job.input_checksum)
         return all(map(self._fetcher.holds, blobs))
@@ -158,7 +157,9 @@ class Intake:
             raise missing from None
 
     def _get_all(self, ref: LeaseRef, job: LeasedJob) -> Given:
-        """Return what a job gets: its input, and the directories that it has alone."""
+        """Return what a job gets: its input, and the directories that it has alone, if any."""
+        if job.files is UNSET and job.folder is UNSET:
+            return Given(self._get_input(ref, job))
         inputs = own = None
         folder = given(job.folder)
         for listed in (given(job.files) or [], folder.files if folder else []):
