@@ -102,7 +102,7 @@ def completion(shell: str) -> None:
     type=int,
     help="How much memory that may take.  [2048]",
 )
-@click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [200]")
+@click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [400]")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="[console]")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[info]")
 @click.option(

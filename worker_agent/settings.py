@@ -72,7 +72,7 @@ class Settings:
     """How long compiling a job's code may take, seconds."""
     compile_memory_bytes: int = 2048 * MIB
     """How much memory that may take, bytes."""
-    prefetch: int = 200
+    prefetch: int = 400
     """Most jobs per slot held ahead; how many it really are follows from how long jobs take."""
     log_format: str = "console"
     """``console`` for people, ``json`` for programs."""

@@ -34,7 +34,7 @@ class Fleet:
     ``durations`` says how long each job takes, ``held_s`` how long it belonged to an agent and did not run.
     """
 
-    def __init__(self, agents, *, slots=1, prefetch=200):
+    def __init__(self, agents, *, slots=1, prefetch=400):
         self.now = 0.0
         self._events = []
         self._numbers = itertools.count()

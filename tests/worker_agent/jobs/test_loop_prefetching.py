@@ -23,6 +23,12 @@ def ahead(prefetching):
     return demand.capacity - demand.slots
 
 
+def refill_share(prefetching, wall_s):
+    """How much of what is held ahead is gone when more jobs like this are asked for."""
+    teach(prefetching, wall_s)
+    return prefetching.demand().refill / ahead(prefetching)
+
+
 def test_nothing_is_held_ahead_before_the_first_job_has_ended():
     prefetching = hungry(slots=4, prefetch=8)
     demand = prefetching.demand()
@@ -35,7 +41,13 @@ def test_short_jobs_are_held_ahead_up_to_the_prefetch():
     prefetching = hungry(slots=2, prefetch=9)
     teach(prefetching, 0.0005)
     demand = prefetching.demand()
-    assert (demand.capacity, demand.slots, demand.refill) == (2 + 2 * 9, 2, 12)
+    assert (demand.capacity, demand.slots) == (2 + 2 * 9, 2)
+
+
+def test_more_is_asked_for_sooner_when_what_may_be_held_ahead_is_little_work():
+    assert refill_share(hungry(slots=2, prefetch=12), 0.010) == 2 / 3
+    assert refill_share(hungry(slots=2, prefetch=9), 0.010) == 1 / 3
+    assert refill_share(hungry(slots=2, prefetch=9), 0.0005) == 1 / 3
 
 
 @pytest.mark.parametrize("slots", [1, 2])

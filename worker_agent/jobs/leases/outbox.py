@@ -3,11 +3,11 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from piecework.protocol.messages import LeasedJob, LeaseRef, Outcome, OutcomeAck
+from piecework.protocol.messages import BlobRef, Content, LeasedJob, LeaseRef, Outcome, OutcomeAck
 from worker_agent.tasks import LeasedTask
 
-BATCH_MAX = 200
-"""Outcomes in one request."""
+BATCH_MAX = 400
+"""Outcomes in one request: as many as it may bring jobs."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Outcomes of about this size fill one request, however few they are."""
 FRAME_BYTES = 256
@@ -66,10 +66,13 @@ def measure_outcome(outcome: Outcome) -> int:
     size = FRAME_BYTES
     if isinstance(outcome.log, bytes):
         size += len(outcome.log)
-    for content in (outcome.output, *(each.content for each in outcome.made or ())):
-        raw = getattr(content, "raw", None)
-        size += len(raw) if isinstance(raw, bytes) else 0
-    return size
+    for made in outcome.made or ():
+        size += _measure_content(made.content)
+    return size + _measure_content(outcome.output)
+
+
+def _measure_content(content: BlobRef | None) -> int:
+    return len(content.raw) if isinstance(content, Content) and isinstance(content.raw, bytes) else 0
 
 
 def ref_of(whose: Outcome | OutcomeAck | LeasedJob | LeasedTask) -> LeaseRef:

@@ -16,8 +16,9 @@ WORK_AHEAD_S = 0.12
 """Each slot may have this much work waiting. An exchange costs milliseconds of CPU time, whatever it brings."""
 BYTES_AHEAD = 8 * 1024 * 1024
 """Inputs that wait for one slot should not take more than this, but for the next one."""
-REFILL_SHARE = 2 / 3
-"""More is asked for when this share of what may be held ahead is gone."""
+REFILL_SHARE, SOON_SHARE = 2 / 3, 1 / 3
+"""More is asked for when this share of what may be held ahead is gone: the second when that is less work than
+WORK_AHEAD_S, lest no slot has any before the answer comes."""
 FIRST_AHEAD = 3
 """Jobs held ahead, per slot, of the first after a pause: they may be others than those before it."""
 LONG_S = 2 * WORK_AHEAD_S
@@ -161,12 +162,13 @@ class Prefetching:
             return Demand(capacity=1)
         with self._lock:
             mean_s = self._mean_s()
-        each = self._find_ahead(mean_s)
+        wanted = int(WORK_AHEAD_S / max(mean_s, 1e-6))
+        each = min(wanted, self._find_most())
         ahead = self._slots * each
         return Demand(
             self._slots + ahead,
             slots=self._slots,
-            refill=max(1, math.ceil(ahead * REFILL_SHARE)),
+            refill=max(1, math.ceil(ahead * (REFILL_SHARE if each == wanted else SOON_SHARE))),
             first=1 + min(FIRST_AHEAD, each),
             linger_s=LINGER_S,
             gather_s=GATHER_S,
@@ -181,11 +183,9 @@ class Prefetching:
         runs_s = sum(n * self._usual.get(id_, self._newcomer).mean_s for id_, n in self._last.items()) / jobs
         return runs_s + self._overhead.each_s
 
-    def _find_ahead(self, mean_s: float) -> int:
-        """Return how many jobs to hold ahead, per slot."""
-        needed = int(WORK_AHEAD_S / max(mean_s, 1e-6))
-        fitting = max(1, int(self._bytes_ahead / max(self._mean_bytes, 1.0)))
-        return min(self._prefetch, needed, fitting)
+    def _find_most(self) -> int:
+        """Return how many jobs may be held ahead, per slot, however short they are."""
+        return min(self._prefetch, max(1, int(self._bytes_ahead / max(self._mean_bytes, 1.0))))
 
 
 def _measure(job: LeasedJob) -> int:
