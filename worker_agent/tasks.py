@@ -9,7 +9,7 @@ from piecework.protocol.messages import Grants, JobError, Usage
 from worker_agent.runtimes.base import Bounds
 
 
-class File(msgspec.Struct, array_like=True, frozen=True):
+class File(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Bytes that are too many to travel: the file that they are in."""
 
     path: str
@@ -25,7 +25,7 @@ class JobFolder(msgspec.Struct, array_like=True, frozen=True):
     """Of the files that were put there, as ``sum_files`` says."""
 
 
-class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """Something to run, with everything at hand that is needed. It travels as it is."""
 
     runtime: str
@@ -63,7 +63,7 @@ class LeasedTask(NamedTuple):
     task: Task
 
 
-class Result(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Result(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """What running a task produced. ``error`` None: it finished."""
 
     output: bytes | File = b""

@@ -23,8 +23,11 @@ _LENGTH = struct.Struct("<I")
 StoreAct = Literal["set", "get", "delete", "set_default", "find_keys"]
 
 
-class Frame(msgspec.Struct, array_like=True, tag=True, frozen=True):
-    """Something that one side says. ``key`` names the task that it is about."""
+class Frame(msgspec.Struct, array_like=True, tag=True, frozen=True, gc=False):
+    """Something that one side says. ``key`` names the task that it is about.
+
+    The garbage collector looks at none (``gc``), nor at what is in them: nothing in there refers back to it.
+    """
 
     key: int
 

@@ -177,8 +177,6 @@ class Slot(Generic[A]):
 
     def give(self, tasks: Sequence[A], now: float) -> None:
         """Assign more tasks to the process, which must be ready."""
-        for task in tasks:
-            task.reset()
         self.tasks.extend(tasks)
         self.outbox.extend([task.frame for task in tasks])
         self._begin_first(now)

@@ -73,10 +73,10 @@ class JobLogger:
         with self._lock:
             lines = max(0, LINES_MAX - self._lines)
             self._lines += len(outcomes)
-            self._more.update([outcome.state.value.lower() for outcome in outcomes[lines:]])
+            self._more.update([outcome.state.lower() for outcome in outcomes[lines:]])
             known = [self._known.pop(outcome.job, None) for outcome in outcomes]
-            for outcome, facts in zip(outcomes, known, strict=True):
-                self._ended[facts.runtime if facts else "", WORDS[outcome.state]] += 1
+            runtimes = [facts.runtime if facts else "" for facts in known]
+            self._ended.update(zip(runtimes, [WORDS[outcome.state] for outcome in outcomes], strict=True))
         for outcome, facts in zip(outcomes[:lines], known, strict=False):
             _log_end(outcome, facts)
 

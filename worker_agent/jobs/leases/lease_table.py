@@ -126,7 +126,7 @@ class LeaseTable:
                     refs.append(ref)
                     ended.append(outcome)
                     self._outbox.put(outcome)
-            handed_back = sum(outcome.state is JobState.ENQUEUED for outcome in ended)
+            handed_back = [outcome.state for outcome in ended].count(JobState.ENQUEUED)
             self._hands_back = self._hands_back or handed_back > 0
             self.ends += len(ended) - handed_back
             if is_first and ended:

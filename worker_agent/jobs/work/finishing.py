@@ -109,16 +109,7 @@ class Finisher:
     def _write_outcome(self, task: LeasedTask, result: Result) -> Outcome:
         """Return the outcome without its output."""
         ref = ref_of(task)
-        asked = self._lease_table.stop_asked(ref)
-        killed = result.error is not None and result.error.kind is ErrorKind.WORKER
-        if result.cancelled or (asked and killed):
-            state = asked or JobState.ENQUEUED
-        else:
-            state = JobState.FAILED if result.error else JobState.FINISHED
-            if killed:
-                self._prefetching.sicken()
-            elif result.usage.wall_s is not None:
-                self._prefetching.observe(ref, result.usage.wall_s)
+        state = self._find_state(ref, result)
         if state is JobState.ENQUEUED:
             return hand_back(ref)
         outcome = Outcome(
@@ -128,6 +119,18 @@ class Finisher:
         outcome.error = result.error if state is JobState.FAILED else UNSET
         outcome.exit_code = result.exit_code or UNSET
         return outcome
+
+    def _find_state(self, ref: LeaseRef, result: Result) -> JobState:
+        """Return what to report, and learn from it how long jobs take."""
+        killed = result.error is not None and result.error.kind is ErrorKind.WORKER
+        if result.cancelled or killed:
+            asked = self._lease_table.stop_asked(ref)
+            if result.cancelled or asked:
+                return asked or JobState.ENQUEUED
+            self._prefetching.sicken()
+        elif result.usage.wall_s is not None:
+            self._prefetching.observe(ref, result.usage.wall_s)
+        return JobState.FAILED if result.error else JobState.FINISHED
 
     def _finish_slowly(
         self, outcome: Outcome, output: bytes | Path, folder: JobFolder | None, bounds: Bounds

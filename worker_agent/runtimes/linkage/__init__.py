@@ -7,7 +7,9 @@ beneath it and is several times faster. They behave alike, and the same tests ho
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from wasmtime import Engine, Module
+from wasmtime import Engine, MemoryType, Module
+
+from piecework.modules import PAGE_BYTES
 
 MEMORY = "memory"
 """The export that is a guest's memory, by convention."""
@@ -38,7 +40,7 @@ class HeldStore(Protocol):
     """A fresh store for one guest, whatever the guest is. Must be closed."""
 
     memory_at_start: int
-    """Bytes of the memory before the first call; 0 when there is none."""
+    """Bytes of the memory that its module begins with; 0 when there is none."""
 
     def locate_memory(self) -> tuple[int, int]:
         """Return the memory's address and size, as they are until the guest runs again; 0, 0 without one."""
@@ -83,6 +85,14 @@ class Linkage(Protocol):
 
     def prepare(self, module: Module) -> Prepared:
         """Link a module. Raises WasmtimeError when its imports are not there, or of other types."""
+
+
+def find_memory(module: Module) -> tuple[int, int] | None:
+    """Return the place of a module's memory among its exports, and its first size in bytes; None without one."""
+    for place, export in enumerate(module.exports):
+        if export.name == MEMORY and isinstance(export.type, MemoryType) and not export.type.is_shared:
+            return place, export.type.limits.min * PAGE_BYTES
+    return None
 
 
 LinkageMaker = Callable[[Engine], Linkage]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from wasmtime import Engine, FuncType, InstancePre, Linker, Module, ValType
 
-from worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction, capi
+from worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction, capi, find_memory
 
 
 class _Export(NamedTuple):
@@ -86,8 +86,7 @@ class DirectPrepared:
         self.linkage = linkage
         self.at = capi.find_address(instance)
         self.exports = _Functions(module)
-        names = [export.name for export in module.exports]
-        self.memory_index = names.index(MEMORY) if MEMORY in names else None
+        self.memory_index, self.memory_at_start = find_memory(module) or (None, 0)
         self._instance = instance
 
     def open(self, allowance: Allowance) -> "DirectGuestStore":
@@ -115,7 +114,7 @@ class DirectGuestStore:
     def __init__(self, prepared: DirectPrepared, allowance: Allowance) -> None:
         self.memory_at = 0
         """Where the description of its memory is; 0: it has none."""
-        self.memory_at_start = 0
+        self.memory_at_start = prepared.memory_at_start
         self._located = (0, 0)
         self._prepared = prepared
         self._linkage = prepared.linkage
@@ -134,12 +133,10 @@ class DirectGuestStore:
         error = capi.instantiate(self._prepared.at, self._context, room_at, room_at + capi.TRAP)
         if error or self._room.trap:
             self._raise(error)
-        self.memory_at = 0
         index = self._prepared.memory_index
         if index is not None:
             self._fetch(index, capi.MEMORY)
-            self._note_memory()
-            _, self.memory_at_start = self.locate_memory()
+            self.memory_at = room_at + capi.MEMORY + capi.OF
 
     def call(self, name: str, *arguments: int) -> int | None:
         export, room_at = self._prepared.exports[name], self._room_at
@@ -170,8 +167,9 @@ class DirectGuestStore:
 
     def find_memory_of(self, caller: int) -> None:
         """Note the memory of the instance that calls the host."""
-        if capi.get_export_of_caller(caller, MEMORY.encode(), len(MEMORY), self._room_at + capi.MEMORY):
-            self._note_memory()
+        found = capi.get_export_of_caller(caller, MEMORY.encode(), len(MEMORY), self._room_at + capi.MEMORY)
+        if found and self._room.memory.kind == capi.MEMORY_KIND:
+            self.memory_at = self._room_at + capi.MEMORY + capi.OF
 
     def close(self) -> None:
         if self._store is not None:
@@ -182,10 +180,6 @@ class DirectGuestStore:
     def _fetch(self, index: int, offset: int) -> None:
         at = self._room_at
         capi.get_export(self._context, at, index, at + capi.NAME, at + capi.NAME_SIZE, at + offset)
-
-    def _note_memory(self) -> None:
-        if self._room.memory.kind == capi.MEMORY_KIND:
-            self.memory_at = self._room_at + capi.MEMORY + capi.OF
 
     def _raise(self, error: int | None) -> None:
         """Raise what ended the guest: an exception of a host function, an error, or a trap."""

@@ -5,7 +5,7 @@ from ctypes import addressof
 
 from wasmtime import Caller, Engine, Func, FuncType, InstancePre, Linker, Memory, Module, Store, ValType
 
-from worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction
+from worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction, find_memory
 
 
 class PublicLinkage:
@@ -23,7 +23,7 @@ class PublicLinkage:
         self._linker.define_func(module, name, kind, self._serve(call), access_caller=True)
 
     def prepare(self, module: Module) -> "PublicPrepared":
-        return PublicPrepared(self, self._linker.instantiate_pre(module))
+        return PublicPrepared(self, self._linker.instantiate_pre(module), module)
 
     def _serve(self, call: HostFunction) -> Callable[..., int | None]:
         def serve(caller: Caller, *arguments: int) -> int | None:
@@ -40,12 +40,13 @@ class PublicLinkage:
 class PublicPrepared:
     """See ``Prepared``."""
 
-    def __init__(self, linkage: PublicLinkage, instance: InstancePre) -> None:
+    def __init__(self, linkage: PublicLinkage, instance: InstancePre, module: Module) -> None:
         self._linkage = linkage
         self._instance = instance
+        _, self._memory_at_start = find_memory(module) or (None, 0)
 
     def open(self, allowance: Allowance) -> "PublicGuestStore":
-        return PublicGuestStore(self._linkage, self._instance, allowance)
+        return PublicGuestStore(self._linkage, self._instance, allowance, self._memory_at_start)
 
     def close(self) -> None:
         self._instance.close()
@@ -54,9 +55,11 @@ class PublicPrepared:
 class PublicGuestStore:
     """See ``GuestStore``."""
 
-    def __init__(self, linkage: PublicLinkage, instance: InstancePre, allowance: Allowance) -> None:
+    def __init__(
+        self, linkage: PublicLinkage, instance: InstancePre, allowance: Allowance, memory_at_start: int
+    ) -> None:
         self.memory: Memory | None = None
-        self.memory_at_start = 0
+        self.memory_at_start = memory_at_start
         self._located = (0, 0)
         self._linkage = linkage
         self._instance = instance
@@ -77,7 +80,6 @@ class PublicGuestStore:
         self._exports = self._instance.instantiate(self._store).exports(self._store)
         memory = self._exports.get(MEMORY)
         self.memory = memory if isinstance(memory, Memory) else None
-        _, self.memory_at_start = self.locate_memory()
 
     def call(self, name: str, *arguments: int) -> int | None:
         self._linkage.guest_store = self

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator
 from ctypes import c_ubyte
+from functools import lru_cache
 
 from worker_agent.runtimes.linkage import GuestStore
 from worker_agent.runtimes.wasi.errno import Errno, WasiError
@@ -72,4 +73,10 @@ class GuestMemory:
     def _see_all(self) -> None:
         """Find out how much memory there is now."""
         base, self._size = self._guest_store.locate_memory()
-        self._view = memoryview((c_ubyte * self._size).from_address(base)).cast("B")
+        self._view = _view(base, self._size)
+
+
+@lru_cache(maxsize=16)
+def _view(base: int, size: int) -> memoryview:
+    """Return a view of memory. Guests that run one after the other are often given the same place."""
+    return memoryview((c_ubyte * size).from_address(base)).cast("B")
