@@ -4,10 +4,13 @@ import pytest
 import structlog.testing
 import wasmtime
 
+from piecework.modules import PAGE_BYTES
 from worker_agent.runtimes.base import Build
 from worker_agent.runtimes.linkage import Allowance, capi, choice
 from worker_agent.runtimes.linkage.direct import DirectLinkage
 from worker_agent.runtimes.linkage.public import PublicLinkage
+from worker_agent.runtimes.wasi.errno import WasiError
+from worker_agent.runtimes.wasi.memory import GuestMemory
 
 ALLOWANCE = Allowance(memory_bytes=1 << 20, tables=1, table_elements=10)
 SOURCE = """
@@ -19,6 +22,7 @@ SOURCE = """
   (func (export "mix") (param i64 i32 i64) (result i32)
     (call $mix (local.get 0) (local.get 1) (local.get 2)))
   (func (export "quiet") (call $quiet))
+  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
   (func (export "spin") (loop $again (br $again)))
   (func (export "odd") (param i64) (result i64) (local.get 0)))
 """
@@ -76,6 +80,35 @@ def test_every_order_of_short_and_long_numbers_arrives(toolchain, linkage_class,
     guest_store.close()
     prepared.close()
     assert heard == [numbers]
+
+
+def test_the_host_sees_memory_that_grew_and_the_next_guest_sees_nothing_of_it(make_guest_store):
+    for _ in range(2):
+        guest_store = make_guest_store()
+        memory = GuestMemory(guest_store)
+        assert memory.read(0, 4) == bytes(4)
+        with pytest.raises(WasiError):
+            memory.read(PAGE_BYTES, 4)
+        assert guest_store.call("grow", 2) == 1
+        place, _ = guest_store.locate_memory()
+        assert memory.read(3 * PAGE_BYTES - 4, 4) == bytes(4)
+        memory.write(PAGE_BYTES, b"left")
+        memory.write(0, b"left")
+        assert guest_store.locate_memory() == (place, 3 * PAGE_BYTES)
+        assert guest_store.memory_at_start == PAGE_BYTES
+        guest_store.close()
+
+
+@pytest.mark.parametrize("linkage_class", [DirectLinkage, PublicLinkage])
+def test_a_function_that_is_called_memory_is_none(toolchain, linkage_class):
+    engine = toolchain.engine(Build())
+    source = '(module (memory 1) (func (export "memory") (param v128)))'
+    prepared = linkage_class(engine).prepare(wasmtime.Module(engine, source))
+    guest_store = prepared.open(ALLOWANCE)
+    guest_store.instantiate()
+    assert (guest_store.locate_memory(), guest_store.memory_at_start) == ((0, 0), 0)
+    guest_store.close()
+    prepared.close()
 
 
 def test_call_without_an_answer_returns_none(make_guest_store):

@@ -87,12 +87,12 @@ class Linkage(Protocol):
         """Link a module. Raises WasmtimeError when its imports are not there, or of other types."""
 
 
-def find_memory(module: Module) -> tuple[int, int] | None:
-    """Return the place of a module's memory among its exports, and its first size in bytes; None without one."""
+def find_memory(module: Module) -> tuple[int | None, int]:
+    """Return the place of a module's memory among its exports, and its first size in bytes; None and 0 without."""
     for place, export in enumerate(module.exports):
         if export.name == MEMORY and isinstance(export.type, MemoryType) and not export.type.is_shared:
             return place, export.type.limits.min * PAGE_BYTES
-    return None
+    return None, 0
 
 
 LinkageMaker = Callable[[Engine], Linkage]

@@ -86,7 +86,7 @@ class DirectPrepared:
         self.linkage = linkage
         self.at = capi.find_address(instance)
         self.exports = _Functions(module)
-        self.memory_index, self.memory_at_start = find_memory(module) or (None, 0)
+        self.memory_index, self.memory_at_start = find_memory(module)
         self._instance = instance
 
     def open(self, allowance: Allowance) -> "DirectGuestStore":

@@ -43,7 +43,7 @@ class PublicPrepared:
     def __init__(self, linkage: PublicLinkage, instance: InstancePre, module: Module) -> None:
         self._linkage = linkage
         self._instance = instance
-        _, self._memory_at_start = find_memory(module) or (None, 0)
+        _, self._memory_at_start = find_memory(module)
 
     def open(self, allowance: Allowance) -> "PublicGuestStore":
         return PublicGuestStore(self._linkage, self._instance, allowance, self._memory_at_start)
