@@ -1,5 +1,6 @@
 """Blobs: ``/data``."""
 
+import re
 from collections.abc import Iterator
 
 import structlog
@@ -11,7 +12,7 @@ from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataList, DataReply, DirectReply, DirectUpload, MessageReply
 from server.blobs import BlobReader
-from server.errors import ServerError
+from server.errors import InvalidRequest, ServerError
 from server.services import Services
 from server.store.records import Blob
 from server.web.bodies import current_request
@@ -78,6 +79,8 @@ def find_direct(services: Services, id_: Id) -> DirectReply:
 @endpoint("POST", "/data/direct", scope="worker", body=DirectUpload, reply=DirectReply)
 def upload_direct(services: Services, body: DirectUpload) -> DirectReply:
     """Tell an agent where in S3 to put a blob by itself; asked again when it is there, make it a blob."""
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", body.checksum):
+        raise InvalidRequest("checksum is no SHA-256: it has 64 hex digits")
     found = services.data.take_direct(bytes.fromhex(body.checksum), body.size)
     reply = DirectReply(allowed=services.data.allows_direct)
     if isinstance(found, Blob):
