@@ -45,6 +45,8 @@ from server.store.stock import blobs
 
 SUBMISSION_KEYS_MS = 24 * 3600 * 1000
 """How long the key of a bulk submission is known."""
+LATEST_MAX = 50
+"""Lambdas of which the latest plan is kept: one may have the 256 KB that arguments and environment take."""
 NO_TIMES = (None, None, None)
 FORGOTTEN = 100
 """Keys of bulk submissions that are forgotten at once."""
@@ -103,8 +105,8 @@ class Submission:
         self._lambdas = lambdas
         self._webhooks = webhooks
         self._notifier = notifier
-        self._latest: _LatestPlan | None = None
-        """What the latest submission asked for that others may ask for in the same words."""
+        self._latest: dict[int, _LatestPlan] = {}
+        """What the latest submission of a lambda asked for that others may ask for in the same words."""
 
     def submit_many(self, specs: Sequence[JobSpec], key: str | None, submitter: str | None = None) -> list[int]:
         """Do what ``submit`` does; with a key, repeating the whole submission gives the same jobs again."""
@@ -186,13 +188,15 @@ class Submission:
 
     def _find_plan(self, spec: JobSpec, lambda_: Lambda, submitter: str | None, now: int) -> Terms:
         """Do what ``_plan`` does. Who submits jobs one by one mostly asks for the same again."""
-        latest, trace = self._latest, current_trace()
+        latest, trace = self._latest.get(lambda_.id), current_trace()
         is_same = latest and latest.lambda_ is lambda_ and latest.submitter == submitter and latest.spec == spec
         if latest and is_same and trace is None:
             return latest.terms
         terms = self._plan(spec, lambda_, submitter, now)
         if terms.when == NO_TIMES and not terms.files and given(spec.on_end) is None and trace is None:
-            self._latest = _LatestPlan(spec, lambda_, submitter, terms)
+            if len(self._latest) >= LATEST_MAX:
+                self._latest = {}
+            self._latest[lambda_.id] = _LatestPlan(spec, lambda_, submitter, terms)
         return terms
 
     def _plan(self, spec: JobSpec, lambda_: Lambda, submitter: str | None, now: int) -> Terms:
