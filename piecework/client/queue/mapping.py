@@ -17,7 +17,7 @@ from piecework.http.deadlines import Deadline
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobInfo, JobSpec
 
-WINDOW_JOBS = 2000
+WINDOW_JOBS = 4000
 """So many jobs are in flight, or have ended and wait for their turn, at most."""
 BATCH_S = 0.05
 """A submission takes no more inputs after this, when they come slowly."""
