@@ -4,7 +4,7 @@ import pytest
 from house import House, finished
 from kept_objects import count_objects
 
-from server.services.queue import contracts
+from server.services.queue import contracts, submission
 from server.services.stock import lambdas
 
 ROUND = 3
@@ -12,9 +12,10 @@ ROUND = 3
 
 @pytest.fixture
 def _forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few lambdas and workers are remembered, so that there are soon more."""
+    """Few lambdas, workers and plans are remembered, so that there are soon more."""
     monkeypatch.setattr(lambdas, "CACHED", 5)
     monkeypatch.setattr(contracts, "OFFERS_MAX", 5)
+    monkeypatch.setattr(submission, "LATEST_MAX", 5)
 
 
 def do_round(house: House, number: int) -> None:
