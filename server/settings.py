@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self, cast, get_args
 
 from piecework.durations import parse_retention
 from piecework.http.addresses import is_loopback, read_networks
+from piecework.http.urls import check_url
 from piecework.protocol.messages import Limits
 from piecework.protocol.retention import FOR_EVER_MS, retain_ms
 
@@ -225,6 +226,11 @@ class Settings:
             wrong.append(f"blobs_from is {self.blobs}, as blobs is: leave it out")
         if self.blobs_direct and self.blobs == DIRECTORY:
             wrong.append("blobs_direct is true, but large blobs are not in S3")
+        try:
+            if self.otel_endpoint:
+                check_url(self.otel_endpoint)
+        except ValueError as error:
+            wrong.append(f"otel_endpoint: {error}")
         wrong += [
             f"webhook_private names {entry!r}, which is no address, no network and not *"
             for entry in split_list(self.webhook_private)

@@ -21,7 +21,7 @@ from worker_agent.replicas.orders import Orders
 from worker_agent.replicas.ports import Ports
 from worker_agent.replicas.replica import Times
 from worker_agent.replicas.supervisor import Supervisor
-from worker_agent.settings import Settings
+from worker_agent.settings import MIB, Settings
 
 if TYPE_CHECKING:
     from worker_agent.capsule_node.listening import Listener
@@ -170,8 +170,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def list_allowances(settings: Settings) -> tuple[str, ...]:
-    """Return the options of the operator that say what guests may reach."""
-    words: list[str] = []
+    """Return the options of the operator that say what guests may reach, and what compiling them may take."""
+    words = ["--compile-memory", str(settings.compile_memory_bytes // MIB)]
     for option, values in (
         ("--allow-http", settings.allow_http),
         ("--allow-redis", [settings.allow_redis]),

@@ -315,7 +315,11 @@ def _check_functions(settings: Settings) -> list[str]:
     problems = []
     if settings.exit_when_idle_s and (settings.functions or settings.functions_port):
         problems.append("an agent that serves functions has always something to do: leave out exit when idle")
-    for name, url in (("reverse proxy", settings.reverse_proxy), ("registry", settings.registry)):
+    for name, url in (
+        ("reverse proxy", settings.reverse_proxy),
+        ("registry", settings.registry),
+        ("otel endpoint", settings.otel_endpoint or None),
+    ):
         try:
             if url is not None:
                 check_url(url)

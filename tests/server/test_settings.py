@@ -48,6 +48,7 @@ def test_a_flag_is_read_from_the_usual_words():
         {"synchronous": "MAYBE"},
         {"bulk_max": 0},
         {"database_url": "mysql://me:secret@db/x"},
+        {"otel_endpoint": "nonsense"},
     ],
 )
 def test_a_value_that_cannot_work_is_refused(wrong: dict):

@@ -12,6 +12,7 @@ SERVER = "http://queue.test:8000"
 
 def test_options_of_the_operator_are_handed_on_without_passwords():
     settings = Settings(
+        compile_memory_bytes=3 << 30,
         allow_http=("a.test", "b.test:81"),
         allow_redis="redis.test",
         redis_password="secret",
@@ -19,6 +20,7 @@ def test_options_of_the_operator_are_handed_on_without_passwords():
         allow_env=("REGION",),
     )
     assert list_allowances(settings) == (
+        *("--compile-memory", "3072"),
         *("--allow-http", "a.test", "--allow-http", "b.test:81", "--allow-redis", "redis.test"),
         *("--allow-dir", "/srv:ro", "--allow-env", "REGION"),
     )

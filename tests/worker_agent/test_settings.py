@@ -152,6 +152,7 @@ def test_slash_at_the_end_of_the_url_makes_no_difference():
         ({"functions_port": 70_000}, "functions_port is 70000"),
         ({"reverse_proxy": "localhost:8888"}, "reverse proxy: 'localhost:8888' is not the URL"),
         ({"registry": "ftp://x"}, "registry: 'ftp://x' is not the URL"),
+        ({"otel_endpoint": "nonsense"}, "otel endpoint: 'nonsense' is not the URL"),
     ],
 )
 def test_settings_of_functions_that_cannot_be_used_are_named(given, problem):

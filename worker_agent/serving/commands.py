@@ -17,6 +17,7 @@ import click
 from piecework.extras import require
 from piecework.http.addresses import is_loopback, resolve_host
 from piecework.http.ports import find_port
+from piecework.http.urls import check_url
 from worker_agent.endings import describe_os_error
 from worker_agent.errors import AgentError
 from worker_agent.runtimes.base import Bounds
@@ -28,6 +29,13 @@ TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 EXEC_BOUNDS = Bounds(timeout_s=math.inf, files_bytes=1024 * MIB, files_count=100_000)
 SERVE_BOUNDS = Bounds()
 QUEUE_PER_PROCESS = 32
+
+
+def _check_endpoint(_context: click.Context, _option: click.Parameter, url: str) -> str:
+    try:
+        return check_url(url) if url else ""
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command(
@@ -109,6 +117,7 @@ def exec_function(**options: Any) -> int:
     metavar="URL",
     envvar="PIECEWORK_OTEL_ENDPOINT",
     default="",
+    callback=_check_endpoint,
     help="Send traces there, by OTLP over HTTP.  [none; env PIECEWORK_OTEL_ENDPOINT]",
 )
 @click.option("--die-with-parent", is_flag=True, help="End when the program ends that started this.")
