@@ -17,7 +17,7 @@ from piecework.http.serving import (
     watch_signals,
 )
 from piecework.http.tcp import probe_connections
-from piecework.memory import settle
+from piecework.memory import settle, share_heaps
 from server.app import create_app
 from server.errors import ServerError
 from server.logs import open_log
@@ -40,6 +40,7 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE, clock: Clock 
 
     Exits the process with 1 when the app cannot be made or dies.
     """
+    share_heaps()
     settle()  # what is left out is not copied for the process that answers
     is_proxy = part == PROXY
     listen = ListenOptions(

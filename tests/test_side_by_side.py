@@ -10,7 +10,7 @@ CONFTEST = """
 import pytest
 
 @pytest.fixture
-def number():
+def {name}():
     return 7
 """
 
@@ -20,9 +20,10 @@ def project(tmp_path: Path) -> Path:
     """A project with some files of tests, in two folders."""
     tests = tmp_path / "tests"
     (tests / "inner").mkdir(parents=True)
-    (tests / "inner" / "conftest.py").write_text(CONFTEST)
+    (tests / "conftest.py").write_text(CONFTEST.format(name="base"))
+    (tests / "inner" / "conftest.py").write_text(CONFTEST.format(name="number"))
     for name in ("a", "b", "inner/c", "inner/d"):
-        given = "number" if name > "c" else ""
+        given = "base, number" if name > "c" else "base"
         (tests / f"{name}.py").with_stem(f"test_{name[-1]}").write_text(f"def test_it({given}): pass\n")
     (tests / "test_none.py").write_text("")
     return tmp_path

@@ -29,7 +29,7 @@ LARGE_BYTES = 100_000
 PAUSE_S = 0.5
 PATIENCE_S = 300.0
 GROWTH_MAX_BYTES = {"server": 48 * MIB, "agent": 3 * MIB, "guest processes": 4 * MIB}
-"""Each of a server's connections keeps up to 20 MB of its database, which is still small after a tenth."""
+"""The server's connection that writes keeps up to 20 MB of its database, which is still small after a tenth."""
 
 
 class State(NamedTuple):

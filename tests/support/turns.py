@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from _pytest.runner import collect_one_node
 
-TESTS = "tests"
 FILES, TIMES = "files.json", "times-{}.json"
 UNUSED = ("cacheprovider", "platformdirs", "pytest_cov", "valkey")
 """Plugins that would take time."""
@@ -35,8 +34,10 @@ class Turns:
         option = session.config.option
         asked = option.markexpr, option.keyword
         option.markexpr = option.keyword = ""  # what a file has for them is not known yet
-        # By folders: of each file that is named, pytest would go through the whole folder again.
-        folders = session.perform_collect([TESTS], genitems=False)
+        # By folders: of each file that is named, pytest would go through the whole folder again. Those of the
+        # folder of all are named: a folder that is named itself would be without the fixtures of its conftest.py.
+        named = sorted({str(Path(*Path(file).parts[:2])) for file in files})
+        folders = session.perform_collect(named, genitems=False)
         option.markexpr, option.keyword = asked
         found = {str(each.path): each for each in _find_files(folders)}
         paths = [str(session.startpath / file) for file in files]

@@ -39,7 +39,7 @@ class DirectUpload(Message, kw_only=True):
     """A blob that an agent has and would put into S3 by itself."""
 
     checksum: str
-    """SHA-256, 64 hex digits."""
+    """SHA-256, 64 hex digits in lower case in lower case."""
     size: Annotated[int, Meta(ge=1)]
     """Bytes."""
 

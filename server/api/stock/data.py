@@ -79,8 +79,8 @@ def find_direct(services: Services, id_: Id) -> DirectReply:
 @endpoint("POST", "/data/direct", scope="worker", body=DirectUpload, reply=DirectReply)
 def upload_direct(services: Services, body: DirectUpload) -> DirectReply:
     """Tell an agent where in S3 to put a blob by itself; asked again when it is there, make it a blob."""
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", body.checksum):
-        raise InvalidRequest("checksum is no SHA-256: it has 64 hex digits")
+    if not re.fullmatch(r"[0-9a-f]{64}", body.checksum):
+        raise InvalidRequest("checksum is no SHA-256 as 64 hex digits in lower case")
     found = services.data.take_direct(bytes.fromhex(body.checksum), body.size)
     reply = DirectReply(allowed=services.data.allows_direct)
     if isinstance(found, Blob):

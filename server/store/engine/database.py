@@ -30,6 +30,9 @@ from server.store.engine.postgres import PostgresDatabase
 
 __all__ = ["Connection", "Database", "is_there", "open_database"]
 
+WRITER_CACHE_KIB = 20_000
+"""Of the database, for the connection that writes. What another one read is void after each write of this one, so
+those that read keep SQLite's usual 2 MB."""
 GROUP_MAX = 256
 """Requests that share a commit at most, so that the first of them does not wait for long."""
 LOG_BYTES = 4_400_000
@@ -184,6 +187,7 @@ class SqliteDatabase:
     def _run_group(self, units: list[_Unit[Any]]) -> None:
         if self._writer is None:
             self._writer = self._connect()
+            self._writer.driver.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
             self._writer_synchronous = self._synchronous
             if self._synchronous != "OFF":
                 _stretch_log(self._writer)
@@ -262,7 +266,6 @@ def _set_pragmas(path: Path, synchronous: str) -> Callable[[Any, Any], None]:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA cache_size=-20000")
         connection.execute("PRAGMA journal_size_limit=67108864")
 
     return set_pragmas

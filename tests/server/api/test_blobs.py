@@ -170,8 +170,8 @@ def test_the_head_of_a_large_blob_leaves_no_file_open(house: House, wanted: str 
     assert path not in [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
 
 
-@pytest.mark.parametrize("checksum", ["", "ab", "g" * 64, "a" * 65, " " * 64])
+@pytest.mark.parametrize("checksum", ["", "ab", "g" * 64, "A" * 64, "a" * 65, " " * 64])
 def test_what_is_no_checksum_is_told_in_words(house: House, checksum: str):
     reply = house.client.post("/data/direct", json={"checksum": checksum, "size": 2_000_000})
     assert reply.status_code == 422
-    assert reply.get_json()["message"] == "checksum is no SHA-256: it has 64 hex digits"
+    assert reply.get_json()["message"] == "checksum is no SHA-256 as 64 hex digits in lower case"
