@@ -74,7 +74,7 @@ test: check-tests test-fast browser s3-server ## Run all tests: the fast ones, t
 	@$(SIDE_BY_SIDE) --processes $$((2 * $$(getconf _NPROCESSORS_ONLN))) -m integration --tries $(TRIES)  # they wait a lot
 
 .PHONY: drills
-drills: $(VENV)/.installed-dev ## Run the drills ten times as long as `make test` does (about 15 minutes)
+drills: $(VENV)/.installed-dev ## Run the drills ten times as long as `make test` does (about 4 minutes)
 	@$(BIN)/python -m pytest tests/integration/test_drills.py --tries many --durations=0
 
 SEEDS := 1000

@@ -218,7 +218,7 @@ def test_bytes_that_break_off_go_on_where_they_were(place: S3Place, relayed: Rel
 
 def test_bytes_that_break_off_for_good_are_told(place: S3Place, relayed: Relay):
     store = place.open()
-    sha256 = put(store, os.urandom(4 * MB)).sha256
+    sha256 = put(store, os.urandom(32 * MB)).sha256  # more than the sockets between can hold
     with store.open(sha256) as reader:
         reader.read(1000)
         relayed.close()
