@@ -59,7 +59,7 @@ def main() -> None:
 def contestants(folder: Path) -> Iterator[dict[str, tuple[str, list[int]]]]:
     """Start all; yield for each its URL and the processes that work for it."""
     flask, g3, g4, proxy = (find_port("127.0.0.1", 0) for _ in range(4))
-    command = [sys.executable, "-P", "-c", "from worker_agent.cli import main; main()"]
+    command = [sys.executable, "-P", "-c", "from piecework.worker_agent.cli import main; main()"]
     state = ["--state", str(folder / "state")]
     routes = folder / "routes.yaml"
     routes.write_text(f"echo:\n  default:\n    - http://127.0.0.1:{g3}\n")

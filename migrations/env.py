@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from server.store.engine.function_tables import metadata
+from piecework.server.store.engine.function_tables import metadata
 
 
 def run(connection: Connection) -> None:

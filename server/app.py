@@ -9,20 +9,20 @@ from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
-from server.api.metrics import STARTED, register_metrics
-from server.api.table import ENDPOINTS
-from server.dialects import capsule, v05
-from server.dialects.paths import PlainPaths
-from server.forwarding.gateway import FunctionGate
-from server.pages.site import register_pages
-from server.services import Services, open_services, system_clock
-from server.services.core import Clock
-from server.settings import Settings
-from server.web.bodies import current_request
-from server.web.endpoint import register_endpoints
-from server.web.errors import register_error_answers
-from server.web.parts import WHOLE, Part
-from server.web.routing import QuickAdapter, QuickRules
+from piecework.server.api.metrics import STARTED, register_metrics
+from piecework.server.api.table import ENDPOINTS
+from piecework.server.dialects import capsule, v05
+from piecework.server.dialects.paths import PlainPaths
+from piecework.server.forwarding.gateway import FunctionGate
+from piecework.server.pages.site import register_pages
+from piecework.server.services import Services, open_services, system_clock
+from piecework.server.services.core import Clock
+from piecework.server.settings import Settings
+from piecework.server.web.bodies import current_request
+from piecework.server.web.endpoint import register_endpoints
+from piecework.server.web.errors import register_error_answers
+from piecework.server.web.parts import WHOLE, Part
+from piecework.server.web.routing import QuickAdapter, QuickRules
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import structlog
 
+from piecework.server.errors import ServerError
 from piecework.streams import prepare_streams
 from piecework.terminal import escape_event
-from server.errors import ServerError
 
 log = structlog.get_logger("server")
 

@@ -18,14 +18,14 @@ from piecework.http.serving import (
 )
 from piecework.http.tcp import probe_connections
 from piecework.memory import settle, share_heaps
-from server.app import create_app
-from server.errors import ServerError
-from server.logs import open_log
-from server.services import Services, system_clock
-from server.services.core import Clock
-from server.settings import Settings
-from server.web.holding import BRIEFLY_MAX
-from server.web.parts import PROXY, WHOLE, Part
+from piecework.server.app import create_app
+from piecework.server.errors import ServerError
+from piecework.server.logs import open_log
+from piecework.server.services import Services, system_clock
+from piecework.server.services.core import Clock
+from piecework.server.settings import Settings
+from piecework.server.web.holding import BRIEFLY_MAX
+from piecework.server.web.parts import PROXY, WHOLE, Part
 
 log = structlog.get_logger("server")
 
@@ -79,8 +79,8 @@ def _load_app(settings: Settings, log_format: str, part: Part, listen: ListenOpt
 
 def open_front(services: Services, app: Flask) -> object:
     """Return the app of a proxy that runs alone: it passes on what WSGI would not tell."""
-    from server.forwarding.asgi import ProxyApp  # noqa: PLC0415
-    from server.forwarding.calls import CallForwarding  # noqa: PLC0415  # takes a tenth of a second, and servers start often
+    from piecework.server.forwarding.asgi import ProxyApp  # noqa: PLC0415
+    from piecework.server.forwarding.calls import CallForwarding  # noqa: PLC0415  # takes a tenth of a second, and servers start often
 
     settings = services.settings
     return ProxyApp(CallForwarding(services), app, settings.calls_max + settings.request_threads)

@@ -11,7 +11,7 @@ INTERRUPTED = 130
 def main() -> NoReturn:
     """Run the command. In an installation for clients its libraries are not there, and it says so."""
     try:
-        from worker_agent.cli import main as run_command  # noqa: PLC0415
+        from piecework.worker_agent.cli import main as run_command  # noqa: PLC0415
     except ModuleNotFoundError as error:
         missing = describe_missing(error, WORKER)
         if missing is None:

@@ -7,15 +7,15 @@ import structlog
 from piecework.client import ClientError
 from piecework.durations import format_duration
 from piecework.protocol.messages import ContractRequest, WorkerRegister
-from worker_agent.cache import BlobCache
-from worker_agent.errors import AgentError
-from worker_agent.figures import AgentFigures, Figure, measure_memory
-from worker_agent.jobs.parts import Environment, Parts
-from worker_agent.link.link import describe, is_refusal
-from worker_agent.link.looping import do_all
-from worker_agent.link.membership import Membership
-from worker_agent.link.state import StateDirectory
-from worker_agent.settings import Settings
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.figures import AgentFigures, Figure, measure_memory
+from piecework.worker_agent.jobs.parts import Environment, Parts
+from piecework.worker_agent.link.link import describe, is_refusal
+from piecework.worker_agent.link.looping import do_all
+from piecework.worker_agent.link.membership import Membership
+from piecework.worker_agent.link.state import StateDirectory
+from piecework.worker_agent.settings import Settings
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from piecework.protocol.matching import RuntimeName
-from worker_agent.runtimes.services.access import (
+from piecework.worker_agent.runtimes.services.access import (
     ANY_HOST,
     CouchbaseServer,
     NodeRules,

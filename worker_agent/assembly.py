@@ -14,18 +14,18 @@ from piecework.client import Client
 from piecework.client.transport import RetryPolicy
 from piecework.protocol.messages import WorkerRegister
 from piecework.tracing import open_tracer
-from worker_agent.agent import Agent
-from worker_agent.allowances import name_offer
-from worker_agent.cache import BlobCache
-from worker_agent.errors import AgentError
-from worker_agent.guests.executor import Executor
-from worker_agent.jobs.job_traces import JobTraces
-from worker_agent.jobs.parts import Environment, FunctionHostMaker
-from worker_agent.link.direct import DirectClient
-from worker_agent.link.entries import wait_between_tries
-from worker_agent.link.state import StateDirectory
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.settings import Settings
+from piecework.worker_agent.agent import Agent
+from piecework.worker_agent.allowances import name_offer
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.guests.executor import Executor
+from piecework.worker_agent.jobs.job_traces import JobTraces
+from piecework.worker_agent.jobs.parts import Environment, FunctionHostMaker
+from piecework.worker_agent.link.direct import DirectClient
+from piecework.worker_agent.link.entries import wait_between_tries
+from piecework.worker_agent.link.state import StateDirectory
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.settings import Settings
 
 SIGNALLED = 128
 """Exit code of a process that a signal ended, less the signal's number."""
@@ -77,7 +77,7 @@ def choose_functions(
     """Return what makes the part that serves functions; None when this agent serves none."""
     if not settings.functions and not settings.functions_port:
         return None
-    from worker_agent.host import ReplicaHost  # noqa: PLC0415  # few agents need it
+    from piecework.worker_agent.host import ReplicaHost  # noqa: PLC0415  # few agents need it
 
     passwords = {
         "REDIS_PWD": settings.redis_password,
@@ -94,7 +94,7 @@ def telling_figures(settings: Settings, agent: Agent) -> Iterator[None]:
     if not settings.metrics_port:
         yield
         return
-    from worker_agent.figures import FiguresServer  # noqa: PLC0415  # most agents tell none
+    from piecework.worker_agent.figures import FiguresServer  # noqa: PLC0415  # most agents tell none
 
     server = FiguresServer(settings.metrics_host, settings.metrics_port, agent.figures)
     server.start()

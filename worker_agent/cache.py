@@ -11,8 +11,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from worker_agent.errors import BrokenBlobError, CacheError
-from worker_agent.threads import SYSTEM_THREADS, Threads
+from piecework.worker_agent.errors import BrokenBlobError, CacheError
+from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -12,13 +12,13 @@ from piecework.durations import DURATION, DURATION_OR_ZERO
 from piecework.extras import require
 from piecework.memory import settle
 from piecework.variables import find_unknown
-from worker_agent.endings import CommandGroup
-from worker_agent.errors import AgentError
-from worker_agent.runtime_commands import INTERPRETERS, offer, runtimes
-from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.serving.commands import exec_function, serve
-from worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
+from piecework.worker_agent.endings import CommandGroup
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.runtime_commands import INTERPRETERS, offer, runtimes
+from piecework.worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.serving.commands import exec_function, serve
+from piecework.worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
 
 for library in ("structlog", "wasmtime"):
     require(library)  # what runs imports them, too late to say so in one line
@@ -184,9 +184,9 @@ def run(cache_mb: int | None, compile_memory_mb: int | None, **options: Any) -> 
     # Other commands need no agent.
     import structlog  # noqa: PLC0415
 
-    from worker_agent.assembly import assemble, listen_to_signals, telling_figures  # noqa: PLC0415
-    from worker_agent.link.state import StateDirectory  # noqa: PLC0415
-    from worker_agent.logs import configure_logs  # noqa: PLC0415
+    from piecework.worker_agent.assembly import assemble, listen_to_signals, telling_figures  # noqa: PLC0415
+    from piecework.worker_agent.link.state import StateDirectory  # noqa: PLC0415
+    from piecework.worker_agent.logs import configure_logs  # noqa: PLC0415
 
     settings = read_settings(given)
     rules = read_rules(settings)

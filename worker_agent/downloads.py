@@ -16,7 +16,7 @@ from piecework.http.routes import find_route
 from piecework.http.sockets import find_reason, open_socket
 from piecework.modules import DEFAULT, ModuleError, check_code, describe_bytes
 from piecework.modules.binary import MAGIC
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 REDIRECTS_MAX = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

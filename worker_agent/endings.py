@@ -9,7 +9,7 @@ import click
 from piecework.extras import WORKER, describe_missing
 from piecework.streams import standard_streams
 from piecework.terminal import escape_text
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import structlog
 
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 log = structlog.get_logger()
 

@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from worker_agent.cache import BlobCache
-from worker_agent.capsule_node.local import DeploymentLimits, LocalDeployments
-from worker_agent.capsule_node.node_state import NodeStateFile
-from worker_agent.capsule_node.reverse_proxy import ReverseProxy
-from worker_agent.downloads import DownloadOptions
-from worker_agent.errors import AgentError
-from worker_agent.link.looping import Loop
-from worker_agent.link.membership import Membership
-from worker_agent.link.shared import Shared
-from worker_agent.replicas.code import CodeStore
-from worker_agent.replicas.launcher import LOOPBACK, Launcher, Node
-from worker_agent.replicas.orders import Orders
-from worker_agent.replicas.ports import Ports
-from worker_agent.replicas.replica import Times
-from worker_agent.replicas.supervisor import Supervisor
-from worker_agent.settings import MIB, Settings
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.capsule_node.local import DeploymentLimits, LocalDeployments
+from piecework.worker_agent.capsule_node.node_state import NodeStateFile
+from piecework.worker_agent.capsule_node.reverse_proxy import ReverseProxy
+from piecework.worker_agent.downloads import DownloadOptions
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.link.looping import Loop
+from piecework.worker_agent.link.membership import Membership
+from piecework.worker_agent.link.shared import Shared
+from piecework.worker_agent.replicas.code import CodeStore
+from piecework.worker_agent.replicas.launcher import LOOPBACK, Launcher, Node
+from piecework.worker_agent.replicas.orders import Orders
+from piecework.worker_agent.replicas.ports import Ports
+from piecework.worker_agent.replicas.replica import Times
+from piecework.worker_agent.replicas.supervisor import Supervisor
+from piecework.worker_agent.settings import MIB, Settings
 
 if TYPE_CHECKING:
-    from worker_agent.capsule_node.listening import Listener
+    from piecework.worker_agent.capsule_node.listening import Listener
 
 REPLICAS_MAX = 64
 """Deployed on the node itself, where no setting says how many it may run."""
@@ -143,8 +143,8 @@ class ReplicaHost:
 
     def _open_door(self, local: LocalDeployments) -> "Listener":
         # Flask and waitress take their time.
-        from worker_agent.capsule_node.api import make_app  # noqa: PLC0415
-        from worker_agent.capsule_node.listening import Listener  # noqa: PLC0415
+        from piecework.worker_agent.capsule_node.api import make_app  # noqa: PLC0415
+        from piecework.worker_agent.capsule_node.listening import Listener  # noqa: PLC0415
 
         settings = self._settings
         app = make_app(

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from worker_agent.errors import AgentError, InterpreterError
-from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.scripting.interpreters import KNOWN, LUA, Interpreter, find_interpreters
-from worker_agent.settings import Settings, SettingsError
+from piecework.worker_agent.errors import AgentError, InterpreterError
+from piecework.worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN, LUA, Interpreter, find_interpreters
+from piecework.worker_agent.settings import Settings, SettingsError
 
 INTERPRETERS = [name for each in KNOWN for name in each.names]
 
@@ -71,7 +71,7 @@ def install(settings: Settings, name: str, source: Path | None) -> None:
     next start on: restart those that run.
     """
     # These need what only workers have installed.
-    from worker_agent.runtimes.scripting.lua import install_lua  # noqa: PLC0415
+    from piecework.worker_agent.runtimes.scripting.lua import install_lua  # noqa: PLC0415
 
     try:
         wanted = _find(name, settings)
@@ -98,9 +98,9 @@ def _find(name: str, settings: Settings) -> Interpreter:
 
 
 def _prepare(interpreter: Interpreter, compiled: Path) -> None:
-    from worker_agent.runtimes.base import Build, LoadError  # noqa: PLC0415
-    from worker_agent.runtimes.compiling.toolchain import Toolchain  # noqa: PLC0415
-    from worker_agent.runtimes.scripting.scripts import ScriptRuntime  # noqa: PLC0415  # loads wasmtime
+    from piecework.worker_agent.runtimes.base import Build, LoadError  # noqa: PLC0415
+    from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain  # noqa: PLC0415
+    from piecework.worker_agent.runtimes.scripting.scripts import ScriptRuntime  # noqa: PLC0415  # loads wasmtime
 
     try:
         ScriptRuntime(Toolchain(compiled), interpreter).prepare(Build())

@@ -19,11 +19,18 @@ from piecework.http.addresses import is_loopback, resolve_host
 from piecework.http.urls import check_token, check_url
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.text import find_fault
-from worker_agent.allowances import RuleMaker, read_couchbase, read_env, read_folder, read_http, read_redis
-from worker_agent.errors import InterpreterError
-from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.scripting.interpreters import find_interpreters, list_names
-from worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.allowances import (
+    RuleMaker,
+    read_couchbase,
+    read_env,
+    read_folder,
+    read_http,
+    read_redis,
+)
+from piecework.worker_agent.errors import InterpreterError
+from piecework.worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.runtimes.scripting.interpreters import find_interpreters, list_names
+from piecework.worker_agent.runtimes.services.access import NodeRules
 
 MIB = 1024 * 1024
 LOG_FORMATS = ("console", "json")

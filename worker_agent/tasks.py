@@ -6,7 +6,7 @@ import msgspec
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, JobError, Usage
-from worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.base import Bounds
 
 
 class File(msgspec.Struct, array_like=True, frozen=True, gc=False):

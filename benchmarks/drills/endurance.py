@@ -22,10 +22,10 @@ from guests import guest
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants
-from worker_agent.guests.executor import Executor
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.scripting.lua import install_lua
-from worker_agent.tasks import LeasedTask, Result, Task
+from piecework.worker_agent.guests.executor import Executor
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.scripting.lua import install_lua
+from piecework.worker_agent.tasks import LeasedTask, Result, Task
 
 ROOT = Path(__file__).parents[2]
 GUESTS = ROOT / "tests" / "guests"

@@ -24,11 +24,11 @@ from mutations import mutate
 from piecework.modules import CHECKS, ModuleError, check_code, inspect_code
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
-from worker_agent.guests.executor import Executor
-from worker_agent.runtimes import DEFAULT
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.scripting.lua import install_lua
-from worker_agent.tasks import File, LeasedTask, Result, Task
+from piecework.worker_agent.guests.executor import Executor
+from piecework.worker_agent.runtimes import DEFAULT
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.scripting.lua import install_lua
+from piecework.worker_agent.tasks import File, LeasedTask, Result, Task
 
 ROOT = Path(__file__).parents[2]
 GUESTS = ROOT / "tests" / "guests"

@@ -15,10 +15,10 @@ from typing import NamedTuple
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ContractRequest, JobSpec, LambdaCreate, Outcome, WorkerRegister
 from piecework.protocol.states import JobState
-from server.services import open_services
-from server.services.free_pages import FreePages
-from server.services.queue.pauses import wait_out
-from server.settings import Settings
+from piecework.server.services import open_services
+from piecework.server.services.free_pages import FreePages
+from piecework.server.services.queue.pauses import wait_out
+from piecework.server.settings import Settings
 
 RESULTS = Path(__file__).parents[1] / "results"
 START_MS = 1_790_000_000_000

@@ -14,16 +14,16 @@ from collections import defaultdict
 from pathlib import Path
 from socket import socketpair
 
-from worker_agent.guests.desk import Desk, Turn
-from worker_agent.guests.frames import Assign, pack
-from worker_agent.guests.marker import Marker
-from worker_agent.guests.pulse import Pulse
-from worker_agent.guests.workbench import Workbench
-from worker_agent.runtimes.compiling.library import Library
-from worker_agent.runtimes.compiling.toolchain import Toolchain
-from worker_agent.runtimes.scripting.lua import install_lua
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.tasks import Task
+from piecework.worker_agent.guests.desk import Desk, Turn
+from piecework.worker_agent.guests.frames import Assign, pack
+from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.guests.pulse import Pulse
+from piecework.worker_agent.guests.workbench import Workbench
+from piecework.worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain
+from piecework.worker_agent.runtimes.scripting.lua import install_lua
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.tasks import Task
 
 ROOT = Path(__file__).parents[2]
 GUESTS = ROOT / "tests" / "guests"

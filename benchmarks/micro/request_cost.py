@@ -13,12 +13,12 @@ from pathlib import Path
 import wasmtime
 
 from piecework.http.exchange import Request
-from worker_agent.runtimes.answering import ask
-from worker_agent.runtimes.base import Bounds, Build, Call, CodeFile, Program
-from worker_agent.runtimes.compiling.library import Library
-from worker_agent.runtimes.compiling.toolchain import Toolchain
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.streams import LogTail, OutputSpool
+from piecework.worker_agent.runtimes.answering import ask
+from piecework.worker_agent.runtimes.base import Bounds, Build, Call, CodeFile, Program
+from piecework.worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SIZES = (0, 1_000, 10_000, 100_000, 1_000_000)

@@ -15,18 +15,18 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from worker_agent.guests.desk import Desk, Turn
-from worker_agent.guests.frames import Assign, pack
-from worker_agent.guests.marker import Marker
-from worker_agent.guests.pulse import Pulse
-from worker_agent.guests.workbench import Workbench
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.compiling.library import Library
-from worker_agent.runtimes.compiling.toolchain import Toolchain
-from worker_agent.runtimes.linkage.direct import DirectLinkage
-from worker_agent.runtimes.linkage.public import PublicLinkage
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.tasks import Task
+from piecework.worker_agent.guests.desk import Desk, Turn
+from piecework.worker_agent.guests.frames import Assign, pack
+from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.guests.pulse import Pulse
+from piecework.worker_agent.guests.workbench import Workbench
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain
+from piecework.worker_agent.runtimes.linkage.direct import DirectLinkage
+from piecework.worker_agent.runtimes.linkage.public import PublicLinkage
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.tasks import Task
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 LINKAGES = {"public": PublicLinkage, "direct": DirectLinkage}

@@ -16,9 +16,9 @@ from checkouts import Figures, run
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ContractRequest, JobSpec, LambdaCreate, Outcome, WorkerRegister
 from piecework.protocol.states import JobState
-from server.services import open_services
-from server.services.queue.pauses import wait_out
-from server.settings import Settings
+from piecework.server.services import open_services
+from piecework.server.services.queue.pauses import wait_out
+from piecework.server.settings import Settings
 
 EXCHANGES = {50: 10, 1: 40}
 """How many jobs an exchange is about, and how many exchanges make a round."""

@@ -15,8 +15,8 @@ from checkouts import Figures, run
 from flask import Flask, jsonify, request
 
 from piecework.http.requests import make_environ
-from server.app import create_app
-from server.settings import Settings
+from piecework.server.app import create_app
+from piecework.server.settings import Settings
 
 JOBS = 40
 """In a round, of each kind."""

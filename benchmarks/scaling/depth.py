@@ -27,9 +27,9 @@ from piecework.protocol.messages import (
     WorkerRegister,
 )
 from piecework.protocol.states import JobState
-from server.services import Services, open_services
-from server.services.queue.pauses import wait_out
-from server.settings import Settings
+from piecework.server.services import Services, open_services
+from piecework.server.services.queue.pauses import wait_out
+from piecework.server.settings import Settings
 
 RUNTIME = "depth"
 SUBMITTED_AT_ONCE = 5_000

@@ -6,8 +6,8 @@ import click
 
 from piecework.cli.groups import LazyCommand
 from piecework.cli.main import main as piecework_command
+from piecework.worker_agent.cli import worker_commands
 from tables.markdown import as_code, write_table
-from worker_agent.cli import worker_commands
 
 SHARED_OPTIONS = frozenset({"--url", "--token", "--ca", "--json"})
 """Options of every command that talks to a server; the page tells them once."""

@@ -9,12 +9,12 @@ import msgspec
 from piecework.protocol.codes import Code, ErrorKind
 from piecework.protocol.messages import ReplicaState, WaitReason, WorkerState
 from piecework.protocol.states import JobState
-from server.api.table import ENDPOINTS
-from server.errors import ServerError
-from server.services.access import OPEN
-from server.web.endpoint import Endpoint
-from server.web.errors import HTTP_STATUS
-from server.web.fielddocs import field_docs, member_docs
+from piecework.server.api.table import ENDPOINTS
+from piecework.server.errors import ServerError
+from piecework.server.services.access import OPEN
+from piecework.server.web.endpoint import Endpoint
+from piecework.server.web.errors import HTTP_STATUS
+from piecework.server.web.fielddocs import field_docs, member_docs
 from tables.markdown import as_code, write_table
 
 

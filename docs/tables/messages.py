@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 import piecework.protocol.messages
-from server.web.fielddocs import field_docs
+from piecework.server.web.fielddocs import field_docs
 from tables.markdown import as_code, write_table
 
 WIRE = Path(__file__).parent.parent.parent / "samples" / "wire"

@@ -7,11 +7,11 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-import server.settings
-from server.app import create_app
-from server.services.access import GRANTS
+from piecework.server.app import create_app
+from piecework.server.services.access import GRANTS
+from piecework.server.settings import Settings
+from piecework.worker_agent.figures import AgentFigures, Figure
 from tables.markdown import as_code, write_table
-from worker_agent.figures import AgentFigures, Figure
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 
@@ -40,7 +40,7 @@ def _labels_of(figure: Figure) -> str:
 def write_metrics() -> str:
     """Every metric that the server gives of itself."""
     with tempfile.TemporaryDirectory() as folder:
-        app = create_app(server.settings.Settings(data=Path(folder), synchronous="OFF"))
+        app = create_app(Settings(data=Path(folder), synchronous="OFF"))
         client = app.test_client()
         client.get("/ping")
         text = client.get("/metrics").get_data(as_text=True)

@@ -2,9 +2,9 @@
 
 from dataclasses import MISSING, fields
 
-import server.settings
-import worker_agent.settings
-from server.web.fielddocs import member_docs
+from piecework.server import settings as server
+from piecework.server.web.fielddocs import member_docs
+from piecework.worker_agent import settings as agent
 from tables.markdown import as_code, write_table
 
 MIB = 1024 * 1024
@@ -12,20 +12,20 @@ MIB = 1024 * 1024
 
 def write_server_settings() -> str:
     """Every setting of the server, with its variable, default and meaning."""
-    prefix, docs = server.settings.PREFIX, member_docs(server.settings.Settings)  # type: ignore[arg-type]
+    prefix, docs = server.PREFIX, member_docs(server.Settings)  # type: ignore[arg-type]
     rows = [
         (as_code(prefix + each.name.upper()), _default(each.name, each.default), docs[each.name])
-        for each in fields(server.settings.Settings)
+        for each in fields(server.Settings)
     ]
     return write_table(["variable", "default", "meaning"], rows)
 
 
 def write_agent_settings() -> str:
     """Every setting of the agent, with its variable, default and meaning."""
-    docs = member_docs(worker_agent.settings.Settings)  # type: ignore[arg-type]
-    defaults = {each.name: each.default for each in fields(worker_agent.settings.Settings)}
+    docs = member_docs(agent.Settings)  # type: ignore[arg-type]
+    defaults = {each.name: each.default for each in fields(agent.Settings)}
     rows = []
-    for variable, (name, _) in worker_agent.settings.VARIABLES.items():
+    for variable, (name, _) in agent.VARIABLES.items():
         default, meaning = defaults[name], docs[name]
         if variable.endswith("_MB"):
             assert isinstance(default, int)

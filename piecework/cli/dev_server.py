@@ -12,7 +12,7 @@ from piecework.http.ports import find_port
 HOST = "127.0.0.1"
 END_S = 10.0
 """Calls that run when it ends get so long."""
-_PROGRAM = (sys.executable, "-P", "-c", "from worker_agent.cli import main; main()", "serve")
+_PROGRAM = (sys.executable, "-P", "-c", "from piecework.worker_agent.cli import main; main()", "serve")
 
 
 class DevServer:

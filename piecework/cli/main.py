@@ -39,7 +39,7 @@ COMMANDS = {
     "audit": ("piecework.cli.stock.audit:audit", "Show who did what on the server, newest first."),
     "new": ("piecework.cli.new:new", "Make a new function: its source, build line and test."),
     "dev": ("piecework.cli.dev:dev", "Build and run a function whenever it changes."),
-    "server": ("server.cli:server_commands", "Run and look after a control server."),
+    "server": ("piecework.server.cli:server_commands", "Run and look after a control server."),
     "top": (
         "piecework.cli.top.command:top",
         "Show a server live: what waits for which workers, lambdas, workers and jobs, and how quickly they go.",

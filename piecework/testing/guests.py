@@ -46,7 +46,7 @@ def run_guest(
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no file {path}")
-    command = [sys.executable, "-P", "-c", "from worker_agent.cli import main; main()", "exec"]
+    command = [sys.executable, "-P", "-c", "from piecework.worker_agent.cli import main; main()", "exec"]
     command += ["--timeout", f"{timeout_s:g}", "--memory", str(memory_mb), *options]
     command += [] if runtime is None else ["--runtime", runtime]
     for name, value in (env or {}).items():

@@ -50,7 +50,7 @@ class ServerForTests(LocalServer):
         super().__init__(folder)
 
     def make_command(self, part: str) -> list[str]:  # noqa: ARG002  # there is one
-        return [sys.executable, "-P", "-m", "server.cli.testing", "--clock", str(self._file)]
+        return [sys.executable, "-P", "-m", "piecework.server.cli.testing", "--clock", str(self._file)]
 
 
 def start_agent(server: LocalServer, folder: Path) -> LocalAgent:

@@ -14,12 +14,12 @@ from markupsafe import Markup, escape
 from piecework import __version__
 from piecework.protocol.bodies import JSON
 from piecework.protocol.codes import Code
-from server.dialects.paths import PREFIX
-from server.services import Services
-from server.web.endpoint import Endpoint, current_endpoints, endpoint
-from server.web.fielddocs import member_docs
-from server.web.openapi import openapi_document, resource_of, scopes_of, wire_path
-from server.web.parts import Part, current_part
+from piecework.server.dialects.paths import PREFIX
+from piecework.server.services import Services
+from piecework.server.web.endpoint import Endpoint, current_endpoints, endpoint
+from piecework.server.web.fielddocs import member_docs
+from piecework.server.web.openapi import openapi_document, resource_of, scopes_of, wire_path
+from piecework.server.web.parts import Part, current_part
 
 STYLE = (Path(__file__).parent.parent / "templates" / "docs.css").read_text()
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()

@@ -5,8 +5,8 @@ from math import sqrt
 
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from server.services.queue.totals import Totals
-from server.store.queue.tallies import BOUNDS_MS
+from piecework.server.services.queue.totals import Totals
+from piecework.server.store.queue.tallies import BOUNDS_MS
 
 SHOWN_MS = BOUNDS_MS[1:36:2]
 """The upper ends of the buckets that are shown, up to about three hours."""

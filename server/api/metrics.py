@@ -10,12 +10,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from server.api.job_figures import tell_totals
-from server.services import Services, system
-from server.services.functions.calls import CallFigures
-from server.web.bodies import current_request
-from server.web.endpoint import endpoint
-from server.web.holding import HeldResponse
+from piecework.server.api.job_figures import tell_totals
+from piecework.server.services import Services, system
+from piecework.server.services.functions.calls import CallFigures
+from piecework.server.web.bodies import current_request
+from piecework.server.web.endpoint import endpoint
+from piecework.server.web.holding import HeldResponse
 
 STARTED = "piecework.started"
 """In an environment: when the app began with the request, by the performance counter."""

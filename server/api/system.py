@@ -14,8 +14,8 @@ from piecework.protocol.messages import (
     StorageReply,
     VersionReply,
 )
-from server.services import Services, system
-from server.web.endpoint import Query, endpoint
+from piecework.server.services import Services, system
+from piecework.server.web.endpoint import Query, endpoint
 
 
 @endpoint("GET", "/ping", scope="open", reply=MessageReply)

@@ -1,8 +1,8 @@
 """All that the server answers. What does not stand here is served by nobody."""
 
-from server.api import docs, metrics, system
-from server.api.functions import deployments, memory, routes
-from server.api.queue import (
+from piecework.server.api import docs, metrics, system
+from piecework.server.api.functions import deployments, memory, routes
+from piecework.server.api.queue import (
     bulk,
     contracts,
     feed,
@@ -16,8 +16,8 @@ from server.api.queue import (
     updates,
     webhooks,
 )
-from server.api.stock import audit, data, lambdas, modules, namespaces, workers
-from server.web.endpoint import Endpoint, View, endpoints_of
+from piecework.server.api.stock import audit, data, lambdas, modules, namespaces, workers
+from piecework.server.web.endpoint import Endpoint, View, endpoints_of
 
 QUEUE: tuple[View, ...] = (
     jobs.submit, jobs.list_all, jobs.show, updates.update, jobs.cancel, jobs.trace, jobs.log, jobs.logs,

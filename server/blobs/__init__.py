@@ -2,13 +2,13 @@
 
 from functools import partial
 
-from server.blobs.directory import DirectoryStore
-from server.blobs.disk_space import DiskSpace
-from server.blobs.moving import BlobsMoved, move_blobs
-from server.blobs.store import BlobReader, BlobStore, BlobWriter, DirectPut, Received
-from server.blobs.two_places import TwoPlaces
-from server.errors import BlobsAway, BlobsRefused, StorageFull
-from server.settings import BLOBS_NAME, DIRECTORY, BlobPlace, Settings
+from piecework.server.blobs.directory import DirectoryStore
+from piecework.server.blobs.disk_space import DiskSpace
+from piecework.server.blobs.moving import BlobsMoved, move_blobs
+from piecework.server.blobs.store import BlobReader, BlobStore, BlobWriter, DirectPut, Received
+from piecework.server.blobs.two_places import TwoPlaces
+from piecework.server.errors import BlobsAway, BlobsRefused, StorageFull
+from piecework.server.settings import BLOBS_NAME, DIRECTORY, BlobPlace, Settings
 
 __all__ = [
     "BlobReader",
@@ -38,7 +38,7 @@ def open_place(settings: Settings, name: str, limit_bytes: int = 0) -> BlobStore
     place = BlobPlace.read(name)
     if place is None:
         return DirectoryStore(directory, limit_bytes)
-    from server.blobs.bucket import Bucket  # noqa: PLC0415  # slow to import, and few use it
+    from piecework.server.blobs.bucket import Bucket  # noqa: PLC0415  # slow to import, and few use it
     from server.blobs.s3 import S3Store  # noqa: PLC0415
 
     return S3Store(

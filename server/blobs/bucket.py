@@ -15,10 +15,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.loaders import create_loader
 
-from server.blobs.refusals import explain
-from server.errors import BlobNotFound, BlobsAway, ServerError
-from server.logs import Condition
-from server.settings import BlobPlace
+from piecework.server.blobs.refusals import explain
+from piecework.server.errors import BlobNotFound, BlobsAway, ServerError
+from piecework.server.logs import Condition
+from piecework.server.settings import BlobPlace
 
 MULTIPART_BYTES = 64 << 20
 """What is larger goes in parts."""

@@ -10,9 +10,9 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from server.blobs.disk_space import DiskSpace
-from server.blobs.store import TRIED_BYTES, BlobReader, BlobStore, BlobWriter
-from server.errors import BlobNotFound, StorageFull
+from piecework.server.blobs.disk_space import DiskSpace
+from piecework.server.blobs.store import TRIED_BYTES, BlobReader, BlobStore, BlobWriter
+from piecework.server.errors import BlobNotFound, StorageFull
 
 NAME = re.compile("[0-9a-f]{64}")
 

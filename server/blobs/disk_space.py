@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.errors import StorageFull
-from server.logs import Condition
+from piecework.server.errors import StorageFull
+from piecework.server.logs import Condition
 
 LEAST_BYTES = 1 << 20
 """With less than this, a disk is as good as full."""

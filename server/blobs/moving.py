@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from server.blobs.store import BlobStore
-from server.errors import BlobDamaged, BlobNotFound
+from piecework.server.blobs.store import BlobStore
+from piecework.server.errors import BlobDamaged, BlobNotFound
 
 AT_ONCE = 4
 """Blobs that move at the same time: each waits for its answers."""

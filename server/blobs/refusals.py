@@ -8,8 +8,8 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from server.errors import BlobsAway, BlobsRefused
-from server.settings import BlobPlace
+from piecework.server.errors import BlobsAway, BlobsRefused
+from piecework.server.settings import BlobPlace
 
 KEYS = "S3 does not take the key of this server: see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 REGION = "the bucket is in another region: set AWS_REGION"

@@ -20,11 +20,11 @@ from io import BufferedRandom
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from server.blobs.bucket import Bucket, StoredObject
-from server.blobs.disk_space import DiskSpace
-from server.blobs.store import PIECE_BYTES, TRIED_BYTES, BlobReader, BlobStore, BlobWriter, DirectPut
-from server.errors import BlobDamaged, BlobsAway, ServerError, StorageFull
-from server.logs import Condition
+from piecework.server.blobs.bucket import Bucket, StoredObject
+from piecework.server.blobs.disk_space import DiskSpace
+from piecework.server.blobs.store import PIECE_BYTES, TRIED_BYTES, BlobReader, BlobStore, BlobWriter, DirectPut
+from piecework.server.errors import BlobDamaged, BlobsAway, ServerError, StorageFull
+from piecework.server.logs import Condition
 
 BLOB = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")
 OURS = re.compile(rf"{BLOB.pattern}\.[0-9a-f]{{16}}|incoming/[0-9a-f]{{32}}")

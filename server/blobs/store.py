@@ -9,7 +9,7 @@ from functools import partial
 from mmap import mmap
 from typing import Self
 
-from server.errors import BodyTooLarge
+from piecework.server.errors import BodyTooLarge
 
 PIECE_BYTES = 256 * 1024
 """Blobs are read in pieces of this size."""

@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from mmap import mmap
 from typing import TypeVar
 
-from server.blobs.store import BlobReader, BlobStore, BlobWriter, DirectPut
-from server.errors import BlobNotFound
+from piecework.server.blobs.store import BlobReader, BlobStore, BlobWriter, DirectPut
+from piecework.server.errors import BlobNotFound
 
 T = TypeVar("T")
 

@@ -5,22 +5,22 @@ import rich_click as click
 from piecework.cli.groups import LazyCommand
 
 COMMANDS = {
-    "run": ("server.cli.run:run", "Run the control server."),
-    "registry": ("server.cli.registry:registry", "Run a registry of wasm modules alone."),
-    "proxy": ("server.cli.proxy:proxy", "Run a reverse proxy for functions alone."),
-    "migrate": ("server.cli.storage:migrate", "Bring the database to this program's schema."),
+    "run": ("piecework.server.cli.run:run", "Run the control server."),
+    "registry": ("piecework.server.cli.registry:registry", "Run a registry of wasm modules alone."),
+    "proxy": ("piecework.server.cli.proxy:proxy", "Run a reverse proxy for functions alone."),
+    "migrate": ("piecework.server.cli.storage:migrate", "Bring the database to this program's schema."),
     "status": (
-        "server.cli.status:status",
+        "piecework.server.cli.status:status",
         "Show what takes the disk of a running server, and what the sweep is about to remove.",
     ),
     "compact": (
-        "server.cli.status:compact",
+        "piecework.server.cli.status:compact",
         "Write a SQLite file anew without what is free in it, so that it gives room back by itself from then on.",
     ),
-    "blobs": ("server.cli.blobs:blobs", "Move large blobs to another store of them."),
-    "backup": ("server.cli.storage:backup", "Write all that the server stores into one file."),
-    "restore": ("server.cli.storage:restore", "Fill a new data directory from a backup."),
-    "token": ("server.cli.tokens:token", "Make, list and revoke access tokens."),
+    "blobs": ("piecework.server.cli.blobs:blobs", "Move large blobs to another store of them."),
+    "backup": ("piecework.server.cli.storage:backup", "Write all that the server stores into one file."),
+    "restore": ("piecework.server.cli.storage:restore", "Fill a new data directory from a backup."),
+    "token": ("piecework.server.cli.tokens:token", "Make, list and revoke access tokens."),
 }
 """Commands in the order of the help page; their modules are imported when they are used."""
 

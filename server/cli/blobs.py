@@ -5,9 +5,9 @@ from pathlib import Path
 import rich_click as click
 
 from piecework.cli.screen.figures import format_bytes
-from server.blobs import move_blobs, open_place
-from server.cli.options import load_settings, one_line_failures, store_options
-from server.logs import open_log
+from piecework.server.blobs import move_blobs, open_place
+from piecework.server.cli.options import load_settings, one_line_failures, store_options
+from piecework.server.logs import open_log
 
 
 @click.group

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
-from server.errors import ServerError
-from server.logs import FORMATS
-from server.services import prepare_schema
-from server.services.backups import BackupError
-from server.settings import Settings, SettingsError
-from server.startup import CannotStart, DirectoryLock
-from server.store.engine.database import Database, is_there, open_database
-from server.store.engine.schema import check_schema, current_revision
+from piecework.server.errors import ServerError
+from piecework.server.logs import FORMATS
+from piecework.server.services import prepare_schema
+from piecework.server.services.backups import BackupError
+from piecework.server.settings import Settings, SettingsError
+from piecework.server.startup import CannotStart, DirectoryLock
+from piecework.server.store.engine.database import Database, is_there, open_database
+from piecework.server.store.engine.schema import check_schema, current_revision
 
 F = TypeVar("F", bound=Callable[..., Any])
 

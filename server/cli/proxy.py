@@ -5,9 +5,9 @@ from typing import Any
 
 import rich_click as click
 
-from server.cli.options import listen_options, load_settings, log_option, routes_option, store_options
-from server.cli.starting import run_part
-from server.web.parts import PROXY
+from piecework.server.cli.options import listen_options, load_settings, log_option, routes_option, store_options
+from piecework.server.cli.starting import run_part
+from piecework.server.web.parts import PROXY
 
 PORT, DATA = 8888, Path("piecework-proxy")
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import rich_click as click
 
-from server.cli.options import listen_options, load_settings, log_option, store_options
-from server.cli.starting import run_part
-from server.web.parts import REGISTRY
+from piecework.server.cli.options import listen_options, load_settings, log_option, store_options
+from piecework.server.cli.starting import run_part
+from piecework.server.web.parts import REGISTRY
 
 PORT, DATA = 4999, Path("piecework-registry")
 

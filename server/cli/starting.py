@@ -7,19 +7,19 @@ from pathlib import Path
 
 import structlog
 
+from piecework.server.blobs import check_places
+from piecework.server.cli.options import Misuse, one_line_failures, opened_database, own_database
+from piecework.server.errors import InvalidRequest
+from piecework.server.logs import open_log
+from piecework.server.services import access, system_clock
+from piecework.server.services.core import Clock
+from piecework.server.services.functions.functions import load_routes
+from piecework.server.serving import serve
+from piecework.server.settings import Settings
+from piecework.server.startup import CannotStart, choose_host, choose_port
+from piecework.server.store.engine.database import Database
+from piecework.server.web.parts import Part
 from piecework.variables import find_unknown
-from server.blobs import check_places
-from server.cli.options import Misuse, one_line_failures, opened_database, own_database
-from server.errors import InvalidRequest
-from server.logs import open_log
-from server.services import access, system_clock
-from server.services.core import Clock
-from server.services.functions.functions import load_routes
-from server.serving import serve
-from server.settings import Settings
-from server.startup import CannotStart, choose_host, choose_port
-from server.store.engine.database import Database
-from server.web.parts import Part
 
 log = structlog.get_logger("server")
 
@@ -61,7 +61,7 @@ def _check_new(settings: Settings, name: str) -> None:
 
 
 def _load_routes(database: Database, path: Path) -> None:
-    from server.services.functions.routefile import RouteFileError, read_route_file  # noqa: PLC0415  # few have such a file
+    from piecework.server.services.functions.routefile import RouteFileError, read_route_file  # noqa: PLC0415  # few have such a file
 
     try:
         load_routes(database, read_route_file(path), system_clock())

@@ -9,8 +9,8 @@ from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_bytes
 from piecework.protocol.messages import Amount
-from server.cli.options import load_settings, one_line_failures, own_database, store_options
-from server.store.engine.pages import compact as write_anew
+from piecework.server.cli.options import load_settings, one_line_failures, own_database, store_options
+from piecework.server.store.engine.pages import compact as write_anew
 
 
 @click.command

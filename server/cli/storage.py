@@ -5,12 +5,12 @@ from pathlib import Path
 import rich_click as click
 
 from piecework.cli.screen.figures import format_bytes
-from server.cli.options import load_settings, one_line_failures, own_database, store_options
-from server.logs import open_log
-from server.services.backups import Contents, restore_backup, write_backup
-from server.settings import Settings
-from server.store.engine.database import open_database
-from server.store.engine.schema import upgrade_schema
+from piecework.server.cli.options import load_settings, one_line_failures, own_database, store_options
+from piecework.server.logs import open_log
+from piecework.server.services.backups import Contents, restore_backup, write_backup
+from piecework.server.settings import Settings
+from piecework.server.store.engine.database import open_database
+from piecework.server.store.engine.schema import upgrade_schema
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from server.cli.starting import run_part
-from server.services import system_clock
-from server.settings import Settings
-from server.web.parts import WHOLE
+from piecework.server.cli.starting import run_part
+from piecework.server.services import system_clock
+from piecework.server.settings import Settings
+from piecework.server.web.parts import WHOLE
 
 OFFSET = struct.Struct("q")
 """How the file holds by how much the clock is ahead, milliseconds."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import rich_click as click
 
 from piecework.cli.screen.display import Display
-from server.cli.options import load_settings, opened_database, store_options
-from server.services import access, system_clock
-from server.store.engine.database import Database
-from server.store.stock.tokens import Token
+from piecework.server.cli.options import load_settings, opened_database, store_options
+from piecework.server.services import access, system_clock
+from piecework.server.store.engine.database import Database
+from piecework.server.store.stock.tokens import Token
 
 
 @click.group

@@ -5,9 +5,9 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import CapsuleReply
-from server.web.endpoint import message_response
-from server.web.errors import ErrorAnswer
-from server.web.parts import WHOLE, current_part
+from piecework.server.web.endpoint import message_response
+from piecework.server.web.errors import ErrorAnswer
+from piecework.server.web.parts import WHOLE, current_part
 
 ROOMS = frozenset({"registry", "functions", "memory"})
 """Where the control server answers as Capsule did; a part that runs alone does it everywhere."""

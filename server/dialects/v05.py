@@ -38,7 +38,7 @@ from piecework.protocol.messages import (
     WorkerRegistered,
 )
 from piecework.protocol.states import JobState
-from server.dialects.unknown import (
+from piecework.server.dialects.unknown import (
     EXTENDED,
     Unknown,
     describe,
@@ -47,7 +47,7 @@ from server.dialects.unknown import (
     read_strictly,
     strict_fields,
 )
-from server.store.records import Job
+from piecework.server.store.records import Job
 
 MessageT = TypeVar("MessageT", bound=Message)
 

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from piecework.http.requests import has_host_fault, make_environ
-from server.forwarding.calls import CallForwarding
-from server.forwarding.gateway import find_room, read_scope, refuse_host
-from server.forwarding.messages import CallReply, Disconnect, FunctionCall
+from piecework.server.forwarding.calls import CallForwarding
+from piecework.server.forwarding.gateway import find_room, read_scope, refuse_host
+from piecework.server.forwarding.messages import CallReply, Disconnect, FunctionCall
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

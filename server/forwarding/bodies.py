@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from server.forwarding.messages import CallRefused, FunctionCall
+from piecework.server.forwarding.messages import CallRefused, FunctionCall
 
 READ_BYTES = 64 * 1024
 KEPT_BYTES = 64 * 1024

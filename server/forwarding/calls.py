@@ -7,15 +7,22 @@ from dataclasses import replace
 
 import structlog
 
-from server.errors import ServerError
-from server.forwarding.forwarder import Forwarder
-from server.forwarding.jobs import call_as_job
-from server.forwarding.messages import JOB_HEADER, NO_ROUTE, CallRefused, CallReply, FunctionCall, Unreached
-from server.forwarding.paths import read_place
-from server.forwarding.upstreams import Upstreams
-from server.services import Services
-from server.services.functions.routing import RevisionRoutes, Table
-from server.web.errors import HTTP_STATUS
+from piecework.server.errors import ServerError
+from piecework.server.forwarding.forwarder import Forwarder
+from piecework.server.forwarding.jobs import call_as_job
+from piecework.server.forwarding.messages import (
+    JOB_HEADER,
+    NO_ROUTE,
+    CallRefused,
+    CallReply,
+    FunctionCall,
+    Unreached,
+)
+from piecework.server.forwarding.paths import read_place
+from piecework.server.forwarding.upstreams import Upstreams
+from piecework.server.services import Services
+from piecework.server.services.functions.routing import RevisionRoutes, Table
+from piecework.server.web.errors import HTTP_STATUS
 
 log = structlog.get_logger("server")
 

@@ -6,10 +6,10 @@ from io import BytesIO
 
 from piecework.http.answers import Broken, NotHttp
 from piecework.http.connections import NotSent
-from server.forwarding.bodies import StreamedBody, prepare_body
-from server.forwarding.heads import headers_for_caller, headers_for_function
-from server.forwarding.messages import CallRefused, CallReply, FunctionCall, Unreached
-from server.forwarding.upstreams import (
+from piecework.server.forwarding.bodies import StreamedBody, prepare_body
+from piecework.server.forwarding.heads import headers_for_caller, headers_for_function
+from piecework.server.forwarding.messages import CallRefused, CallReply, FunctionCall, Unreached
+from piecework.server.forwarding.upstreams import (
     Dead,
     Upstream,
     UpstreamAnswer,
@@ -18,9 +18,9 @@ from server.forwarding.upstreams import (
     is_timeout,
     may_repeat,
 )
-from server.services.functions.health import Health, tell_dead
-from server.services.functions.routing import RevisionRoutes, Target
-from server.settings import Settings
+from piecework.server.services.functions.health import Health, tell_dead
+from piecework.server.services.functions.routing import RevisionRoutes, Target
+from piecework.server.settings import Settings
 
 MISDIRECTED = 421
 """A replica that got another one's token has not acted: ask another, whatever the method (RFC 9110, 15.5.20)."""

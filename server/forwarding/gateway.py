@@ -2,7 +2,7 @@
 
 Calls are passed on as they were sent, which ``piecework.http.threads`` tells. Under another WSGI server the path
 comes decoded, and is encoded anew; values of headers of one name come joined by commas. The proxy that runs alone
-has another door, ``server.forwarding.asgi``. For the whole server that one is too dear: with Flask behind an
+has another door, ``asgi.py`` beside this file. For the whole server that one is too dear: with Flask behind an
 event loop a contract takes about 1.8 times the CPU.
 """
 
@@ -16,15 +16,15 @@ from piecework.http.requests import HOST_FAULT, SCOPE, WATCH, find_length, has_h
 from piecework.protocol.bodies import JSON, encode
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
-from server.dialects.paths import PREFIX
-from server.forwarding.messages import BodyStream, CallRefused, CallReply, Disconnect, FunctionCall
-from server.services import Services
-from server.services.callers import note_caller
+from piecework.server.dialects.paths import PREFIX
+from piecework.server.forwarding.messages import BodyStream, CallRefused, CallReply, Disconnect, FunctionCall
+from piecework.server.services import Services
+from piecework.server.services.callers import note_caller
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from server.forwarding.calls import CallForwarding
+    from piecework.server.forwarding.calls import CallForwarding
 
 ROOM = "/functions/"
 _ROOMS = (ROOM, PREFIX + ROOM)
@@ -68,7 +68,7 @@ class FunctionGate:
         known = self._calls
         if known is None or known[0] is not services:
             # What it needs takes a tenth of a second to import, and many servers have no function.
-            from server.forwarding.calls import CallForwarding  # noqa: PLC0415
+            from piecework.server.forwarding.calls import CallForwarding  # noqa: PLC0415
 
             with self._lock:
                 known = self._calls = (services, CallForwarding(services))

@@ -1,8 +1,8 @@
 """What is told to the function of where a call came from, and what is left out on both ways."""
 
 from piecework.http.exchange import HOP_BY_HOP, Headers, pick_sendable
-from server.forwarding.messages import JOB_HEADER, REPLICA_TOKEN, CallRefused, FunctionCall, drop_hops
-from server.services.access import SECRET_PREFIX
+from piecework.server.forwarding.messages import JOB_HEADER, REPLICA_TOKEN, CallRefused, FunctionCall, drop_hops
+from piecework.server.services.access import SECRET_PREFIX
 
 HOPS_MAX = 8
 """A call that passed this many proxies like this one goes in a circle."""

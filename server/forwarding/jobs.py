@@ -7,15 +7,15 @@ from piecework.http.exchange import EnvelopeError, Request, Response, read_respo
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobSpec
 from piecework.protocol.states import JobState
-from server.errors import CapacityReached, ServerError, Stopping
-from server.forwarding.bodies import read_body
-from server.forwarding.heads import headers_for_caller, headers_for_function
-from server.forwarding.messages import JOB_HEADER, CallRefused, CallReply, FunctionCall, to_text
-from server.services import Services
-from server.services.callers import note_caller
-from server.services.functions.routing import RevisionRoutes
-from server.services.queue.jobs import JobView
-from server.services.queue.pauses import wait_out
+from piecework.server.errors import CapacityReached, ServerError, Stopping
+from piecework.server.forwarding.bodies import read_body
+from piecework.server.forwarding.heads import headers_for_caller, headers_for_function
+from piecework.server.forwarding.messages import JOB_HEADER, CallRefused, CallReply, FunctionCall, to_text
+from piecework.server.services import Services
+from piecework.server.services.callers import note_caller
+from piecework.server.services.functions.routing import RevisionRoutes
+from piecework.server.services.queue.jobs import JobView
+from piecework.server.services.queue.pauses import wait_out
 
 
 def call_as_job(services: Services, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:

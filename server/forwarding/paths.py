@@ -5,8 +5,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from piecework.protocol.names import is_name
-from server.forwarding.messages import CallRefused
-from server.services.functions.routing import DEFAULT
+from piecework.server.forwarding.messages import CallRefused
+from piecework.server.services.functions.routing import DEFAULT
 
 
 class CallTarget(NamedTuple):

@@ -7,9 +7,9 @@ from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Connection, ConnectionPool, NotSent
 from piecework.http.routes import ServerRoute
 from piecework.http.urls import DEFAULT_PORTS
-from server.forwarding.bodies import StreamedBody
-from server.forwarding.messages import FunctionCall
-from server.services.functions.health import trust
+from piecework.server.forwarding.bodies import StreamedBody
+from piecework.server.forwarding.messages import FunctionCall
+from piecework.server.services.functions.health import trust
 
 CONNECT_S = 2.0
 """A URL that takes no connection for so long does not answer."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from flask import Response, request
 
-from server.web.endpoint import WholeResponse
+from piecework.server.web.endpoint import WholeResponse
 
 FOLDER = Path(__file__).parent / "static"
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}

@@ -2,10 +2,10 @@
 
 from flask import Response, request
 
-from server.api.stock import audit as api
-from server.pages.lists import RowsQuery, older
-from server.pages.page import ask, page, read_query, render
-from server.services import Services
+from piecework.server.api.stock import audit as api
+from piecework.server.pages.lists import RowsQuery, older
+from piecework.server.pages.page import ask, page, read_query, render
+from piecework.server.services import Services
 
 
 class AuditRowsQuery(RowsQuery, kw_only=True):

@@ -4,12 +4,12 @@ from urllib.parse import quote
 
 from flask import Response
 
-from server.api.stock import data as api
-from server.errors import InvalidParameter
-from server.pages.page import ask, page, read_id
-from server.pages.previews import IMAGE_MAX_BYTES, find_image, read_begin
-from server.services import Services
-from server.web.endpoint import WholeResponse
+from piecework.server.api.stock import data as api
+from piecework.server.errors import InvalidParameter
+from piecework.server.pages.page import ask, page, read_id
+from piecework.server.pages.previews import IMAGE_MAX_BYTES, find_image, read_begin
+from piecework.server.services import Services
+from piecework.server.web.endpoint import WholeResponse
 
 ALONE = "default-src 'none'; sandbox"
 """What a blob may do in a browser that opens it all the same: nothing."""

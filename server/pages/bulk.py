@@ -22,11 +22,11 @@ from piecework.protocol.messages import (
     JobSelection,
     given,
 )
-from server.api.queue import bulk as api
-from server.errors import InvalidParameter
-from server.pages.jobs import read_choice
-from server.pages.page import ask, page, render, value
-from server.services import Services
+from piecework.server.api.queue import bulk as api
+from piecework.server.errors import InvalidParameter
+from piecework.server.pages.jobs import read_choice
+from piecework.server.pages.page import ask, page, render, value
+from piecework.server.services import Services
 
 DONE_WORDS = {
     "cancel": "cancelled", "pause": "paused", "resume": "resumed", "retry": "run again", "delete": "deleted"

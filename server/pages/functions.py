@@ -7,14 +7,14 @@ from typing import Any
 from flask import Response, current_app, request
 
 from piecework.protocol.messages import DefaultPut, DeploymentPut, DeploymentScale, FunctionInfo, SplitPut
-from server.api.functions import deployments as api
-from server.errors import InvalidParameter
-from server.forwarding.gateway import FunctionGate
-from server.forwarding.messages import FunctionCall
-from server.pages.page import ask, go, page, render, value
-from server.pages.previews import Preview, show_bytes
-from server.pages.texts import address
-from server.services import Services
+from piecework.server.api.functions import deployments as api
+from piecework.server.errors import InvalidParameter
+from piecework.server.forwarding.gateway import FunctionGate
+from piecework.server.forwarding.messages import FunctionCall
+from piecework.server.pages.page import ask, go, page, render, value
+from piecework.server.pages.previews import Preview, show_bytes
+from piecework.server.pages.texts import address
+from piecework.server.services import Services
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ANSWER_BYTES = 64 * 1024

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from flask import Response, g, request
 
 from piecework.protocol.text import find_fault
-from server.errors import Forbidden, InvalidRequest
-from server.services import Services
-from server.store.records import Scope
-from server.web.endpoint import current_services
+from piecework.server.errors import Forbidden, InvalidRequest
+from piecework.server.services import Services
+from piecework.server.store.records import Scope
+from piecework.server.web.endpoint import current_services
 
 COOKIE = "piecework-console"
 PLACE = "/console"

@@ -4,11 +4,11 @@ from flask import Response
 
 from piecework.protocol.messages import HoldPut
 from piecework.protocol.states import JobState
-from server.api.queue import groups as api, holds
-from server.pages.lists import RowsQuery, local, older
-from server.pages.page import ask, go, is_live, page, read_query, render, value
-from server.pages.texts import address
-from server.services import Services
+from piecework.server.api.queue import groups as api, holds
+from piecework.server.pages.lists import RowsQuery, local, older
+from piecework.server.pages.page import ask, go, is_live, page, read_query, render, value
+from piecework.server.pages.texts import address
+from piecework.server.services import Services
 
 
 @page("GET", "/groups")

@@ -22,17 +22,17 @@ from piecework.protocol.messages import (
 from piecework.protocol.messages.lambdas import OkCodes
 from piecework.protocol.secrets import MASK, mask_secrets
 from piecework.protocol.states import JobState
-from server.api.queue import bulk, jobs as api, updates
-from server.api.queue.jobinfo import complete, job_info
-from server.errors import BadTransition, InvalidParameter
-from server.pages.blobs import as_file
-from server.pages.lines import submit_lines
-from server.pages.page import ask, go, is_live, page, read_id, render, value
-from server.pages.previews import preview
-from server.pages.uploads import take_input
-from server.services import Services
-from server.services.queue.reruns import RERUN
-from server.store.records import Job, Log
+from piecework.server.api.queue import bulk, jobs as api, updates
+from piecework.server.api.queue.jobinfo import complete, job_info
+from piecework.server.errors import BadTransition, InvalidParameter
+from piecework.server.pages.blobs import as_file
+from piecework.server.pages.lines import submit_lines
+from piecework.server.pages.page import ask, go, is_live, page, read_id, render, value
+from piecework.server.pages.previews import preview
+from piecework.server.pages.uploads import take_input
+from piecework.server.services import Services
+from piecework.server.services.queue.reruns import RERUN
+from piecework.server.store.records import Job, Log
 
 LOG_BYTES = 64 * 1024
 """So much of a log is shown: its end."""

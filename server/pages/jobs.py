@@ -8,14 +8,14 @@ from flask import Response, request
 
 from piecework.protocol.messages import JobInfo, JobSelection
 from piecework.protocol.states import JobState
-from server.api.queue.jobinfo import explain_waits, job_infos
-from server.api.queue.selection import read_filter
-from server.errors import GroupNotFound, InvalidParameter, LambdaNotFound, ScheduleNotFound
-from server.pages.page import go, is_live, page, render
-from server.pages.texts import address
-from server.services import Services, system
-from server.store.queue.filters import JobFilter
-from server.store.queue.searches import Spot, StateCount
+from piecework.server.api.queue.jobinfo import explain_waits, job_infos
+from piecework.server.api.queue.selection import read_filter
+from piecework.server.errors import GroupNotFound, InvalidParameter, LambdaNotFound, ScheduleNotFound
+from piecework.server.pages.page import go, is_live, page, render
+from piecework.server.pages.texts import address
+from piecework.server.services import Services, system
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.searches import Spot, StateCount
 
 ROWS = 50
 REASONS = 100

@@ -9,16 +9,16 @@ from piecework.modules.inspection import Inspection, inspect_code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobSubmit, LambdaCreate
 from piecework.protocol.states import JobState
-from server.api.queue import holds, jobs as job_api, stats
-from server.api.stock import lambdas as api
-from server.api.stock.data import ViewQuery
-from server.errors import BlobNotFound, InvalidParameter
-from server.pages.lists import RowsQuery, older
-from server.pages.page import ask, go, page, read_query, render, value
-from server.pages.texts import address
-from server.pages.uploads import store_file, take_input
-from server.services import Services
-from server.store.queue.filters import JobFilter
+from piecework.server.api.queue import holds, jobs as job_api, stats
+from piecework.server.api.stock import lambdas as api
+from piecework.server.api.stock.data import ViewQuery
+from piecework.server.errors import BlobNotFound, InvalidParameter
+from piecework.server.pages.lists import RowsQuery, older
+from piecework.server.pages.page import ask, go, page, read_query, render, value
+from piecework.server.pages.texts import address
+from piecework.server.pages.uploads import store_file, take_input
+from piecework.server.services import Services
+from piecework.server.store.queue.filters import JobFilter
 
 FULL = ViewQuery(view="full")
 HISTORY = 20

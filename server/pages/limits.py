@@ -5,11 +5,11 @@ from typing import Any
 from flask import Response, request
 
 from piecework.protocol.messages import LimitPut, TenantPut
-from server.api.queue import holds, limits as api, tenants
-from server.errors import InvalidParameter, LimitNotFound
-from server.pages.page import ask, go, next_of, page, render, value
-from server.pages.texts import address
-from server.services import Services
+from piecework.server.api.queue import holds, limits as api, tenants
+from piecework.server.errors import InvalidParameter, LimitNotFound
+from piecework.server.pages.page import ask, go, next_of, page, render, value
+from piecework.server.pages.texts import address
+from piecework.server.services import Services
 
 ROWS = 50
 

@@ -2,9 +2,9 @@
 
 from flask import request
 
-from server.pages.page import next_of
-from server.pages.texts import address
-from server.web.paging import PageQuery
+from piecework.server.pages.page import next_of
+from piecework.server.pages.texts import address
+from piecework.server.web.paging import PageQuery
 
 ROWS = 50
 

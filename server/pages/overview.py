@@ -6,12 +6,12 @@ import msgspec
 from flask import Response, request
 
 from piecework.protocol.messages import StatsPeriod, StatsReply
-from server.api import system
-from server.api.queue import stats as api
-from server.api.stock import workers
-from server.errors import InvalidParameter
-from server.pages.page import ask, is_live, page, render
-from server.services import Services
+from piecework.server.api import system
+from piecework.server.api.queue import stats as api
+from piecework.server.api.stock import workers
+from piecework.server.errors import InvalidParameter
+from piecework.server.pages.page import ask, is_live, page, render
+from piecework.server.services import Services
 
 PLACES = {
     "queue": "/jobs?state=enqueued",

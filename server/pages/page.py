@@ -10,12 +10,12 @@ from msgspec import UNSET, UnsetType
 
 from piecework import __version__
 from piecework.protocol.ids import Id
-from server.errors import InvalidParameter
-from server.pages.assets import asset_url
-from server.pages.gate import PLACE, viewer
-from server.pages.texts import FILTERS, address, jobs_address, show
-from server.services.queue.pauses import wait_out
-from server.web.endpoint import View, WholeResponse, acting, current_services, endpoints_of
+from piecework.server.errors import InvalidParameter
+from piecework.server.pages.assets import asset_url
+from piecework.server.pages.gate import PLACE, viewer
+from piecework.server.pages.texts import FILTERS, address, jobs_address, show
+from piecework.server.services.queue.pauses import wait_out
+from piecework.server.web.endpoint import View, WholeResponse, acting, current_services, endpoints_of
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -150,7 +150,7 @@ def next_of(message: Any) -> str | None:
 
 def _open_templates() -> Environment:
     environment = Environment(
-        loader=PackageLoader("server.pages"),
+        loader=PackageLoader("piecework.server.pages"),
         autoescape=True,
         finalize=show,
         undefined=StrictUndefined,

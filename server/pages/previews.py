@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from server.errors import BlobNotFound
-from server.services import Services
-from server.store.records import Blob
+from piecework.server.errors import BlobNotFound
+from piecework.server.services import Services
+from piecework.server.store.records import Blob
 
 Form = Literal["text", "json", "table", "image", "hex", "empty", "gone"]
 

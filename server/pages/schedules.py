@@ -3,12 +3,12 @@
 from flask import Response
 
 from piecework.protocol.messages import JobSpec, ScheduleCreate
-from server.api.queue import schedules as api
-from server.errors import InvalidParameter
-from server.pages.lists import RowsQuery, older
-from server.pages.page import ask, go, page, read_query, render, value
-from server.pages.texts import address
-from server.services import Services
+from piecework.server.api.queue import schedules as api
+from piecework.server.errors import InvalidParameter
+from piecework.server.pages.lists import RowsQuery, older
+from piecework.server.pages.page import ask, go, page, read_query, render, value
+from piecework.server.pages.texts import address
+from piecework.server.services import Services
 
 ACTS = {"pause": (api.pause, "it is paused"), "resume": (api.resume, "it ticks again"), "remove": (api.remove, "")}
 

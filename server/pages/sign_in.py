@@ -4,11 +4,11 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
-from server.errors import ServerError, Unauthorized
-from server.pages.gate import COOKIE, PLACE, check_origin, forget_cookie, set_cookie
-from server.pages.page import go, is_live, page, render, value
-from server.services import Services
-from server.web.endpoint import current_services
+from piecework.server.errors import ServerError, Unauthorized
+from piecework.server.pages.gate import COOKIE, PLACE, check_origin, forget_cookie, set_cookie
+from piecework.server.pages.page import go, is_live, page, render, value
+from piecework.server.services import Services
+from piecework.server.web.endpoint import current_services
 
 
 def show() -> Response:

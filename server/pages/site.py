@@ -5,13 +5,13 @@ from collections.abc import Callable
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from server.pages import sign_in
-from server.pages.assets import serve_asset
-from server.pages.gate import PLACE, let_in, show_session
-from server.pages.page import Page, is_live, render
-from server.pages.table import PAGES
-from server.web.endpoint import current_services
-from server.web.errors import read_failure
+from piecework.server.pages import sign_in
+from piecework.server.pages.assets import serve_asset
+from piecework.server.pages.gate import PLACE, let_in, show_session
+from piecework.server.pages.page import Page, is_live, render
+from piecework.server.pages.table import PAGES
+from piecework.server.web.endpoint import current_services
+from piecework.server.web.errors import read_failure
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -3,15 +3,15 @@
 from flask import Response, request
 
 from piecework.protocol.messages import KeyList
-from server.api.stock import modules, namespaces
-from server.api.stock.data import ViewQuery
-from server.errors import Forbidden, InvalidParameter
-from server.pages.gate import viewer
-from server.pages.lists import RowsQuery, older
-from server.pages.page import ask, go, page, read_id, read_query, render, value
-from server.pages.texts import address
-from server.services import Services
-from server.services.access import list_tokens
+from piecework.server.api.stock import modules, namespaces
+from piecework.server.api.stock.data import ViewQuery
+from piecework.server.errors import Forbidden, InvalidParameter
+from piecework.server.pages.gate import viewer
+from piecework.server.pages.lists import RowsQuery, older
+from piecework.server.pages.page import ask, go, page, read_id, read_query, render, value
+from piecework.server.pages.texts import address
+from piecework.server.services import Services
+from piecework.server.services.access import list_tokens
 
 KEYS = 100
 VALUE_CHARS = 20_000

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from server.pages import (
+from piecework.server.pages import (
     audit,
     blobs,
     bulk,
@@ -20,7 +20,7 @@ from server.pages import (
     webhooks,
     workers,
 )
-from server.pages.page import Page, pages_of
+from piecework.server.pages.page import Page, pages_of
 
 VIEWS: tuple[Callable[..., Any], ...] = (
     sign_in.leave,

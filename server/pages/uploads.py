@@ -6,9 +6,9 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from piecework.protocol.ids import Id
-from server.pages.page import value
-from server.services import Services
-from server.web.uploads import CHUNK_BYTES
+from piecework.server.pages.page import value
+from piecework.server.services import Services
+from piecework.server.web.uploads import CHUNK_BYTES
 
 
 def take_input(services: Services) -> int | None:

@@ -5,12 +5,12 @@ from typing import cast, get_args
 from flask import Response, request
 
 from piecework.protocol.messages.webhooks import DeliveryState, WebhookCreate
-from server.api.queue import webhooks as api
-from server.errors import InvalidParameter
-from server.pages.lists import RowsQuery, older
-from server.pages.page import ask, go, page, read_id, read_query, render, value
-from server.pages.texts import address
-from server.services import Services
+from piecework.server.api.queue import webhooks as api
+from piecework.server.errors import InvalidParameter
+from piecework.server.pages.lists import RowsQuery, older
+from piecework.server.pages.page import ask, go, page, read_id, read_query, render, value
+from piecework.server.pages.texts import address
+from piecework.server.services import Services
 
 ACTS = {
     "pause": (api.pause, "nothing is sent to it until it is resumed"),

@@ -2,13 +2,13 @@
 
 from flask import Response
 
-from server.api.stock import workers as api
-from server.api.stock.data import ViewQuery
-from server.errors import InvalidParameter
-from server.pages.lists import RowsQuery, older
-from server.pages.page import ask, go, is_live, page, read_id, read_query, render, value
-from server.pages.texts import address
-from server.services import Services
+from piecework.server.api.stock import workers as api
+from piecework.server.api.stock.data import ViewQuery
+from piecework.server.errors import InvalidParameter
+from piecework.server.pages.lists import RowsQuery, older
+from piecework.server.pages.page import ask, go, is_live, page, read_id, read_query, render, value
+from piecework.server.pages.texts import address
+from piecework.server.services import Services
 
 
 class WorkerRowsQuery(RowsQuery, kw_only=True):

@@ -9,74 +9,74 @@ from functools import partial
 import structlog
 
 from piecework.protocol.messages import StorageReply
+from piecework.server.blobs import open_store
+from piecework.server.errors import SchemaMismatch
+from piecework.server.services.access import Access
+from piecework.server.services.core import REAL_SLEEP, Clock, Core, Sleeper
+from piecework.server.services.free_pages import FreePages
+from piecework.server.services.functions.calls import CallStatistics
+from piecework.server.services.functions.deployments import Deployments
+from piecework.server.services.functions.functions import Functions
+from piecework.server.services.functions.health import Health, Prober
+from piecework.server.services.functions.hosting import Hosting
+from piecework.server.services.functions.overview import Overview
+from piecework.server.services.functions.routing import Routing
+from piecework.server.services.functions.sources import Sources
+from piecework.server.services.queue.bulk import Bulk
+from piecework.server.services.queue.contracts import Contracts
+from piecework.server.services.queue.counting import note_ended
+from piecework.server.services.queue.deletion import Deletion
+from piecework.server.services.queue.deliveries import Deliveries
+from piecework.server.services.queue.dependants import Dependants
+from piecework.server.services.queue.depths import Depths
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.failures import FailureCounts
+from piecework.server.services.queue.feed import Feed
+from piecework.server.services.queue.groups import Groups
+from piecework.server.services.queue.holds import Pausing
+from piecework.server.services.queue.jobs import Jobs
+from piecework.server.services.queue.limiter import release_ended
+from piecework.server.services.queue.limits import KeyLimits
+from piecework.server.services.queue.outcomes import Outcomes
+from piecework.server.services.queue.pauses import Places
+from piecework.server.services.queue.posting import Poster
+from piecework.server.services.queue.removal import Removal
+from piecework.server.services.queue.reruns import Reruns
+from piecework.server.services.queue.retention import Retention
+from piecework.server.services.queue.schedules import Schedules
+from piecework.server.services.queue.sender import Sender
+from piecework.server.services.queue.statistics import Statistics
+from piecework.server.services.queue.steering import Steering
+from piecework.server.services.queue.submission import Submission
+from piecework.server.services.queue.tenants import Tenants
+from piecework.server.services.queue.ticking import Ticking
+from piecework.server.services.queue.timekeeper import Chore, Rest, Timekeeper
+from piecework.server.services.queue.totals import JobTotals
+from piecework.server.services.queue.undoing import Undoing
+from piecework.server.services.queue.unfenced import Unfenced
+from piecework.server.services.queue.waiting import JobWatch, Notifier, Waiters
+from piecework.server.services.queue.webhooks import Webhooks
+from piecework.server.services.readiness import Readiness
+from piecework.server.services.server_number import ServerNumber
+from piecework.server.services.sessions import Sessions
+from piecework.server.services.status import Status
+from piecework.server.services.stock.audit import Audit
+from piecework.server.services.stock.data import Data
+from piecework.server.services.stock.entries import Entries
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.services.stock.leftovers import Leftovers
+from piecework.server.services.stock.modules import Modules
+from piecework.server.services.stock.namespaces import Namespaces
+from piecework.server.services.stock.workers import Workers
+from piecework.server.services.storage import describe_storage
+from piecework.server.services.sweeper import Sweep, Sweeper
+from piecework.server.services.traces import Traces
+from piecework.server.settings import Settings
+from piecework.server.store.engine import servers
+from piecework.server.store.engine.database import Database, open_database
+from piecework.server.store.engine.ids import IdSource
+from piecework.server.store.engine.schema import compare_revisions, upgrade_schema
 from piecework.tracing import open_tracer
-from server.blobs import open_store
-from server.errors import SchemaMismatch
-from server.services.access import Access
-from server.services.core import REAL_SLEEP, Clock, Core, Sleeper
-from server.services.free_pages import FreePages
-from server.services.functions.calls import CallStatistics
-from server.services.functions.deployments import Deployments
-from server.services.functions.functions import Functions
-from server.services.functions.health import Health, Prober
-from server.services.functions.hosting import Hosting
-from server.services.functions.overview import Overview
-from server.services.functions.routing import Routing
-from server.services.functions.sources import Sources
-from server.services.queue.bulk import Bulk
-from server.services.queue.contracts import Contracts
-from server.services.queue.counting import note_ended
-from server.services.queue.deletion import Deletion
-from server.services.queue.deliveries import Deliveries
-from server.services.queue.dependants import Dependants
-from server.services.queue.depths import Depths
-from server.services.queue.endings import Endings
-from server.services.queue.failures import FailureCounts
-from server.services.queue.feed import Feed
-from server.services.queue.groups import Groups
-from server.services.queue.holds import Pausing
-from server.services.queue.jobs import Jobs
-from server.services.queue.limiter import release_ended
-from server.services.queue.limits import KeyLimits
-from server.services.queue.outcomes import Outcomes
-from server.services.queue.pauses import Places
-from server.services.queue.posting import Poster
-from server.services.queue.removal import Removal
-from server.services.queue.reruns import Reruns
-from server.services.queue.retention import Retention
-from server.services.queue.schedules import Schedules
-from server.services.queue.sender import Sender
-from server.services.queue.statistics import Statistics
-from server.services.queue.steering import Steering
-from server.services.queue.submission import Submission
-from server.services.queue.tenants import Tenants
-from server.services.queue.ticking import Ticking
-from server.services.queue.timekeeper import Chore, Rest, Timekeeper
-from server.services.queue.totals import JobTotals
-from server.services.queue.undoing import Undoing
-from server.services.queue.unfenced import Unfenced
-from server.services.queue.waiting import JobWatch, Notifier, Waiters
-from server.services.queue.webhooks import Webhooks
-from server.services.readiness import Readiness
-from server.services.server_number import ServerNumber
-from server.services.sessions import Sessions
-from server.services.status import Status
-from server.services.stock.audit import Audit
-from server.services.stock.data import Data
-from server.services.stock.entries import Entries
-from server.services.stock.lambdas import Lambdas
-from server.services.stock.leftovers import Leftovers
-from server.services.stock.modules import Modules
-from server.services.stock.namespaces import Namespaces
-from server.services.stock.workers import Workers
-from server.services.storage import describe_storage
-from server.services.sweeper import Sweep, Sweeper
-from server.services.traces import Traces
-from server.settings import Settings
-from server.store.engine import servers
-from server.store.engine.database import Database, open_database
-from server.store.engine.ids import IdSource
-from server.store.engine.schema import compare_revisions, upgrade_schema
 
 log = structlog.get_logger("server")
 

@@ -9,14 +9,14 @@ from functools import lru_cache, partial
 from typing import Final, Literal, Protocol
 
 from piecework.http.addresses import is_loopback
-from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
-from server.services.sessions import Sessions
-from server.services.stock.audit import Note, act_by_command
-from server.store.engine.database import Connection, Database
-from server.store.records import Scope
-from server.store.stock import tokens
-from server.store.stock.audit import Actor, store_act
-from server.store.stock.tokens import Token
+from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
+from piecework.server.services.sessions import Sessions
+from piecework.server.services.stock.audit import Note, act_by_command
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.records import Scope
+from piecework.server.store.stock import tokens
+from piecework.server.store.stock.audit import Actor, store_act
+from piecework.server.store.stock.tokens import Token
 
 GRANTS: dict[Scope, frozenset[Scope]] = {
     "view": frozenset({"view"}),

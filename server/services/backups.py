@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from server.blobs import BlobStore, open_store
-from server.errors import BlobNotFound, DatabaseAway, StorageFull
-from server.services.stock.audit import act_by_command
-from server.settings import BLOBS_NAME, DATABASE_NAME, Settings
-from server.store.engine.database import open_database
-from server.store.engine.schema import check_schema, current_revision
-from server.store.engine.snapshots import copy_database, find_problem, forget_blobs, stored_digests
-from server.store.stock import blobs
-from server.store.stock.audit import store_act
+from piecework.server.blobs import BlobStore, open_store
+from piecework.server.errors import BlobNotFound, DatabaseAway, StorageFull
+from piecework.server.services.stock.audit import act_by_command
+from piecework.server.settings import BLOBS_NAME, DATABASE_NAME, Settings
+from piecework.server.store.engine.database import open_database
+from piecework.server.store.engine.schema import check_schema, current_revision
+from piecework.server.store.engine.snapshots import copy_database, find_problem, forget_blobs, stored_digests
+from piecework.server.store.stock import blobs
+from piecework.server.store.stock.audit import store_act
 
 BLOB = re.compile(rf"{BLOBS_NAME}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
 CHUNK_BYTES = 1 << 20

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
-from server.settings import Settings
-from server.store.engine.database import Database
-from server.store.engine.ids import IdSource
+from piecework.server.settings import Settings
+from piecework.server.store.engine.database import Database
+from piecework.server.store.engine.ids import IdSource
 
 Clock = Callable[[], int]
 """Milliseconds since 1970."""

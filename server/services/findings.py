@@ -7,16 +7,16 @@ from pathlib import Path
 from piecework import __version__
 from piecework.durations import format_duration
 from piecework.protocol.messages import Finding, FindingLevel, WaitReason, WorkerState
-from server.blobs import BlobStore
-from server.services.functions.overview import FunctionView
-from server.services.queue.statistics import LambdaFigures
-from server.services.queue.waits import Wait
-from server.settings import DIRECTORY, Settings
-from server.store.queue.holds import Hold
-from server.store.queue.schedule_records import Schedule
-from server.store.queue.tallies import Tally
-from server.store.queue.webhook_records import Webhook
-from server.store.records import Job, Lane, Worker
+from piecework.server.blobs import BlobStore
+from piecework.server.services.functions.overview import FunctionView
+from piecework.server.services.queue.statistics import LambdaFigures
+from piecework.server.services.queue.waits import Wait
+from piecework.server.settings import DIRECTORY, Settings
+from piecework.server.store.queue.holds import Hold
+from piecework.server.store.queue.schedule_records import Schedule
+from piecework.server.store.queue.tallies import Tally
+from piecework.server.store.queue.webhook_records import Webhook
+from piecework.server.store.records import Job, Lane, Worker
 
 SHOWN_MAX = 5
 """Things of one kind that are told of one by one."""

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from server.store.engine.database import Database
-from server.store.engine.pages import give_back, read_pages
+from piecework.server.store.engine.database import Database
+from piecework.server.store.engine.pages import give_back, read_pages
 
 STEP_PAGES = 256
 """Pages that one transaction cuts off: a few milliseconds of the writer."""

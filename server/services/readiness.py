@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from server.blobs import BlobStore, DiskSpace
-from server.errors import BlobsAway, DatabaseAway, ServerError, StorageFull
-from server.logs import Condition
-from server.store.engine.database import Database
-from server.store.stock import tokens
+from piecework.server.blobs import BlobStore, DiskSpace
+from piecework.server.errors import BlobsAway, DatabaseAway, ServerError, StorageFull
+from piecework.server.logs import Condition
+from piecework.server.store.engine.database import Database
+from piecework.server.store.stock import tokens
 
 TRY_EVERY_S = 3.0
 """Anybody may ask whether the server is ready; it writes to find out at most this often."""

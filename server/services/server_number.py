@@ -5,9 +5,9 @@ from functools import partial
 
 import structlog
 
-from server.services.core import Clock
-from server.store.engine import servers
-from server.store.engine.database import Database
+from piecework.server.services.core import Clock
+from piecework.server.store.engine import servers
+from piecework.server.store.engine.database import Database
 
 log = structlog.get_logger("server")
 

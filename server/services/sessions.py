@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from server.store.stock.tokens import Token
+from piecework.server.store.stock.tokens import Token
 
 KEY_FILE = "console.key"
 KEY_BYTES = 32

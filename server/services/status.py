@@ -9,23 +9,23 @@ from msgspec import UNSET
 from piecework import __version__
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.messages import Finding, LaneBrief, StatusReply
-from server.blobs import BlobStore, has_files
-from server.errors import BlobsAway, ServerError
-from server.services import findings
-from server.services.core import Core
-from server.services.functions.overview import Overview
-from server.services.queue.depths import Depth, Depths
-from server.services.queue.statistics import LambdaFigures, Statistics, write_figures
-from server.services.queue.waits import Wait, find_wait
-from server.services.readiness import Readiness
-from server.services.stock.workers import Workers
-from server.services.storage import measure
-from server.store.engine import servers
-from server.store.engine.database import Connection
-from server.store.queue import holds, jobs, lanes, schedules, webhooks
-from server.store.queue.lanes import TOP, Group
-from server.store.records import Job, Lane, Worker
-from server.store.stock import audit
+from piecework.server.blobs import BlobStore, has_files
+from piecework.server.errors import BlobsAway, ServerError
+from piecework.server.services import findings
+from piecework.server.services.core import Core
+from piecework.server.services.functions.overview import Overview
+from piecework.server.services.queue.depths import Depth, Depths
+from piecework.server.services.queue.statistics import LambdaFigures, Statistics, write_figures
+from piecework.server.services.queue.waits import Wait, find_wait
+from piecework.server.services.readiness import Readiness
+from piecework.server.services.stock.workers import Workers
+from piecework.server.services.storage import measure
+from piecework.server.store.engine import servers
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import holds, jobs, lanes, schedules, webhooks
+from piecework.server.store.queue.lanes import TOP, Group
+from piecework.server.store.records import Job, Lane, Worker
+from piecework.server.store.stock import audit
 
 LANES_MAX = 50
 GROUPS_MAX = 200

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from piecework.protocol.messages import Amount, JobCounts, StorageReply
 from piecework.protocol.states import JobState
-from server.blobs import BlobStore
-from server.services.core import Core
-from server.services.queue.retention import Retention
-from server.store.engine.database import Connection
-from server.store.engine.pages import read_pages
-from server.store.stock import usage
-from server.store.stock.usage import ROWS_MAX
+from piecework.server.blobs import BlobStore
+from piecework.server.services.core import Core
+from piecework.server.services.queue.retention import Retention
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.engine.pages import read_pages
+from piecework.server.store.stock import usage
+from piecework.server.store.stock.usage import ROWS_MAX
 
 
 def describe_storage(core: Core, store: BlobStore, retention: Retention) -> StorageReply:

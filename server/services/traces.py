@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from piecework.protocol.states import JobState
+from piecework.server.services.core import Clock
+from piecework.server.store.engine.database import Database
+from piecework.server.store.queue import jobs
+from piecework.server.store.records import Job
 from piecework.tracing import Tracer, ending, read_traceparent
-from server.services.core import Clock
-from server.store.engine.database import Database
-from server.store.queue import jobs
-from server.store.records import Job
 
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 

@@ -7,7 +7,7 @@ import msgspec
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff, Grants, LambdaMode, Limits
-from server.store.job_keys import NO_KEYS, JobKeys
+from piecework.server.store.job_keys import NO_KEYS, JobKeys
 
 OnFailure = Literal["cancel", "run"]
 """What becomes of a job when one that it waits for does not finish."""

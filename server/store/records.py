@@ -8,8 +8,8 @@ import msgspec
 from piecework.protocol.messages import JobError, Usage
 from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState
-from server.store.job_keys import NO_KEYS, JobKeys
-from server.store.options import JobOptions, LambdaOptions, read_options
+from piecework.server.store.job_keys import NO_KEYS, JobKeys
+from piecework.server.store.options import JobOptions, LambdaOptions, read_options
 
 LeaseKind = Literal["fenced", "unseen", "first", "unfenced"]
 """``fenced``: its worker shows the token. ``unseen``: it will, but did not yet; the request slept, and its caller
@@ -23,7 +23,7 @@ WaitsFor = Literal["after", "key", "rate", "hold"]
 ``key`` or ``rate`` key (all Waiting), or until what it belongs to is taken off ``hold`` (Paused)."""
 
 Scope = Literal["view", "invoke", "submit", "worker", "operate", "admin"]
-"""What a token allows, and what an endpoint asks for; ``server.services.access.GRANTS`` says what covers what."""
+"""What a token allows, and what an endpoint asks for; ``services/access.py`` says what covers what."""
 
 
 class Blob(NamedTuple):

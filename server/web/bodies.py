@@ -5,7 +5,7 @@ from typing import Any
 from flask import Request, request
 from werkzeug.sansio.utils import get_content_length
 
-from server.errors import BodyBroken, BodyTooLarge
+from piecework.server.errors import BodyBroken, BodyTooLarge
 
 
 def current_request() -> Request:

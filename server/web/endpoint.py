@@ -2,8 +2,8 @@
 
 A view is a function ``view(services, *parts, query=…, body=…)`` that returns a message, or a Flask response when
 it answers with something else; one that may have to wait is a generator, which yields its waits. The parts are
-the ids and names in its path. The table of endpoints, in ``server.api.table``, is also what the OpenAPI document
-is made from.
+the ids and names in its path. The table of endpoints, in ``piecework.server.api.table``, is also what the OpenAPI
+document is made from.
 """
 
 import re
@@ -23,16 +23,16 @@ from piecework.protocol.keys import find_key_fault
 from piecework.protocol.messages import Message
 from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
-from server.errors import BodyEncoded, InvalidParameter, InvalidRequest
-from server.services import Services
-from server.services.access import Need
-from server.store.records import Scope
-from server.store.stock.audit import Actor
-from server.store.stock.tokens import Token
-from server.web import holding
-from server.web.acts import ACTS
-from server.web.bodies import current_request, read_body
-from server.web.parts import Part
+from piecework.server.errors import BodyEncoded, InvalidParameter, InvalidRequest
+from piecework.server.services import Services
+from piecework.server.services.access import Need
+from piecework.server.store.records import Scope
+from piecework.server.store.stock.audit import Actor
+from piecework.server.store.stock.tokens import Token
+from piecework.server.web import holding
+from piecework.server.web.acts import ACTS
+from piecework.server.web.bodies import current_request, read_body
+from piecework.server.web.parts import Part
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -10,8 +10,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from piecework.protocol.bodies import BodyDecodeError, MessageError
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
-from server import errors
-from server.web.endpoint import message_response
+from piecework.server import errors
+from piecework.server.web.endpoint import message_response
 
 log = structlog.get_logger("server")
 

@@ -13,9 +13,9 @@ from piecework.protocol.ids import Id
 from piecework.protocol.keys import KEY_CHARS
 from piecework.protocol.messages import ErrorReply
 from piecework.protocol.names import NAME
-from server.web.endpoint import Endpoint, Query, read_id, read_key, read_name, read_ref
-from server.web.fielddocs import field_docs
-from server.web.parts import Part
+from piecework.server.web.endpoint import Endpoint, Query, read_id, read_key, read_name, read_ref
+from piecework.server.web.fielddocs import field_docs
+from piecework.server.web.parts import Part
 
 Document = dict[str, Any]
 SCHEMAS = "#/components/schemas/{name}"

@@ -7,8 +7,8 @@ from msgspec import UNSET
 
 from piecework.protocol.ids import ID_MAX, Id
 from piecework.protocol.messages import Maybe
-from server.errors import InvalidParameter
-from server.web.endpoint import Query
+from piecework.server.errors import InvalidParameter
+from piecework.server.web.endpoint import Query
 
 T = TypeVar("T")
 DEFAULT_LIMIT = 100

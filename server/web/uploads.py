@@ -9,8 +9,8 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 
 from piecework.protocol.bodies import BINARY
 from piecework.protocol.text import find_fault
-from server.errors import BodyTooLarge, InvalidRequest, UploadBroken, UploadWithoutFile
-from server.web.bodies import current_request, find_length, open_body
+from piecework.server.errors import BodyTooLarge, InvalidRequest, UploadBroken, UploadWithoutFile
+from piecework.server.web.bodies import current_request, find_length, open_body
 
 CHUNK_BYTES = 256 * 1024
 ENVELOPE_BYTES = 64 * 1024

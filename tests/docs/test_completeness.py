@@ -14,12 +14,12 @@ from piecework.cli.main import main as piecework_command
 from piecework.protocol import messages
 from piecework.protocol.codes import Code, ErrorKind
 from piecework.protocol.states import JobState
-from server.api.table import ENDPOINTS
-from server.services.access import GRANTS
-from server.settings import PREFIX, Settings
-from server.web.fielddocs import field_docs
-from worker_agent.cli import worker_commands
-from worker_agent.settings import VARIABLES, Settings as AgentSettings
+from piecework.server.api.table import ENDPOINTS
+from piecework.server.services.access import GRANTS
+from piecework.server.settings import PREFIX, Settings
+from piecework.server.web.fielddocs import field_docs
+from piecework.worker_agent.cli import worker_commands
+from piecework.worker_agent.settings import VARIABLES, Settings as AgentSettings
 
 
 def rows(text):

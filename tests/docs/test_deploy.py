@@ -15,9 +15,9 @@ from house import House, finished
 
 from piecework.cli.groups import LazyCommand
 from piecework.cli.main import main as piecework_command
-from server.settings import PREFIX, Settings
-from worker_agent.cli import worker_commands
-from worker_agent.settings import VARIABLES
+from piecework.server.settings import PREFIX, Settings
+from piecework.worker_agent.cli import worker_commands
+from piecework.worker_agent.settings import VARIABLES
 
 SERVER_VARIABLES = {PREFIX + each.name.upper() for each in fields(Settings)} | {"PIECEWORK_LOG_FORMAT"}
 PROGRAMS = {"piecework": piecework_command, "worker-agent": worker_commands}

@@ -7,23 +7,23 @@ import pytest
 from piecework.backoff import Pauses
 from piecework.http.serving import FILES_MAX
 from piecework.protocol.messages import Backoff
-from server.services.queue.contracts import MARGIN_S, UNSEEN_S
-from server.services.queue.jobs import IDS_MAX
-from server.services.queue.jobspecs import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
-from server.services.queue.pauses import SAFE_S
-from server.services.queue.turns import LOOK_AHEAD
-from server.services.stock.lambdas import TAGS_MAX
-from server.services.stock.workers import GONE_MS, TOUCH_MS
-from server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S
-from server.settings import Settings
-from server.store.engine.connections import CONNECTIONS
-from server.web.paging import DEFAULT_LIMIT
-from worker_agent.guests.executor import COMPILED_BYTES, Executor
-from worker_agent.jobs.job_logger import LINES_MAX
-from worker_agent.jobs.leases.prefetching import STUCK_S, WORK_AHEAD_S
-from worker_agent.jobs.loops.heartbeat import INTERVAL_MAX_S
-from worker_agent.runtimes.sandbox import TABLE_ELEMENTS, TABLES
-from worker_agent.settings import Settings as AgentSettings
+from piecework.server.services.queue.contracts import MARGIN_S, UNSEEN_S
+from piecework.server.services.queue.jobs import IDS_MAX
+from piecework.server.services.queue.jobspecs import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
+from piecework.server.services.queue.pauses import SAFE_S
+from piecework.server.services.queue.turns import LOOK_AHEAD
+from piecework.server.services.stock.lambdas import TAGS_MAX
+from piecework.server.services.stock.workers import GONE_MS, TOUCH_MS
+from piecework.server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S
+from piecework.server.settings import Settings
+from piecework.server.store.engine.connections import CONNECTIONS
+from piecework.server.web.paging import DEFAULT_LIMIT
+from piecework.worker_agent.guests.executor import COMPILED_BYTES, Executor
+from piecework.worker_agent.jobs.job_logger import LINES_MAX
+from piecework.worker_agent.jobs.leases.prefetching import STUCK_S, WORK_AHEAD_S
+from piecework.worker_agent.jobs.loops.heartbeat import INTERVAL_MAX_S
+from piecework.worker_agent.runtimes.sandbox import TABLE_ELEMENTS, TABLES
+from piecework.worker_agent.settings import Settings as AgentSettings
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SERVER = Settings()

@@ -13,12 +13,19 @@ from guest_texts import BY_BODY, build
 from patience import until
 
 from piecework.http.exchange import Request
-from worker_agent.guests.frames import Serving
-from worker_agent.guests.process import GuestProcess
-from worker_agent.runtimes.base import Bounds
-from worker_agent.serving.calls import AHEAD_BYTES, CALLS, BusyError, CallExecutor, LostError, OverdueError
-from worker_agent.serving.function import Function
-from worker_agent.serving.log_writer import LogWriter
+from piecework.worker_agent.guests.frames import Serving
+from piecework.worker_agent.guests.process import GuestProcess
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.serving.calls import (
+    AHEAD_BYTES,
+    CALLS,
+    BusyError,
+    CallExecutor,
+    LostError,
+    OverdueError,
+)
+from piecework.worker_agent.serving.function import Function
+from piecework.worker_agent.serving.log_writer import LogWriter
 
 pytestmark = pytest.mark.integration
 WITHIN_S = 15.0

@@ -11,9 +11,9 @@ from served import ServedFunction
 from piecework.local import ProgramError
 from piecework.protocol.codes import ErrorKind
 from piecework.testing import run_guest
-from worker_agent.guests.executor import Executor
-from worker_agent.runtimes.base import Bounds
-from worker_agent.tasks import LeasedTask, Task
+from piecework.worker_agent.guests.executor import Executor
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.tasks import LeasedTask, Task
 
 pytestmark = pytest.mark.integration
 

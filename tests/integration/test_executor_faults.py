@@ -14,10 +14,10 @@ import pytest
 import wasmtime
 
 from piecework.protocol.codes import ErrorKind
-from worker_agent.guests import process as guest_process
-from worker_agent.guests.executor import Executor
-from worker_agent.runtimes.base import Bounds
-from worker_agent.tasks import LeasedTask, Task
+from piecework.worker_agent.guests import process as guest_process
+from piecework.worker_agent.guests.executor import Executor
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.tasks import LeasedTask, Task
 
 pytestmark = pytest.mark.integration
 
@@ -269,8 +269,8 @@ def test_code_that_takes_too_long_to_compile_is_a_load_error(make_owner):
 
 SURE_OF_ITS_CPU = """
 import time
-from worker_agent.guests.child import main
-from worker_agent.runtimes.compiling.refusals import Refusal
+from piecework.worker_agent.guests.child import main
+from piecework.worker_agent.runtimes.compiling.refusals import Refusal
 Refusal.__init__.__kwdefaults__["process_time"] = time.monotonic
 main()
 """
@@ -329,7 +329,7 @@ def test_compiled_file_that_was_damaged_is_compiled_again(make_owner):
 AGENT = """
 import sys
 from pathlib import Path
-from worker_agent.guests.executor import Executor
+from piecework.worker_agent.guests.executor import Executor
 folder = Path(sys.argv[1])
 executor = Executor(slots=2, scratch=folder / "s", compiled=folder / "c", on_done=print)
 executor.start()

@@ -45,8 +45,9 @@ piecework.Client().submit(5, b"", prioritee=3)
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a new environment in which the package is installed from a wheel."""
     folder = tmp_path_factory.mktemp("package")
+    no_caches = shutil.ignore_patterns("__pycache__")
     for name in SOURCES:
-        shutil.copytree(ROOT / name, folder / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / "tree" / name, symlinks=True, ignore=no_caches)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "tree")
     build = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
@@ -85,6 +86,17 @@ def check_types(installed: Path, program: str) -> list[str]:
     ]
     ran = subprocess.run(command, cwd=installed.parent, capture_output=True, text=True, check=False, timeout=300)
     return [line for line in ran.stdout.splitlines() if ": error:" in line]
+
+
+@pytest.mark.integration
+def test_the_package_takes_one_name_only(installed: Path):
+    [wheel] = installed.parents[2].glob("*.whl")
+    folders = {Path(name).parts[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name.partition("-")[0] for name in folders} == {"piecework"}
+    for name in SOURCES[1:]:
+        (installed.parent / f"{name}.py").write_text("raise SystemExit(f'{__name__} is a file of the user')")
+    assert "Usage" in run(installed, "-m", "piecework", "server", "run", "--help")
+    assert "Usage" in run(installed, "-m", "piecework", "worker", "run", "--help")
 
 
 @pytest.mark.integration

@@ -146,7 +146,8 @@ def test_a_served_function_that_fails_is_a_trace_of_its_own_that_failed(collecto
 
 def test_nothing_is_imported_while_it_is_off():
     program = (
-        "import sys, server.serving, worker_agent.assembly, worker_agent.serving.server, piecework.client;"
+        "import sys, piecework.client, piecework.server.serving;"
+        "import piecework.worker_agent.assembly, piecework.worker_agent.serving.server;"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

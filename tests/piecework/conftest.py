@@ -26,8 +26,8 @@ from piecework.protocol.messages import (
     WorkerRegister,
 )
 from piecework.protocol.states import JobState
-from server.app import create_app
-from server.settings import Settings
+from piecework.server.app import create_app
+from piecework.server.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -71,7 +71,7 @@ def test_a_library_of_several_extras_is_told_by_the_one_that_was_to_run():
 def test_a_missing_extra_is_told_in_one_line_by_every_command(tmp_path, command, library, extra):
     (tmp_path / "a.wasm").write_bytes(b"\0asm\1\0\0\0")
     words = [str(tmp_path / "a.wasm") if word == "FILE" else word for word in command[1:]]
-    module = "piecework.cli.main" if command[0] == "piecework" else "worker_agent.__main__"
+    module = "piecework.cli.main" if command[0] == "piecework" else "piecework.worker_agent.__main__"
     code = (
         f"import sys; sys.modules[{library!r}] = None\n"
         f"from {module} import main; sys.argv = {[command[0], *words]!r}; main()"

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from piecework.protocol import bodies, messages
-from server.dialects import v05
+from piecework.server.dialects import v05
 
 WIRE = Path(__file__).parents[2] / "samples" / "wire"
 SAMPLES = sorted(WIRE.glob("*.json"))

@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
+from piecework.server.settings import Settings
 from piecework.variables import KNOWN, PREFIX, find_unknown
-from server.settings import Settings
-from worker_agent.settings import VARIABLES
+from piecework.worker_agent.settings import VARIABLES
 
 
 def test_all_settings_are_known():

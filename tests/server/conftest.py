@@ -10,8 +10,8 @@ from house import migrated_file
 from places import Place, migrate
 from postgres import Cluster
 
-from server.store.engine.database import Database
-from server.store.engine.function_tables import metadata
+from piecework.server.store.engine.database import Database
+from piecework.server.store.engine.function_tables import metadata
 
 NUMBERS = itertools.count(1)
 EMPTY_ALL = ";".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))

@@ -13,10 +13,10 @@ from postgres import Cluster
 from structlog.testing import capture_logs
 
 from piecework.cli.main import main
-from server.services.access import digest
-from server.startup import CannotStart, DirectoryLock, choose_port
-from server.store.engine.database import open_database
-from server.store.stock import tokens
+from piecework.server.services.access import digest
+from piecework.server.startup import CannotStart, DirectoryLock, choose_port
+from piecework.server.store.engine.database import open_database
+from piecework.server.store.stock import tokens
 
 Run = Callable[..., Result]
 
@@ -138,7 +138,7 @@ def test_listening_beyond_this_machine_needs_a_token(
     run: Run, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
 ):
     resolve = dict.fromkeys(["node7.example"], "192.0.2.7")
-    monkeypatch.setattr("server.startup.resolve_host", lambda name: resolve.get(name, name))
+    monkeypatch.setattr("piecework.server.startup.resolve_host", lambda name: resolve.get(name, name))
     for is_there in (False, True):
         line = _one_line(run("run", "--host", host, "--port", "0"), 2)
         assert "piecework server token create NAME --scope admin" in line
@@ -156,7 +156,7 @@ def test_the_hint_names_the_data_directory(run: Run, tmp_path: Path):
 
 def test_what_the_hint_says_opens_the_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     served: list[str] = []
-    monkeypatch.setattr("server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
+    monkeypatch.setattr("piecework.server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
     line = _one_line(run("run", "--host", "0.0.0.0", "--port", "0", "--data", tmp_path / "d"), 2)
     for hint in line.split("with piecework server ")[1].split(" and piecework server "):
         _succeed(run(*hint.split()))
@@ -169,7 +169,7 @@ def test_a_name_is_resolved_before_anything_is_opened(
     run: Run, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     served: list[str] = []
-    monkeypatch.setattr("server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
+    monkeypatch.setattr("piecework.server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
     _make_data(tmp_path / "data")
     _succeed(run(part, "--host", "localhost", "--port", "0"))
     assert served == ["127.0.0.1"]
@@ -182,7 +182,7 @@ def test_a_variable_that_nobody_reads_is_told_at_the_start(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     _make_data(tmp_path / "data")
-    monkeypatch.setattr("server.cli.starting.serve", lambda *_: None)
+    monkeypatch.setattr("piecework.server.cli.starting.serve", lambda *_: None)
     monkeypatch.setenv("PIECEWORK_LEASES", "5")
     result = run("run", "--port", "0")
     assert result.exit_code == 0
@@ -194,8 +194,8 @@ def test_what_was_checked_of_a_name_is_what_is_listened_on(
 ):
     _make_data(tmp_path / "data")
     answers, served = iter(["127.0.0.1", "192.0.2.7"]), []
-    monkeypatch.setattr("server.startup.resolve_host", lambda _: next(answers))
-    monkeypatch.setattr("server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
+    monkeypatch.setattr("piecework.server.startup.resolve_host", lambda _: next(answers))
+    monkeypatch.setattr("piecework.server.cli.starting.serve", lambda settings, *_: served.append(settings.host))
     _succeed(run("run", "--host", "changing.example", "--port", "0"))
     assert served == ["127.0.0.1"]
 

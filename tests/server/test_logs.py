@@ -11,7 +11,7 @@ pytestmark = pytest.mark.integration
 
 PROGRAM = """
 import logging, sys, structlog
-from server.logs import open_log
+from piecework.server.logs import open_log
 open_log(sys.argv[1])
 log = structlog.get_logger("server")
 log.info("listening on %s", "here", database="sqlite")
@@ -58,7 +58,7 @@ def test_the_variables_of_a_traceback_stay_out_of_the_log():
 
 
 def test_people_get_nothing_that_a_terminal_obeys():
-    program = "from server.logs import open_log; import structlog; open_log('console')"
+    program = "from piecework.server.logs import open_log; import structlog; open_log('console')"
     line = r"structlog.get_logger('server').warning('refused', path='/\x1b[2J', reason='\x9b2J of it')"
     command = [sys.executable, "-c", f"{program}; {line}"]
     text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LONG_S).stderr

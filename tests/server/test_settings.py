@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import PREFIX, Settings, SettingsError
+from piecework.server.settings import PREFIX, Settings, SettingsError
 
 
 def test_only_what_is_set_is_read_from_the_environment():

@@ -14,15 +14,15 @@ from piecework.client import Client
 from piecework.client.transport import RetryPolicy
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage, WorkerRegister
-from worker_agent.agent import Agent
-from worker_agent.assembly import PULSE
-from worker_agent.cache import BlobCache
-from worker_agent.errors import ExecutorStoppedError
-from worker_agent.jobs.executing import Ended
-from worker_agent.jobs.parts import Environment
-from worker_agent.link.state import StateDirectory
-from worker_agent.settings import Settings
-from worker_agent.tasks import File, LeasedTask, LogUpdate, Result
+from piecework.worker_agent.agent import Agent
+from piecework.worker_agent.assembly import PULSE
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.errors import ExecutorStoppedError
+from piecework.worker_agent.jobs.executing import Ended
+from piecework.worker_agent.jobs.parts import Environment
+from piecework.worker_agent.link.state import StateDirectory
+from piecework.worker_agent.settings import Settings
+from piecework.worker_agent.tasks import File, LeasedTask, LogUpdate, Result
 
 RESTART_S = 6.0
 """An agent that died is started again within this time."""

@@ -10,7 +10,7 @@ from history import LiveThrough, Verdict, run_history
 from places import migrate
 from postgres import Cluster
 
-from server.store.engine.tables import metadata
+from piecework.server.store.engine.tables import metadata
 
 EMPTY_ALL = ";".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
 

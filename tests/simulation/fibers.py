@@ -13,7 +13,7 @@ from typing import Any
 
 import greenlet
 
-from worker_agent.threads import Threads
+from piecework.worker_agent.threads import Threads
 
 SWITCH_S = 0.000_05
 """A fiber that could go on does so after up to this long, drawn by lot: so the order of fibers varies."""
@@ -166,7 +166,7 @@ class World:
         self.now_s = max(self.now_s, until_s)
 
     def acquire(self, lock: threading.Lock, timeout_s: float) -> bool:
-        """Wait for a lock that another fiber releases; what ``server.services.core.Sleeper`` does in real time."""
+        """Wait for a lock that another fiber releases; what the server's ``Sleeper`` does in real time."""
         deadline_s = self.now_s + timeout_s
         while not lock.acquire(blocking=False):
             if self.now_s >= deadline_s:

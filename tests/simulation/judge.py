@@ -23,8 +23,8 @@ from piecework.protocol.messages import (
     TraceEvent,
 )
 from piecework.protocol.states import NEXT_STATES, JobState
-from server.settings import Settings
-from server.store.queue.tallies import COUNTED
+from piecework.server.settings import Settings
+from piecework.server.store.queue.tallies import COUNTED
 
 VANISHED_MAX = Settings.vanished_max
 CLOCK_S = 0.002

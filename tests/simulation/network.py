@@ -12,8 +12,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from piecework.client.errors import ServerUnreachable
 from piecework.client.replies import HttpReply, read_refusal
 from piecework.client.transport import PreparedRequest, Transport
-from server.services.callers import note_caller
-from server.services.queue.posting import TIMEOUT_S, Receipt, WebhookMessage
+from piecework.server.services.callers import note_caller
+from piecework.server.services.queue.posting import TIMEOUT_S, Receipt, WebhookMessage
 
 if TYPE_CHECKING:
     from servers import SimulatedServer
@@ -145,7 +145,7 @@ class Receiver:
         """What came, by its id."""
 
     def post(self, _url: str, _secrets: list[str], message: WebhookMessage) -> Receipt:
-        """Fulfil ``server.services.queue.sender.Post``."""
+        """Fulfil ``piecework.server.services.queue.sender.Post``."""
         network = self._network
         network.world.sleep(network.delay_s())
         if not network.happens(network.faults.lost_request):

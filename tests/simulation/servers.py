@@ -12,12 +12,12 @@ from house import migrated_file
 from network import Network, OpenCall, Receiver, Sent, answer
 
 from piecework.client.replies import HttpReply
-from server.app import wire_app
-from server.errors import DatabaseAway
-from server.services import Services, open_services
-from server.services.core import Sleeper
-from server.services.queue.sender import Sender
-from server.settings import Settings
+from piecework.server.app import wire_app
+from piecework.server.errors import DatabaseAway
+from piecework.server.services import Services, open_services
+from piecework.server.services.core import Sleeper
+from piecework.server.services.queue.sender import Sender
+from piecework.server.settings import Settings
 
 START_MS = 1_790_000_000_000
 SEND_S = 0.5

@@ -8,17 +8,17 @@ import pytest
 from history import LiveThrough
 
 from piecework.protocol.codes import Code
-from server import services
-from server.services.queue import contracts, timekeeper
-from server.services.queue.deliveries import Deliveries
-from server.services.queue.dependants import Dependants
-from server.services.queue.limiter import Limiter
-from server.services.queue.outcomes import Outcomes
-from server.services.queue.waiting import Changes
-from server.store.queue import feed
-from server.store.queue.counters import add_tallies
-from server.store.queue.tallies import Tally
-from worker_agent.jobs.leases.lease_table import LeaseTable
+from piecework.server import services
+from piecework.server.services.queue import contracts, timekeeper
+from piecework.server.services.queue.deliveries import Deliveries
+from piecework.server.services.queue.dependants import Dependants
+from piecework.server.services.queue.limiter import Limiter
+from piecework.server.services.queue.outcomes import Outcomes
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.queue import feed
+from piecework.server.store.queue.counters import add_tallies
+from piecework.server.store.queue.tallies import Tally
+from piecework.worker_agent.jobs.leases.lease_table import LeaseTable
 
 pytestmark = pytest.mark.integration  # they wait long, in simulated time, for ends that never come
 SEEDS = range(1, 30)

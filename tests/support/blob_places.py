@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from server.blobs import BlobStore
-from server.blobs.directory import DirectoryStore
+from piecework.server.blobs import BlobStore
+from piecework.server.blobs.directory import DirectoryStore
 
 
 class DirectoryPlace:

@@ -9,16 +9,16 @@ from functools import partial
 import stand_in_replica
 from guest_texts import build
 
-from worker_agent.cache import BlobCache
-from worker_agent.capsule_node.local import DeploymentLimits, LocalDeployments
-from worker_agent.capsule_node.node_state import NodeStateFile
-from worker_agent.capsule_node.reverse_proxy import ReverseProxy
-from worker_agent.downloads import DownloadOptions
-from worker_agent.replicas.code import CodeStore
-from worker_agent.replicas.launcher import Launcher, Node
-from worker_agent.replicas.ports import Ports
-from worker_agent.replicas.replica import Times
-from worker_agent.replicas.supervisor import Supervisor
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.capsule_node.local import DeploymentLimits, LocalDeployments
+from piecework.worker_agent.capsule_node.node_state import NodeStateFile
+from piecework.worker_agent.capsule_node.reverse_proxy import ReverseProxy
+from piecework.worker_agent.downloads import DownloadOptions
+from piecework.worker_agent.replicas.code import CodeStore
+from piecework.worker_agent.replicas.launcher import Launcher, Node
+from piecework.worker_agent.replicas.ports import Ports
+from piecework.worker_agent.replicas.replica import Times
+from piecework.worker_agent.replicas.supervisor import Supervisor
 
 PROGRAM = (sys.executable, stand_in_replica.__file__)
 MODULE = build('(module (memory (export "memory") 1) (func (export "_start")))')

@@ -72,7 +72,7 @@ class Job:
 
 
 class FakeControlServer:
-    """Fulfils ``worker_agent.link.control.ControlServer``; the rest of its methods is for tests."""
+    """Fulfils ``piecework.worker_agent.link.control.ControlServer``; the rest of its methods is for tests."""
 
     def __init__(self, clock, *, lease_s=15.0):
         self.clock = clock

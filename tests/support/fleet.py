@@ -15,14 +15,14 @@ from lessons import leased_job
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.leases.lease_table import LeaseTable
-from worker_agent.jobs.leases.outbox import ref_of
-from worker_agent.jobs.leases.prefetching import Prefetching
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
-from worker_agent.jobs.work.stopping import JobStopper
-from worker_agent.link.shared import Pace
+from piecework.worker_agent.jobs.job_logger import JobLogger
+from piecework.worker_agent.jobs.leases.lease_table import LeaseTable
+from piecework.worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.jobs.leases.prefetching import Prefetching
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
+from piecework.worker_agent.jobs.work.stopping import JobStopper
+from piecework.worker_agent.link.shared import Pace
 
 EXCHANGE_S = 0.005
 PER_JOB_S = 0.0001

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.errors import ExecutorStoppedError
-from worker_agent.tasks import File, LogUpdate, Result
+from piecework.worker_agent.errors import ExecutorStoppedError
+from piecework.worker_agent.tasks import File, LogUpdate, Result
 
 
 class HandExecutor:

@@ -1,6 +1,6 @@
 """A supervisor without threads: replicas move when the test says so."""
 
-from worker_agent.replicas.supervisor import Supervisor
+from piecework.worker_agent.replicas.supervisor import Supervisor
 
 
 class HandStarter:

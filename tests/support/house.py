@@ -13,11 +13,11 @@ from flask.testing import FlaskClient
 from hand_clock import START_MS, HandClock
 from werkzeug.test import TestResponse
 
-from server.app import wire_app
-from server.services import Services, open_services, prepare_schema
-from server.settings import Settings
-from server.store.engine.database import open_database
-from server.web.parts import WHOLE, Part
+from piecework.server.app import wire_app
+from piecework.server.services import Services, open_services, prepare_schema
+from piecework.server.settings import Settings
+from piecework.server.store.engine.database import open_database
+from piecework.server.web.parts import WHOLE, Part
 
 
 @cache

@@ -38,7 +38,7 @@ def message_types() -> list[type[Message]]:
     waiting = list(Message.__subclasses__())
     while waiting:
         each = waiting.pop()
-        if each.__module__.startswith("piecework."):
+        if each.__module__.startswith("piecework.protocol."):
             found.append(each)
         waiting += each.__subclasses__()
     return sorted(found, key=lambda each: each.__name__)

@@ -4,7 +4,7 @@ import itertools
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, LeasedJob, Limits
-from worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.jobs.leases.outbox import ref_of
 
 numbers = itertools.count(1)
 

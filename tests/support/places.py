@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.store.engine.database import Database, open_database
-from server.store.engine.schema import upgrade_schema
+from piecework.server.store.engine.database import Database, open_database
+from piecework.server.store.engine.schema import upgrade_schema
 
 
 @dataclass(frozen=True)

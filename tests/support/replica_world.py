@@ -3,8 +3,8 @@
 import itertools
 from dataclasses import dataclass, field
 
-from worker_agent.errors import AgentError
-from worker_agent.replicas.replica import ReplicaFigures
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.replicas.replica import ReplicaFigures
 
 
 @dataclass

@@ -3,11 +3,11 @@
 from typing import Any
 
 from piecework.protocol.states import JobState
-from server.store.engine.database import Connection, Database
-from server.store.options import LambdaOptions
-from server.store.queue import jobs, lanes, leases
-from server.store.records import Blob, Job, Lambda, LeaseEnd, LeaseGrant, NewJob, Worker
-from server.store.stock import lambdas
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.options import LambdaOptions
+from piecework.server.store.queue import jobs, lanes, leases
+from piecework.server.store.records import Blob, Job, Lambda, LeaseEnd, LeaseGrant, NewJob, Worker
+from piecework.server.store.stock import lambdas
 
 LAMBDA, LANE = 11, 12
 NOW = 1_000

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from s3_server import BUCKET, READER_KEY, READER_SECRET, S3Server
 
-from server.blobs.bucket import Bucket
+from piecework.server.blobs.bucket import Bucket
+from piecework.server.logs import Condition
+from piecework.server.settings import BlobPlace
 from server.blobs.s3 import S3Store, name_of
-from server.logs import Condition
-from server.settings import BlobPlace
 
 NUMBERS = itertools.count()
 

@@ -12,14 +12,21 @@ from piecework.http.exchange import Response
 from piecework.local import ChildProgram, ProgramError
 
 SERVING = re.compile(r"serving on https?://127\.0\.0\.1:(\d+)")
-GUEST = "worker_agent.guests.child"
+GUEST = "piecework.worker_agent.guests.child"
 
 
 class ServedFunction(ChildProgram):
     """Ready when the constructor returns. Its log has what guests log, too."""
 
     def __init__(self, folder: Path, file: Path, *options: str, environ: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-P", "-c", "from worker_agent.cli import main; main()", "serve", str(file)]
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            "from piecework.worker_agent.cli import main; main()",
+            "serve",
+            str(file),
+        ]
         state = folder / "state"
         super().__init__(
             "the function", [*command, "--port", "0", "--state", str(state), *options], folder / "log", environ

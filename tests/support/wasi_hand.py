@@ -2,8 +2,8 @@
 
 import struct
 
-from worker_agent.runtimes.wasi.errno import Errno
-from worker_agent.runtimes.wasi.files import Rights
+from piecework.worker_agent.runtimes.wasi.errno import Errno
+from piecework.worker_agent.runtimes.wasi.files import Rights
 
 READ, WRITE = int(Rights.FD_READ), int(Rights.FD_READ | Rights.FD_WRITE)
 CREATE, DIRECTORY, EXCLUSIVE, TRUNCATE = 1, 2, 4, 8

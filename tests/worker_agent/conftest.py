@@ -12,19 +12,19 @@ from abis import ABIS
 from guest_texts import GUESTS, build, read_guest
 from patience import PATIENCE_S
 
-from worker_agent.guests.desk import Desk, Turn
-from worker_agent.guests.frames import Assign
-from worker_agent.guests.marker import Marker
-from worker_agent.guests.pulse import Pulse
-from worker_agent.guests.workbench import NO_RULES, Workbench
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.compiling.library import Library
-from worker_agent.runtimes.compiling.toolchain import Toolchain
-from worker_agent.runtimes.linkage.direct import DirectLinkage
-from worker_agent.runtimes.linkage.public import PublicLinkage
-from worker_agent.runtimes.scripting.lua import install_lua
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.tasks import File, Task
+from piecework.worker_agent.guests.desk import Desk, Turn
+from piecework.worker_agent.guests.frames import Assign
+from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.guests.pulse import Pulse
+from piecework.worker_agent.guests.workbench import NO_RULES, Workbench
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain
+from piecework.worker_agent.runtimes.linkage.direct import DirectLinkage
+from piecework.worker_agent.runtimes.linkage.public import PublicLinkage
+from piecework.worker_agent.runtimes.scripting.lua import install_lua
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.tasks import File, Task
 
 KEYS = itertools.count(1)
 BUILD = Path(__file__).parents[2] / "build" / "tests"

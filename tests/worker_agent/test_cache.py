@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from worker_agent import cache as cache_module
-from worker_agent.cache import BlobCache, trim_folder
-from worker_agent.errors import BrokenBlobError, CacheError
+from piecework.worker_agent import cache as cache_module
+from piecework.worker_agent.cache import BlobCache, trim_folder
+from piecework.worker_agent.errors import BrokenBlobError, CacheError
 
 
 def checksum_of(data):
@@ -76,7 +76,7 @@ def test_blob_used_longest_ago_gives_way(make_cache, source, files):
 
 
 def test_small_blobs_give_way_when_they_are_too_many(make_cache, source, files, monkeypatch):
-    monkeypatch.setattr("worker_agent.cache.BLOBS_MAX", 2)
+    monkeypatch.setattr("piecework.worker_agent.cache.BLOBS_MAX", 2)
     cache = make_cache()
     for data in (b"a", b"b", b"a", b"c"):
         checksum, fetch = source(data)

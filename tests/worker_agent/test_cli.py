@@ -12,10 +12,10 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from piecework import __version__
-from worker_agent import assembly, cli
-from worker_agent.errors import AgentError
-from worker_agent.link.state import StateDirectory
-from worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent import assembly, cli
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.link.state import StateDirectory
+from piecework.worker_agent.runtimes.services.access import NodeRules
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_server_that_does_not_answer_ends_no_wait_with_code_1_and_one_line(nowhe
 
 @pytest.mark.integration
 def test_installation_without_the_libraries_of_an_agent_says_what_to_install():
-    code = "import sys; sys.modules['structlog'] = None; from worker_agent.__main__ import main; main()"
+    code = "import sys; sys.modules['structlog'] = None; from piecework.worker_agent.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "worker-agent: structlog is not installed: run pip install 'piecework[worker]'\n"

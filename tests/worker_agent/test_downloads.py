@@ -7,8 +7,8 @@ from guest_texts import build
 from web_host import WebHost
 
 from piecework.http.answers import Answer
-from worker_agent import downloads
-from worker_agent.downloads import (
+from piecework.worker_agent import downloads
+from piecework.worker_agent.downloads import (
     DownloadError,
     DownloadOptions,
     NotCodeError,

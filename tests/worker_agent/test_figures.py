@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeasedLambda, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.errors import AgentError
-from worker_agent.figures import Figure, FiguresServer, measure_memory, plain, write_figures
-from worker_agent.jobs.job_logger import JobLogger
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.figures import Figure, FiguresServer, measure_memory, plain, write_figures
+from piecework.worker_agent.jobs.job_logger import JobLogger
 
 FIGURES = [
     plain("one", "gauge", "One thing.", 2.5),

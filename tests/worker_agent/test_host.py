@@ -3,9 +3,9 @@
 import pytest
 from loading import loaded_by
 
-from worker_agent.assembly import choose_functions
-from worker_agent.host import find_token, list_allowances
-from worker_agent.settings import Settings
+from piecework.worker_agent.assembly import choose_functions
+from piecework.worker_agent.host import find_token, list_allowances
+from piecework.worker_agent.settings import Settings
 
 SERVER = "http://queue.test:8000"
 
@@ -52,12 +52,10 @@ def test_proxy_that_is_the_server_gets_the_agents_token():
 @pytest.mark.integration
 def test_agent_that_serves_no_functions_does_not_load_what_that_needs():
     assert choose_functions(Settings(), None, None, None) is None
-    assert (
-        loaded_by("worker_agent.assembly") & {"flask", "waitress", "granian", "worker_agent.functions.deployments"}
-        == set()
-    )
+    unused = {"flask", "waitress", "granian", "piecework.worker_agent.capsule_node"}
+    assert loaded_by("piecework.worker_agent.assembly") & unused == set()
 
 
 @pytest.mark.integration
 def test_node_without_an_api_of_its_own_loads_no_web_server():
-    assert loaded_by("worker_agent.host") & {"flask", "waitress", "granian"} == set()
+    assert loaded_by("piecework.worker_agent.host") & {"flask", "waitress", "granian"} == set()

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from piecework.protocol.ids import Id
-from worker_agent.logs import configure_logs
+from piecework.worker_agent.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import structlog
 
-from worker_agent.capsule_node.reverse_proxy import (
+from piecework.worker_agent.capsule_node.reverse_proxy import (
     DEFAULT,
     ProxyRoute,
     ReverseProxy,
     Routes,
 )
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 log = structlog.get_logger()
 

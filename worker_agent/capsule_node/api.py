@@ -16,12 +16,12 @@ from piecework.protocol import bodies
 from piecework.protocol.messages import Message
 from piecework.protocol.secrets import mask_secrets
 from piecework.protocol.text import VariableName
-from worker_agent.capsule_node import errors
-from worker_agent.capsule_node.local import LocalDeployments
-from worker_agent.capsule_node.modules import ModuleNameError, locate_module
-from worker_agent.capsule_node.reverse_proxy import ReverseProxyError
-from worker_agent.downloads import DownloadError, NotCodeError
-from worker_agent.errors import AgentError
+from piecework.worker_agent.capsule_node import errors
+from piecework.worker_agent.capsule_node.local import LocalDeployments
+from piecework.worker_agent.capsule_node.modules import ModuleNameError, locate_module
+from piecework.worker_agent.capsule_node.reverse_proxy import ReverseProxyError
+from piecework.worker_agent.downloads import DownloadError, NotCodeError
+from piecework.worker_agent.errors import AgentError
 
 log = structlog.get_logger()
 

@@ -1,6 +1,6 @@
 """Why a node does not do what somebody asks it to."""
 
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 
 class UnknownFunctionError(AgentError):

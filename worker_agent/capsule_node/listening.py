@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from waitress.server import create_server
 from waitress.wasyncore import close_all
 
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -9,14 +9,14 @@ import msgspec
 import structlog
 
 from piecework.protocol.messages import ReplicaState
-from worker_agent.capsule_node.announcer import Announcement, Announcer
-from worker_agent.capsule_node.errors import NoRoomError, NotStartedError, OtherCodeError
-from worker_agent.capsule_node.node_state import NodeState, NodeStateFile, SavedDefault, SavedReplica
-from worker_agent.capsule_node.reverse_proxy import DEFAULT, ProxyRoute, ReverseProxy
-from worker_agent.errors import AgentError
-from worker_agent.replicas.code import CodeStore
-from worker_agent.replicas.launcher import LOOPBACK, ReplicaSpec, bracket
-from worker_agent.replicas.supervisor import SupervisedReplica, Supervisor
+from piecework.worker_agent.capsule_node.announcer import Announcement, Announcer
+from piecework.worker_agent.capsule_node.errors import NoRoomError, NotStartedError, OtherCodeError
+from piecework.worker_agent.capsule_node.node_state import NodeState, NodeStateFile, SavedDefault, SavedReplica
+from piecework.worker_agent.capsule_node.reverse_proxy import DEFAULT, ProxyRoute, ReverseProxy
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.replicas.code import CodeStore
+from piecework.worker_agent.replicas.launcher import LOOPBACK, ReplicaSpec, bracket
+from piecework.worker_agent.replicas.supervisor import SupervisedReplica, Supervisor
 
 log = structlog.get_logger()
 

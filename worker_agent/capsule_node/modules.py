@@ -2,7 +2,7 @@
 
 import re
 
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 _PART = r"[A-Za-z0-9._-]{1,100}"
 _MODULE = re.compile(

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from worker_agent.capsule_node.errors import UnknownFunctionError, UnknownRevisionError
-from worker_agent.capsule_node.reverse_proxy import DEFAULT, ProxyRoute
-from worker_agent.errors import AgentError
+from piecework.worker_agent.capsule_node.errors import UnknownFunctionError, UnknownRevisionError
+from piecework.worker_agent.capsule_node.reverse_proxy import DEFAULT, ProxyRoute
+from piecework.worker_agent.errors import AgentError
 
 log = structlog.get_logger()
 

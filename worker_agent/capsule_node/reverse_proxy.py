@@ -8,8 +8,8 @@ from piecework.client import ApiError, ClientError
 from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
 from piecework.protocol import bodies
 from piecework.protocol.messages import CapsuleReply, DefaultPut, FunctionInfo
-from worker_agent.errors import AgentError
-from worker_agent.link.link import describe
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.link.link import describe
 
 T = TypeVar("T")
 DEFAULT = "default"

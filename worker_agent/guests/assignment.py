@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from piecework.protocol.codes import ErrorKind
-from worker_agent.guests.frames import Assign
-from worker_agent.runtimes.compiling.refusals import explain_end, explain_overdue
+from piecework.worker_agent.guests.frames import Assign
+from piecework.worker_agent.runtimes.compiling.refusals import explain_end, explain_overdue
 
 
 @dataclass(slots=True, eq=False)

@@ -11,16 +11,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from worker_agent.guests.desk import Desk
-from worker_agent.guests.frames import Ready
-from worker_agent.guests.marker import Marker
-from worker_agent.guests.pulse import Pulse
-from worker_agent.guests.scratch import LazyScratch
-from worker_agent.guests.sharing import SharedStore
-from worker_agent.guests.workbench import Workbench
-from worker_agent.runtimes.base import STACK_MAX_BYTES
-from worker_agent.runtimes.compiling.library import Library
-from worker_agent.runtimes.compiling.toolchain import Toolchain
+from piecework.worker_agent.guests.desk import Desk
+from piecework.worker_agent.guests.frames import Ready
+from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.guests.pulse import Pulse
+from piecework.worker_agent.guests.scratch import LazyScratch
+from piecework.worker_agent.guests.sharing import SharedStore
+from piecework.worker_agent.guests.workbench import Workbench
+from piecework.worker_agent.runtimes.base import STACK_MAX_BYTES
+from piecework.worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain
 
 FILES_MAX = 65_536
 """Files that this process may have open: those of its guest, and a few of its own."""
@@ -83,7 +83,7 @@ def make_room() -> None:
 
 
 def main() -> None:
-    """Run as ``python -m worker_agent.guests.child LINK_FD MARKER_FD PARENT_PID COMPILED [INTERPRETERS]``."""
+    """Run as ``python -m ….guests.child LINK_FD MARKER_FD PARENT_PID COMPILED [INTERPRETERS]``."""
     link_fd, marker_fd, parent, compiled, *interpreters = sys.argv[1:]
     end_with_parent(int(parent))
     lower_own_value()

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from worker_agent.guests.frames import (
+from piecework.worker_agent.guests.frames import (
     Ask,
     Assign,
     Equip,
@@ -25,10 +25,15 @@ from worker_agent.guests.frames import (
     pack_into,
     read_commands,
 )
-from worker_agent.guests.marker import Marker
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.runtimes.services.entries import ENTRY_PATIENCE_S, EntryAnswer, EntryFault, EntryRequest
-from worker_agent.runtimes.stopping import StopReason, StopSignal
+from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.runtimes.services.entries import (
+    ENTRY_PATIENCE_S,
+    EntryAnswer,
+    EntryFault,
+    EntryRequest,
+)
+from piecework.worker_agent.runtimes.stopping import StopReason, StopSignal
 
 SYNC_S = 0.002
 """Between tasks the link is looked at so often: until then, reports wait for others to travel with them."""

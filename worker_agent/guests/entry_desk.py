@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import structlog
 
-from worker_agent.guests.frames import Ask, Told
-from worker_agent.runtimes.services.entries import (
+from piecework.worker_agent.guests.frames import Ask, Told
+from piecework.worker_agent.runtimes.services.entries import (
     ENTRY_PATIENCE_S,
     EntryAnswer,
     EntryFault,
     GuestEntries,
     find_refusal,
 )
-from worker_agent.tasks import Task
+from piecework.worker_agent.tasks import Task
 
 WAITING_MAX = 2
 """Requests for each guest process: the newest, and one of a guest that was stopped while it waited."""

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import structlog
 
-from worker_agent.cache import trim_folder
-from worker_agent.errors import ExecutorStoppedError
-from worker_agent.guests.entry_desk import EntryDesk
-from worker_agent.guests.frames import LOAD_S, Ask, Assign, Told
-from worker_agent.guests.leased import LeasedAssignment
-from worker_agent.guests.links import Links
-from worker_agent.guests.pool import TICK_S, Pool
-from worker_agent.guests.process import GuestProcess
-from worker_agent.guests.slot import Order, Policy, Slot
-from worker_agent.runtimes.base import COMPILE_BYTES
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.runtimes.services.entries import GuestEntries, NoEntries
-from worker_agent.tasks import LeasedTask, LogUpdate, Result
+from piecework.worker_agent.cache import trim_folder
+from piecework.worker_agent.errors import ExecutorStoppedError
+from piecework.worker_agent.guests.entry_desk import EntryDesk
+from piecework.worker_agent.guests.frames import LOAD_S, Ask, Assign, Told
+from piecework.worker_agent.guests.leased import LeasedAssignment
+from piecework.worker_agent.guests.links import Links
+from piecework.worker_agent.guests.pool import TICK_S, Pool
+from piecework.worker_agent.guests.process import GuestProcess
+from piecework.worker_agent.guests.slot import Order, Policy, Slot
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.runtimes.services.entries import GuestEntries, NoEntries
+from piecework.worker_agent.tasks import LeasedTask, LogUpdate, Result
 
 MAX_WAIT_S = 1.0
 """The executor's thread looks up at least this often, and every ``TICK_S`` while tasks run."""

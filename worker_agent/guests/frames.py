@@ -10,10 +10,10 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from piecework.http.exchange import Request, Response
-from worker_agent.runtimes.base import COMPILE_BYTES
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.runtimes.services.entries import EntryAnswer, EntryRequest
-from worker_agent.tasks import Result, Task
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryRequest
+from piecework.worker_agent.tasks import Result, Task
 
 MAX_FRAME_BYTES = 1024 * 1024 * 1024
 """A longer frame means that the other side lost its mind."""

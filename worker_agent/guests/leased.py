@@ -6,10 +6,10 @@ from pathlib import Path
 from msgspec import UNSET
 
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.guests.assignment import Assignment, Loss
-from worker_agent.guests.frames import Done
-from worker_agent.runtimes.streams import LogTail
-from worker_agent.tasks import LeasedTask, LogUpdate, Result
+from piecework.worker_agent.guests.assignment import Assignment, Loss
+from piecework.worker_agent.guests.frames import Done
+from piecework.worker_agent.runtimes.streams import LogTail
+from piecework.worker_agent.tasks import LeasedTask, LogUpdate, Result
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
-from worker_agent.guests.process import GuestProcess
+from piecework.worker_agent.guests.process import GuestProcess
 
 S = TypeVar("S")
 _Events = tuple[socket.socket, int]

@@ -7,9 +7,9 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from piecework.protocol.codes import ErrorKind
-from worker_agent.guests.assignment import CANCELLED, SHUT_DOWN, Assignment, Loss
-from worker_agent.guests.frames import Ask, Done
-from worker_agent.guests.slot import News, Order, Phase, Policy, Slot
+from piecework.worker_agent.guests.assignment import CANCELLED, SHUT_DOWN, Assignment, Loss
+from piecework.worker_agent.guests.frames import Ask, Done
+from piecework.worker_agent.guests.slot import News, Order, Phase, Policy, Slot
 
 TICK_S = 0.025
 """So often all slots are looked at, whoever has something to say."""

@@ -10,17 +10,25 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import worker_agent
-from worker_agent.guests.assignment import ProcessEnd
-from worker_agent.guests.frames import LOAD_S, Equip, Frame, FrameError, FromGuests, pack_into, read_reports
-from worker_agent.guests.marker import MARKER_BYTES, Marker
-from worker_agent.runtimes.base import COMPILE_BYTES
-from worker_agent.runtimes.services.access import NodeRules
+import piecework
+from piecework.worker_agent.guests.assignment import ProcessEnd
+from piecework.worker_agent.guests.frames import (
+    LOAD_S,
+    Equip,
+    Frame,
+    FrameError,
+    FromGuests,
+    pack_into,
+    read_reports,
+)
+from piecework.worker_agent.guests.marker import MARKER_BYTES, Marker
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES
+from piecework.worker_agent.runtimes.services.access import NodeRules
 
 _RECEIVE_BYTES = 262_144
 _LAST_WORDS_BYTES = 4000
-_PROGRAM = (sys.executable, "-P", "-m", "worker_agent.guests.child")
-_SOURCE = Path(worker_agent.__file__).parent.parent
+_PROGRAM = (sys.executable, "-P", "-m", "piecework.worker_agent.guests.child")
+_SOURCE = Path(piecework.__file__).parent.parent
 _END_BY_ITSELF_S = 0.2
 _END_WITHIN_S = 10.0
 """How long to wait for a process that closed its link, and for one that was killed."""

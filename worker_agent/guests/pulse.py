@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker_agent.guests.desk import Desk, Turn
-from worker_agent.guests.frames import Logged
-from worker_agent.runtimes.stopping import StopReason
-from worker_agent.runtimes.streams import LogTail
+from piecework.worker_agent.guests.desk import Desk, Turn
+from piecework.worker_agent.guests.frames import Logged
+from piecework.worker_agent.runtimes.stopping import StopReason
+from piecework.worker_agent.runtimes.streams import LogTail
 
 TICK_S = 0.02
 """How late a guest may be stopped."""

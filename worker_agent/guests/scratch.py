@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from worker_agent.runtimes.trees import remove_tree
+from piecework.worker_agent.runtimes.trees import remove_tree
 
 LOCK = "lock"
 MAKING_S = 60.0

@@ -1,9 +1,9 @@
 """Keys and values that the guests of several processes share: they are kept where the processes were started."""
 
-from worker_agent.guests.desk import Desk
-from worker_agent.guests.frames import Fetch, Fetched, StoreAct
-from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.services.store import STORE_BYTES, MemoryStore
+from piecework.worker_agent.guests.desk import Desk
+from piecework.worker_agent.guests.frames import Fetch, Fetched, StoreAct
+from piecework.worker_agent.runtimes.services.errors import ServiceError
+from piecework.worker_agent.runtimes.services.store import STORE_BYTES, MemoryStore
 
 
 class SharedStore:

@@ -13,8 +13,15 @@ from typing import Generic, NamedTuple, TypeVar
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
-from worker_agent.guests.assignment import CANCELLED, SHUT_DOWN, Assignment, Loss, ProcessEnd, explain_loss
-from worker_agent.guests.frames import (
+from piecework.worker_agent.guests.assignment import (
+    CANCELLED,
+    SHUT_DOWN,
+    Assignment,
+    Loss,
+    ProcessEnd,
+    explain_loss,
+)
+from piecework.worker_agent.guests.frames import (
     LOAD_S,
     Ask,
     Done,

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from piecework.http.exchange import Response
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants, JobError, Usage
-from worker_agent.errors import BrokenBlobError
-from worker_agent.guests.desk import Turn
-from worker_agent.guests.frames import Attached, Done, Frame, Loaded, Loading, Serving
-from worker_agent.guests.pulse import Pulse
-from worker_agent.runtimes.answering import HTTP, ask, run_request, settle
-from worker_agent.runtimes.base import (
+from piecework.worker_agent.errors import BrokenBlobError
+from piecework.worker_agent.guests.desk import Turn
+from piecework.worker_agent.guests.frames import Attached, Done, Frame, Loaded, Loading, Serving
+from piecework.worker_agent.guests.pulse import Pulse
+from piecework.worker_agent.runtimes.answering import HTTP, ask, run_request, settle
+from piecework.worker_agent.runtimes.base import (
     OURS,
     PARTIAL_BYTES,
     Build,
@@ -27,14 +27,14 @@ from worker_agent.runtimes.base import (
     LoadError,
     Program,
 )
-from worker_agent.runtimes.compiling.library import Library
-from worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter
-from worker_agent.runtimes.services.access import NodeRules, Permissions
-from worker_agent.runtimes.services.entries import AskEntries, has_no_server
-from worker_agent.runtimes.services.store import Store
-from worker_agent.runtimes.stopping import StopReason
-from worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
-from worker_agent.tasks import File, Result, Task
+from piecework.worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter
+from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions
+from piecework.worker_agent.runtimes.services.entries import AskEntries, has_no_server
+from piecework.worker_agent.runtimes.services.store import Store
+from piecework.worker_agent.runtimes.stopping import StopReason
+from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
+from piecework.worker_agent.tasks import File, Result, Task
 
 NOTHING_USED = Usage()
 NO_RULES = NodeRules()

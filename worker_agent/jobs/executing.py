@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from worker_agent.tasks import LeasedTask, LogUpdate, Result
+from piecework.worker_agent.tasks import LeasedTask, LogUpdate, Result
 
 
 class GuestExecutor(Protocol):

@@ -11,7 +11,7 @@ import structlog
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeasedLambda, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.job_traces import JobTraces
+from piecework.worker_agent.jobs.job_traces import JobTraces
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeasedLambda, Outcome, given
 from piecework.tracing import Span, Tracer, read_traceparent
-from worker_agent.guests.guest_spans import tell_guest
+from piecework.worker_agent.guests.guest_spans import tell_guest
 
 KNOWN_MAX = 10_000
 """Jobs that are followed at once; of others nothing is told."""

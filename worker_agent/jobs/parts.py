@@ -10,34 +10,34 @@ from typing import Protocol
 
 from piecework.backoff import Pauses
 from piecework.protocol.messages import LeaseRef
-from worker_agent.cache import BlobCache
-from worker_agent.jobs.executing import ExecutorMaker
-from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.job_traces import JobTraces
-from worker_agent.jobs.leases.fitness import Fitness
-from worker_agent.jobs.leases.lease_table import LeaseTable
-from worker_agent.jobs.leases.prefetching import BYTES_AHEAD, Prefetching
-from worker_agent.jobs.leases.sending import OutcomeSender
-from worker_agent.jobs.loops.contracting import Contracting, ContractTerms
-from worker_agent.jobs.loops.heartbeat import Heartbeat
-from worker_agent.jobs.loops.idle_watch import IdleWatch
-from worker_agent.jobs.loops.reporting import Reporter
-from worker_agent.jobs.loops.stall_watch import StallWatch
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.work.fetching import BlobFetcher
-from worker_agent.jobs.work.finishing import Finisher
-from worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
-from worker_agent.jobs.work.inputs import Intake
-from worker_agent.jobs.work.job_folders import JobFolders
-from worker_agent.jobs.work.stopping import JobStopper
-from worker_agent.jobs.work.thread_pool import ThreadPool
-from worker_agent.link.control import ControlServer
-from worker_agent.link.link import Clock, Link
-from worker_agent.link.looping import Loop, do_all
-from worker_agent.link.membership import Membership
-from worker_agent.link.shared import Pace
-from worker_agent.settings import Settings
-from worker_agent.threads import SYSTEM_THREADS, Threads
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.jobs.executing import ExecutorMaker
+from piecework.worker_agent.jobs.job_logger import JobLogger
+from piecework.worker_agent.jobs.job_traces import JobTraces
+from piecework.worker_agent.jobs.leases.fitness import Fitness
+from piecework.worker_agent.jobs.leases.lease_table import LeaseTable
+from piecework.worker_agent.jobs.leases.prefetching import BYTES_AHEAD, Prefetching
+from piecework.worker_agent.jobs.leases.sending import OutcomeSender
+from piecework.worker_agent.jobs.loops.contracting import Contracting, ContractTerms
+from piecework.worker_agent.jobs.loops.heartbeat import Heartbeat
+from piecework.worker_agent.jobs.loops.idle_watch import IdleWatch
+from piecework.worker_agent.jobs.loops.reporting import Reporter
+from piecework.worker_agent.jobs.loops.stall_watch import StallWatch
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.jobs.work.fetching import BlobFetcher
+from piecework.worker_agent.jobs.work.finishing import Finisher
+from piecework.worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
+from piecework.worker_agent.jobs.work.inputs import Intake
+from piecework.worker_agent.jobs.work.job_folders import JobFolders
+from piecework.worker_agent.jobs.work.stopping import JobStopper
+from piecework.worker_agent.jobs.work.thread_pool import ThreadPool
+from piecework.worker_agent.link.control import ControlServer
+from piecework.worker_agent.link.link import Clock, Link
+from piecework.worker_agent.link.looping import Loop, do_all
+from piecework.worker_agent.link.membership import Membership
+from piecework.worker_agent.link.shared import Pace
+from piecework.worker_agent.settings import Settings
+from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
 
 FETCHERS = 4
 """Blobs that are fetched at once."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from worker_agent.jobs.leases.lease_table import LeaseTable
-from worker_agent.link.shared import Shared
+from piecework.worker_agent.jobs.leases.lease_table import LeaseTable
+from piecework.worker_agent.link.shared import Shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,9 +23,9 @@ from piecework.client.stock.namespaces import is_plain
 from piecework.client.transport import RetryPolicy
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ValueSet
-from worker_agent.link.link import is_refusal
-from worker_agent.runtimes.services import ANSWER_BYTES
-from worker_agent.runtimes.services.entries import KEYS_MAX, EntryAnswer, EntryFault, EntryRequest
+from piecework.worker_agent.link.link import is_refusal
+from piecework.worker_agent.runtimes.services import ANSWER_BYTES
+from piecework.worker_agent.runtimes.services.entries import KEYS_MAX, EntryAnswer, EntryFault, EntryRequest
 
 HASTY = RetryPolicy(attempts=1, connect_s=5.0, read_s=5.0)
 """A guest waits, so a server that is silent is asked again, where that does no harm."""

@@ -10,9 +10,9 @@ from piecework.client import ClientError, NotFound
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractRequest, WorkerLeave, WorkerRegister
-from worker_agent.link.control import ControlServer
-from worker_agent.link.state import StateDirectory, StateError
-from worker_agent.threads import SYSTEM_THREADS, Threads
+from piecework.worker_agent.link.control import ControlServer
+from piecework.worker_agent.link.state import StateDirectory, StateError
+from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
 
 log = structlog.get_logger()
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from piecework.backoff import Pauses
-from worker_agent.link.control import ControlServer
-from worker_agent.link.link import Clock, Link
-from worker_agent.threads import SYSTEM_THREADS, Threads
+from piecework.worker_agent.link.control import ControlServer
+from piecework.worker_agent.link.link import Clock, Link
+from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from piecework.protocol.ids import Id
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 log = structlog.get_logger()
 

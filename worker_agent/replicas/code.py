@@ -7,11 +7,11 @@ from typing import Protocol
 
 from piecework.client import ClientError
 from piecework.protocol.ids import Id
-from worker_agent.cache import BlobCache
-from worker_agent.downloads import DownloadOptions, download_module
-from worker_agent.errors import AgentError
-from worker_agent.link.control import ControlServer
-from worker_agent.link.link import describe
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.downloads import DownloadOptions, download_module
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.link.control import ControlServer
+from piecework.worker_agent.link.link import describe
 
 
 class CodeSource(Protocol):

@@ -9,11 +9,11 @@ import msgspec
 
 from piecework.http.addresses import is_loopback
 from piecework.protocol.messages import Grants, Limits
-from worker_agent.errors import AgentError
-from worker_agent.replicas.code import CodeSource
-from worker_agent.replicas.ports import NoPortError, Ports
-from worker_agent.replicas.process import PROGRAM, ServeProcess
-from worker_agent.runtimes.streams import LogTail
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.replicas.code import CodeSource
+from piecework.worker_agent.replicas.ports import NoPortError, Ports
+from piecework.worker_agent.replicas.process import PROGRAM, ServeProcess
+from piecework.worker_agent.runtimes.streams import LogTail
 
 TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # a variable's name
 LOOPBACK = "127.0.0.1"

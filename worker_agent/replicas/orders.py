@@ -9,12 +9,12 @@ from piecework.client import ClientError
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import FunctionOrders, FunctionReport, ReplicaOrder, ReplicaReport, ReplicaState
 from piecework.protocol.text import clean_text
-from worker_agent.link.link import is_refusal
-from worker_agent.link.membership import Membership, is_unknown_worker
-from worker_agent.link.shared import Shared
-from worker_agent.replicas.code import CodeStore
-from worker_agent.replicas.launcher import ReplicaSpec
-from worker_agent.replicas.supervisor import SupervisedReplica, Supervisor
+from piecework.worker_agent.link.link import is_refusal
+from piecework.worker_agent.link.membership import Membership, is_unknown_worker
+from piecework.worker_agent.link.shared import Shared
+from piecework.worker_agent.replicas.code import CodeStore
+from piecework.worker_agent.replicas.launcher import ReplicaSpec
+from piecework.worker_agent.replicas.supervisor import SupervisedReplica, Supervisor
 
 log = structlog.get_logger()
 

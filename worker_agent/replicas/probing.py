@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from worker_agent.replicas.replica import ReplicaFigures
+from piecework.worker_agent.replicas.replica import ReplicaFigures
 
 TIMEOUT_S = 2.0
 ANSWER_MAX_BYTES = 64 * 1024

@@ -11,18 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import worker_agent
-from worker_agent.errors import AgentError
-from worker_agent.guests.process import describe_end
-from worker_agent.replicas.probing import probe
-from worker_agent.replicas.replica import ReplicaFigures
-from worker_agent.runtimes.streams import LogTail
+import piecework
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.guests.process import describe_end
+from piecework.worker_agent.replicas.probing import probe
+from piecework.worker_agent.replicas.replica import ReplicaFigures
+from piecework.worker_agent.runtimes.streams import LogTail
 
-PROGRAM = (sys.executable, "-P", "-c", "from worker_agent.cli import main; main()")
+PROGRAM = (sys.executable, "-P", "-c", "from piecework.worker_agent.cli import main; main()")
 """The command ``worker-agent``, wherever it is installed."""
 INPUT_MAX_BYTES = 60_000
 """So much fits into a pipe before somebody reads it."""
-_SOURCE = Path(worker_agent.__file__).parent.parent
+_SOURCE = Path(piecework.__file__).parent.parent
 _READ_BYTES = 64 * 1024
 _LAST_WORDS_BYTES = 4096
 _TRAIL_S = 0.5

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from piecework.backoff import pause_after
 from piecework.protocol.messages import ReplicaState
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 Clock = Callable[[], float]
 

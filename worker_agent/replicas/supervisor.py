@@ -8,9 +8,9 @@ from typing import Protocol
 import structlog
 
 from piecework.protocol.messages import ReplicaState
-from worker_agent.replicas.launcher import ReplicaSpec
-from worker_agent.replicas.replica import Clock, Process, Replica, Times
-from worker_agent.runtimes.streams import LogTail
+from piecework.worker_agent.replicas.launcher import ReplicaSpec
+from piecework.worker_agent.replicas.replica import Clock, Process, Replica, Times
+from piecework.worker_agent.runtimes.streams import LogTail
 
 log = structlog.get_logger()
 

@@ -8,10 +8,10 @@ DEFAULT = "default"
 """Look at the code and choose."""
 
 RUNTIMES = {
-    "capsule": "worker_agent.runtimes.capsule:CapsuleRuntime",
-    "funless": "worker_agent.runtimes.funless:FunlessRuntime",
-    "component": "worker_agent.runtimes.component:ComponentRuntime",
-    "wasi": "worker_agent.runtimes.wasi:WasiRuntime",
+    "capsule": "piecework.worker_agent.runtimes.capsule:CapsuleRuntime",
+    "funless": "piecework.worker_agent.runtimes.funless:FunlessRuntime",
+    "component": "piecework.worker_agent.runtimes.component:ComponentRuntime",
+    "wasi": "piecework.worker_agent.runtimes.wasi:WasiRuntime",
 }
 """Each runtime's class by its name. ``default`` asks them in this order whether they recognise the code."""
 

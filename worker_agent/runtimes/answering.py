@@ -17,11 +17,11 @@ from piecework.http.exchange import (
 )
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
-from worker_agent.runtimes.base import Call, CallResult, Program
-from worker_agent.runtimes.gateway import CgiAnswerError, CgiRequestError, make_variables, read_answer
-from worker_agent.runtimes.inputs import read_input, refuse_input
-from worker_agent.runtimes.streams import KeptOutput, OutputFullError, ScratchError
-from worker_agent.runtimes.verdict import MemoryUse, judge
+from piecework.worker_agent.runtimes.base import Call, CallResult, Program
+from piecework.worker_agent.runtimes.gateway import CgiAnswerError, CgiRequestError, make_variables, read_answer
+from piecework.worker_agent.runtimes.inputs import read_input, refuse_input
+from piecework.worker_agent.runtimes.streams import KeptOutput, OutputFullError, ScratchError
+from piecework.worker_agent.runtimes.verdict import MemoryUse, judge
 
 HTTP = "http"
 """The mode of jobs whose input is a request and whose output is the response."""

@@ -13,12 +13,12 @@ from piecework.http.exchange import Request, Response
 from piecework.modules import ModuleFacts
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Limits, Usage
-from worker_agent.errors import BrokenBlobError
-from worker_agent.runtimes.services.access import Permissions
-from worker_agent.runtimes.services.entries import AskEntries, has_no_server
-from worker_agent.runtimes.services.store import Store
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.streams import LogTail, OutputSpool
+from piecework.worker_agent.errors import BrokenBlobError
+from piecework.worker_agent.runtimes.services.access import Permissions
+from piecework.worker_agent.runtimes.services.entries import AskEntries, has_no_server
+from piecework.worker_agent.runtimes.services.store import Store
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool
 
 InputStream = BytesIO | FileIO
 """Where an input comes from. It gives less than it is asked for only at its end."""

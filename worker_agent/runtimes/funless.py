@@ -10,16 +10,16 @@ from piecework.modules import ModuleFacts
 from piecework.modules.funless import ENTRY, FUNCTIONS, INTERFACE, is_funless
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
-from worker_agent.runtimes.answering import Answer, answer_json
-from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, Program
-from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
-from worker_agent.runtimes.inputs import read_input, refuse_input
-from worker_agent.runtimes.linkage import HostFunction
-from worker_agent.runtimes.reactor import GuestInstance, Reactor, serve
-from worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError
-from worker_agent.runtimes.streams import KeptOutput
-from worker_agent.runtimes.verdict import GuestFailedError
-from worker_agent.runtimes.wasi import WasiRuntime
+from piecework.worker_agent.runtimes.answering import Answer, answer_json
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, Program
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
+from piecework.worker_agent.runtimes.inputs import read_input, refuse_input
+from piecework.worker_agent.runtimes.linkage import HostFunction
+from piecework.worker_agent.runtimes.reactor import GuestInstance, Reactor, serve
+from piecework.worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError
+from piecework.worker_agent.runtimes.streams import KeptOutput
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.wasi import WasiRuntime
 
 NO_INPUT = b"{}"
 """What a function gets when its job has no input."""

@@ -2,7 +2,7 @@
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.runtimes.base import Call, CallResult
+from piecework.worker_agent.runtimes.base import Call, CallResult
 
 
 def read_input(call: Call) -> bytes | CallResult:

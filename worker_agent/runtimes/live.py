@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from piecework.streams import StreamFailed
 from piecework.terminal import TerminalFilter
-from worker_agent.runtimes.stopping import StopReason, StopSignal
-from worker_agent.runtimes.streams import Bytes, LogTail, OutputSpool, ScratchError
+from piecework.worker_agent.runtimes.stopping import StopReason, StopSignal
+from piecework.worker_agent.runtimes.streams import Bytes, LogTail, OutputSpool, ScratchError
 
 SLICE_S = 0.05
 """How late a guest may be stopped that waits for its input."""

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from wasmtime import Module
 
 from piecework.modules import ModuleFacts
-from worker_agent.runtimes.base import Build, Call, CallResult
-from worker_agent.runtimes.compiling.toolchain import link
-from worker_agent.runtimes.linkage import GuestStore, HostFunction, Linkage, Prepared
-from worker_agent.runtimes.sandbox import Sandbox
-from worker_agent.runtimes.streams import OutputFullError
-from worker_agent.runtimes.verdict import GuestFailedError
-from worker_agent.runtimes.wasi.errno import WasiError
-from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
-from worker_agent.runtimes.wasi.host import OFFERED, WasiHost
-from worker_agent.runtimes.wasi.memory import GuestMemory
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult
+from piecework.worker_agent.runtimes.compiling.toolchain import link
+from piecework.worker_agent.runtimes.linkage import GuestStore, HostFunction, Linkage, Prepared
+from piecework.worker_agent.runtimes.sandbox import Sandbox
+from piecework.worker_agent.runtimes.streams import OutputFullError
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.wasi.errno import WasiError
+from piecework.worker_agent.runtimes.wasi.guest import Guest, GuestExitError
+from piecework.worker_agent.runtimes.wasi.host import OFFERED, WasiHost
+from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
 
 _U32 = 0xFFFF_FFFF
 STARTERS = ("_start", "_initialize")

@@ -9,11 +9,11 @@ from typing import Generic, Self, TypeVar
 from wasmtime import Engine, Trap, WasmtimeError
 
 from piecework.protocol.messages import Digests, JobError, Usage
-from worker_agent.runtimes.base import Build, Call, CallResult
-from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, HeldStore
-from worker_agent.runtimes.stopping import StoppedError
-from worker_agent.runtimes.streams import OutputFullError, ScratchError
-from worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, blame_host, has_exact_fuel, judge
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult
+from piecework.worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, HeldStore
+from piecework.worker_agent.runtimes.stopping import StoppedError
+from piecework.worker_agent.runtimes.streams import OutputFullError, ScratchError
+from piecework.worker_agent.runtimes.verdict import GuestFailedError, MemoryUse, blame_host, has_exact_fuel, judge
 
 ALL_FUEL = 2**63 - 1
 """Fuel of a metered call that may use as much as it wants."""

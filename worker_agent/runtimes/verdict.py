@@ -9,9 +9,9 @@ from wasmtime import Trap, TrapCode, WasmtimeError
 from piecework.modules import PAGE_BYTES, explain_shortage
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
-from worker_agent.runtimes.base import Call
-from worker_agent.runtimes.stopping import StoppedError, StopReason
-from worker_agent.runtimes.streams import OutputFullError, ScratchError
+from piecework.worker_agent.runtimes.base import Call
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason
+from piecework.worker_agent.runtimes.streams import OutputFullError, ScratchError
 
 _FIRST_MEMORY = re.compile(r"memory minimum size of (\d+) pages")
 _OUT_OF_BOUNDS = ("out of bounds memory access", "out of bounds table access")

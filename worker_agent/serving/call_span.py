@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from piecework.http.exchange import Request
 from piecework.tracing import Tracer, read_traceparent
-from worker_agent.guests.frames import Done
-from worker_agent.guests.guest_spans import tell_guest
+from piecework.worker_agent.guests.frames import Done
+from piecework.worker_agent.guests.guest_spans import tell_guest
 
 HEADER = "Traceparent"
 

@@ -16,18 +16,18 @@ from functools import partial
 
 import structlog
 
-from worker_agent.errors import AgentError
-from worker_agent.guests.assignment import SHUT_DOWN, Assignment, Loss
-from worker_agent.guests.entry_desk import EntryDesk
-from worker_agent.guests.frames import Ask, Assign, Done, Fetch, Told
-from worker_agent.guests.pool import Pool
-from worker_agent.guests.process import GuestProcess
-from worker_agent.guests.sharing import look_up
-from worker_agent.guests.slot import Order, Policy, Rehearsal, Slot, write_loss
-from worker_agent.runtimes.services.entries import GuestEntries, NoEntries
-from worker_agent.runtimes.services.store import MemoryStore
-from worker_agent.serving.function import FunctionError, Version
-from worker_agent.serving.log_writer import LogWriter
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.guests.assignment import SHUT_DOWN, Assignment, Loss
+from piecework.worker_agent.guests.entry_desk import EntryDesk
+from piecework.worker_agent.guests.frames import Ask, Assign, Done, Fetch, Told
+from piecework.worker_agent.guests.pool import Pool
+from piecework.worker_agent.guests.process import GuestProcess
+from piecework.worker_agent.guests.sharing import look_up
+from piecework.worker_agent.guests.slot import Order, Policy, Rehearsal, Slot, write_loss
+from piecework.worker_agent.runtimes.services.entries import GuestEntries, NoEntries
+from piecework.worker_agent.runtimes.services.store import MemoryStore
+from piecework.worker_agent.serving.function import FunctionError, Version
+from piecework.worker_agent.serving.log_writer import LogWriter
 
 LOOK_S = 0.1
 """So often overdue processes are looked for, and callers that have gone."""

@@ -18,12 +18,12 @@ from piecework.extras import require
 from piecework.http.addresses import is_loopback, resolve_host
 from piecework.http.ports import find_port
 from piecework.http.urls import check_url
-from worker_agent.endings import describe_os_error
-from worker_agent.errors import AgentError
-from worker_agent.runtimes.base import Bounds
-from worker_agent.serving.function import Function
-from worker_agent.serving.options import HELP, NodeContext, describe_function, function_options
-from worker_agent.settings import LOG_FORMATS, MIB
+from piecework.worker_agent.endings import describe_os_error
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.serving.function import Function
+from piecework.worker_agent.serving.options import HELP, NodeContext, describe_function, function_options
+from piecework.worker_agent.settings import LOG_FORMATS, MIB
 
 TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 EXEC_BOUNDS = Bounds(timeout_s=math.inf, files_bytes=1024 * MIB, files_count=100_000)
@@ -56,7 +56,7 @@ def exec_function(**options: Any) -> int:
     on standard output. The exit code is that of a command, else 1 when it fails: by a trap, at a limit, or as a
     function says; 141 when nobody reads its output any more, 130 on Ctrl-C.
     """
-    from worker_agent.serving.launching import Launch  # noqa: PLC0415
+    from piecework.worker_agent.serving.launching import Launch  # noqa: PLC0415
 
     options["args"] = options["args"][options["args"][:1] == ("--",) :]  # as those who put it there mean it
     node = NodeContext(options)
@@ -128,9 +128,9 @@ def serve(**options: Any) -> None:
     FILE has then; SIGTERM and SIGINT end it after the requests that it has. When the variable
     PIECEWORK_SERVE_TOKEN is set, callers must send it as the header Piecework-Replica-Token.
     """
-    from worker_agent.logs import configure_logs  # noqa: PLC0415
-    from worker_agent.serving.front import FrontOptions  # noqa: PLC0415
-    from worker_agent.serving.server import Plan, end_with_parent, serve as serve_plan  # noqa: PLC0415
+    from piecework.worker_agent.logs import configure_logs  # noqa: PLC0415
+    from piecework.worker_agent.serving.front import FrontOptions  # noqa: PLC0415
+    from piecework.worker_agent.serving.server import Plan, end_with_parent, serve as serve_plan  # noqa: PLC0415
 
     if options["die_with_parent"]:
         end_with_parent()
@@ -218,7 +218,7 @@ def _own_folders(folder: Path) -> Iterator[None]:
 
 
 def _download_to(file: Path, url: str, ca: Path | None) -> None:
-    from worker_agent.downloads import DownloadOptions, download_module  # noqa: PLC0415
+    from piecework.worker_agent.downloads import DownloadOptions, download_module  # noqa: PLC0415
 
     try:
         file.absolute().parent.mkdir(parents=True, exist_ok=True)

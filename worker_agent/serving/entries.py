@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from piecework.protocol.kv_grants import KvGrant
 from piecework.protocol.messages import ValueSet, given
-from worker_agent.errors import AgentError
-from worker_agent.runtimes.services.entries import (
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.runtimes.services.entries import (
     KEYS_MAX,
     EntryAnswer,
     EntryFault,
@@ -40,7 +40,7 @@ def open_entries(server: KvServer | None) -> GuestEntries:
     """Return a server's keys and values, or without one new ones. Raises AgentError for a bad URL or file."""
     if server is None:
         return MemoryEntries()
-    from worker_agent.link.entries import open_server_entries  # noqa: PLC0415  # few use a server's
+    from piecework.worker_agent.link.entries import open_server_entries  # noqa: PLC0415  # few use a server's
 
     try:
         return open_server_entries(server.url, server.token, server.ca)

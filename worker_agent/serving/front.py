@@ -12,12 +12,12 @@ import structlog
 from piecework.http.exchange import HOP_BY_HOP, Headers, Request, Response, pick_sendable
 from piecework.http.requests import HOST_FAULT, has_host_fault
 from piecework.tracing import Tracer
-from worker_agent.guests.frames import Done, Serving
-from worker_agent.serving.bodies import Bodies, BodyError, Exchange, HeaderMap, Scope
-from worker_agent.serving.call_span import CallSpan
-from worker_agent.serving.calls import BusyError, CallExecutor, HangUp, LostError
-from worker_agent.serving.figures import Figures
-from worker_agent.serving.function import FunctionError
+from piecework.worker_agent.guests.frames import Done, Serving
+from piecework.worker_agent.serving.bodies import Bodies, BodyError, Exchange, HeaderMap, Scope
+from piecework.worker_agent.serving.call_span import CallSpan
+from piecework.worker_agent.serving.calls import BusyError, CallExecutor, HangUp, LostError
+from piecework.worker_agent.serving.figures import Figures
+from piecework.worker_agent.serving.function import FunctionError
 
 TOKEN_HEADER = "piecework-replica-token"  # noqa: S105  # a header's name
 HEALTH_HOOK, METRICS_HOOK = "OnHealthCheck", "OnMetrics"

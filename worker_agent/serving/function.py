@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from piecework.modules import DEFAULT, ModuleError, check_code, choose_runtime, inspect_code
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants, JobError
-from worker_agent.errors import AgentError
-from worker_agent.guests.frames import Assign, Serving
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.serving.entries import KvServer
-from worker_agent.tasks import Task
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.guests.frames import Assign, Serving
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.serving.entries import KvServer
+from piecework.worker_agent.tasks import Task
 
 CODE_BYTES = 256 * 1024 * 1024
 """Size of the largest code."""

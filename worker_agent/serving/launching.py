@@ -19,16 +19,16 @@ from piecework.inputs import copy_piped_input
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.text import find_fault
 from piecework.terminal import escape_text
-from worker_agent.guests.assignment import Loss
-from worker_agent.guests.frames import Assign, Attached, Done
-from worker_agent.guests.process import GuestProcess
-from worker_agent.guests.slot import write_loss
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.runtimes.trees import remove_tree
-from worker_agent.serving.entries import open_entries
-from worker_agent.serving.function import HTTP, Function, FunctionError, Version
-from worker_agent.serving.solo import LOAD_S, Solo, follow
-from worker_agent.tasks import File
+from piecework.worker_agent.guests.assignment import Loss
+from piecework.worker_agent.guests.frames import Assign, Attached, Done
+from piecework.worker_agent.guests.process import GuestProcess
+from piecework.worker_agent.guests.slot import write_loss
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.runtimes.trees import remove_tree
+from piecework.worker_agent.serving.entries import open_entries
+from piecework.worker_agent.serving.function import HTTP, Function, FunctionError, Version
+from piecework.worker_agent.serving.solo import LOAD_S, Solo, follow
+from piecework.worker_agent.tasks import File
 
 LOGS_WITH_ANSWER = {"capsule", "funless"}
 """Runtimes whose functions have no output beside their answer: what they log is for the same reader."""

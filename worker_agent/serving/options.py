@@ -18,12 +18,12 @@ from piecework.durations import DURATION
 from piecework.modules import DEFAULT, ModuleError, resolve_runtime
 from piecework.protocol.messages import Grants
 from piecework.protocol.text import find_fault, find_variable_fault
-from worker_agent.runtimes.base import COMPILE_BYTES, Bounds
-from worker_agent.runtimes.scripting.interpreters import find_interpreters
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.serving.entries import KvServer, read_allowed
-from worker_agent.serving.function import Function
-from worker_agent.settings import MIB, Settings, SettingsError
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES, Bounds
+from piecework.worker_agent.runtimes.scripting.interpreters import find_interpreters
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.serving.entries import KvServer, read_allowed
+from piecework.worker_agent.serving.function import Function
+from piecework.worker_agent.settings import MIB, Settings, SettingsError
 
 F = TypeVar("F", bound=Callable[..., Any])
 LOOPBACK = ("127.0.0.1", "::1")

@@ -15,18 +15,18 @@ import structlog
 
 from piecework.http.serving import ListenOptions, serve_app, start_thread, wait_until_listening
 from piecework.tracing import open_tracer
-from worker_agent.cache import trim_folder
-from worker_agent.guests.executor import COMPILED_BYTES
-from worker_agent.guests.process import GuestProcess
-from worker_agent.guests.scratch import Scratch
-from worker_agent.logs import configure_logs
-from worker_agent.runtimes.base import COMPILE_BYTES
-from worker_agent.serving.bodies import Exchange, Scope
-from worker_agent.serving.calls import CALLS, CallExecutor
-from worker_agent.serving.entries import open_entries
-from worker_agent.serving.front import Front, FrontOptions
-from worker_agent.serving.function import Function, FunctionError
-from worker_agent.serving.log_writer import LogWriter
+from piecework.worker_agent.cache import trim_folder
+from piecework.worker_agent.guests.executor import COMPILED_BYTES
+from piecework.worker_agent.guests.process import GuestProcess
+from piecework.worker_agent.guests.scratch import Scratch
+from piecework.worker_agent.logs import configure_logs
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES
+from piecework.worker_agent.serving.bodies import Exchange, Scope
+from piecework.worker_agent.serving.calls import CALLS, CallExecutor
+from piecework.worker_agent.serving.entries import open_entries
+from piecework.worker_agent.serving.front import Front, FrontOptions
+from piecework.worker_agent.serving.function import Function, FunctionError
+from piecework.worker_agent.serving.log_writer import LogWriter
 
 CONNECTIONS = 4096
 HEAD_BYTES = 64 * 1024

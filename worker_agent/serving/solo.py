@@ -5,13 +5,18 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from worker_agent.guests.assignment import Assignment, Loss
-from worker_agent.guests.frames import Ask, Assign, Done, Told
-from worker_agent.guests.pool import Pool
-from worker_agent.guests.process import GuestProcess
-from worker_agent.guests.slot import Order, Policy, Slot
-from worker_agent.runtimes.services.entries import ENTRY_PATIENCE_S, GuestEntries, NoEntries, find_refusal
-from worker_agent.serving.function import FunctionError
+from piecework.worker_agent.guests.assignment import Assignment, Loss
+from piecework.worker_agent.guests.frames import Ask, Assign, Done, Told
+from piecework.worker_agent.guests.pool import Pool
+from piecework.worker_agent.guests.process import GuestProcess
+from piecework.worker_agent.guests.slot import Order, Policy, Slot
+from piecework.worker_agent.runtimes.services.entries import (
+    ENTRY_PATIENCE_S,
+    GuestEntries,
+    NoEntries,
+    find_refusal,
+)
+from piecework.worker_agent.serving.function import FunctionError
 
 LOOK_S = 1.0
 LOAD_S = 900.0

@@ -22,7 +22,7 @@ def worker(context: click.Context) -> None:
     context.default_map = {"run": {"server": given["url"], "token": given["token"], "ca": given["ca"]}}
 
 
-worker.add_command(LazyCommand("run", "worker_agent.cli:run", "Run an agent on this node."))
+worker.add_command(LazyCommand("run", "piecework.worker_agent.cli:run", "Run an agent on this node."))
 
 
 @worker.command("list")

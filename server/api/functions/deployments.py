@@ -19,12 +19,12 @@ from piecework.protocol.messages import (
     SplitPut,
 )
 from piecework.protocol.secrets import mask_secrets
-from server.errors import InvalidParameter
-from server.services import Services
-from server.services.functions.overview import FunctionView, RevisionView
-from server.store.functions.kept_logs import KeptLog
-from server.store.functions.replicas import HostRow, ReplicaRow
-from server.web.endpoint import Query, endpoint
+from piecework.server.errors import InvalidParameter
+from piecework.server.services import Services
+from piecework.server.services.functions.overview import FunctionView, RevisionView
+from piecework.server.store.functions.kept_logs import KeptLog
+from piecework.server.store.functions.replicas import HostRow, ReplicaRow
+from piecework.server.web.endpoint import Query, endpoint
 
 ALL = "/deployments"
 FUNCTION = "/deployments/<string:function>"

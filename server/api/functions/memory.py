@@ -12,8 +12,8 @@ from piecework.protocol.messages import (
     RouteRemove,
     RouteReply,
 )
-from server.services import Services
-from server.web.endpoint import endpoint, message_response
+from piecework.server.services import Services
+from piecework.server.web.endpoint import endpoint, message_response
 
 READERS: Final = ("view", "worker")
 CHANGERS: Final = ("operate", "worker")

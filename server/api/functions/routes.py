@@ -5,10 +5,10 @@ from typing import Literal
 
 from flask import Response, request
 
-from server.errors import InvalidParameter
-from server.services import Services
-from server.services.functions.caddy import list_routes, write_caddyfile, write_json
-from server.web.endpoint import Query, endpoint, message_response
+from piecework.server.errors import InvalidParameter
+from piecework.server.services import Services
+from piecework.server.services.functions.caddy import list_routes, write_caddyfile, write_json
+from piecework.server.web.endpoint import Query, endpoint, message_response
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.:\[\]-]{1,200}")
 

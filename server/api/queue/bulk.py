@@ -13,14 +13,14 @@ from piecework.protocol.messages import (
     JobRetry,
     given,
 )
-from server.api.queue.selection import SelectionQuery, read_filter, read_query
-from server.errors import InvalidRequest
-from server.services import Services
-from server.services.queue.batches import Come
-from server.services.queue.bulk import BulkOrder
-from server.services.queue.failures import FailureReason
-from server.services.queue.reruns import read_edit
-from server.web.endpoint import endpoint
+from piecework.server.api.queue.selection import SelectionQuery, read_filter, read_query
+from piecework.server.errors import InvalidRequest
+from piecework.server.services import Services
+from piecework.server.services.queue.batches import Come
+from piecework.server.services.queue.bulk import BulkOrder
+from piecework.server.services.queue.failures import FailureReason
+from piecework.server.services.queue.reruns import read_edit
+from piecework.server.web.endpoint import endpoint
 
 SHOWN_MAX = 100
 """Jobs of one refusal that are named."""

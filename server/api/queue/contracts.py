@@ -23,14 +23,14 @@ from piecework.protocol.messages import (
     Limits,
     Maybe,
 )
-from server.dialects import v05
-from server.services import Services
-from server.services.queue.contracts import Contracted
-from server.services.queue.details import merge_terms
-from server.services.queue.pauses import Work
-from server.store.queue.files import StoredFile
-from server.store.records import Job, Lambda
-from server.web.endpoint import endpoint, message_response, wants_msgpack
+from piecework.server.dialects import v05
+from piecework.server.services import Services
+from piecework.server.services.queue.contracts import Contracted
+from piecework.server.services.queue.details import merge_terms
+from piecework.server.services.queue.pauses import Work
+from piecework.server.store.queue.files import StoredFile
+from piecework.server.store.records import Job, Lambda
+from piecework.server.web.endpoint import endpoint, message_response, wants_msgpack
 
 
 @endpoint("POST", "/worker/<worker>/contract", scope="worker", body=ContractRequest, reply=ContractReply)

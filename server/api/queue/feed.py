@@ -12,12 +12,12 @@ from piecework.protocol.bodies import encode
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import FeedEvent, FeedPage
 from piecework.protocol.states import parse_state
-from server.errors import FeedGone, InvalidParameter, ServerError
-from server.services import Services
-from server.services.queue.feed import Interest
-from server.services.queue.pauses import Waiter
-from server.store.queue.feed import JobChange
-from server.web.endpoint import Query, endpoint, message_response
+from piecework.server.errors import FeedGone, InvalidParameter, ServerError
+from piecework.server.services import Services
+from piecework.server.services.queue.feed import Interest
+from piecework.server.services.queue.pauses import Waiter
+from piecework.server.store.queue.feed import JobChange
+from piecework.server.web.endpoint import Query, endpoint, message_response
 
 T = TypeVar("T")
 STREAM = "text/event-stream"

@@ -14,14 +14,14 @@ from piecework.protocol.messages import (
     JobSubmit,
     given,
 )
-from server.api.queue.jobs import read_seconds
-from server.errors import InvalidRequest
-from server.services import Services
-from server.services.queue.groups import GroupView
-from server.services.queue.pauses import Work
-from server.store.queue.relations import JobGroup
-from server.web.endpoint import Query, endpoint
-from server.web.paging import PageQuery, next_cursor
+from piecework.server.api.queue.jobs import read_seconds
+from piecework.server.errors import InvalidRequest
+from piecework.server.services import Services
+from piecework.server.services.queue.groups import GroupView
+from piecework.server.services.queue.pauses import Work
+from piecework.server.store.queue.relations import JobGroup
+from piecework.server.web.endpoint import Query, endpoint
+from piecework.server.web.paging import PageQuery, next_cursor
 
 
 class GroupQuery(Query):

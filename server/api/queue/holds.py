@@ -7,10 +7,10 @@ from flask import request
 from msgspec import UNSET
 
 from piecework.protocol.messages import HoldInfo, HoldKind, HoldList, HoldPut
-from server.errors import GroupNotFound, InvalidParameter, LambdaNotFound
-from server.services import Services
-from server.store.queue.holds import KINDS, Hold
-from server.web.endpoint import endpoint
+from piecework.server.errors import GroupNotFound, InvalidParameter, LambdaNotFound
+from piecework.server.services import Services
+from piecework.server.store.queue.holds import KINDS, Hold
+from piecework.server.web.endpoint import endpoint
 
 OF_ALL = frozenset({"runtime", "tenant"})
 """What concerns more than one's own jobs."""

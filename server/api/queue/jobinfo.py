@@ -10,14 +10,14 @@ from piecework.protocol.messages import Content, FullBackoff, JobFile, JobInfo, 
 from piecework.protocol.retention import retain_s
 from piecework.protocol.secrets import mask_secrets
 from piecework.protocol.states import UNSTARTED_STATES, JobState
-from server.dialects import v05
-from server.services import Services
-from server.services.queue.dependants import AS_FILE
-from server.services.queue.jobs import JobView
-from server.store.queue.files import StoredFile
-from server.store.queue.relations import Edge
-from server.store.records import Job, Lambda
-from server.web.endpoint import wants_msgpack
+from piecework.server.dialects import v05
+from piecework.server.services import Services
+from piecework.server.services.queue.dependants import AS_FILE
+from piecework.server.services.queue.jobs import JobView
+from piecework.server.store.queue.files import StoredFile
+from piecework.server.store.queue.relations import Edge
+from piecework.server.store.records import Job, Lambda
+from piecework.server.web.endpoint import wants_msgpack
 
 EXPLAINED_MAX = 50
 """Jobs of a list of which it is said why they wait: for each the database is asked several times."""

@@ -20,13 +20,13 @@ from piecework.protocol.messages import (
     TraceReply,
 )
 from piecework.protocol.states import JobState, parse_state
-from server.api.queue.jobinfo import complete, explain_waits, job_info, job_infos
-from server.api.queue.selection import SelectionQuery, read_query
-from server.errors import InvalidParameter
-from server.services import Services
-from server.services.queue.pauses import Work
-from server.web.endpoint import Query, endpoint
-from server.web.paging import next_cursor
+from piecework.server.api.queue.jobinfo import complete, explain_waits, job_info, job_infos
+from piecework.server.api.queue.selection import SelectionQuery, read_query
+from piecework.server.errors import InvalidParameter
+from piecework.server.services import Services
+from piecework.server.services.queue.pauses import Work
+from piecework.server.web.endpoint import Query, endpoint
+from piecework.server.web.paging import next_cursor
 
 OutputForm = Literal["id", "inline"]
 """``inline`` adds the output's bytes when they are few."""

@@ -24,13 +24,13 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.secrets import mask_secrets
 from piecework.protocol.states import JobState
-from server.dialects.unknown import read_strictly
-from server.services import Services
-from server.services.queue.recurring import MERGED
-from server.services.queue.schedules import ScheduleView
-from server.store.queue.schedule_records import Schedule, Tick
-from server.web.endpoint import endpoint
-from server.web.paging import PageQuery, next_cursor
+from piecework.server.dialects.unknown import read_strictly
+from piecework.server.services import Services
+from piecework.server.services.queue.recurring import MERGED
+from piecework.server.services.queue.schedules import ScheduleView
+from piecework.server.store.queue.schedule_records import Schedule, Tick
+from piecework.server.web.endpoint import endpoint
+from piecework.server.web.paging import PageQuery, next_cursor
 
 T = TypeVar("T")
 

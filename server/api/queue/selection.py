@@ -5,10 +5,10 @@ import msgspec
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobSelection
 from piecework.selection import read_kinds, read_states, read_time
-from server.errors import InvalidParameter
-from server.services import Services
-from server.store.queue.filters import JobFilter
-from server.web.paging import PageQuery
+from piecework.server.errors import InvalidParameter
+from piecework.server.services import Services
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.web.paging import PageQuery
 
 
 class SelectionQuery(PageQuery):

@@ -12,9 +12,9 @@ from piecework.protocol.messages import (
     StatsPoint,
     StatsReply,
 )
-from server.services import Services
-from server.services.queue.statistics import FiguresOverTime, LambdaFigures, write_figures
-from server.web.endpoint import Query, endpoint
+from piecework.server.services import Services
+from piecework.server.services.queue.statistics import FiguresOverTime, LambdaFigures, write_figures
+from piecework.server.web.endpoint import Query, endpoint
 
 
 class StatsQuery(Query, kw_only=True, forbid_unknown_fields=True):

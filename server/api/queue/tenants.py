@@ -3,11 +3,11 @@
 from msgspec import UNSET
 
 from piecework.protocol.messages import TenantInfo, TenantList, TenantPut
-from server.errors import InvalidParameter
-from server.services import Services
-from server.services.queue.tenants import TenantView
-from server.web.endpoint import Query, endpoint
-from server.web.paging import DEFAULT_LIMIT
+from piecework.server.errors import InvalidParameter
+from piecework.server.services import Services
+from piecework.server.services.queue.tenants import TenantView
+from piecework.server.web.endpoint import Query, endpoint
+from piecework.server.web.paging import DEFAULT_LIMIT
 
 
 class TenantListQuery(Query, kw_only=True):

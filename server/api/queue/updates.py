@@ -6,11 +6,11 @@ from msgspec import UNSET
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import BlobRef, JobUpdate, Maybe, MessageReply, Outcome, blob_id, given
 from piecework.protocol.states import JobState, parse_state
-from server.dialects import v05
-from server.errors import BadTransition, InvalidRequest, LeaseLost
-from server.services import Services
-from server.store.records import Job
-from server.web.endpoint import endpoint
+from piecework.server.dialects import v05
+from piecework.server.errors import BadTransition, InvalidRequest, LeaseLost
+from piecework.server.services import Services
+from piecework.server.store.records import Job
+from piecework.server.web.endpoint import endpoint
 
 STEERED = frozenset({JobState.CANCELLED, JobState.PAUSED, JobState.ENQUEUED})
 """Who may submit may set jobs to these states; workers only those that they run."""

@@ -16,10 +16,10 @@ from piecework.protocol.messages import (
     WebhookList,
     WebhookUpdate,
 )
-from server.services import Services
-from server.store.queue.webhook_records import Delivery, Webhook
-from server.web.endpoint import Query, endpoint
-from server.web.paging import PageQuery, next_cursor
+from piecework.server.services import Services
+from piecework.server.store.queue.webhook_records import Delivery, Webhook
+from piecework.server.web.endpoint import Query, endpoint
+from piecework.server.web.paging import PageQuery, next_cursor
 
 
 class RotateQuery(Query):

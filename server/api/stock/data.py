@@ -11,15 +11,15 @@ from werkzeug.http import quote_etag
 from piecework.protocol.bodies import BINARY
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataList, DataReply, DirectReply, DirectUpload, MessageReply
-from server.blobs import BlobReader
-from server.errors import InvalidRequest, ServerError
-from server.services import Services
-from server.store.records import Blob
-from server.web.bodies import current_request
-from server.web.endpoint import Query, WholeResponse, endpoint
-from server.web.paging import PageQuery, next_cursor
-from server.web.ranges import Part, answer_parts, find_parts
-from server.web.uploads import Upload
+from piecework.server.blobs import BlobReader
+from piecework.server.errors import InvalidRequest, ServerError
+from piecework.server.services import Services
+from piecework.server.store.records import Blob
+from piecework.server.web.bodies import current_request
+from piecework.server.web.endpoint import Query, WholeResponse, endpoint
+from piecework.server.web.paging import PageQuery, next_cursor
+from piecework.server.web.ranges import Part, answer_parts, find_parts
+from piecework.server.web.uploads import Upload
 
 log = structlog.get_logger("server")
 CONDITIONS = frozenset(

@@ -9,12 +9,12 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import LambdaCreate, LambdaCreated, LambdaInfo, LambdaList, Maybe, MessageReply
 from piecework.protocol.retention import retain_s
 from piecework.protocol.secrets import mask_secrets
-from server.api.stock.data import ViewQuery
-from server.errors import BlobNotFound
-from server.services import Services
-from server.store.records import Lambda
-from server.web.endpoint import Query, endpoint
-from server.web.paging import PageQuery, next_cursor
+from piecework.server.api.stock.data import ViewQuery
+from piecework.server.errors import BlobNotFound
+from piecework.server.services import Services
+from piecework.server.store.records import Lambda
+from piecework.server.web.endpoint import Query, endpoint
+from piecework.server.web.paging import PageQuery, next_cursor
 
 T = TypeVar("T")
 

@@ -10,14 +10,14 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import CapsuleReply, ModuleInfo, ModuleList
 from piecework.protocol.names import ModuleName
 from piecework.protocol.text import read_file_name
-from server.api.stock.data import blob_response
-from server.errors import InvalidParameter, ModuleNotFound
-from server.services import Services
-from server.services.stock.modules import check_new_name
-from server.store.records import Module
-from server.web.endpoint import Query, endpoint
-from server.web.paging import PageQuery, next_cursor
-from server.web.uploads import Upload
+from piecework.server.api.stock.data import blob_response
+from piecework.server.errors import InvalidParameter, ModuleNotFound
+from piecework.server.services import Services
+from piecework.server.services.stock.modules import check_new_name
+from piecework.server.store.records import Module
+from piecework.server.web.endpoint import Query, endpoint
+from piecework.server.web.paging import PageQuery, next_cursor
+from piecework.server.web.uploads import Upload
 
 WASM = "application/wasm"
 READERS: Final = ("view", "worker")

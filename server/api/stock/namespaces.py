@@ -20,14 +20,14 @@ from piecework.protocol.messages import (
     ValueReply,
     ValueSet,
 )
-from server.api.stock.data import ViewQuery
-from server.dialects.paths import was_open
-from server.errors import InvalidParameter
-from server.services import Services
-from server.services.stock.namespaces import Use
-from server.store.stock.namespace_records import Entry, Namespace
-from server.web.endpoint import Query, endpoint, message_response
-from server.web.paging import PageQuery, next_cursor
+from piecework.server.api.stock.data import ViewQuery
+from piecework.server.dialects.paths import was_open
+from piecework.server.errors import InvalidParameter
+from piecework.server.services import Services
+from piecework.server.services.stock.namespaces import Use
+from piecework.server.store.stock.namespace_records import Entry, Namespace
+from piecework.server.web.endpoint import Query, endpoint, message_response
+from piecework.server.web.paging import PageQuery, next_cursor
 
 READERS: Final = ("view", "worker")
 WRITERS: Final = ("submit", "worker")

@@ -14,11 +14,11 @@ from piecework.protocol.messages import (
     WorkerRegister,
     WorkerRegistered,
 )
-from server.api.stock.data import ViewQuery
-from server.services import Services
-from server.store.records import Worker
-from server.web.endpoint import endpoint
-from server.web.paging import PageQuery, next_cursor
+from piecework.server.api.stock.data import ViewQuery
+from piecework.server.services import Services
+from piecework.server.store.records import Worker
+from piecework.server.web.endpoint import endpoint
+from piecework.server.web.paging import PageQuery, next_cursor
 
 
 @endpoint("POST", "/worker", scope="worker", body=WorkerRegister, reply=WorkerRegistered)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import ReplicaState
-from server.store.engine.ids import age
-from server.store.functions.replicas import Name, ReplicaRow, WantedRevision
+from piecework.server.store.engine.ids import age
+from piecework.server.store.functions.replicas import Name, ReplicaRow, WantedRevision
 
 
 class HostState(NamedTuple):

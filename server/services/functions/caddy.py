@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from server.services.functions.routing import DEFAULT, FunctionRoutes, Table, Target
+from piecework.server.services.functions.routing import DEFAULT, FunctionRoutes, Table, Target
 
 ENTRIES_MAX = 100
 """Upstreams of one route, repeated ones too: weights are right up to a hundredth."""

@@ -8,20 +8,20 @@ from msgspec import UnsetType
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut, LambdaCreate
-from server.errors import InvalidRequest, RevisionExists, RevisionInUse
-from server.services.core import Core
-from server.services.functions.functions import lock_function, remove_function, require_revision
-from server.services.functions.hosting import Hosting
-from server.services.functions.routing import Routing
-from server.services.functions.sources import Source, Sources, require_module
-from server.services.stock.lambdas import Lambdas, store_lambda
-from server.store.engine.database import Connection
-from server.store.functions import ended_logs, functions, replicas
-from server.store.functions.functions import Revision
-from server.store.functions.kept_logs import KeptLog
-from server.store.options import LambdaOptions
-from server.store.records import Lambda
-from server.store.stock import blobs, lambdas
+from piecework.server.errors import InvalidRequest, RevisionExists, RevisionInUse
+from piecework.server.services.core import Core
+from piecework.server.services.functions.functions import lock_function, remove_function, require_revision
+from piecework.server.services.functions.hosting import Hosting
+from piecework.server.services.functions.routing import Routing
+from piecework.server.services.functions.sources import Source, Sources, require_module
+from piecework.server.services.stock.lambdas import Lambdas, store_lambda
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.functions import ended_logs, functions, replicas
+from piecework.server.store.functions.functions import Revision
+from piecework.server.store.functions.kept_logs import KeptLog
+from piecework.server.store.options import LambdaOptions
+from piecework.server.store.records import Lambda
+from piecework.server.store.stock import blobs, lambdas
 
 T = TypeVar("T")
 OPTIONS = ("args", "env", "tags", "limits", "grants")

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from server.errors import FunctionExists, FunctionNotFound, RevisionExists, RevisionNotFound, UrlNotFound
-from server.services.core import Core
-from server.services.functions.names import check_name, check_url
-from server.services.functions.routing import DEFAULT, Routing
-from server.store.engine.database import Connection, Database
-from server.store.functions import functions
-from server.store.functions.functions import FILE, REQUEST, Function, Revision, Url
+from piecework.server.errors import FunctionExists, FunctionNotFound, RevisionExists, RevisionNotFound, UrlNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.functions.names import check_name, check_url
+from piecework.server.services.functions.routing import DEFAULT, Routing
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.functions import functions
+from piecework.server.store.functions.functions import FILE, REQUEST, Function, Revision, Url
 
 T = TypeVar("T")
 

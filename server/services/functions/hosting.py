@@ -10,17 +10,17 @@ import structlog
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import FunctionOrders, FunctionReport, ReplicaOrder, ReplicaReport, ReplicaState
-from server.errors import InvalidRequest
-from server.services.core import Core
-from server.services.functions.allocation import AllocationPlan, HostState, allocate
-from server.services.functions.names import check_url
-from server.services.functions.routing import HOST_SILENT_MS, Routing
-from server.services.stock.lambdas import Lambdas
-from server.services.stock.workers import hear_of, require_worker
-from server.store.engine.database import Connection
-from server.store.functions import functions, replicas
-from server.store.functions.replicas import HostRow, OrderRow, ReplicaRow, WantedRevision
-from server.store.records import Lambda
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.core import Core
+from piecework.server.services.functions.allocation import AllocationPlan, HostState, allocate
+from piecework.server.services.functions.names import check_url
+from piecework.server.services.functions.routing import HOST_SILENT_MS, Routing
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.services.stock.workers import hear_of, require_worker
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.functions import functions, replicas
+from piecework.server.store.functions.replicas import HostRow, OrderRow, ReplicaRow, WantedRevision
+from piecework.server.store.records import Lambda
 
 log = structlog.get_logger("server")
 

@@ -4,7 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 from piecework.protocol.names import NAME_RULE, is_name
-from server.errors import InvalidRequest
+from piecework.server.errors import InvalidRequest
 
 URL_LENGTH = 500
 _PLAIN = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")

@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import Traffic
-from server.services.core import Core
-from server.services.functions.allocation import HostState
-from server.services.functions.calls import CallStatistics
-from server.services.functions.functions import require_function
-from server.services.functions.health import Health
-from server.services.functions.routing import DEFAULT, HOST_SILENT_MS
-from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection
-from server.store.functions import functions, replicas
-from server.store.functions.functions import Function, Revision
-from server.store.functions.replicas import HostRow, Name, ReplicaRow, WantedRevision
-from server.store.records import Lambda
+from piecework.server.services.core import Core
+from piecework.server.services.functions.allocation import HostState
+from piecework.server.services.functions.calls import CallStatistics
+from piecework.server.services.functions.functions import require_function
+from piecework.server.services.functions.health import Health
+from piecework.server.services.functions.routing import DEFAULT, HOST_SILENT_MS
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.functions import functions, replicas
+from piecework.server.store.functions.functions import Function, Revision
+from piecework.server.store.functions.replicas import HostRow, Name, ReplicaRow, WantedRevision
+from piecework.server.store.records import Lambda
 
 
 class RevisionView(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from server.services.functions.functions import RouteFile
+from piecework.server.services.functions.functions import RouteFile
 
 FILE_MAX_BYTES = 16 * 1024 * 1024
 WRAPPER = "functions"

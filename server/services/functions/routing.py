@@ -13,11 +13,11 @@ from typing import NamedTuple, Self
 
 import structlog
 
-from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
-from server.services.functions.health import Health
-from server.store.engine.database import Connection, Database
-from server.store.functions import functions
-from server.store.functions.functions import Function, ReplicaUrl, Revision, Url
+from piecework.server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
+from piecework.server.services.functions.health import Health
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.functions import functions
+from piecework.server.store.functions.functions import Function, ReplicaUrl, Revision, Url
 
 log = structlog.get_logger("server")
 

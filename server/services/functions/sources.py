@@ -8,12 +8,12 @@ from piecework.modules import DEFAULT, MAGIC, ModuleError, choose_runtime, inspe
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut
 from piecework.protocol.names import ModuleName
-from server.errors import BlobNotFound, InvalidRequest, ModuleInvalid, ModuleNotFound
-from server.services.stock.data import Data
-from server.services.stock.lambdas import CODEX_MAX_BYTES, Lambdas
-from server.store.engine.database import Connection, Database
-from server.store.records import Blob, Lambda
-from server.store.stock import modules
+from piecework.server.errors import BlobNotFound, InvalidRequest, ModuleInvalid, ModuleNotFound
+from piecework.server.services.stock.data import Data
+from piecework.server.services.stock.lambdas import CODEX_MAX_BYTES, Lambdas
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.records import Blob, Lambda
+from piecework.server.store.stock import modules
 
 
 class Source(NamedTuple):

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.messages import BulkAction
 from piecework.protocol.states import UNSTARTED_STATES, JobState
-from server.errors import InvalidRequest
-from server.services.queue.cancelling import cancel_locked
-from server.services.queue.endings import Endings
-from server.services.queue.limiter import place_jobs, release_jobs
-from server.services.queue.placing import Place, place
-from server.services.queue.waiting import Changes
-from server.store.engine.database import Connection
-from server.store.queue import events, jobs
-from server.store.records import Event, Job
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.queue.cancelling import cancel_locked
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.limiter import place_jobs, release_jobs
+from piecework.server.services.queue.placing import Place, place
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import events, jobs
+from piecework.server.store.records import Event, Job
 
 NOT_THERE = "there is no such job"
 

@@ -12,24 +12,24 @@ from functools import partial
 
 from piecework.protocol.messages import BulkAction
 from piecework.protocol.states import FINAL_STATES, UNSTARTED_STATES, JobState
-from server.errors import InvalidRequest, KeyConflict
-from server.services.core import Core
-from server.services.queue import batches
-from server.services.queue.batches import NOT_THERE, BatchResult, Come, Dry, read_numbers
-from server.services.queue.endings import Endings
-from server.services.queue.jobs import check_count
-from server.services.queue.jobspecs import check_key
-from server.services.queue.removal import Removal
-from server.services.queue.reruns import RERUN, Edit, Reruns
-from server.services.queue.stepsize import StepSize
-from server.services.queue.waiting import Notifier
-from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection
-from server.store.queue import bulk_steps, jobs, submissions, walks
-from server.store.queue.filters import JobFilter
-from server.store.queue.walks import LOOKED_AT_MAX, Position
-from server.store.records import Job, Lambda
-from server.store.stock.audit import count_act
+from piecework.server.errors import InvalidRequest, KeyConflict
+from piecework.server.services.core import Core
+from piecework.server.services.queue import batches
+from piecework.server.services.queue.batches import NOT_THERE, BatchResult, Come, Dry, read_numbers
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.jobs import check_count
+from piecework.server.services.queue.jobspecs import check_key
+from piecework.server.services.queue.removal import Removal
+from piecework.server.services.queue.reruns import RERUN, Edit, Reruns
+from piecework.server.services.queue.stepsize import StepSize
+from piecework.server.services.queue.waiting import Notifier
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import bulk_steps, jobs, submissions, walks
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.walks import LOOKED_AT_MAX, Position
+from piecework.server.store.records import Job, Lambda
+from piecework.server.store.stock.audit import count_act
 
 REQUEST_S = 2.0
 """A request begins no further step after so long; its caller goes on with the next."""

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from piecework.protocol.states import JobState
-from server.services.queue.endings import Ended, Endings
-from server.services.queue.waiting import Changes
-from server.store.engine.database import Connection
-from server.store.queue import events, jobs
-from server.store.records import Event, Job
-from server.store.stock.audit import count_act
+from piecework.server.services.queue.endings import Ended, Endings
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import events, jobs
+from piecework.server.store.records import Event, Job
+from piecework.server.store.stock.audit import count_act
 
 
 def cancel_jobs(

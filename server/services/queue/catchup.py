@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from server.services.queue.timings import Timing
-from server.store.queue.schedule_records import Schedule
+from piecework.server.services.queue.timings import Timing
+from piecework.server.store.queue.schedule_records import Schedule
 
 LATE_MS = 60_000
 """A tick that is not later than this was not missed, as when a server was just being restarted."""

@@ -9,17 +9,17 @@ from typing import NamedTuple
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.matching import TagSet, offers_runtime
 from piecework.protocol.states import JobState
-from server.services.queue.counting import note_started
-from server.services.queue.limiter import Limiter, names_of
-from server.services.queue.parking import HoldGate
-from server.services.queue.turns import Offer, Round, Turns
-from server.services.queue.waiting import Changes
-from server.store.engine.database import Connection
-from server.store.queue import feed, lanes, leases
-from server.store.queue.lanes import TOP, Group
-from server.store.queue.limits import LimitName
-from server.store.records import Job, Lane, LeaseGrant
-from server.store.stock import holding
+from piecework.server.services.queue.counting import note_started
+from piecework.server.services.queue.limiter import Limiter, names_of
+from piecework.server.services.queue.parking import HoldGate
+from piecework.server.services.queue.turns import Offer, Round, Turns
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import feed, lanes, leases
+from piecework.server.store.queue.lanes import TOP, Group
+from piecework.server.store.queue.limits import LimitName
+from piecework.server.store.records import Job, Lane, LeaseGrant
+from piecework.server.store.stock import holding
 
 GROUPS = 16
 """Lanes beyond the jobs that are wanted, of which a claim looks at the first jobs at once."""

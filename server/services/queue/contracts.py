@@ -19,21 +19,21 @@ from piecework.protocol.messages import (
     RenewedLease,
 )
 from piecework.protocol.states import JobState
-from server.errors import CapacityReached, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
-from server.services.core import Core
-from server.services.queue.claims import NOTHING, Claimant, Claimed, Claims, admits
-from server.services.queue.dependants import UNNAMED
-from server.services.queue.endings import Endings
-from server.services.queue.outcomes import Outcomes, Recorded, Report
-from server.services.queue.overdue import move_overdue
-from server.services.queue.pauses import Work
-from server.services.queue.waiting import Admits, Changes, Notifier
-from server.services.stock.workers import hear_of, note_clock, note_trouble, require_worker
-from server.store.engine.database import Connection
-from server.store.queue import dependencies, files, jobs, lanes, leases, logs
-from server.store.queue.files import StoredFile
-from server.store.records import Blob, Job, LeaseGrant, LeaseKind, Log, Worker
-from server.store.stock import blobs
+from piecework.server.errors import CapacityReached, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
+from piecework.server.services.core import Core
+from piecework.server.services.queue.claims import NOTHING, Claimant, Claimed, Claims, admits
+from piecework.server.services.queue.dependants import UNNAMED
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.outcomes import Outcomes, Recorded, Report
+from piecework.server.services.queue.overdue import move_overdue
+from piecework.server.services.queue.pauses import Work
+from piecework.server.services.queue.waiting import Admits, Changes, Notifier
+from piecework.server.services.stock.workers import hear_of, note_clock, note_trouble, require_worker
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import dependencies, files, jobs, lanes, leases, logs
+from piecework.server.store.queue.files import StoredFile
+from piecework.server.store.records import Blob, Job, LeaseGrant, LeaseKind, Log, Worker
+from piecework.server.store.stock import blobs
 
 MARGIN_S = 1.0
 """A contract is answered this long before its timeout, or a quarter of it when that is shorter."""

@@ -7,13 +7,13 @@ from operator import attrgetter
 from typing import Literal
 
 from piecework.protocol.states import JobState
-from server.services.queue.endings import Ended
-from server.services.queue.waiting import Changes
-from server.store.engine.database import Connection
-from server.store.queue.lanes import tenant_of
-from server.store.queue.tallies import COUNTED, Tally, note_tally, sort_times
-from server.store.records import Job, NewJob
-from server.store.stock.audit import Actor
+from piecework.server.services.queue.endings import Ended
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue.lanes import tenant_of
+from piecework.server.store.queue.tallies import COUNTED, Tally, note_tally, sort_times
+from piecework.server.store.records import Job, NewJob
+from piecework.server.store.stock.audit import Actor
 
 _LAMBDA = attrgetter("lambda_id")
 _ORIGIN = attrgetter("lambda_id", "submitter", "schedule_id")

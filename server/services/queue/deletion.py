@@ -3,15 +3,15 @@
 from functools import partial
 
 from piecework.protocol.ids import Id
-from server.errors import LambdaInUse, LambdaNotFound
-from server.services.core import Core
-from server.services.queue.bulk import Bulk, BulkOrder
-from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection
-from server.store.queue import jobs
-from server.store.queue.filters import JobFilter
-from server.store.records import Lambda
-from server.store.stock import lambdas
+from piecework.server.errors import LambdaInUse, LambdaNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.queue.bulk import Bulk, BulkOrder
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import jobs
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.records import Lambda
+from piecework.server.store.stock import lambdas
 
 COUNTED_MAX = 100_000
 

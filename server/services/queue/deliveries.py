@@ -26,19 +26,19 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.retention import FOR_EVER_MS
 from piecework.protocol.states import JobState
-from server.errors import DeliveryNotFound, InvalidRequest
-from server.services.core import Core
-from server.services.queue.endings import Ended
-from server.services.queue.posting import Receipt
-from server.services.queue.retries import Random
-from server.services.queue.waiting import Changes
-from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection
-from server.store.engine.ids import id_at
-from server.store.queue import deliveries, jobs, webhooks
-from server.store.queue.relations import JobGroup
-from server.store.queue.webhook_records import Delivery, NewDelivery, Webhook
-from server.store.records import Job, Lambda
+from piecework.server.errors import DeliveryNotFound, InvalidRequest
+from piecework.server.services.core import Core
+from piecework.server.services.queue.endings import Ended
+from piecework.server.services.queue.posting import Receipt
+from piecework.server.services.queue.retries import Random
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.engine.ids import id_at
+from piecework.server.store.queue import deliveries, jobs, webhooks
+from piecework.server.store.queue.relations import JobGroup
+from piecework.server.store.queue.webhook_records import Delivery, NewDelivery, Webhook
+from piecework.server.store.records import Job, Lambda
 
 AT_ONCE = 2
 """Deliveries of one webhook that are being sent at the same time, on all servers together."""

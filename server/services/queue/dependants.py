@@ -15,18 +15,18 @@ from typing import NamedTuple
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from piecework.protocol.states import JobState
-from server.services.core import Core
-from server.services.queue.endings import Ended, Endings
-from server.services.queue.filling import fill_files
-from server.services.queue.limiter import place_jobs
-from server.services.queue.placing import Place, place
-from server.services.queue.waiting import Changes, Notifier
-from server.store.engine.database import Connection
-from server.store.engine.statements import to_json
-from server.store.queue import dependencies, events, jobs
-from server.store.queue.dependencies import Cancellation, Release
-from server.store.queue.relations import Edge, EdgeState, Settling
-from server.store.records import Event, Job
+from piecework.server.services.core import Core
+from piecework.server.services.queue.endings import Ended, Endings
+from piecework.server.services.queue.filling import fill_files
+from piecework.server.services.queue.limiter import place_jobs
+from piecework.server.services.queue.placing import Place, place
+from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.engine.statements import to_json
+from piecework.server.store.queue import dependencies, events, jobs
+from piecework.server.store.queue.dependencies import Cancellation, Release
+from piecework.server.store.queue.relations import Edge, EdgeState, Settling
+from piecework.server.store.records import Event, Job
 
 STEP = 50
 """Dependencies that the end of a job settles in its own transaction, and others between two looks at the time."""

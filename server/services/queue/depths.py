@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import NamedTuple
 
-from server.services.core import Core
-from server.store.queue import jobs
+from piecework.server.services.core import Core
+from piecework.server.store.queue import jobs
 
 QUICK = 50_000
 """So many jobs are counted in a few milliseconds."""

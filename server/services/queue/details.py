@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 from piecework.protocol.messages import Limits
 from piecework.protocol.states import JobState
-from server.store.engine.database import Connection
-from server.store.queue import dependencies, events, files, reruns
-from server.store.queue.files import FileKind, StoredFile
-from server.store.queue.relations import Edge
-from server.store.records import Job, Lambda
-from server.store.stock import blobs
-from server.store.stock.blobs import BlobFacts
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import dependencies, events, files, reruns
+from piecework.server.store.queue.files import FileKind, StoredFile
+from piecework.server.store.queue.relations import Edge
+from piecework.server.store.records import Job, Lambda
+from piecework.server.store.stock import blobs
+from piecework.server.store.stock.blobs import BlobFacts
 
 
 class RunTerms(NamedTuple):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from piecework.protocol.states import JobState
-from server.services.queue.waiting import Changes
-from server.store.engine.database import Connection
-from server.store.records import Job
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.records import Job
 
 
 class Ended(NamedTuple):

@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from piecework.protocol.states import JobState
-from server.errors import InvalidRequest
-from server.services.core import Core
-from server.services.stock.lambdas import Lambdas
-from server.store.queue import failures, searches
-from server.store.queue.failures import Failures
-from server.store.queue.filters import JobFilter
-from server.store.records import Lambda
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.core import Core
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.store.queue import failures, searches
+from piecework.server.store.queue.failures import Failures
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.records import Lambda
 
 
 class FailureReason(NamedTuple):

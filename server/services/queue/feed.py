@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from piecework.protocol.retention import FOR_EVER_MS
 from piecework.protocol.states import JobState
-from server.errors import FeedGone, InvalidParameter
-from server.services.core import Core
-from server.services.queue.pauses import Places, Waiter
-from server.services.queue.waiting import Notifier, Register
-from server.store.engine.database import Connection
-from server.store.queue import feed
-from server.store.queue.feed import FeedFilter, JobChange
-from server.store.stock import lambdas
+from piecework.server.errors import FeedGone, InvalidParameter
+from piecework.server.services.core import Core
+from piecework.server.services.queue.pauses import Places, Waiter
+from piecework.server.services.queue.waiting import Notifier, Register
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import feed
+from piecework.server.store.queue.feed import FeedFilter, JobChange
+from piecework.server.store.stock import lambdas
 
 STEP = 200
 """Transactions whose changes get numbers in one step."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from piecework.protocol.states import JobState
-from server.store.engine.database import Connection
-from server.store.queue import files
-from server.store.queue.relations import Settling
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import files
+from piecework.server.store.queue.relations import Settling
 
 
 def fill_files(connection: Connection, met: Sequence[tuple[int, Settling]]) -> dict[int, str]:

@@ -7,15 +7,15 @@ from msgspec import UNSET
 
 from piecework.protocol.job_files import FILES_MAX, PATH_RULE, find_clash, is_path
 from piecework.protocol.messages import BlobRef, Content, JobSpec, Outcome, given, read_ref
-from server.errors import InvalidRequest
-from server.services.queue.dependants import AS_FILE
-from server.services.queue.filling import fill_files
-from server.services.queue.parents import Need, find_parent, read_job_ref
-from server.store.engine.database import Connection
-from server.store.queue import dependencies, files
-from server.store.queue.files import FileKind, FileRow
-from server.store.records import Blob, Job, NewJob
-from server.store.stock import blobs
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.queue.dependants import AS_FILE
+from piecework.server.services.queue.filling import fill_files
+from piecework.server.services.queue.parents import Need, find_parent, read_job_ref
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import dependencies, files
+from piecework.server.store.queue.files import FileKind, FileRow
+from piecework.server.store.records import Blob, Job, NewJob
+from piecework.server.store.stock import blobs
 
 SUBMITTED_MAX = 100_000
 """Files in one submission."""

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobSpec, given
 from piecework.protocol.names import NAME_RULE, is_name
-from server.errors import GroupConflict, GroupNotFound, InvalidRequest
-from server.store.engine.database import Connection
-from server.store.queue import groups
-from server.store.queue.relations import JobGroup
+from piecework.server.errors import GroupConflict, GroupNotFound, InvalidRequest
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import groups
+from piecework.server.store.queue.relations import JobGroup
 
 
 def check_group_name(name: str) -> str:

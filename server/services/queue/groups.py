@@ -16,22 +16,22 @@ import msgspec
 
 from piecework.protocol.messages import Content, JobSpec, given
 from piecework.protocol.states import JobState
-from server.errors import GroupConflict, GroupNotFound
-from server.services.core import Core
-from server.services.queue.deliveries import Deliveries
-from server.services.queue.endings import Ended
-from server.services.queue.grouping import check_group_name
-from server.services.queue.pauses import Work
-from server.services.queue.submission import Submission
-from server.services.queue.waiting import Changes, JobWatch, Notifier
-from server.services.queue.webhooks import Webhooks
-from server.services.stock.data import Data
-from server.store.engine.database import Connection
-from server.store.engine.ids import id_at
-from server.store.queue import dependencies, groups
-from server.store.queue.relations import JobGroup, Settling
-from server.store.records import Blob, Job
-from server.store.stock import blobs
+from piecework.server.errors import GroupConflict, GroupNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.queue.deliveries import Deliveries
+from piecework.server.services.queue.endings import Ended
+from piecework.server.services.queue.grouping import check_group_name
+from piecework.server.services.queue.pauses import Work
+from piecework.server.services.queue.submission import Submission
+from piecework.server.services.queue.waiting import Changes, JobWatch, Notifier
+from piecework.server.services.queue.webhooks import Webhooks
+from piecework.server.services.stock.data import Data
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.engine.ids import id_at
+from piecework.server.store.queue import dependencies, groups
+from piecework.server.store.queue.relations import JobGroup, Settling
+from piecework.server.store.records import Blob, Job
+from piecework.server.store.stock import blobs
 
 LOOK_S = 0.1
 """The least time between two looks at the groups whose members ended."""

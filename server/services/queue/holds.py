@@ -11,18 +11,18 @@ from functools import partial
 
 from piecework.protocol.messages import HoldKind
 from piecework.protocol.states import JobState
-from server.errors import InvalidRequest
-from server.services.core import Core
-from server.services.queue.limiter import place_jobs, release_jobs
-from server.services.queue.parking import park
-from server.services.queue.stepsize import StepSize
-from server.services.queue.waiting import Changes, Notifier
-from server.store.engine.database import Connection
-from server.store.queue import events, holds, jobs, lanes, walks
-from server.store.queue.filters import JobFilter
-from server.store.queue.holds import Hold
-from server.store.queue.walks import Position
-from server.store.records import Event
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.core import Core
+from piecework.server.services.queue.limiter import place_jobs, release_jobs
+from piecework.server.services.queue.parking import park
+from piecework.server.services.queue.stepsize import StepSize
+from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import events, holds, jobs, lanes, walks
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.holds import Hold
+from piecework.server.store.queue.walks import Position
+from piecework.server.store.records import Event
 
 TARGET_LENGTH = 200
 NOTE_LENGTH = 500

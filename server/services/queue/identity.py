@@ -16,10 +16,10 @@ import msgspec
 from piecework.protocol.bodies import MSGPACK, encode
 from piecework.protocol.messages import BlobRef, Content, JobSpec
 from piecework.protocol.states import JobState
-from server.services.queue.folders import NewFile
-from server.services.queue.parents import Need
-from server.store.job_keys import NO_KEYS
-from server.store.records import NewJob
+from piecework.server.services.queue.folders import NewFile
+from piecework.server.services.queue.parents import Need
+from piecework.server.store.job_keys import NO_KEYS
+from piecework.server.store.records import NewJob
 
 NO_DIGESTS: Mapping[int, bytes] = MappingProxyType({})
 _FIELDS = [

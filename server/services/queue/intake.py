@@ -8,15 +8,15 @@ from msgspec.structs import replace
 
 from piecework.protocol.matching import FILES_TAG, INPUTS_TAG
 from piecework.protocol.states import JobState
-from server.services.queue.counting import note_submitted
-from server.services.queue.limiter import Limiter
-from server.services.queue.trails import first_events
-from server.store.engine.database import Connection
-from server.store.engine.ids import IdSource
-from server.store.job_keys import NO_KEYS
-from server.store.options import NO_OPTIONS
-from server.store.queue import events, feed, jobs, lanes
-from server.store.records import NewJob
+from piecework.server.services.queue.counting import note_submitted
+from piecework.server.services.queue.limiter import Limiter
+from piecework.server.services.queue.trails import first_events
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.engine.ids import IdSource
+from piecework.server.store.job_keys import NO_KEYS
+from piecework.server.store.options import NO_OPTIONS
+from piecework.server.store.queue import events, feed, jobs, lanes
+from piecework.server.store.records import NewJob
 
 
 def lane_tags(job: NewJob) -> tuple[str, ...]:

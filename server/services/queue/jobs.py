@@ -4,24 +4,24 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, get_args
 
 from piecework.protocol.states import JobState
-from server.errors import InvalidParameter, InvalidRequest, JobNotFound
-from server.services.core import Core
-from server.services.queue.cancelling import cancel_jobs
-from server.services.queue.details import Details, find_details
-from server.services.queue.endings import Endings
-from server.services.queue.pauses import Work
-from server.services.queue.trails import tell_trail
-from server.services.queue.waiting import Changes, Concerns, Notifier
-from server.services.queue.waits import Wait, find_wait
-from server.services.stock.data import Data
-from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection
-from server.store.queue import dependencies, events, jobs, logs, searches
-from server.store.queue.filters import JobFilter
-from server.store.queue.relations import EdgeState
-from server.store.queue.searches import Found, Spot, StateCount
-from server.store.records import Blob, Event, Job, Lambda, Log
-from server.store.stock import blobs
+from piecework.server.errors import InvalidParameter, InvalidRequest, JobNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.queue.cancelling import cancel_jobs
+from piecework.server.services.queue.details import Details, find_details
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.pauses import Work
+from piecework.server.services.queue.trails import tell_trail
+from piecework.server.services.queue.waiting import Changes, Concerns, Notifier
+from piecework.server.services.queue.waits import Wait, find_wait
+from piecework.server.services.stock.data import Data
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import dependencies, events, jobs, logs, searches
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.relations import EdgeState
+from piecework.server.store.queue.searches import Found, Spot, StateCount
+from piecework.server.store.records import Blob, Event, Job, Lambda, Log
+from piecework.server.store.stock import blobs
 
 COUNTED_MAX = 100_000
 """Jobs of a list are counted up to here: more takes a second and tells nobody more."""

@@ -8,13 +8,13 @@ from msgspec import UNSET, UnsetType
 
 from piecework.protocol.messages import JobSpec, given
 from piecework.protocol.states import JobState, parse_state
-from server.errors import InvalidRequest
-from server.services.queue.folders import NewFile
-from server.services.stock.keys import check_tenant
-from server.services.stock.lambdas import check_limits, check_tags, read_ok_codes
-from server.services.stock.outputs import read_outputs
-from server.store.options import JobOptions
-from server.store.records import Lambda
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.queue.folders import NewFile
+from piecework.server.services.stock.keys import check_tenant
+from piecework.server.services.stock.lambdas import check_limits, check_tags, read_ok_codes
+from piecework.server.services.stock.outputs import read_outputs
+from piecework.server.store.options import JobOptions
+from piecework.server.store.records import Lambda
 
 ATTEMPTS_MAX = 100
 KEY_LENGTH = 255

@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from piecework.protocol.states import JobState
-from server.errors import InvalidRequest
-from server.services.queue.endings import Ended
-from server.services.queue.waiting import Changes
-from server.services.queue.windows import Window
-from server.store.engine.database import Connection
-from server.store.job_keys import JobKeys
-from server.store.queue import events, keyed, limits
-from server.store.queue.limits import Kind, Limit, LimitName
-from server.store.records import Event, Job, NewJob
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.queue.endings import Ended
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.services.queue.windows import Window
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.job_keys import JobKeys
+from piecework.server.store.queue import events, keyed, limits
+from piecework.server.store.queue.limits import Kind, Limit, LimitName
+from piecework.server.store.records import Event, Job, NewJob
 
 ANY = 1 << 40
 """The room under no limit."""

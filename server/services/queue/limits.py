@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import structlog
 
-from server.errors import InvalidRequest, LimitNotFound
-from server.services.core import Core
-from server.services.queue.limiter import Limiter
-from server.services.queue.waiting import Changes, Notifier
-from server.services.queue.windows import Window
-from server.services.stock.keys import check_key, check_limit
-from server.store.engine.database import Connection
-from server.store.queue import keyed, limits
-from server.store.queue.limits import KINDS, Kind, Limit, LimitName
+from piecework.server.errors import InvalidRequest, LimitNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.queue.limiter import Limiter
+from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.services.queue.windows import Window
+from piecework.server.services.stock.keys import check_key, check_limit
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import keyed, limits
+from piecework.server.store.queue.limits import KINDS, Kind, Limit, LimitName
 
 log = structlog.get_logger("server")
 

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
-from server.services.queue.limiter import names_of
-from server.services.queue.windows import Window
-from server.store.engine.database import Connection
-from server.store.queue import keyed, limits
-from server.store.queue.limits import Limit
-from server.store.records import Job
+from piecework.server.services.queue.limiter import names_of
+from piecework.server.services.queue.windows import Window
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import keyed, limits
+from piecework.server.store.queue.limits import Limit
+from piecework.server.store.records import Job
 
 COUNTED_MAX = 10_000
 """Jobs that wait before another are counted up to here."""

@@ -13,20 +13,20 @@ from msgspec import UNSET
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import JobError, Outcome, OutcomeAck, Usage, given, read_ref
 from piecework.protocol.states import NEXT_STATES, JobState
-from server.errors import InvalidRequest
-from server.services.core import Core
-from server.services.queue import retries
-from server.services.queue.counting import note_over
-from server.services.queue.endings import Ended, Endings
-from server.services.queue.folders import NewFile, read_made, store_made
-from server.services.queue.limiter import release_jobs
-from server.services.queue.waiting import Changes, Notifier
-from server.services.stock.data import Data
-from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection
-from server.store.queue import events, feed, jobs, lanes, leases, logs
-from server.store.records import Blob, Event, Job, KeptUsage, LeaseEnd, Log
-from server.store.stock import blobs
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.core import Core
+from piecework.server.services.queue import retries
+from piecework.server.services.queue.counting import note_over
+from piecework.server.services.queue.endings import Ended, Endings
+from piecework.server.services.queue.folders import NewFile, read_made, store_made
+from piecework.server.services.queue.limiter import release_jobs
+from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.services.stock.data import Data
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import events, feed, jobs, lanes, leases, logs
+from piecework.server.store.records import Blob, Event, Job, KeptUsage, LeaseEnd, Log
+from piecework.server.store.stock import blobs
 
 REPORTED = NEXT_STATES[JobState.RUNNING] - {JobState.WAITING}
 """The states that an outcome may report. Whether a job that failed waits, the server decides."""

@@ -2,16 +2,16 @@
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.states import JobState
-from server.services.queue.counting import note_over
-from server.services.queue.endings import Ended, Endings
-from server.services.queue.limiter import place_jobs, release_jobs, wake_limits
-from server.services.queue.retries import end_vanished
-from server.services.queue.waiting import Changes
-from server.settings import Settings
-from server.store.engine.database import Connection
-from server.store.queue import events, jobs, leases
-from server.store.records import Event, Job
-from server.store.stock import workers
+from piecework.server.services.queue.counting import note_over
+from piecework.server.services.queue.endings import Ended, Endings
+from piecework.server.services.queue.limiter import place_jobs, release_jobs, wake_limits
+from piecework.server.services.queue.retries import end_vanished
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.settings import Settings
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import events, jobs, leases
+from piecework.server.store.records import Event, Job
+from piecework.server.store.stock import workers
 
 
 def move_overdue(

@@ -10,14 +10,14 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobRef, JobSpec, given
 from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.states import JobState
-from server.errors import InvalidRequest, JobNotFound
-from server.services.queue.dependants import AS_INPUT
-from server.services.queue.placing import place
-from server.services.queue.waiting import Changes
-from server.store.engine.database import Connection
-from server.store.queue import dependencies, groups
-from server.store.queue.relations import Edge, Settling
-from server.store.records import NewJob
+from piecework.server.errors import InvalidRequest, JobNotFound
+from piecework.server.services.queue.dependants import AS_INPUT
+from piecework.server.services.queue.placing import place
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import dependencies, groups
+from piecework.server.store.queue.relations import Edge, Settling
+from piecework.server.store.records import NewJob
 
 NEEDS_MAX = 10_000
 """Jobs that one job may wait for."""

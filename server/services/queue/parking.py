@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from piecework.protocol.states import JobState
-from server.services.queue.waiting import WOKEN_MAX, Changes
-from server.store.engine.database import Connection
-from server.store.queue import events, holds
-from server.store.queue.holds import NO_HOLDS, Holds
-from server.store.queue.lanes import Group
-from server.store.records import Event, Job, Lane
+from piecework.server.services.queue.waiting import WOKEN_MAX, Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import events, holds
+from piecework.server.store.queue.holds import NO_HOLDS, Holds
+from piecework.server.store.queue.lanes import Group
+from piecework.server.store.records import Event, Job, Lane
 
 PARKED_MAX = 50
 """Jobs that one claim parks, at most about."""

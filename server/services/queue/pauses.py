@@ -6,9 +6,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from server.errors import CapacityReached
-from server.services.callers import current_caller
-from server.services.core import REAL_SLEEP, Sleeper
+from piecework.server.errors import CapacityReached
+from piecework.server.services.callers import current_caller
+from piecework.server.services.core import REAL_SLEEP, Sleeper
 
 T = TypeVar("T")
 WATCH_AFTER_S = 0.25

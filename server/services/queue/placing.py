@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from piecework.protocol.states import JobState
-from server.store.records import Job, NewJob, WaitsFor
+from piecework.server.store.records import Job, NewJob, WaitsFor
 
 
 class Place(NamedTuple):

@@ -17,8 +17,8 @@ from piecework.http.deadlines import Deadline
 from piecework.http.routes import ServerRoute, find_trust
 from piecework.http.sockets import find_reason, look_up, open_socket
 from piecework.http.urls import DEFAULT_PORTS
-from server.errors import InvalidRequest
-from server.settings import split_list
+from piecework.server.errors import InvalidRequest
+from piecework.server.settings import split_list
 
 URL_LENGTH = 2000
 TIMEOUT_S = 15.0

@@ -8,9 +8,9 @@ import msgspec
 
 from piecework.protocol import bodies
 from piecework.protocol.messages import BlobRef, JobSpec, given
-from server.errors import InvalidRequest
-from server.services.queue.submission import Draft, Submission
-from server.store.queue.schedule_records import Schedule
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.queue.submission import Draft, Submission
+from piecework.server.store.queue.schedule_records import Schedule
 
 ONCE = ("key", "run_at", "expires_at", "after")
 """What is true of one job alone."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from piecework.protocol.retention import FOR_EVER_MS
-from server.services.core import Core
-from server.services.queue.feed import Feed
-from server.services.stock.data import Data
-from server.store.engine.ids import id_at
-from server.store.queue.removal import Removed, remove_jobs
+from piecework.server.services.core import Core
+from piecework.server.services.queue.feed import Feed
+from piecework.server.services.stock.data import Data
+from piecework.server.store.engine.ids import id_at
+from piecework.server.store.queue.removal import Removed, remove_jobs
 
 BUSY_S = 0.02
 """A transaction takes no further jobs after so long: on SQLite, nobody else writes meanwhile."""

@@ -7,9 +7,9 @@ import msgspec
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobSpec, given
 from piecework.protocol.names import LambdaName
-from server.store.engine.database import Connection
-from server.store.queue import jobs, submissions
-from server.store.records import Lambda
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import jobs, submissions
+from piecework.server.store.records import Lambda
 
 
 def find_meant(connection: Connection, specs: Sequence[JobSpec], whole_key: str | None) -> dict[int, int]:

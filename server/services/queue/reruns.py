@@ -9,26 +9,26 @@ from msgspec import UnsetType
 
 from piecework.protocol.messages import JobEdit, Limits, read_ref
 from piecework.protocol.states import JobState
-from server.errors import BlobNotFound, InvalidRequest
-from server.services.core import Core
-from server.services.queue.batches import BatchResult
-from server.services.queue.dependants import AS_INPUT
-from server.services.queue.endings import Endings
-from server.services.queue.intake import take_in
-from server.services.queue.jobspecs import check_texts
-from server.services.queue.limiter import place_jobs
-from server.services.queue.placing import place
-from server.services.stock.data import Data
-from server.services.stock.lambdas import Lambdas, check_limits, read_ok_codes
-from server.store.engine.database import Connection
-from server.store.job_keys import JobKeys
-from server.store.options import NO_OPTIONS, JobOptions
-from server.store.queue import dependencies, events, files, lanes
-from server.store.queue.files import FileRow, StoredFile
-from server.store.queue.relations import Edge
-from server.store.queue.reruns import Rerun, find_made_of, rerun_jobs
-from server.store.records import Event, Job, Lambda, NewJob
-from server.store.stock import blobs
+from piecework.server.errors import BlobNotFound, InvalidRequest
+from piecework.server.services.core import Core
+from piecework.server.services.queue.batches import BatchResult
+from piecework.server.services.queue.dependants import AS_INPUT
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.intake import take_in
+from piecework.server.services.queue.jobspecs import check_texts
+from piecework.server.services.queue.limiter import place_jobs
+from piecework.server.services.queue.placing import place
+from piecework.server.services.stock.data import Data
+from piecework.server.services.stock.lambdas import Lambdas, check_limits, read_ok_codes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.job_keys import JobKeys
+from piecework.server.store.options import NO_OPTIONS, JobOptions
+from piecework.server.store.queue import dependencies, events, files, lanes
+from piecework.server.store.queue.files import FileRow, StoredFile
+from piecework.server.store.queue.relations import Edge
+from piecework.server.store.queue.reruns import Rerun, find_made_of, rerun_jobs
+from piecework.server.store.records import Event, Job, Lambda, NewJob
+from piecework.server.store.stock import blobs
 
 RERUN = frozenset({JobState.FAILED, JobState.CANCELLED})
 """What can be run again. A job that finished has its result."""

@@ -7,13 +7,13 @@ from functools import partial
 
 from piecework.protocol.retention import FOR_EVER_MS
 from piecework.protocol.states import JobState
-from server.services.core import Core
-from server.services.queue.removal import Removal
-from server.settings import Kept
-from server.store.engine.database import Connection
-from server.store.queue import retention
-from server.store.queue.retention import START, OverAt
-from server.store.records import Job
+from piecework.server.services.core import Core
+from piecework.server.services.queue.removal import Removal
+from piecework.server.settings import Kept
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import retention
+from piecework.server.store.queue.retention import START, OverAt
+from piecework.server.store.records import Job
 
 FOUND = 500
 """Jobs that are looked for at once."""

@@ -6,7 +6,7 @@ from piecework.backoff import pause_after
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff, JobError, Usage
 from piecework.protocol.states import JobState
-from server.store.records import Job, LeaseEnd
+from piecework.server.store.records import Job, LeaseEnd
 
 Random = Callable[[], float]
 """Gives numbers from 0 up to 1."""

@@ -12,18 +12,18 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobSpec, ScheduleCreate, ScheduleUpdate, given
 from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.states import JobState
-from server.errors import BlobNotFound, InvalidRequest, ScheduleExists, ScheduleNotFound
-from server.services.core import Core
-from server.services.queue.jobspecs import check_key
-from server.services.queue.recurring import check_recurring, draft_job, merge_spec, read_spec, write_spec
-from server.services.queue.submission import Draft, Submission
-from server.services.queue.timings import UTC_NAME, list_upcoming, read_cron, read_interval, timing_of
-from server.services.queue.waiting import Changes, Notifier
-from server.store.engine.database import Connection
-from server.store.queue import jobs, schedules, ticks
-from server.store.queue.schedule_records import Schedule, Tick
-from server.store.queue.schedules import Moved
-from server.store.stock import blobs
+from piecework.server.errors import BlobNotFound, InvalidRequest, ScheduleExists, ScheduleNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.queue.jobspecs import check_key
+from piecework.server.services.queue.recurring import check_recurring, draft_job, merge_spec, read_spec, write_spec
+from piecework.server.services.queue.submission import Draft, Submission
+from piecework.server.services.queue.timings import UTC_NAME, list_upcoming, read_cron, read_interval, timing_of
+from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import jobs, schedules, ticks
+from piecework.server.store.queue.schedule_records import Schedule, Tick
+from piecework.server.store.queue.schedules import Moved
+from piecework.server.store.stock import blobs
 
 JITTER_MAX_S = 3600
 UPCOMING = 5

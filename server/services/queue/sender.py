@@ -8,9 +8,9 @@ from functools import partial
 import structlog
 
 from piecework.backoff import pause_after
-from server.services.core import Core
-from server.services.queue.deliveries import AT_ONCE, Deliveries, Taken
-from server.services.queue.posting import Receipt, WebhookMessage
+from piecework.server.services.core import Core
+from piecework.server.services.queue.deliveries import AT_ONCE, Deliveries, Taken
+from piecework.server.services.queue.posting import Receipt, WebhookMessage
 
 log = structlog.get_logger("server")
 

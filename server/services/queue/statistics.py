@@ -6,14 +6,14 @@ from math import exp, log
 from typing import NamedTuple
 
 from piecework.protocol.messages import StatsFigures, StatsPeriod, StatsTimes
-from server.services.core import Core
-from server.services.queue.feed import Feed
-from server.services.stock.lambdas import Lambdas
-from server.store.engine.database import Connection
-from server.store.queue import counters
-from server.store.queue.counters import ALL, DAY_S, HOUR_S, MINUTE_S, QUARTER_S, Counted
-from server.store.queue.tallies import BOUNDS_MS, Tally
-from server.store.stock import lambdas
+from piecework.server.services.core import Core
+from piecework.server.services.queue.feed import Feed
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import counters
+from piecework.server.store.queue.counters import ALL, DAY_S, HOUR_S, MINUTE_S, QUARTER_S, Counted
+from piecework.server.store.queue.tallies import BOUNDS_MS, Tally
+from piecework.server.store.stock import lambdas
 
 PERIODS: dict[StatsPeriod, tuple[int, int]] = {
     "hour": (MINUTE_S, 60), "day": (QUARTER_S, 96), "week": (HOUR_S, 168), "month": (DAY_S, 30),

@@ -1,16 +1,16 @@
 """Steering jobs that wait: pausing them, resuming them, giving them another input."""
 
 from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
-from server.errors import BadTransition, BlobNotFound
-from server.services.core import Core
-from server.services.queue.jobs import require_job
-from server.services.queue.limiter import place_jobs, release_jobs
-from server.services.queue.placing import Place, place
-from server.services.queue.waiting import Changes, Notifier
-from server.store.engine.database import Connection
-from server.store.queue import events, holds, jobs
-from server.store.records import Event, Job
-from server.store.stock import blobs
+from piecework.server.errors import BadTransition, BlobNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.queue.jobs import require_job
+from piecework.server.services.queue.limiter import place_jobs, release_jobs
+from piecework.server.services.queue.placing import Place, place
+from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import events, holds, jobs
+from piecework.server.store.records import Event, Job
+from piecework.server.store.stock import blobs
 
 SET = frozenset({JobState.PAUSED, JobState.ENQUEUED})
 """The states that somebody can ask for. A job that is resumed before it is due waits."""

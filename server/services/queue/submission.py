@@ -13,13 +13,20 @@ from piecework.protocol.messages import Content, JobSpec, given, read_ref
 from piecework.protocol.names import LambdaRef
 from piecework.protocol.states import JobState
 from piecework.protocol.text import read_file_name
-from server.errors import BlobNotFound, InvalidRequest, KeyConflict
-from server.services.core import Core
-from server.services.queue.folders import add_needs, check_total, read_files, store_files
-from server.services.queue.grouping import join_groups, read_group
-from server.services.queue.identity import Identity, Input, Terms, identify_job, identify_submission, input_meaning
-from server.services.queue.intake import lane_tags, take_in
-from server.services.queue.jobspecs import (
+from piecework.server.errors import BlobNotFound, InvalidRequest, KeyConflict
+from piecework.server.services.core import Core
+from piecework.server.services.queue.folders import add_needs, check_total, read_files, store_files
+from piecework.server.services.queue.grouping import join_groups, read_group
+from piecework.server.services.queue.identity import (
+    Identity,
+    Input,
+    Terms,
+    identify_job,
+    identify_submission,
+    input_meaning,
+)
+from piecework.server.services.queue.intake import lane_tags, take_in
+from piecework.server.services.queue.jobspecs import (
     check_key,
     first_state,
     read_key,
@@ -28,20 +35,20 @@ from server.services.queue.jobspecs import (
     read_tenant,
     to_ms,
 )
-from server.services.queue.parents import Need, check_order, connect, read_input, read_labels, read_needs
-from server.services.queue.repetitions import find_meant, pin_names
-from server.services.queue.waiting import Changes, ContractWaiter, Notifier, TakeTurn
-from server.services.queue.webhooks import Webhooks
-from server.services.stock.data import Data
-from server.services.stock.keys import read_keys
-from server.services.stock.lambdas import Lambdas, read_retention
-from server.services.stock.outputs import check_has_folders
-from server.services.traces import current_trace
-from server.store.engine.database import Connection
-from server.store.options import NO_OPTIONS
-from server.store.queue import jobs, submissions
-from server.store.records import Blob, Lambda, Lane, NewJob
-from server.store.stock import blobs
+from piecework.server.services.queue.parents import Need, check_order, connect, read_input, read_labels, read_needs
+from piecework.server.services.queue.repetitions import find_meant, pin_names
+from piecework.server.services.queue.waiting import Changes, ContractWaiter, Notifier, TakeTurn
+from piecework.server.services.queue.webhooks import Webhooks
+from piecework.server.services.stock.data import Data
+from piecework.server.services.stock.keys import read_keys
+from piecework.server.services.stock.lambdas import Lambdas, read_retention
+from piecework.server.services.stock.outputs import check_has_folders
+from piecework.server.services.traces import current_trace
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.options import NO_OPTIONS
+from piecework.server.store.queue import jobs, submissions
+from piecework.server.store.records import Blob, Lambda, Lane, NewJob
+from piecework.server.store.stock import blobs
 
 SUBMISSION_KEYS_MS = 24 * 3600 * 1000
 """How long the key of a bulk submission is known."""

@@ -4,16 +4,16 @@ from collections import Counter
 from functools import partial
 from typing import NamedTuple
 
-from server.errors import InvalidRequest
-from server.services.core import Core
-from server.services.queue.depths import Depths
-from server.services.queue.statistics import Statistics
-from server.services.stock.keys import check_tenant
-from server.store.engine.database import Connection
-from server.store.queue import jobs, lanes, tenants
-from server.store.queue.lanes import TOP
-from server.store.queue.tenants import Tenant
-from server.store.records import Job
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.core import Core
+from piecework.server.services.queue.depths import Depths
+from piecework.server.services.queue.statistics import Statistics
+from piecework.server.services.stock.keys import check_tenant
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import jobs, lanes, tenants
+from piecework.server.store.queue.lanes import TOP
+from piecework.server.store.queue.tenants import Tenant
+from piecework.server.store.records import Job
 
 WEIGHT_MAX = 1000
 GROUPS_MAX = 5000

@@ -10,20 +10,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from server.errors import BlobsAway, DatabaseAway, InvalidRequest, ServerError, Stopping, StorageFull
-from server.services.core import Core
-from server.services.queue.cancelling import cancel_jobs
-from server.services.queue.catchup import Due, find_due
-from server.services.queue.endings import Endings
-from server.services.queue.recurring import draft_job
-from server.services.queue.retries import Random
-from server.services.queue.submission import Draft, Submission
-from server.services.queue.timings import timing_of
-from server.services.queue.waiting import Changes, Notifier
-from server.store.engine.database import Connection
-from server.store.queue import schedules, ticks
-from server.store.queue.schedule_records import Schedule, Tick
-from server.store.queue.schedules import Moved
+from piecework.server.errors import BlobsAway, DatabaseAway, InvalidRequest, ServerError, Stopping, StorageFull
+from piecework.server.services.core import Core
+from piecework.server.services.queue.cancelling import cancel_jobs
+from piecework.server.services.queue.catchup import Due, find_due
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.recurring import draft_job
+from piecework.server.services.queue.retries import Random
+from piecework.server.services.queue.submission import Draft, Submission
+from piecework.server.services.queue.timings import timing_of
+from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import schedules, ticks
+from piecework.server.store.queue.schedule_records import Schedule, Tick
+from piecework.server.store.queue.schedules import Moved
 
 STEP = 20
 """Schedules whose ticks one transaction handles: on SQLite, nobody else writes meanwhile."""

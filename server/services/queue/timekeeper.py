@@ -10,13 +10,13 @@ from functools import partial
 
 import structlog
 
-from server.errors import DatabaseAway
-from server.services.core import Core
-from server.services.queue.endings import Endings
-from server.services.queue.overdue import move_overdue
-from server.services.queue.ticking import Ticking
-from server.services.queue.waiting import Changes, Notifier
-from server.store.queue import jobs, lanes, leases
+from piecework.server.errors import DatabaseAway
+from piecework.server.services.core import Core
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.overdue import move_overdue
+from piecework.server.services.queue.ticking import Ticking
+from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.store.queue import jobs, lanes, leases
 
 log = structlog.get_logger("server")
 

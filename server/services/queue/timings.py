@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from server.errors import InvalidRequest
-from server.store.queue.schedule_records import Schedule
+from piecework.server.errors import InvalidRequest
+from piecework.server.store.queue.schedule_records import Schedule
 
 LINE_CHARS = 500
 EVERY_MIN_MS = 1000

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from server.services.core import Core
-from server.services.queue.feed import Feed
-from server.store.queue import counters
-from server.store.queue.counters import ALL, DAY_S, Counted
-from server.store.queue.tallies import Tally
-from server.store.stock import lambdas
+from piecework.server.services.core import Core
+from piecework.server.services.queue.feed import Feed
+from piecework.server.store.queue import counters
+from piecework.server.store.queue.counters import ALL, DAY_S, Counted
+from piecework.server.store.queue.tallies import Tally
+from piecework.server.store.stock import lambdas
 
 K = TypeVar("K", int, str)
 NAMES_MAX = 20

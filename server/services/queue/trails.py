@@ -7,7 +7,7 @@ when it ends, with the time at which it began.
 from collections.abc import Iterable, Sequence
 
 from piecework.protocol.states import JobState
-from server.store.records import Event, Job
+from piecework.server.store.records import Event, Job
 
 SUBMITTED = "submitted"
 """The detail of the first event, which is stored only when it is not the usual one."""

@@ -8,10 +8,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from server.store.engine.ids import age
-from server.store.queue.lanes import Group, block_of
-from server.store.queue.leases import Wanted
-from server.store.records import Job
+from piecework.server.store.engine.ids import age
+from piecework.server.store.queue.lanes import Group, block_of
+from piecework.server.store.queue.leases import Wanted
+from piecework.server.store.records import Job
 
 LOOK_AHEAD = 16
 """Candidates beyond those needed, among which suggested tags choose."""

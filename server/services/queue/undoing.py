@@ -10,18 +10,18 @@ from functools import partial
 
 from piecework.protocol.messages import BulkAction
 from piecework.protocol.states import JobState
-from server.services.core import Core
-from server.services.queue import batches
-from server.services.queue.batches import NOT_THERE, BatchResult, Come
-from server.services.queue.endings import Endings
-from server.services.queue.jobspecs import check_key
-from server.services.queue.reruns import Reruns
-from server.services.queue.waiting import Notifier
-from server.store.engine.database import Connection
-from server.store.queue import bulk_steps, events, jobs
-from server.store.queue.bulk_steps import BulkStep
-from server.store.records import Job
-from server.store.stock.audit import count_act
+from piecework.server.services.core import Core
+from piecework.server.services.queue import batches
+from piecework.server.services.queue.batches import NOT_THERE, BatchResult, Come
+from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.jobspecs import check_key
+from piecework.server.services.queue.reruns import Reruns
+from piecework.server.services.queue.waiting import Notifier
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import bulk_steps, events, jobs
+from piecework.server.store.queue.bulk_steps import BulkStep
+from piecework.server.store.records import Job
+from piecework.server.store.stock.audit import count_act
 
 REQUEST_S = 2.0
 """A request begins no further step after so long; its caller goes on with the next."""

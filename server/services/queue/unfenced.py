@@ -7,11 +7,11 @@ for its input makes it long, once: there are no heartbeats.
 from functools import partial
 
 from piecework.protocol.ids import NO_ID
-from server.services.core import Core
-from server.services.queue.jobs import require_job
-from server.services.stock.data import require_blob
-from server.store.queue import leases
-from server.store.records import Blob, Job
+from piecework.server.services.core import Core
+from piecework.server.services.queue.jobs import require_job
+from piecework.server.services.stock.data import require_blob
+from piecework.server.store.queue import leases
+from piecework.server.store.records import Blob, Job
 
 
 class Unfenced:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from piecework.protocol.states import JobState
-from server.errors import Stopping
-from server.services.core import Sleeper
-from server.services.queue.pauses import Places, Waiter, Work
-from server.store.engine.database import Connection, Database
-from server.store.queue import lanes
-from server.store.records import Lane
+from piecework.server.errors import Stopping
+from piecework.server.services.core import Sleeper
+from piecework.server.services.queue.pauses import Places, Waiter, Work
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.queue import lanes
+from piecework.server.store.records import Lane
 
 Admits = Callable[[Lane], bool]
 Taken = tuple[Any, "Changes"]

@@ -10,15 +10,15 @@ from piecework.protocol.ids import ID_MAX
 from piecework.protocol.matching import AGENT_TAGS, RuntimeName, offers_runtime
 from piecework.protocol.messages import WaitReason
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.services.queue.claims import GROUPS_MAX, admits
-from server.services.queue.limitwaits import describe_limits
-from server.services.stock.workers import GONE_MS
-from server.store.engine.database import Connection
-from server.store.queue import dependencies, groups, holds, jobs, lanes
-from server.store.queue.lanes import TOP
-from server.store.queue.relations import Settling
-from server.store.records import Job, Lane, Worker
-from server.store.stock import holding, workers
+from piecework.server.services.queue.claims import GROUPS_MAX, admits
+from piecework.server.services.queue.limitwaits import describe_limits
+from piecework.server.services.stock.workers import GONE_MS
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import dependencies, groups, holds, jobs, lanes
+from piecework.server.store.queue.lanes import TOP
+from piecework.server.store.queue.relations import Settling
+from piecework.server.store.records import Job, Lane, Worker
+from piecework.server.store.stock import holding, workers
 
 TROUBLES_MAX = 3
 """Workers whose troubles one reason tells."""

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from piecework.protocol.ids import Id
 from piecework.protocol.names import NAME_RULE, is_name
-from server.errors import InvalidRequest, WebhookExists, WebhookInUse, WebhookNotFound
-from server.services.core import Core
-from server.services.queue.posting import Poster
-from server.store.engine.database import Connection
-from server.store.queue import deliveries, webhooks
-from server.store.queue.webhook_records import DeliveryCounts, Webhook
+from piecework.server.errors import InvalidRequest, WebhookExists, WebhookInUse, WebhookNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.queue.posting import Poster
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import deliveries, webhooks
+from piecework.server.store.queue.webhook_records import DeliveryCounts, Webhook
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # it says what the text is, and is none itself
 SECRET_BYTES = 32

@@ -10,13 +10,13 @@ from threading import Lock
 from typing import TypeVar
 
 from piecework.protocol.retention import FOR_EVER_MS
-from server.errors import DatabaseAway, ServerError, StorageFull
-from server.services.core import Clock
-from server.settings import Settings
-from server.store.engine.connections import Work
-from server.store.engine.database import Connection, Database
-from server.store.stock import audit
-from server.store.stock.audit import Act, Actor, AuditFilter, AuditRow, Count
+from piecework.server.errors import DatabaseAway, ServerError, StorageFull
+from piecework.server.services.core import Clock
+from piecework.server.settings import Settings
+from piecework.server.store.engine.connections import Work
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.stock import audit
+from piecework.server.store.stock.audit import Act, Actor, AuditFilter, AuditRow, Count
 
 T = TypeVar("T")
 KEPT_MAX = 1_000_000

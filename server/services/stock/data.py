@@ -10,12 +10,12 @@ import structlog
 from piecework.protocol.ids import NO_ID
 from piecework.protocol.messages import DIRECT_LEAST_BYTES
 from piecework.protocol.text import read_file_name
-from server.blobs import BlobReader, BlobStore, DirectPut
-from server.errors import BlobInUse, BlobNotFound, BodyTooLarge
-from server.services.core import Core
-from server.store.engine.database import Connection
-from server.store.records import Blob
-from server.store.stock import blobs, lambdas
+from piecework.server.blobs import BlobReader, BlobStore, DirectPut
+from piecework.server.errors import BlobInUse, BlobNotFound, BodyTooLarge
+from piecework.server.services.core import Core
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.records import Blob
+from piecework.server.store.stock import blobs, lambdas
 
 log = structlog.get_logger("server")
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from piecework.protocol.messages import ValueSet
-from server.errors import BodyTooLarge, InvalidRequest, NotANumber, ValueDiffers, ValueNotFound
-from server.services.core import Core
-from server.services.stock.namespaces import not_found
-from server.store.engine.database import Connection
-from server.store.stock import entries, namespaces
-from server.store.stock.namespace_records import Entry
+from piecework.server.errors import BodyTooLarge, InvalidRequest, NotANumber, ValueDiffers, ValueNotFound
+from piecework.server.services.core import Core
+from piecework.server.services.stock.namespaces import not_found
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.stock import entries, namespaces
+from piecework.server.store.stock.namespace_records import Entry
 
 EXPIRE_MAX_S = 100 * 366 * 24 * 3600
 NUMBER_MAX = 2**63 - 1

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from piecework.protocol.kv_grants import KV_GRANT_RULE, KvGrant
 from piecework.protocol.messages import Grants
-from server.errors import InvalidRequest
+from piecework.server.errors import InvalidRequest
 
 GRANTS_MAX = 100
 """Of one kind."""

@@ -6,8 +6,8 @@ from msgspec import UNSET
 
 from piecework.protocol.messages import JobSpec, LambdaCreate, given
 from piecework.protocol.messages.base import Maybe
-from server.errors import InvalidRequest
-from server.store.job_keys import NO_KEYS, JobKeys
+from piecework.server.errors import InvalidRequest
+from piecework.server.store.job_keys import NO_KEYS, JobKeys
 
 T = TypeVar("T")
 

@@ -13,17 +13,17 @@ from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import Grants, LambdaCreate, Limits, Maybe, given
 from piecework.protocol.names import LAMBDA_NAME_RULE, LambdaName, LambdaRef, is_lambda_name
 from piecework.protocol.retention import Retain, retain_ms
-from server.errors import BlobNotFound, InvalidRequest, LambdaNotFound, ModuleInvalid
-from server.services.core import Core
-from server.services.stock.data import Data
-from server.services.stock.grants import check_grants
-from server.services.stock.keys import read_keys
-from server.services.stock.namespaces import not_found
-from server.services.stock.outputs import check_has_folders, read_outputs
-from server.store.engine.database import Connection
-from server.store.options import LambdaOptions
-from server.store.records import Lambda
-from server.store.stock import blobs, lambdas, namespaces
+from piecework.server.errors import BlobNotFound, InvalidRequest, LambdaNotFound, ModuleInvalid
+from piecework.server.services.core import Core
+from piecework.server.services.stock.data import Data
+from piecework.server.services.stock.grants import check_grants
+from piecework.server.services.stock.keys import read_keys
+from piecework.server.services.stock.namespaces import not_found
+from piecework.server.services.stock.outputs import check_has_folders, read_outputs
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.options import LambdaOptions
+from piecework.server.store.records import Lambda
+from piecework.server.store.stock import blobs, lambdas, namespaces
 
 CACHED = 10_000
 SHARED_MS = 10_000

@@ -6,11 +6,11 @@ from functools import partial
 import structlog
 
 from piecework.protocol.retention import FOR_EVER_MS
-from server.services.core import Core
-from server.services.stock.data import Data
-from server.store.engine.database import Connection
-from server.store.engine.ids import age, id_at
-from server.store.stock import blobs, leftovers
+from piecework.server.services.core import Core
+from piecework.server.services.stock.data import Data
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.engine.ids import age, id_at
+from piecework.server.store.stock import blobs, leftovers
 
 log = structlog.get_logger("server")
 

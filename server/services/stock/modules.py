@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 from piecework.modules import HEADER_BYTES, MAGIC, ModuleError, find_kind, name_interface
 from piecework.protocol.names import ModuleName
-from server.errors import InvalidParameter, ModuleExists, ModuleInUse, ModuleNotFound, NotWasm
-from server.services.core import Core
-from server.services.stock.data import Data
-from server.store.engine.database import Connection
-from server.store.records import Blob, Module
-from server.store.stock import blobs, modules
+from piecework.server.errors import InvalidParameter, ModuleExists, ModuleInUse, ModuleNotFound, NotWasm
+from piecework.server.services.core import Core
+from piecework.server.services.stock.data import Data
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.records import Blob, Module
+from piecework.server.store.stock import blobs, modules
 
 RESERVED = frozenset({"info", "modules", "registry", "sha256", "upload"})
 """No organisation has these names: they are the first words of other paths."""

@@ -4,11 +4,11 @@ from functools import partial
 from typing import NamedTuple
 
 from piecework.protocol.ids import Id
-from server.errors import InvalidRequest, NamespaceNotFound
-from server.services.core import Core
-from server.store.engine.database import Connection
-from server.store.stock import entries, namespaces
-from server.store.stock.namespace_records import Namespace
+from piecework.server.errors import InvalidRequest, NamespaceNotFound
+from piecework.server.services.core import Core
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.stock import entries, namespaces
+from piecework.server.store.stock.namespace_records import Namespace
 
 CONSISTENCIES = ("none", "eventual")
 SWEPT = 100

@@ -3,7 +3,7 @@
 from piecework.protocol.job_files import PATH_RULE, PATTERNS_MAX, is_pattern
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import Maybe, given
-from server.errors import InvalidRequest
+from piecework.server.errors import InvalidRequest
 
 FOLDERLESS = frozenset({"capsule", "funless"})
 """Runtimes whose guests have no directory of their own."""

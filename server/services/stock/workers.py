@@ -8,11 +8,11 @@ from typing import TypeVar
 from msgspec import UNSET, UnsetType
 
 from piecework.protocol.messages import ContractRequest, WorkerRegister, WorkerState
-from server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
-from server.services.core import Core
-from server.store.engine.database import Connection
-from server.store.records import Held, Worker
-from server.store.stock import holding, workers
+from piecework.server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
+from piecework.server.services.core import Core
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.records import Held, Worker
+from piecework.server.store.stock import holding, workers
 
 T = TypeVar("T")
 

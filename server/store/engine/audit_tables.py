@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table
 
-from server.store.engine.metadata import BigId, metadata
+from piecework.server.store.engine.metadata import BigId, metadata
 
 TEXT_MAX = 500
 """Characters that are kept of what an act was done to, and of its details."""

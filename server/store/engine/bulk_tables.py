@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table
 
-from server.store.engine.metadata import BigId, metadata
+from piecework.server.store.engine.metadata import BigId, metadata
 
 bulk_steps = Table(
     "bulk_steps",

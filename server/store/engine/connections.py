@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from server.errors import DatabaseAway, StorageFull
-from server.logs import Condition
+from piecework.server.errors import DatabaseAway, StorageFull
+from piecework.server.logs import Condition
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]

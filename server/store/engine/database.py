@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
 
-from server.store.engine.connections import (
+from piecework.server.store.engine.connections import (
     BUSY_TIMEOUT_S,
     DatabaseHealth,
     DatabasePool,
@@ -26,7 +26,7 @@ from server.store.engine.connections import (
     WriteCounter,
     notes_of,
 )
-from server.store.engine.postgres import PostgresDatabase
+from piecework.server.store.engine.postgres import PostgresDatabase
 
 __all__ = ["Connection", "Database", "is_there", "open_database"]
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table
 
-from server.store.engine.metadata import BigId, metadata
+from piecework.server.store.engine.metadata import BigId, metadata
 
 outbox = Table(
     "outbox",

@@ -15,8 +15,8 @@ from sqlalchemy import (
     Text,
 )
 
-from server.store.engine.metadata import BigId, metadata
-from server.store.engine.tables import NAME_LENGTH
+from piecework.server.store.engine.metadata import BigId, metadata
+from piecework.server.store.engine.tables import NAME_LENGTH
 
 modules = Table(
     "modules",

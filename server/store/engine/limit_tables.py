@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, String, Table, Text
 
-from server.store.engine.metadata import BigId, metadata, partial_index
+from piecework.server.store.engine.metadata import BigId, metadata, partial_index
 
 tenants = Table(
     "tenants",
@@ -22,7 +22,7 @@ limits = Table(
     Column("ruled", Integer),  # by an operator: it counts instead
     Column("ruled_period_ms", BigInteger),
     Column("running", Integer, nullable=False),  # leased jobs of a concurrency key
-    Column("starts", Text),  # JSON: when jobs of a rate key started, see server.services.queue.windows
+    Column("starts", Text),  # JSON: when jobs of a rate key started, see piecework.server.services.queue.windows
     Column("wake_at", BigInteger),  # when there is room for more jobs that wait
     Column("used_at", BigInteger, nullable=False),
     CheckConstraint("kind = 'concurrency' OR kind = 'rate'", name="kind"),

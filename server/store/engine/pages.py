@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from server.store.engine.statements import driver_of
+from piecework.server.store.engine.statements import driver_of
 
 INCREMENTAL = 2
 """What ``PRAGMA auto_vacuum`` says of a file that can give pages back one by one."""

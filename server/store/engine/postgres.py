@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, NullPool, create_engine, event
 
 from piecework.backoff import pause_after
-from server.errors import DatabaseAway
-from server.store.engine.connections import (
+from piecework.server.errors import DatabaseAway
+from piecework.server.store.engine.connections import (
     DatabaseHealth,
     DatabasePool,
     LostRace,
@@ -26,7 +26,7 @@ from server.store.engine.connections import (
     driver_error,
     notes_of,
 )
-from server.store.engine.statements import driver_of
+from piecework.server.store.engine.statements import driver_of
 
 RACES_MAX = 20
 """So often a transaction that lost a race is tried again. On a busy machine others win some times in a row."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect
 
-import migrations
-from migrations import versions
-from server.errors import SchemaMismatch
-from server.store.engine.connections import translated_errors
-from server.store.engine.database import Database
+from piecework import migrations
+from piecework.migrations import versions
+from piecework.server.errors import SchemaMismatch
+from piecework.server.store.engine.connections import translated_errors
+from piecework.server.store.engine.database import Database
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -5,10 +5,10 @@ import math
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
-from server.errors import CapacityReached
-from server.store.engine.function_tables import replicas
-from server.store.engine.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
-from server.store.engine.tables import (
+from piecework.server.errors import CapacityReached
+from piecework.server.store.engine.function_tables import replicas
+from piecework.server.store.engine.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
+from piecework.server.store.engine.tables import (
     blobs,
     groups,
     jobs,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-from server.errors import DatabaseAway
+from piecework.server.errors import DatabaseAway
 
 
 def copy_database(source: Path, target: Path) -> None:

@@ -37,7 +37,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import CompoundSelect
 from sqlalchemy.types import TypeEngine
 
-from server.store.engine.connections import OpenConnection
+from piecework.server.store.engine.connections import OpenConnection
 
 Row = tuple[Any, ...]
 Rows = Sequence[Row]

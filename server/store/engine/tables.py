@@ -20,13 +20,13 @@ from sqlalchemy import (
     text,
 )
 
-from server.store.engine.audit_tables import audit
-from server.store.engine.bulk_tables import bulk_steps
-from server.store.engine.counter_tables import counters
-from server.store.engine.feed_tables import feed
-from server.store.engine.limit_tables import limits, tenants
-from server.store.engine.metadata import BigId, metadata, partial_index as _partial
-from server.store.engine.webhook_tables import webhooks
+from piecework.server.store.engine.audit_tables import audit
+from piecework.server.store.engine.bulk_tables import bulk_steps
+from piecework.server.store.engine.counter_tables import counters
+from piecework.server.store.engine.feed_tables import feed
+from piecework.server.store.engine.limit_tables import limits, tenants
+from piecework.server.store.engine.metadata import BigId, metadata, partial_index as _partial
+from piecework.server.store.engine.webhook_tables import webhooks
 
 __all__ = ["audit", "bulk_steps", "counters", "feed", "limits", "metadata", "tenants", "webhooks"]
 
@@ -131,7 +131,7 @@ jobs = Table(
     Column("key", String(255)),
     Column("key_digest", LargeBinary(32)),
     Column("tags", Text),  # JSON list; NULL: none
-    Column("options", Text),  # JSON of server.store.records.JobOptions; NULL: all default
+    Column("options", Text),  # JSON of piecework.server.store.records.JobOptions; NULL: all default
     Column("error", Text),  # JSON of the last failed attempt's error
     Column("usage", Text),  # JSON
     Column("group_id", BigInteger),

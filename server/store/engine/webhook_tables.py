@@ -13,7 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from server.store.engine.metadata import BigId, metadata, partial_index
+from piecework.server.store.engine.metadata import BigId, metadata, partial_index
 
 webhooks = Table(
     "webhooks",

@@ -2,11 +2,11 @@
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from server.store.engine.function_tables import ended_logs, replicas
-from server.store.engine.statements import Statement
-from server.store.engine.tables import workers
-from server.store.functions.kept_logs import KeptLog
-from server.store.records import Log
+from piecework.server.store.engine.function_tables import ended_logs, replicas
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import workers
+from piecework.server.store.functions.kept_logs import KeptLog
+from piecework.server.store.records import Log
 
 KEPT = 3
 """Of a revision. Later ones push out the oldest."""

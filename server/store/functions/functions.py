@@ -6,8 +6,8 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from server.store.engine.function_tables import ended_logs, functions, hosts, replicas, revisions, urls
-from server.store.engine.statements import Row, Statement, to_json
+from piecework.server.store.engine.function_tables import ended_logs, functions, hosts, replicas, revisions, urls
+from piecework.server.store.engine.statements import Row, Statement, to_json
 
 FILE, REQUEST = "file", "request"
 """Who added a URL: the configuration file, or somebody who called."""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from server.store.records import Log
+from piecework.server.store.records import Log
 
 
 class KeptLog(NamedTuple):

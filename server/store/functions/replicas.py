@@ -9,13 +9,13 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal_column, nu
 
 from piecework.protocol.matching import TagSet, worker_tags
 from piecework.protocol.messages import ReplicaReport, ReplicaState
-from server.store.engine.function_tables import hosts, replicas, revisions
-from server.store.engine.statements import Statement, without_nul
-from server.store.engine.tables import lambdas, workers
-from server.store.functions.ended_logs import keep_log
-from server.store.functions.kept_logs import KeptLog
-from server.store.options import LambdaOptions
-from server.store.records import Log, extend_log
+from piecework.server.store.engine.function_tables import hosts, replicas, revisions
+from piecework.server.store.engine.statements import Statement, without_nul
+from piecework.server.store.engine.tables import lambdas, workers
+from piecework.server.store.functions.ended_logs import keep_log
+from piecework.server.store.functions.kept_logs import KeptLog
+from piecework.server.store.options import LambdaOptions
+from piecework.server.store.records import Log, extend_log
 
 LOG_BYTES = 64 * 1024
 """How much of a replica's log is kept."""

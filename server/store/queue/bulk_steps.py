@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from piecework.protocol.messages import BulkAction
-from server.store.engine.bulk_tables import bulk_steps
-from server.store.engine.statements import Statement
+from piecework.server.store.engine.bulk_tables import bulk_steps
+from piecework.server.store.engine.statements import Statement
 
 _insert = Statement(insert(bulk_steps), "key", "action", "at", "job_ids")
 _next = Statement(

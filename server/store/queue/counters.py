@@ -13,9 +13,9 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from server.store.engine.counter_tables import counters
-from server.store.engine.statements import Statement
-from server.store.queue.tallies import Tally
+from piecework.server.store.engine.counter_tables import counters
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.queue.tallies import Tally
 
 K = TypeVar("K")
 ALL = 0

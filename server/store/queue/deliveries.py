@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, literal_column, select, update
 
 from piecework.protocol.messages import DeliveryState
-from server.store.engine.statements import Statement
-from server.store.engine.webhook_tables import deliveries
-from server.store.queue.webhook_records import Delivery, DeliveryCounts, NewDelivery
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.webhook_tables import deliveries
+from piecework.server.store.queue.webhook_records import Delivery, DeliveryCounts, NewDelivery
 
 _c = deliveries.c
 _this = _c.id == bindparam("which")

@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 
 from piecework.protocol.states import JobState
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import dependencies, groups, jobs, settlings
-from server.store.queue.relations import Edge, EdgeState, Settling
-from server.store.records import WaitsFor
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import dependencies, groups, jobs, settlings
+from piecework.server.store.queue.relations import Edge, EdgeState, Settling
+from piecework.server.store.records import WaitsFor
 
 _columns = (
     dependencies.c.child_id, dependencies.c.parent_id, dependencies.c.name, dependencies.c.state,

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, insert, select
 
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.engine.statements import ByList, Statement, without_nul
-from server.store.engine.tables import events
-from server.store.queue.feed import note_events
-from server.store.records import Event
+from piecework.server.store.engine.statements import ByList, Statement, without_nul
+from piecework.server.store.engine.tables import events
+from piecework.server.store.queue.feed import note_events
+from piecework.server.store.records import Event
 
 _columns = (
     events.c.job_id, events.c.at, events.c.state, events.c.worker_id, events.c.attempt, events.c.lease,

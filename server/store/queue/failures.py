@@ -8,10 +8,10 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from server.store.engine.statements import is_listed
-from server.store.engine.tables import jobs
-from server.store.queue.filters import JobFilter
-from server.store.queue.searches import is_among
+from piecework.server.store.engine.statements import is_listed
+from piecework.server.store.engine.tables import jobs
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.searches import is_among
 
 TOLD_APART = 300
 """Characters of a stored error that tell one reason from another."""

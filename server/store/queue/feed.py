@@ -16,14 +16,14 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from piecework.protocol.states import JobState
-from server.store.engine.connections import notes_of
-from server.store.engine.feed_tables import feed, feed_heads, outbox
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import jobs
-from server.store.queue.counters import add_tallies
-from server.store.queue.tallies import Tally, read_tallies, write_tallies
-from server.store.records import Event, Job, NewJob
-from server.store.stock import audit
+from piecework.server.store.engine.connections import notes_of
+from piecework.server.store.engine.feed_tables import feed, feed_heads, outbox
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import jobs
+from piecework.server.store.queue.counters import add_tallies
+from piecework.server.store.queue.tallies import Tally, read_tallies, write_tallies
+from piecework.server.store.records import Event, Job, NewJob
+from piecework.server.store.stock import audit
 
 PACK = 1000
 """Changes in one row at most."""

@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, literal_column, select, update
 
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import blobs, job_files
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import blobs, job_files
 
 FileKind = Literal["given", "made"]
 """``given``: it was in the directory before the job started. ``made``: the job gave it back."""

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.engine.statements import ListOfArgs
-from server.store.engine.tables import jobs, lambdas, lanes
+from piecework.server.store.engine.statements import ListOfArgs
+from piecework.server.store.engine.tables import jobs, lambdas, lanes
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.engine.ids import read_newest
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import dependencies, groups, jobs
-from server.store.queue.relations import JobGroup
+from piecework.server.store.engine.ids import read_newest
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import dependencies, groups, jobs
+from piecework.server.store.queue.relations import JobGroup
 
 COLUMNS = (
     groups.c.id, groups.c.name, groups.c.submitter, groups.c.created_at, groups.c.sealed_at, groups.c.done_at,

@@ -26,10 +26,10 @@ from sqlalchemy import (
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.messages import HoldKind
 from piecework.protocol.states import JobState
-from server.store.engine.statements import Statement
-from server.store.engine.tables import holds, jobs
-from server.store.queue.jobs import COLUMNS
-from server.store.records import Job, Lane, NewJob, read_job
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import holds, jobs
+from piecework.server.store.queue.jobs import COLUMNS
+from piecework.server.store.records import Job, Lane, NewJob, read_job
 
 KINDS: tuple[HoldKind, ...] = get_args(HoldKind)
 

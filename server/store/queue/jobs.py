@@ -16,12 +16,12 @@ from sqlalchemy import (
 
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
-from server.store.engine.ids import read_newest
-from server.store.engine.statements import ByList, Statement, to_json
-from server.store.engine.tables import blobs, jobs
-from server.store.job_keys import NO_KEYS
-from server.store.queue.filters import JobFilter
-from server.store.records import Blob, Job, NewJob, WaitsFor, read_job
+from piecework.server.store.engine.ids import read_newest
+from piecework.server.store.engine.statements import ByList, Statement, to_json
+from piecework.server.store.engine.tables import blobs, jobs
+from piecework.server.store.job_keys import NO_KEYS
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.records import Blob, Job, NewJob, WaitsFor, read_job
 
 COLUMNS = (
     jobs.c.id, jobs.c.lambda_id, jobs.c.lane_id, jobs.c.state, jobs.c.priority, jobs.c.input_id,

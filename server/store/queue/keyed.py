@@ -19,11 +19,11 @@ from sqlalchemy import (
     update,
 )
 
-from server.store.engine.statements import Statement
-from server.store.engine.tables import jobs
-from server.store.queue.jobs import COLUMNS
-from server.store.queue.limits import KINDS, Kind
-from server.store.records import Job, WaitsFor, read_job
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import jobs
+from piecework.server.store.queue.jobs import COLUMNS
+from piecework.server.store.queue.limits import KINDS, Kind
+from piecework.server.store.records import Job, WaitsFor, read_job
 
 WAITS: dict[Kind, WaitsFor] = {"concurrency": "key", "rate": "rate"}
 """What a job waits for that a limit holds back."""

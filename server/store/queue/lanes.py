@@ -22,11 +22,11 @@ from sqlalchemy import (
 
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.matching import TagSet
-from server.store.engine.statements import ByList, Statement, to_json
-from server.store.engine.tables import jobs, lanes, tenants
-from server.store.queue.holds import MARK, NO_HOLDS, find_holds
-from server.store.queue.tenants import ensure_tenant
-from server.store.records import Lane
+from piecework.server.store.engine.statements import ByList, Statement, to_json
+from piecework.server.store.engine.tables import jobs, lanes, tenants
+from piecework.server.store.queue.holds import MARK, NO_HOLDS, find_holds
+from piecework.server.store.queue.tenants import ensure_tenant
+from piecework.server.store.records import Lane
 
 LANES_BITS = 20
 """A tenant's lanes have ids from its number times 2^20 on."""

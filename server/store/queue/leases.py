@@ -1,6 +1,6 @@
 """Leases: who owns which job until when. Every statement that ends or renews one names its fencing token.
 
-``server.store.records.LeaseKind`` tells the kinds of leases apart.
+``piecework.server.store.records.LeaseKind`` tells the kinds of leases apart.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from sqlalchemy import (
 )
 
 from piecework.protocol.states import JobState
-from server.store.engine.connections import LostRace
-from server.store.engine.statements import Statement, to_array, to_json
-from server.store.engine.tables import jobs, limits
-from server.store.queue.holds import MARK
-from server.store.queue.jobs import COLUMNS
-from server.store.records import Job, LeaseEnd, LeaseGrant, read_job
+from piecework.server.store.engine.connections import LostRace
+from piecework.server.store.engine.statements import Statement, to_array, to_json
+from piecework.server.store.engine.tables import jobs, limits
+from piecework.server.store.queue.holds import MARK
+from piecework.server.store.queue.jobs import COLUMNS
+from piecework.server.store.records import Job, LeaseEnd, LeaseGrant, read_job
 
 OVERDUE_MAX = 500
 """Jobs that one look at the clock moves on at most."""

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select, update
 
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import limits
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import limits
 
 Kind = Literal["concurrency", "rate"]
 KINDS: tuple[Kind, ...] = ("concurrency", "rate")

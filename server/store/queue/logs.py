@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from server.store.engine.statements import Statement
-from server.store.engine.tables import logs
-from server.store.records import Log, extend_log
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import logs
+from piecework.server.store.records import Log, extend_log
 
 ATTEMPTS_KEPT = 10
 """The logs of so many of a job's attempts are kept, the newest."""

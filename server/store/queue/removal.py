@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, exists, select
 
-from server.store.engine.ids import age
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import dependencies, events, jobs, logs, settlings
-from server.store.queue import files
-from server.store.stock import blobs
-from server.store.stock.audit import count_act
+from piecework.server.store.engine.ids import age
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import dependencies, events, jobs, logs, settlings
+from piecework.server.store.queue import files
+from piecework.server.store.stock import blobs
+from piecework.server.store.stock.audit import count_act
 
 CHUNK = 25
 """Jobs that are removed between two looks at the time."""

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, null, select, update
 
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import jobs
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import jobs
 
 
 class Rerun(NamedTuple):

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, literal_column, select
 
 from piecework.protocol.states import JobState
-from server.store.engine.statements import Statement
-from server.store.engine.tables import OWN_END, jobs
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import OWN_END, jobs
 
 
 class OverAt(NamedTuple):

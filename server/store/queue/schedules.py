@@ -6,9 +6,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql
 
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import jobs, schedules
-from server.store.queue.schedule_records import Schedule
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import jobs, schedules
+from piecework.server.store.queue.schedule_records import Schedule
 
 _this = schedules.c.id == bindparam("schedule")
 _every = select(schedules)

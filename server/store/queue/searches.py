@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select, 
 
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.engine.ids import age, id_at, read_newest
-from server.store.engine.statements import is_listed
-from server.store.engine.tables import jobs
-from server.store.queue.filters import JobFilter
-from server.store.queue.jobs import COLUMNS
-from server.store.records import Job, read_job
+from piecework.server.store.engine.ids import age, id_at, read_newest
+from piecework.server.store.engine.statements import is_listed
+from piecework.server.store.engine.tables import jobs
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.jobs import COLUMNS
+from piecework.server.store.records import Job, read_job
 
 LOOKED_AT_MAX = 5_000
 """Jobs that one search looks at."""

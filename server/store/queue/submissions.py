@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from server.store.engine.statements import Statement
-from server.store.engine.tables import submissions
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import submissions
 
 _insert = Statement(insert(submissions), "key", "digest", "job_ids", "created_at")
 _by_key = Statement(

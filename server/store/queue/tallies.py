@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from piecework.protocol.messages import ActorKind
 from piecework.protocol.states import JobState
-from server.store.engine.connections import notes_of
+from piecework.server.store.engine.connections import notes_of
 
 K = TypeVar("K", int, str)
 _DECADE = (10, 16, 25, 40, 63)

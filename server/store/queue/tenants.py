@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from server.store.engine.statements import Statement
-from server.store.engine.tables import tenants
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import tenants
 
 _insert = Statement(insert(tenants), "number", "name", "weight")
 _number = Statement(select(tenants.c.number).where(tenants.c.name == bindparam("which")), "which")

@@ -3,9 +3,9 @@
 from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects import postgresql
 
-from server.store.engine.statements import Statement
-from server.store.engine.tables import ticks
-from server.store.queue.schedule_records import Tick
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import ticks
+from piecework.server.store.queue.schedule_records import Tick
 
 # SQLite spells it in the same way.
 _insert = Statement(postgresql.insert(ticks).on_conflict_do_nothing(), *Tick._fields)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, Connection, literal_column, select
 
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.engine.tables import jobs
-from server.store.queue.filters import JobFilter
+from piecework.server.store.engine.tables import jobs
+from piecework.server.store.queue.filters import JobFilter
 
 LOOKED_AT_MAX = 20_000
 """Jobs that one step of a walk looks at: few may fit."""

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects import postgresql
 
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import groups, schedules
-from server.store.engine.webhook_tables import deliveries, webhooks
-from server.store.queue.webhook_records import Webhook
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import groups, schedules
+from piecework.server.store.engine.webhook_tables import deliveries, webhooks
+from piecework.server.store.queue.webhook_records import Webhook
 
 _this = webhooks.c.id == bindparam("which")
 _there = webhooks.c.name.is_not(None)

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, null, or_, select
 
-from server.store.engine.function_tables import modules
-from server.store.engine.ids import read_newest
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import blobs, dependencies, groups, job_files, jobs, lambdas, schedules
-from server.store.records import Blob
+from piecework.server.store.engine.function_tables import modules
+from piecework.server.store.engine.ids import read_newest
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import blobs, dependencies, groups, job_files, jobs, lambdas, schedules
+from piecework.server.store.records import Blob
 
 _columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at, blobs.c.name)
 _insert = Statement(insert(blobs), *(column.name for column in _columns))

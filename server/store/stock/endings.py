@@ -2,10 +2,10 @@
 
 from sqlalchemy import Connection, bindparam, select
 
-from server.store.engine.ids import age
-from server.store.engine.statements import Statement
-from server.store.engine.tables import blobs, groups, jobs, lambdas, namespaces, schedules, workers
-from server.store.engine.webhook_tables import deliveries, webhooks
+from piecework.server.store.engine.ids import age
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import blobs, groups, jobs, lambdas, namespaces, schedules, workers
+from piecework.server.store.engine.webhook_tables import deliveries, webhooks
 
 FOUND_MAX = 5
 """So many are told at most: more only say that the ending is too short."""

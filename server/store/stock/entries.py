@@ -3,9 +3,9 @@
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select
 from sqlalchemy.dialects import postgresql
 
-from server.store.engine.statements import Statement
-from server.store.engine.tables import entries, namespaces
-from server.store.stock.namespace_records import Entry, Namespace, Unswept
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import entries, namespaces
+from piecework.server.store.stock.namespace_records import Entry, Namespace, Unswept
 
 _columns = (entries.c.value, entries.c.expires_at, entries.c.changed_at)
 _PLACE = ("namespace", "era", "name")

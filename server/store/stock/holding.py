@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
-from server.store.engine.statements import Statement
-from server.store.engine.tables import jobs
-from server.store.records import Held
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import jobs
+from piecework.server.store.records import Held
 
 _RUNNING = jobs.c.state == literal_column("'Running'")
 

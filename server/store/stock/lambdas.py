@@ -7,12 +7,12 @@ import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from piecework.protocol.ids import ID_MAX
-from server.store.engine.function_tables import revisions
-from server.store.engine.ids import read_newest
-from server.store.engine.statements import ByList, Row, Statement, to_json
-from server.store.engine.tables import lambdas
-from server.store.options import LambdaOptions
-from server.store.records import Lambda
+from piecework.server.store.engine.function_tables import revisions
+from piecework.server.store.engine.ids import read_newest
+from piecework.server.store.engine.statements import ByList, Row, Statement, to_json
+from piecework.server.store.engine.tables import lambdas
+from piecework.server.store.options import LambdaOptions
+from piecework.server.store.records import Lambda
 
 _columns = (
     lambdas.c.id, lambdas.c.codex, lambdas.c.runtime, lambdas.c.name, lambdas.c.options, lambdas.c.created_at,

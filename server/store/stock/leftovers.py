@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, Select, and_, bindparam, delete, exists, literal_column, or_, select
 
-from server.store.engine.function_tables import hosts, replicas, revisions
-from server.store.engine.ids import NEW_ID_MAX
-from server.store.engine.statements import ByList, Statement
-from server.store.engine.tables import blobs, jobs, lambdas, lanes, workers
-from server.store.stock.blobs import is_unused
+from piecework.server.store.engine.function_tables import hosts, replicas, revisions
+from piecework.server.store.engine.ids import NEW_ID_MAX
+from piecework.server.store.engine.statements import ByList, Statement
+from piecework.server.store.engine.tables import blobs, jobs, lambdas, lanes, workers
+from piecework.server.store.stock.blobs import is_unused
 
 
 def _walk(table_id: Select[tuple[int]]) -> Select[tuple[int]]:

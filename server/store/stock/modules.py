@@ -5,10 +5,10 @@ from functools import partial
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 from sqlalchemy.dialects import postgresql
 
-from server.store.engine.function_tables import modules, revisions
-from server.store.engine.ids import read_newest
-from server.store.engine.statements import Statement
-from server.store.records import Module
+from piecework.server.store.engine.function_tables import modules, revisions
+from piecework.server.store.engine.ids import read_newest
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.records import Module
 
 _columns = (
     modules.c.org, modules.c.module, modules.c.tag, modules.c.blob_id, modules.c.sha256, modules.c.size,

@@ -8,10 +8,10 @@ from functools import partial
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
-from server.store.engine.ids import read_newest
-from server.store.engine.statements import Statement
-from server.store.engine.tables import entries, namespaces
-from server.store.stock.namespace_records import Namespace, Unswept
+from piecework.server.store.engine.ids import read_newest
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import entries, namespaces
+from piecework.server.store.stock.namespace_records import Namespace, Unswept
 
 _columns = (namespaces.c.id, namespaces.c.consistency, namespaces.c.epoch, namespaces.c.created_at)
 _kept = namespaces.c.removed_at.is_(None)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
-from server.store.engine.tables import tokens
-from server.store.records import Scope
+from piecework.server.store.engine.tables import tokens
+from piecework.server.store.records import Scope
 
 _columns = (tokens.c.id, tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at)
 _insert = insert(tokens)

@@ -3,8 +3,8 @@
 from sqlalchemy import Connection, Select, func, literal_column, select
 
 from piecework.protocol.states import JobState
-from server.store.engine.statements import Statement
-from server.store.engine.tables import blobs, events, jobs, logs
+from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables import blobs, events, jobs, logs
 
 JOBS_MAX = 1_000_000
 ROWS_MAX = 10_000

@@ -5,10 +5,10 @@ from functools import partial
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, null, select, update
 
-from server.store.engine.ids import read_newest
-from server.store.engine.statements import Row, Statement, to_json
-from server.store.engine.tables import workers
-from server.store.records import Worker
+from piecework.server.store.engine.ids import read_newest
+from piecework.server.store.engine.statements import Row, Statement, to_json
+from piecework.server.store.engine.tables import workers
+from piecework.server.store.records import Worker
 
 _columns = (
     workers.c.id, workers.c.name, workers.c.hostname, workers.c.agent_version, workers.c.incarnation,

@@ -7,7 +7,7 @@ import wasmtime
 from guests import guest
 
 from piecework.modules import CHECKS, ModuleError, answers_requests_alone, check_code, inspect_code
-from worker_agent.runtimes import RUNTIMES
+from piecework.worker_agent.runtimes import RUNTIMES
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 

@@ -10,7 +10,7 @@ from mutations import encode_number, join_sections
 
 from piecework.modules import ModuleError, ModuleFacts, check_code, inspect_component, inspect_module
 from piecework.modules.capsule import find_generation
-from worker_agent.runtimes.compiling.toolchain import read_component_facts
+from piecework.worker_agent.runtimes.compiling.toolchain import read_component_facts
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 PARTS = '(memory (export "memory") 1) (func (export "malloc") (param i32) (result i32) unreachable)'

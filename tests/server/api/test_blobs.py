@@ -136,7 +136,7 @@ def test_the_sweep_removes_only_files_that_no_row_names(house: House, monkeypatc
     house.call("DELETE", f"/data/{gone}")
     (house.data / "blobs" / "incoming" / "broken").write_bytes(b"half")
     assert house.services.data.sweep() == 0  # everything is too young
-    monkeypatch.setattr("server.services.stock.data.ORPHAN_AGE_S", -1.0)
+    monkeypatch.setattr("piecework.server.services.stock.data.ORPHAN_AGE_S", -1.0)
     assert house.services.data.sweep() == 2
     assert house.fetch(f"/data/{kept}/blob").data == LARGE
     assert len(files(house)) == 1

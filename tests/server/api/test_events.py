@@ -128,7 +128,7 @@ def test_a_last_event_id_that_cannot_be_is_refused(house: House, text: str, mess
 
 
 def test_a_stream_says_that_it_is_alive_and_how_far_it_looked(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.api.queue.feed.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("piecework.server.api.queue.feed.HEARTBEAT_S", 0.05)
     stream = open_stream(house, "?after=0&state=Cancelled")
     events = pieces(stream)
     assert next(events)["id"] == "0"

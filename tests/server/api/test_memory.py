@@ -136,7 +136,7 @@ def test_a_revision_that_is_removed_is_no_default_and_in_no_split_any_more(house
 
 
 def set_default(house: House, revision: str, split: dict[str, int] | None = None) -> None:
-    from server.store.functions import functions
+    from piecework.server.store.functions import functions
 
     house.services.database.write(lambda c: functions.set_default(c, "hola", revision, split))
     house.services.routing.note_change()
@@ -157,7 +157,7 @@ def test_routes_survive_a_restart(house: House):
 
 
 def test_tokens_that_may_view_or_invoke_change_no_routes(house: House):
-    from server.services.access import create_token
+    from piecework.server.services.access import create_token
 
     def ask(scope: str) -> tuple[int, int]:
         secret = create_token(house.services.database, scope, scope, house.clock())

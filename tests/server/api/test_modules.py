@@ -12,10 +12,10 @@ from rows import NOW
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
-from server.store.functions import functions
-from server.store.functions.functions import Revision
-from server.web.parts import REGISTRY
-from server.web.uploads import TEXT_MAX_BYTES
+from piecework.server.store.functions import functions
+from piecework.server.store.functions.functions import Revision
+from piecework.server.web.parts import REGISTRY
+from piecework.server.web.uploads import TEXT_MAX_BYTES
 
 ROOT = Path(__file__).parents[3]
 HOLA = (ROOT / "samples" / "capsule_g4.wasm").read_bytes()

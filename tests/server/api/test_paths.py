@@ -6,7 +6,7 @@ import pytest
 from house import House
 
 from piecework.http.requests import SCOPE
-from server.dialects.paths import plain_path
+from piecework.server.dialects.paths import plain_path
 
 
 @pytest.mark.parametrize(

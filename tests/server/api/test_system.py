@@ -10,10 +10,10 @@ from openapi_spec_validator import validate
 
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import JobList
-from server.api.docs import marked
-from server.api.table import ENDPOINTS
-from server.web.fielddocs import field_docs, member_docs
-from server.web.openapi import wire_path
+from piecework.server.api.docs import marked
+from piecework.server.api.table import ENDPOINTS
+from piecework.server.web.fielddocs import field_docs, member_docs
+from piecework.server.web.openapi import wire_path
 
 
 @pytest.fixture

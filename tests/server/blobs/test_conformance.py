@@ -14,8 +14,8 @@ import pytest
 from blob_places import DirectoryPlace
 from patience import LONG_S
 
-from server.blobs import BlobStore, Received
-from server.errors import BlobNotFound, BlobsAway, BodyTooLarge, StorageFull
+from piecework.server.blobs import BlobStore, Received
+from piecework.server.errors import BlobNotFound, BlobsAway, BodyTooLarge, StorageFull
 
 if TYPE_CHECKING:
     from s3_place import S3Place

@@ -6,8 +6,8 @@ import pytest
 from blob_places import DirectoryPlace
 from structlog.testing import capture_logs
 
-from server.blobs.directory import DirectoryStore
-from server.errors import StorageFull
+from piecework.server.blobs.directory import DirectoryStore
+from piecework.server.errors import StorageFull
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Union
 import pytest
 from blob_places import DirectoryPlace
 
-from server.blobs import BlobsMoved, BlobStore, move_blobs, open_store
-from server.blobs.two_places import TwoPlaces
-from server.errors import BlobNotFound
-from server.settings import Settings
+from piecework.server.blobs import BlobsMoved, BlobStore, move_blobs, open_store
+from piecework.server.blobs.two_places import TwoPlaces
+from piecework.server.errors import BlobNotFound
+from piecework.server.settings import Settings
 
 CONTENTS = [bytes([number]) * (1000 + number) for number in range(9)]
 DAY_S = 86400.0

@@ -18,12 +18,12 @@ from s3_place import S3Place
 from s3_server import BUCKET, SECRET, S3Server, run_s3
 from structlog.testing import capture_logs
 
-from server.blobs import BlobStore, Received, bucket as bucket_module, check_places, s3
-from server.blobs.bucket import Bucket
+from piecework.server.blobs import BlobStore, Received, bucket as bucket_module, check_places, s3
+from piecework.server.blobs.bucket import Bucket
+from piecework.server.errors import BlobDamaged, BlobNotFound, BlobsAway, BlobsRefused
+from piecework.server.logs import Condition
+from piecework.server.settings import BlobPlace, Settings
 from server.blobs.s3 import MARK_S, QUIET_S, name_of
-from server.errors import BlobDamaged, BlobNotFound, BlobsAway, BlobsRefused
-from server.logs import Condition
-from server.settings import BlobPlace, Settings
 
 pytestmark = pytest.mark.integration
 HOUR_S = 3600.0

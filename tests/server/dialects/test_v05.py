@@ -5,7 +5,7 @@ from msgspec import UNSET
 
 from piecework.protocol.bodies import JSON, decode, encode
 from piecework.protocol.messages import ContractRequest, JobSubmit, JobUpdate, LambdaCreate, WorkerRegister
-from server.dialects import v05
+from piecework.server.dialects import v05
 
 
 @pytest.mark.parametrize(

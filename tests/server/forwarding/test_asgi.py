@@ -20,10 +20,10 @@ from raw_server import RawServer, http, read_request
 from upstreams import Upstream, route
 
 from piecework.http.answers import Broken
-from server.forwarding.asgi import ProxyApp
-from server.forwarding.calls import CallForwarding
-from server.forwarding.messages import Disconnect, FunctionCall
-from server.web.parts import PROXY
+from piecework.server.forwarding.asgi import ProxyApp
+from piecework.server.forwarding.calls import CallForwarding
+from piecework.server.forwarding.messages import Disconnect, FunctionCall
+from piecework.server.web.parts import PROXY
 
 
 @pytest.fixture
@@ -105,8 +105,8 @@ def test_a_caller_that_leaves_before_the_end_of_its_body_calls_nothing(house: Ho
 def test_a_caller_that_stops_sending_does_not_keep_its_place(
     house: House, upstream: Upstream, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.forwarding.asgi.BODY_WAIT_S", 0.1)
-    monkeypatch.setattr("server.forwarding.asgi.BYTES_PER_S", 1_000_000)
+    monkeypatch.setattr("piecework.server.forwarding.asgi.BODY_WAIT_S", 0.1)
+    monkeypatch.setattr("piecework.server.forwarding.asgi.BYTES_PER_S", 1_000_000)
     route(house, "hola", upstream.url)
     start, body = ask(house, scope("POST", **headers), b"x" * 90_000, stalls=True)
     assert (start["status"], json.loads(body["body"])["code"]) == (400, "BODY_BROKEN")
@@ -117,8 +117,8 @@ def test_a_caller_that_goes_on_sending_is_waited_for(
     house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):
     clock = HandClock(0, per_s=1)
-    monkeypatch.setattr("server.forwarding.asgi.time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr("server.forwarding.asgi.BYTES_PER_S", 10)
+    monkeypatch.setattr("piecework.server.forwarding.asgi.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr("piecework.server.forwarding.asgi.BYTES_PER_S", 10)
     route(house, "hola", upstream.url)
     _, body = ask(house, scope("POST", content_length="2000"), *[b"x" * 500] * 4, pause=lambda: clock.forward(25))
     assert b'"size": 2000' in body["body"]
@@ -196,7 +196,7 @@ def test_a_caller_that_leaves_a_silent_url_frees_its_place(house: House, raw: Ra
 def test_a_caller_that_takes_nothing_of_its_answer_does_not_keep_its_place(
     house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.forwarding.asgi.SEND_WAIT_S", 0.1)
+    monkeypatch.setattr("piecework.server.forwarding.asgi.SEND_WAIT_S", 0.1)
     route(house, "hola", upstream.url)
 
     async def send(message: Any) -> None:

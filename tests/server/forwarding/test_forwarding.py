@@ -14,8 +14,8 @@ from upstreams import Upstream, route
 from werkzeug.test import TestResponse
 
 from piecework.http.answers import Broken, NotHttp
-from server.services.access import create_token
-from server.store.functions import functions
+from piecework.server.services.access import create_token
+from piecework.server.store.functions import functions
 
 NO_ROUTE = {"code": "ERROR", "message": "😢 Houston? We have a problem 🥵"}
 
@@ -191,7 +191,7 @@ def add_replicas(house: House, *urls: str) -> None:
     """Have replicas run there, in this order, for the revision ``blue`` of ``hola``."""
     from sqlalchemy import insert
 
-    from server.store.engine.function_tables import hosts, replicas
+    from piecework.server.store.engine.function_tables import hosts, replicas
 
     now = house.clock()
     common = {
@@ -289,7 +289,7 @@ def test_a_url_may_speak_tls_with_a_certificate_that_the_system_trusts(
     assert (refused.status_code, "certificate" in refused.json["message"]) == (502, True)
     raw.answer(http(), http())
     authority.configure_trust(theirs)
-    monkeypatch.setattr("server.forwarding.upstreams.trust", lambda: theirs)
+    monkeypatch.setattr("piecework.server.forwarding.upstreams.trust", lambda: theirs)
     house.services.functions.add_url("hola", "default", f"https://localhost:{raw.port}/b")
     house.services.functions.remove_url("hola", "default", f"https://localhost:{raw.port}")
     assert [told(house, "hola") for _ in range(2)] == [{"message": "pong"}] * 2

@@ -13,8 +13,8 @@ from patience import PATIENCE_S, until
 from werkzeug.test import TestResponse
 
 from piecework.http.exchange import Request, Response, read_request, write_response
-from server.services.access import create_token
-from server.store.functions import functions
+from piecework.server.services.access import create_token
+from piecework.server.store.functions import functions
 
 Pending = Future[TestResponse]
 

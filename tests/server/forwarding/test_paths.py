@@ -6,9 +6,9 @@ from urllib.parse import unquote
 from hypothesis import example, given, strategies as st
 
 from piecework.protocol.names import is_name
-from server.forwarding.messages import CallRefused
-from server.forwarding.paths import read_place
-from server.forwarding.upstreams import Upstream
+from piecework.server.forwarding.messages import CallRefused
+from piecework.server.forwarding.paths import read_place
+from piecework.server.forwarding.upstreams import Upstream
 
 PIECES = st.sampled_from(
     [

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from server.forwarding.upstreams import Upstreams
+from piecework.server.forwarding.upstreams import Upstreams
 
 
 @pytest.fixture

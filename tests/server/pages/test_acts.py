@@ -127,8 +127,8 @@ def test_functions_are_deployed_scaled_divided_and_removed(house: House, browser
 def test_a_call_of_a_function_shows_its_answer_and_no_session_goes_along(
     house: House, browser: Browser, lambda_id: str, monkeypatch: pytest.MonkeyPatch
 ):
-    from server.forwarding import calls
-    from server.forwarding.messages import CallReply, FunctionCall
+    from piecework.server.forwarding import calls
+    from piecework.server.forwarding.messages import CallReply, FunctionCall
 
     seen: list[FunctionCall] = []
 

@@ -7,10 +7,10 @@ import pytest
 from console import ORIGIN, Browser
 from house import House
 
-from server.pages.gate import COOKIE
-from server.pages.table import PAGES
-from server.services.access import create_token, revoke_token
-from server.services.sessions import KEY_FILE, SESSION_MS
+from piecework.server.pages.gate import COOKIE
+from piecework.server.pages.table import PAGES
+from piecework.server.services.access import create_token, revoke_token
+from piecework.server.services.sessions import KEY_FILE, SESSION_MS
 
 FORMS = [each.path for each in PAGES if each.method == "POST"]
 

@@ -10,7 +10,7 @@ import pytest
 from console import ORIGIN, Browser
 from house import House, failed, finished
 
-from server.pages import job as pages, previews
+from piecework.server.pages import job as pages, previews
 
 Make = Callable[..., str]
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 40

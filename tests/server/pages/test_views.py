@@ -10,7 +10,7 @@ from console import ORIGIN, Browser
 from house import House, failed, finished
 from kept_houses import Keep, Kept
 
-from server.pages.table import PAGES
+from piecework.server.pages.table import PAGES
 
 HOSTILE = "<script>x</script>\x1b[1m\u202e\"'&"
 LISTS = sorted(each.path for each in PAGES if each.method == "GET" and "<" not in each.path)

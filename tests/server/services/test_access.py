@@ -7,11 +7,11 @@ import pytest
 from hand_clock import HandClock
 from places import Place
 
-from server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
-from server.services import access
-from server.services.access import GRANTS, Access
-from server.services.sessions import Sessions
-from server.store.engine.database import Database
+from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
+from piecework.server.services import access
+from piecework.server.services.access import GRANTS, Access
+from piecework.server.services.sessions import Sessions
+from piecework.server.store.engine.database import Database
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from house import House
 
-from server.errors import DatabaseAway, SchemaMismatch
-from server.services.backups import BackupError, Contents, restore_backup, write_backup
-from server.settings import Settings
-from server.store.engine import snapshots
-from server.store.engine.schema import current_revision
+from piecework.server.errors import DatabaseAway, SchemaMismatch
+from piecework.server.services.backups import BackupError, Contents, restore_backup, write_backup
+from piecework.server.settings import Settings
+from piecework.server.store.engine import snapshots
+from piecework.server.store.engine.schema import current_revision
 
 LARGE, SMALL = bytes(range(256)) * 400, b"small"
 
@@ -93,7 +93,7 @@ def test_a_blob_that_is_deleted_while_the_backup_is_made_is_left_out(
         digest = hashlib.sha256(LARGE[::-1]).hexdigest()
         (house.data / "blobs" / digest[:2] / digest).unlink()
 
-    monkeypatch.setattr("server.services.backups.copy_database", copy_then_delete)
+    monkeypatch.setattr("piecework.server.services.backups.copy_database", copy_then_delete)
     assert _backup(house, tmp_path / "b.tar").blobs == 1
     restore_backup(tmp_path / "b.tar", tmp_path / "new")
     again = House(tmp_path / "new")

@@ -12,10 +12,10 @@ from blob_places import DirectoryPlace
 from structlog.testing import capture_logs
 
 from piecework.local import LISTENING, ChildProgram
-from server.blobs.disk_space import LACKED_S, LEAST_BYTES
-from server.errors import StorageFull
-from server.services.readiness import TRY_EVERY_S, Readiness
-from server.store.engine.database import Database
+from piecework.server.blobs.disk_space import LACKED_S, LEAST_BYTES
+from piecework.server.errors import StorageFull
+from piecework.server.services.readiness import TRY_EVERY_S, Readiness
+from piecework.server.store.engine.database import Database
 
 MB = 1_000_000
 

@@ -3,10 +3,10 @@
 import pytest
 from alembic import command
 
-from server.errors import SchemaMismatch
-from server.services import prepare_schema
-from server.store.engine import schema
-from server.store.engine.database import Database, open_database
+from piecework.server.errors import SchemaMismatch
+from piecework.server.services import prepare_schema
+from piecework.server.store.engine import schema
+from piecework.server.store.engine.database import Database, open_database
 
 
 def test_an_empty_database_may_be_given_its_schema_by_another_server_meanwhile(

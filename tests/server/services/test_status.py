@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from house import House, failed, finished
 
-from server.services.backups import write_backup
-from server.services.findings import look_at_disk
+from piecework.server.services.backups import write_backup
+from piecework.server.services.findings import look_at_disk
 
 
 def findings(house: House, level: str = "wrong", query: str = "checks=all") -> dict[str, str]:

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from house import House, finished
 
-from server.services import free_pages
-from server.store.engine.pages import compact, read_pages
-from server.store.stock import usage
+from piecework.server.services import free_pages
+from piecework.server.store.engine.pages import compact, read_pages
+from piecework.server.store.stock import usage
 
 
 def end(house: House, count: int, **fields: object) -> list[int]:
@@ -36,7 +36,7 @@ def test_what_takes_the_disk_is_told(house: House):
 
 
 def test_sizes_are_added_up_of_the_newest_only(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.services.storage.ROWS_MAX", 2)
+    monkeypatch.setattr("piecework.server.services.storage.ROWS_MAX", 2)
     end(house, 3)
     told = house.call("GET", "/sys/storage")
     assert told["blobs"]["count"] == 2

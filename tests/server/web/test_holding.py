@@ -10,11 +10,11 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from piecework.http.requests import HELD, HOLD, WATCH
 from piecework.protocol.states import JobState
-from server.services.core import REAL_SLEEP
-from server.services.queue.pauses import Pause, Places, Waiter
-from server.services.queue.waiting import JobWatch
-from server.web import holding
-from server.web.holding import ENDS_KEPT, Holder
+from piecework.server.services.core import REAL_SLEEP
+from piecework.server.services.queue.pauses import Pause, Places, Waiter
+from piecework.server.services.queue.waiting import JobWatch
+from piecework.server.web import holding
+from piecework.server.web.holding import ENDS_KEPT, Holder
 
 
 class Asked:

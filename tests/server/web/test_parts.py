@@ -7,7 +7,7 @@ import pytest
 from house import House
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from server.web.parts import PROXY, REGISTRY, WHOLE, Part
+from piecework.server.web.parts import PROXY, REGISTRY, WHOLE, Part
 
 NOT_FOUND = {"code": "PAGE_NOT_FOUND", "message": "😢 Page not found 🥵"}
 

@@ -8,8 +8,8 @@ import structlog
 from house import House
 from wasmtime import wat2wasm
 
-from server import errors
-from server.web.errors import HTTP_STATUS
+from piecework.server import errors
+from piecework.server.web.errors import HTTP_STATUS
 
 
 @pytest.mark.parametrize("body", [b"{", b"not json", b"\xff\xfe"])

@@ -7,7 +7,7 @@ from house import House
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from server.web.routing import QuickAdapter, QuickRules
+from piecework.server.web.routing import QuickAdapter, QuickRules
 
 
 def test_what_is_found_quickly_is_what_the_map_says(house: House):

@@ -5,9 +5,9 @@ import re
 import pytest
 from house import House
 
-from server.api.table import ENDPOINTS
-from server.services.access import GRANTS, create_token
-from server.web.endpoint import Endpoint
+from piecework.server.api.table import ENDPOINTS
+from piecework.server.services.access import GRANTS, create_token
+from piecework.server.web.endpoint import Endpoint
 
 OPEN = {"/ping", "/healthz", "/readyz", "/docs", "/openapi.json"}
 EVERYONE = set(GRANTS)

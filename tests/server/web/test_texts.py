@@ -9,7 +9,7 @@ from house import House
 from leaves import plant, write
 from msgspec import inspect
 
-from server.api.table import ENDPOINTS
+from piecework.server.api.table import ENDPOINTS
 
 ODD = "é😀\x01\x7f\uffff'\"\\%\u2028_"
 """Strange, and a text nevertheless."""

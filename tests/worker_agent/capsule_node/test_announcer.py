@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from worker_agent.capsule_node.announcer import Announcement, Announcer
-from worker_agent.capsule_node.reverse_proxy import ProxyRoute, ReverseProxy, ReverseProxyError
+from piecework.worker_agent.capsule_node.announcer import Announcement, Announcer
+from piecework.worker_agent.capsule_node.reverse_proxy import ProxyRoute, ReverseProxy, ReverseProxyError
 
 ONE, TWO = "http://localhost:10001", "http://localhost:10002"
 

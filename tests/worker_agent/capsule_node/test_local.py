@@ -9,11 +9,11 @@ import pytest
 from deployment_life import OTHER_PATH, PATH
 from patience import LONG_S, until
 
-from worker_agent.capsule_node.api import make_app
-from worker_agent.capsule_node.errors import NoRoomError
-from worker_agent.capsule_node.node_state import NodeStateFile
-from worker_agent.capsule_node.reverse_proxy import ReverseProxyError
-from worker_agent.downloads import DownloadError, NotCodeError
+from piecework.worker_agent.capsule_node.api import make_app
+from piecework.worker_agent.capsule_node.errors import NoRoomError
+from piecework.worker_agent.capsule_node.node_state import NodeStateFile
+from piecework.worker_agent.capsule_node.reverse_proxy import ReverseProxyError
+from piecework.worker_agent.downloads import DownloadError, NotCodeError
 
 pytestmark = pytest.mark.integration
 

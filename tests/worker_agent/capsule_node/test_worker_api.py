@@ -12,10 +12,10 @@ from deployment_life import MODULE, OTHER_PATH, PATH
 from patience import PATIENCE_S, until
 from sockets import say
 
-from worker_agent.capsule_node import errors
-from worker_agent.capsule_node.api import ERRORS, make_app
-from worker_agent.capsule_node.listening import Listener
-from worker_agent.errors import AgentError
+from piecework.worker_agent.capsule_node import errors
+from piecework.worker_agent.capsule_node.api import ERRORS, make_app
+from piecework.worker_agent.capsule_node.listening import Listener
+from piecework.worker_agent.errors import AgentError
 
 pytestmark = pytest.mark.integration
 

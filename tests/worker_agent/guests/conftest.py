@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from worker_agent.guests.assignment import ProcessEnd
-from worker_agent.guests.frames import Assign
-from worker_agent.guests.leased import LeasedAssignment
-from worker_agent.guests.slot import Order
-from worker_agent.runtimes.base import Bounds
-from worker_agent.tasks import File, LeasedTask, Task
+from piecework.worker_agent.guests.assignment import ProcessEnd
+from piecework.worker_agent.guests.frames import Assign
+from piecework.worker_agent.guests.leased import LeasedAssignment
+from piecework.worker_agent.guests.slot import Order
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.tasks import File, LeasedTask, Task
 
 JOBS = itertools.count(1)
 

@@ -8,10 +8,20 @@ import threading
 import pytest
 from patience import LONG_S, PATIENCE_S
 
-from worker_agent.guests.child import serve
-from worker_agent.guests.frames import Done, Equip, Halt, Loaded, Loading, Logged, Ready, pack, read_reports
-from worker_agent.guests.marker import Marker
-from worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.guests.child import serve
+from piecework.worker_agent.guests.frames import (
+    Done,
+    Equip,
+    Halt,
+    Loaded,
+    Loading,
+    Logged,
+    Ready,
+    pack,
+    read_reports,
+)
+from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.runtimes.services.access import NodeRules
 
 
 class Session:
@@ -84,7 +94,7 @@ def test_log_comes_while_the_guest_runs(session, make_assign, build_text):
 
 PROGRAM = """
 import os, signal, sys
-from worker_agent.guests.child import end_with_parent
+from piecework.worker_agent.guests.child import end_with_parent
 child = os.fork()
 if child == 0:
     end_with_parent(os.getppid())
@@ -107,7 +117,8 @@ def test_process_ends_when_its_parent_is_killed():
 
 @pytest.mark.integration
 def test_process_of_a_parent_that_is_gone_ends_at_once():
-    program = "from worker_agent.guests.child import end_with_parent; end_with_parent(1 << 30); print('on')"
+    module = "piecework.worker_agent.guests.child"
+    program = f"from {module} import end_with_parent; end_with_parent(1 << 30); print('on')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
 
@@ -115,7 +126,7 @@ def test_process_of_a_parent_that_is_gone_ends_at_once():
 @pytest.mark.integration
 def test_process_leaves_no_core_and_goes_first():
     program = (
-        "import resource; from worker_agent.guests.child import lower_own_value; lower_own_value();"
+        "import resource; from piecework.worker_agent.guests.child import lower_own_value; lower_own_value();"
         "print(resource.getrlimit(resource.RLIMIT_CORE), open('/proc/self/oom_score_adj').read())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)

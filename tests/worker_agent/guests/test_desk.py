@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from patience import PATIENCE_S
 
 from piecework.protocol.messages import Usage
-from worker_agent.guests.desk import OUTBOX_BYTES, SYNC_S, Desk
-from worker_agent.guests.frames import (
+from piecework.worker_agent.guests.desk import OUTBOX_BYTES, SYNC_S, Desk
+from piecework.worker_agent.guests.frames import (
     Ask,
     Done,
     Halt,
@@ -23,10 +23,10 @@ from worker_agent.guests.frames import (
     pack,
     read_reports,
 )
-from worker_agent.guests.marker import Marker
-from worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest
-from worker_agent.runtimes.stopping import StoppedError, StopReason
-from worker_agent.tasks import Result
+from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason
+from piecework.worker_agent.tasks import Result
 
 
 class Agent:

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 from patience import PATIENCE_S
 
 from piecework.protocol.messages import Grants, ValueSet
-from worker_agent.guests.entry_desk import WAITING_MAX, EntryDesk
-from worker_agent.guests.frames import Ask, Ready, Told, pack, read_commands, read_reports
-from worker_agent.guests.pool import Pool
-from worker_agent.guests.slot import Policy
-from worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest, NoEntries
+from piecework.worker_agent.guests.entry_desk import WAITING_MAX, EntryDesk
+from piecework.worker_agent.guests.frames import Ask, Ready, Told, pack, read_commands, read_reports
+from piecework.worker_agent.guests.pool import Pool
+from piecework.worker_agent.guests.slot import Policy
+from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest, NoEntries
 
 READ, WRITTEN = EntryRequest("get", 7, "k"), EntryRequest("set", 7, "k", ValueSet(value="v"))
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from piecework.http.exchange import Request, Response
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.guests.frames import (
+from piecework.worker_agent.guests.frames import (
     MAX_FRAME_BYTES,
     Assign,
     Done,
@@ -26,8 +26,8 @@ from worker_agent.guests.frames import (
     read_commands,
     read_reports,
 )
-from worker_agent.runtimes.base import Bounds
-from worker_agent.tasks import File, Result, Task
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.tasks import File, Result, Task
 
 TASK = Task(runtime="wasi", codex="/code", checksum="ab", input=b"\0\xff")
 COMMANDS = [

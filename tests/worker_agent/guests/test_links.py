@@ -6,7 +6,7 @@ import socket
 import pytest
 from patience import PATIENCE_S
 
-from worker_agent.guests.links import Links
+from piecework.worker_agent.guests.links import Links
 
 
 class Process:

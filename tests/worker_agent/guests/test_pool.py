@@ -4,10 +4,10 @@ import pytest
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Usage
-from worker_agent.guests.frames import Assign, Done, Halt, Logged, Ready, Recall, Returned
-from worker_agent.guests.pool import TICK_S, Pool
-from worker_agent.guests.slot import Order, Policy
-from worker_agent.tasks import Result
+from piecework.worker_agent.guests.frames import Assign, Done, Halt, Logged, Ready, Recall, Returned
+from piecework.worker_agent.guests.pool import TICK_S, Pool
+from piecework.worker_agent.guests.slot import Order, Policy
+from piecework.worker_agent.tasks import Result
 
 QUICK_S = 0.05
 

@@ -13,12 +13,12 @@ from tries import tries
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.guests.assignment import Assignment, Loss, ProcessEnd
-from worker_agent.guests.frames import Assign, Done, Halt, Kept, Loaded, Loading, Ready, Recall, Returned
-from worker_agent.guests.pool import Pool
-from worker_agent.guests.slot import Order, Phase, Policy, Rehearsal
-from worker_agent.runtimes.base import Bounds
-from worker_agent.tasks import Result, Task
+from piecework.worker_agent.guests.assignment import Assignment, Loss, ProcessEnd
+from piecework.worker_agent.guests.frames import Assign, Done, Halt, Kept, Loaded, Loading, Ready, Recall, Returned
+from piecework.worker_agent.guests.pool import Pool
+from piecework.worker_agent.guests.slot import Order, Phase, Policy, Rehearsal
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.tasks import Result, Task
 
 TASK = Task(runtime="wasi", codex="/code", checksum="ab", bounds=Bounds(timeout_s=10.0))
 REHEARSALS = 10**6

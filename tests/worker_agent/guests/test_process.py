@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from patience import LONG_S
 
-from worker_agent.guests.frames import Done, Ready
-from worker_agent.guests.process import GuestProcess, describe_end
-from worker_agent.tasks import File
+from piecework.worker_agent.guests.frames import Done, Ready
+from piecework.worker_agent.guests.process import GuestProcess, describe_end
+from piecework.worker_agent.tasks import File
 
 pytestmark = pytest.mark.integration
 

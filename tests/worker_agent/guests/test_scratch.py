@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from worker_agent.guests.scratch import MAKING_S, Scratch
+from piecework.worker_agent.guests.scratch import MAKING_S, Scratch
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from worker_agent.guests.desk import Desk
-from worker_agent.guests.frames import pack, read_reports
-from worker_agent.guests.marker import Marker
-from worker_agent.guests.sharing import SharedStore, look_up
-from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.services.store import STORE_BYTES, MemoryStore
+from piecework.worker_agent.guests.desk import Desk
+from piecework.worker_agent.guests.frames import pack, read_reports
+from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.guests.sharing import SharedStore, look_up
+from piecework.worker_agent.runtimes.services.errors import ServiceError
+from piecework.worker_agent.runtimes.services.store import STORE_BYTES, MemoryStore
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.guests.frames import (
+from piecework.worker_agent.guests.frames import (
     Assign,
     Done,
     Halt,
@@ -21,9 +21,9 @@ from worker_agent.guests.frames import (
     Recall,
     Returned,
 )
-from worker_agent.guests.slot import HALT_WITHIN_S, START_WITHIN_S, News, Policy, Rehearsal, Slot
-from worker_agent.runtimes.compiling.refusals import GAVE_UP
-from worker_agent.tasks import File, Result
+from piecework.worker_agent.guests.slot import HALT_WITHIN_S, START_WITHIN_S, News, Policy, Rehearsal, Slot
+from piecework.worker_agent.runtimes.compiling.refusals import GAVE_UP
+from piecework.worker_agent.tasks import File, Result
 
 GRACE_S, LOAD_S, QUICK_S = 2.0, 100.0, 0.05
 POLICY = Policy(grace_s=GRACE_S, load_s=LOAD_S, quick_s=QUICK_S)

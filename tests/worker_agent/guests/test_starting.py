@@ -7,10 +7,19 @@ pytestmark = pytest.mark.integration
 
 
 def test_guest_process_loads_nothing_of_the_agent():
-    loaded = loaded_by("worker_agent.guests.child")
+    loaded = loaded_by("piecework.worker_agent.guests.child")
     assert "wasmtime" in loaded
     assert (
         loaded
-        & {"structlog", "rich", "asyncio", "click", "flask", "worker_agent.guests.slot", "http.client", "ssl"}
+        & {
+            "structlog",
+            "rich",
+            "asyncio",
+            "click",
+            "flask",
+            "piecework.worker_agent.guests.slot",
+            "http.client",
+            "ssl",
+        }
         == set()
     )

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from piecework.protocol.codes import ErrorKind
-from worker_agent.guests.desk import Turn
-from worker_agent.guests.frames import Loaded, Loading
-from worker_agent.runtimes.stopping import StopReason, StopSignal
-from worker_agent.runtimes.streams import OutputSpool, ScratchError
+from piecework.worker_agent.guests.desk import Turn
+from piecework.worker_agent.guests.frames import Loaded, Loading
+from piecework.worker_agent.runtimes.stopping import StopReason, StopSignal
+from piecework.worker_agent.runtimes.streams import OutputSpool, ScratchError
 
 
 @pytest.fixture

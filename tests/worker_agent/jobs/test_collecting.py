@@ -5,9 +5,9 @@ import os
 import pytest
 
 from piecework.protocol.job_files import FILES_MAX
-from worker_agent.jobs.work import collecting
-from worker_agent.jobs.work.collecting import TooMuchError, collect, open_file
-from worker_agent.runtimes.trees import remove_tree
+from piecework.worker_agent.jobs.work import collecting
+from piecework.worker_agent.jobs.work.collecting import TooMuchError, collect, open_file
+from piecework.worker_agent.runtimes.trees import remove_tree
 
 ROOM = 10**6
 

@@ -28,9 +28,9 @@ from piecework.protocol.messages import (
     Limits,
 )
 from piecework.protocol.states import JobState
-from worker_agent.jobs.work import collecting
-from worker_agent.jobs.work.inputs import find_seed
-from worker_agent.jobs.work.job_folders import JobFolders
+from piecework.worker_agent.jobs.work import collecting
+from piecework.worker_agent.jobs.work.inputs import find_seed
+from piecework.worker_agent.jobs.work.job_folders import JobFolders
 
 REF = LeaseRef(job=Id(5), lease="abc")
 

@@ -10,8 +10,8 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, LeasedJob, LeasedLambda, Outcome, Usage, given
 from piecework.protocol.states import JobState
 from piecework.tracing import Tracer, open_tracer, read_traceparent
-from worker_agent.jobs.job_traces import JobTraces
-from worker_agent.jobs.work.inputs import Given, write_task
+from piecework.worker_agent.jobs.job_traces import JobTraces
+from piecework.worker_agent.jobs.work.inputs import Given, write_task
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -9,8 +9,8 @@ from patience import LONG_S, PATIENCE_S, until
 
 from piecework.client import Refused
 from piecework.protocol.states import JobState
-from worker_agent.agent import ServerAwayError, ServerRefusedError
-from worker_agent.errors import AgentError
+from piecework.worker_agent.agent import ServerAwayError, ServerRefusedError
+from piecework.worker_agent.errors import AgentError
 
 
 def is_polling(agent):
@@ -150,7 +150,7 @@ def test_agent_tells_the_server_that_it_wants_nothing_more(running, server):
 
 
 def test_agent_ends_though_the_server_is_away(running, server, log, monkeypatch):
-    monkeypatch.setattr("worker_agent.agent.DELIVER_S", 0.05)
+    monkeypatch.setattr("piecework.worker_agent.agent.DELIVER_S", 0.05)
     agent = running()
     job = server.add_job(b"in")
     assert agent.parts.executor.wait_for(1)
@@ -245,7 +245,7 @@ def test_leaving_at_once_is_not_overtaken_by_the_drain(running, server, log):
 
 
 def test_leaving_at_once_does_not_wait_for_a_silent_server(make_agent, server, monkeypatch):
-    monkeypatch.setattr("worker_agent.agent.GOODBYE_S", 0.01)
+    monkeypatch.setattr("piecework.worker_agent.agent.GOODBYE_S", 0.01)
     agent, never = make_agent(), threading.Event()
     assert agent.join()
     server.leave = lambda *_: never.wait(PATIENCE_S)
@@ -255,7 +255,7 @@ def test_leaving_at_once_does_not_wait_for_a_silent_server(make_agent, server, m
 
 
 def test_leaving_at_once_does_not_wait_for_guests_that_cannot_be_ended(make_agent, monkeypatch):
-    monkeypatch.setattr("worker_agent.agent.KILL_S", 0.01)
+    monkeypatch.setattr("piecework.worker_agent.agent.KILL_S", 0.01)
     agent, never = make_agent(), threading.Event()
     agent.parts.executor.stop = lambda _timeout_s: never.wait(PATIENCE_S)
     agent.leave_now(143)

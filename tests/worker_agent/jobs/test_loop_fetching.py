@@ -8,8 +8,8 @@ from patience import PATIENCE_S
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef
-from worker_agent.cache import BlobCache
-from worker_agent.jobs.work.fetching import UNUSED_MAX, BlobFetcher, NotWantedError
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.jobs.work.fetching import UNUSED_MAX, BlobFetcher, NotWantedError
 
 LARGE = b"x" * 40_000
 

@@ -9,8 +9,8 @@ from msgspec import UNSET
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from piecework.protocol.states import JobState
-from worker_agent.errors import CacheError
-from worker_agent.jobs.leases.fitness import FIRST_PAUSE_S, LONGEST_PAUSE_S, TELL_S
+from piecework.worker_agent.errors import CacheError
+from piecework.worker_agent.jobs.leases.fitness import FIRST_PAUSE_S, LONGEST_PAUSE_S, TELL_S
 
 LARGE = b"x" * 40_000
 FULL = OSError(errno.ENOSPC, "No space left on device")

@@ -6,7 +6,7 @@ import pytest
 from fake_control_server import unreachable
 from patience import LONG_S, until
 
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 
 class HandHost:

@@ -4,7 +4,7 @@ import pytest
 from lessons import teach
 
 from piecework.protocol.states import JobState
-from worker_agent.jobs.leases.prefetching import STUCK_S
+from piecework.worker_agent.jobs.leases.prefetching import STUCK_S
 
 
 @pytest.fixture

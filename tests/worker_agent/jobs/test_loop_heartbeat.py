@@ -6,7 +6,7 @@ from hand_executor import result
 
 from piecework.client import Invalid
 from piecework.protocol.states import JobState
-from worker_agent.jobs.loops.heartbeat import UNSENT_LOG_BYTES
+from piecework.worker_agent.jobs.loops.heartbeat import UNSENT_LOG_BYTES
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, Grants, LeasedJob, LeasedLambda
 from piecework.protocol.states import JobState
-from worker_agent.jobs.work.inputs import Given, find_seed, write_task
+from piecework.worker_agent.jobs.work.inputs import Given, find_seed, write_task
 
 LARGE = b"x" * 40_000
 

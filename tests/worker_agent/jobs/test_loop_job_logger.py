@@ -6,7 +6,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobError, LeasedLambda, Outcome, Usage
 from piecework.protocol.states import JobState
-from worker_agent.jobs.job_logger import KNOWN_MAX, JobLogger
+from piecework.worker_agent.jobs.job_logger import KNOWN_MAX, JobLogger
 
 LAMBDAS = [
     LeasedLambda(id=Id(1), name="resize", runtime="wasi", codex=Id(0)),

@@ -6,8 +6,8 @@ from patience import LONG_S, PATIENCE_S
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.leases.lease_table import ROOM_MAX, Demand, LeaseTable, hand_back
-from worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.jobs.leases.lease_table import ROOM_MAX, Demand, LeaseTable, hand_back
+from piecework.worker_agent.jobs.leases.outbox import ref_of
 
 
 def ref(number, lease="lease"):

@@ -8,9 +8,9 @@ from fake_control_server import unreachable
 from kept_objects import count_objects
 from patience import PATIENCE_S, until
 
-from worker_agent import cache
-from worker_agent.jobs.leases import prefetching
-from worker_agent.jobs.parts import FETCHERS, UPLOADERS
+from piecework.worker_agent import cache
+from piecework.worker_agent.jobs.leases import prefetching
+from piecework.worker_agent.jobs.parts import FETCHERS, UPLOADERS
 
 LARGE = b"x" * 33_000
 ROUND = 7

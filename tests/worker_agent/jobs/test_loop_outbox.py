@@ -7,8 +7,8 @@ from tries import tries
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.leases.lease_table import Demand, LeaseTable
-from worker_agent.jobs.leases.outbox import BATCH_BYTES, BATCH_MAX, Outbox, ref_of
+from piecework.worker_agent.jobs.leases.lease_table import Demand, LeaseTable
+from piecework.worker_agent.jobs.leases.outbox import BATCH_BYTES, BATCH_MAX, Outbox, ref_of
 
 
 def ref(number):

@@ -1,8 +1,8 @@
 import pytest
 from lessons import leased_job, teach
 
-from worker_agent.jobs.leases.outbox import ref_of
-from worker_agent.jobs.leases.prefetching import (
+from piecework.worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.jobs.leases.prefetching import (
     BYTES_AHEAD,
     LAMBDAS_MAX,
     LONG_S,

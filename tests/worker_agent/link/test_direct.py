@@ -18,8 +18,8 @@ from piecework.client.transport import Transport
 from piecework.http.answers import Broken
 from piecework.local import LocalServer
 from piecework.protocol.messages import DIRECT_LEAST_BYTES
-from worker_agent.link import direct
-from worker_agent.link.direct import OFF_S, DirectClient, DirectError, DirectWay
+from piecework.worker_agent.link import direct
+from piecework.worker_agent.link.direct import OFF_S, DirectClient, DirectError, DirectWay
 
 pytestmark = pytest.mark.integration
 LARGE = os.urandom(3 * DIRECT_LEAST_BYTES + 17)

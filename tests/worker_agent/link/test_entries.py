@@ -10,8 +10,8 @@ from piecework.client import ServerUnreachable
 from piecework.client.errors import BadReply, api_error
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ValueSet
-from worker_agent.link.entries import ServerEntries
-from worker_agent.runtimes.services.entries import KEYS_MAX, EntryAnswer, EntryFault, EntryRequest
+from piecework.worker_agent.link.entries import ServerEntries
+from piecework.worker_agent.runtimes.services.entries import KEYS_MAX, EntryAnswer, EntryFault, EntryRequest
 
 GET = EntryRequest("get", 7, "k")
 SET = EntryRequest("set", 7, "k", ValueSet(value="v"))

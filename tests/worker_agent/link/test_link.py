@@ -2,7 +2,7 @@ import pytest
 from fake_control_server import not_a_server, unreachable
 
 from piecework.client import ApiError, Busy, NotFound, Refused, ServerUnreachable
-from worker_agent.link.link import Link, describe, is_refusal
+from piecework.worker_agent.link.link import Link, describe, is_refusal
 
 
 def test_one_line_when_the_server_goes_and_one_when_it_comes_back(log, clock):

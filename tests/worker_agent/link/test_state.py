@@ -6,8 +6,8 @@ from fake_control_server import unreachable
 from piecework.client import Busy, NotFound, ServerUnreachable
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import WorkerRegister
-from worker_agent.link.membership import Membership
-from worker_agent.link.state import StateDirectory, StateError
+from piecework.worker_agent.link.membership import Membership
+from piecework.worker_agent.link.state import StateDirectory, StateError
 
 URL = "http://server.test"
 

@@ -17,17 +17,17 @@ from piecework.client import Invalid
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, Limits, ReplicaOrder, ReplicaState, WorkerRegister
-from worker_agent.cache import BlobCache
-from worker_agent.errors import AgentError
-from worker_agent.host import ReplicaHost
-from worker_agent.link.link import Link
-from worker_agent.link.membership import Membership
-from worker_agent.link.shared import Pace, Shared
-from worker_agent.link.state import StateDirectory
-from worker_agent.replicas.code import CodeStore
-from worker_agent.replicas.launcher import ReplicaSpec
-from worker_agent.replicas.orders import LOG_PART_BYTES, LONGEST_PAUSE_S, REFUSED_PAUSE_S, Orders
-from worker_agent.settings import Settings
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.host import ReplicaHost
+from piecework.worker_agent.link.link import Link
+from piecework.worker_agent.link.membership import Membership
+from piecework.worker_agent.link.shared import Pace, Shared
+from piecework.worker_agent.link.state import StateDirectory
+from piecework.worker_agent.replicas.code import CodeStore
+from piecework.worker_agent.replicas.launcher import ReplicaSpec
+from piecework.worker_agent.replicas.orders import LOG_PART_BYTES, LONGEST_PAUSE_S, REFUSED_PAUSE_S, Orders
+from piecework.worker_agent.settings import Settings
 
 
 def order(number, **fields):

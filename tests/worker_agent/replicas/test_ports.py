@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from worker_agent.replicas.ports import NoPortError, Ports
+from piecework.worker_agent.replicas.ports import NoPortError, Ports
 
 HOST = "127.0.0.1"
 
@@ -39,13 +39,13 @@ def test_port_is_not_given_out_again_before_the_others():
 
 
 def test_no_port_left_is_told(busy, monkeypatch):
-    monkeypatch.setattr("worker_agent.replicas.ports.PORT_MAX", busy)
+    monkeypatch.setattr("piecework.worker_agent.replicas.ports.PORT_MAX", busy)
     with pytest.raises(NoPortError, match=f"no port from {busy} to {busy}"):
         Ports(busy).take(HOST)
 
 
 def test_behind_the_last_port_comes_the_first(monkeypatch):
-    monkeypatch.setattr("worker_agent.replicas.ports.PORT_MAX", 20_011)
+    monkeypatch.setattr("piecework.worker_agent.replicas.ports.PORT_MAX", 20_011)
     ports = Ports(20_008)
     taken = [ports.take(HOST) for _ in range(2)]
     for port in taken:

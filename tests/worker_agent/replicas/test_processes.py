@@ -14,10 +14,10 @@ import stand_in_replica
 from patience import PATIENCE_S, until
 
 from piecework.protocol.messages import Grants, Limits, ReplicaState
-from worker_agent.replicas.launcher import Launcher, Node, ReplicaSpec, list_arguments
-from worker_agent.replicas.ports import Ports
-from worker_agent.replicas.replica import Times
-from worker_agent.replicas.supervisor import Supervisor
+from piecework.worker_agent.replicas.launcher import Launcher, Node, ReplicaSpec, list_arguments
+from piecework.worker_agent.replicas.ports import Ports
+from piecework.worker_agent.replicas.replica import Times
+from piecework.worker_agent.replicas.supervisor import Supervisor
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ from replica_world import World
 from tries import tries
 
 from piecework.protocol.messages import ReplicaState
-from worker_agent.replicas.replica import LONGEST_PAUSE_S, Replica, Times
+from piecework.worker_agent.replicas.replica import LONGEST_PAUSE_S, Replica, Times
 
 TIMES = Times(start_s=10.0, settled_s=60.0, drain_s=5.0)
 

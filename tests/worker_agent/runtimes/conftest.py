@@ -11,14 +11,14 @@ import wasmtime
 from wasi_hand import Hand
 
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.base import NO_ACCESS, Bounds, Build, Call
-from worker_agent.runtimes.linkage import Allowance
-from worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.streams import LogTail, OutputSpool
-from worker_agent.runtimes.wasi.guest import Guest
-from worker_agent.runtimes.wasi.host import CALLS, INTERFACE, WITHOUT_ANSWER, WasiHost
-from worker_agent.runtimes.wasi.memory import GuestMemory
+from piecework.worker_agent.runtimes.base import NO_ACCESS, Bounds, Build, Call
+from piecework.worker_agent.runtimes.linkage import Allowance
+from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool
+from piecework.worker_agent.runtimes.wasi.guest import Guest
+from piecework.worker_agent.runtimes.wasi.host import CALLS, INTERFACE, WITHOUT_ANSWER, WasiHost
+from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
 
 TYPES = {"i": "i32", "I": "i64"}
 

@@ -8,7 +8,7 @@ from abis import ABIS
 
 from piecework.http.exchange import HEAD_BYTES, Request
 from piecework.protocol.codes import ErrorKind
-from worker_agent.guests.frames import Serving
+from piecework.worker_agent.guests.frames import Serving
 
 
 @pytest.fixture

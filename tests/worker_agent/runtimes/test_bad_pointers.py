@@ -9,11 +9,17 @@ from tries import tries
 from piecework.modules.capsule import ANSWERING, PARAMETERS_GET, SILENT, UNCONFIGURED
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.services.access import CouchbaseServer, NodeRules, Permissions, RedisServer, SharedDir
-from worker_agent.runtimes.stopping import StoppedError, StopReason
-from worker_agent.runtimes.streams import OutputFullError
-from worker_agent.runtimes.wasi.guest import GuestExitError
-from worker_agent.runtimes.wasi.host import CALLS
+from piecework.worker_agent.runtimes.services.access import (
+    CouchbaseServer,
+    NodeRules,
+    Permissions,
+    RedisServer,
+    SharedDir,
+)
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason
+from piecework.worker_agent.runtimes.streams import OutputFullError
+from piecework.worker_agent.runtimes.wasi.guest import GuestExitError
+from piecework.worker_agent.runtimes.wasi.host import CALLS
 
 MEMORY_BYTES = 64 * 65_536
 ODD = (0, 1, 2, 3, 4, 5, 8, 100, 65_536, MEMORY_BYTES - 2, MEMORY_BYTES, -1, -8, -(2**31), 2**31 - 1)

@@ -11,10 +11,10 @@ import pytest
 from piecework.http.exchange import Request
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.base import Bounds, Build, Call, CodeFile
-from worker_agent.runtimes.services.access import NodeRules
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.streams import LogTail, OutputSpool
+from piecework.worker_agent.runtimes.base import Bounds, Build, Call, CodeFile
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 ALL, OLD = (1, 2, 3, 4), (1, 2, 3)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
-from worker_agent.runtimes.wasi.clocks import ClockId, SeededClock, seeded_random
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
+from piecework.worker_agent.runtimes.wasi.clocks import ClockId, SeededClock, seeded_random
 
 YEAR_2020_NS = 1_577_836_800 * 10**9
 TWO_YEARS_NS = 2 * 366 * 86_400 * 10**9

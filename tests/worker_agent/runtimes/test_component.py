@@ -4,7 +4,7 @@ import pytest
 from abis import MIB
 
 from piecework.protocol.codes import ErrorKind
-from worker_agent.runtimes.linkage import TABLES
+from piecework.worker_agent.runtimes.linkage import TABLES
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.services.access import NodeRules, SharedDir
+from piecework.worker_agent.runtimes.services.access import NodeRules, SharedDir
 
 TEXT = Path(__file__).with_name("open_path.wat").read_text()
 CASES = re.findall(r'"([a-z-]+)"', TEXT[TEXT.index("(enum") : TEXT.index('(export "error-code"')])

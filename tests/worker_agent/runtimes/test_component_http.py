@@ -10,10 +10,10 @@ import pytest
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
-from worker_agent.guests.workbench import NO_RULES
-from worker_agent.runtimes.component.http_types import OutBody, SentBody
-from worker_agent.runtimes.component.io_calls import StreamError
-from worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.guests.workbench import NO_RULES
+from piecework.worker_agent.runtimes.component.http_types import OutBody, SentBody
+from piecework.worker_agent.runtimes.component.io_calls import StreamError
+from piecework.worker_agent.runtimes.services.access import NodeRules
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "samples/http/echo.wat").read_text()

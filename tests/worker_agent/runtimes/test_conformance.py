@@ -14,9 +14,9 @@ from patience import LONG_S
 
 from piecework.http.exchange import Request, Response, read_response, write_request
 from piecework.protocol.codes import ErrorKind
-from worker_agent.runtimes import RUNTIMES
-from worker_agent.runtimes.scripting.interpreters import KNOWN
-from worker_agent.tasks import File
+from piecework.worker_agent.runtimes import RUNTIMES
+from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN
+from piecework.worker_agent.tasks import File
 
 GUESTS = Path(__file__).parents[2] / "guests"
 

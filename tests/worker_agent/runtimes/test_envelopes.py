@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from piecework.http.exchange import Request, Response
-from worker_agent.runtimes.capsule import envelopes
-from worker_agent.runtimes.capsule.envelopes import BadAnswerError, BadRequestError, GuestError
-from worker_agent.runtimes.capsule.generations import GENERATIONS
+from piecework.worker_agent.runtimes.capsule import envelopes
+from piecework.worker_agent.runtimes.capsule.envelopes import BadAnswerError, BadRequestError, GuestError
+from piecework.worker_agent.runtimes.capsule.generations import GENERATIONS
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 OLD = [GENERATIONS[number] for number in (1, 2, 3)]

@@ -8,7 +8,7 @@ import pytest
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.runtimes.services.access import NodeRules
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 IMPORTS = """

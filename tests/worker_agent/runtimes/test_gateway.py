@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from piecework.http.exchange import Request, Response
-from worker_agent.runtimes.gateway import CgiAnswerError, CgiRequestError, make_variables, read_answer
+from piecework.worker_agent.runtimes.gateway import CgiAnswerError, CgiRequestError, make_variables, read_answer
 
 
 def test_request_is_in_variables():

@@ -7,15 +7,15 @@ import wasmtime
 
 from piecework.modules.kv import KV_FUNCTIONS, KV_INTERFACE
 from piecework.protocol.messages import Grants, ValueSet
-from worker_agent.guests.frames import Ask, Told, pack, read_commands, read_reports
-from worker_agent.runtimes.base import Build
-from worker_agent.runtimes.services import ANSWER_BYTES
-from worker_agent.runtimes.services.access import NodeRules, Permissions
-from worker_agent.runtimes.services.entries import EntryAnswer, EntryRequest
-from worker_agent.runtimes.wasi.errno import Errno
-from worker_agent.runtimes.wasi.host import WasiHost
-from worker_agent.runtimes.wasi.kv_calls import APPEND, IF_ABSENT, IF_VALUE, OLD
-from worker_agent.serving.entries import MemoryEntries
+from piecework.worker_agent.guests.frames import Ask, Told, pack, read_commands, read_reports
+from piecework.worker_agent.runtimes.base import Build
+from piecework.worker_agent.runtimes.services import ANSWER_BYTES
+from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions
+from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryRequest
+from piecework.worker_agent.runtimes.wasi.errno import Errno
+from piecework.worker_agent.runtimes.wasi.host import WasiHost
+from piecework.worker_agent.runtimes.wasi.kv_calls import APPEND, IF_ABSENT, IF_VALUE, OLD
+from piecework.worker_agent.serving.entries import MemoryEntries
 
 MEMORY_BYTES = 64 * 65_536
 SIZE, TOTAL, ROOM = 3_000_000, 3_000_008, 3_100_000

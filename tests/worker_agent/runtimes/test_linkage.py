@@ -5,12 +5,12 @@ import structlog.testing
 import wasmtime
 
 from piecework.modules import PAGE_BYTES
-from worker_agent.runtimes.base import Build
-from worker_agent.runtimes.linkage import Allowance, capi, choice
-from worker_agent.runtimes.linkage.direct import DirectLinkage
-from worker_agent.runtimes.linkage.public import PublicLinkage
-from worker_agent.runtimes.wasi.errno import WasiError
-from worker_agent.runtimes.wasi.memory import GuestMemory
+from piecework.worker_agent.runtimes.base import Build
+from piecework.worker_agent.runtimes.linkage import Allowance, capi, choice
+from piecework.worker_agent.runtimes.linkage.direct import DirectLinkage
+from piecework.worker_agent.runtimes.linkage.public import PublicLinkage
+from piecework.worker_agent.runtimes.wasi.errno import WasiError
+from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
 
 ALLOWANCE = Allowance(memory_bytes=1 << 20, tables=1, table_elements=10)
 SOURCE = """

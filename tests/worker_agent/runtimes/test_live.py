@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter, wait_readable
-from worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
-from worker_agent.runtimes.wasi.files import InputFile
+from piecework.worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter, wait_readable
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
+from piecework.worker_agent.runtimes.wasi.files import InputFile
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from wasi_hand import CREATE, WRITE, Hand
 
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
-from worker_agent.runtimes.wasi.errno import Errno
-from worker_agent.tasks import JobFolder
+from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
+from piecework.worker_agent.runtimes.wasi.errno import Errno
+from piecework.worker_agent.tasks import JobFolder
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 COMPONENT = Path(__file__).with_name("open_path.wat").read_text()

@@ -15,17 +15,24 @@ from redis_server import PASSWORD, run_redis
 
 from piecework.http.exchange import Request
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes import services as house
-from worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError, files, line, outbound
-from worker_agent.runtimes.services.access import (
+from piecework.worker_agent.runtimes import services as house
+from piecework.worker_agent.runtimes.services import (
+    DeniedError,
+    GuestServices,
+    ServiceError,
+    files,
+    line,
+    outbound,
+)
+from piecework.worker_agent.runtimes.services.access import (
     CouchbaseServer,
     NodeRules,
     Permissions,
     RedisServer,
     SharedDir,
 )
-from worker_agent.runtimes.services.store import MemoryStore
-from worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
+from piecework.worker_agent.runtimes.services.store import MemoryStore
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
 
 
 @contextmanager

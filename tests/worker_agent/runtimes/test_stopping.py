@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
 
 
 def test_stop_interrupts_guest_code_once():

@@ -2,7 +2,13 @@
 
 import pytest
 
-from worker_agent.runtimes.streams import IN_MEMORY_BYTES, LogTail, OutputFullError, OutputSpool, ScratchError
+from piecework.worker_agent.runtimes.streams import (
+    IN_MEMORY_BYTES,
+    LogTail,
+    OutputFullError,
+    OutputSpool,
+    ScratchError,
+)
 
 
 @pytest.fixture

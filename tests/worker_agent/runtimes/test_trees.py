@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from worker_agent.runtimes.trees import measure_tree, remove_tree
+from piecework.worker_agent.runtimes.trees import measure_tree, remove_tree
 
 DEPTH = sys.getrecursionlimit() + 100
 

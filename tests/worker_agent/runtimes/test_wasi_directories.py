@@ -11,11 +11,11 @@ from tries import tries
 from wasi_hand import ANSWER, BUFFER, CREATE, DIRECTORY, EXCLUSIVE, PLACE, READ, TRUNCATE, WRITE, Hand
 
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.base import Bounds, Call
-from worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
-from worker_agent.runtimes.streams import LogTail
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.resolving import split
+from piecework.worker_agent.runtimes.base import Bounds, Call
+from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
+from piecework.worker_agent.runtimes.streams import LogTail
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.resolving import split
 
 
 def count_open():

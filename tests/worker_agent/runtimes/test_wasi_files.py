@@ -8,9 +8,9 @@ import pytest
 from wasi_hand import ANSWER, BUFFER, CREATE, DIRECTORY, READ, TRUNCATE, WRITE, Hand
 
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
-from worker_agent.runtimes.wasi.errno import Errno
-from worker_agent.runtimes.wasi.files import Rights, read_stat
+from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
+from piecework.worker_agent.runtimes.wasi.errno import Errno
+from piecework.worker_agent.runtimes.wasi.files import Rights, read_stat
 
 WRITE_ONLY = int(Rights.FD_WRITE)
 U64 = 2**64 - 1

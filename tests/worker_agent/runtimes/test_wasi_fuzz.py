@@ -11,7 +11,7 @@ import struct
 import pytest
 from wasi_hand import CREATE, WRITE
 
-from worker_agent.runtimes.wasi.errno import Errno
+from piecework.worker_agent.runtimes.wasi.errno import Errno
 
 TREES = 40
 PATHS = 60

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker_agent.runtimes.wasi.errno import Errno
+from piecework.worker_agent.runtimes.wasi.errno import Errno
 
 
 def test_start_function_may_call_before_the_instance_is_there(run, build_text):

@@ -7,8 +7,8 @@ import time
 import pytest
 from patience import PATIENCE_S
 
-from worker_agent.runtimes.stopping import StoppedError, StopReason
-from worker_agent.runtimes.wasi.errno import Errno
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason
+from piecework.worker_agent.runtimes.wasi.errno import Errno
 
 
 def clock_subscription(userdata, timeout_ns, *, clock=1, absolute=False):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from worker_agent.serving.bodies import AT_ONCE, Bodies, BodyError
+from piecework.worker_agent.serving.bodies import AT_ONCE, Bodies, BodyError
 
 LIMIT = 1000
 SILENCE = object()

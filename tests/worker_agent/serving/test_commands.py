@@ -15,10 +15,10 @@ from patience import LONG_S, until
 from screens import Screen
 from web_host import WebHost
 
-from worker_agent.cli import worker_commands
+from piecework.worker_agent.cli import worker_commands
 
 SAMPLES = Path(__file__).parents[3] / "samples"
-COMMAND = [sys.executable, "-P", "-c", "from worker_agent.cli import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from piecework.worker_agent.cli import main; main()"]
 
 
 @pytest.fixture
@@ -334,14 +334,14 @@ def test_seed_makes_runs_the_same(execute, tmp_path):
 
 @pytest.mark.integration
 def test_commands_that_need_no_agent_do_not_load_one():
-    unused = {"piecework.client", "worker_agent.agent", "http.client", "ssl", "importlib.metadata"}
-    assert loaded_by("worker_agent.cli") & unused == set()
+    unused = {"piecework.client", "piecework.worker_agent.agent", "http.client", "ssl", "importlib.metadata"}
+    assert loaded_by("piecework.worker_agent.cli") & unused == set()
 
 
 @pytest.mark.parametrize("token", ["secret", ""])
 def test_served_function_asks_for_the_token_of_the_environment(refused, monkeypatch, tmp_path, token):
     plans = []
-    monkeypatch.setattr("worker_agent.serving.server.serve", lambda plan, *_: plans.append(plan))
+    monkeypatch.setattr("piecework.worker_agent.serving.server.serve", lambda plan, *_: plans.append(plan))
     monkeypatch.setenv("PIECEWORK_SERVE_TOKEN", token)
     assert refused("serve", SAMPLES / "capsule_g3.wasm", "--state", tmp_path / "state", "--port", 0) == (0, "")
     assert [plan.options.token for plan in plans] == [token or None]

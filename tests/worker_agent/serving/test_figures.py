@@ -2,7 +2,7 @@
 
 import json
 
-from worker_agent.serving.figures import RECENT, Figures
+from piecework.worker_agent.serving.figures import RECENT, Figures
 
 
 def test_nothing_is_known_before_the_first_call():

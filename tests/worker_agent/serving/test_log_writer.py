@@ -4,7 +4,7 @@ import os
 
 from screens import Screen
 
-from worker_agent.serving.log_writer import WAITING_BYTES, LogWriter
+from piecework.worker_agent.serving.log_writer import WAITING_BYTES, LogWriter
 
 
 def test_texts_are_ended_as_lines_and_keep_their_order():

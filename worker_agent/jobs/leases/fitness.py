@@ -9,10 +9,10 @@ import structlog
 from piecework.backoff import pause_after
 from piecework.client import ClientError
 from piecework.protocol.messages import ContractRequest
-from worker_agent.errors import AgentError
-from worker_agent.jobs.leases.lease_table import Demand
-from worker_agent.link.membership import Membership
-from worker_agent.link.shared import Shared
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.jobs.leases.lease_table import Demand
+from piecework.worker_agent.link.membership import Membership
+from piecework.worker_agent.link.shared import Shared
 
 log = structlog.get_logger()
 

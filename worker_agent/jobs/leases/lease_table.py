@@ -12,8 +12,8 @@ from msgspec import UNSET
 
 from piecework.protocol.messages import JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.leases.outbox import Outbox, ref_of
-from worker_agent.threads import SYSTEM_THREADS, Threads
+from piecework.worker_agent.jobs.leases.outbox import Outbox, ref_of
+from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
 
 ROOM_MAX = 400
 """Jobs in one contract."""

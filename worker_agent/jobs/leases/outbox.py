@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from piecework.protocol.messages import BlobRef, Content, LeasedJob, LeaseRef, Outcome, OutcomeAck
-from worker_agent.tasks import LeasedTask
+from piecework.worker_agent.tasks import LeasedTask
 
 BATCH_MAX = 400
 """Outcomes in one request: as many as it may bring jobs."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedJob, LeaseRef
-from worker_agent.jobs.leases.lease_table import Demand
-from worker_agent.jobs.leases.outbox import ref_of
-from worker_agent.link.link import Clock
+from piecework.worker_agent.jobs.leases.lease_table import Demand
+from piecework.worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.link.link import Clock
 
 WORK_AHEAD_S = 0.12
 """Each slot may have this much work waiting. An exchange costs milliseconds of CPU time, whatever it brings."""

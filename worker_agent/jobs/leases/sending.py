@@ -16,9 +16,9 @@ from piecework.protocol.messages import (
     Outcome,
     OutcomeAck,
 )
-from worker_agent.jobs.leases.outbox import ref_of
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.link.membership import Membership, is_unknown_worker
+from piecework.worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.link.membership import Membership, is_unknown_worker
 
 log = structlog.get_logger()
 R = TypeVar("R")

@@ -9,15 +9,15 @@ from msgspec import UNSET
 from piecework.client import ClientError
 from piecework.protocol.matching import AGENT_TAGS
 from piecework.protocol.messages import ContractReply, ContractRequest, Maybe
-from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.leases.fitness import Fitness
-from worker_agent.jobs.leases.lease_table import ContractPlan, Demand
-from worker_agent.jobs.leases.outbox import ref_of
-from worker_agent.jobs.leases.prefetching import Prefetching
-from worker_agent.jobs.leases.sending import OutcomeSender
-from worker_agent.jobs.loops.heartbeat import Heartbeat
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.work.inputs import Intake, Jobs
+from piecework.worker_agent.jobs.job_logger import JobLogger
+from piecework.worker_agent.jobs.leases.fitness import Fitness
+from piecework.worker_agent.jobs.leases.lease_table import ContractPlan, Demand
+from piecework.worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.jobs.leases.prefetching import Prefetching
+from piecework.worker_agent.jobs.leases.sending import OutcomeSender
+from piecework.worker_agent.jobs.loops.heartbeat import Heartbeat
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.jobs.work.inputs import Intake, Jobs
 
 TELL_TIME_S = 60.0
 """The server is told the time so often: it knows then whether this node's clock is wrong."""

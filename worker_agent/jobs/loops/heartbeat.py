@@ -12,11 +12,11 @@ from piecework.protocol.messages import (
     LeaseRef,
     LogPart,
 )
-from worker_agent.jobs.executing import GuestExecutor
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.work.stopping import JobStopper
-from worker_agent.link.link import is_refusal
-from worker_agent.link.membership import Membership, is_unknown_worker
+from piecework.worker_agent.jobs.executing import GuestExecutor
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.jobs.work.stopping import JobStopper
+from piecework.worker_agent.link.link import is_refusal
+from piecework.worker_agent.link.membership import Membership, is_unknown_worker
 
 log = structlog.get_logger()
 

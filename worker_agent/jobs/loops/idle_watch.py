@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.leases.lease_table import LeaseTable
-from worker_agent.jobs.loops.stall_watch import TICK_MAX_S
-from worker_agent.link.link import Clock
+from piecework.worker_agent.jobs.job_logger import JobLogger
+from piecework.worker_agent.jobs.leases.lease_table import LeaseTable
+from piecework.worker_agent.jobs.loops.stall_watch import TICK_MAX_S
+from piecework.worker_agent.link.link import Clock
 
 
 class IdleWatch:

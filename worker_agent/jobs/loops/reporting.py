@@ -1,8 +1,8 @@
 """The reporter: hands in outcomes while the contract loop is inside a long poll, and only then."""
 
 from piecework.client import ClientError
-from worker_agent.jobs.leases.sending import OutcomeSender
-from worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.jobs.leases.sending import OutcomeSender
+from piecework.worker_agent.jobs.shared import JobsShared
 
 
 class Reporter:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import structlog
 
-from worker_agent.jobs.loops.contracting import Contracting
-from worker_agent.link.link import Clock
+from piecework.worker_agent.jobs.loops.contracting import Contracting
+from piecework.worker_agent.link.link import Clock
 
 log = structlog.get_logger()
 

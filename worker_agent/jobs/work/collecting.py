@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from piecework.protocol.job_files import FILES_MAX, PARTS_MAX, Patterns, is_path
-from worker_agent.errors import AgentError
+from piecework.worker_agent.errors import AgentError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe in the place of a file must not keep anybody waiting.

@@ -10,10 +10,10 @@ from pathlib import Path
 from piecework.client import ChecksumMismatch, ClientError, NotFound
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeaseRef
-from worker_agent.cache import BlobCache
-from worker_agent.errors import AgentError, BrokenBlobError, CacheError
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.link.link import describe, is_fault, is_refusal
+from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.errors import AgentError, BrokenBlobError, CacheError
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.link.link import describe, is_fault, is_refusal
 
 UNUSED_MAX = 8
 """Blobs that are held though no lease needs them now."""

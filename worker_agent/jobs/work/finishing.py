@@ -11,20 +11,20 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.job_files import PATH_RULE
 from piecework.protocol.messages import Content, JobError, LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.jobs.executing import Ended
-from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.leases.fitness import Fitness
-from worker_agent.jobs.leases.lease_table import hand_back
-from worker_agent.jobs.leases.outbox import ref_of
-from worker_agent.jobs.leases.prefetching import Prefetching
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.work.collecting import TooMuchError, collect
-from worker_agent.jobs.work.fetching import NotWantedError
-from worker_agent.jobs.work.job_folders import JobFolders
-from worker_agent.jobs.work.thread_pool import ThreadPool
-from worker_agent.jobs.work.uploading import NotTakenError, Uploader
-from worker_agent.runtimes.base import OURS, PARTIAL_BYTES, Bounds
-from worker_agent.tasks import JobFolder, LeasedTask, Result
+from piecework.worker_agent.jobs.executing import Ended
+from piecework.worker_agent.jobs.job_logger import JobLogger
+from piecework.worker_agent.jobs.leases.fitness import Fitness
+from piecework.worker_agent.jobs.leases.lease_table import hand_back
+from piecework.worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.jobs.leases.prefetching import Prefetching
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.jobs.work.collecting import TooMuchError, collect
+from piecework.worker_agent.jobs.work.fetching import NotWantedError
+from piecework.worker_agent.jobs.work.job_folders import JobFolders
+from piecework.worker_agent.jobs.work.thread_pool import ThreadPool
+from piecework.worker_agent.jobs.work.uploading import NotTakenError, Uploader
+from piecework.worker_agent.runtimes.base import OURS, PARTIAL_BYTES, Bounds
+from piecework.worker_agent.tasks import JobFolder, LeasedTask, Result
 
 log = structlog.get_logger()
 

@@ -1,10 +1,10 @@
 """Jobs that would have to wait here are handed back, for another agent may be idle."""
 
-from worker_agent.jobs.executing import GuestExecutor
-from worker_agent.jobs.job_logger import JobLogger
-from worker_agent.jobs.leases.prefetching import Prefetching
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.work.stopping import JobStopper
+from piecework.worker_agent.jobs.executing import GuestExecutor
+from piecework.worker_agent.jobs.job_logger import JobLogger
+from piecework.worker_agent.jobs.leases.prefetching import Prefetching
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.jobs.work.stopping import JobStopper
 
 LOOK_S = 0.025
 """While jobs wait, they are looked at this often."""

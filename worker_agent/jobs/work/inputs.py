@@ -15,15 +15,15 @@ from piecework.protocol.ids import NO_ID, Id
 from piecework.protocol.job_files import find_clash, is_path, sum_files
 from piecework.protocol.messages import Grants, LeasedFile, LeasedJob, LeasedLambda, LeaseRef, given
 from piecework.tracing import VARIABLE
-from worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
-from worker_agent.jobs.executing import GuestExecutor
-from worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
-from worker_agent.jobs.work.fetching import BlobFetcher, NotWantedError
-from worker_agent.jobs.work.finishing import Finisher
-from worker_agent.jobs.work.job_folders import JobFolders
-from worker_agent.jobs.work.thread_pool import ThreadPool, do_guarded
-from worker_agent.runtimes.base import Bounds
-from worker_agent.tasks import File, JobFolder, LeasedTask, Task
+from piecework.worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
+from piecework.worker_agent.jobs.executing import GuestExecutor
+from piecework.worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
+from piecework.worker_agent.jobs.work.fetching import BlobFetcher, NotWantedError
+from piecework.worker_agent.jobs.work.finishing import Finisher
+from piecework.worker_agent.jobs.work.job_folders import JobFolders
+from piecework.worker_agent.jobs.work.thread_pool import ThreadPool, do_guarded
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.tasks import File, JobFolder, LeasedTask, Task
 
 NO_GRANTS = Grants()
 T = TypeVar("T")

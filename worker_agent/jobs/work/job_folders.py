@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from piecework.protocol.messages import LeaseRef
-from worker_agent.runtimes.trees import remove_tree
+from piecework.worker_agent.runtimes.trees import remove_tree
 
 Files = Mapping[str, Path | None]
 """Files by their paths in a directory; None is an empty file."""

@@ -6,11 +6,11 @@ import structlog
 
 from piecework.protocol.messages import LeaseRef, Outcome
 from piecework.protocol.states import JobState
-from worker_agent.errors import ExecutorStoppedError
-from worker_agent.jobs.executing import GuestExecutor
-from worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
-from worker_agent.jobs.leases.outbox import ref_of
-from worker_agent.tasks import LeasedTask
+from piecework.worker_agent.errors import ExecutorStoppedError
+from piecework.worker_agent.jobs.executing import GuestExecutor
+from piecework.worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
+from piecework.worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.tasks import LeasedTask
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from worker_agent.threads import SYSTEM_THREADS, Threads
+from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
 
 log = structlog.get_logger()
 

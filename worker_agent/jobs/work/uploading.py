@@ -10,12 +10,12 @@ from piecework.client import ClientError, TooLarge
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.job_files import sum_files
 from piecework.protocol.messages import BlobRef, Content, LeaseRef, MadeFile, Outcome
-from worker_agent.errors import AgentError
-from worker_agent.jobs.leases.outbox import ref_of
-from worker_agent.jobs.shared import JobsShared
-from worker_agent.jobs.work.collecting import Collection, FoundFile, open_file
-from worker_agent.jobs.work.fetching import NotWantedError
-from worker_agent.link.link import describe, is_refusal
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.jobs.leases.outbox import ref_of
+from piecework.worker_agent.jobs.shared import JobsShared
+from piecework.worker_agent.jobs.work.collecting import Collection, FoundFile, open_file
+from piecework.worker_agent.jobs.work.fetching import NotWantedError
+from piecework.worker_agent.link.link import describe, is_refusal
 
 
 class NotTakenError(AgentError):

@@ -8,16 +8,16 @@ from piecework.modules import ModuleFacts
 from piecework.modules.capsule import TEXT_HANDLER, find_generation, is_capsule
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.runtimes.answering import JSON_TYPE, TEXT_TYPE, Answer, deliver, pick_json, settle
-from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile
-from worker_agent.runtimes.capsule import envelopes
-from worker_agent.runtimes.capsule.generations import GENERATIONS, Generation
-from worker_agent.runtimes.capsule.host import REQUEST_ID, CapsuleCall, CapsuleHost
-from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
-from worker_agent.runtimes.inputs import read_input, refuse_input
-from worker_agent.runtimes.reactor import GuestInstance, Reactor
-from worker_agent.runtimes.services import GuestServices
-from worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.answering import JSON_TYPE, TEXT_TYPE, Answer, deliver, pick_json, settle
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult, CodeFile
+from piecework.worker_agent.runtimes.capsule import envelopes
+from piecework.worker_agent.runtimes.capsule.generations import GENERATIONS, Generation
+from piecework.worker_agent.runtimes.capsule.host import REQUEST_ID, CapsuleCall, CapsuleHost
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain, check_module
+from piecework.worker_agent.runtimes.inputs import read_input, refuse_input
+from piecework.worker_agent.runtimes.reactor import GuestInstance, Reactor
+from piecework.worker_agent.runtimes.services import GuestServices
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
 
 _T = TypeVar("_T")
 MARKS_BYTES = 4096

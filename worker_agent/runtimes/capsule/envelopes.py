@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from piecework.http.exchange import Headers, Request, Response, check_status
-from worker_agent.runtimes.capsule.generations import SEPARATOR, Generation
+from piecework.worker_agent.runtimes.capsule.generations import SEPARATOR, Generation
 
 _BODY, _HEADERS, _ERROR = b"[BODY]", b"[HEADERS]", re.compile(rb"\[ERR\]\[(\d+)\]:(.*)", re.DOTALL)
 _EMPTY = b"empty"

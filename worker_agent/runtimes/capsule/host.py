@@ -8,8 +8,8 @@ import msgspec
 from piecework.http.exchange import Request
 from piecework.modules import ModuleFacts
 from piecework.modules.capsule import INTERFACE, PARAMETERS_GET, SILENT, UNCONFIGURED
-from worker_agent.runtimes.base import Call
-from worker_agent.runtimes.capsule.envelopes import (
+from piecework.worker_agent.runtimes.base import Call
+from piecework.worker_agent.runtimes.capsule.envelopes import (
     BadRequestError,
     fill_empty,
     put_answer,
@@ -18,11 +18,11 @@ from worker_agent.runtimes.capsule.envelopes import (
     split_headers,
     write_incoming,
 )
-from worker_agent.runtimes.capsule.generations import Generation
-from worker_agent.runtimes.linkage import HostFunction, Linkage
-from worker_agent.runtimes.reactor import GuestInstance, serve
-from worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError
-from worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.capsule.generations import Generation
+from piecework.worker_agent.runtimes.linkage import HostFunction, Linkage
+from piecework.worker_agent.runtimes.reactor import GuestInstance, serve
+from piecework.worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
 
 REQUEST_ID = 1
 """The number of the one request that a guest of the third generation is asked."""

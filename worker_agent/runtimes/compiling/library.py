@@ -5,12 +5,12 @@ from collections import OrderedDict
 from pathlib import Path
 
 from piecework.protocol.matching import RuntimeName
-from worker_agent.errors import InterpreterError
-from worker_agent.runtimes import DEFAULT, RUNTIME_NAMES, RUNTIMES
-from worker_agent.runtimes.base import Build, CodeFile, LoadError, Program, Runtime
-from worker_agent.runtimes.compiling.toolchain import Toolchain
-from worker_agent.runtimes.scripting.interpreters import find_interpreters, list_names
-from worker_agent.runtimes.scripting.scripts import ScriptRuntime
+from piecework.worker_agent.errors import InterpreterError
+from piecework.worker_agent.runtimes import DEFAULT, RUNTIME_NAMES, RUNTIMES
+from piecework.worker_agent.runtimes.base import Build, CodeFile, LoadError, Program, Runtime
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain
+from piecework.worker_agent.runtimes.scripting.interpreters import find_interpreters, list_names
+from piecework.worker_agent.runtimes.scripting.scripts import ScriptRuntime
 
 _Key = tuple[str, str, Build]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
-from worker_agent.runtimes.base import LoadError
+from piecework.worker_agent.runtimes.base import LoadError
 
 KEPT_S = 24 * 3600.0
 """A refusal is forgotten after this: nothing proves for ever that it was the code's fault."""

@@ -13,13 +13,18 @@ from wasmtime.component import Component
 from piecework import __version__
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
 from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
-from worker_agent.runtimes.base import COMPILE_BYTES, Build, CodeFile, LoadError
-from worker_agent.runtimes.compiling.compiled import CompiledStore
-from worker_agent.runtimes.compiling.headroom import bounding_growth, work_behind
-from worker_agent.runtimes.compiling.refusals import TOO_LARGE, Refusal
-from worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
-from worker_agent.runtimes.linkage.choice import PLAIN_STACK_BYTES, choose_linkage, make_engine, make_stack_room
-from worker_agent.runtimes.linkage.installed import find_version
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES, Build, CodeFile, LoadError
+from piecework.worker_agent.runtimes.compiling.compiled import CompiledStore
+from piecework.worker_agent.runtimes.compiling.headroom import bounding_growth, work_behind
+from piecework.worker_agent.runtimes.compiling.refusals import TOO_LARGE, Refusal
+from piecework.worker_agent.runtimes.linkage import Linkage, LinkageMaker, Prepared
+from piecework.worker_agent.runtimes.linkage.choice import (
+    PLAIN_STACK_BYTES,
+    choose_linkage,
+    make_engine,
+    make_stack_room,
+)
+from piecework.worker_agent.runtimes.linkage.installed import find_version
 
 _Code = TypeVar("_Code", wasmtime.Module, Component)
 _NO_MEMORY = ("mmap failed", "Cannot allocate memory", "failed to allocate")

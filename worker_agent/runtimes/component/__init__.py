@@ -12,13 +12,13 @@ from piecework.modules import COMPONENT, ModuleFacts
 from piecework.modules.component import HANDLE, RUN, find_entry, find_handler, needs_more
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
-from worker_agent.runtimes.answering import Answer, answer_command, deliver, settle
-from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, LoadError
-from worker_agent.runtimes.compiling.toolchain import Toolchain, check_facts, read_component_facts
-from worker_agent.runtimes.component import capi
-from worker_agent.runtimes.component.commands import CommandRunner
-from worker_agent.runtimes.component.handlers import HostedRunner
-from worker_agent.runtimes.inputs import read_input
+from piecework.worker_agent.runtimes.answering import Answer, answer_command, deliver, settle
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, LoadError
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain, check_facts, read_component_facts
+from piecework.worker_agent.runtimes.component import capi
+from piecework.worker_agent.runtimes.component.commands import CommandRunner
+from piecework.worker_agent.runtimes.component.handlers import HostedRunner
+from piecework.worker_agent.runtimes.inputs import read_input
 
 
 class ComponentRuntime:

@@ -9,7 +9,7 @@ from typing import Any
 
 from wasmtime import _bindings as bindings
 
-from worker_agent.runtimes.linkage.capi import bind_brief, bind_long, find_address, raise_error
+from piecework.worker_agent.runtimes.linkage.capi import bind_brief, bind_long, find_address, raise_error
 
 __all__ = ["find_address", "raise_error"]
 

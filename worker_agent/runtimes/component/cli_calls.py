@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from worker_agent.runtimes.component.guest import (
+from piecework.worker_agent.runtimes.component.guest import (
     PROGRAM_NAME,
     ComponentExitError,
     ComponentGuest,
@@ -10,7 +10,7 @@ from worker_agent.runtimes.component.guest import (
     Interface,
     fail,
 )
-from worker_agent.runtimes.component.io_calls import (
+from piecework.worker_agent.runtimes.component.io_calls import (
     INPUT_STREAM,
     OUTPUT_STREAM,
     POLLABLE,
@@ -18,7 +18,7 @@ from worker_agent.runtimes.component.io_calls import (
     Sink,
     Timer,
 )
-from worker_agent.runtimes.component.values import (
+from piecework.worker_agent.runtimes.component.values import (
     BYTES,
     STRING,
     U8,
@@ -33,7 +33,7 @@ from worker_agent.runtimes.component.values import (
     ResultOf,
     TupleOf,
 )
-from worker_agent.runtimes.wasi.clocks import NS_PER_S, ClockId
+from piecework.worker_agent.runtimes.wasi.clocks import NS_PER_S, ClockId
 
 TERMINAL_INPUT, TERMINAL_OUTPUT = 5, 6
 RANDOM_BYTES = 4 * 1024 * 1024

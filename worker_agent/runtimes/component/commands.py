@@ -17,14 +17,14 @@ from wasmtime.component import Component, ExportIndex, Linker, ResultType
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
-from worker_agent.runtimes.base import Build, Call, CallResult, InputStream
-from worker_agent.runtimes.component.store import ComponentStore
-from worker_agent.runtimes.inputs import refuse_input
-from worker_agent.runtimes.live import LiveInput
-from worker_agent.runtimes.sandbox import Sandbox
-from worker_agent.runtimes.streams import OutputFullError, ScratchError
-from worker_agent.runtimes.verdict import GuestFailedError
-from worker_agent.runtimes.wasi.directories import open_folders
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult, InputStream
+from piecework.worker_agent.runtimes.component.store import ComponentStore
+from piecework.worker_agent.runtimes.inputs import refuse_input
+from piecework.worker_agent.runtimes.live import LiveInput
+from piecework.worker_agent.runtimes.sandbox import Sandbox
+from piecework.worker_agent.runtimes.streams import OutputFullError, ScratchError
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.wasi.directories import open_folders
 
 _DESCRIPTOR = "/dev/fd/{}"
 """wasmtime takes the input as a file that has a name, and directories, too."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from worker_agent.runtimes.component.guest import FailureError
-from worker_agent.runtimes.component.io_calls import CHUNK_BYTES, IoError, StreamError
-from worker_agent.runtimes.wasi.directories import Directory
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
+from piecework.worker_agent.runtimes.component.guest import FailureError
+from piecework.worker_agent.runtimes.component.io_calls import CHUNK_BYTES, IoError, StreamError
+from piecework.worker_agent.runtimes.wasi.directories import Directory
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
 
 _CODES = {
     Errno.ACCES: "access",

@@ -4,8 +4,8 @@ import hashlib
 import time
 from typing import Any
 
-from worker_agent.runtimes.component.cli_calls import DATETIME
-from worker_agent.runtimes.component.descriptors import (
+from piecework.worker_agent.runtimes.component.cli_calls import DATETIME
+from piecework.worker_agent.runtimes.component.descriptors import (
     Descriptor,
     EntryStream,
     FileSink,
@@ -15,9 +15,9 @@ from worker_agent.runtimes.component.descriptors import (
     read_at,
     require_write,
 )
-from worker_agent.runtimes.component.guest import ComponentGuest, FailureError, HostFunction, Interface
-from worker_agent.runtimes.component.io_calls import ERROR, INPUT_STREAM, OUTPUT_STREAM, IoError
-from worker_agent.runtimes.component.values import (
+from piecework.worker_agent.runtimes.component.guest import ComponentGuest, FailureError, HostFunction, Interface
+from piecework.worker_agent.runtimes.component.io_calls import ERROR, INPUT_STREAM, OUTPUT_STREAM, IoError
+from piecework.worker_agent.runtimes.component.values import (
     BOOL,
     BYTES,
     STRING,
@@ -34,10 +34,10 @@ from worker_agent.runtimes.component.values import (
     Type,
     Variant,
 )
-from worker_agent.runtimes.wasi.clocks import NS_PER_S
-from worker_agent.runtimes.wasi.directories import Directory, OpenMode
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import OFFSET_MAX, Rights, Stat, TimesNs
+from piecework.worker_agent.runtimes.wasi.clocks import NS_PER_S
+from piecework.worker_agent.runtimes.wasi.directories import Directory, OpenMode
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.files import OFFSET_MAX, Rights, Stat, TimesNs
 
 DESCRIPTOR, ENTRIES = 18, 19
 FILES_MAX = 128

@@ -7,13 +7,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 from weakref import WeakSet
 
-from worker_agent.runtimes.base import Call, InputStream
-from worker_agent.runtimes.component.values import Type
-from worker_agent.runtimes.services import GuestServices
-from worker_agent.runtimes.stopping import LOOK_S, StopReason, StopSignal
-from worker_agent.runtimes.streams import Bytes
-from worker_agent.runtimes.verdict import GuestFailedError
-from worker_agent.runtimes.wasi.clocks import (
+from piecework.worker_agent.runtimes.base import Call, InputStream
+from piecework.worker_agent.runtimes.component.values import Type
+from piecework.worker_agent.runtimes.services import GuestServices
+from piecework.worker_agent.runtimes.stopping import LOOK_S, StopReason, StopSignal
+from piecework.worker_agent.runtimes.streams import Bytes
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.wasi.clocks import (
     NS_PER_S,
     ClockId,
     SeededClock,
@@ -21,7 +21,7 @@ from worker_agent.runtimes.wasi.clocks import (
     seeded_random,
     system_random,
 )
-from worker_agent.runtimes.wasi.directories import Directory, open_granted
+from piecework.worker_agent.runtimes.wasi.directories import Directory, open_granted
 
 PROGRAM_NAME = "lambda"
 """``argv[0]``."""

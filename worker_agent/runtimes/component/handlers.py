@@ -8,14 +8,14 @@ from wasmtime import Engine, WasmtimeError
 from wasmtime.component import Component, ExportIndex, ResourceHost
 
 from piecework.http.exchange import Request, Response
-from worker_agent.runtimes.base import Build, Call, CallResult
-from worker_agent.runtimes.component.commands import run_command
-from worker_agent.runtimes.component.guest import ComponentExitError, ComponentGuest
-from worker_agent.runtimes.component.host import ComponentHost
-from worker_agent.runtimes.component.http_types import IN_REQUEST, OUTPARAM, InRequest, Outparam
-from worker_agent.runtimes.component.store import ComponentStore
-from worker_agent.runtimes.sandbox import Sandbox
-from worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult
+from piecework.worker_agent.runtimes.component.commands import run_command
+from piecework.worker_agent.runtimes.component.guest import ComponentExitError, ComponentGuest
+from piecework.worker_agent.runtimes.component.host import ComponentHost
+from piecework.worker_agent.runtimes.component.http_types import IN_REQUEST, OUTPARAM, InRequest, Outparam
+from piecework.worker_agent.runtimes.component.store import ComponentStore
+from piecework.worker_agent.runtimes.sandbox import Sandbox
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
 
 
 class HostedRunner:

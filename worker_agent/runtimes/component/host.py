@@ -5,9 +5,9 @@ from typing import Any
 from wasmtime import Engine
 from wasmtime.component import Component, ComponentInstanceType, Linker, LinkerInstance
 
-from worker_agent.runtimes.component import capi, cli_calls, file_calls, http_calls, io_calls
-from worker_agent.runtimes.component.guest import ComponentGuest, FailureError, HostFunction, Interface
-from worker_agent.runtimes.component.values import Err, Ok, ResultOf
+from piecework.worker_agent.runtimes.component import capi, cli_calls, file_calls, http_calls, io_calls
+from piecework.worker_agent.runtimes.component.guest import ComponentGuest, FailureError, HostFunction, Interface
+from piecework.worker_agent.runtimes.component.values import Err, Ok, ResultOf
 
 INTERFACES: dict[str, Interface] = (
     io_calls.INTERFACES | cli_calls.INTERFACES | file_calls.INTERFACES | http_calls.INTERFACES

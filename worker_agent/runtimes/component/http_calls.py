@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from worker_agent.runtimes.component.guest import ComponentGuest, FailureError, HostFunction, Interface
-from worker_agent.runtimes.component.http_types import (
+from piecework.worker_agent.runtimes.component.guest import ComponentGuest, FailureError, HostFunction, Interface
+from piecework.worker_agent.runtimes.component.http_types import (
     FIELDS,
     FUTURE,
     IN_BODY,
@@ -31,7 +31,7 @@ from worker_agent.runtimes.component.http_types import (
     from_list,
     make_fields,
 )
-from worker_agent.runtimes.component.io_calls import (
+from piecework.worker_agent.runtimes.component.io_calls import (
     ERROR,
     INPUT_STREAM,
     OUTPUT_STREAM,
@@ -39,8 +39,8 @@ from worker_agent.runtimes.component.io_calls import (
     IoError,
     Pollable,
 )
-from worker_agent.runtimes.component.outgoing import finish, handle
-from worker_agent.runtimes.component.values import (
+from piecework.worker_agent.runtimes.component.outgoing import finish, handle
+from piecework.worker_agent.runtimes.component.values import (
     BOOL,
     BYTES,
     STRING,
@@ -60,7 +60,7 @@ from worker_agent.runtimes.component.values import (
     Type,
     Variant,
 )
-from worker_agent.runtimes.services import ANSWER_BYTES
+from piecework.worker_agent.runtimes.services import ANSWER_BYTES
 
 METHOD = Variant(dict.fromkeys(METHODS) | {"other": STRING})
 SCHEME = Variant({"HTTP": None, "HTTPS": None, "other": STRING})

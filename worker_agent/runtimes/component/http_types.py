@@ -6,9 +6,9 @@ from typing import Any
 from weakref import WeakSet
 
 from piecework.http.exchange import HEAD_BYTES, HOP_BY_HOP, Headers, Request, Response
-from worker_agent.runtimes.component.guest import ComponentGuest, FailureError, fail
-from worker_agent.runtimes.component.io_calls import IoError, Sink, StreamError
-from worker_agent.runtimes.streams import OutputFullError
+from piecework.worker_agent.runtimes.component.guest import ComponentGuest, FailureError, fail
+from piecework.worker_agent.runtimes.component.io_calls import IoError, Sink, StreamError
+from piecework.worker_agent.runtimes.streams import OutputFullError
 
 FIELDS, IN_REQUEST, IN_RESPONSE, IN_BODY, TRAILERS, FUTURE = range(7, 13)
 OUT_REQUEST, OPTIONS, OUT_RESPONSE, OUT_BODY, OUTPARAM = range(13, 18)

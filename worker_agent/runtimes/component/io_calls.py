@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from worker_agent.runtimes.base import InputStream
-from worker_agent.runtimes.component.guest import ComponentGuest, FailureError, HostFunction, Interface, fail
-from worker_agent.runtimes.component.values import (
+from piecework.worker_agent.runtimes.base import InputStream
+from piecework.worker_agent.runtimes.component.guest import (
+    ComponentGuest,
+    FailureError,
+    HostFunction,
+    Interface,
+    fail,
+)
+from piecework.worker_agent.runtimes.component.values import (
     BOOL,
     BYTES,
     STRING,

@@ -7,12 +7,18 @@ import threading
 from typing import Any
 
 from piecework.http.exchange import Request, Response
-from worker_agent.runtimes.component.guest import ComponentGuest, FailureError
-from worker_agent.runtimes.component.http_types import InResponse, Options, OutBody, OutRequest, write_method
-from worker_agent.runtimes.component.io_calls import Pollable
-from worker_agent.runtimes.component.values import Err, Ok
-from worker_agent.runtimes.services import PATIENCE_S, DeniedError, ServiceError
-from worker_agent.runtimes.wasi.clocks import NS_PER_S
+from piecework.worker_agent.runtimes.component.guest import ComponentGuest, FailureError
+from piecework.worker_agent.runtimes.component.http_types import (
+    InResponse,
+    Options,
+    OutBody,
+    OutRequest,
+    write_method,
+)
+from piecework.worker_agent.runtimes.component.io_calls import Pollable
+from piecework.worker_agent.runtimes.component.values import Err, Ok
+from piecework.worker_agent.runtimes.services import PATIENCE_S, DeniedError, ServiceError
+from piecework.worker_agent.runtimes.wasi.clocks import NS_PER_S
 
 AT_ONCE = 16
 """So many requests, and answers that it keeps, a guest may have at a time: an answer has 16 MiB at most."""

@@ -5,7 +5,7 @@ from typing import Self
 from wasmtime import Engine, Store, WasmtimeError
 from wasmtime.component import ExportIndex, Func, Instance
 
-from worker_agent.runtimes.linkage import Allowance
+from piecework.worker_agent.runtimes.linkage import Allowance
 
 INSTANCES = 1000
 """Core modules and components that one guest may consist of."""

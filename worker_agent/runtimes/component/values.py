@@ -11,8 +11,8 @@ from ctypes import addressof, c_ubyte, c_uint64, c_void_p, memmove, string_at
 from struct import Struct
 from typing import Any, NamedTuple, Protocol
 
-from worker_agent.runtimes.component import capi
-from worker_agent.runtimes.component.capi import NAME_BYTES, OF, VALUE_BYTES
+from piecework.worker_agent.runtimes.component import capi
+from piecework.worker_agent.runtimes.component.capi import NAME_BYTES, OF, VALUE_BYTES
 
 _PAIR = Struct("<QQ")
 _ENTRY_BYTES = NAME_BYTES + VALUE_BYTES

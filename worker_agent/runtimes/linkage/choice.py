@@ -10,11 +10,11 @@ from importlib import import_module
 
 from wasmtime import Config, Engine, Module, Trap, TrapCode
 
-from worker_agent.runtimes.base import LoadError
-from worker_agent.runtimes.compiling.headroom import work_behind
-from worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, GuestStore, LinkageMaker
-from worker_agent.runtimes.linkage.installed import find_version
-from worker_agent.runtimes.linkage.public import PublicLinkage
+from piecework.worker_agent.runtimes.base import LoadError
+from piecework.worker_agent.runtimes.compiling.headroom import work_behind
+from piecework.worker_agent.runtimes.linkage import TABLE_ELEMENTS, TABLES, Allowance, GuestStore, LinkageMaker
+from piecework.worker_agent.runtimes.linkage.installed import find_version
+from piecework.worker_agent.runtimes.linkage.public import PublicLinkage
 
 _PAGE_BYTES = 65_536
 _PROBE = """
@@ -53,7 +53,7 @@ def choose_linkage() -> LinkageMaker:
     """Return the fastest linkage that works here."""
     try:
         # It may not even load, beside another wasmtime.
-        direct = import_module("worker_agent.runtimes.linkage.direct")
+        direct = import_module("piecework.worker_agent.runtimes.linkage.direct")
         check_version(direct.capi.WRITTEN_FOR)
         check_linkage(direct.DirectLinkage)
     except Exception as error:  # noqa: BLE001  # whatever does not fit: the other linkage does
@@ -75,7 +75,7 @@ def make_stack_room(config: Config, stack_bytes: int) -> None:
     try:
         if soft != resource.RLIM_INFINITY and soft < stack_bytes + _HOST_STACK_BYTES:
             raise UnfitLinkageError(f"the process has {soft} bytes")
-        capi = import_module("worker_agent.runtimes.linkage.capi")
+        capi = import_module("piecework.worker_agent.runtimes.linkage.capi")
         check_version(capi.WRITTEN_FOR)
         capi.set_async_stack(config, stack_bytes)
     except (ImportError, AttributeError, UnfitLinkageError) as error:
@@ -99,7 +99,7 @@ def make_engine(new_config: Callable[[], Config]) -> Engine:
 
 def pool_guests(config: Config) -> None:
     """Have an engine keep places for its guests. Raises what shows that the installed wasmtime does not fit."""
-    capi = import_module("worker_agent.runtimes.linkage.capi")
+    capi = import_module("piecework.worker_agent.runtimes.linkage.capi")
     check_version(capi.WRITTEN_FOR)
     # wasmtime ends the process when there are not enough.
     mmap.mmap(

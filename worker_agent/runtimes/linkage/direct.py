@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from wasmtime import Engine, FuncType, InstancePre, Linker, Module, ValType
 
-from worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction, capi, find_memory
+from piecework.worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction, capi, find_memory
 
 
 class _Export(NamedTuple):

@@ -5,7 +5,7 @@ from ctypes import addressof
 
 from wasmtime import Caller, Engine, Func, FuncType, InstancePre, Linker, Memory, Module, Store, ValType
 
-from worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction, find_memory
+from piecework.worker_agent.runtimes.linkage import MEMORY, Allowance, HostFunction, find_memory
 
 
 class PublicLinkage:

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from piecework.extras import SCRIPTS, how_to_install
-from worker_agent.errors import InterpreterError
-from worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.errors import InterpreterError
+from piecework.worker_agent.runtimes import RUNTIME_NAMES
 
 SCRIPT = "{script}"
 """In an ``argv``: the path of the script, in a folder that only its guest sees."""

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker_agent.errors import InterpreterError
-from worker_agent.runtimes.scripting.interpreters import LUA, find_built
+from piecework.worker_agent.errors import InterpreterError
+from piecework.worker_agent.runtimes.scripting.interpreters import LUA, find_built
 
 SOURCE = "lupa==2.8"
 SOURCE_SHA256 = "d8022641b9ec8ecf2c5ecbe9f47e5a70e0b87c4b5ae921b92cb02a638e0acd08"

@@ -12,20 +12,20 @@ from wasmtime import Module
 
 from piecework.http.exchange import Request
 from piecework.modules import ModuleError, ModuleFacts, check_script
-from worker_agent.errors import BrokenBlobError
-from worker_agent.runtimes.answering import Answer, answer_command
-from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, LoadError
-from worker_agent.runtimes.compiling.toolchain import Toolchain, link
-from worker_agent.runtimes.linkage import GuestStore, Prepared
-from worker_agent.runtimes.sandbox import Sandbox
-from worker_agent.runtimes.scripting.interpreters import ARGS, HEAP, SCRIPT, Interpreter
-from worker_agent.runtimes.scripting.lacking import explain_missing
-from worker_agent.runtimes.streams import LogTail
-from worker_agent.runtimes.verdict import GuestFailedError
-from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
-from worker_agent.runtimes.wasi.host import WasiHost
-from worker_agent.runtimes.wasi.memory import GuestMemory
-from worker_agent.runtimes.wasi.script_folder import ScriptFolder
+from piecework.worker_agent.errors import BrokenBlobError
+from piecework.worker_agent.runtimes.answering import Answer, answer_command
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult, CodeFile, LoadError
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain, link
+from piecework.worker_agent.runtimes.linkage import GuestStore, Prepared
+from piecework.worker_agent.runtimes.sandbox import Sandbox
+from piecework.worker_agent.runtimes.scripting.interpreters import ARGS, HEAP, SCRIPT, Interpreter
+from piecework.worker_agent.runtimes.scripting.lacking import explain_missing
+from piecework.worker_agent.runtimes.streams import LogTail
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.wasi.guest import Guest, GuestExitError
+from piecework.worker_agent.runtimes.wasi.host import WasiHost
+from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
+from piecework.worker_agent.runtimes.wasi.script_folder import ScriptFolder
 
 SCRIPT_BYTES = 16 * 1024 * 1024
 """Size of the largest script: each process keeps those that it used last."""

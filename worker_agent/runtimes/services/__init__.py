@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from piecework.http.exchange import Request, Response
-from worker_agent.runtimes.services import files
-from worker_agent.runtimes.services.access import Permissions
-from worker_agent.runtimes.services.errors import DeniedError, ServiceError
-from worker_agent.runtimes.services.store import MemoryStore, Store
-from worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.services import files
+from piecework.worker_agent.runtimes.services.access import Permissions
+from piecework.worker_agent.runtimes.services.errors import DeniedError, ServiceError
+from piecework.worker_agent.runtimes.services.store import MemoryStore, Store
+from piecework.worker_agent.runtimes.stopping import StopSignal
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from worker_agent.runtimes.services.redis import Redis
+    from piecework.worker_agent.runtimes.services.redis import Redis
 
 __all__ = ["DeniedError", "GuestServices", "ServiceError"]
 
@@ -43,13 +43,13 @@ class GuestServices:
 
     def fetch(self, request: Request, patience_s: float = PATIENCE_S) -> Response:
         """Send an HTTP request, follow redirects, and return the last response. Any thread may call it."""
-        from worker_agent.runtimes.services import outbound  # noqa: PLC0415
+        from piecework.worker_agent.runtimes.services import outbound  # noqa: PLC0415
 
         return outbound.fetch(request, self._access, outbound.RequestLimits(self._stop, patience_s, ANSWER_BYTES))
 
     def query(self, statement: bytes) -> bytes:
         """Run a statement in N1QL. Returns the rows as a JSON array."""
-        from worker_agent.runtimes.services import couchbase, outbound  # noqa: PLC0415
+        from piecework.worker_agent.runtimes.services import couchbase, outbound  # noqa: PLC0415
 
         server = self._access.get_couchbase()
         return couchbase.query(server, statement, outbound.RequestLimits(self._stop, PATIENCE_S, ANSWER_BYTES))
@@ -57,7 +57,7 @@ class GuestServices:
     @property
     def redis(self) -> Redis:
         """The node's Redis."""
-        from worker_agent.runtimes.services.redis import Redis  # noqa: PLC0415
+        from piecework.worker_agent.runtimes.services.redis import Redis  # noqa: PLC0415
 
         server = self._access.get_redis()
         self._redis = self._redis or Redis(server, self._stop, PATIENCE_S, ANSWER_BYTES)

@@ -8,7 +8,7 @@ from pathlib import Path
 from piecework.http.addresses import is_public, read_networks
 from piecework.protocol.kv_grants import KvGrant
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.services.errors import DeniedError
+from piecework.worker_agent.runtimes.services.errors import DeniedError
 
 ANY_HOST = "*"
 INPUTS = "/inputs"

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from piecework.http.exchange import Request
-from worker_agent.runtimes.services import outbound
-from worker_agent.runtimes.services.access import CouchbaseServer
-from worker_agent.runtimes.services.errors import ServiceError
+from piecework.worker_agent.runtimes.services import outbound
+from piecework.worker_agent.runtimes.services.access import CouchbaseServer
+from piecework.worker_agent.runtimes.services.errors import ServiceError
 
 
 class _Problem(msgspec.Struct):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worker_agent.runtimes.services.errors import DeniedError, ServiceError
+from piecework.worker_agent.runtimes.services.errors import DeniedError, ServiceError
 
 FOLDER_BYTES = 64 * 1024 * 1024
 FOLDER_FILES = 1000

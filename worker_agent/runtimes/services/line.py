@@ -13,8 +13,8 @@ from functools import partial
 from socket import getaddrinfo
 from typing import Any, Self, TypeVar
 
-from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.stopping import LOOK_S, StopSignal
+from piecework.worker_agent.runtimes.services.errors import ServiceError
+from piecework.worker_agent.runtimes.stopping import LOOK_S, StopSignal
 
 _T = TypeVar("_T")
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from piecework.http.exchange import Headers, Request, Response
-from worker_agent.runtimes.services.access import USUAL_PORTS, Permissions
-from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.services.line import Line, RequestDeadline, find_addresses
-from worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.services.access import USUAL_PORTS, Permissions
+from piecework.worker_agent.runtimes.services.errors import ServiceError
+from piecework.worker_agent.runtimes.services.line import Line, RequestDeadline, find_addresses
+from piecework.worker_agent.runtimes.stopping import StopSignal
 
 REDIRECTS_MAX = 5
 _REDIRECTS = {301, 302, 303, 307, 308}

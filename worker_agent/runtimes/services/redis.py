@@ -6,10 +6,10 @@ process could end: that is why this one is ours.
 
 import io
 
-from worker_agent.runtimes.services.access import RedisServer
-from worker_agent.runtimes.services.errors import ServiceError
-from worker_agent.runtimes.services.line import Line, RequestDeadline, find_addresses
-from worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.services.access import RedisServer
+from piecework.worker_agent.runtimes.services.errors import ServiceError
+from piecework.worker_agent.runtimes.services.line import Line, RequestDeadline, find_addresses
+from piecework.worker_agent.runtimes.stopping import StopSignal
 
 KEYS_MAX = 100_000
 _SCAN_COUNT = b"1000"

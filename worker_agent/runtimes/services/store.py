@@ -4,7 +4,7 @@ import fnmatch
 import threading
 from typing import Protocol
 
-from worker_agent.runtimes.services.errors import ServiceError
+from piecework.worker_agent.runtimes.services.errors import ServiceError
 
 STORE_BYTES = 16 * 1024 * 1024
 """Keys and values together; a store lies outside of the guest's memory limit."""

@@ -4,15 +4,15 @@ from wasmtime import Module
 
 from piecework.http.exchange import Request
 from piecework.modules import ModuleFacts
-from worker_agent.runtimes.answering import Answer, answer_command
-from worker_agent.runtimes.base import Build, Call, CallResult, CodeFile
-from worker_agent.runtimes.compiling.toolchain import Toolchain, check_module, link
-from worker_agent.runtimes.linkage import GuestStore, Prepared
-from worker_agent.runtimes.sandbox import Sandbox
-from worker_agent.runtimes.verdict import GuestFailedError
-from worker_agent.runtimes.wasi.guest import Guest, GuestExitError
-from worker_agent.runtimes.wasi.host import WasiHost
-from worker_agent.runtimes.wasi.memory import GuestMemory
+from piecework.worker_agent.runtimes.answering import Answer, answer_command
+from piecework.worker_agent.runtimes.base import Build, Call, CallResult, CodeFile
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain, check_module, link
+from piecework.worker_agent.runtimes.linkage import GuestStore, Prepared
+from piecework.worker_agent.runtimes.sandbox import Sandbox
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.wasi.guest import Guest, GuestExitError
+from piecework.worker_agent.runtimes.wasi.host import WasiHost
+from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
 
 ENTRY = "_start"
 

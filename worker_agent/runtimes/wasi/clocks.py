@@ -7,9 +7,9 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
-from worker_agent.runtimes.base import Call
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.base import Call
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 NS_PER_S = 1_000_000_000
 

@@ -3,12 +3,12 @@
 from copy import copy
 from functools import cached_property
 
-from worker_agent.runtimes.streams import Bytes
-from worker_agent.runtimes.wasi.clocks import RandomSource
-from worker_agent.runtimes.wasi.directories import DirectoryEntry, GuestDirectory, OpenMode
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
-from worker_agent.runtimes.wasi.resolving import split
+from piecework.worker_agent.runtimes.streams import Bytes
+from piecework.worker_agent.runtimes.wasi.clocks import RandomSource
+from piecework.worker_agent.runtimes.wasi.directories import DirectoryEntry, GuestDirectory, OpenMode
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
+from piecework.worker_agent.runtimes.wasi.resolving import split
 
 RANDOM_BYTES = 65_536
 """So many random bytes are read at once."""

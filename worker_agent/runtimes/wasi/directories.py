@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.services.access import Folder, Permissions
-from worker_agent.runtimes.wasi.errno import Errno, WasiError, translated
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, kind_of
-from worker_agent.runtimes.wasi.quota import Share, key_of
-from worker_agent.runtimes.wasi.regular_file import RegularFile, find_sync_flags
-from worker_agent.runtimes.wasi.resolving import PATH_BYTES, LeadsOutError, PathEnd, leads_out, resolve
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.services.access import Folder, Permissions
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError, translated
+from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, kind_of
+from piecework.worker_agent.runtimes.wasi.quota import Share, key_of
+from piecework.worker_agent.runtimes.wasi.regular_file import RegularFile, find_sync_flags
+from piecework.worker_agent.runtimes.wasi.resolving import PATH_BYTES, LeadsOutError, PathEnd, leads_out, resolve
 
 ENTRIES_MAX = 100_000
 """A directory with more entries cannot be listed."""

@@ -3,9 +3,9 @@
 import struct
 import time
 
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import OFFSET_MAX, FileType, Rights, Stat, TimesNs
-from worker_agent.runtimes.wasi.guest import Calls, Guest, HostCall
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.files import OFFSET_MAX, FileType, Rights, Stat, TimesNs
+from piecework.worker_agent.runtimes.wasi.guest import Calls, Guest, HostCall
 
 MAX_TRANSFER_BYTES = 0x7FFF_FFFF
 """One read or write moves at most this much, as on Linux: buffers may overlap and add up to more than there is."""

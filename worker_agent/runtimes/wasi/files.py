@@ -11,10 +11,10 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
-from worker_agent.runtimes.base import InputStream
-from worker_agent.runtimes.live import LiveInput
-from worker_agent.runtimes.streams import Bytes
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.base import InputStream
+from piecework.worker_agent.runtimes.live import LiveInput
+from piecework.worker_agent.runtimes.streams import Bytes
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 
 class FileType(IntEnum):

@@ -7,10 +7,10 @@ from io import BytesIO
 from os import fsencode
 from typing import Self
 
-from worker_agent.runtimes.base import NO_ACCESS, Bounds, Call
-from worker_agent.runtimes.services.access import INPUTS
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.wasi.clocks import (
+from piecework.worker_agent.runtimes.base import NO_ACCESS, Bounds, Call
+from piecework.worker_agent.runtimes.services.access import INPUTS
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.wasi.clocks import (
     Clock,
     RandomSource,
     SeededClock,
@@ -18,13 +18,13 @@ from worker_agent.runtimes.wasi.clocks import (
     seeded_random,
     system_random,
 )
-from worker_agent.runtimes.wasi.devices import DeviceDirectory
-from worker_agent.runtimes.wasi.directories import GuestDirectory, open_granted
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, InputFile, OutputFile
-from worker_agent.runtimes.wasi.memory import GuestMemory
-from worker_agent.runtimes.wasi.script_folder import ScriptFolder
-from worker_agent.runtimes.wasi.temporary import TemporaryDirectory
+from piecework.worker_agent.runtimes.wasi.devices import DeviceDirectory
+from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory, open_granted
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, InputFile, OutputFile
+from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
+from piecework.worker_agent.runtimes.wasi.script_folder import ScriptFolder
+from piecework.worker_agent.runtimes.wasi.temporary import TemporaryDirectory
 
 PROGRAM_NAME = b"lambda"
 """``argv[0]``."""

@@ -6,10 +6,10 @@ Source: the witx files of WASI snapshot preview 1.
 from collections.abc import Container
 
 from piecework.modules.kv import KV_INTERFACE
-from worker_agent.runtimes.linkage import HostFunction, Linkage
-from worker_agent.runtimes.wasi import file_calls, kv_calls, path_calls, poll_calls, process_calls
-from worker_agent.runtimes.wasi.errno import WasiError, translate
-from worker_agent.runtimes.wasi.guest import Guest
+from piecework.worker_agent.runtimes.linkage import HostFunction, Linkage
+from piecework.worker_agent.runtimes.wasi import file_calls, kv_calls, path_calls, poll_calls, process_calls
+from piecework.worker_agent.runtimes.wasi.errno import WasiError, translate
+from piecework.worker_agent.runtimes.wasi.guest import Guest
 
 INTERFACE = "wasi_snapshot_preview1"
 CALLS = process_calls.CALLS | file_calls.CALLS | path_calls.CALLS | poll_calls.CALLS

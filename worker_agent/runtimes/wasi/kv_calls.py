@@ -12,10 +12,10 @@ from piecework.modules.kv import KV_FUNCTIONS
 from piecework.protocol.keys import KEY_CHARS, find_key_fault
 from piecework.protocol.messages import ValueSet
 from piecework.protocol.text import has_fault
-from worker_agent.runtimes.services import ANSWER_BYTES, DeniedError
-from worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest
-from worker_agent.runtimes.wasi.errno import WasiError
-from worker_agent.runtimes.wasi.guest import Guest
+from piecework.worker_agent.runtimes.services import ANSWER_BYTES, DeniedError
+from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest
+from piecework.worker_agent.runtimes.wasi.errno import WasiError
+from piecework.worker_agent.runtimes.wasi.guest import Guest
 
 APPEND, OLD, IF_ABSENT, IF_VALUE = 1, 2, 4, 8
 """Flags of ``kv_set``; ``kv_delete`` knows the last."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from ctypes import c_ubyte
 from functools import lru_cache
 
-from worker_agent.runtimes.linkage import GuestStore
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.linkage import GuestStore
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 _U32 = 0xFFFF_FFFF
 _U64 = 0xFFFF_FFFF_FFFF_FFFF

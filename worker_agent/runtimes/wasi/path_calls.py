@@ -2,12 +2,12 @@
 
 import struct
 
-from worker_agent.runtimes.wasi.directories import GuestDirectory, OpenMode
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.file_calls import pack_stat, read_times
-from worker_agent.runtimes.wasi.files import Rights
-from worker_agent.runtimes.wasi.guest import Calls, Guest
-from worker_agent.runtimes.wasi.resolving import PATH_BYTES
+from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory, OpenMode
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.file_calls import pack_stat, read_times
+from piecework.worker_agent.runtimes.wasi.files import Rights
+from piecework.worker_agent.runtimes.wasi.guest import Calls, Guest
+from piecework.worker_agent.runtimes.wasi.resolving import PATH_BYTES
 
 _CREATE, _DIRECTORY, _EXCLUSIVE, _TRUNCATE = 1, 2, 4, 8
 """``oflags`` in the witx files."""

@@ -3,10 +3,10 @@
 import struct
 from typing import NamedTuple
 
-from worker_agent.runtimes.live import wait_readable
-from worker_agent.runtimes.wasi.clocks import parse_clock
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.guest import Calls, Guest
+from piecework.worker_agent.runtimes.live import wait_readable
+from piecework.worker_agent.runtimes.wasi.clocks import parse_clock
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.guest import Calls, Guest
 
 _SUBSCRIPTION = struct.Struct("<QB7x32s")
 _CLOCK = struct.Struct("<I4xQQH6x")

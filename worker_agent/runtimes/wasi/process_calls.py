@@ -1,8 +1,8 @@
 """Calls about the process: arguments, environment, clocks, random numbers, the end."""
 
-from worker_agent.runtimes.wasi.clocks import parse_clock
-from worker_agent.runtimes.wasi.errno import Errno
-from worker_agent.runtimes.wasi.guest import Calls, Guest, GuestExitError
+from piecework.worker_agent.runtimes.wasi.clocks import parse_clock
+from piecework.worker_agent.runtimes.wasi.errno import Errno
+from piecework.worker_agent.runtimes.wasi.guest import Calls, Guest, GuestExitError
 
 
 def _write_sizes(guest: Guest, texts: tuple[bytes, ...], count: int, size: int) -> Errno:

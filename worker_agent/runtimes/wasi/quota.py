@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.services.access import Folder
-from worker_agent.runtimes.trees import measure_tree
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import FileType, Stat, read_stat
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.services.access import Folder
+from piecework.worker_agent.runtimes.trees import measure_tree
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.files import FileType, Stat, read_stat
 
 FileKey = tuple[int, int]
 """Device and inode."""

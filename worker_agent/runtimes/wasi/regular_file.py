@@ -2,10 +2,10 @@
 
 import os
 
-from worker_agent.runtimes.streams import Bytes
-from worker_agent.runtimes.wasi.errno import Errno, WasiError, translated
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, check_offset
-from worker_agent.runtimes.wasi.quota import Share, key_of
+from piecework.worker_agent.runtimes.streams import Bytes
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError, translated
+from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, check_offset
+from piecework.worker_agent.runtimes.wasi.quota import Share, key_of
 
 _APPEND, _DSYNC, _RSYNC, _SYNC = 1, 2, 8, 16
 """Of ``fdflags`` in the witx files."""

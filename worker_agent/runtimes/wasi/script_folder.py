@@ -3,11 +3,11 @@
 import io
 from collections.abc import Mapping
 
-from worker_agent.runtimes.wasi.clocks import RandomSource
-from worker_agent.runtimes.wasi.devices import RandomFile
-from worker_agent.runtimes.wasi.directories import DirectoryEntry, GuestDirectory, OpenMode
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, check_offset
+from piecework.worker_agent.runtimes.wasi.clocks import RandomSource
+from piecework.worker_agent.runtimes.wasi.devices import RandomFile
+from piecework.worker_agent.runtimes.wasi.directories import DirectoryEntry, GuestDirectory, OpenMode
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, check_offset
 
 _READ_ONLY = Rights.ALL & ~Rights.FD_WRITE
 _RANDOM = frozenset({b"dev/random", b"dev/urandom"})

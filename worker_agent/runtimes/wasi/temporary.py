@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.services.access import Folder
-from worker_agent.runtimes.trees import remove_tree
-from worker_agent.runtimes.wasi.directories import FOLDER, Directory
-from worker_agent.runtimes.wasi.errno import translated
-from worker_agent.runtimes.wasi.quota import Share
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.services.access import Folder
+from piecework.worker_agent.runtimes.trees import remove_tree
+from piecework.worker_agent.runtimes.wasi.directories import FOLDER, Directory
+from piecework.worker_agent.runtimes.wasi.errno import translated
+from piecework.worker_agent.runtimes.wasi.quota import Share
 
 GUEST_PATH = "/tmp"  # noqa: S108  # the guest's, not the node's
 

@@ -8,8 +8,8 @@ from hypothesis import given, strategies as st
 
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import ReplicaState
-from server.services.functions.allocation import AllocationPlan, HostState, allocate
-from server.store.functions.replicas import ReplicaRow, WantedRevision
+from piecework.server.services.functions.allocation import AllocationPlan, HostState, allocate
+from piecework.server.store.functions.replicas import ReplicaRow, WantedRevision
 
 RUNTIMES = ("wasi", "capsule", "capsule+redis")
 

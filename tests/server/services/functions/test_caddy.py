@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from server.services.functions.caddy import list_routes, write_caddyfile, write_json
-from server.services.functions.routing import FunctionRoutes, RevisionRoutes, Table, Target
+from piecework.server.services.functions.caddy import list_routes, write_caddyfile, write_json
+from piecework.server.services.functions.routing import FunctionRoutes, RevisionRoutes, Table, Target
 
 
 def table(alias: str | None = None, split: dict[str, int] | None = None, **revisions: list[Target]) -> Table:

@@ -4,7 +4,7 @@ import pytest
 from hand_clock import HandClock
 from hypothesis import given, strategies as st
 
-from server.services.functions.calls import WINDOW_S, CallStatistics, Histogram
+from piecework.server.services.functions.calls import WINDOW_S, CallStatistics, Histogram
 
 
 @given(st.lists(st.floats(1e-5, 1000), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99, 1.0]))

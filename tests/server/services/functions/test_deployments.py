@@ -10,8 +10,8 @@ import pytest
 from house import House
 
 from piecework.protocol.names import ModuleName
-from server.store.records import Module
-from server.store.stock import modules
+from piecework.server.store.records import Module
+from piecework.server.store.stock import modules
 
 SAMPLES = Path(__file__).parents[4] / "samples"
 HOLA = "k33g/hola/0.0.1"

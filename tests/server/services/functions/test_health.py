@@ -9,7 +9,7 @@ import pytest
 from hand_clock import HandClock
 from patience import until
 
-from server.services.functions.health import Health, Prober, try_connection
+from piecework.server.services.functions.health import Health, Prober, try_connection
 
 
 def test_a_url_is_passed_by_from_its_failure_until_it_was_reached():

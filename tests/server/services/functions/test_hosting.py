@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tries import tries
 
 from piecework.protocol.messages import FunctionReport
-from server.services.functions.hosting import BLIND_MS, HostVisibility
-from server.services.functions.routing import HOST_SILENT_MS
+from piecework.server.services.functions.hosting import BLIND_MS, HostVisibility
+from piecework.server.services.functions.routing import HOST_SILENT_MS
 
 WASM = (Path(__file__).parents[4] / "samples" / "echo.wasm").read_bytes()
 

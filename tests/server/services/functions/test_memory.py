@@ -4,8 +4,8 @@ import pytest
 from house import House, finished
 from kept_objects import count_objects
 
-from server.services.queue import contracts, submission
-from server.services.stock import lambdas
+from piecework.server.services.queue import contracts, submission
+from piecework.server.services.stock import lambdas
 
 ROUND = 3
 

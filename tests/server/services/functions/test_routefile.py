@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from house import House
 
-from server.errors import InvalidRequest
-from server.services.functions.functions import RouteFile, load_routes
-from server.services.functions.routefile import RouteFileError, parse_routes, read_route_file
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.functions.functions import RouteFile, load_routes
+from piecework.server.services.functions.routefile import RouteFileError, parse_routes, read_route_file
 
 CAPSULE = """
 hello:

@@ -7,9 +7,9 @@ import pytest
 from house import House
 from hypothesis import given, strategies as st
 
-from server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
-from server.services.functions.health import Health
-from server.services.functions.routing import (
+from piecework.server.errors import DatabaseAway, FunctionNotFound, RevisionNotFound
+from piecework.server.services.functions.health import Health
+from piecework.server.services.functions.routing import (
     FunctionRoutes,
     RevisionRoutes,
     Routing,
@@ -17,7 +17,7 @@ from server.services.functions.routing import (
     _KnownRoutes,
     _WeightedChoice,
 )
-from server.store.functions import functions
+from piecework.server.store.functions import functions
 
 
 def revision(name: str, *urls: str, lambda_id: int | None = None) -> RevisionRoutes:

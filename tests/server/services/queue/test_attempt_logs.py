@@ -5,7 +5,7 @@ import base64
 import pytest
 from house import House, failed
 
-from server.store.queue.logs import ATTEMPTS_KEPT
+from piecework.server.store.queue.logs import ATTEMPTS_KEPT
 
 
 def fail_with_log(house: House, worker: str, text: str, offset: int = 0) -> None:

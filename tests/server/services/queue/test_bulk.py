@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from house import House, failed, finished
 
-from server.services.queue import bulk, stepsize
-from server.services.queue.stepsize import StepSize
+from piecework.server.services.queue import bulk, stepsize
+from piecework.server.services.queue.stepsize import StepSize
 
 
 def fail(house: House, count: int = 1, kind: str = "load", **fields: Any) -> list[str]:

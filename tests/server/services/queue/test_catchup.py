@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from server.services.queue.catchup import CAUGHT_UP, LATE_MS, Due, find_due, find_last
-from server.services.queue.timings import IntervalTiming, read_cron
-from server.store.queue.schedule_records import Schedule
+from piecework.server.services.queue.catchup import CAUGHT_UP, LATE_MS, Due, find_due, find_last
+from piecework.server.services.queue.timings import IntervalTiming, read_cron
+from piecework.server.store.queue.schedule_records import Schedule
 
 MINUTE_MS = 60_000
 EACH_MINUTE = IntervalTiming(MINUTE_MS, 0)

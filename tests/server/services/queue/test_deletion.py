@@ -7,7 +7,7 @@ import pytest
 from house import House, finished
 from places import Place
 
-from server.errors import LambdaNotFound
+from piecework.server.errors import LambdaNotFound
 
 
 def test_a_deleted_lambda_takes_no_jobs_and_is_in_no_list(house: House):

@@ -8,10 +8,10 @@ from house import House, failed, finished
 from sqlalchemy import text
 from tries import tries
 
-from server.services.queue import dependants
-from server.services.queue.waiting import Changes
-from server.store.queue import dependencies, jobs
-from server.store.queue.relations import Edge, Settling
+from piecework.server.services.queue import dependants
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.queue import dependencies, jobs
+from piecework.server.store.queue.relations import Edge, Settling
 
 
 def states(house: House, *ids: str) -> list[str]:

@@ -3,7 +3,7 @@
 import pytest
 from house import House
 
-from server.services.queue import depths
+from piecework.server.services.queue import depths
 
 
 @pytest.fixture

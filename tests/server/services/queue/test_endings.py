@@ -4,8 +4,8 @@ import pytest
 from house import House
 from sqlalchemy import text
 
-from server.store.engine.tables import jobs
-from server.store.stock.endings import FOUND_MAX
+from piecework.server.store.engine.tables import jobs
+from piecework.server.store.stock.endings import FOUND_MAX
 
 
 def test_an_id_is_found_by_its_end(house: House):

@@ -7,8 +7,8 @@ from house import House, failed
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
-from server.store.engine.statements import to_json
-from server.store.queue.failures import TOLD_APART, _read_reason
+from piecework.server.store.engine.statements import to_json
+from piecework.server.store.queue.failures import TOLD_APART, _read_reason
 
 
 def fail(house: House, lambda_id: str, kind: str, message: str, count: int = 1) -> list[str]:

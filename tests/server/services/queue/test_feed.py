@@ -12,12 +12,12 @@ from patience import LONG_S, PATIENCE_S, until
 from places import Place
 
 from piecework.protocol.states import JobState
-from server.errors import BadTransition, FeedGone, InvalidParameter, Stopping
-from server.services.queue.feed import Interest
-from server.store.engine.connections import notes_of
-from server.store.engine.feed_tables import feed as packs, outbox
-from server.store.queue import feed
-from server.store.queue.feed import PACK, Run
+from piecework.server.errors import BadTransition, FeedGone, InvalidParameter, Stopping
+from piecework.server.services.queue.feed import Interest
+from piecework.server.store.engine.connections import notes_of
+from piecework.server.store.engine.feed_tables import feed as packs, outbox
+from piecework.server.store.queue import feed
+from piecework.server.store.queue.feed import PACK, Run
 
 ALL = Interest()
 

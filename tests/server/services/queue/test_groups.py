@@ -8,11 +8,11 @@ import pytest
 from house import House, failed, finished
 from patience import LONG_S
 
-from server.errors import StorageFull
-from server.services.queue import groups
-from server.services.queue.pauses import wait_out
-from server.services.queue.waiting import Changes
-from server.store.queue import jobs as job_rows
+from piecework.server.errors import StorageFull
+from piecework.server.services.queue import groups
+from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.queue import jobs as job_rows
 
 
 def make(house: House, name: str | None = None) -> str:

@@ -9,16 +9,16 @@ from house import House, failed, finished
 from patience import LONG_S, PATIENCE_S
 
 from piecework.protocol.messages import ContractRequest
-from server.services.queue import parking, stepsize
-from server.services.queue.pauses import wait_out
-from server.services.queue.stepsize import StepSize
-from server.store.queue import leases
+from piecework.server.services.queue import parking, stepsize
+from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.stepsize import StepSize
+from piecework.server.store.queue import leases
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a turn of the timekeeper end when all is done, on a busy machine, too."""
-    monkeypatch.setattr("server.services.queue.holds.CHORE_S", LONG_S)
+    monkeypatch.setattr("piecework.server.services.queue.holds.CHORE_S", LONG_S)
 
 
 def pause(house: House, kind: str, target: str, **body: Any) -> list[dict[str, Any]]:
@@ -153,7 +153,7 @@ def test_jobs_are_released_in_steps_also_by_a_server_that_starts_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(stepsize, "STEP_FIRST", 2)
-    monkeypatch.setattr("server.services.queue.holds.REQUEST_S", -1)
+    monkeypatch.setattr("piecework.server.services.queue.holds.REQUEST_S", -1)
     lambda_id = house.new_lambda()
     jobs = [house.submit(lambda_id) for _ in range(5)]
     pause(house, "lambda", lambda_id)
@@ -172,7 +172,7 @@ def test_jobs_are_released_in_steps_also_by_a_server_that_starts_later(
 def test_a_pause_that_comes_back_before_all_were_released_holds_them_again(
     house: House, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.services.queue.holds.REQUEST_S", -1)
+    monkeypatch.setattr("piecework.server.services.queue.holds.REQUEST_S", -1)
     lambda_id, worker = house.new_lambda(), house.new_worker()
     job = house.submit(lambda_id)
     pause(house, "lambda", lambda_id)

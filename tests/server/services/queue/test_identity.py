@@ -8,7 +8,7 @@ import pytest
 from house import House
 from sqlalchemy import text
 
-from server.store.engine.database import Connection
+from piecework.server.store.engine.database import Connection
 
 
 def send(house: House, body: dict[str, Any], status: int = 200) -> Any:

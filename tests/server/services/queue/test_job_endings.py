@@ -7,10 +7,10 @@ from house import House, failed, finished
 from structlog.testing import capture_logs
 
 from piecework.protocol.states import JobState
-from server.services.queue.endings import Ended, Reaction
-from server.services.queue.waiting import Changes
-from server.store.engine.database import Connection
-from server.store.queue import jobs
+from piecework.server.services.queue.endings import Ended, Reaction
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import jobs
 
 
 def finish(house: House, job: str) -> None:

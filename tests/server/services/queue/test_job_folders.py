@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from house import House, failed, finished
 
-from server.services.queue import folders
+from piecework.server.services.queue import folders
 
 WORKER_TAGS = ["inputs", "files"]
 

@@ -12,11 +12,11 @@ from places import Place
 from tries import tries
 
 from piecework.protocol.states import JobState
-from server.services.queue.claims import PARKED_MAX
-from server.services.queue.limits import LimitView, Rule
-from server.store.engine.database import Connection
-from server.store.engine.tables import jobs as jobs_table, limits as limits_table
-from server.store.queue.limits import LimitName
+from piecework.server.services.queue.claims import PARKED_MAX
+from piecework.server.services.queue.limits import LimitView, Rule
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.engine.tables import jobs as jobs_table, limits as limits_table
+from piecework.server.store.queue.limits import LimitName
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from house import House, finished
 
-from server.services.core import Core
-from server.services.queue.removal import Removal
-from server.services.stock.data import ORPHAN_AGE_S
-from server.store.engine.ids import IdSource
-from server.store.queue.removal import CHUNK
+from piecework.server.services.core import Core
+from piecework.server.services.queue.removal import Removal
+from piecework.server.services.stock.data import ORPHAN_AGE_S
+from piecework.server.store.engine.ids import IdSource
+from piecework.server.store.queue.removal import CHUNK
 
 LARGE = "x" * 40_000
 

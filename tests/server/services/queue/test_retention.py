@@ -6,9 +6,9 @@ import pytest
 from house import House, failed, finished
 from places import Place
 
-from server.services.queue import retention
-from server.services.queue.retention import READ_AGAIN_MS, UNREAD_MS
-from server.services.sweeper import Sweep, Sweeper
+from piecework.server.services.queue import retention
+from piecework.server.services.queue.retention import READ_AGAIN_MS, UNREAD_MS
+from piecework.server.services.sweeper import Sweep, Sweeper
 
 DAY_S = 86_400.0
 OUTCOMES = {"Finished": finished, "Fail_Execution": lambda lease: failed(lease, kind="load")}

@@ -7,10 +7,10 @@ import pytest
 from house import House, failed, finished
 from hypothesis import given, strategies as st
 
-from server.services.queue.statistics import find_quantiles
-from server.store.engine.counter_tables import counters
-from server.store.queue import counters as store
-from server.store.queue.tallies import BOUNDS_MS, Tally, sort_times
+from piecework.server.services.queue.statistics import find_quantiles
+from piecework.server.store.engine.counter_tables import counters
+from piecework.server.store.queue import counters as store
+from piecework.server.store.queue.tallies import BOUNDS_MS, Tally, sort_times
 
 
 def read(house: House, query: str = "") -> Any:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from house import House, failed, finished
 
-from server.store.queue import counters
-from server.store.queue.tallies import Tally
+from piecework.server.store.queue import counters
+from piecework.server.store.queue.tallies import Tally
 
 
 def read(house: House) -> dict[str, Any]:

@@ -14,15 +14,15 @@ from patience import PATIENCE_S
 from places import Place
 from scheduling import START, catch_up, create, jobs_of, outcomes, pass_by, ticks
 
-from server.errors import BlobNotFound, DatabaseAway
-from server.services.access import create_token
-from server.services.queue import ticking
-from server.services.queue.catchup import CAUGHT_UP
-from server.services.queue.pauses import wait_out
-from server.services.queue.submission import Submission
-from server.store.engine.database import Connection
-from server.store.queue import schedules
-from server.store.queue.schedule_records import Schedule
+from piecework.server.errors import BlobNotFound, DatabaseAway
+from piecework.server.services.access import create_token
+from piecework.server.services.queue import ticking
+from piecework.server.services.queue.catchup import CAUGHT_UP
+from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.submission import Submission
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import schedules
+from piecework.server.store.queue.schedule_records import Schedule
 
 DAY_S = 86_400
 

@@ -6,8 +6,8 @@ import pytest
 import structlog
 from house import House
 
-from server.errors import DatabaseAway
-from server.services.queue.timekeeper import SHARED_TICK_S, TICK_S, Chore, Timekeeper
+from piecework.server.errors import DatabaseAway
+from piecework.server.services.queue.timekeeper import SHARED_TICK_S, TICK_S, Chore, Timekeeper
 
 
 class Sleep:

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from server.errors import InvalidRequest
-from server.services.queue.timings import (
+from piecework.server.errors import InvalidRequest
+from piecework.server.services.queue.timings import (
     LINE_CHARS,
     NAMED_LINES,
     CronTiming,

@@ -6,8 +6,8 @@ import pytest
 from house import House, finished
 
 from piecework.protocol.states import JobState
-from server.services.queue.trails import SUBMITTED, first_events, tell_trail
-from server.store.records import Event, Job
+from piecework.server.services.queue.trails import SUBMITTED, first_events, tell_trail
+from piecework.server.store.records import Event, Job
 
 FIRST = Event(1, 100, JobState.ENQUEUED, detail=SUBMITTED)
 

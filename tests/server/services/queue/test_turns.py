@@ -8,12 +8,12 @@ from house import House
 from places import Place
 from rows import lambda_, new_job
 
-from server.services.queue import turns
-from server.services.queue.claims import Claimant, Claims
-from server.store.engine.database import Connection
-from server.store.queue import jobs, lanes, tenants
-from server.store.records import LeaseGrant
-from server.store.stock import lambdas
+from piecework.server.services.queue import turns
+from piecework.server.services.queue.claims import Claimant, Claims
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import jobs, lanes, tenants
+from piecework.server.store.records import LeaseGrant
+from piecework.server.store.stock import lambdas
 
 GRANT = LeaseGrant("L", "fenced", 10**15, 5, "start")
 Rows = tuple[str, int, int]

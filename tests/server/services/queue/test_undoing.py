@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from house import House, failed, finished
 
-from server.services.queue import undoing
+from piecework.server.services.queue import undoing
 
 KEY = "the-work"
 

@@ -13,15 +13,15 @@ from patience import PATIENCE_S, until
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractRequest, Outcome
 from piecework.protocol.states import JobState
-from server.errors import CapacityReached, Stopping, WorkerRetired
-from server.services.callers import note_caller
-from server.services.core import Sleeper
-from server.services.queue.contracts import Contracted
-from server.services.queue.pauses import Places, Waiter, wait_out
-from server.services.queue.waiting import Changes, JobWatch, Waiters
-from server.store.queue import jobs
-from server.store.records import Job, Lane
-from server.store.stock import workers
+from piecework.server.errors import CapacityReached, Stopping, WorkerRetired
+from piecework.server.services.callers import note_caller
+from piecework.server.services.core import Sleeper
+from piecework.server.services.queue.contracts import Contracted
+from piecework.server.services.queue.pauses import Places, Waiter, wait_out
+from piecework.server.services.queue.waiting import Changes, JobWatch, Waiters
+from piecework.server.store.queue import jobs
+from piecework.server.store.records import Job, Lane
+from piecework.server.store.stock import workers
 
 LANE = Lane(1, "wasi", frozenset(), frozenset())
 

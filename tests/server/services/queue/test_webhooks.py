@@ -19,15 +19,15 @@ from scheduling import create as create_schedule, jobs_of, pass_by
 
 from piecework.http import sockets
 from piecework.protocol.states import JobState
-from server.errors import BadTransition
-from server.services.access import create_token
-from server.services.queue import posting
-from server.services.queue.deliveries import LEASE_MS, PAUSES_S
-from server.services.queue.endings import Ended
-from server.services.queue.posting import Receipt
-from server.services.queue.waiting import Changes
-from server.store.engine.database import Connection
-from server.store.queue import jobs as job_rows
+from piecework.server.errors import BadTransition
+from piecework.server.services.access import create_token
+from piecework.server.services.queue import posting
+from piecework.server.services.queue.deliveries import LEASE_MS, PAUSES_S
+from piecework.server.services.queue.endings import Ended
+from piecework.server.services.queue.posting import Receipt
+from piecework.server.services.queue.waiting import Changes
+from piecework.server.store.engine.database import Connection
+from piecework.server.store.queue import jobs as job_rows
 
 URL = "https://192.0.2.7/ends?token=s3cret"
 
@@ -419,7 +419,7 @@ def test_what_a_schedule_or_an_open_group_names_is_not_deleted(house: House):
 
 
 def test_old_deliveries_are_forgotten_in_steps(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.services.queue.deliveries.STEP", 2)
+    monkeypatch.setattr("piecework.server.services.queue.deliveries.STEP", 2)
     register(house, URL)
     for _ in range(3):
         end_one(house)
@@ -475,7 +475,7 @@ def test_who_hangs_up_at_once_is_told_so(house: House, receiver: RawServer):
 def test_who_says_nothing_is_given_up_after_the_time(
     house: House, receiver: RawServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.services.queue.posting.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("piecework.server.services.queue.posting.TIMEOUT_S", 0.05)
     register(house, receiver.url)
     end_one(house)
     receiver.answer(lambda connection: connection.recv(65536) and connection.recv(65536))
@@ -486,7 +486,7 @@ def test_who_says_nothing_is_given_up_after_the_time(
 def test_a_webhook_that_hangs_does_not_hold_up_others(
     house: House, receiver: RawServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.services.queue.posting.TIMEOUT_S", LONG_S)
+    monkeypatch.setattr("piecework.server.services.queue.posting.TIMEOUT_S", LONG_S)
     hold, hanging = threading.Event(), RawServer()
     register(house, hanging.url, "hanging")
     register(house, receiver.url)
@@ -580,7 +580,7 @@ def test_a_name_that_is_not_found_can_be_registered(house: House, monkeypatch: p
     def fail(*_: object) -> None:
         raise OSError("no such name")
 
-    monkeypatch.setattr("server.services.queue.posting.look_up", fail)
+    monkeypatch.setattr("piecework.server.services.queue.posting.look_up", fail)
     register(house, "https://later.example/")
     assert house.call("GET", "/webhook/hook")["url"] == "https://later.example/"
 

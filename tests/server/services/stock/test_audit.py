@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from house import House, finished
 
-from server.api.table import ENDPOINTS
-from server.errors import Forbidden, Unauthorized
-from server.services.access import create_token, revoke_token
-from server.store.engine.audit_tables import audit as table
-from server.store.stock import audit as store
-from server.store.stock.audit import Actor, AuditFilter
-from server.web.acts import ACTS, NOT_KEPT
+from piecework.server.api.table import ENDPOINTS
+from piecework.server.errors import Forbidden, Unauthorized
+from piecework.server.services.access import create_token, revoke_token
+from piecework.server.store.engine.audit_tables import audit as table
+from piecework.server.store.stock import audit as store
+from piecework.server.store.stock.audit import Actor, AuditFilter
+from piecework.server.web.acts import ACTS, NOT_KEPT
 
 
 def read(house: House, query: str = "", **more: Any) -> list[dict[str, Any]]:

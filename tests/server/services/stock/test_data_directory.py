@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from server.services import open_services
-from server.settings import Settings
+from piecework.server.services import open_services
+from piecework.server.settings import Settings
 
 
 def test_a_new_data_directory_is_for_its_owner_only(tmp_path: Path):

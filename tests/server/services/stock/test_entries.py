@@ -8,10 +8,10 @@ import pytest
 from house import House
 
 from piecework.protocol.messages import ValueSet
-from server.errors import NamespaceNotFound, ValueDiffers, ValueNotFound
-from server.services.backups import restore_backup, write_backup
-from server.services.stock.namespaces import STEPS, SWEPT
-from server.settings import Settings
+from piecework.server.errors import NamespaceNotFound, ValueDiffers, ValueNotFound
+from piecework.server.services.backups import restore_backup, write_backup
+from piecework.server.services.stock.namespaces import STEPS, SWEPT
+from piecework.server.settings import Settings
 
 THREADS, ROUNDS = 8, 12
 
@@ -124,8 +124,8 @@ def test_nothing_is_left_of_what_expired(house: House):
 
 
 def test_a_sweep_takes_small_steps_and_ends(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("server.services.stock.namespaces.SWEPT", 2)
-    monkeypatch.setattr("server.services.stock.namespaces.STEPS", 3)
+    monkeypatch.setattr("piecework.server.services.stock.namespaces.SWEPT", 2)
+    monkeypatch.setattr("piecework.server.services.stock.namespaces.STEPS", 3)
     namespace = new(house)
     for number in range(7):
         put(house, namespace, f"e{number}", value="v", expire=1.0)

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tries import tries
 
 from piecework.protocol.messages import ValueSet
-from server.errors import NotANumber, ValueDiffers, ValueNotFound
+from piecework.server.errors import NotANumber, ValueDiffers, ValueNotFound
 
 KEYS = st.sampled_from(["a", "a/b", "é"])
 VALUES = st.sampled_from(["", "7", "-3", "x"])

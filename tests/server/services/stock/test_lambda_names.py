@@ -7,10 +7,10 @@ from house import House
 from places import Place
 from rows import blob
 
-from server.store.engine.ids import NEW_ID_MAX
-from server.store.options import LambdaOptions
-from server.store.records import Lambda
-from server.store.stock import blobs, lambdas
+from piecework.server.store.engine.ids import NEW_ID_MAX
+from piecework.server.store.options import LambdaOptions
+from piecework.server.store.records import Lambda
+from piecework.server.store.stock import blobs, lambdas
 
 
 def run_lambda(house: House, ref: object, **fields: object) -> str:

@@ -8,8 +8,8 @@ from house import House
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LambdaCreate
-from server.errors import BlobNotFound
-from server.services.stock.lambdas import store_lambda
+from piecework.server.errors import BlobNotFound
+from piecework.server.services.stock.lambdas import store_lambda
 
 CODE = b"print('hello')"
 DIGEST = hashlib.sha256(CODE).hexdigest()

@@ -6,7 +6,7 @@ import pytest
 from house import House, finished
 from places import Place
 
-from server.services.stock import leftovers
+from piecework.server.services.stock import leftovers
 
 DAY_S = 86_400.0
 

@@ -12,13 +12,13 @@ from house import House
 
 from piecework.protocol.messages import DeploymentPut, LambdaCreate
 from piecework.protocol.names import ModuleName
-from server.errors import BlobInUse, BlobNotFound, ModuleExists, ModuleInUse, ModuleNotFound, NotWasm
-from server.services.backups import restore_backup, write_backup
-from server.services.stock.data import ORPHAN_AGE_S
-from server.services.stock.lambdas import Lambdas
-from server.settings import Settings
-from server.store.engine import snapshots
-from server.store.records import Lambda, Module
+from piecework.server.errors import BlobInUse, BlobNotFound, ModuleExists, ModuleInUse, ModuleNotFound, NotWasm
+from piecework.server.services.backups import restore_backup, write_backup
+from piecework.server.services.stock.data import ORPHAN_AGE_S
+from piecework.server.services.stock.lambdas import Lambdas
+from piecework.server.settings import Settings
+from piecework.server.store.engine import snapshots
+from piecework.server.store.records import Lambda, Module
 
 HOLA = ModuleName("k33g", "hola", "0.0.0")
 START = b"\0asm\x01\0\0\0"
@@ -195,7 +195,7 @@ def test_a_module_that_goes_while_the_backup_is_made_is_left_out(tmp_path: Path,
         _age(house)
         house.services.data.sweep()
 
-    monkeypatch.setattr("server.services.backups.copy_database", copy_then_delete)
+    monkeypatch.setattr("piecework.server.services.backups.copy_database", copy_then_delete)
     write_backup(Settings(data=house.data), tmp_path / "b.tar")
     restore_backup(tmp_path / "b.tar", tmp_path / "new")
     house.close()
@@ -205,7 +205,7 @@ def test_a_module_that_goes_while_the_backup_is_made_is_left_out(tmp_path: Path,
 
 
 def test_who_may_push_and_who_may_pull(house: House):
-    from server.services import access
+    from piecework.server.services import access
 
     def headers(scope: str) -> dict[str, str]:
         secret = access.create_token(house.services.database, scope, scope, house.clock())

@@ -11,11 +11,11 @@ import pytest
 from places import Place
 from rows import blob
 
-from server.errors import DatabaseAway, StorageFull
-from server.store.engine.database import Connection, Database, SqliteDatabase, _Unit, open_database
-from server.store.engine.postgres import RACES_MAX
-from server.store.engine.schema import current_revision
-from server.store.stock import blobs
+from piecework.server.errors import DatabaseAway, StorageFull
+from piecework.server.store.engine.database import Connection, Database, SqliteDatabase, _Unit, open_database
+from piecework.server.store.engine.postgres import RACES_MAX
+from piecework.server.store.engine.schema import current_revision
+from piecework.server.store.stock import blobs
 
 TIMEOUT_S = 10
 
@@ -133,7 +133,7 @@ def test_a_failed_write_takes_nothing_with_it_from_its_group(sqlite: Database):
 def test_a_writer_behind_more_than_a_group_of_others_gets_its_answer(
     sqlite: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("server.store.engine.database.GROUP_MAX", 4)
+    monkeypatch.setattr("piecework.server.store.engine.database.GROUP_MAX", 4)
     others = [_Unit(_store(id_)) for id_ in range(1, 10)]
     sqlite._waiting.extend(others)
     assert sqlite.write(_store(20)) == 20

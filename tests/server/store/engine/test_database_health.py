@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from server.errors import DatabaseAway, ServerError, StorageFull
-from server.store.engine.connections import DatabaseHealth
+from piecework.server.errors import DatabaseAway, ServerError, StorageFull
+from piecework.server.store.engine.connections import DatabaseHealth
 
 AWAY, BACK = "the database does not answer", "the database answers again"
 SHUT, OPEN = "the database takes no writes", "the database takes writes again"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from piecework.protocol.ids import ID_MAX
-from server.store.engine.ids import (
+from piecework.server.store.engine.ids import (
     EPOCH_MS,
     LOW_BITS,
     SEQUENCE_BITS,

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 import pytest
 from places import Place
 
-from server.errors import DatabaseAway
-from server.store.engine import connections
-from server.store.engine.connections import CONNECTIONS
-from server.store.engine.database import Connection, Database
+from piecework.server.errors import DatabaseAway
+from piecework.server.store.engine import connections
+from piecework.server.store.engine.connections import CONNECTIONS
+from piecework.server.store.engine.database import Connection, Database
 
 
 @pytest.fixture

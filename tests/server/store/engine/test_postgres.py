@@ -9,10 +9,10 @@ import pytest
 from places import Place
 from rows import blob
 
-from server.errors import DatabaseAway
-from server.store.engine.database import Connection, Database
-from server.store.engine.statements import driver_of
-from server.store.stock import blobs
+from piecework.server.errors import DatabaseAway
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.engine.statements import driver_of
+from piecework.server.store.stock import blobs
 
 pytestmark = pytest.mark.integration
 TIMEOUT_S = 10

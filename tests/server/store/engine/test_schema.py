@@ -12,15 +12,15 @@ from places import migrate
 from rows import blob
 from sqlalchemy import text
 
-from server.errors import SchemaMismatch
-from server.services.queue.trails import tell_trail
-from server.store.engine import schema
-from server.store.engine.database import Connection, Database, open_database
-from server.store.engine.function_tables import metadata
-from server.store.engine.schema import check_schema, current_revision, known_revisions, upgrade_schema
-from server.store.queue import events, jobs
-from server.store.records import Job
-from server.store.stock import blobs, lambdas
+from piecework.server.errors import SchemaMismatch
+from piecework.server.services.queue.trails import tell_trail
+from piecework.server.store.engine import schema
+from piecework.server.store.engine.database import Connection, Database, open_database
+from piecework.server.store.engine.function_tables import metadata
+from piecework.server.store.engine.schema import check_schema, current_revision, known_revisions, upgrade_schema
+from piecework.server.store.queue import events, jobs
+from piecework.server.store.records import Job
+from piecework.server.store.stock import blobs, lambdas
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*expression-based index")
 """SQLAlchemy cannot read such indexes of SQLite; ``test_an_upgrade_of_sqlite…`` compares their texts."""

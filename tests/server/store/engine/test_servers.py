@@ -8,12 +8,12 @@ from patience import LONG_S
 from places import Place
 from rows import blob
 
-from server.errors import CapacityReached
-from server.store.engine import servers
-from server.store.engine.database import Database
-from server.store.engine.ids import LOW_BITS, SERVERS_MAX
-from server.store.engine.servers import FORGOTTEN_AFTER_MS
-from server.store.stock import blobs
+from piecework.server.errors import CapacityReached
+from piecework.server.store.engine import servers
+from piecework.server.store.engine.database import Database
+from piecework.server.store.engine.ids import LOW_BITS, SERVERS_MAX
+from piecework.server.store.engine.servers import FORGOTTEN_AFTER_MS
+from piecework.server.store.stock import blobs
 
 
 def _claim(database: Database, incarnation: str, now: int) -> int:

@@ -4,10 +4,10 @@ import pytest
 from rows import LANE, NOW, blob, end, grant, new_job, read_job, store_jobs
 
 from piecework.protocol.states import JobState
-from server.store.engine.database import Database
-from server.store.queue import events, jobs, leases
-from server.store.records import Event
-from server.store.stock import blobs
+from piecework.server.store.engine.database import Database
+from piecework.server.store.queue import events, jobs, leases
+from piecework.server.store.records import Event
+from piecework.server.store.stock import blobs
 
 AWKWARD = [
     "", " ", "NULL", "null", "{}", "{a,b}", '"', '""', "\\", '\\"', "a,b", "'; DROP TABLE jobs; --", "%s %(x)s $1",

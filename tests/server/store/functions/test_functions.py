@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from rows import LAMBDA, NOW, lambda_
 from sqlalchemy import insert
 
-from server.store.engine.database import Connection, Database
-from server.store.engine.function_tables import hosts, replicas
-from server.store.functions import functions
-from server.store.functions.functions import Function, Revision, Url
-from server.store.stock import lambdas
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.engine.function_tables import hosts, replicas
+from piecework.server.store.functions import functions
+from piecework.server.store.functions.functions import Function, Revision, Url
+from piecework.server.store.stock import lambdas
 
 
 def revision(

@@ -8,15 +8,15 @@ from rows import LAMBDA, NOW, lambda_, worker
 from piecework.protocol.ids import Id
 from piecework.protocol.matching import TagSet
 from piecework.protocol.messages import ReplicaReport, ReplicaState
-from server.store.engine import servers
-from server.store.engine.database import Connection, Database
-from server.store.functions import ended_logs, functions, replicas
-from server.store.functions.functions import Revision
-from server.store.functions.kept_logs import KeptLog
-from server.store.functions.replicas import OrderRow
-from server.store.options import LambdaOptions
-from server.store.records import Log
-from server.store.stock import lambdas, workers
+from piecework.server.store.engine import servers
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.functions import ended_logs, functions, replicas
+from piecework.server.store.functions.functions import Revision
+from piecework.server.store.functions.kept_logs import KeptLog
+from piecework.server.store.functions.replicas import OrderRow
+from piecework.server.store.options import LambdaOptions
+from piecework.server.store.records import Log
+from piecework.server.store.stock import lambdas, workers
 
 HOST = 5
 

@@ -1,9 +1,9 @@
 """The trail of a job."""
 
 from piecework.protocol.states import JobState
-from server.store.engine.database import Database
-from server.store.queue import events
-from server.store.records import Event
+from piecework.server.store.engine.database import Database
+from piecework.server.store.queue import events
+from piecework.server.store.records import Event
 
 
 def test_events_come_back_in_the_order_in_which_they_were_stored(database: Database):

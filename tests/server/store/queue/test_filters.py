@@ -8,10 +8,10 @@ from rows import LAMBDA, NOW, end, grant, lambda_, new_job, store_jobs
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from piecework.protocol.states import JobState
-from server.store.engine.database import Connection, Database
-from server.store.queue import jobs, leases
-from server.store.queue.filters import JobFilter
-from server.store.stock import lambdas
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.queue import jobs, leases
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.stock import lambdas
 
 FAILED, DONE = JobState.FAILED, JobState.FINISHED
 

@@ -9,11 +9,11 @@ from sqlalchemy.exc import IntegrityError
 
 from piecework.protocol.messages import Backoff, Limits
 from piecework.protocol.states import JobState
-from server.store.engine.database import Database
-from server.store.options import JobOptions
-from server.store.queue import jobs, leases
-from server.store.queue.filters import JobFilter
-from server.store.stock import blobs
+from piecework.server.store.engine.database import Database
+from piecework.server.store.options import JobOptions
+from piecework.server.store.queue import jobs, leases
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.stock import blobs
 
 ALL = JobFilter()
 INTEGRITY_ERRORS = (psycopg.IntegrityError, sqlite3.IntegrityError, IntegrityError)

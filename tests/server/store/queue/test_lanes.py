@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from rows import LANE, new_job, run_job, store_jobs
 
 from piecework.protocol.states import JobState
-from server.store.engine.database import Database
-from server.store.queue import jobs, lanes
-from server.store.records import Lane
+from piecework.server.store.engine.database import Database
+from piecework.server.store.queue import jobs, lanes
+from piecework.server.store.records import Lane
 
 
 def test_jobs_with_the_same_runtime_and_bars_share_a_lane(database: Database):

@@ -9,11 +9,11 @@ from rows import LANE, NOW, end, grant, new_job, read_job, run_job, store_jobs
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage
 from piecework.protocol.states import JobState
-from server.store.engine.connections import LostRace
-from server.store.engine.database import Connection, Database
-from server.store.queue import jobs, leases
-from server.store.queue.leases import Wanted
-from server.store.stock import holding
+from piecework.server.store.engine.connections import LostRace
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.queue import jobs, leases
+from piecework.server.store.queue.leases import Wanted
+from piecework.server.store.stock import holding
 
 
 def test_candidates_of_a_lane_and_priority_come_by_age(database: Database):

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from tries import tries
 
-from server.store.engine.database import Database
-from server.store.queue import logs
-from server.store.records import Log
+from piecework.server.store.engine.database import Database
+from piecework.server.store.queue import logs
+from piecework.server.store.records import Log
 
 
 def _append(database: Database, start: int, content: bytes, *, attempt: int = 1, limit: int = 100) -> Log | None:

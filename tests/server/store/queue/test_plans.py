@@ -6,7 +6,7 @@ import pytest
 from places import Place
 from sqlalchemy.dialects import postgresql, sqlite
 
-from server.store.queue import (
+from piecework.server.store.queue import (
     jobs,
     keyed,
     lanes,
@@ -18,7 +18,7 @@ from server.store.queue import (
     submissions,
     ticks,
 )
-from server.store.stock import blobs, holding, lambdas
+from piecework.server.store.stock import blobs, holding, lambdas
 
 HOT = {
     "candidates": leases._candidates,

@@ -8,13 +8,13 @@ from patience import PATIENCE_S
 from rows import LANE, NOW, blob, end, grant, lambda_, new_job, store_jobs
 
 from piecework.protocol.states import JobState
-from server.store.engine import tables
-from server.store.engine.database import Connection, Database
-from server.store.engine.ids import NEW_ID_MAX
-from server.store.queue import events, jobs, leases, logs
-from server.store.queue.removal import CHUNK, Removed, remove_jobs
-from server.store.records import Event, Log, NewJob
-from server.store.stock import blobs, lambdas
+from piecework.server.store.engine import tables
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.engine.ids import NEW_ID_MAX
+from piecework.server.store.queue import events, jobs, leases, logs
+from piecework.server.store.queue.removal import CHUNK, Removed, remove_jobs
+from piecework.server.store.records import Event, Log, NewJob
+from piecework.server.store.stock import blobs, lambdas
 
 
 def store_final(database: Database, id_: int, input_id: int = 0, output_id: int | None = None) -> None:

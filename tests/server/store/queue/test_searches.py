@@ -8,13 +8,13 @@ from sqlalchemy import event
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError
 from piecework.protocol.states import FINAL_STATES, JobState
-from server.store.engine.database import Connection, Database
-from server.store.engine.ids import EPOCH_MS, LOW_BITS, NEW_ID_MAX, TICK_MS, id_at
-from server.store.queue import leases, searches
-from server.store.queue.filters import JobFilter
-from server.store.queue.searches import Spot
-from server.store.records import JobOptions
-from server.store.stock import lambdas
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.engine.ids import EPOCH_MS, LOW_BITS, NEW_ID_MAX, TICK_MS, id_at
+from piecework.server.store.queue import leases, searches
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.searches import Spot
+from piecework.server.store.records import JobOptions
+from piecework.server.store.stock import lambdas
 
 FAILED, DONE = JobState.FAILED, JobState.FINISHED
 OLD = NEW_ID_MAX + 5

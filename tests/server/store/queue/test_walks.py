@@ -10,11 +10,11 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.messages import JobError
 from piecework.protocol.states import JobState
-from server.store.engine.database import Connection, Database
-from server.store.queue import jobs, leases, walks
-from server.store.queue.filters import JobFilter
-from server.store.queue.reruns import Rerun, rerun_jobs
-from server.store.queue.walks import Position
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.queue import jobs, leases, walks
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.reruns import Rerun, rerun_jobs
+from piecework.server.store.queue.walks import Position
 
 FAILED, DONE = JobState.FAILED, JobState.FINISHED
 OLD_ID = (1 << 53) + 5

@@ -4,9 +4,9 @@ import pytest
 from rows import blob, lambda_, new_job, store_jobs
 
 from piecework.protocol.states import JobState
-from server.store.engine.database import Database
-from server.store.queue import jobs
-from server.store.stock import blobs, lambdas
+from piecework.server.store.engine.database import Database
+from piecework.server.store.queue import jobs
+from piecework.server.store.stock import blobs, lambdas
 
 BIG = 1 << 40
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from rows import NOW, blob
 
-from server.store.engine.database import Database
-from server.store.functions import functions
-from server.store.functions.functions import Revision
-from server.store.records import Module
-from server.store.stock import blobs, modules
+from piecework.server.store.engine.database import Database
+from piecework.server.store.functions import functions
+from piecework.server.store.functions.functions import Revision
+from piecework.server.store.records import Module
+from piecework.server.store.stock import blobs, modules
 
 KEY = ("k33g", "hola", "0.0.0")
 

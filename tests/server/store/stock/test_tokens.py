@@ -1,7 +1,7 @@
 """Token rows."""
 
-from server.store.engine.database import Database
-from server.store.stock import tokens
+from piecework.server.store.engine.database import Database
+from piecework.server.store.stock import tokens
 
 
 def _add(database: Database, name: str, *, sha256: bytes, now: int = 1) -> None:

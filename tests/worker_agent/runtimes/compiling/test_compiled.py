@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker_agent.runtimes.compiling.compiled import CompiledStore
+from piecework.worker_agent.runtimes.compiling.compiled import CompiledStore
 
 KEY = "a" * 64 + "-m"
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from worker_agent.runtimes.compiling.headroom import NICENESS, bounding_growth, work_behind
+from piecework.worker_agent.runtimes.compiling.headroom import NICENESS, bounding_growth, work_behind
 
 MIB = 1024 * 1024
 

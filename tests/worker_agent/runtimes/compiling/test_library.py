@@ -3,9 +3,9 @@
 import pytest
 
 from piecework.protocol.messages import Limits
-from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.base import Bounds, Build, CodeFile, LoadError
-from worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.runtimes.base import Bounds, Build, CodeFile, LoadError
+from piecework.worker_agent.runtimes.compiling.library import Library
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from worker_agent.runtimes.base import LoadError
-from worker_agent.runtimes.compiling.refusals import GAVE_UP, KEPT_S, Refusal
+from piecework.worker_agent.runtimes.base import LoadError
+from piecework.worker_agent.runtimes.compiling.refusals import GAVE_UP, KEPT_S, Refusal
 
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from worker_agent.runtimes.compiling.refusals import Refusal
+from piecework.worker_agent.runtimes.compiling.refusals import Refusal
 
 computed_s = iter([5.0, 5.0 + float(sys.argv[3])])
 with Refusal(Path(sys.argv[1]), float(sys.argv[2]), process_time=computed_s.__next__).trying():

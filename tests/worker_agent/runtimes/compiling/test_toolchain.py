@@ -4,11 +4,11 @@ import pytest
 import structlog.testing
 import wasmtime
 
-from worker_agent.errors import BrokenBlobError
-from worker_agent.runtimes.base import Build, CodeFile, LoadError
-from worker_agent.runtimes.compiling.toolchain import Toolchain
-from worker_agent.runtimes.linkage import capi, choice
-from worker_agent.runtimes.linkage.choice import GUESTS_AT_ONCE
+from piecework.worker_agent.errors import BrokenBlobError
+from piecework.worker_agent.runtimes.base import Build, CodeFile, LoadError
+from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain
+from piecework.worker_agent.runtimes.linkage import capi, choice
+from piecework.worker_agent.runtimes.linkage.choice import GUESTS_AT_ONCE
 
 
 @pytest.fixture

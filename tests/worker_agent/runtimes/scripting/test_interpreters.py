@@ -2,10 +2,10 @@
 
 import pytest
 
-from worker_agent.errors import InterpreterError
-from worker_agent.runtimes import RUNTIME_NAMES
-from worker_agent.runtimes.scripting.interpreters import KNOWN, PACKAGED, find_interpreters, list_names
-from worker_agent.settings import Settings, SettingsError
+from piecework.worker_agent.errors import InterpreterError
+from piecework.worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN, PACKAGED, find_interpreters, list_names
+from piecework.worker_agent.settings import Settings, SettingsError
 
 PACKAGED_NAMES = ("javascript", "micropython", "python3.12")
 

@@ -6,9 +6,9 @@ import tarfile
 
 import pytest
 
-from worker_agent.errors import InterpreterError
-from worker_agent.runtimes.scripting import lua
-from worker_agent.runtimes.scripting.interpreters import find_built
+from piecework.worker_agent.errors import InterpreterError
+from piecework.worker_agent.runtimes.scripting import lua
+from piecework.worker_agent.runtimes.scripting.interpreters import find_built
 
 
 @pytest.fixture

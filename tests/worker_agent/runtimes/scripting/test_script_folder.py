@@ -3,11 +3,11 @@
 import pytest
 
 from piecework.protocol.messages import Grants
-from worker_agent.runtimes.base import Bounds
-from worker_agent.runtimes.services.access import NodeRules, Permissions
-from worker_agent.runtimes.wasi.directories import OpenMode, open_granted
-from worker_agent.runtimes.wasi.errno import Errno, WasiError
-from worker_agent.runtimes.wasi.script_folder import ScriptFolder
+from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions
+from piecework.worker_agent.runtimes.wasi.directories import OpenMode, open_granted
+from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
+from piecework.worker_agent.runtimes.wasi.script_folder import ScriptFolder
 
 READ = OpenMode(
     read=True, write=False, create=False, exclusive=False, truncate=False, directory=False, follow=True, flags=0

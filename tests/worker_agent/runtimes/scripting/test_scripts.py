@@ -8,13 +8,13 @@ import pytest
 from abis import SCRIPT_ABIS
 
 from piecework.protocol.codes import ErrorKind
-from worker_agent.runtimes.base import Bounds, Build, Call, CodeFile, LoadError
-from worker_agent.runtimes.compiling.library import Library
-from worker_agent.runtimes.scripting.interpreters import KNOWN
-from worker_agent.runtimes.scripting.lacking import PYTHON_LACKS, list_python_modules
-from worker_agent.runtimes.scripting.scripts import SCRIPT_BYTES, ScriptRuntime
-from worker_agent.runtimes.stopping import StopSignal
-from worker_agent.runtimes.streams import LogTail, OutputSpool
+from piecework.worker_agent.runtimes.base import Bounds, Build, Call, CodeFile, LoadError
+from piecework.worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN
+from piecework.worker_agent.runtimes.scripting.lacking import PYTHON_LACKS, list_python_modules
+from piecework.worker_agent.runtimes.scripting.scripts import SCRIPT_BYTES, ScriptRuntime
+from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool
 
 pytestmark = pytest.mark.integration
 SAMPLES = Path(__file__).parents[4] / "samples" / "scripts"
