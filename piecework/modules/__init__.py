@@ -14,6 +14,7 @@ from piecework.modules.binary import (
 )
 from piecework.modules.choice import (
     ALIASES,
+    BUILT_IN,
     DEFAULT,
     SCRIPTS,
     check_script,
@@ -37,6 +38,7 @@ from piecework.modules.rules import PAGE_BYTES, check_room, explain_shortage
 
 __all__ = [
     "ALIASES",
+    "BUILT_IN",
     "CHECKED",
     "CHECKS",
     "COMPONENT",

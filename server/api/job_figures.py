@@ -1,12 +1,11 @@
 """Figures of jobs for Prometheus: counters and histograms that only ever rise, by the name of the lambda."""
 
 from collections.abc import Iterator, Mapping
-from math import sqrt
 
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from piecework.server.services.queue.totals import Totals
-from piecework.server.store.queue.tallies import BOUNDS_MS
+from piecework.server.store.queue.tallies import BOUNDS_MS, middle_s
 
 SHOWN_MS = BOUNDS_MS[1:36:2]
 """The upper ends of the buckets that are shown, up to about three hours."""
@@ -49,12 +48,6 @@ def _histogram(name: str, text: str, found: Mapping[str, Mapping[int, int]]) -> 
             (str(bound / 1000), sum(count for place, count in buckets.items() if place <= BOUNDS_MS.index(bound)))
             for bound in SHOWN_MS
         ]
-        total = sum(count * _middle_s(place) for place, count in buckets.items())
+        total = sum(count * middle_s(place) for place, count in buckets.items())
         family.add_metric([lambda_], [*counts, ("+Inf", sum(buckets.values()))], sum_value=total)
     return family
-
-
-def _middle_s(place: int) -> float:
-    """Return about how long what is in a bucket took."""
-    upper = BOUNDS_MS[min(place, len(BOUNDS_MS) - 1)]
-    return sqrt(upper * (BOUNDS_MS[place - 1] if place else 0.5)) / 1000

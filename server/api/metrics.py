@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from piecework.server.api.job_figures import tell_totals
+from piecework.server.api.queue.scale import tell_scale
 from piecework.server.services import Services, system
 from piecework.server.services.functions.calls import CallFigures
 from piecework.server.web.bodies import current_request
@@ -88,6 +89,7 @@ class _Figures(Collector):
             attempts.add_metric([outcome], count)
         yield attempts
         yield from tell_totals(services.totals.read())
+        yield from tell_scale(services.scale.read_by_runtime(), services.clock())
         yield from _function_figures(services.calls.figures())
 
 

@@ -28,7 +28,7 @@ from piecework.server.services.queue.counting import note_ended
 from piecework.server.services.queue.deletion import Deletion
 from piecework.server.services.queue.deliveries import Deliveries
 from piecework.server.services.queue.dependants import Dependants
-from piecework.server.services.queue.depths import Depths
+from piecework.server.services.queue.depths import Depths, LambdaDepths
 from piecework.server.services.queue.endings import Endings
 from piecework.server.services.queue.failures import FailureCounts
 from piecework.server.services.queue.feed import Feed
@@ -43,6 +43,7 @@ from piecework.server.services.queue.posting import Poster
 from piecework.server.services.queue.removal import Removal
 from piecework.server.services.queue.reruns import Reruns
 from piecework.server.services.queue.retention import Retention
+from piecework.server.services.queue.scale import Scale
 from piecework.server.services.queue.schedules import Schedules
 from piecework.server.services.queue.sender import Sender
 from piecework.server.services.queue.statistics import Statistics
@@ -119,6 +120,7 @@ class QueueServices:
     limits: KeyLimits
     tenants: Tenants
     depths: Depths
+    scale: Scale
     removal: Removal
     feed: Feed
     dependants: Dependants
@@ -310,6 +312,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         limits=KeyLimits(core, notifier),
         tenants=Tenants(core, statistics, depths),
         depths=depths,
+        scale=Scale(core, lambdas, statistics, depths, LambdaDepths(core)),
         feed=feed,
         dependants=dependants,
         removal=removal,
@@ -348,6 +351,7 @@ def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
     """Return what is removed now and then."""
     return [
         Sweep("count a long queue", 1, queue.depths.refresh),
+        Sweep("count it by lambda", 1, queue.scale.refresh),
         Sweep("jobs whose time is over", 1, queue.retention.step),
         Sweep("keys and values", 2, stock.namespaces.sweep),
         Sweep("old keys of submissions", 60, queue.submission.forget_old_keys),

@@ -119,6 +119,7 @@ from piecework.protocol.messages.routes import (
     RouteRemove,
     RouteReply,
 )
+from piecework.protocol.messages.scale import ScaleReply
 from piecework.protocol.messages.schedules import (
     CatchUp,
     Overlap,
@@ -295,6 +296,7 @@ __all__ = [
     "RouteReply",
     "RuntimeStats",
     "RuntimeStatsReply",
+    "ScaleReply",
     "ScheduleCreate",
     "ScheduleInfo",
     "ScheduleList",

@@ -5,6 +5,7 @@ from functools import partial
 from math import exp, log
 from typing import NamedTuple
 
+from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import StatsFigures, StatsPeriod, StatsTimes
 from piecework.server.services.core import Core
 from piecework.server.services.queue.feed import Feed
@@ -12,7 +13,7 @@ from piecework.server.services.stock.lambdas import Lambdas
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue import counters
 from piecework.server.store.queue.counters import ALL, DAY_S, HOUR_S, MINUTE_S, QUARTER_S, Counted
-from piecework.server.store.queue.tallies import BOUNDS_MS, Tally
+from piecework.server.store.queue.tallies import BOUNDS_MS, Tally, middle_s
 from piecework.server.store.stock import lambdas
 
 PERIODS: dict[StatsPeriod, tuple[int, int]] = {
@@ -82,6 +83,26 @@ class Statistics:
         for each in found:
             total.add(each.tally)
         return total.tenants
+
+    def read_run_s(self, runtime: str | None, ids: Sequence[int] | None) -> float | None:
+        """Return about how long jobs ran on average that ended in this hour and the last; None: none did.
+
+        ``runtime``: of lambdas that workers can run which offer it; ``ids``: of some lambdas. Else of all.
+        """
+        self._feed.number()
+        begin = self._clock() // 1000 // HOUR_S * HOUR_S - HOUR_S
+        wanted = [ALL] if runtime is None and ids is None else ids
+        total = empty_tally()
+        with self._database.read() as connection:
+            found = counters.read_counters(connection, HOUR_S, begin, wanted)
+            if runtime is not None:
+                known = lambdas.find_lambdas(connection, {each.lambda_id for each in found})
+                fit = {id_ for id_, each in known.items() if offers_runtime([runtime], each.runtime)}
+                found = [each for each in found if each.lambda_id in fit]
+        for each in found:
+            total.add(each.tally)
+        count = sum(total.runs.values())
+        return sum(middle_s(bucket) * runs for bucket, runs in total.runs.items()) / count if count else None
 
     def forget(self) -> None:
         """Remove counters that are too old."""

@@ -1,7 +1,7 @@
 """Job rows: adding them, reading them, and the state changes that need no lease."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -86,13 +86,21 @@ _set_input = Statement(
 )  # fmt: skip
 # A limit keeps SQLite from going through all jobs in the order of their lanes to find the few that run.
 _run = (
-    select(jobs.c.lane_id)
+    select(jobs.c.lane_id, jobs.c.lambda_id)
     .where(jobs.c.state == literal_column("'Running'"))
     .order_by(jobs.c.lease_until)
     .limit(literal_column(str(ID_MAX)))
     .subquery()
 )
 _running_by_lane = Statement(select(_run.c.lane_id, func.count()).group_by(_run.c.lane_id))
+_running_by_lambda = Statement(
+    select(_run.c.lambda_id, _run.c.lane_id, func.count()).group_by(_run.c.lambda_id, _run.c.lane_id)
+)
+_enqueued_by_lambda = Statement(
+    select(jobs.c.lambda_id, jobs.c.lane_id, func.count(), func.min(jobs.c.created_at))
+    .where(jobs.c.state == literal_column("'Enqueued'"))
+    .group_by(jobs.c.lambda_id, jobs.c.lane_id)
+)
 _enqueued_by_lane = Statement(
     select(jobs.c.lane_id, func.count())
     .where(jobs.c.state == literal_column("'Enqueued'"))
@@ -123,6 +131,14 @@ _waiting_count = Statement(
         .scalar_subquery()
     )
 )
+
+
+class EnqueuedJobs(NamedTuple):
+    """Some jobs that are enqueued."""
+
+    total: int
+    oldest_at: int
+    """When the oldest of them was submitted."""
 
 
 def add_jobs(connection: Connection, new: Sequence[NewJob], lane_ids: Sequence[int], now: int) -> None:
@@ -242,6 +258,17 @@ def count_enqueued_by_lane(connection: Connection) -> dict[int, int]:
 def count_running_by_lane(connection: Connection) -> dict[int, int]:
     """Return how many jobs run, by lane id."""
     return dict(_running_by_lane.rows(connection))
+
+
+def count_enqueued_by_lambda(connection: Connection) -> dict[tuple[int, int], EnqueuedJobs]:
+    """Return what is enqueued, by the ids of lambda and lane. It looks at all rows: a million takes a second."""
+    rows = _enqueued_by_lambda.rows(connection)
+    return {(lambda_id, lane_id): EnqueuedJobs(*found) for lambda_id, lane_id, *found in rows}
+
+
+def count_running_by_lambda(connection: Connection) -> dict[tuple[int, int], int]:
+    """Return how many jobs run, by the ids of lambda and lane."""
+    return {(lambda_id, lane_id): count for lambda_id, lane_id, count in _running_by_lambda.rows(connection)}
 
 
 def count_enqueued(connection: Connection, priority: int, lane_id: int, before: int, most: int) -> int:

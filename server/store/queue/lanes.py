@@ -50,6 +50,9 @@ _largest = Statement(
     select(func.max(lanes.c.id)).where(lanes.c.id >= bindparam("first"), lanes.c.id < bindparam("end")),
     "first", "end",
 )  # fmt: skip
+_of_runtime = Statement(
+    select(lanes.c.id).where(lanes.c.runtime == bindparam("name")).limit(literal_column("1")), "name"
+)
 _by_ids = ByList(select(*_columns), lanes.c.id)
 
 
@@ -189,6 +192,11 @@ def lanes_with_jobs(connection: Connection) -> list[Lane]:
     groups = find_groups(connection, TOP, 0, ID_MAX)
     held = find_holds(connection) if groups and groups[0].mark else NO_HOLDS
     return list(dict.fromkeys(group.lane for group in groups if not held.keep_lane(group.lane)))
+
+
+def has_runtime(connection: Connection, runtime: str) -> bool:
+    """Tell whether jobs ever asked for a runtime, of those that are kept."""
+    return _of_runtime.value(connection, runtime) is not None
 
 
 def find_lanes(connection: Connection, ids: Iterable[int]) -> list[Lane]:

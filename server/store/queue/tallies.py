@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from math import sqrt
 from typing import TypeVar
 
 import msgspec
@@ -66,6 +67,12 @@ def sort_times(times_ms: Iterable[int]) -> dict[int, int]:
         bucket = bisect_left(BOUNDS_MS, each)
         buckets[bucket] = buckets.get(bucket, 0) + 1
     return buckets
+
+
+def middle_s(bucket: int) -> float:
+    """Return about how long what is in a bucket took, seconds."""
+    upper = BOUNDS_MS[min(bucket, len(BOUNDS_MS) - 1)]
+    return sqrt(upper * (BOUNDS_MS[bucket - 1] if bucket else 0.5)) / 1000
 
 
 def note_tally(connection: Connection, tally: Tally) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 
 from piecework.protocol.ids import ID_MAX
 from piecework.server.store.engine.function_tables import revisions
@@ -53,6 +53,9 @@ _by_code = Statement(
     "digest", "above", "below", "limit",
 )  # fmt: skip
 _ids_by_name = Statement(select(lambdas.c.id).where(lambdas.c.name == bindparam("which")), "which")
+_of_runtime = Statement(
+    select(lambdas.c.id).where(lambdas.c.runtime == bindparam("name")).limit(literal_column("1")), "name"
+)
 _names = ByList(select(lambdas.c.id, lambdas.c.name), lambdas.c.id)
 
 _mark = Statement(
@@ -78,6 +81,11 @@ def find_lambdas(connection: Connection, ids: set[int]) -> dict[int, Lambda]:
 def find_ids_by_name(connection: Connection, name: str) -> list[int]:
     """Return the lambdas of a name."""
     return [id_ for (id_,) in _ids_by_name.rows(connection, name)]
+
+
+def has_runtime(connection: Connection, runtime: str) -> bool:
+    """Tell whether there is a lambda of a runtime. It may look at all lambdas."""
+    return _of_runtime.value(connection, runtime) is not None
 
 
 def find_names(connection: Connection, ids: Iterable[int]) -> dict[int, str | None]:
