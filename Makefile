@@ -77,6 +77,12 @@ test: check-tests test-fast browser s3-server ## Run all tests: the fast ones, t
 drills: $(VENV)/.installed-dev ## Run the drills ten times as long as `make test` does (about 4 minutes)
 	@$(BIN)/python -m pytest tests/integration/test_drills.py --tries many --durations=0
 
+HOURS := 1
+
+.PHONY: soak
+soak: $(VENV)/.installed-dev ## Run everything at once for HOURS=1, with faults; see that nothing grows, nothing is lost
+	@$(BIN)/python benchmarks/drills/soak.py --hours $(HOURS) $(SOAK_OPTIONS)
+
 SEEDS := 1000
 FIRST_SEED := 10000
 

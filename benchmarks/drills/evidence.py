@@ -1,6 +1,7 @@
 """What a drill looks at beside the answers of the server: logs, memory, and how it shows its figures."""
 
 import argparse
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 MIB = 1024 * 1024
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 TROUBLE = re.compile(r"traceback|\[error|\[critical|locked|\"level\": \"(error|critical)", re.IGNORECASE)
 """What no log of a server or agent may have: bugs, and locks that were not waited for."""
 
@@ -46,6 +48,26 @@ def process_tree(pid: int) -> list[int]:
     return found
 
 
+def own_memory_bytes(pid: int) -> int:
+    """Return what one process has in memory now; 0 when it is gone."""
+    return _status_bytes(pid, "VmRSS")
+
+
+def own_cpu_s(pid: int) -> float:
+    """Return the CPU time that one process used itself, seconds; 0 when it is gone."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    return 0.0
+
+
+def count_entries(pid: int, kind: str) -> int:
+    """Return how many open files (``fd``) or threads (``task``) one process has; 0 when it is gone."""
+    with suppress(OSError):
+        return sum(1 for _ in Path(f"/proc/{pid}/{kind}").iterdir())
+    return 0
+
+
 def _status_bytes(pid: int, field: str) -> int:
     """Return a size from /proc/PID/status; 0 when the process is gone."""
     with suppress(OSError):
@@ -62,12 +84,12 @@ def peak_memory_bytes(pid: int) -> int:
 
 def memory_bytes(pid: int) -> int:
     """Return what a process and its descendants have in memory now."""
-    return sum(_status_bytes(each, "VmRSS") for each in process_tree(pid))
+    return sum(map(own_memory_bytes, process_tree(pid)))
 
 
 def thread_count(pid: int) -> int:
     """Return how many threads a process and its descendants have."""
-    return sum(len(list(Path(f"/proc/{each}/task").glob("*"))) for each in process_tree(pid))
+    return sum(count_entries(each, "task") for each in process_tree(pid))
 
 
 def show(title: str, figures: Figures) -> None:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from curves import Panel, draw
+
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ContractRequest, JobSpec, LambdaCreate, Outcome, WorkerRegister
 from piecework.protocol.states import JobState
@@ -97,30 +99,11 @@ class Day:
             return int(connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar_one())
 
 
-def draw(hours: list[Hour]) -> str:
+def draw_hours(hours: list[Hour]) -> str:
     """Return a picture of the database's size and of the time of a claim, hour by hour."""
-    parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 260" font-family="sans-serif" font-size="12">',
-        '<rect width="640" height="260" fill="white"/>',
-    ]
-    curves = (
-        ("database, MB", "#1f6feb", [each.database_mb for each in hours]),
-        ("claim of a job, µs", "#d1242f", [each.claim_us for each in hours]),
-    )
-    for place, (title, colour, values) in enumerate(curves):
-        top = max(values) * 1.25
-        step = 520 / max(1, len(values) - 1)
-        places = ((60 + at * step, 220 - 180 * value / top) for at, value in enumerate(values))
-        points = " ".join(f"{x:.0f},{y:.0f}" for x, y in places)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(
-            f'<text x="{60 + 200 * place}" y="24" fill="{colour}">{title}: {values[-1]:.0f} at the end</text>'
-        )
-    parts.append('<line x1="60" y1="220" x2="580" y2="220" stroke="black"/>')
-    for hour in (1, *range(4, len(hours) + 1, 4)):
-        x = 60 + (hour - 1) * 520 / max(1, len(hours) - 1)
-        parts.append(f'<text x="{x:.0f}" y="238" text-anchor="middle">hour {hour}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+    sizes = Panel("database, MB", {"file": [(each.number, each.database_mb) for each in hours]})
+    claims = Panel("claim of a job, CPU µs", {"median": [(each.number, each.claim_us) for each in hours]})
+    return draw([sizes, claims], "h")
 
 
 def main() -> None:
@@ -142,7 +125,7 @@ def main() -> None:
                 flush=True,
             )
         day.services.close()
-    (RESULTS / "retention.svg").write_text(draw(hours))
+    (RESULTS / "retention.svg").write_text(draw_hours(hours))
     assert hours[-1].database_mb < 1.1 * hours[3 * len(hours) // 24 or 1].database_mb, "the database grows"
 
 
