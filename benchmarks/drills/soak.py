@@ -99,7 +99,9 @@ def run(
             if not sizes.is_calm:
                 every_s = min(max(sizes.seconds / FAULTS_PER_RUN, FAULT_EVERY_S[0]), FAULT_EVERY_S[1])
                 hazards.do_all(sizes.seconds - every_s, every_s)
-            stop.wait(max(0.0, sizes.seconds - hazards.clock()))
+            # A machine that took long to start the server anew must not leave too little to look at.
+            until_s = max(sizes.seconds, hazards.restarted_s + sizes.seconds / 2)
+            stop.wait(max(0.0, until_s - hazards.clock()))
         figures = describe(soak, hazards.clock())
         world.roots()
     rows = read_samples(out / "samples.csv")

@@ -68,6 +68,11 @@ class Hazards:
         """Tell whether a fault may show at this moment."""
         return any(fault.covers(at_s) for fault in self.made)
 
+    @property
+    def restarted_s(self) -> float:
+        """When the last fault was over that ended what is looked at for growth; 0 when there was none."""
+        return max((fault.ended_s for fault in self.made if fault.restarts), default=0.0)
+
     def _last_agent(self) -> str:
         return max(self.world.roots().keys() - {"server"})
 
