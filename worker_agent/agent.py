@@ -58,9 +58,7 @@ class Agent:
         """Held while the process is ended at once: the end in good order comes too late then."""
         self.shared = around.share()
         self.lease_table = self.shared.lease_table
-        self.membership = Membership(
-            around.server, settings.server.rstrip("/"), state, registration, around.threads
-        )
+        self.membership = Membership(around.server, settings.servers[0], state, registration, around.threads)
         self.parts = Parts(
             settings,
             self.shared,

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import structlog
+
 from piecework import __version__
 from piecework.client import Client
-from piecework.client.transport import RetryPolicy
+from piecework.client.retries import RetryPolicy
 from piecework.protocol.messages import WorkerRegister
 from piecework.tracing import open_tracer
 from piecework.worker_agent.agent import Agent
@@ -26,6 +28,8 @@ from piecework.worker_agent.link.entries import wait_between_tries
 from piecework.worker_agent.link.state import StateDirectory
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.settings import Settings
+
+log = structlog.get_logger()
 
 SIGNALLED = 128
 """Exit code of a process that a signal ended, less the signal's number."""
@@ -107,9 +111,15 @@ def telling_figures(settings: Settings, agent: Agent) -> Iterator[None]:
 def connect(settings: Settings) -> Client:
     """Return a client that repeats nothing. Raises AgentError for a bad proxy or certificate file."""
     try:
-        return DirectClient(settings.server, settings.token, attempts=1, ca=settings.ca)
+        client = DirectClient(settings.server, settings.token, attempts=1, ca=settings.ca)
     except ValueError as error:
         raise AgentError(str(error)) from error
+    client.transport.servers.on_leave = _tell_change
+    return client
+
+
+def _tell_change(reason: object, url: str) -> None:
+    log.warning("another server is asked from now on", server=url, reason=str(reason))
 
 
 def listen_to_signals(agent: Agent) -> None:

@@ -49,7 +49,11 @@ def completion(shell: str) -> None:
 
 
 @worker_commands.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--server", metavar="URL", help="The control server.  [env PIECEWORK_URL; http://127.0.0.1:8000]")
+@click.option(
+    "--server",
+    metavar="URL",
+    help="The control server, or several with commas between.  [env PIECEWORK_URL; http://127.0.0.1:8000]",
+)
 @click.option("--token", metavar="T", help="Access token of scope `worker`.  [env PIECEWORK_TOKEN]")
 @click.option(
     "--ca",

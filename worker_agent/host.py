@@ -161,7 +161,7 @@ def find_token(settings: Settings, url: str) -> str | None:
     proxy, token = settings.reverse_proxy, settings.reverse_proxy_token
     if proxy is not None and token is not None and _origin(url) == _origin(proxy):
         return token
-    return settings.token if _origin(url) == _origin(settings.server) else None
+    return settings.token if _origin(url) in map(_origin, settings.servers) else None
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -16,7 +16,7 @@ import platformdirs
 
 from piecework.durations import parse_duration
 from piecework.http.addresses import is_loopback, resolve_host
-from piecework.http.urls import check_token, check_url
+from piecework.http.urls import check_token, check_url, read_urls
 from piecework.protocol.matching import RuntimeName
 from piecework.protocol.text import find_fault
 from piecework.worker_agent.allowances import (
@@ -54,7 +54,7 @@ class Settings:
     """How one agent runs."""
 
     server: str = "http://127.0.0.1:8000"
-    """URL of the control server."""
+    """URL of the control server; or, with commas between, those of several, of which one is asked at a time."""
     token: str | None = field(default=None, repr=False)
     """Access token of scope ``worker``; an open server needs none."""
     ca: Path | None = None
@@ -205,12 +205,18 @@ class Settings:
         return rules
 
     @property
+    def servers(self) -> list[str]:
+        """The URLs of the control servers, which share a database."""
+        return read_urls(self.server)
+
+    @property
     def state_path(self) -> Path:
         """Where this agent keeps its state."""
         if self.state is not None:
             return self.state
-        host = re.sub(r"[^a-z0-9.]+", "-", urlsplit(self.server).netloc.rpartition("@")[2].lower())
-        digest = hashlib.sha256(self.server.rstrip("/").encode()).hexdigest()[:8]
+        first = self.servers[0]
+        host = re.sub(r"[^a-z0-9.]+", "-", urlsplit(first).netloc.lower())
+        digest = hashlib.sha256(first.encode()).hexdigest()[:8]
         return platformdirs.user_state_path("piecework") / "agents" / f"{host}-{digest}"
 
     @property
@@ -306,7 +312,7 @@ def _check_texts(settings: Settings) -> list[str]:
 def _check_names(settings: Settings) -> list[str]:
     problems = []
     try:
-        check_url(settings.server)
+        read_urls(settings.server)
     except ValueError as error:
         problems.append(f"server: {error}")
     if settings.runtimes is not None:

@@ -272,7 +272,9 @@ STDIN = Path("-")
 
 
 def url_option(**extra: Any) -> Callable[[F], F]:
-    return click.option("--url", metavar="URL", help="The server's URL (PIECEWORK_URL).", **extra)
+    return click.option(
+        "--url", metavar="URL", help="The server's URL (PIECEWORK_URL), or several with commas between.", **extra
+    )
 
 
 def token_option(**extra: Any) -> Callable[[F], F]:

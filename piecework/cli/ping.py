@@ -31,15 +31,16 @@ def ping(remote: Remote, timeout_s: float | None) -> None:
     began = time.perf_counter()
     message = client.ping()
     took_s = time.perf_counter() - began
+    url = client.transport.servers.used.url
     if remote.display.as_json:
-        answer = {"url": client.url, "message": message, "version": version, "round_trip_s": took_s}
+        answer = {"url": url, "message": message, "version": version, "round_trip_s": took_s}
         if refusal:
             answer["refused"] = refusal
         remote.display.document(answer)
     else:
         rest = f"; for more, {refusal}" if refusal else ""
         shown = f", version {version}" if version else ""
-        remote.display.line(f"{message} from {client.url}{shown}, in {format_duration(took_s)}{rest}")
+        remote.display.line(f"{message} from {url}{shown}, in {format_duration(took_s)}{rest}")
 
 
 def _ask_version(client: Client, *, has_token: bool) -> tuple[str | None, str]:

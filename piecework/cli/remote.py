@@ -15,7 +15,7 @@ from piecework.cli.options import Ending, ca_option, token_option, url_option
 from piecework.cli.queue.waiting import explaining
 from piecework.cli.screen.display import Display
 from piecework.client import ApiError, Client, Invalid, NotFound, Refused
-from piecework.client.transport import RetryPolicy
+from piecework.client.retries import RetryPolicy
 from piecework.protocol.ids import Id
 from piecework.protocol.names import ModuleName
 from piecework.protocol.text import find_fault

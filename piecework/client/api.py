@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -24,11 +24,12 @@ from piecework.client.queue.mapping import MapCalls
 from piecework.client.queue.schedules import ScheduleCalls
 from piecework.client.queue.stats import StatsCalls
 from piecework.client.queue.webhooks import WebhookCalls
+from piecework.client.retries import RetryPolicy
 from piecework.client.stock.audit import AuditCalls
 from piecework.client.stock.modules import ModuleCalls
 from piecework.client.stock.namespaces import NamespaceCalls
 from piecework.client.stock.workers import WorkerCalls
-from piecework.client.transport import AnyTransport, PreparedRequest, Query, RetryPolicy, Transport
+from piecework.client.transport import AnyTransport, PreparedRequest, Query, Transport
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id, IdKind
 from piecework.protocol.messages import (
@@ -102,7 +103,7 @@ class AnyClient(ServerCalls):
 
     def __init__(
         self,
-        url: str | None = None,
+        url: str | Sequence[str] | None = None,
         token: str | None = None,
         *,
         attempts: int = RetryPolicy.attempts,
@@ -112,6 +113,9 @@ class AnyClient(ServerCalls):
         ca: Path | None = None,
     ) -> None:
         """Prepare for talking to ``url``; nothing is sent yet.
+
+        ``url`` may be several, a list or with commas between: servers that share a database. The first is asked as
+        long as it answers, then the next.
 
         None for ``url`` or ``token``: what the command takes, PIECEWORK_URL or this machine, and PIECEWORK_TOKEN;
         "" is no token. ``ca``: a file, or directory, of certificates to trust instead of those of the environment.
@@ -125,23 +129,23 @@ class AnyClient(ServerCalls):
 
     @property
     @abstractmethod
-    def transport(self) -> AnyTransport:
+    def transport(self) -> AnyTransport[Any]:
         """What sends the requests."""
 
     @abstractmethod
-    def _prepare(self, url: str, token: str, **options: Any) -> None:
+    def _prepare(self, url: str | Sequence[str], token: str, **options: Any) -> None:
         """Make the transport; ``options`` are those of ``AnyTransport``."""
 
     @property
     def url(self) -> str:
-        """The server's base URL, without a slash at its end."""
+        """The server's base URL, without a slash at its end; the first of several."""
         return self.transport.url
 
     def __repr__(self) -> str:
         usual = {each.name: each.default for each in fields(RetryPolicy)} | {"media_type": bodies.MSGPACK}
         given = asdict(self.transport.retries) | self._given
         shown = [f"{name}={value!r}" for name, value in given.items() if value and value != usual.get(name)]
-        return f"{type(self).__name__}({', '.join([repr(self.url), *shown])})"
+        return f"{type(self).__name__}({', '.join([repr(','.join(self.transport.servers.urls)), *shown])})"
 
 
 class Client(AnyClient, Blocking):
@@ -152,7 +156,7 @@ class Client(AnyClient, Blocking):
     ``BadReply``, and ``ApiError`` or one of its subclasses.
     """
 
-    def _prepare(self, url: str, token: str, **options: Any) -> None:
+    def _prepare(self, url: str | Sequence[str], token: str, **options: Any) -> None:
         self._core = ServerCalls()
         self.transport = Transport(url, token, **options)
 

@@ -1,13 +1,14 @@
 """The client for programs with an event loop."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Self
 
 from piecework.client.api import AnyClient
 from piecework.client.async_transport import AsyncTransport
 from piecework.client.calls import AnyId, path_id
 from piecework.client.queue.handles import AsyncJob
-from piecework.client.transport import RetryPolicy
+from piecework.client.retries import RetryPolicy
 
 
 class AsyncClient(AnyClient):
@@ -20,7 +21,7 @@ class AsyncClient(AnyClient):
 
     carrier: AsyncTransport
 
-    def _prepare(self, url: str, token: str, **options: Any) -> None:
+    def _prepare(self, url: str | Sequence[str], token: str, **options: Any) -> None:
         self.carrier = AsyncTransport(url, token, **options)
 
     @property

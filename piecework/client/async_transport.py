@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from piecework.client.errors import ApiError, ServerUnreachable
 from piecework.client.replies import HttpReply, read_refusal
-from piecework.client.transport import REFUSAL_BYTES, AnyTransport, PreparedRequest
+from piecework.client.servers import KnownServer
+from piecework.client.transport import REFUSAL_BYTES, AnyTransport, MakeHead, PreparedRequest
 from piecework.http import exchange
 from piecework.http.answers import Answer, Broken
 from piecework.http.async_connections import AsyncConnection, AsyncConnectionPool
@@ -45,13 +46,13 @@ class AsyncStream:
         return HttpReply(self.url, answer.status, answer.reason, answer.headers, answer.take())
 
 
-class AsyncTransport(AnyTransport):
-    """Sends requests to one server, for the coroutines of an event loop. Otherwise like ``Transport``."""
+class AsyncTransport(AnyTransport[AsyncConnectionPool]):
+    """Sends requests to a server, for the coroutines of an event loop. Otherwise like ``Transport``."""
 
     rest = staticmethod(asyncio.sleep)
 
-    def _prepare_pool(self, route: ServerRoute) -> None:
-        self._pool = AsyncConnectionPool(route)
+    def _make_pool(self, route: ServerRoute) -> AsyncConnectionPool:
+        return AsyncConnectionPool(route)
 
     async def call(self, request: PreparedRequest, reply: type[T], *, also: Iterable[int] = ()) -> T:
         """Send a request and read the reply, as ``Transport.call`` does."""
@@ -93,45 +94,63 @@ class AsyncTransport(AnyTransport):
 
     def close(self) -> None:
         """Close the idle connections. The transport can be used again afterwards."""
-        self._pool.close()
+        self.servers.close()
 
     async def _send(
         self, request: PreparedRequest, body: Body, content_type: str, *, also: Iterable[int] = ()
     ) -> HttpReply:
         head = self._head(request, self.media_type, body, content_type)
         # What is read piece by piece holds no place: who reads may send others meanwhile.
-        place = self._pool.await_place(held=bool(request.poll_s))
+        place = self.servers.first.pool.await_place(held=bool(request.poll_s))
         async with place, self._open(request, head, body, also=also) as stream:
             return await stream.read()
 
     @asynccontextmanager
     async def _open(
-        self, request: PreparedRequest, head: bytes, body: Body = None, *, also: Iterable[int] = ()
+        self, request: PreparedRequest, head: MakeHead, body: Body = None, *, also: Iterable[int] = ()
     ) -> AsyncIterator[AsyncStream]:
         """Send a request and give its reply, whose body can be read in the ``with`` block."""
-        with self._explaining(request) as url:
-            timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
-            connection, answer = await self._exchange(head, body, timeout_s)
+        timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
+        for server, is_last in self.servers.in_turn():
+            try:
+                with self._explaining(server, request):
+                    connection, answer = await self._exchange(server, head(server), body, timeout_s)
+            except ServerUnreachable as error:
+                if error.sent or is_last or self._deadline.is_over():
+                    raise
+                continue
+            self.servers.vindicate(server, connection)
+            if not self._is_away(server, answer.status, also, is_last=is_last):
+                break
+            server.pool.give_back(connection, answer)
+        with self._explaining(server, request) as url:
             try:
                 stream = AsyncStream(url, connection, answer)
                 if not 200 <= answer.status < 300 and answer.status not in also:
                     raise read_refusal(await stream.read(REFUSAL_BYTES))
                 yield stream
             finally:
-                self._pool.give_back(connection, answer)
+                server.pool.give_back(connection, answer)
 
-    async def _exchange(self, head: bytes, body: Body, timeout_s: float) -> tuple[AsyncConnection, Answer]:
+    async def _exchange(
+        self, server: KnownServer[AsyncConnectionPool], head: bytes, body: Body, timeout_s: float
+    ) -> tuple[AsyncConnection, Answer]:
         """Send a request over an idle connection or a new one; return that and the head of the answer."""
-        connection = self._pool.take()
+        pool = server.pool
+        connection = pool.take()
         if connection is not None:
             try:
                 return connection, await connection.exchange(head, body, timeout_s, self._deadline)
             except NotSent:  # the server closed it at this moment, and has not seen the request
-                self._pool.condemn(connection)
+                pool.condemn(connection)
             except Broken:
-                self._pool.condemn(connection)
+                pool.condemn(connection)
                 raise
-        connection = await self._pool.open(self._retries.connect_s, self._deadline)
-        answer = await connection.exchange(head, body, timeout_s, self._deadline)
-        self._pool.vindicate(connection)
+        connection = await pool.open(self._retries.connect_s, self._deadline)
+        try:
+            answer = await connection.exchange(head, body, timeout_s, self._deadline)
+        except Broken:
+            pool.condemn(connection)
+            raise
+        pool.vindicate(connection)
         return connection, answer

@@ -1,21 +1,16 @@
 """Requests and replies over HTTP: connections, timeouts, the token, and repeating what is safe to repeat."""
 
 import copy
-import logging
-import math
-import random
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from piecework import __version__
-from piecework.backoff import pause_after
 from piecework.client.environment import find_traceparent
 from piecework.client.errors import (
     ApiError,
@@ -27,70 +22,27 @@ from piecework.client.errors import (
     check_texts,
 )
 from piecework.client.replies import HttpReply, read_message, read_refusal
+from piecework.client.retries import RetryPolicy, Tries
+from piecework.client.servers import AWAY_STATUSES, NOTHING_DONE, KnownServer, KnownServers
 from piecework.http import exchange
 from piecework.http.answers import Answer, Broken, NotHttp
-from piecework.http.connections import Body, Connection, ConnectionPool, NotSent, Pieces
+from piecework.http.connections import Body, Connection, ConnectionPool, KeptConnections, NotSent, Pieces
 from piecework.http.deadlines import NEVER, Deadline
 from piecework.http.routes import ServerRoute, find_route
 from piecework.http.sockets import NotTrusted, ProxyFailed
-from piecework.http.urls import check_token, check_url
+from piecework.http.urls import check_token, read_urls
 from piecework.protocol import bodies
 from piecework.protocol.codes import Code
 from piecework.tracing import find_current
 
 T = TypeVar("T")
+P = TypeVar("P", bound=KeptConnections[Any])
 Query = Mapping[str, str | int | float | None]
 
-REPEATED_STATUSES = frozenset({429, 503})
-"""Answers that say: nothing was done, try again later."""
 BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 """Methods whose requests need not say that they have no body (RFC 9110, section 8.6)."""
 REFUSAL_BYTES = 1024 * 1024
 """No more than about this is read of a refusal; it may come from another program."""
-STORED_BYTES_PER_S = 10 * 1024 * 1024
-"""A server flushes what it was sent at this speed at least."""
-LONGEST_PAUSE_S = 30.0
-"""The client pauses no longer than this, whatever ``Retry-After`` says."""
-LOGGER = logging.getLogger("piecework.client")
-"""Is told of repeated requests. What a program prints, and where it logs, is its own matter."""
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long the client waits, and how often it tries."""
-
-    attempts: int = 8
-    """How often a request that is safe to repeat is tried; 1 switches repeating off."""
-    connect_s: float = 5.0
-    """For a connection to be made."""
-    read_s: float = 30.0
-    """For the next bytes of an answer."""
-    poll_margin_s: float = 5.0
-    """Added to a long poll's own timeout."""
-    total_s: float = 90.0
-    """No further try starts later than this after the first."""
-    first_pause_s: float = 0.1
-    """Before the second try; doubled for each further one."""
-    longest_pause_s: float = 5.0
-    jitter_s: float = 0.5
-    """Up to this much is added to each pause at random, so that clients do not return in step."""
-
-    def read_timeout_s(self, poll_s: float, stored_bytes: int = 0) -> float:
-        """Return how long to wait for the next bytes of an answer that the server may hold for ``poll_s``.
-
-        ``stored_bytes``: so much has to be on its disk before.
-        """
-        return (poll_s + self.poll_margin_s if poll_s else self.read_s) + stored_bytes / STORED_BYTES_PER_S
-
-    def pause_s(self, failures: int, asked_s: float | None, chance: float) -> float:
-        """Return how long to wait after so many failures; ``chance`` is 0 to 1.
-
-        ``asked_s`` is what the server asked for; None when it did not.
-        """
-        if asked_s:
-            return min(asked_s, LONGEST_PAUSE_S)
-        grown_s = pause_after(failures, self.first_pause_s, self.longest_pause_s)
-        return min(grown_s + chance * self.jitter_s, self.longest_pause_s)
 
 
 def _pause(seconds: float) -> None:
@@ -141,67 +93,43 @@ class Stream:
         return HttpReply(self.url, answer.status, answer.reason, answer.headers, answer.take())
 
 
-class Tries:
-    """The tries of one action that is safe to repeat."""
-
-    def __init__(self, retries: RetryPolicy, deadline: Deadline) -> None:
-        self._retries = retries
-        self._deadline = deadline
-        self._began = time.monotonic()
-        self._failures = 0
-
-    def note(self, error: ApiError | ServerUnreachable) -> float | None:
-        """Take note of a failure; return how many seconds later to try again, None for not at all."""
-        retries = self._retries
-        self._failures += 1
-        is_last = self._failures >= retries.attempts or time.monotonic() - self._began >= retries.total_s
-        if is_last or not _may_pass(error):
-            return None
-        asked_s = error.retry_after_s if isinstance(error, ApiError) else None
-        pause_s = retries.pause_s(self._failures, asked_s, random.random())  # noqa: S311  # keeps no secret
-        if pause_s >= self._deadline.shorten(math.inf):
-            return None
-        LOGGER.info("%s; trying again in %.1f s", error, pause_s)
-        return pause_s
+MakeHead = Callable[[KnownServer[Any]], bytes]
+"""Makes the head of a request to a server."""
 
 
-class AnyTransport(ABC):
+class AnyTransport(ABC, Generic[P]):
     """What transports share: all of an exchange with a server but waiting for it.
 
-    Redirects are not followed, so the token goes to no other host.
+    Redirects are not followed, so the token goes to no other host than those that are named.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         token: str | None = None,
         *,
         retries: RetryPolicy | None = None,
         media_type: str = bodies.MSGPACK,
         ca: Path | None = None,
     ) -> None:
-        """Find the way to a server; nothing is sent yet. ``ca`` is as ``find_route`` has it.
+        """Find the way to a server, or to several; nothing is sent yet. ``ca`` is as ``find_route`` has it.
 
         Raises ValueError for a bad URL or token, for certificates that cannot be used, and when the environment
         names a proxy that cannot.
         """
-        self.url = check_url(url)
+        urls = read_urls(url)
+        self.url = urls[0]
         self.media_type = media_type
         self._retries = retries or RetryPolicy()
         self._deadline = NEVER
-        route = find_route(self.url, ca)
-        self._proxy = route.proxy
         self._trace = find_traceparent()
-        self._prepare_pool(route)
-        self._target = route.target
-        self._headers = (
-            f"Host: {route.authority}\r\nUser-Agent: piecework/{__version__}\r\nAccept-Encoding: identity\r\n"
-            f"{_authorization(token)}{route.proxy_header}"
-        )
+        headers = f"User-Agent: piecework/{__version__}\r\nAccept-Encoding: identity\r\n{_authorization(token)}"
+        routes = [(each, find_route(each, ca)) for each in urls]
+        self.servers = KnownServers([KnownServer(*each, headers, self._make_pool(each[1])) for each in routes])
 
     @abstractmethod
-    def _prepare_pool(self, route: ServerRoute) -> None:
-        """Prepare for keeping connections to a server."""
+    def _make_pool(self, route: ServerRoute) -> P:
+        """Return what keeps connections to a server."""
 
     def within(self, timeout_s: float | None) -> Self:
         """Return a transport over the same connections, all of whose requests and repeats end within that time.
@@ -243,24 +171,28 @@ class AnyTransport(ABC):
                 raise read_refusal(found) from None
             raise
 
-    def _prepare_relay(self, request: exchange.Request, timeout_s: float) -> tuple[bytes, PreparedRequest]:
+    def _prepare_relay(self, request: exchange.Request, timeout_s: float) -> tuple[MakeHead, PreparedRequest]:
         """Return the head of a request with headers of the caller's own, and what it is. Raises ValueError."""
         if request.method == "HEAD":
             raise ValueError("what HEAD asks for has no body: use GET")
         given = {name.lower() for name, _ in request.headers}
-        ours = [line for line in self._headers.splitlines() if line.partition(":")[0].lower() not in given]
         theirs = [f"{name}: {value}" for name, value in request.headers]
         length = [f"Content-Length: {len(request.body)}"] if request.body or request.method not in BODILESS else []
-        lines = [f"{request.method} {self._target}{request.uri} HTTP/1.1", *ours, *theirs, *length]
-        if not all(line.isascii() and line.isprintable() for line in lines) or lines[0].count(" ") != 2:
+        first = f"{request.method} {request.uri} HTTP/1.1"
+        if not all(line.isascii() and line.isprintable() for line in (first, *theirs)) or first.count(" ") != 2:
             raise ValueError("method, path and headers are ASCII text, and the path has no spaces: encode others")
-        head = "\r\n".join([*lines, "", ""]).encode()
+
+        def head(server: KnownServer[Any]) -> bytes:
+            ours = [line for line in server.headers.splitlines() if line.partition(":")[0].lower() not in given]
+            line = f"{request.method} {server.target}{request.uri} HTTP/1.1"
+            return "\r\n".join([line, *ours, *theirs, *length, "", ""]).encode()
+
         return head, PreparedRequest(request.method, request.uri, poll_s=timeout_s)
 
-    def _head(self, request: PreparedRequest, accept: str, body: Body = None, content_type: str = "") -> bytes:
-        """Return a request's first line and headers. Raises Invalid for texts that no request can have."""
+    def _head(self, request: PreparedRequest, accept: str, body: Body = None, content_type: str = "") -> MakeHead:
+        """Return what makes a request's head. Raises Invalid for texts that no request can have."""
         check_texts({**request.query, "path": request.path + request.last_part})
-        target = self._target + quote(request.path) + quote(request.last_part, safe="")
+        target = quote(request.path) + quote(request.last_part, safe="")
         query = {name: value for name, value in request.query.items() if value is not None}
         if query:
             target = f"{target}?{urlencode(query)}"
@@ -271,32 +203,40 @@ class AnyTransport(ABC):
             described = "Content-Length: 0\r\n"
         if request.method == "POST" and (trace := find_current() or self._trace):
             described += f"traceparent: {trace}\r\n"
-        return f"{request.method} {target} HTTP/1.1\r\n{self._headers}Accept: {accept}\r\n{described}\r\n".encode()
+        rest = f"Accept: {accept}\r\n{described}\r\n"
+        return lambda server: (
+            f"{request.method} {server.target}{target} HTTP/1.1\r\n{server.headers}{rest}".encode()
+        )
 
     @contextmanager
-    def _explaining(self, request: PreparedRequest) -> Iterator[str]:
-        """Give what a request goes to, in words, and have what fails in the block say so."""
-        through = f", through {self._proxy}" if self._proxy else ""
-        url = f"{self.url}{request.path}{request.last_part}{through}"
+    def _explaining(self, server: KnownServer[P], request: PreparedRequest) -> Iterator[str]:
+        """Give what a request goes to, in words. What fails says so, and further ones go to another server."""
+        url = f"{server.url}{request.path}{request.last_part}{server.through}"
         try:
             yield url
-        except ProxyFailed as error:
-            raise ProxyUnreachable(self.url, str(error)) from error
-        except NotTrusted as error:
-            raise CertificateRefused(self.url, str(error)) from error
         except Broken as error:
-            raise ServerUnreachable(self.url, f"{error}{through}", sent=not isinstance(error, NotSent)) from error
+            found = _explain(server, error)
+            if not self._deadline.is_over():
+                self.servers.leave(server, found)
+            raise found from error
         except NotHttp as error:
             raise BadReply(f"{url} did not answer like a Piecework server: {error}") from error
 
+    def _is_away(self, server: KnownServer[P], status: int, also: Iterable[int], *, is_last: bool) -> bool:
+        """Take note of a server that answers that it is away; tell whether to ask the next one at once."""
+        if status not in AWAY_STATUSES or status in also:
+            return False
+        self.servers.leave(server, f"{server.url} answered HTTP {status}")
+        return status == NOTHING_DONE and not is_last
 
-class Transport(AnyTransport):
-    """Sends requests to one server. Safe to share between threads: no two requests use a connection at once."""
+
+class Transport(AnyTransport[ConnectionPool]):
+    """Sends requests to a server. Safe to share between threads: no two requests use a connection at once."""
 
     pause: Callable[[float], object] = staticmethod(_pause)
 
-    def _prepare_pool(self, route: ServerRoute) -> None:
-        self._pool = ConnectionPool(route)
+    def _make_pool(self, route: ServerRoute) -> ConnectionPool:
+        return ConnectionPool(route)
 
     def call(self, request: PreparedRequest, reply: type[T], *, also: Iterable[int] = ()) -> T:
         """Send a request and read the reply.
@@ -344,7 +284,7 @@ class Transport(AnyTransport):
 
     def close(self) -> None:
         """Close the idle connections. The transport can be used again afterwards."""
-        self._pool.close()
+        self.servers.close()
 
     def _send(
         self, request: PreparedRequest, body: Body, content_type: str, *, also: Iterable[int] = ()
@@ -355,34 +295,52 @@ class Transport(AnyTransport):
 
     @contextmanager
     def _open(
-        self, request: PreparedRequest, head: bytes, body: Body = None, *, also: Iterable[int] = ()
+        self, request: PreparedRequest, head: MakeHead, body: Body = None, *, also: Iterable[int] = ()
     ) -> Iterator[Stream]:
         """Send a request and give its reply, whose body can be read in the ``with`` block."""
-        with self._explaining(request) as url:
-            timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
-            connection, answer = self._exchange(head, body, timeout_s)
+        timeout_s = self._retries.read_timeout_s(request.poll_s, len(body or b""))
+        for server, is_last in self.servers.in_turn():
+            try:
+                with self._explaining(server, request):
+                    connection, answer = self._exchange(server, head(server), body, timeout_s)
+            except ServerUnreachable as error:
+                if error.sent or is_last or self._deadline.is_over():
+                    raise
+                continue
+            self.servers.vindicate(server, connection)
+            if not self._is_away(server, answer.status, also, is_last=is_last):
+                break
+            server.pool.give_back(connection, answer)
+        with self._explaining(server, request) as url:
             try:
                 stream = Stream(url, connection, answer)
                 if not 200 <= answer.status < 300 and answer.status not in also:
                     raise read_refusal(stream.read(REFUSAL_BYTES))
                 yield stream
             finally:
-                self._pool.give_back(connection, answer)
+                server.pool.give_back(connection, answer)
 
-    def _exchange(self, head: bytes, body: Body, timeout_s: float) -> tuple[Connection, Answer]:
+    def _exchange(
+        self, server: KnownServer[ConnectionPool], head: bytes, body: Body, timeout_s: float
+    ) -> tuple[Connection, Answer]:
         """Send a request over an idle connection or a new one; return that and the head of the answer."""
-        connection = self._pool.take()
+        pool = server.pool
+        connection = pool.take()
         if connection is not None:
             try:
                 return connection, connection.exchange(head, body, timeout_s, deadline=self._deadline)
             except NotSent:  # the server closed it at this moment, and has not seen the request
-                self._pool.condemn(connection)
+                pool.condemn(connection)
             except Broken:
-                self._pool.condemn(connection)
+                pool.condemn(connection)
                 raise
-        connection = self._pool.open(self._retries.connect_s, self._deadline)
-        answer = connection.exchange(head, body, timeout_s, deadline=self._deadline)
-        self._pool.vindicate(connection)
+        connection = pool.open(self._retries.connect_s, self._deadline)
+        try:
+            answer = connection.exchange(head, body, timeout_s, deadline=self._deadline)
+        except Broken:
+            pool.condemn(connection)
+            raise
+        pool.vindicate(connection)
         return connection, answer
 
 
@@ -391,8 +349,10 @@ def _authorization(token: str | None) -> str:
     return f"Authorization: Bearer {check_token(token)}\r\n" if token else ""
 
 
-def _may_pass(error: Exception) -> bool:
-    """Tell whether another try makes sense."""
-    return isinstance(error, ServerUnreachable) or (
-        isinstance(error, ApiError) and error.http_status in REPEATED_STATUSES
-    )
+def _explain(server: KnownServer[Any], error: Broken) -> ServerUnreachable:
+    """Return what a connection that failed means."""
+    if isinstance(error, ProxyFailed):
+        return ProxyUnreachable(server.url, str(error))
+    if isinstance(error, NotTrusted):
+        return CertificateRefused(server.url, str(error))
+    return ServerUnreachable(server.url, f"{error}{server.through}", sent=not isinstance(error, NotSent))

@@ -239,7 +239,7 @@ class KeptConnections(Generic[C]):
             connection.close()
 
     def condemn(self, failed: C) -> None:
-        """Take note that a kept connection failed: whatever ended it probably ended others of its age, too.
+        """Take note that a connection failed: whatever ended it probably ended others of its age, too.
 
         The idle ones that were not heard of since are closed. When nothing at all came back, those in use are cut
         as well, but only once ``vindicate`` shows that the server does answer.
@@ -254,8 +254,12 @@ class KeptConnections(Generic[C]):
 
     def vindicate(self, answered: C) -> None:
         """Take note that the server answered: what was silent before that connection was made is dead."""
+        self.give_up(answered.opened_at)
+
+    def give_up(self, answered_at: float) -> None:
+        """Cut what is in use and was silent when the server was last found to be: the network is well."""
         doubts = self._doubts
-        if not doubts or answered.opened_at <= doubts:
+        if not doubts or answered_at <= doubts:
             return
         self._doubts = 0.0
         with self._lock:

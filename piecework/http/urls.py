@@ -1,5 +1,6 @@
 """URLs and tokens of servers, as somebody wrote them. The way there is found in ``routes``, which is larger."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -21,6 +22,15 @@ def check_url(url: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("the URL of a server has no user and no password; give a token instead")
     return text
+
+
+def read_urls(given: str | Sequence[str]) -> list[str]:
+    """Return the base URLs of servers, of a list or of a text with commas between them. Raises ValueError."""
+    texts = given.split(",") if isinstance(given, str) else given
+    found = list(dict.fromkeys(check_url(each) for each in texts))
+    if not found:
+        raise ValueError("no URL of a server was given")
+    return found
 
 
 def check_token(token: str) -> str:

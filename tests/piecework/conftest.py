@@ -134,6 +134,10 @@ def script():
     server.close()
 
 
+other_script = script
+"""A second one."""
+
+
 class Shared:
     """What all tests of this folder use, made for the first that asks for it."""
 

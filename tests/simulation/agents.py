@@ -11,7 +11,7 @@ from network import URL, Network, SimulatedTransport
 from servers import SimulatedServer
 
 from piecework.client import Client
-from piecework.client.transport import RetryPolicy
+from piecework.client.retries import RetryPolicy
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Usage, WorkerRegister
 from piecework.worker_agent.agent import Agent

@@ -24,7 +24,7 @@ from workload import LIMITS, RATE_LIMIT, RATE_PERIOD_S, TOLD, Deeds, Workload
 
 from piecework.client import Client
 from piecework.client.replies import HttpReply
-from piecework.client.transport import RetryPolicy
+from piecework.client.retries import RetryPolicy
 from piecework.protocol import bodies
 from piecework.protocol.messages import ContractReply
 

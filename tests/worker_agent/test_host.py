@@ -44,6 +44,12 @@ def test_each_token_goes_to_its_own_server_only(url, token):
     assert find_token(settings, url) == token
 
 
+def test_the_token_goes_to_each_of_several_servers():
+    settings = Settings(server=f"{SERVER},http://other.test", token="ours")
+    found = [find_token(settings, url) for url in (SERVER, "http://other.test/x", "http://elsewhere.test")]
+    assert found == ["ours", "ours", None]
+
+
 def test_proxy_that_is_the_server_gets_the_agents_token():
     settings = Settings(server=SERVER, token="ours", reverse_proxy=SERVER)
     assert find_token(settings, SERVER) == "ours"

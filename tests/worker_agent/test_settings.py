@@ -139,6 +139,12 @@ def test_each_server_has_a_state_directory_of_its_own():
     assert all(path.parent.name == "agents" for path in paths)
 
 
+def test_further_servers_do_not_change_where_state_is_kept():
+    both = Settings(server="http://a.test/, http://b.test")
+    assert both.servers == ["http://a.test", "http://b.test"]
+    assert both.state_path == Settings(server="http://a.test").state_path
+
+
 def test_slash_at_the_end_of_the_url_makes_no_difference():
     assert Settings(server="http://a.test/").state_path == Settings(server="http://a.test").state_path
 

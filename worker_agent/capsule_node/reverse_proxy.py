@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from piecework.client import ApiError, ClientError
-from piecework.client.transport import PreparedRequest, RetryPolicy, Transport
+from piecework.client.retries import RetryPolicy
+from piecework.client.transport import PreparedRequest, Transport
 from piecework.protocol import bodies
 from piecework.protocol.messages import CapsuleReply, DefaultPut, FunctionInfo
 from piecework.worker_agent.errors import AgentError

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -80,7 +80,7 @@ class DirectWay:
 class DirectClient(Client):
     """A client whose large blobs take the way to S3 where there is one, and go through the server elsewhere."""
 
-    def _prepare(self, url: str, token: str, **options: Any) -> None:
+    def _prepare(self, url: str | Sequence[str], token: str, **options: Any) -> None:
         super()._prepare(url, token, **options)
         self.way = DirectWay()
 

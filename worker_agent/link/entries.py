@@ -19,8 +19,8 @@ from piecework.client import (
     ServerUnreachable,
     TooLarge,
 )
+from piecework.client.retries import RetryPolicy
 from piecework.client.stock.namespaces import is_plain
-from piecework.client.transport import RetryPolicy
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ValueSet
 from piecework.worker_agent.link.link import is_refusal

@@ -29,6 +29,11 @@ def test_ping_tells_who_answered(run, server_url):
     assert document["round_trip_s"] > 0
 
 
+def test_ping_tells_which_of_several_answered(run, server_url):
+    assert f"from {server_url}, version" in run("ping", url=f"http://127.0.0.1:9,{server_url}").out
+    assert "is not the URL of a server" in run("ping", url=f"{server_url},nowhere", exit_code=2).err
+
+
 def test_ping_needs_no_token_and_says_so(run, script):
     script.answer(ErrorReply(code=4, message="this request needs a token"), status=401)
     script.answer(MessageReply(message="pong"))

@@ -11,7 +11,7 @@ from raw_server import RawServer, http
 from relay import Relay
 
 from piecework.client import Client, ServerUnreachable, StillRunning
-from piecework.client.transport import RetryPolicy
+from piecework.client.retries import RetryPolicy
 from piecework.http import connections, deadlines, exchange, sockets
 from piecework.http.connections import Connection
 from piecework.http.routes import find_route

@@ -90,8 +90,8 @@ def test_a_proxy_that_hangs_up_is_named(raw, monkeypatch):
 
 def test_an_answer_of_the_proxy_itself_is_told_with_its_name(raw, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", raw.url)
-    raw.answer(http(b"<p>", "Content-Type: text/html", status="502 Bad Gateway"))
-    with pytest.raises(Exception, match=rf"ping, through the proxy {raw.url} .* answered HTTP 502 Bad Gateway"):
+    raw.answer(http(b"<p>", "Content-Type: text/html", status="407 Proxy Authentication Required"))
+    with pytest.raises(Exception, match=rf"ping, through the proxy {raw.url} .* answered HTTP 407 Proxy Auth"):
         ping("http://queue.invalid")
 
 
