@@ -44,7 +44,7 @@ COMMANDS = {
         "piecework.cli.top.command:top",
         "Show a server live: what waits for which workers, lambdas, workers and jobs, and how quickly they go.",
     ),
-    "scale": ("piecework.cli.scale:scale", "Say how many slots the queue could use."),
+    "scale": ("piecework.cli.scale:scale", "Say how many slots the queue could use, and how many there are."),
     "status": ("piecework.cli.status:status", "Say whether all is well with the server, on one screen."),
     "doctor": (
         "piecework.cli.status:doctor",
