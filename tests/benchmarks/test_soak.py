@@ -47,6 +47,12 @@ def test_growth_is_counted_after_the_last_restart():
     assert judge(rows, Ledger(), [Fault("guest killed", 1990.0, 2000.0)], []).faults
 
 
+def test_rows_count_once_retention_has_come_round():
+    rows = make_rows(rows=36_000)
+    assert judge(rows, Ledger(), [], []).faults
+    assert "too few" in judge(rows[:15], Ledger(), [], []).faults[0]
+
+
 def test_too_few_samples_are_no_verdict():
     [fault] = judge(make_rows(server_mb=0)[:5], Ledger(), [], []).faults
     assert "too few" in fault

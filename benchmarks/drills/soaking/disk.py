@@ -20,7 +20,9 @@ class SmallDisk:
         """Make and mount it. ``refusal`` says why it could not be mounted, or is empty."""
         self.place = place
         self.refusal = ""
-        place.mkdir(parents=True)
+        if place.is_mount():  # of a soak that was killed
+            _run("umount", "--lazy", str(place))
+        place.mkdir(parents=True, exist_ok=True)
         image = place.with_suffix(".ext4")
         try:
             with image.open("wb") as file:

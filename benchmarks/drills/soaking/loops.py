@@ -5,10 +5,10 @@ from abc import abstractmethod
 
 
 class SoakLoop(threading.Thread):
-    """A thread that takes turns, with pauses between them."""
+    """A thread that takes turns, with pauses between them. It keeps no program from ending."""
 
     def __init__(self, name: str, pause_s: float) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, daemon=True)
         self.pause_s = pause_s
         self.stopping = threading.Event()
 

@@ -21,6 +21,8 @@ FEWEST = 6
 WARM = 0.1
 """A program that was started anew is looked at for growth after this share of the whole."""
 HOUR_S = 3600.0
+ROUND_S = 150.0
+"""Until then nothing is removed: jobs stay for a minute, uploads too, and their outputs for another."""
 TOLD_BY = {"disk full": re.compile("disk.* full|No space left", re.IGNORECASE)}
 """What logs tell as an error that a fault is the reason of, by its kind."""
 
@@ -34,6 +36,8 @@ class Allowance:
     """On top: caches that are not full yet."""
     share: float = 0.0
     """On top: this share of its mean."""
+    from_s: float = 0.0
+    """Samples from before do not count."""
     quiet: bool = False
     """Only samples count in which no fault may show."""
 
@@ -51,9 +55,9 @@ ALLOWED = {
     "agent-1_replica_mb": Allowance(4, 10),
     "agent-1_replica_files": Allowance(2, 12),
     "agent-1_replica_threads": Allowance(1, 8),
-    "database_mb": Allowance(1, 6, share=0.2),
-    "rows": Allowance(0, 200, share=0.3, quiet=True),
-    "blobs": Allowance(0, 60, share=0.3, quiet=True),
+    "database_mb": Allowance(1, 6, share=0.2, from_s=ROUND_S),
+    "rows": Allowance(0, 200, share=0.3, from_s=ROUND_S, quiet=True),
+    "blobs": Allowance(0, 60, share=0.3, from_s=ROUND_S, quiet=True),
     "queue": Allowance(0, 40, share=0.5, quiet=True),
     "job_p50_ms": Allowance(0, 25, share=0.5, quiet=True),
     "job_p99_ms": Allowance(0, 150, share=1.0, quiet=True),
@@ -114,7 +118,9 @@ def find_trend(series: str, rows: Sequence[Row], since_s: float) -> Trend | None
     points = [
         (row["at_s"] / HOUR_S, row[series])
         for row in rows
-        if row["at_s"] >= since_s and series in row and not (allowance.quiet and row.get("fault"))
+        if row["at_s"] >= max(since_s, allowance.from_s)
+        and series in row
+        and not (allowance.quiet and row.get("fault"))
     ]
     if len(points) < FEWEST:
         return None
