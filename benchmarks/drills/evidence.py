@@ -34,14 +34,20 @@ def trouble_in(log: Path) -> list[str]:
     return [line for line in log.read_text(errors="replace").splitlines() if TROUBLE.search(line)]
 
 
-def process_tree(pid: int) -> list[int]:
-    """Return a process and all of its descendants that are alive."""
+def read_children() -> dict[int, list[int]]:
+    """Return the children of all processes of this machine that have some."""
     children: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             # The name, in brackets, may hold spaces; the parent is the second field after it.
             parent = int(status.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(status.parent.name))
+    return children
+
+
+def process_tree(pid: int, children: Mapping[int, list[int]] | None = None) -> list[int]:
+    """Return a process and all of its descendants that are alive, or were when ``children`` were read."""
+    children = read_children() if children is None else children
     found = [pid]
     for each in found:
         found += children.get(each, [])

@@ -31,7 +31,7 @@ from guests import guest  # noqa: E402
 from soaking.faults import Fault, Hazards  # noqa: E402
 from soaking.ledger import FeedReader, Ledger  # noqa: E402
 from soaking.sampling import Probe, Row, Sampler, deploy_function, read_samples  # noqa: E402
-from soaking.verdict import Verdict, find_trouble, judge  # noqa: E402
+from soaking.verdict import FEWEST, WARM, Verdict, find_trouble, judge  # noqa: E402
 from soaking.work import Hand, Lambdas, OldWorker, Ticks, create_lambdas  # noqa: E402
 from soaking.world import REPLICAS, Plan, World  # noqa: E402
 
@@ -43,6 +43,8 @@ ATTEMPTS = 100
 FAULTS_PER_RUN = 60
 FAULT_EVERY_S = (4.0, 60.0)
 SETTLE_S = 120.0
+LOOK_S = 0.2
+SAMPLES_MIN = 3 * FEWEST
 HOURS_MAX = 168.0
 OUT = ROOT / "build" / "soak"
 
@@ -60,6 +62,11 @@ class Sizes:
     """How long the last jobs may take to end."""
     is_calm: bool = False
     """No faults."""
+
+    @property
+    def longest_s(self) -> float:
+        """When it ends although there are few samples: a busy machine is slow."""
+        return 2 * self.seconds + 60
 
 
 @dataclass
@@ -95,13 +102,15 @@ def run(
         soak = Soak(world, client, Ledger(), hazards)
         spoil(soak)
         began, began_at = time.monotonic(), datetime.now(UTC)
-        with at_work(soak, lambdas, sizes, out / "samples.csv"):
+        with at_work(soak, lambdas, sizes, out / "samples.csv") as sampler:
             if not sizes.is_calm:
                 every_s = min(max(sizes.seconds / FAULTS_PER_RUN, FAULT_EVERY_S[0]), FAULT_EVERY_S[1])
                 hazards.do_all(sizes.seconds - every_s, every_s)
-            # A machine that took long to start the server anew must not leave too little to look at.
-            until_s = max(sizes.seconds, hazards.restarted_s + sizes.seconds / 2)
-            stop.wait(max(0.0, until_s - hazards.clock()))
+            while hazards.clock() < sizes.longest_s and not stop.wait(LOOK_S):
+                # A machine that took long to start the server anew must not leave too little to look at.
+                taken = sampler.count_after(hazards.restarted_s * (1 + WARM))
+                if hazards.clock() >= sizes.seconds and taken >= SAMPLES_MIN:
+                    break
         figures = describe(soak, hazards.clock())
         world.roots()
     rows = read_samples(out / "samples.csv")
@@ -111,8 +120,8 @@ def run(
 
 
 @contextmanager
-def at_work(soak: Soak, lambdas: Lambdas, sizes: Sizes, samples: Path) -> Iterator[None]:
-    """Have everybody work during a block, and all jobs come to their ends after it."""
+def at_work(soak: Soak, lambdas: Lambdas, sizes: Sizes, samples: Path) -> Iterator[Sampler]:
+    """Have everybody work during a block, and all jobs come to their ends after it. Gives who takes samples."""
     client, ledger = soak.client, soak.ledger
     feed, old = FeedReader(client, ledger), OldWorker(client.url)
     probe = Probe(client, lambdas.upper, ledger, soak.hazards)
@@ -122,7 +131,7 @@ def at_work(soak: Soak, lambdas: Lambdas, sizes: Sizes, samples: Path) -> Iterat
     for each in (feed, old, *crew):
         each.start()
     try:
-        yield
+        yield sampler
     finally:
         for each in crew:
             each.stopping.set()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from evidence import count_entries, own_cpu_s, own_memory_bytes, process_tree
+from evidence import count_entries, own_cpu_s, own_memory_bytes, process_tree, read_children
 
 MB = 1e6
 SERVES = b"serve"
@@ -18,15 +18,15 @@ def name_groups(root: str) -> tuple[str, ...]:
     return (root,) if root == "server" else (root, f"{root}_guests", f"{root}_replica")
 
 
-def find_groups(root: str, pid: int) -> dict[str, list[int]]:
+def find_groups(root: str, pid: int, children: Mapping[int, list[int]]) -> dict[str, list[int]]:
     """Divide a program's processes: a server is one group; an agent is itself, its guest processes and a replica.
 
     That replica is its oldest one, with the guest processes of it: others come and go as agents are killed.
     """
-    tree = process_tree(pid)
+    tree = process_tree(pid, children)
     if root == "server":
         return {root: tree}
-    replicas = {each: process_tree(each) for each in sorted(tree[1:]) if SERVES in read_command(each)}
+    replicas = {each: process_tree(each, children) for each in sorted(tree[1:]) if SERVES in read_command(each)}
     serving = {each for replica in replicas.values() for each in replica}
     guests = [each for each in tree[1:] if each not in serving]
     oldest = next(iter(replicas.values()), [])
@@ -49,10 +49,11 @@ class ProcessWatch:
 
     def look(self, roots: Mapping[str, int], at_s: float) -> dict[str, float]:
         """Return figures of all groups, by ``GROUP_mb`` and so on; of CPU, the cores that they took since then."""
+        children = read_children()
         found = {
             f"{name}_{what}": value
             for root, pid in roots.items()
-            for name, pids in find_groups(root, pid).items()
+            for name, pids in find_groups(root, pid, children).items()
             if pids
             for what, value in zip(WHATS, self._measure(pids, at_s - self._last_s), strict=True)
             if not math.isnan(value)

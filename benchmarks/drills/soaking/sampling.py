@@ -106,6 +106,7 @@ class Sampler(SoakLoop):
         self._file = file
         self._watch = ProcessWatch()
         self._told = 0
+        self._times: list[float] = []
         self._names = name_series(world.roots())
         with file.open("w", newline="") as opened:
             csv.writer(opened).writerow(self._names)
@@ -114,6 +115,11 @@ class Sampler(SoakLoop):
         row = self.take()
         with self._file.open("a", newline="") as opened:
             csv.writer(opened).writerow(_round(row.get(name, "")) for name in self._names)
+        self._times.append(row["at_s"])
+
+    def count_after(self, at_s: float) -> int:
+        """Return how many samples were taken after a moment."""
+        return sum(each > at_s for each in self._times)
 
     def take(self) -> Row:
         """Take a sample now; what the server would tell is left out while it is away."""
