@@ -43,11 +43,11 @@ setup: $(VENV)/.installed-dev ## Install everything that development needs into 
 
 .PHONY: demo
 demo: $(VENV)/.installed-all ## Run a server, two agents and real jobs; check and show the results
-	@$(BIN)/python demo/run.py
+	@$(BIN)/piecework demo
 
 .PHONY: run
 run: $(VENV)/.installed-all ## Run a server on port 8000 and an agent on this machine until Ctrl-C
-	@$(BIN)/python demo/serve.py
+	@$(BIN)/python -m piecework.demo.serve
 
 # --- Checking it ---
 
@@ -173,13 +173,18 @@ test-languages: $(VENV)/.installed-dev languages ## Build the samples of other l
 .PHONY: constraints
 constraints: ## Write constraints.txt anew: the newest versions that pyproject.toml allows
 	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	@build/constraints/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@build/constraints/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[release]'
 	@{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --exclude-editable; } > build/new.txt
 	@mv build/new.txt constraints.txt
 	@rm -rf build/constraints
 
+.PHONY: release
+release: $(VENV)/.installed-dev ## Build, try and list what is released, into dist: see docs/releases.md
+	@$(INSTALL) --editable '.[release]'
+	@$(BIN)/python release/make_release.py
+
 .PHONY: clean
 clean: ## Remove .venv and everything that was built or cached here
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@rm -rf .coverage* htmlcov demo/picture.png
+	@rm -rf $(VENV) build dist *.egg-info .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .coverage* htmlcov piecework-demo.png
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

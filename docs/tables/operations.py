@@ -1,19 +1,17 @@
 """What an operator looks at: scopes of tokens, figures, sample guests."""
 
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from piecework.sample_guests import find_samples
 from piecework.server.app import create_app
 from piecework.server.services.access import GRANTS
 from piecework.server.settings import Settings
 from piecework.worker_agent.figures import AgentFigures, Figure
 from tables.markdown import as_code, write_table
-
-SAMPLES = Path(__file__).parent.parent.parent / "samples"
 
 
 def write_scopes() -> str:
@@ -64,11 +62,8 @@ def _label_names(family: Any) -> str:
 
 
 def write_samples() -> str:
-    """Every sample guest, with the first sentence of its source."""
-    rows = []
-    for source in sorted(SAMPLES.glob("*.c")):
-        comment = source.read_text().split("*/")[0]
-        text = " ".join(line.strip(" /*") for line in comment.splitlines()).strip()
-        name, _, meaning = text.partition(": ")
-        rows.append((as_code(f"samples/{name}.wasm"), re.split(r"(?<=\.) ", meaning)[0]))
+    """Every sample guest in C, with the first sentence of its source."""
+    rows = [
+        (as_code(f"samples/{each.name}.wasm"), each.meaning) for each in find_samples() if "/" not in each.name
+    ]
     return write_table(["guest", "what it does"], rows)

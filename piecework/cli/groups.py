@@ -11,7 +11,7 @@ from piecework.memory import import_lastingly
 from piecework.streams import standard_streams
 
 EXTRAS = {"server": SERVER, "worker_agent": WORKER}
-"""Which extra a command of a package needs."""
+"""Which extra a command needs whose module is below ``piecework`` in one of these."""
 
 
 class LazyCommand(click.RichCommand):
@@ -28,7 +28,7 @@ class LazyCommand(click.RichCommand):
         try:
             command: click.Command = getattr(import_lastingly(module), attribute)
         except ModuleNotFoundError as error:
-            missing = describe_missing(error, EXTRAS.get(module.partition(".")[0], ""))
+            missing = describe_missing(error, EXTRAS.get(module.split(".")[1], ""))
             if missing is None:
                 raise
             raise click.ClickException(missing) from error

@@ -39,6 +39,8 @@ COMMANDS = {
     "audit": ("piecework.cli.stock.audit:audit", "Show who did what on the server, newest first."),
     "new": ("piecework.cli.new:new", "Make a new function: its source, build line and test."),
     "dev": ("piecework.cli.dev:dev", "Build and run a function whenever it changes."),
+    "samples": ("piecework.cli.samples:samples", "Show and copy the sample guests that come with this package."),
+    "demo": ("piecework.cli.demo:demo", "Run a server, two agents and 130 real jobs here, and check them."),
     "server": ("piecework.server.cli:server_commands", "Run and look after a control server."),
     "top": (
         "piecework.cli.top.command:top",

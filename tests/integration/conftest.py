@@ -3,8 +3,10 @@
 import http.server
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from packages import build, copy_project
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
@@ -50,3 +52,10 @@ def web() -> Iterator[str]:
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sdist and wheel of the project, built in a copy of its files as their makers do."""
+    folder = tmp_path_factory.mktemp("built")
+    return build(copy_project(folder / "project"), folder / "dist")

@@ -1,6 +1,5 @@
 """The package as others have it: built, installed, and used by programs whose types are checked."""
 
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SOURCES = ("piecework", "server", "worker_agent", "migrations")
+FOLDERS = ("server", "worker_agent", "migrations")
+"""Of a checkout, beside the one that has the package's name."""
 USES = """
 from typing import assert_type
 
@@ -42,21 +41,12 @@ piecework.Client().submit(5, b"", prioritee=3)
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of a new environment in which the package is installed from a wheel."""
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a new environment in which the package is installed from its wheel."""
     folder = tmp_path_factory.mktemp("package")
-    no_caches = shutil.ignore_patterns("__pycache__")
-    for name in SOURCES:
-        shutil.copytree(ROOT / name, folder / "tree" / name, symlinks=True, ignore=no_caches)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder / "tree")
-    build = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", build, folder], cwd=folder / "tree", check=True, capture_output=True
-    )
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     [packages] = (folder / "venv").glob("lib/python*/site-packages")
-    [wheel] = folder.glob("*.whl")
+    [wheel] = built.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(packages)
     (packages / "what-it-needs.pth").write_text(sysconfig.get_path("purelib"))
     return folder / "venv" / "bin" / "python"
@@ -89,11 +79,11 @@ def check_types(installed: Path, program: str) -> list[str]:
 
 
 @pytest.mark.integration
-def test_the_package_takes_one_name_only(installed: Path):
-    [wheel] = installed.parents[2].glob("*.whl")
+def test_the_package_takes_one_name_only(built: Path, installed: Path):
+    [wheel] = built.glob("*.whl")
     folders = {Path(name).parts[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name.partition("-")[0] for name in folders} == {"piecework"}
-    for name in SOURCES[1:]:
+    for name in FOLDERS:
         (installed.parent / f"{name}.py").write_text("raise SystemExit(f'{__name__} is a file of the user')")
     assert "Usage" in run(installed, "-m", "piecework", "server", "run", "--help")
     assert "Usage" in run(installed, "-m", "piecework", "worker", "run", "--help")
@@ -107,6 +97,10 @@ def test_the_installed_package_works(installed: Path):
         "Client",
     ]
     assert "none -> " in run(installed, "-m", "piecework", "server", "migrate", "--data", "data")
+    assert "samples/uppercase.c" in run(installed, "-m", "piecework", "samples", "copy", "--all", "samples")
+    agent = "from piecework.worker_agent.cli import main; main()"
+    said = run(installed, "-c", agent, "exec", "samples/capsule_hello.wasm", "hello")
+    assert said.endswith("The first parameter is: hello\n")
 
 
 @pytest.mark.integration

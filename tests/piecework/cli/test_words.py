@@ -37,7 +37,7 @@ def walk(command, path=()):
 
 def list_lines():
     """Every command of a client with one bad word, for each option and argument that takes a text."""
-    for name in COMMANDS.keys() - {"server", "completion", "new", "dev"}:
+    for name in COMMANDS.keys() - {"server", "completion", "new", "dev", "samples", "demo"}:
         for path, command in walk(main.commands[name], (name,)):
             if path == ("worker", "run"):
                 continue

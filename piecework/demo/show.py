@@ -1,78 +1,75 @@
-"""The demo: a server, two agents and 130 real jobs on this machine, checked. ``make demo`` runs it.
-
-Exit code 0 when every result is right and everything stopped in order, 1 otherwise, 130 after Ctrl-C.
-"""
+"""The demo: a server, two agents and 130 real jobs on this machine, checked. ``piecework demo`` runs it."""
 
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
-from picture import render
-from progress import watcher
 from rich.console import Console
 from rich.table import Table
-from words import CheckError, count_words, top_table
 
 from piecework import Client
 from piecework.client import ClientError, JobResult
+from piecework.demo.picture import render
+from piecework.demo.progress import watcher
+from piecework.demo.words import CheckError, count_words, top_table
 from piecework.local import House, ProgramError, open_house
-
-HERE = Path(__file__).parent
-SAMPLES = HERE.parent / "samples"
-PICTURE = HERE / "picture.png"
-INTERRUPTED = 130
+from piecework.sample_guests import FOLDER
 
 
-def main() -> int:
-    """Run the demo in a folder of its own, which is kept when something fails."""
-    console = Console()
+class DemoFailed(Exception):
+    """Something was not as it must be; the message says what, and where logs and data are."""
+
+
+def run_demo(picture: Path, console: Console) -> None:
+    """Run the demo in a folder of its own, which is kept when something fails. Raises DemoFailed.
+
+    The picture is written to a file. Variables PIECEWORK_… are removed from this process: the demo works with a
+    database and a server of its own, whatever they name.
+    """
+    for name in [each for each in os.environ if each.startswith("PIECEWORK_")]:
+        del os.environ[name]
     # A supervisor's SIGTERM must also stop what was started here.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="piecework-demo-"))
     try:
-        run_in(folder, console)
-    except (CheckError, ClientError, ProgramError) as error:
-        console.print(f"[bold red]The demo failed:[/] {error}", highlight=False)
-        console.print(f"Logs and data: {folder}", highlight=False)
-        return 1
+        run_in(folder, picture, console)
+    except (CheckError, ClientError, ProgramError, OSError) as error:
+        raise DemoFailed(f"the demo failed: {error}\nLogs and data: {folder}") from error
     except KeyboardInterrupt:
-        console.print("Stopped.")
         shutil.rmtree(folder)
-        return INTERRUPTED
+        raise
     shutil.rmtree(folder)
-    return 0
 
 
-def run_in(folder: Path, console: Console) -> None:
+def run_in(folder: Path, picture: Path, console: Console) -> None:
     """Start everything, run both parts, report, stop everything. Raises when anything is not as it must be."""
     began = time.monotonic()
     with open_house(folder, "--slots", "1", agents=2) as house:
         with Client(house.server.url) as client:
             console.print(f"A server on {house.server.url} and two agents, started in {since(began)}.")
-            run_jobs(client, console)
+            run_jobs(client, picture, console)
         stopping = time.monotonic()
     check_exits(house)
     console.print(f"Everything stopped in {since(stopping)}. The whole demo took {since(began)}.")
 
 
-def run_jobs(client: Client, console: Console) -> None:
+def run_jobs(client: Client, picture: Path, console: Console) -> None:
     """Run both parts and show what came out."""
     watch = watcher(client, console)
     names = ("word_frequencies", "merge_frequencies", "mandelbrot_tile")
-    guests = {name: (SAMPLES / f"{name}.wasm").read_bytes() for name in names}
+    guests = {name: (FOLDER / f"{name}.wasm").read_bytes() for name in names}
 
     found = count_words(client, guests, watch)
     console.print(f"\nThe most frequent of {found.frequencies.total():,} words:")
     console.print(top_table(found))
     console.print("Python's own count says the same, document by document and in total.\n")
 
-    tiles = render(client, guests, watch, PICTURE)
-    console.print(f"The picture is in {os.path.relpath(PICTURE)}.\n", highlight=False)
+    tiles = render(client, guests, watch, picture)
+    console.print(f"The picture is in {picture}.\n", highlight=False)
     console.print(agents_table(client, found.results + tiles))
 
 
@@ -80,7 +77,7 @@ def agents_table(client: Client, results: list[JobResult]) -> Table:
     """Show which agent ran how many jobs, and how long they took. Raises CheckError when jobs are missing."""
     seconds = defaultdict(list)
     for result in results:
-        seconds[result.info.worker].append(result.info.usage.wall_s)
+        seconds[result.info.worker].append((result.info.usage and result.info.usage.wall_s) or 0.0)
     table = Table()
     for column in ("agent", "jobs", "ran for", "longest"):
         table.add_column(column, justify="left" if column == "agent" else "right")
@@ -101,7 +98,3 @@ def check_exits(house: House) -> None:
 
 def since(began: float) -> str:
     return f"{time.monotonic() - began:.1f} s"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,11 +6,11 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from progress import Watch
-from words import CheckError
-
 from piecework import Client
 from piecework.client import JobResult
+from piecework.demo.progress import Watch
+from piecework.demo.words import CheckError
+from piecework.protocol.ids import Id
 
 WIDTH, HEIGHT = 1024, 768
 TILE = 128
@@ -43,7 +43,7 @@ def render(client: Client, guests: dict[str, bytes], watch: Watch, target: Path)
     view = [str(value) for value in (WIDTH, HEIGHT, CENTRE_RE, CENTRE_IM, SPAN, LIMIT)]
     lambda_id = client.create_lambda(guests["mandelbrot_tile"], name="mandelbrot_tile", args=view, reuse=True)
     ids = client.submit_many(lambda_id, [tile.question() for tile in tiles()])
-    places = dict(zip(ids, tiles(), strict=True))
+    places: dict[Id, Tile] = dict(zip(ids, tiles(), strict=True))
     pixels = bytearray(WIDTH * HEIGHT * BYTES_PER_PIXEL)
     results = []
     for job, result in watch(f"{len(ids)} tiles", ids):

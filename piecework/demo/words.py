@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from progress import Watch
 from rich.table import Table
 
 from piecework import Client
 from piecework.client import JobResult
+from piecework.demo.progress import Watch
+from piecework.protocol.ids import Id
 
 WORD = re.compile(rb"[a-z]+")
 TOP = 10
@@ -53,7 +54,7 @@ def count_words(client: Client, guests: dict[str, bytes], watch: Watch) -> WordC
     merge = client.create_lambda(guests["merge_frequencies"], name="merge_frequencies", reuse=True)
 
     ids = client.submit_many(count, texts.values())
-    names = dict(zip(ids, texts, strict=True))
+    names: dict[Id, str] = dict(zip(ids, texts, strict=True))
     results = dict(watch(f"{len(ids)} documents", ids))
     tables = {names[job]: result.read() for job, result in results.items()}
     for name, text in texts.items():

@@ -1,6 +1,6 @@
 """A server on port 8000 and an agent for it, until Ctrl-C. ``make run`` starts it.
 
-Data and logs stay in ``demo/.run``, so that jobs are still there the next time.
+Data and logs stay in ``.run`` of the working directory, so that jobs are still there the next time.
 """
 
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from piecework.local import ProgramError, open_house
 
-FOLDER = Path(__file__).parent / ".run"
+FOLDER = Path(".run")
 PORT = 8000
 LOOK_S = 0.5
 

@@ -1,0 +1,1 @@
+"""What ``piecework demo`` shows, and what ``make run`` starts."""
