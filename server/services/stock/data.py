@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from mmap import mmap
 
 import structlog
@@ -11,7 +11,7 @@ from piecework.protocol.ids import NO_ID
 from piecework.protocol.messages import DIRECT_LEAST_BYTES
 from piecework.protocol.text import read_file_name
 from piecework.server.blobs import BlobReader, BlobStore, DirectPut
-from piecework.server.errors import BlobInUse, BlobNotFound, BodyTooLarge
+from piecework.server.errors import BlobInUse, BlobNotFound, BlobsAway, BodyTooLarge
 from piecework.server.services.core import Core
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.records import Blob
@@ -140,18 +140,23 @@ class Data:
             return blobs.list_blobs(connection, before=before, limit=limit)
 
     def delete(self, id_: int) -> None:
-        """Remove a blob.
+        """Remove a blob, with its file or object unless that is young: the sweep removes those.
 
         Raises BlobNotFound, or BlobInUse while a lambda, a module, an unfinished job or a schedule needs it.
         """
 
-        def remove(connection: Connection) -> None:
+        def remove(connection: Connection) -> Blob:
             if blobs.is_used(connection, id_):
                 raise BlobInUse(f"blob {id_} is used by a lambda, a module, an unfinished job or a schedule")
-            if not blobs.delete_blob(connection, id_):
+            found = blobs.find_blob(connection, id_)
+            if found is None or not blobs.delete_blob(connection, id_):
                 raise BlobNotFound
+            return found
 
-        self._database.write(remove)
+        removed = self._database.write(remove)
+        if removed.content is None:
+            with suppress(BlobsAway):  # the sweep removes it later
+                self.drop([removed.sha256])
 
     def sweep(self) -> int:
         """Remove stored bytes that no row names: deleted blobs and uploads that broke off. Returns how many."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from house import House
 
+from piecework.server.errors import BlobsAway
+
 LARGE = bytes(range(256)) * 1024  # above what is kept in the database
 
 
@@ -128,6 +130,27 @@ def test_a_blob_in_use_cannot_be_deleted(house: House):
     house.call("DELETE", f"/job/{job}")
     house.call("DELETE", f"/data/{input_}")
     assert house.call("GET", f"/data/{input_}", status=404)["code"] == 601
+
+
+def test_a_deleted_blob_goes_with_its_file_when_that_is_old(house: House):
+    same, other = [house.client.post("/data", **multipart(LARGE)).get_json()["id"] for _ in range(2)]
+    [path] = files(house)
+    os.utime(path, (0, 0))
+    house.call("DELETE", f"/data/{same}")
+    assert path.exists(), "another blob has the same bytes"
+    house.call("DELETE", f"/data/{other}")
+    assert not path.exists()
+
+
+def test_a_blob_is_deleted_while_its_store_is_away(house: House, monkeypatch: pytest.MonkeyPatch):
+    id_ = house.client.post("/data", **multipart(LARGE)).get_json()["id"]
+
+    def fail(*_: object) -> bool:
+        raise BlobsAway("gone")
+
+    monkeypatch.setattr(house.services.data.store, "remove", fail)
+    house.call("DELETE", f"/data/{id_}")
+    assert house.call("GET", f"/data/{id_}", status=404)["code"] == 601
 
 
 def test_the_sweep_removes_only_files_that_no_row_names(house: House, monkeypatch: pytest.MonkeyPatch):
