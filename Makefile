@@ -67,9 +67,13 @@ browser: $(VENV)/.installed-dev ## Install Chromium and axe-core for the tests o
 s3-server: $(VENV)/.installed-dev ## Install SeaweedFS for the tests of S3, where it is missing (48 MB)
 	@$(BIN)/python tests/support/s3_server.py
 
+.PHONY: oci-registry
+oci-registry: $(VENV)/.installed-dev ## Install Debian's OCI registry for its tests, where it is missing and that can be done
+	@$(BIN)/python tests/support/oci_registry.py
+
 .PHONY: test
 test: TRIES := usual
-test: check-tests test-fast browser s3-server ## Run all tests: the fast ones, then those with real servers, agents and databases
+test: check-tests test-fast browser s3-server oci-registry ## Run all tests: the fast ones, then those with real servers, agents and databases
 	@echo "Integration tests:"
 	@$(SIDE_BY_SIDE) --processes $$((2 * $$(getconf _NPROCESSORS_ONLN))) -m integration --tries $(TRIES)  # they wait a lot
 

@@ -36,6 +36,8 @@ class Remote:
 
     def __init__(self, url: str, token: str | None, display: Display, ca: Path | None = None) -> None:
         self.client = connect(url, token, HASTY, ca)
+        self.ca = ca
+        """The certificates to trust that the command line names, if it does."""
         self.has_token = bool(token)
         """Whether there is a token to show."""
         self.display = display

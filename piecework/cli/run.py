@@ -17,12 +17,14 @@ from piecework.cli.remote import Remote, remote_command
 from piecework.cli.stock.code import put_lambda
 from piecework.cli.stock.data import put_file, put_piped_input
 from piecework.cli.stock.lambdas import describe_lambda
+from piecework.cli.stock.oci import FILE_OR_OCI, fetched, plain_http_option
 from piecework.client import JobFailed, JobOptions
+from piecework.oci.references import Reference
 from piecework.protocol.ids import Id
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("file", metavar="FILE", type=FILE_OR_STDIN)
+@click.argument("file", metavar="FILE", type=FILE_OR_OCI)
 @click.argument("words", metavar="[ARG]...", nargs=-1)
 @click.option("--input", "input_file", metavar="FILE|-", type=FILE_OR_STDIN, help="Give it this as its input.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write its output here.")
@@ -32,17 +34,22 @@ from piecework.protocol.ids import Id
 @runtime_options
 @OK_CODE_OPTION
 @kv_grant_option
+@plain_http_option
 @remote_command
 def run(
     remote: Remote,
-    file: Path,
+    file: Path | Reference,
     words: tuple[str, ...],
     input_file: Path | None,
     output: Path | None,
     into: Path | None,
+    *,
+    plain_http: bool,
     **options: Any,
 ) -> None:
     """Run a wasm file, or a script, as one job and print its output.
+
+    FILE may be a module in an OCI registry, too: oci://HOST/NAME:TAG.
 
     ARGs are its command line, and so are options that this command has not; put -- before those that both have.
     What is piped in is its input.
@@ -53,7 +60,8 @@ def run(
     """
     remote.if_interrupted = "no job was submitted"
     code = describe_lambda(reuse=True, memory_mb=options["memory_mb"], grant_kv=options["grant_kv"])
-    created, _ = put_lambda(remote.client, file, options["runtime"], code)
+    with fetched(file, plain_http=plain_http) as (source, _):
+        created, _ = put_lambda(remote.client, source, options["runtime"], code)
     given = _find_input(remote, file, input_file)
     remote.if_interrupted = f"the job may have been submitted: {list_of(created)} shows it then"
     job = remote.client.submit(created, given, **_read_options(words, **options))
@@ -92,7 +100,7 @@ def _read_options(
     return options if timeout_s is None else options | {"timeout_s": timeout_s}
 
 
-def _find_input(remote: Remote, file: Path, input_file: Path | None) -> Id | None:
+def _find_input(remote: Remote, file: Path | Reference, input_file: Path | None) -> Id | None:
     """Return the blob with the input: the file that is named, or what is piped in unless that is the code."""
     if input_file is not None:
         return put_file(remote.client, input_file).id

@@ -4,6 +4,7 @@ Sources: WebAssembly core specification 3.0, chapter 5 (binary format), and ``Bi
 """
 
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from mmap import mmap
 
@@ -16,7 +17,7 @@ KINDS = ("function", "table", "memory", "global", "tag")
 _FUNCTION_TYPE, _STRUCT, _ARRAY, _GROUP, _SUBTYPES = 0x60, 0x5F, 0x5E, 0x4E, {0x50, 0x4F}
 _VALUE_TYPES = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v"}
 _LETTERS = bytes(ord(_VALUE_TYPES.get(code, "r")) for code in range(256))
-_COMPONENT_IMPORTS, _COMPONENT_EXPORTS = 10, 11
+_CUSTOM, _COMPONENT_IMPORTS, _COMPONENT_EXPORTS = 0, 10, 11
 """Numbers of sections."""
 _SORTS = ("core", "function", "value", "type", "component", "instance")
 """What a component imports and exports."""
@@ -29,6 +30,8 @@ NAMES_MAX = 50_000
 SECTIONS_MAX = 10_000
 SECTION_BYTES_MAX = 8 * 1024 * 1024
 """Of those sections that are read: one with the types of 50,000 functions has 1 MB."""
+TEXT_BYTES_MAX = 4096
+"""Of a custom section with a text about the module; longer ones hold something else."""
 MESSAGE_LENGTH = 1000
 
 Binary = bytes | mmap
@@ -106,6 +109,9 @@ class _Reader:
         self.skip(length)
         return self._data[self.at - length : self.at]
 
+    def rest(self) -> bytes:
+        return self.take(self._end - self.at)
+
     def skip(self, length: int) -> None:
         self.at += length
         if self.at > self._end:
@@ -145,6 +151,21 @@ def inspect_component(data: Binary) -> ModuleFacts:
     return ModuleFacts(imports, exports)
 
 
+def read_texts(data: Binary, names: Container[str]) -> dict[str, str]:
+    """Return the custom sections of these names that are short texts, as compilers put a version into one.
+
+    Raises ModuleError for a binary that is cut off or damaged.
+    """
+    is_component(data[:HEADER_BYTES])
+    found: dict[str, str] = {}
+    for _, reader in _read_sections(data, {_CUSTOM}):
+        name = reader.name()
+        if name in names:
+            with suppress(UnicodeDecodeError):
+                found[name] = reader.rest().decode()
+    return found
+
+
 def is_component(start: bytes) -> bool:
     """Tell whether a binary that starts with these ``HEADER_BYTES`` is a component, not a core module.
 
@@ -168,7 +189,7 @@ def _read_sections(data: Binary, wanted: Container[int]) -> Iterator[tuple[int, 
         section, size = reader.byte(), reader.number()
         start = reader.at
         reader.skip(size)
-        if section in wanted:
+        if section in wanted and not (section == _CUSTOM and size > TEXT_BYTES_MAX):
             if size > SECTION_BYTES_MAX:
                 raise ModuleError(
                     f"section {section} of the module has {size} bytes, more than {SECTION_BYTES_MAX}"

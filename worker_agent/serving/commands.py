@@ -18,6 +18,8 @@ from piecework.extras import require
 from piecework.http.addresses import is_loopback, resolve_host
 from piecework.http.ports import find_port
 from piecework.http.urls import check_url
+from piecework.oci.errors import OciError
+from piecework.oci.references import Reference
 from piecework.worker_agent.endings import describe_os_error
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.runtimes.base import Bounds
@@ -62,7 +64,10 @@ def exec_function(**options: Any) -> int:
     node = NodeContext(options)
     with _one_line_failures():
         _download(options)
-        with Launch(node.compiled, node.interpreters, node.rules, node.compile_bytes) as launch:
+        with (
+            Launch(node.compiled, node.interpreters, node.rules, node.compile_bytes) as launch,
+            _fetch(options) as options["file"],
+        ):
             seed = None if options["seed"] is None else options["seed"].encode()
             function = describe_function(options, node, mode=options["handler"], usual=EXEC_BOUNDS, seed=seed)
             return launch.run(function)
@@ -142,8 +147,13 @@ def serve(**options: Any) -> None:
     configure_logs(options["log_format"], "info")
     if options["otel_endpoint"]:
         require("opentelemetry")
-    with _one_line_failures(), tempfile.TemporaryDirectory(prefix="piecework-serve-") as folder:
+    with (
+        _one_line_failures(),
+        tempfile.TemporaryDirectory(prefix="piecework-serve-") as folder,
+        contextlib.ExitStack() as files,
+    ):
         _download(options)
+        options["file"] = files.enter_context(_fetch(options))
         options["file"] = _keep_pipe(options["file"], Path(folder))
         function = describe_function(options, node, mode=options["handler"], usual=SERVE_BOUNDS)
         _try_code(function)
@@ -199,9 +209,32 @@ def _download(options: dict[str, Any]) -> None:
     """Put the module of ``--url`` where FILE says, whole or not at all. Raises AgentError."""
     if options["url"] is None:
         return
-    file: Path = options["file"]
+    file: Path | Reference = options["file"]
+    if isinstance(file, Reference):
+        raise click.UsageError("--url puts a module into a file, and FILE names one in an OCI registry")
     with _own_folders(file.absolute().parent):
         _download_to(file, options["url"], options["ca"])
+
+
+@contextlib.contextmanager
+def _fetch(options: dict[str, Any]) -> Iterator[Path]:
+    """Give the file with the code: that of FILE, or what it names in an OCI registry, until the block ends."""
+    file: Path | Reference = options["file"]
+    if not isinstance(file, Reference):
+        yield file
+        return
+    from piecework.oci.exchange import Access  # noqa: PLC0415
+    from piecework.oci.pulling import fetched  # noqa: PLC0415
+
+    access = Access(os.environ, Path.home(), plain_http=options["plain_http"], ca=options["ca"])
+    with contextlib.ExitStack() as stack:
+        try:
+            path, pulled = stack.enter_context(fetched(file, access))
+        except OciError as error:
+            raise AgentError(str(error)) from error
+        if not file.digest:
+            click.echo(f"worker-agent: pulled {pulled.reference}", err=True)
+        yield path
 
 
 @contextlib.contextmanager

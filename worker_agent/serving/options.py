@@ -16,6 +16,7 @@ from msgspec.structs import replace as replace_bounds
 
 from piecework.durations import DURATION
 from piecework.modules import DEFAULT, ModuleError, resolve_runtime
+from piecework.oci.options import PLAIN_HTTP_HELP, OrReference
 from piecework.protocol.messages import Grants
 from piecework.protocol.text import find_fault, find_variable_fault
 from piecework.worker_agent.runtimes.base import COMPILE_BYTES, Bounds
@@ -29,15 +30,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 LOOPBACK = ("127.0.0.1", "::1")
 HELP = {"help_option_names": ["-h", "--help"]}
 _OPTIONS = (
-    click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path)),
+    click.argument("file", metavar="FILE", type=OrReference(click.Path(dir_okay=False, path_type=Path))),
     click.argument("args", metavar="[ARG]...", nargs=-1),
     click.option("--url", metavar="URL", help="Download the module to FILE first."),
     click.option(
         "--ca",
         metavar="CAFILE",
         type=click.Path(exists=True, path_type=Path),
-        help="Trust these certificates at --url, instead of the system's.  [env PIECEWORK_CA]",
+        help="Trust these certificates at --url or an OCI registry, not the system's.  [env PIECEWORK_CA]",
     ),
+    click.option("--plain-http", is_flag=True, help=PLAIN_HTTP_HELP),
     click.option("--runtime", default=DEFAULT, metavar="NAME", help="What runs it.  [what the code is for]"),
     click.option("--env", metavar="K=V", multiple=True, help="A variable of the function; can be repeated."),
     click.option(

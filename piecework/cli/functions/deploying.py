@@ -12,17 +12,19 @@ from rich.status import Status
 from piecework.cli.completing import list_functions, list_runtimes, offer
 from piecework.cli.failures import warn
 from piecework.cli.kv_grants import kv_grant_option
-from piecework.cli.options import FILE_OR_STDIN, LAMBDA, MODULE, NAME, lambda_options, run_options
+from piecework.cli.options import LAMBDA, NAME, lambda_options, run_options
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import stderr_console, to_document
 from piecework.cli.screen.function_rows import describe_replicas
 from piecework.cli.stock.code import put_code, resolve_name
 from piecework.cli.stock.lambdas import read_grants, read_limits
+from piecework.cli.stock.oci import FILE_OR_OCI, MODULE_OR_OCI, fetched, plain_http_option
 from piecework.client.functions.functions import find_revision
 from piecework.durations import DURATION_OR_ZERO
+from piecework.oci.references import LATEST, Reference
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut, Grants, Limits
-from piecework.protocol.names import ModuleName
+from piecework.protocol.names import ModuleName, is_name
 
 T = TypeVar("T")
 RESERVED = frozenset({"default", "split"})
@@ -33,8 +35,12 @@ DIGEST_CHARS = 12
 
 @click.command
 @click.argument("name", type=NAME, shell_complete=offer(list_functions))
-@click.option("--module", type=MODULE, help="Deploy this module of the registry.")
-@click.option("--file", metavar="FILE|-", type=FILE_OR_STDIN, help="Deploy this file; - is standard input.")
+@click.option(
+    "--module",
+    type=MODULE_OR_OCI,
+    help="Deploy this module of the registry, or of an OCI registry: oci://HOST/NAME:TAG.",
+)
+@click.option("--file", metavar="FILE|-", type=FILE_OR_OCI, help="Deploy this file; - is standard input.")
 @click.option(
     "--lambda",
     "lambda_id",
@@ -58,17 +64,19 @@ DIGEST_CHARS = 12
 @run_options
 @lambda_options
 @kv_grant_option
+@plain_http_option
 @remote_command
 def deploy(
     remote: Remote,
     name: str,
     *,
-    module: ModuleName | None,
-    file: Path | None,
+    module: ModuleName | Reference | None,
+    file: Path | Reference | None,
     lambda_id: Id | str | None,
     revision: str | None,
     wait: bool,
     wait_timeout: float,
+    plain_http: bool,
     **options: Any,
 ) -> None:
     """Make a revision of a function, and have it served by agents that run functions.
@@ -83,11 +91,14 @@ def deploy(
     digest = ""
     if isinstance(lambda_id, str):
         lambda_id = remote.client.lambda_(lambda_id).id
+    if isinstance(module, Reference):
+        module, file = None, module
     if file is not None:
-        codex, digest, options["runtime"] = _upload(remote, file, options["runtime"])
+        with fetched(file, plain_http=plain_http) as (found, _):
+            codex, digest, options["runtime"] = _upload(remote, found, options["runtime"])
     elif options["runtime"] is not None:
         options["runtime"] = resolve_name(remote.client, options["runtime"])
-    chosen = revision or _name_revision(module, digest, lambda_id)
+    chosen = revision or _name_revision(module or file, digest, lambda_id)
     if chosen in RESERVED:
         raise click.UsageError(f"A revision cannot be called {chosen!r} here: that is how calls are routed.")
     deployment = _describe(
@@ -111,9 +122,11 @@ def _upload(remote: Remote, file: Path, runtime: str | None) -> tuple[Id, str, s
     return codex, checksum, found
 
 
-def _name_revision(module: ModuleName | None, digest: str, lambda_id: Id | None) -> str:
-    """Return what a revision is called when nobody says."""
-    return module.tag if module else digest[:DIGEST_CHARS] or str(int(lambda_id or 0))
+def _name_revision(code: ModuleName | Reference | Path | None, digest: str, lambda_id: Id | None) -> str:
+    """Return what a revision is called when nobody says. What is the latest changes, and a revision does not."""
+    if isinstance(code, ModuleName) or (isinstance(code, Reference) and code.tag != LATEST and is_name(code.tag)):
+        return code.tag
+    return digest[:DIGEST_CHARS] or str(int(lambda_id or 0))
 
 
 def _describe(

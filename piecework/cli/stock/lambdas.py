@@ -14,11 +14,8 @@ from piecework.cli.failures import FAILED
 from piecework.cli.job_file_options import COLLECT_OPTION
 from piecework.cli.kv_grants import kv_grant_option, read_kv_grants
 from piecework.cli.options import (
-    FILE_OR_ID,
-    FILE_OR_LAMBDA,
     LAMBDA,
     MIB,
-    MODULE,
     NEW_NAME,
     OK_CODE_OPTION,
     lambda_options,
@@ -33,9 +30,11 @@ from piecework.cli.screen.function_rows import describe_pairs
 from piecework.cli.screen.job_rows import list_ok_codes
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.stock.code import put_lambda, read_code
+from piecework.cli.stock.oci import FILE_ID_OR_OCI, FILE_LAMBDA_OR_OCI, MODULE_OR_OCI, fetched, plain_http_option
 from piecework.client import NotFound
 from piecework.durations import RETENTION
 from piecework.modules import Inspection, ModuleError, inspect_code
+from piecework.oci.references import Reference
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits, given
 from piecework.protocol.names import ModuleName
@@ -47,8 +46,12 @@ def lambda_() -> None:
 
 
 @lambda_.command
-@click.argument("code", metavar="[FILE|ID]", type=FILE_OR_ID, required=False)
-@click.option("--module", type=MODULE, help="Take the code from the registry: ORG/MODULE/TAG[@sha256:HEX].")
+@click.argument("code", metavar="[FILE|ID]", type=FILE_ID_OR_OCI, required=False)
+@click.option(
+    "--module",
+    type=MODULE_OR_OCI,
+    help="Take the code from the registry, ORG/MODULE/TAG[@sha256:HEX], or from an OCI registry, oci://HOST/NAME:TAG.",
+)
 @runtime_options
 @click.option("--name", type=NEW_NAME, help="What to call it by; a newer lambda may take the name over.")
 @lambda_options
@@ -71,12 +74,23 @@ def lambda_() -> None:
     help="Remove its jobs so long after their end: 0 (once they were read), 1h, 30d.",
 )
 @limit_options
+@plain_http_option
 @remote_command
-def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **options: Any) -> None:
-    """Create a lambda from a file, - (standard input), an uploaded blob or a module, and print its id."""
+def create(
+    remote: Remote,
+    code: Path | Id | Reference | None,
+    module: ModuleName | Reference | None,
+    *,
+    plain_http: bool,
+    **options: Any,
+) -> None:
+    """Create a lambda from a file, - (standard input), an uploaded blob or a module, and print its id.
+
+    A module of an OCI registry, oci://HOST/NAME:TAG, is pulled by this machine, which sends it to the server.
+    """
     if (code is None) == (module is None):
         raise click.UsageError("give the code: FILE, ID or --module, and only one of them.")
-    source = remote.client.module(module).data if module is not None else code
+    source = remote.client.module(module).data if isinstance(module, ModuleName) else module or code
     assert source is not None, "one of the two is given"
 
     def tell() -> None:
@@ -86,10 +100,12 @@ def create(remote: Remote, code: Path | Id | None, module: ModuleName | None, **
     if options["reuse"]:
         tell()
     runtime = options.pop("runtime")
-    created, runtime = put_lambda(remote.client, source, runtime, describe_lambda(**options), tell)
+    with fetched(source, plain_http=plain_http) as (found, pulled):
+        created, runtime = put_lambda(remote.client, found, runtime, describe_lambda(**options), tell)
     if remote.display.as_json:
         codex = remote.client.lambda_(created).codex
-        remote.display.document({"id": str(created), "codex": str(codex), "runtime": runtime})
+        document = {"id": str(created), "codex": str(codex), "runtime": runtime}
+        remote.display.document(document | ({"pulled": pulled} if pulled else {}))
     else:
         remote.display.line(created)
 
@@ -134,15 +150,17 @@ def delete(remote: Remote, lambda_ids: tuple[Id | str, ...], *, cancel: bool) ->
 
 
 @lambda_.command
-@click.argument("code", metavar="FILE|LAMBDA", type=FILE_OR_LAMBDA)
+@click.argument("code", metavar="FILE|LAMBDA", type=FILE_LAMBDA_OR_OCI)
+@plain_http_option
 @remote_command
-def inspect(remote: Remote, code: Path | Id | str) -> None:
-    """Tell what code is, which runtimes can run it and what it needs: of a file, a blob or a lambda.
+def inspect(remote: Remote, code: Path | Id | str | Reference, *, plain_http: bool) -> None:
+    """Tell what code is, which runtimes can run it and what it needs: of a file, a blob, a lambda, oci://….
 
     Nothing is run, and for a file no server is asked. Exit code 1 when it is wasm that no runtime can run.
     """
     try:
-        found = inspect_code(read_code(remote.client, code))
+        with fetched(code, plain_http=plain_http) as (source, _):
+            found = inspect_code(read_code(remote.client, source))
     except NotFound as error:
         if not isinstance(code, str):
             raise

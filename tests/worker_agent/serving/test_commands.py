@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from fake_registry import FakeRegistry
 from guest_texts import build, read_guest
 from loading import loaded_by
 from patience import LONG_S, until
@@ -448,3 +449,28 @@ def test_guests_temporary_files_are_where_ours_are(start, tmp_path):
         running.send_signal(signal.SIGTERM)
         assert running.wait(LONG_S) == -signal.SIGTERM
         assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.fixture
+def registry():
+    registry = FakeRegistry()
+    yield registry
+    registry.close()
+
+
+def test_module_of_an_oci_registry_is_run(execute, registry, tmp_path):
+    stored = registry.put_module("1", registry.put_blob((SAMPLES / "echo.wasm").read_bytes()))
+    name = f"oci://{registry.host}/team/echo:1"
+    environ = {"TMPDIR": str(tmp_path)}
+    done = execute("--plain-http", name, "more", given=b"to and fro", environ=environ)
+    assert (done.returncode, done.stdout) == (0, b"to and fro"), done.stderr
+    assert done.stderr.decode() == f"worker-agent: pulled {name}@{stored['digest']}\n"
+    assert list(tmp_path.glob("piecework-*")) == [], "nothing of it stays"
+
+
+def test_what_cannot_be_pulled_is_one_line(refused):
+    code, message = refused("exec", "oci://127.0.0.1:9/echo:1")
+    assert (code, message.count("\n")) == (1, 1)
+    assert "oci://127.0.0.1:9/echo:1: 127.0.0.1:9 does not answer" in message
+    assert "is not oci://HOST" in refused("serve", "oci://")[1]
+    assert "--url puts a module into a file" in refused("exec", "--url", "http://127.0.0.1:9/", "oci://h/n")[1]
