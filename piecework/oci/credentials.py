@@ -53,7 +53,7 @@ class _Config(msgspec.Struct, rename="camel"):
     creds_store: str | None = None
 
 
-class _Answer(msgspec.Struct, rename="pascal"):
+class _Kept(msgspec.Struct, rename="pascal"):
     username: str
     secret: str
 
@@ -174,7 +174,7 @@ def _ask(helper: str, login: str, ask: AskHelper) -> Credentials | None:
     try:
         if len(answer) > ANSWER_MAX_BYTES:
             raise ValueError("too long")
-        found = msgspec.json.decode(answer, type=_Answer)
+        found = msgspec.json.decode(answer, type=_Kept)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         raise OciError(f"{source} answered with no login data") from None
     if not found.username and not found.secret:

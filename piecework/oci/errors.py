@@ -20,7 +20,7 @@ def about(what: object) -> Iterator[None]:
         raise type(error)(f"{what}: {error}") from error
 
 
-class Refused(OciError):
+class RegistryRefused(OciError):
     """The registry wants a login, or does not allow this."""
 
 

@@ -24,7 +24,7 @@ _CERTIFICATES = ("etc/docker/certs.d", "etc/containers/certs.d")
 
 
 @dataclass(frozen=True)
-class Access:
+class RegistryAccess:
     """How registries are reached, and where login data are looked for."""
 
     environ: Mapping[str, str] = field(repr=False)
@@ -41,7 +41,7 @@ class Access:
     """Where the system's settings are."""
 
 
-class Request(NamedTuple):
+class RegistryRequest(NamedTuple):
     """What is sent."""
 
     method: str
@@ -60,7 +60,7 @@ class _JoinedAnswer(Answer):
             self.headers["www-authenticate"] = f"{before}, {self.headers['www-authenticate']}"
 
 
-class Reply:
+class RegistryReply:
     """An answer whose body comes as it is asked for. To be closed, as a context manager is."""
 
     def __init__(self, url: str, connection: Connection, answer: Answer) -> None:
@@ -106,7 +106,7 @@ class Reply:
         return b"".join(self.pieces(most_bytes, what))
 
 
-def exchange(request: Request, access: Access, deadline: Deadline) -> Reply:
+def exchange(request: RegistryRequest, access: RegistryAccess, deadline: Deadline) -> RegistryReply:
     """Send a request and return its answer. Raises OciError."""
     place = urlsplit(request.url).netloc
     route = find_way(request.url, access)
@@ -122,10 +122,10 @@ def exchange(request: Request, access: Access, deadline: Deadline) -> Reply:
         raise OciError(f"{place} does not answer: {reason}") from error
     if request.method == "HEAD":
         answer.complete = True  # whatever length it tells, no body follows
-    return Reply(request.url, connection, answer)
+    return RegistryReply(request.url, connection, answer)
 
 
-def find_way(url: str, access: Access) -> ServerRoute:
+def find_way(url: str, access: RegistryAccess) -> ServerRoute:
     """Return how to get to where a URL leads: never through a proxy to this machine. Raises OciError."""
     parts = urlsplit(url)
     environ = {name: value for name, value in access.environ.items() if name != CA_VARIABLES[0]}
@@ -137,7 +137,7 @@ def find_way(url: str, access: Access) -> ServerRoute:
     return replace(route, proxy=None, target="") if is_loopback(route.host) else route
 
 
-def find_certificates(place: str, access: Access) -> Path | None:
+def find_certificates(place: str, access: RegistryAccess) -> Path | None:
     """Return the file or folder with certificates that Docker or Podman would trust for a registry."""
     personal = access.home / ".config" / "containers" / "certs.d"
     for folder in (*(access.root / each for each in _CERTIFICATES), personal):
@@ -153,7 +153,7 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _write_head(request: Request, route: ServerRoute) -> bytes:
+def _write_head(request: RegistryRequest, route: ServerRoute) -> bytes:
     parts = urlsplit(request.url)
     target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_SAFE)
     body = request.body

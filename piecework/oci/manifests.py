@@ -52,7 +52,7 @@ class Platform(msgspec.Struct):
         return quote_text(f"{self.os or '?'}/{self.architecture or '?'}")
 
 
-class Descriptor(msgspec.Struct, rename="camel"):
+class OciDescriptor(msgspec.Struct, rename="camel"):
     """What names a blob or a manifest: its type, digest and size."""
 
     digest: str
@@ -78,9 +78,9 @@ class Manifest(msgspec.Struct, rename="camel"):
 
     schema_version: int
     media_type: str = ""
-    config: Descriptor | None = None
-    layers: list[Descriptor] | None = None
-    manifests: list[Descriptor] | None = None
+    config: OciDescriptor | None = None
+    layers: list[OciDescriptor] | None = None
+    manifests: list[OciDescriptor] | None = None
     annotations: dict[str, str] | None = None
 
 
@@ -110,7 +110,7 @@ def read_manifest(content: bytes, content_type: str) -> Manifest:
     return found
 
 
-def choose_manifest(index: Manifest) -> Descriptor:
+def choose_manifest(index: Manifest) -> OciDescriptor:
     """Return the manifest for wasm of an index. Raises OciError when there is none, or more than one."""
     found = [each for each in index.manifests or [] if each.media_type in {*MANIFESTS, ""}]
     for_wasm = [each for each in found if each.platform and each.platform.architecture.startswith("wasm")]
@@ -126,7 +126,7 @@ def choose_manifest(index: Manifest) -> Descriptor:
     return newest[0]
 
 
-def choose_layer(manifest: Manifest) -> Descriptor:
+def choose_layer(manifest: Manifest) -> OciDescriptor:
     """Return the layer that has the module. Raises OciError when there is none, or more than one."""
     layers = manifest.layers or []
     modules = [each for each in layers if each.media_type in WASM_LAYERS]
@@ -147,7 +147,7 @@ def choose_layer(manifest: Manifest) -> Descriptor:
     return layer
 
 
-def write_manifest(config: Descriptor, layer: Descriptor, annotations: dict[str, str]) -> bytes:
+def write_manifest(config: OciDescriptor, layer: OciDescriptor, annotations: dict[str, str]) -> bytes:
     """Return a manifest as it is stored: its digest is of these bytes."""
     document: dict[str, Any] = {
         "schemaVersion": 2,
@@ -158,7 +158,7 @@ def write_manifest(config: Descriptor, layer: Descriptor, annotations: dict[str,
     return msgspec.json.encode(document | ({"annotations": annotations} if annotations else {}))
 
 
-def _describe(descriptor: Descriptor) -> dict[str, Any]:
+def _describe(descriptor: OciDescriptor) -> dict[str, Any]:
     found = {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
     return found | ({"annotations": descriptor.annotations} if descriptor.annotations else {})
 

@@ -13,13 +13,13 @@ from piecework.modules import MAGIC, describe_bytes
 from piecework.modules.kinds import LOOK_BYTES
 from piecework.oci.archives import unpack_module
 from piecework.oci.errors import Damaged, OciError, about
-from piecework.oci.exchange import Access, Request
+from piecework.oci.exchange import RegistryAccess, RegistryRequest
 from piecework.oci.manifests import (
     ACCEPTED,
     MANIFEST_MAX_BYTES,
     TAR_LAYERS,
-    Descriptor,
     Manifest,
+    OciDescriptor,
     choose_layer,
     choose_manifest,
     read_manifest,
@@ -43,7 +43,7 @@ class Pulled(NamedTuple):
 
 
 def pull_module(
-    reference: Reference, path: Path, access: Access, on_bytes: OnBytes = lambda _come, _all: None
+    reference: Reference, path: Path, access: RegistryAccess, on_bytes: OnBytes = lambda _come, _all: None
 ) -> Pulled:
     """Write a module of a registry to a file, which appears when it is whole and was checked.
 
@@ -71,7 +71,7 @@ def pull_module(
 
 @contextmanager
 def fetched(
-    reference: Reference, access: Access, on_bytes: OnBytes = lambda _come, _all: None
+    reference: Reference, access: RegistryAccess, on_bytes: OnBytes = lambda _come, _all: None
 ) -> Iterator[tuple[Path, Pulled]]:
     """Give the file with a module of a registry, which is gone after the block, and what was pulled.
 
@@ -95,7 +95,7 @@ def _find_manifest(session: Session, reference: Reference) -> tuple[Reference, M
 
 def _fetch_manifest(session: Session, wanted: str, digest: str) -> tuple[str, Manifest]:
     """Return the digest of what is under a tag or digest, and what it is."""
-    request = Request("GET", session.locate(f"manifests/{wanted}"), (("Accept", ACCEPTED),))
+    request = RegistryRequest("GET", session.locate(f"manifests/{wanted}"), (("Accept", ACCEPTED),))
     with session.ask(request) as reply:
         if reply.status != 200:
             raise session.explain(reply, f"the manifest {wanted}")
@@ -107,11 +107,11 @@ def _fetch_manifest(session: Session, wanted: str, digest: str) -> tuple[str, Ma
     return found, read_manifest(content, reply.headers.get("content-type", ""))
 
 
-def _fetch_layer(session: Session, layer: Descriptor, path: Path, on_bytes: OnBytes) -> None:
+def _fetch_layer(session: Session, layer: OciDescriptor, path: Path, on_bytes: OnBytes) -> None:
     """Write a layer to a new file. Raises Damaged as soon as it is known to be another."""
     digest, size, expected = hashlib.sha256(), 0, layer.sha256
     with (
-        session.ask(Request("GET", session.locate(f"blobs/{layer.digest}"))) as reply,
+        session.ask(RegistryRequest("GET", session.locate(f"blobs/{layer.digest}"))) as reply,
         path.open("xb") as file,
     ):
         if reply.status != 200:

@@ -11,14 +11,14 @@ from piecework.modules import ModuleError
 from piecework.modules.binary import ModuleFacts, read_texts
 from piecework.modules.inspection import read_facts
 from piecework.oci.errors import Damaged, OciError, about
-from piecework.oci.exchange import Access, Reply, Request
+from piecework.oci.exchange import RegistryAccess, RegistryReply, RegistryRequest
 from piecework.oci.manifests import (
     CONFIG,
     LAYER,
     MODULE_MAX_BYTES,
     OCI_MANIFEST,
     TITLE,
-    Descriptor,
+    OciDescriptor,
     write_manifest,
 )
 from piecework.oci.references import LATEST, Reference
@@ -57,7 +57,7 @@ class _Sent:
 def push_module(
     reference: Reference,
     code: bytes,
-    access: Access,
+    access: RegistryAccess,
     *,
     title: str = "",
     created: datetime,
@@ -118,13 +118,13 @@ def _write_time(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _describe(media_type: str, content: bytes) -> Descriptor:
-    return Descriptor(f"sha256:{hashlib.sha256(content).hexdigest()}", len(content), media_type)
+def _describe(media_type: str, content: bytes) -> OciDescriptor:
+    return OciDescriptor(f"sha256:{hashlib.sha256(content).hexdigest()}", len(content), media_type)
 
 
-def _push_blob(session: Session, blob: Descriptor, content: bytes, on_bytes: Callable[[int], object]) -> None:
+def _push_blob(session: Session, blob: OciDescriptor, content: bytes, on_bytes: Callable[[int], object]) -> None:
     """Store a blob, unless it is there already."""
-    with session.ask(Request("HEAD", session.locate(f"blobs/{blob.digest}"))) as reply:
+    with session.ask(RegistryRequest("HEAD", session.locate(f"blobs/{blob.digest}"))) as reply:
         if reply.status == 200:
             return
     with _start(session) as reply:
@@ -132,7 +132,7 @@ def _push_blob(session: Session, blob: Descriptor, content: bytes, on_bytes: Cal
         chunk_bytes = _read_size(reply.headers.get("oci-chunk-min-length", ""))
     body = _Sent(memoryview(content), on_bytes)
     if not chunk_bytes:
-        with session.ask(Request("PUT", _add_digest(place, blob), (BINARY,), body)) as reply:
+        with session.ask(RegistryRequest("PUT", _add_digest(place, blob), (BINARY,), body)) as reply:
             if reply.status != TOO_LARGE:
                 _check_stored(session, reply, blob, "a blob")
                 return
@@ -140,13 +140,13 @@ def _push_blob(session: Session, blob: Descriptor, content: bytes, on_bytes: Cal
             place = session.lead(reply)
             chunk_bytes = _read_size(reply.headers.get("oci-chunk-min-length", ""))
     place = _push_chunks(session, place, content, max(chunk_bytes, CHUNK_BYTES), on_bytes)
-    with session.ask(Request("PUT", _add_digest(place, blob), (BINARY,))) as reply:
+    with session.ask(RegistryRequest("PUT", _add_digest(place, blob), (BINARY,))) as reply:
         _check_stored(session, reply, blob, "a blob")
 
 
-def _start(session: Session) -> Reply:
+def _start(session: Session) -> RegistryReply:
     """Begin an upload. Its place is the ``Location`` of the answer."""
-    reply = session.ask(Request("POST", session.locate("blobs/uploads/")))
+    reply = session.ask(RegistryRequest("POST", session.locate("blobs/uploads/")))
     if reply.status != 202:
         with reply:
             raise session.explain(reply, "an upload")
@@ -161,7 +161,7 @@ def _push_chunks(
         chunk = memoryview(content)[start : start + chunk_bytes]
         headers = (BINARY, ("Content-Range", f"{start}-{start + len(chunk) - 1}"))
         body = _Sent(chunk, lambda sent, start=start: on_bytes(start + sent))  # type: ignore[misc]
-        with session.ask(Request("PATCH", place, headers, body)) as reply:
+        with session.ask(RegistryRequest("PATCH", place, headers, body)) as reply:
             if reply.status != 202:
                 raise session.explain(reply, "a chunk of an upload")
             place = session.lead(reply)
@@ -172,19 +172,19 @@ def _push_manifest(session: Session, manifest: bytes) -> Reference:
     reference = session.reference
     place, headers = session.locate(f"manifests/{reference.tag}"), (("Content-Type", OCI_MANIFEST),)
     stored = _describe(OCI_MANIFEST, manifest)
-    with session.ask(Request("PUT", place, headers, manifest)) as reply:
+    with session.ask(RegistryRequest("PUT", place, headers, manifest)) as reply:
         _check_stored(session, reply, stored, "the manifest")
     return reference.pin(stored.sha256)
 
 
-def _check_stored(session: Session, reply: Reply, stored: Descriptor, what: str) -> None:
+def _check_stored(session: Session, reply: RegistryReply, stored: OciDescriptor, what: str) -> None:
     """Raise OciError unless an answer says that something was stored, and as it is."""
     if reply.status != 201:
         raise session.explain(reply, f"storing {what}")
     check_digest(reply, stored.sha256, what)
 
 
-def _add_digest(place: str, blob: Descriptor) -> str:
+def _add_digest(place: str, blob: OciDescriptor) -> str:
     return f"{place}{'&' if '?' in place else '?'}digest={blob.digest}"
 
 

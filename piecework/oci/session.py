@@ -11,8 +11,8 @@ from piecework.http.answers import Broken, NotHttp
 from piecework.http.deadlines import Deadline
 from piecework.http.sockets import NotTrusted, open_socket
 from piecework.oci.credentials import Credentials, find_credentials
-from piecework.oci.errors import Damaged, OciError, Refused, quote_text
-from piecework.oci.exchange import Access, Reply, Request, exchange, find_way, origin
+from piecework.oci.errors import Damaged, OciError, RegistryRefused, quote_text
+from piecework.oci.exchange import RegistryAccess, RegistryReply, RegistryRequest, exchange, find_way, origin
 from piecework.oci.references import Reference
 from piecework.oci.tokens import log_in
 
@@ -40,7 +40,7 @@ class _Faults(msgspec.Struct):
 class Session:
     """What is asked of one repository of a registry, in one time to do it."""
 
-    def __init__(self, reference: Reference, access: Access, actions: str) -> None:
+    def __init__(self, reference: Reference, access: RegistryAccess, actions: str) -> None:
         """``actions`` is what a token is for: ``pull`` or ``pull,push``. Raises OciError."""
         self.reference = reference
         self._deadline = Deadline(access.whole_s, access.clock)
@@ -53,7 +53,7 @@ class Session:
         """Return the URL of a path of this repository, as ``manifests/latest``."""
         return f"{self._base}/v2/{self.reference.repository}/{path}"
 
-    def ask(self, request: Request) -> Reply:
+    def ask(self, request: RegistryRequest) -> RegistryReply:
         """Send a request and return its answer, whatever its status.
 
         Logs in when the registry wants that. Redirects of GET and HEAD are followed, without the login where they
@@ -69,7 +69,7 @@ class Session:
             self._access.pause(max(asked_s, pause_after(tries, FIRST_PAUSE_S, LONGEST_PAUSE_S)))
             tries += 1
 
-    def lead(self, reply: Reply) -> str:
+    def lead(self, reply: RegistryReply) -> str:
         """Return where the ``Location`` of an answer leads. Raises OciError where nobody should go."""
         location = reply.headers.get("location", "")
         try:
@@ -83,19 +83,19 @@ class Session:
             raise OciError(f"{self.reference.host} sends us to {_show(found)}, which does not speak TLS")
         return found
 
-    def explain(self, reply: Reply, what: str) -> OciError:
+    def explain(self, reply: RegistryReply, what: str) -> OciError:
         """Return what an answer means that was not hoped for."""
         words, host = _read_fault(reply), self.reference.host
         answer = f"asked for {what}, the registry answers {reply.status}{f' ({words})' if words else ''}"
         if reply.status == 404:
             return OciError(f"it is not there: {answer}")
         if reply.status in {401, 403}:
-            return Refused(
+            return RegistryRefused(
                 f"it is not allowed: {answer}. Log in with 'docker login {host}', or as somebody who may"
             )
         return OciError(answer)
 
-    def _follow(self, request: Request) -> Reply:
+    def _follow(self, request: RegistryRequest) -> RegistryReply:
         logged_in = False
         for _ in range(REDIRECTS_MAX + 2):
             is_home = origin(request.url) == origin(self._base)
@@ -114,12 +114,12 @@ class Session:
             reply.close()
         raise OciError(f"{self.reference.host} sends us on more than {REDIRECTS_MAX} times")
 
-    def _sign(self, request: Request) -> Request:
+    def _sign(self, request: RegistryRequest) -> RegistryRequest:
         if not self._authorization:
             return request
         return request._replace(headers=(*request.headers, ("Authorization", self._authorization)))
 
-    def _log_in(self, reply: Reply) -> str:
+    def _log_in(self, reply: RegistryReply) -> str:
         def find() -> Credentials | None:
             return find_credentials(self.reference, self._access.environ, self._access.home)
 
@@ -141,7 +141,7 @@ class Session:
         return "https"
 
 
-def check_digest(reply: Reply, digest: str, what: str) -> None:
+def check_digest(reply: RegistryReply, digest: str, what: str) -> None:
     """Raise Damaged when an answer says that something has another digest, 64 hex digits."""
     told = reply.headers.get("docker-content-digest", "")
     if told.startswith("sha256:") and told != f"sha256:{digest}":
@@ -150,7 +150,7 @@ def check_digest(reply: Reply, digest: str, what: str) -> None:
         )
 
 
-def _read_fault(reply: Reply) -> str:
+def _read_fault(reply: RegistryReply) -> str:
     """Return what a registry says of its refusal; "" for nothing that can be read."""
     with suppress(OciError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         faults = msgspec.json.decode(reply.read(ERROR_MAX_BYTES, "the refusal"), type=_Faults)

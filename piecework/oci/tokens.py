@@ -11,8 +11,8 @@ from piecework.http.deadlines import Deadline
 from piecework.http.urls import check_token
 from piecework.oci.challenges import Challenge, read_challenges
 from piecework.oci.credentials import Credentials
-from piecework.oci.errors import OciError, Refused, quote_text
-from piecework.oci.exchange import Access, Reply, Request, exchange
+from piecework.oci.errors import OciError, RegistryRefused, quote_text
+from piecework.oci.exchange import RegistryAccess, RegistryReply, RegistryRequest, exchange
 
 ANSWER_MAX_BYTES = 256 * 1024
 CLIENT = "piecework"
@@ -24,7 +24,11 @@ class _Token(msgspec.Struct):
 
 
 def log_in(
-    reply: Reply, scope: str, find: Callable[[], Credentials | None], access: Access, deadline: Deadline
+    reply: RegistryReply,
+    scope: str,
+    find: Callable[[], Credentials | None],
+    access: RegistryAccess,
+    deadline: Deadline,
 ) -> str:
     """Return the value of ``Authorization`` that the answer 401 of a registry asks for.
 
@@ -39,10 +43,10 @@ def log_in(
         return f"Bearer {_fetch_token(challenges['bearer'], scope, find(), access, deadline)}"
     if "basic" not in challenges:
         known = ", ".join(map(quote_text, challenges)) or "none that is known"
-        raise Refused(f"{host} wants a login, and the ways that it offers are: {known}")
+        raise RegistryRefused(f"{host} wants a login, and the ways that it offers are: {known}")
     credentials = find()
     if credentials is None or credentials.is_identity_token:
-        raise Refused(f"{host} wants a login: log in with 'docker login {host}' or 'podman login {host}'")
+        raise RegistryRefused(f"{host} wants a login: log in with 'docker login {host}' or 'podman login {host}'")
     return _write_basic(credentials)
 
 
@@ -51,7 +55,7 @@ def _write_basic(credentials: Credentials) -> str:
 
 
 def _fetch_token(
-    challenge: Challenge, scope: str, credentials: Credentials | None, access: Access, deadline: Deadline
+    challenge: Challenge, scope: str, credentials: Credentials | None, access: RegistryAccess, deadline: Deadline
 ) -> str:
     realm = _check_realm(challenge.parameters.get("realm", ""), access)
     asked = {
@@ -71,20 +75,20 @@ def _fetch_token(
         raise OciError(f"the token server {realm} answered with no token") from None
 
 
-def _ask(realm: str, query: dict[str, str], credentials: Credentials | None) -> Request:
+def _ask(realm: str, query: dict[str, str], credentials: Credentials | None) -> RegistryRequest:
     if credentials is not None and credentials.is_identity_token:
         form = {
             "grant_type": "refresh_token", "client_id": CLIENT, "refresh_token": credentials.secret, **query
         }  # fmt: skip
         headers = (("Content-Type", "application/x-www-form-urlencoded"),)
-        return Request("POST", realm, headers, urlencode(form).encode())
+        return RegistryRequest("POST", realm, headers, urlencode(form).encode())
     url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
     if credentials is None:
-        return Request("GET", url)
-    return Request("GET", url, (("Authorization", _write_basic(credentials)),))
+        return RegistryRequest("GET", url)
+    return RegistryRequest("GET", url, (("Authorization", _write_basic(credentials)),))
 
 
-def _check_realm(realm: str, access: Access) -> str:
+def _check_realm(realm: str, access: RegistryAccess) -> str:
     """Return the URL of a token server. Raises OciError for one to which no password may go."""
     try:
         parts = urlsplit(realm)
@@ -99,8 +103,8 @@ def _check_realm(realm: str, access: Access) -> str:
     return realm
 
 
-def _explain(realm: str, status: int, credentials: Credentials | None) -> Refused:
+def _explain(realm: str, status: int, credentials: Credentials | None) -> RegistryRefused:
     if status not in {400, 401, 403}:
-        return Refused(f"the token server {realm} gave no token: its answer is {status}")
+        return RegistryRefused(f"the token server {realm} gave no token: its answer is {status}")
     who = "those who have no login" if credentials is None else f"the login data of {credentials.source}"
-    return Refused(f"the token server {realm} does not accept {who}: its answer is {status}")
+    return RegistryRefused(f"the token server {realm} does not accept {who}: its answer is {status}")

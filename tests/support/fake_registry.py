@@ -6,7 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from piecework.oci.exchange import Access
+from piecework.oci.exchange import RegistryAccess
 from piecework.oci.manifests import CONFIG, LAYER, OCI_INDEX, OCI_MANIFEST
 from piecework.oci.references import Reference
 
@@ -46,7 +46,7 @@ class FakeRegistry:
         return Reference.parse(f"oci://{self.host}/{rest}")
 
     def access(self, **options):
-        return Access(**{"environ": {}, "home": Path("/nowhere"), "plain_http": True, **options})
+        return RegistryAccess(**{"environ": {}, "home": Path("/nowhere"), "plain_http": True, **options})
 
     def put_blob(self, content, media_type=LAYER):
         self.blobs[sha256(content)] = content

@@ -223,10 +223,10 @@ def _fetch(options: dict[str, Any]) -> Iterator[Path]:
     if not isinstance(file, Reference):
         yield file
         return
-    from piecework.oci.exchange import Access  # noqa: PLC0415
+    from piecework.oci.exchange import RegistryAccess  # noqa: PLC0415
     from piecework.oci.pulling import fetched  # noqa: PLC0415
 
-    access = Access(os.environ, Path.home(), plain_http=options["plain_http"], ca=options["ca"])
+    access = RegistryAccess(os.environ, Path.home(), plain_http=options["plain_http"], ca=options["ca"])
     with contextlib.ExitStack() as stack:
         try:
             path, pulled = stack.enter_context(fetched(file, access))

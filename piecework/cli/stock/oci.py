@@ -100,9 +100,9 @@ def push(
 
 
 def _access(ca: Path | None, *, plain_http: bool) -> Any:
-    from piecework.oci.exchange import Access  # noqa: PLC0415  # as above
+    from piecework.oci.exchange import RegistryAccess  # noqa: PLC0415  # as above
 
-    return Access(os.environ, Path.home(), plain_http=plain_http, ca=ca)
+    return RegistryAccess(os.environ, Path.home(), plain_http=plain_http, ca=ca)
 
 
 def _find_time(file: Path) -> datetime:

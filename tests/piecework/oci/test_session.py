@@ -9,7 +9,7 @@ import trustme
 from fake_registry import FakeRegistry, sha256
 from guest_texts import build
 
-from piecework.oci.errors import OciError, Refused
+from piecework.oci.errors import OciError, RegistryRefused
 from piecework.oci.pulling import pull_module
 
 MODULE = build('(module (memory (export "memory") 1) (func (export "_start")))')
@@ -151,7 +151,7 @@ def test_login_stays_behind_at_redirects(registry, other, pull):
 def test_other_hosts_get_no_login_when_they_ask(registry, other, pull):
     registry.answers[BLOB] = (307, {"Location": f"http://{other.host}/elsewhere"}, b"")
     other.answers["GET", "/elsewhere"] = (401, {"WWW-Authenticate": "Basic realm=x"}, b"")
-    with pytest.raises(Refused):
+    with pytest.raises(RegistryRefused):
         pull()
     assert seen(other) == {None}
 
