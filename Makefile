@@ -142,6 +142,12 @@ bench-smoke: build/bench-venv/.installed ## Measure the few figures that matter,
 drill-retention: $(VENV)/.installed-dev ## Send a day of 1,000,000 jobs that stay for an hour through a server (about 5 minutes)
 	@$(BIN)/python benchmarks/drills/retention_day.py
 
+JOBS := 50000
+
+.PHONY: drill-servers
+drill-servers: $(VENV)/.installed-dev s3-server ## Kill and freeze each part of three servers on PostgreSQL and S3 in turn, under JOBS=50000 jobs
+	@$(BIN)/python benchmarks/drills/several_servers.py --jobs $(JOBS) $(DRILL_OPTIONS)
+
 .PHONY: fuzz
 fuzz: $(VENV)/.installed-dev ## Run 10,000 damaged guests under every runtime (about 5 minutes)
 	@$(BIN)/python benchmarks/drills/mutants.py

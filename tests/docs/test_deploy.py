@@ -106,3 +106,23 @@ def test_prometheus_reads_the_figures(tmp_path):
     done = subprocess.run(["promtool", "check", "metrics"], input=figures, capture_output=True, check=False)
     assert done.returncode in {0, 3}, done.stderr  # 3: names that it would choose otherwise
     assert b"error while linting" not in done.stderr
+
+
+def test_autoscalers_are_shown_fields_and_figures_that_there_are(documents, tmp_path):
+    blocks = re.findall(r"```yaml\n(.*?)```", documents["docs/operations.md"], re.DOTALL)
+    triggers = [
+        each
+        for block in blocks
+        for part in yaml.safe_load_all(block)
+        if "triggers" in block or "serverAddress" in block
+        for each in (part if isinstance(part, list) else part["spec"].get("triggers", []))
+    ]
+    by_type = {each["type"]: each["metadata"] for each in triggers}
+    api, prometheus = by_type["metrics-api"], by_type["prometheus"]
+    house = House(tmp_path)
+    answer = house.call("GET", api["url"].partition(":8000")[2])
+    assert isinstance(answer[api["valueLocation"]], int)
+    house.submit(house.new_lambda(runtime="wasi"))
+    figures = house.fetch("/metrics").get_data(as_text=True)
+    house.close()
+    assert re.search(r"\((.*)\)", prometheus["query"])[1] in figures

@@ -227,3 +227,36 @@ def test_limits_hold_over_both_and_none_of_many_claims_at_once_exceeds_them(hous
         assert sum(pool.map(work, workers)) == jobs * len(keys)
     views = [view for key in keys for view in houses[0].services.limits.show(key)]
     assert [(view.used, view.waiting) for view in views] == [(0, 0), (0, 0)]
+
+
+def test_what_is_set_at_one_counts_at_the_other_at_once(houses: tuple[House, House]):
+    here, there = houses
+    namespace = here.call("POST", "/kv")["id"]
+    here.call("POST", f"/kv/{namespace}/field/k", {"value": "v"})
+    assert there.call("GET", f"/kv/{namespace}/field/k")["value"] == "v"
+    worker, lambda_ = there.new_worker(), here.new_lambda(name="paused")
+    here.call("PUT", "/hold/lambda/paused", {})
+    there.submit(lambda_)
+    assert there.contract(worker).get("jobs", []) == []
+    there.call("DELETE", "/hold/lambda/paused")
+    assert there.lease(worker)
+    here.submit(lambda_)
+    here.call("POST", f"/worker/{worker}/drain", {})
+    assert there.contract(worker).get("jobs", []) == [], "it drains"
+    newest = there.call("GET", "/events?limit=1")["newest"]
+    job = here.submit(lambda_)
+    until(lambda: [each["job"] for each in there.call("GET", f"/events?after={newest}")["events"]] == [job])
+
+
+def test_a_tick_has_one_job_whoever_sees_it(houses: tuple[House, House]):
+    here, there = houses
+    made = here.call("POST", "/schedule", {"name": "s", "every_s": 10, "job": {"lambda": here.new_lambda()}})
+    for _ in range(3):
+        for house in houses:
+            house.clock.forward(10)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(House.move_on, houses))
+    ticks = there.call("GET", f"/schedule/{made['id']}/ticks")["ticks"]
+    found = {each["id"] for each in there.call("GET", "/job")["jobs"]}
+    assert sorted(each["job"] for each in ticks) == sorted(found)
+    assert len(found) == 3

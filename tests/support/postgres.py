@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -36,8 +37,9 @@ def _program(name: str) -> list[str]:
 class Cluster:
     """A running PostgreSQL server on a free port of 127.0.0.1."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, options: Sequence[str] = OPTIONS) -> None:
+        self.directory = directory
+        self._options = options
         flags = ["-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", "-U", "postgres"]
         command = [*_program("initdb"), "-D", str(directory / "cluster"), *flags]
         subprocess.run(command, check=True, capture_output=True)
@@ -47,10 +49,10 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server, for the first time or after ``close``, on the same port."""
-        place = ["-D", str(self._directory / "cluster"), "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
-        settings = [word for option in OPTIONS for word in ("-c", option)]
+        place = ["-D", str(self.directory / "cluster"), "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
+        settings = [word for option in self._options for word in ("-c", option)]
         command = [*STOP_WITH_PARENT, *_program("postgres"), *place, *settings]
-        with (self._directory / "log").open("ab") as log:
+        with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         self._admin = self._connect()
 

@@ -15,8 +15,10 @@ QUICK = 50_000
 ROWS_QUICK = 5_000
 """So many jobs are counted in a few milliseconds when each one's row is looked at."""
 KEPT_MS = 1000
-"""A count is kept for so long for each QUICK jobs in it: counting takes half a percent of the time at most."""
+"""A count is kept for so long for each QUICK jobs in it: counting takes half a percent of the time."""
 KEPT_MAX_MS = 60_000
+KEPT_TIMES = 30
+"""But no count is made anew before so many times as long as it took."""
 
 
 class Depth(NamedTuple):
@@ -49,7 +51,8 @@ class KeptCount(ABC, Generic[T]):
         self._database, self._clock = core.database, core.clock
         self._counting = Lock()
         self._kept: T | None = None
-        self._counted_at = 0
+        self._now_s = core.sleeper.now_s
+        self._counted_at = self._took_ms = 0
         self._is_asked = False
 
     def read(self) -> T:
@@ -70,9 +73,10 @@ class KeptCount(ABC, Generic[T]):
                 self._count_anew()
 
     def _count_anew(self) -> T:
-        now = self._clock()
+        now, began_s = self._clock(), self._now_s()
         with self._database.read() as connection:
             found = self._count(connection)
+        self._took_ms = round(1000 * (self._now_s() - began_s))
         is_long = self._find_lifetime(found) > 0
         self._counted_at, self._kept = now, found._replace(counted_at=now) if is_long else None
         return found
@@ -80,7 +84,7 @@ class KeptCount(ABC, Generic[T]):
     def _find_lifetime(self, counted: T) -> int:
         """Return for how many milliseconds a count is kept; 0 for that of a short queue."""
         total, quick = self._measure(counted)
-        return 0 if total < quick else min(total * KEPT_MS // quick, KEPT_MAX_MS)
+        return 0 if total < quick else max(min(total * KEPT_MS // quick, KEPT_MAX_MS), KEPT_TIMES * self._took_ms)
 
     @abstractmethod
     def _count(self, connection: Connection) -> T:
