@@ -12,8 +12,15 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
+def write_sql(dialect: str) -> None:
+    context.configure(dialect_name=dialect, literal_binds=True)
+    context.run_migrations()
+
+
 given = context.config.attributes.get("connection")
-if given is not None:
+if context.is_offline_mode():
+    write_sql(context.config.attributes["dialect"])
+elif given is not None:
     run(given)
 else:
     with create_engine(context.config.get_main_option("sqlalchemy.url")).connect() as own:

@@ -79,6 +79,10 @@ class SchemaMismatch(ServerError):
     """The database was made by another version of the program."""
 
 
+class MigrationRefused(ServerError):
+    """The database cannot be migrated as was asked, or not now; the message says why, and what was done before."""
+
+
 class Unauthorized(ServerError):
     """No valid token came with the request."""
 

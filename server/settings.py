@@ -25,6 +25,7 @@ _STEP = r"(?!\.\.?(?:/|$))[A-Za-z0-9._-]+"
 S3 = re.compile(rf"s3://([a-zA-Z0-9][a-zA-Z0-9._-]{{1,61}}[a-zA-Z0-9])(?:/({_STEP}(?:/{_STEP})*))?/?")
 Kept = Literal["finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit"]
 """What stays for a time: jobs by how they ended, unused uploads, silent workers, events, deliveries, acts."""
+Migrate = Literal["auto", "expand", "never"]
 KEPT_LEAST_MS = {
     "uploads": 600_000,
     "workers": 3_600_000,
@@ -91,6 +92,9 @@ class Settings:
     """Whether S3 has the bucket's name in the host's name; false: in the path."""
     database_url: str = field(default="", repr=False)
     """`postgresql://…`, or empty for SQLite in the data directory."""
+    migrate: Migrate = "auto"
+    """What a server may do to an older schema at its start: `auto`, migrate SQLite; `expand`, run what servers of
+    the older schema can work beside, on PostgreSQL, too; `never`, nothing, not even in an empty database."""
     synchronous: str = "FULL"
     """SQLite's synchronous setting. FULL: an acknowledged write survives a power cut."""
     lease_s: float = 15.0
@@ -217,6 +221,8 @@ class Settings:
             wrong.append(
                 "database_url does not begin with postgresql://"
             )  # it may have a password: it is not shown
+        if self.migrate not in get_args(Migrate):
+            wrong.append(f"migrate is {self.migrate!r}, but must be one of {', '.join(get_args(Migrate))}")
         wrong += [
             f"{name} is {place!r}, but must be {DIRECTORY} or s3://BUCKET/PREFIX"
             for name, place in {"blobs": self.blobs, "blobs_from": self.blobs_from or DIRECTORY}.items()

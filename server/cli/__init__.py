@@ -8,7 +8,10 @@ COMMANDS = {
     "run": ("piecework.server.cli.run:run", "Run the control server."),
     "registry": ("piecework.server.cli.registry:registry", "Run a registry of wasm modules alone."),
     "proxy": ("piecework.server.cli.proxy:proxy", "Run a reverse proxy for functions alone."),
-    "migrate": ("piecework.server.cli.storage:migrate", "Bring the database to this program's schema."),
+    "migrate": (
+        "piecework.server.cli.migrate:migrate",
+        "Bring the database to this program's schema, or to another.",
+    ),
     "status": (
         "piecework.server.cli.status:status",
         "Show what takes the disk of a running server, and what the sweep is about to remove.",

@@ -10,8 +10,8 @@ import rich_click as click
 
 from piecework.server.errors import ServerError
 from piecework.server.logs import FORMATS
-from piecework.server.services import prepare_schema
 from piecework.server.services.backups import BackupError
+from piecework.server.services.schema_at_start import prepare_schema
 from piecework.server.settings import Settings, SettingsError
 from piecework.server.startup import CannotStart, DirectoryLock
 from piecework.server.store.engine.database import Database, is_there, open_database
@@ -125,7 +125,7 @@ def opened_database(settings: Settings, *, owned: bool = False, new: bool = True
                 raise CommandRefused(_no_data_line(settings))
             if not check_schema(database):
                 with nullcontext() if owned else own_database(settings):
-                    prepare_schema(database)
+                    prepare_schema(database, settings.migrate)
             yield database
         finally:
             database.close()

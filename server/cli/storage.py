@@ -1,33 +1,16 @@
-"""`piecework server migrate`, `backup` and `restore`."""
+"""`piecework server backup` and `restore`."""
 
 from pathlib import Path
 
 import rich_click as click
 
 from piecework.cli.screen.figures import format_bytes
-from piecework.server.cli.options import load_settings, one_line_failures, own_database, store_options
+from piecework.server.cli.options import load_settings, one_line_failures, store_options
 from piecework.server.logs import open_log
 from piecework.server.services.backups import Contents, restore_backup, write_backup
 from piecework.server.settings import Settings
-from piecework.server.store.engine.database import open_database
-from piecework.server.store.engine.schema import upgrade_schema
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-@click.command
-@store_options()
-def migrate(data: Path | None, database_url: str | None) -> None:
-    """Bring the database to this program's schema. Stop the servers that use it first; safe to repeat."""
-    settings = load_settings(data=data, database_url=database_url)
-    with one_line_failures(), own_database(settings):
-        database = open_database(settings.url)
-        try:
-            before, after = upgrade_schema(database)
-        finally:
-            database.close()
-    unchanged = f"schema version {after}, as before"
-    click.echo(unchanged if before == after else f"schema version {before or 'none'} -> {after}")
 
 
 @click.command

@@ -10,7 +10,6 @@ import structlog
 
 from piecework.protocol.messages import StorageReply
 from piecework.server.blobs import open_store
-from piecework.server.errors import SchemaMismatch
 from piecework.server.services.access import Access
 from piecework.server.services.core import REAL_SLEEP, Clock, Core, Sleeper
 from piecework.server.services.free_pages import FreePages
@@ -58,6 +57,7 @@ from piecework.server.services.queue.unfenced import Unfenced
 from piecework.server.services.queue.waiting import JobWatch, Notifier, Waiters
 from piecework.server.services.queue.webhooks import Webhooks
 from piecework.server.services.readiness import Readiness
+from piecework.server.services.schema_at_start import note_standing, prepare_schema
 from piecework.server.services.server_number import ServerNumber
 from piecework.server.services.sessions import Sessions
 from piecework.server.services.status import Status
@@ -76,7 +76,7 @@ from piecework.server.settings import Settings
 from piecework.server.store.engine import servers
 from piecework.server.store.engine.database import Database, open_database
 from piecework.server.store.engine.ids import IdSource
-from piecework.server.store.engine.schema import compare_revisions, upgrade_schema
+from piecework.server.store.engine.schema import read_standing
 from piecework.tracing import open_tracer
 
 log = structlog.get_logger("server")
@@ -157,6 +157,7 @@ class Services(StockServices, QueueServices, FunctionServices):
     settings: Settings
     clock: Clock
     database: Database
+    number: ServerNumber
     access: Access
     places: Places
     readiness: Readiness
@@ -199,21 +200,23 @@ class Services(StockServices, QueueServices, FunctionServices):
         self.prober.stop()
         self.audit.close()
         self.traces.close()
+        self.number.release()
         self.database.close()
 
 
 def open_services(settings: Settings, clock: Clock = system_clock, sleeper: Sleeper = REAL_SLEEP) -> Services:
     """Open the database and build the services over it.
 
-    A new database, and an older one on SQLite, gets the program's schema. Raises SchemaMismatch when the database
-    is newer than the program, or is an older PostgreSQL one that ``piecework server migrate`` must upgrade first.
+    A new database, and an older one on SQLite, gets the program's schema; see ``prepare_schema``. Raises
+    SchemaMismatch when the program cannot use the database.
     """
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = open_database(settings.url, synchronous=settings.synchronous)
-    prepare_schema(database)
+    prepare_schema(database, settings.migrate)
     if database.is_pooled:
         log.info("there is a pooler before the database: no prepared statements, no word from other servers")
     number = ServerNumber(database, clock)
+    note_standing(read_standing(database))  # whoever migrates knows of this server from here on, but not before
     with database.read() as connection:
         floor = servers.largest_id(connection)
     return _wire(Core(database, IdSource(number.number, clock, floor), clock, settings, sleeper), number)
@@ -244,6 +247,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         settings=core.settings,
         clock=core.clock,
         database=core.database,
+        number=number,
         access=Access(
             core.database,
             core.clock,
@@ -368,15 +372,3 @@ def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
         Sweep("empty lanes", 600, stock.leftovers.sweep_lanes),
         Sweep("workers that are gone", 3600, stock.leftovers.sweep_workers),
     ]
-
-
-def prepare_schema(database: Database) -> None:
-    """Give the database the program's schema where that is safe; see ``open_services``."""
-    before, head = compare_revisions(database)
-    if before == head:
-        return
-    if database.is_shared and before is not None:
-        raise SchemaMismatch(
-            "the database has an older schema: stop its servers and run `piecework server migrate`"
-        )
-    upgrade_schema(database)

@@ -1,13 +1,16 @@
 """Which server this is, of those that share the database."""
 
 import secrets
+from contextlib import suppress
 from functools import partial
 
 import structlog
 
+from piecework.server.errors import ServerError
 from piecework.server.services.core import Clock
 from piecework.server.store.engine import servers
 from piecework.server.store.engine.database import Database
+from piecework.server.store.engine.revisions import known_revisions
 
 log = structlog.get_logger("server")
 
@@ -20,7 +23,11 @@ class ServerNumber:
         self._clock = clock
         self._incarnation = secrets.token_hex(8)
         claim = partial(
-            servers.claim_number, incarnation=self._incarnation, now=clock(), alone=not database.is_shared
+            servers.claim_number,
+            incarnation=self._incarnation,
+            now=clock(),
+            alone=not database.is_shared,
+            schema=known_revisions()[-1],
         )
         self.number = database.write(claim)
 
@@ -33,3 +40,9 @@ class ServerNumber:
         """Write that it was in use now. Returns False when another server has it."""
         touch = partial(servers.touch_number, number=self.number, incarnation=self._incarnation, now=self._clock())
         return self._database.write(touch)
+
+    def release(self) -> None:
+        """Say that this server has ended, unless the database is away: it is found out later then."""
+        release = partial(servers.release_number, number=self.number, incarnation=self._incarnation)
+        with suppress(ServerError):
+            self._database.write(release)

@@ -30,6 +30,7 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.BlobsRefused: 503,
     errors.BlobDamaged: 500,
     errors.SchemaMismatch: 500,
+    errors.MigrationRefused: 500,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.BlobNotFound: 404,

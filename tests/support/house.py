@@ -14,7 +14,8 @@ from hand_clock import START_MS, HandClock
 from werkzeug.test import TestResponse
 
 from piecework.server.app import wire_app
-from piecework.server.services import Services, open_services, prepare_schema
+from piecework.server.services import Services, open_services
+from piecework.server.services.schema_at_start import prepare_schema
 from piecework.server.settings import Settings
 from piecework.server.store.engine.database import open_database
 from piecework.server.web.parts import WHOLE, Part

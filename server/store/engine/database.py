@@ -28,7 +28,7 @@ from piecework.server.store.engine.connections import (
 )
 from piecework.server.store.engine.postgres import PostgresDatabase
 
-__all__ = ["Connection", "Database", "is_there", "open_database"]
+__all__ = ["Connection", "Database", "is_there", "open_database", "show_url"]
 
 WRITER_CACHE_KIB = 20_000
 """Of the database, for the connection that writes. What another one read is void after each write of this one, so
@@ -97,6 +97,13 @@ def is_there(url: str) -> bool:
     """Tell whether opening a URL makes no new file; what a PostgreSQL server has, only a connection tells."""
     parsed = make_url(url)
     return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+
+
+def show_url(url: str) -> str:
+    """Return the URL of a database without what opens it."""
+    parsed = make_url(url)
+    secret = [name for name in parsed.query if "password" in name.lower()]
+    return parsed.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 class _Unit(Generic[T]):

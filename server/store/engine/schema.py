@@ -1,106 +1,88 @@
-"""The schema's version: Alembic's migrations are its only source."""
+"""The schema's version in the database: Alembic's, and beside it which older programs may use it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, inspect
 
-from piecework import migrations
-from piecework.migrations import versions
 from piecework.server.errors import SchemaMismatch
-from piecework.server.store.engine.connections import translated_errors
 from piecework.server.store.engine.database import Database
+from piecework.server.store.engine.revisions import known_revisions, list_pending, may_wait
 
-if TYPE_CHECKING:
-    from alembic.config import Config
 
-MIGRATION_LOCK = 0x70696563_65776F72
-"""Whoever migrates a PostgreSQL database holds this advisory lock."""
+@dataclass(frozen=True)
+class Standing:
+    """How the database's schema and the program's stand to each other."""
+
+    found: str | None
+    """The database's version; None when it is empty."""
+    own: str
+    """The program's version."""
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a newer program migrated the database, in a way that lets this one use it."""
+        return self.found is not None and self.found > self.own
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether this program may use the database as it is."""
+        if self.found is None:
+            return False
+        return self.found >= self.own or may_wait(self.found, list_pending(self.found))
 
 
 def current_revision(database: Database) -> str | None:
     """Return the schema version in the database; None when it is empty."""
     with database.read() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        return None if found is None else str(found)
+        return read_revision(connection)
 
 
-@cache
-def known_revisions() -> list[str]:
-    """Return the schema versions that this program knows, oldest first: they begin the names of the migrations."""
-    return sorted(module.name.partition("_")[0] for module in iter_modules(versions.__path__))
+def read_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
 
 
-def compare_revisions(database: Database) -> tuple[str | None, str]:
-    """Return the database's version and the program's. Raises SchemaMismatch when the database's is unknown."""
-    before, known = current_revision(database), known_revisions()
-    if before is not None and before not in known:
+def read_standing(database: Database) -> Standing:
+    """Compare the database's version with the program's.
+
+    Raises SchemaMismatch when the database's is newer and does not say that this program may use it.
+    """
+    found, own = current_revision(database), known_revisions()[-1]
+    if found is None:
+        return Standing(found, own)
+    with database.read() as connection:
+        contract = _read_contract(connection)
+    if contract is not None and contract[1] > own:
         raise SchemaMismatch(
-            f"the database has schema version {before}, which this program does not know: a newer piecework"
-            f" wrote it (this one knows versions up to {known[-1]}). Install that version, or use another database"
+            f"the database has schema version {found}, which is for servers of version {contract[1]} and newer"
+            f" (this one has {own}). Install a newer piecework, or use another database"
         )
-    return before, known[-1]
-
-
-def upgrade_schema(database: Database) -> tuple[str | None, str]:
-    """Bring the database to the program's schema, from nothing or from any older version.
-
-    Returns the version before and after. Safe to repeat. Raises SchemaMismatch when the database is newer than
-    the program: an old program must not write to it.
-    """
-    before, head = compare_revisions(database)
-    if before != head:
-        with translated_errors(), database.engine.connect() as connection:
-            _upgrade(make_config(), connection)
-    return before, head
-
-
-def _upgrade(config: "Config", connection: Connection) -> None:
-    """Run the migrations in one transaction: a server that is killed in the middle leaves nothing half done.
-
-    Of several servers that start at once one does it, and the others find nothing to do once they have waited.
-    """
-    from alembic import command  # noqa: PLC0415  # takes 12 MB, and is needed rarely
-
-    config.attributes["connection"] = connection
-    if connection.dialect.name == "sqlite":
-        # The engine leaves transactions to us here, and Alembic uses none on SQLite.
-        with _no_foreign_keys(connection):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            command.upgrade(config, "head")
-            connection.exec_driver_sql("COMMIT")
-    else:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        command.upgrade(config, "head")
-        connection.commit()
-
-
-@contextmanager
-def _no_foreign_keys(connection: Connection) -> Iterator[None]:
-    """Let migrations make a table anew that others refer to, as section 7 of SQLite's "ALTER TABLE" says."""
-    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-    try:
-        yield
-    finally:
-        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    if found not in known_revisions() and (contract is None or contract[0] < found):
+        raise SchemaMismatch(
+            f"the database has schema version {found}, which this program does not know: a newer piecework"
+            f" wrote it (this one knows versions up to {own}). Install that version, or use another database"
+        )
+    return Standing(found, own)
 
 
 def check_schema(database: Database) -> bool:
-    """Tell whether the database has the program's schema. Raises SchemaMismatch when it is newer."""
-    before, head = compare_revisions(database)
-    return before == head
+    """Tell whether this program may use the database as it is. Raises SchemaMismatch when that is too new."""
+    return read_standing(database).is_usable
 
 
-def make_config() -> "Config":
-    """Return what Alembic needs to find the migrations."""
-    from alembic.config import Config  # noqa: PLC0415  # as above
+def _read_contract(connection: Connection) -> tuple[str, str] | None:
+    """Return the newest version that this was written for, and the oldest that may use it."""
+    if not inspect(connection).has_table("schema_contract"):
+        return None
+    row = connection.exec_driver_sql("SELECT revision, oldest FROM schema_contract").first()
+    return None if row is None else (row.revision, row.oldest)
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    return config
+
+def write_contract(connection: Connection, revision: str, oldest: str) -> None:
+    """Have the database say from which version on programs may use it; those before 0028 ask nobody."""
+    if inspect(connection).has_table("schema_contract"):
+        connection.exec_driver_sql("DELETE FROM schema_contract")
+        values = f"('{revision}', '{oldest}')"  # of names of migrations: no text of others
+        connection.exec_driver_sql(f"INSERT INTO schema_contract (revision, oldest) VALUES {values}")  # noqa: S608

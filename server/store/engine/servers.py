@@ -2,7 +2,7 @@
 
 import math
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, union_all, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, inspect, select, text, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from piecework.server.errors import CapacityReached
@@ -37,10 +37,13 @@ _largest = union_all(
 )
 
 
-def claim_number(connection: Connection, incarnation: str, now: int, *, alone: bool = False) -> int:
+def claim_number(
+    connection: Connection, incarnation: str, now: int, *, alone: bool = False, schema: str | None = None
+) -> int:
     """Take the lowest free server number; the lowest of all where a server is always ``alone``.
 
-    Raises CapacityReached when all are taken or another server was quicker.
+    ``schema`` is the version that the server's program knows. Raises CapacityReached when all are taken or another
+    server was quicker.
     """
     forgotten = math.inf if alone else now - FORGOTTEN_AFTER_MS
     taken = {row.number for row in connection.execute(_all) if row.seen_at >= forgotten}
@@ -49,7 +52,9 @@ def claim_number(connection: Connection, incarnation: str, now: int, *, alone: b
         raise CapacityReached(f"{SERVERS_MAX} servers share this database already")
     connection.execute(_forget, {"which": number, "before": forgotten})
     try:
-        connection.execute(_insert, {"number": number, "incarnation": incarnation, "seen_at": now})
+        connection.execute(
+            _insert, {"number": number, "incarnation": incarnation, "seen_at": now, "schema": schema}
+        )
     except IntegrityError as error:
         raise CapacityReached("another server is starting on this database; try again") from error
     return number
@@ -58,6 +63,20 @@ def claim_number(connection: Connection, incarnation: str, now: int, *, alone: b
 def count_servers(connection: Connection, now: int) -> int:
     """Return how many servers were heard of lately."""
     return sum(row.seen_at >= now - FORGOTTEN_AFTER_MS for row in connection.execute(_all))
+
+
+def list_schemas(connection: Connection, now: int) -> list[str | None]:
+    """Return the schema that each server knows that was heard of lately; None for one of before 0028.
+
+    None starts until the transaction ends. This is for PostgreSQL, and for databases of any version.
+    """
+    if not inspect(connection).has_table("servers"):
+        return []
+    connection.execute(text("LOCK TABLE servers IN SHARE ROW EXCLUSIVE MODE"))
+    known = "schema" in {column["name"] for column in inspect(connection).get_columns("servers")}
+    column = "schema" if known else "NULL AS schema"
+    found = text(f"SELECT {column} FROM servers WHERE seen_at >= :since")  # noqa: S608  # one of these two
+    return list(connection.execute(found, {"since": now - FORGOTTEN_AFTER_MS}).scalars())
 
 
 def touch_number(connection: Connection, number: int, incarnation: str, now: int) -> bool:

@@ -360,6 +360,14 @@ servers = Table(
     Column("number", SmallInteger, primary_key=True, autoincrement=False),
     Column("incarnation", String(64), nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+    Column("schema", String(32)),  # the newest version that the server's program knows
+)
+
+schema_contract = Table(
+    "schema_contract",
+    metadata,
+    Column("revision", String(32), primary_key=True),  # the one row is of this schema or the one after it
+    Column("oldest", String(32), nullable=False),  # servers that know no newer one than that are refused
 )
 
 namespaces = Table(

@@ -10,7 +10,7 @@ from alembic import command
 from house import House
 from places import migrate
 
-from piecework.server.store.engine import schema
+from piecework.server.store.engine import migrating
 from piecework.server.store.engine.database import open_database
 
 OLD = 91_322_632_779_071_488
@@ -36,7 +36,7 @@ def make_and_upgrade(url: str) -> None:
     """Make such a database, and bring it to the program's schema."""
     old = open_database(url, synchronous="OFF")
     with old.engine.connect() as connection:
-        config = schema.make_config()
+        config = migrating.make_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0005")
         connection.commit()

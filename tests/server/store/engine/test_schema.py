@@ -14,10 +14,12 @@ from sqlalchemy import text
 
 from piecework.server.errors import SchemaMismatch
 from piecework.server.services.queue.trails import tell_trail
-from piecework.server.store.engine import schema
+from piecework.server.store.engine import migrating
 from piecework.server.store.engine.database import Connection, Database, open_database
 from piecework.server.store.engine.function_tables import metadata
-from piecework.server.store.engine.schema import check_schema, current_revision, known_revisions, upgrade_schema
+from piecework.server.store.engine.migrating import upgrade_schema
+from piecework.server.store.engine.revisions import known_revisions
+from piecework.server.store.engine.schema import check_schema, current_revision
 from piecework.server.store.queue import events, jobs
 from piecework.server.store.records import Job
 from piecework.server.store.stock import blobs, lambdas
@@ -33,7 +35,7 @@ def test_the_migrations_make_exactly_the_tables_that_statements_name(database: D
 
 
 def test_the_names_of_the_migrations_tell_their_versions_in_order():
-    script = ScriptDirectory.from_config(schema.make_config())
+    script = ScriptDirectory.from_config(migrating.make_config())
     assert known_revisions() == [revision.revision for revision in script.walk_revisions()][::-1]
 
 
@@ -54,8 +56,8 @@ def _check_names() -> set[str]:
 
 def test_upgrading_a_current_database_changes_nothing(database: Database):
     database.write(lambda c: blobs.add_blobs(c, [blob(1)]))
-    before, after = upgrade_schema(database)
-    assert before == after
+    done = upgrade_schema(database)
+    assert done.before == done.after
     with database.read() as connection:
         assert blobs.find_blob(connection, 1) is not None
 
@@ -64,7 +66,7 @@ def test_a_new_database_is_empty_until_upgraded(tmp_path: Path):
     database = open_database(f"sqlite:///{tmp_path / 'new.db'}", synchronous="OFF")
     assert current_revision(database) is None
     assert not check_schema(database)
-    assert upgrade_schema(database)[0] is None
+    assert upgrade_schema(database).before is None
     assert check_schema(database)
     database.close()
 
@@ -72,7 +74,7 @@ def test_a_new_database_is_empty_until_upgraded(tmp_path: Path):
 def test_an_older_database_is_upgraded_with_what_is_in_it(empty_url: str):
     old = open_database(empty_url, synchronous="OFF")
     with old.engine.connect() as connection:
-        config = schema.make_config()
+        config = migrating.make_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         connection.commit()
@@ -101,7 +103,7 @@ def test_an_upgrade_of_sqlite_leaves_the_indexes_as_a_new_database_has_them(tmp_
     urls = [f"sqlite:///{tmp_path / name}" for name in ("old.db", "new.db")]
     old, new = (open_database(url, synchronous="OFF") for url in urls)
     with old.engine.connect() as connection:
-        config = schema.make_config()
+        config = migrating.make_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
     before = _indexes(old)
