@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from house import migrated_file
+from next_release import last_revision, next_release
 from postgres import Cluster
 from structlog.testing import capture_logs
 
@@ -103,6 +104,66 @@ def test_the_data_option_goes_before_the_variable(run: Run, tmp_path: Path):
 def test_migrate_says_what_it_did_and_is_safe_to_repeat(run: Run):
     assert _succeed(run("migrate")).startswith("schema version none -> 0")
     assert _succeed(run("migrate")).endswith("as before")
+
+
+def test_a_plan_tells_what_is_to_be_run_and_runs_nothing(run: Run, tmp_path: Path):
+    new = run("migrate", "--plan")
+    assert new.exit_code == 3
+    assert "schema: none, it is empty" in new.stdout
+    assert not (tmp_path / "data").exists()
+    _make_data(tmp_path / "data")
+    assert _succeed(run("migrate", "--plan")).endswith("nothing to do")
+    with next_release():
+        plan = run("migrate", "--plan", "--sql")
+        assert plan.exit_code == 3
+        assert "run 9001 expand   tints of jobs" in plan.stdout
+        assert "ALTER TABLE jobs ADD COLUMN tint TEXT;" in plan.stdout
+        stopped = run("migrate", "--plan", "--expand-only").stdout
+        assert "run 9002 expand" in stopped
+        assert "then  9003 contract every job has a tint" in stopped
+    assert _succeed(run("migrate")).endswith("as before")
+
+
+def test_a_migration_stops_where_it_should_and_goes_back(run: Run, tmp_path: Path):
+    _make_data(tmp_path / "data")
+    with next_release():
+        lines = _succeed(run("migrate", "--expand-only")).splitlines()
+        assert lines[0].startswith(f"schema version {last_revision()} -> 9002 in ")
+        assert lines[1].endswith(f"data/piecework-{last_revision()}.db")
+        assert lines[2] == "still to be run: 9003 (contract)"
+        assert "take back 9002 expand" in run("migrate", "--plan", "--to", "9001").stdout
+        assert _succeed(run("migrate", "--to", "9001", "--no-copy")).startswith("schema version 9002 -> 9001")
+        _succeed(run("migrate"))
+        for options in ([], ["--plan"]):
+            assert "no way back from schema version 9003 to 9002" in _one_line(
+                run("migrate", "--to", "9002", *options)
+            )
+    assert "is for servers of version 9002 and newer" in _one_line(run("migrate", "--plan"))
+
+
+def test_options_of_a_migration_that_do_not_go_together(run: Run, tmp_path: Path):
+    assert "--sql goes with --plan" in _one_line(run("migrate", "--sql"), 2)
+    assert "not both" in _one_line(run("migrate", "--expand-only", "--to", "0028"), 2)
+    assert "there is no schema version 28" in _one_line(run("migrate", "--to", "28"))
+    assert current_files(tmp_path / "data") <= {"server.lock", "piecework.db"}
+
+
+def current_files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.integration
+def test_a_plan_for_postgresql_shows_no_password(run: Run, postgres: Cluster):
+    url = postgres.create_database("planned").replace("postgres@", "postgres:geheim@")
+    plan = run("migrate", "--plan", "--database-url", url)
+    assert plan.exit_code == 3
+    assert "geheim" not in plan.output
+    assert f"database: {url.replace('geheim', '***')}" in plan.stdout
+    _succeed(run("migrate", "--database-url", url))
+    with next_release():
+        plan = run("migrate", "--plan", "--sql", "--database-url", url)
+    assert "steps that commit by themselves; writes every job once" in plan.stdout
+    assert "CREATE INDEX CONCURRENTLY" in plan.stdout
 
 
 @pytest.mark.integration

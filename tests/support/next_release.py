@@ -4,14 +4,15 @@ Its jobs have a tint. 9001 adds the column, 9002 an index and values for old job
 without one, which this program does. As a script it is the `piecework` command of that release.
 """
 
+import itertools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from piecework.local import LocalServer
+from piecework.local import ChildProgram, LocalServer
 from piecework.migrations import versions
 from piecework.server.store.engine.revisions import known_revisions, read_steps
 
@@ -54,6 +55,16 @@ class NextServer(LocalServer):
 
     def make_command(self, part: str) -> list[str]:
         return [sys.executable, __file__, "server", part]
+
+
+class NextCommand(ChildProgram):
+    """A command of the next release."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, folder: Path, *words: str, environ: Mapping[str, str] | None = None) -> None:
+        log = folder / f"command-{next(self._numbers)}.log"
+        super().__init__(" ".join(words), [sys.executable, __file__, *words], log, environ)
 
 
 def run_command() -> None:

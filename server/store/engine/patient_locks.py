@@ -36,7 +36,7 @@ def try_patiently(what: str, work: Callable[[], T], tries: int = TRIES) -> T:
             if failures == tries:
                 raise MigrationRefused(
                     f"{what} did not get its locks in {tries} tries of {LOCK_S:g} s: something holds them for"
-                    " long, such as a dump or a session that was left open (pg_stat_activity shows it). Nothing is half"
+                    " long, such as a dump or an open session (pg_stat_activity shows it). Nothing is half"
                     " done: try again"
                 ) from error
         pause.wait(random.random() * pause_after(failures, PAUSE_S, LONGEST_PAUSE_S))  # noqa: S311  # no secret
