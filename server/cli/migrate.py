@@ -8,7 +8,7 @@ from piecework.server.cli.options import Misuse, load_settings, one_line_failure
 from piecework.server.settings import Settings
 from piecework.server.store.engine.database import is_there, open_database, show_url
 from piecework.server.store.engine.migrating import Migrated, read_plan, upgrade_schema, write_sql
-from piecework.server.store.engine.revisions import Plan, Step, known_revisions, make_plan
+from piecework.server.store.engine.revisions import MigrationPlan, Step, known_revisions, make_plan
 
 PENDING = 3
 """Exit code of a plan with something to do."""
@@ -92,7 +92,7 @@ def _show_plan(settings: Settings, to: str | None, *, expand_only: bool, sql: bo
     return PENDING if plan.steps else 0
 
 
-def _write_plan(settings: Settings, plan: Plan, *, sql: bool) -> None:
+def _write_plan(settings: Settings, plan: MigrationPlan, *, sql: bool) -> None:
     click.echo(f"database: {show_url(settings.url)}")
     click.echo(f"schema: {plan.before or 'none, it is empty'}; this program's: {known_revisions()[-1]}")
     dialect = "postgresql" if settings.database_url.startswith("postgres") else "sqlite"

@@ -25,7 +25,7 @@ from piecework.server.errors import MigrationRefused
 from piecework.server.store.engine.connections import translated_errors
 from piecework.server.store.engine.database import Database, SqliteDatabase
 from piecework.server.store.engine.patient_locks import SET_TIMEOUT, try_patiently
-from piecework.server.store.engine.revisions import Plan, Step, make_plan, oldest_for
+from piecework.server.store.engine.revisions import MigrationPlan, Step, make_plan, oldest_for
 from piecework.server.store.engine.schema import read_revision, read_standing, write_contract
 from piecework.server.store.engine.servers import FORGOTTEN_AFTER_MS, list_schemas
 from piecework.server.store.engine.snapshots import copy_database
@@ -54,7 +54,7 @@ class Migrated:
     """Where a SQLite database is as it was before."""
 
 
-def read_plan(database: Database, to: str | None = None, *, expand_only: bool = False) -> Plan:
+def read_plan(database: Database, to: str | None = None, *, expand_only: bool = False) -> MigrationPlan:
     """Return what ``upgrade_schema`` would do. Raises SchemaMismatch and MigrationRefused as it does."""
     standing = read_standing(database)
     if standing.is_newer:
@@ -63,7 +63,7 @@ def read_plan(database: Database, to: str | None = None, *, expand_only: bool = 
                 f"the database has schema version {standing.found}, and this program knows those up to"
                 f" {standing.own}: only a newer one can change it"
             )
-        return Plan(standing.found, standing.found)
+        return MigrationPlan(standing.found, standing.found)
     return make_plan(standing.found, to, expand_only=expand_only)
 
 
@@ -96,7 +96,7 @@ def upgrade_schema(
     return Migrated(plan.before, plan.after, time.monotonic() - began, copy)
 
 
-def copy_file(database: SqliteDatabase, plan: Plan) -> Path:
+def copy_file(database: SqliteDatabase, plan: MigrationPlan) -> Path:
     """Copy a SQLite database beside itself, whole or not at all. Raises MigrationRefused when there is no room."""
     copy = database.path.with_name(f"{database.path.stem}-{plan.before}.db")
     size, free = database.path.stat().st_size, shutil.disk_usage(database.path.parent).free
@@ -118,7 +118,7 @@ def copy_file(database: SqliteDatabase, plan: Plan) -> Path:
     return copy
 
 
-def _run_whole(database: Database, plan: Plan) -> None:
+def _run_whole(database: Database, plan: MigrationPlan) -> None:
     with database.engine.connect() as connection:
         if isinstance(database, SqliteDatabase):
             # The engine leaves transactions to us here, and Alembic uses none on SQLite.
@@ -132,13 +132,13 @@ def _run_whole(database: Database, plan: Plan) -> None:
             connection.commit()
 
 
-def _run_steps(connection: Connection, plan: Plan) -> None:
+def _run_steps(connection: Connection, plan: MigrationPlan) -> None:
     assert plan.after is not None
     _run_alembic(connection, plan.after, is_back=plan.is_back)
     write_contract(connection, plan.after, oldest_for(plan.after))
 
 
-def _run_on_postgres(database: Database, plan: Plan, clock: Callable[[], int], note: Note) -> None:
+def _run_on_postgres(database: Database, plan: MigrationPlan, clock: Callable[[], int], note: Note) -> None:
     if plan.before is None:
         _run_whole(database, plan)
         return
@@ -235,7 +235,7 @@ def _run_alembic(connection: Connection, target: str, *, is_back: bool, online: 
     (command.downgrade if is_back else command.upgrade)(config, target)
 
 
-def write_sql(plan: Plan, step: Step, dialect: str) -> str | None:
+def write_sql(plan: MigrationPlan, step: Step, dialect: str) -> str | None:
     """Return the statements of a step of a plan; None when they depend on what it finds in the database."""
     from alembic import command  # noqa: PLC0415  # as above
     from alembic.util import CommandError  # noqa: PLC0415

@@ -41,7 +41,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MigrationPlan:
     """What a migration is to run."""
 
     before: str | None
@@ -98,7 +98,7 @@ def may_wait(before: str | None, pending: Sequence[Step]) -> bool:
     return before is not None and all(not step.is_expand and step.oldest <= before for step in pending)
 
 
-def make_plan(before: str | None, to: str | None = None, *, expand_only: bool = False) -> Plan:
+def make_plan(before: str | None, to: str | None = None, *, expand_only: bool = False) -> MigrationPlan:
     """Return what leads from a schema to the version ``to``, the program's own unless given.
 
     ``expand_only`` stops before the first migration that older servers cannot work beside; an empty database has
@@ -115,10 +115,10 @@ def make_plan(before: str | None, to: str | None = None, *, expand_only: bool = 
     if expand_only and before is not None:
         steps = tuple(takewhile(lambda step: step.is_expand, steps))
     after = steps[-1].revision if steps else before
-    return Plan(before, after, steps, left=pending[len(steps) :])
+    return MigrationPlan(before, after, steps, left=pending[len(steps) :])
 
 
-def _plan_back(before: str, to: str) -> Plan:
+def _plan_back(before: str, to: str) -> MigrationPlan:
     steps = tuple(step for step in reversed(read_steps()) if to < step.revision <= before)
     final = next((step for step in steps if not step.is_expand), None)
     if final is not None:
@@ -127,7 +127,7 @@ def _plan_back(before: str, to: str) -> Plan:
             " contract migration, and those cannot be taken back. Nothing was changed. Restore the copy or backup"
             " that was made before it"
         )
-    return Plan(before, to, steps, is_back=True, left=list_pending(to))
+    return MigrationPlan(before, to, steps, is_back=True, left=list_pending(to))
 
 
 def oldest_for(revision: str) -> str:
