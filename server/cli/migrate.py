@@ -53,6 +53,8 @@ def migrate(
     settings = load_settings(data=data, database_url=database_url)
     if only_plan:
         return _show_plan(settings, to, expand_only=expand_only, sql=sql)
+    with one_line_failures():
+        make_plan(None, to)  # a wrong version makes no new database
     with one_line_failures(), own_database(settings):
         database = open_database(settings.url)
         try:
@@ -96,6 +98,9 @@ def _write_plan(settings: Settings, plan: MigrationPlan, *, sql: bool) -> None:
     click.echo(f"database: {show_url(settings.url)}")
     click.echo(f"schema: {plan.before or 'none, it is empty'}; this program's: {known_revisions()[-1]}")
     dialect = "postgresql" if settings.database_url.startswith("postgres") else "sqlite"
+    if plan.before is None and plan.steps and not sql:
+        click.echo(f"run {plan.steps[0].revision} to {plan.after}, all in one transaction")
+        return
     for step in plan.steps:
         verb = "take back" if plan.is_back else "run"
         unit = "one transaction" if step.in_transaction else "steps that commit by themselves"

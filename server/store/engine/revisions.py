@@ -106,7 +106,7 @@ def make_plan(before: str | None, to: str | None = None, *, expand_only: bool = 
     """
     if to is not None and to not in known_revisions():
         raise MigrationRefused(
-            f"there is no schema version {to}: this program knows {', '.join(known_revisions())}"
+            f"there is no schema version {to}: this program knows {known_revisions()[0]} to {known_revisions()[-1]}"
         )
     if to is not None and before is not None and to < before:
         return _plan_back(before, to)

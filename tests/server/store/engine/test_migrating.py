@@ -202,7 +202,7 @@ def _claim(database: Database, schema: str | None, seen_at: int) -> int:
 @pytest.mark.integration
 def test_an_index_is_made_while_jobs_come(shared: Database):
     _migrate_next(shared, ADDED)
-    with psycopg.connect(_plain(shared)) as writer, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(_plain(shared)) as writer:
         writer.execute("UPDATE jobs SET priority = 1 WHERE id = 1")
         migrating = pool.submit(_migrate_next, shared, FILLED)
         until(lambda: _is_waiting(shared, "CREATE INDEX CONCURRENTLY%"))
@@ -245,7 +245,7 @@ def test_an_index_that_an_earlier_try_left_is_made_anew(shared: Database):
 
 @pytest.mark.integration
 def test_a_change_without_its_lock_lets_others_through(shared: Database):
-    with psycopg.connect(_plain(shared)) as reader, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(_plain(shared)) as reader:
         reader.execute("SELECT count(*) FROM jobs")
         migrating = pool.submit(_migrate_next, shared, ADDED)
         until(lambda: _is_waiting(shared, "ALTER TABLE jobs ADD%"))
