@@ -105,9 +105,8 @@ def make_plan(before: str | None, to: str | None = None, *, expand_only: bool = 
     none of them, and gets all. Raises MigrationRefused when there is no such version or no way back to it.
     """
     if to is not None and to not in known_revisions():
-        raise MigrationRefused(
-            f"there is no schema version {to}: this program knows {known_revisions()[0]} to {known_revisions()[-1]}"
-        )
+        first, last = known_revisions()[0], known_revisions()[-1]
+        raise MigrationRefused(f"there is no schema version {to}: this program knows {first} to {last}")
     if to is not None and before is not None and to < before:
         return _plan_back(before, to)
     pending = list_pending(before)
