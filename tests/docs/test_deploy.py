@@ -6,21 +6,13 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import fields
 
-import click
 import pytest
 import yaml
+from deploying import PROGRAMS, SERVER_VARIABLES, find_metrics, list_metrics, parse
 from house import House, finished
 
-from piecework.cli.groups import LazyCommand
-from piecework.cli.main import main as piecework_command
-from piecework.server.settings import PREFIX, Settings
-from piecework.worker_agent.cli import worker_commands
 from piecework.worker_agent.settings import VARIABLES
-
-SERVER_VARIABLES = {PREFIX + each.name.upper() for each in fields(Settings)} | {"PIECEWORK_LOG_FORMAT"}
-PROGRAMS = {"piecework": piecework_command, "worker-agent": worker_commands}
 
 
 def read_unit(path):
@@ -28,13 +20,6 @@ def read_unit(path):
     unit.optionxform = str
     unit.read_string(path.read_text())
     return unit
-
-
-def parse(command, words):
-    """Let click read a command line as far as the command that would run; wrong options raise."""
-    while isinstance(command, LazyCommand | click.Group):
-        command = command.load() if isinstance(command, LazyCommand) else command.commands[words.pop(0)]
-    return command.make_context(command.name, words)
 
 
 @pytest.mark.parametrize(
@@ -62,16 +47,6 @@ def test_units_keep_data_and_settings_from_others(root, name):
     service = read_unit(root / "deploy" / f"piecework-{name}.service")["Service"]
     assert (service["StateDirectoryMode"], service["UMask"], service["NoNewPrivileges"]) == ("0700", "0077", "yes")
     assert service["Environment"].partition("=")[2] == f"/var/lib/{service['StateDirectory']}"
-
-
-def list_metrics(documents):
-    """Return the names of figures of server and agent, which are in tables, with those of histograms' parts."""
-    names = set(re.findall(r"^\| `(piecework_\w+)`", documents["docs/operations.md"], re.MULTILINE))
-    return names | {f"{name}_{part}" for name in names for part in ("bucket", "sum", "count")}
-
-
-def find_metrics(text):
-    return set(re.findall(r"\b(piecework_[a-z_]+)\b", text))
 
 
 def test_dashboard_and_alerts_use_figures_that_there_are(root, documents):
