@@ -10,6 +10,8 @@ import long_run
 import mutants
 import pytest
 import server_kills
+import several_servers
+from s3_server import MISSING, WEED
 from tries import tries
 
 pytestmark = pytest.mark.integration
@@ -49,3 +51,10 @@ def test_an_agent_that_works_for_long_does_not_grow(tmp_path: Path):
 def test_calls_are_answered_while_function_processes_agents_and_the_server_are_killed(tmp_path: Path):
     figures = function_kills.drill(tmp_path, callers=4)
     assert "ok" in figures["calls meanwhile"]
+
+
+@pytest.mark.skipif(not WEED.exists(), reason=MISSING)
+def test_two_servers_lose_nothing_whichever_part_dies(tmp_path: Path):
+    jobs = tries(300)
+    figures = several_servers.drill(tmp_path, jobs=jobs, rounds=1, longest_s=1, servers=2, agents=3)
+    assert (figures["jobs acknowledged"], figures["faults"]) == (jobs, 11)
