@@ -120,7 +120,7 @@ class AsyncTransport(AnyTransport[AsyncConnectionPool]):
                     raise
                 continue
             self.servers.vindicate(server, connection)
-            if not self._is_away(server, answer.status, also, is_last=is_last):
+            if not self._is_away(server, answer.status, request, also) or is_last:
                 break
             server.pool.give_back(connection, answer)
         with self._explaining(server, request) as url:

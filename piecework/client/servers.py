@@ -11,8 +11,6 @@ from piecework.http.routes import ServerRoute
 
 AWAY_STATUSES = frozenset({502, 503, 504})
 """Answers of a server that cannot do it, or of a proxy that does not reach it: another one may."""
-NOTHING_DONE = 503
-"""Of these the one that says so."""
 FIRST_RETURN_S, LONGEST_RETURN_S = 60.0, 3600.0
 """The first server is asked again so long after it was away; twice as long each time that it still is."""
 

@@ -23,7 +23,7 @@ from piecework.client.errors import (
 )
 from piecework.client.replies import HttpReply, read_message, read_refusal
 from piecework.client.retries import RetryPolicy, Tries
-from piecework.client.servers import AWAY_STATUSES, NOTHING_DONE, KnownServer, KnownServers
+from piecework.client.servers import AWAY_STATUSES, KnownServer, KnownServers
 from piecework.http import exchange
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Body, Connection, ConnectionPool, KeptConnections, NotSent, Pieces
@@ -222,12 +222,15 @@ class AnyTransport(ABC, Generic[P]):
         except NotHttp as error:
             raise BadReply(f"{url} did not answer like a Piecework server: {error}") from error
 
-    def _is_away(self, server: KnownServer[P], status: int, also: Iterable[int], *, is_last: bool) -> bool:
-        """Take note of a server that answers that it is away; tell whether to ask the next one at once."""
+    def _is_away(self, server: KnownServer[P], status: int, request: PreparedRequest, also: Iterable[int]) -> bool:
+        """Take note of a server that answers that it is away; tell whether to ask the next one at once.
+
+        Such an answer may come after a commit that the database did not confirm.
+        """
         if status not in AWAY_STATUSES or status in also:
             return False
         self.servers.leave(server, f"{server.url} answered HTTP {status}")
-        return status == NOTHING_DONE and not is_last
+        return request.repeatable
 
 
 class Transport(AnyTransport[ConnectionPool]):
@@ -308,7 +311,7 @@ class Transport(AnyTransport[ConnectionPool]):
                     raise
                 continue
             self.servers.vindicate(server, connection)
-            if not self._is_away(server, answer.status, also, is_last=is_last):
+            if not self._is_away(server, answer.status, request, also) or is_last:
                 break
             server.pool.give_back(connection, answer)
         with self._explaining(server, request) as url:
