@@ -14,7 +14,7 @@ import pytest
 from _pytest.runner import collect_one_node
 
 FILES, TIMES = "files.json", "times-{}.json"
-UNUSED = ("cacheprovider", "platformdirs", "pytest_cov", "valkey")
+UNUSED = ("cacheprovider", "hypothesispytest", "logging", "platformdirs", "pytest_cov", "valkey")
 """Plugins that would take time."""
 
 

@@ -4,6 +4,7 @@ import ctypes
 import io
 import struct
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,7 @@ def make_probe(host, probe_module, tmp_path):
             access=access,
             make_folder=(lambda: Path(tempfile.mkdtemp(dir=tmp_path))) if temporary else None,
         )
+        call.cpu_started_s = time.thread_time()
         probes.append(Probe(host, prepared, call))
         return probes[-1]
 

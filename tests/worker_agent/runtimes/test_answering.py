@@ -9,6 +9,9 @@ from abis import ABIS
 from piecework.http.exchange import HEAD_BYTES, Request
 from piecework.protocol.codes import ErrorKind
 from piecework.worker_agent.guests.frames import Serving
+from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN
+
+SCRIPTED = {each.name for each in KNOWN}
 
 
 @pytest.fixture
@@ -67,7 +70,15 @@ def test_body_above_the_limit_is_the_end_of_the_call(serve):
     assert (done.error.kind, done.response.status) == (ErrorKind.OUTPUT, 500)
 
 
-@pytest.mark.parametrize("runtime", sorted({*ABIS} - {"lua5.4"}))
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        pytest.param(
+            each, marks=[pytest.mark.integration] if each in SCRIPTED else []
+        )  # those take long to compile
+        for each in sorted({*ABIS} - {"lua5.4"})
+    ],
+)
 def test_rehearsal_starts_the_guest_and_does_nothing(rehearse, build_guest, runtime):
     done = rehearse(build_guest(f"{runtime}/fail"), runtime)
     assert (done.error, done.output, done.log) == (None, b"", b"")

@@ -58,6 +58,7 @@ def test_a_command_reads_and_writes_there(run, own):
     assert (own / "made").read_text() == "given"
 
 
+@pytest.mark.integration  # interpreters are built and compiled first, where they have not been
 @pytest.mark.parametrize(
     ("runtime", "code", "said"),
     [
