@@ -23,6 +23,8 @@ LIBRARIES = {
     "yaml": (SERVER,),
 }
 """Which extras bring a library."""
+UNIX = {"fcntl", "grp", "pwd", "resource", "termios"}
+"""Modules of Python that are missing on Windows."""
 
 
 def require(library: str) -> None:
@@ -37,10 +39,12 @@ def how_to_install(extra: str) -> str:
 
 
 def describe_missing(error: ModuleNotFoundError, program: str = "") -> str | None:
-    """Say what to do about a library that an extra brings; None for another, which is a bug.
+    """Say what to do about a library that an extra brings, or that Windows lacks; None for another: that is a bug.
 
     ``program`` is the extra of what was to run: it is named where several bring the library.
     """
+    if error.name in UNIX:
+        return "this needs Linux; on Windows, install Piecework in WSL 2 and run it there"
     extras = LIBRARIES.get((error.name or "").partition(".")[0])
     if extras is None:
         return None

@@ -9,6 +9,7 @@ import structlog
 
 from piecework.server.blobs import check_places
 from piecework.server.cli.options import Misuse, one_line_failures, opened_database, own_database
+from piecework.server.disks import describe_risk, find_network_disk
 from piecework.server.errors import InvalidRequest
 from piecework.server.logs import open_log
 from piecework.server.services import access, system_clock
@@ -44,6 +45,7 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
             _check_new(settings, name)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         held.enter_context(own_database(settings))
+        _look_at_disk(settings)
         check_places(settings)
         with opened_database(settings, owned=True) as database:
             if not settings.is_loopback and not access.has_tokens(database):
@@ -51,6 +53,13 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
             if settings.routes_file:
                 _load_routes(database, Path(settings.routes_file))
         return replace(settings, port=choose_port(settings.host, settings.port))
+
+
+def _look_at_disk(settings: Settings) -> None:
+    """Warn of a data directory in which SQLite's locks and shared memory cannot be relied on."""
+    kind = None if settings.database_url else find_network_disk(settings.data)
+    if kind:
+        log.warning(describe_risk(kind), data=str(settings.data))
 
 
 def _check_new(settings: Settings, name: str) -> None:
