@@ -99,9 +99,10 @@ coverage: $(VENV)/.installed-dev ## Run all tests and show which lines none of t
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 .PHONY: check
-check: $(VENV)/.installed-dev ## Check format, style, types and layers
+check: $(VENV)/.installed-dev ## Check format, style, spelling, types and layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/codespell
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
@@ -157,6 +158,10 @@ fuzz: $(VENV)/.installed-dev ## Run 10,000 damaged guests under every runtime (a
 .PHONY: docs
 docs: $(VENV)/.installed-dev ## Rewrite the generated parts of the documents
 	@$(BIN)/python docs/build_tables.py
+
+.PHONY: site
+site: $(VENV)/.installed-dev ## Build the documents as a site, in build/site
+	@$(BIN)/python docs/build_site.py
 
 .PHONY: samples
 samples: $(VENV)/.installed-dev ## Build samples/*.wasm from their C sources

@@ -55,7 +55,7 @@ def test_lines_of_prose_fit_into_a_window(documents):
 
 def test_the_readme_stays_short(documents):
     written = re.sub(r"<!-- generated: .*?<!-- /generated -->", "", documents["README.md"], flags=re.DOTALL)
-    assert len(written.splitlines()) <= 150
+    assert len(written.splitlines()) <= 60
 
 
 def test_parts_in_the_glossary_are_still_in_the_code(documents, root):

@@ -1,4 +1,4 @@
-"""What the documents tell people to type, typed: the README's tour, and the programs of the protocol page."""
+"""What the documents tell people to type, typed: the first hour, and the programs of the protocol page."""
 
 import os
 import re
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
+HOUR = "docs/first-hour.md"
 BIN = Path(sys.executable).parent
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 60
@@ -33,13 +34,15 @@ def program(name: str, folder: Path) -> Path:
     return path
 
 
-def run(command: list[str], environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project's folder, however it ends."""
+def run(
+    command: list[str], environ: dict[str, str] | None = None, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, in the project's folder unless another is given, however it ends."""
     return subprocess.run(
         command,
         check=False,
         env=environ,
-        cwd=ROOT,
+        cwd=folder,
         timeout=TIMEOUT_S,
         capture_output=True,
         text=True,
@@ -47,7 +50,7 @@ def run(command: list[str], environ: dict[str, str] | None = None) -> subprocess
     )
 
 
-def test_the_tour_of_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_first_hour_goes_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # The commands are typed as they stand. Only where things listen and lie is said from outside.
     monkeypatch.chdir(ROOT)
     environ = os.environ | {
@@ -57,23 +60,28 @@ def test_the_tour_of_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: p
         "PIECEWORK_WORKER_STATE": str(tmp_path / "agent"),
         "PIECEWORK_WORKER_SLOTS": "1",
     }
-    serve, work = blocks("README.md", "tour: background")
+    serve, work = blocks(HOUR, "tour: background")
     with ChildProgram("the server", ["bash", "-c", serve], tmp_path / "server.log", environ) as server:
         port = server.wait_for_line(LISTENING)[1]
         environ["PIECEWORK_URL"] = url = f"http://127.0.0.1:{port}"
         with ChildProgram("the agent", ["bash", "-c", work], tmp_path / "agent.log", environ) as agent:
             agent.wait_for_line(re.compile("agent started"))
-            ways, bad_guests = blocks("README.md", "tour")
+            ways, bad_guests = blocks(HOUR, "tour")
             check_ways_to_submit(run(["bash", "-eu", "-c", ways], environ))
             check_bad_guests(run(["bash", "-eu", "-c", bad_guests], environ))
             check_python(url)
+            check_own_guest(environ, tmp_path)
+            job = submit_slow_job(environ)
+            agent.kill()
+        with ChildProgram("the agent", ["bash", "-c", work], tmp_path / "agent.log", environ) as agent:
+            check_slow_job(job, environ)
         assert (agent.exit_code, "agent stopped" in agent.read_log()) == (0, True)
     assert server.exit_code == 0
 
 
-def test_functions_of_the_readme_run_without_a_server(tmp_path: Path):
+def test_functions_of_the_first_hour_run_without_a_server(tmp_path: Path):
     environ = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
-    once, serve = blocks("README.md", "tour: alone")[0].splitlines()
+    once, serve = blocks(HOUR, "tour: alone")[0].splitlines()
     assert run(["bash", "-c", once], environ).stdout == "🏓 pong: hello : 1\n"
     serve = serve.replace("8080", "0")
     with ChildProgram("the function", ["bash", "-c", f"exec {serve}"], tmp_path / "log", environ) as served:
@@ -98,12 +106,37 @@ def check_bad_guests(done: subprocess.CompletedProcess[str]) -> None:
     assert "failed (trap)" in done.stderr
 
 
+def check_own_guest(environ: dict[str, str], folder: Path) -> None:
+    [script] = blocks(HOUR, "tour: own")
+    done = run(["bash", "-eu", "-c", script], environ, folder)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["HELLO"]), done.stderr
+
+
+def submit_slow_job(environ: dict[str, str]) -> str:
+    """Submit the job that counts, and return its id once it does."""
+    [script] = blocks(HOUR, "tour: slow")
+    done = run(["bash", "-eu", "-c", script], environ)
+    assert done.returncode == 0, done.stderr
+    job = done.stdout.split()[-1]
+    with Client(environ["PIECEWORK_URL"]) as client:
+        next(client.follow_log(int(job)))
+    return job
+
+
+def check_slow_job(job: str, environ: dict[str, str]) -> None:
+    [script] = blocks(HOUR, "tour: after")
+    done = run(["bash", "-eu", "-c", script], environ | {"JOB": job})
+    assert done.returncode == 0, done.stderr
+    assert "Finished" in done.stdout
+    assert done.stdout.count("Running") == 2
+
+
 def check_python(url: str) -> None:
-    [script] = blocks("README.md", "tour: python")
+    [script] = blocks(HOUR, "tour: python")
     assert DEFAULT_URL in script
     done = run([sys.executable, "-c", script.replace(DEFAULT_URL, url)])
     assert done.returncode == 0, done.stderr
-    finished = re.findall(r"^docs/\w+\.md: \d{2,} different words$", done.stdout, re.MULTILINE)
+    finished = re.findall(r"^docs/[\w-]+\.md: \d{2,} different words$", done.stdout, re.MULTILINE)
     assert len(finished) == len(list((ROOT / "docs").glob("*.md")))
 
 

@@ -30,6 +30,7 @@ def test_all_has_every_extra_for_users():
         "otel",
         "all",
         "samples",
+        "docs",
         "test",
         "dev",
         "release",
