@@ -24,6 +24,8 @@ STOP_TIMEOUT_S = 45.0
 """Longer than an agent's drain, so that an orderly end is never cut short."""
 LOOK_S = 0.02
 
+UNTOUCHED = {"PIECEWORK_CONFIG": os.devnull, "PIECEWORK_PROFILE": ""}
+"""What keeps a program from the user's configuration files."""
 LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 
 
@@ -35,7 +37,7 @@ class ChildProgram:
     """A child process whose output goes to a log file. Leaving its ``with`` block stops it."""
 
     def __init__(self, name: str, command: list[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
-        """Start the command, with ``environ`` added to this process's environment."""
+        """Start the command, with ``environ`` added to this process's environment, and no configuration file."""
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +49,7 @@ class ChildProgram:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=os.environ | {"PYTHONUNBUFFERED": "1", **(environ or {})},
+                env=os.environ | UNTOUCHED | {"PYTHONUNBUFFERED": "1", **(environ or {})},
                 process_group=0,
             )
 

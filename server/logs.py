@@ -15,8 +15,6 @@ from piecework.terminal import escape_event
 
 log = structlog.get_logger("server")
 
-FORMATS = ("console", "json")
-
 
 def open_log(format_: str) -> None:
     """Send the log to standard error: ``console`` for people, ``json`` with one object a line for programs.

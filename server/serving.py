@@ -35,7 +35,7 @@ STOP_TIMEOUT_S = 10
 """Requests that are under way get this long to end when the server stops."""
 
 
-def serve(settings: Settings, log_format: str, part: Part = WHOLE, clock: Clock = system_clock) -> None:
+def serve(settings: Settings, part: Part = WHOLE, clock: Clock = system_clock) -> None:
     """Serve a part until SIGTERM or SIGINT, on a port and a database that are known to be usable.
 
     Exits the process with 1 when the app cannot be made or dies.
@@ -52,7 +52,7 @@ def serve(settings: Settings, log_format: str, part: Part = WHOLE, clock: Clock 
         is_asgi=is_proxy,
         underscores=settings.underscore_headers,
     )
-    serve_app(listen, partial(_load_app, settings, log_format, part, listen, clock))
+    serve_app(listen, partial(_load_app, settings, part, listen, clock))
 
 
 def _count_threads(settings: Settings) -> int:
@@ -60,9 +60,9 @@ def _count_threads(settings: Settings) -> int:
     return settings.calls_max + settings.request_threads + settings.listeners_max + BRIEFLY_MAX
 
 
-def _load_app(settings: Settings, log_format: str, part: Part, listen: ListenOptions, clock: Clock) -> object:
+def _load_app(settings: Settings, part: Part, listen: ListenOptions, clock: Clock) -> object:
     """Make the app in the process that answers requests."""
-    open_log(log_format)
+    open_log(settings.log_format)
     try:
         app = create_app(settings, clock, part)
     except ServerError as error:

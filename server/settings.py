@@ -1,4 +1,4 @@
-"""The server's settings: defaults here, then PIECEWORK_… variables, then command-line options."""
+"""The server's settings: defaults here, then files, then PIECEWORK_… variables, then command-line options."""
 
 import re
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from piecework.protocol.retention import FOR_EVER_MS, retain_ms
 
 PREFIX = "PIECEWORK_"
 MIB = 1024 * 1024
+LOG_FORMATS = ("console", "json")
 DATABASES = ("postgresql:", "postgresql+psycopg:", "postgres:", "sqlite:")
 """How URLs of databases begin."""
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
@@ -37,7 +38,7 @@ KEPT_LEAST_MS = {
 FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
-def _read(text: str, default: object) -> Any:
+def read_setting(text: str, default: object) -> Any:
     """Return a text as a value of the default's kind. Raises ValueError."""
     if not isinstance(default, bool):
         return type(cast("Any", default))(text)
@@ -52,7 +53,10 @@ def split_list(text: str) -> list[str]:
 
 
 class SettingsError(ValueError):
-    """Some variables have values that cannot be used; the message names them all."""
+    """Some settings have values that cannot be used; ``args`` has one line for each."""
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
 
 
 class BlobPlace(NamedTuple):
@@ -134,6 +138,8 @@ class Settings:
     webhook_private: str = ""
     """Addresses and networks with commas between, such as `10.0.0.5,192.168.0.0/16`, that webhooks may lead to
     although they are not public; `*` for all."""
+    log_format: str = "console"
+    """`console` for people, `json` for programs: one object a line."""
     otel_endpoint: str = ""
     """Where traces are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`; empty: there are none."""
     poll_max_s: float = 25.0
@@ -199,11 +205,11 @@ class Settings:
             if not text:
                 continue
             try:
-                found[each.name] = _read(text, each.default)
+                found[each.name] = read_setting(text, each.default)
             except ValueError:
                 wrong.append(f"{name}={text!r} is not {_KINDS[type(each.default)]}")
         if wrong:
-            raise SettingsError("; ".join(wrong))
+            raise SettingsError(*wrong)
         return found
 
     def __post_init__(self) -> None:
@@ -215,6 +221,8 @@ class Settings:
         if not 0 <= self.port <= 65535:
             wrong.append(f"port is {self.port}, but must lie between 0 and 65535")
         wrong += filter(None, map(self._find_fault, get_args(Kept)))
+        if self.log_format not in LOG_FORMATS:
+            wrong.append(f"log_format is {self.log_format!r}, but must be {' or '.join(LOG_FORMATS)}")
         if self.synchronous.upper() not in {"FULL", "NORMAL", "OFF", "EXTRA"}:
             wrong.append(f"synchronous is {self.synchronous!r}, but must be FULL, EXTRA, NORMAL or OFF")
         if self.database_url and not self.database_url.startswith(DATABASES):
@@ -243,7 +251,7 @@ class Settings:
             if entry != "*" and not read_networks([entry])
         ]
         if wrong:
-            raise SettingsError("; ".join(wrong))
+            raise SettingsError(*wrong)
 
     def _find_fault(self, what: Kept) -> str | None:
         """Return what is wrong with how long something stays."""

@@ -111,7 +111,7 @@ def telling_figures(settings: Settings, agent: Agent) -> Iterator[None]:
 def connect(settings: Settings) -> Client:
     """Return a client that repeats nothing. Raises AgentError for a bad proxy or certificate file."""
     try:
-        client = DirectClient(settings.server, settings.token, attempts=1, ca=settings.ca)
+        client = DirectClient(settings.server, settings.token or "", attempts=1, ca=settings.ca)
     except ValueError as error:
         raise AgentError(str(error)) from error
     client.transport.servers.on_leave = _tell_change

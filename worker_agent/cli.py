@@ -11,6 +11,7 @@ from piecework.completion import SHELLS, write_completion
 from piecework.durations import DURATION, DURATION_OR_ZERO
 from piecework.extras import require
 from piecework.memory import settle
+from piecework.terminal import escape_text
 from piecework.variables import find_unknown
 from piecework.worker_agent.endings import CommandGroup
 from piecework.worker_agent.errors import AgentError
@@ -60,6 +61,11 @@ def completion(shell: str) -> None:
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Trust these certificates, instead of the system's.  [env PIECEWORK_CA]",
+)
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Use the server of this profile in a configuration file.  [env PIECEWORK_PROFILE]",
 )
 @click.option(
     "--state",
@@ -173,7 +179,7 @@ def completion(shell: str) -> None:
     help="End, with code 0, once there was no job for so long; for batch nodes.  [never]",
 )
 @click.option("--wait/--no-wait", default=None, help="Wait for a server that does not answer yet.  [wait]")
-def run(cache_mb: int | None, compile_memory_mb: int | None, **options: Any) -> None:
+def run(cache_mb: int | None, compile_memory_mb: int | None, profile: str | None, **options: Any) -> None:
     """Run an agent until it is stopped.
 
     The first SIGTERM or SIGINT (Ctrl-C) drains: nothing new is taken, running jobs may finish, the rest is handed
@@ -192,7 +198,7 @@ def run(cache_mb: int | None, compile_memory_mb: int | None, **options: Any) -> 
     from piecework.worker_agent.link.state import StateDirectory  # noqa: PLC0415
     from piecework.worker_agent.logs import configure_logs  # noqa: PLC0415
 
-    settings = read_settings(given)
+    settings = read_settings(given, profile)
     rules = read_rules(settings)
     configure_logs(settings.log_format, settings.log_level)
     for line in find_unknown(os.environ):
@@ -208,12 +214,23 @@ def run(cache_mb: int | None, compile_memory_mb: int | None, **options: Any) -> 
         raise click.ClickException(str(error)) from error
 
 
-def read_settings(given: dict[str, Any]) -> Settings:
-    """Put together defaults, the environment and the options given. Raises click.UsageError with all problems."""
+def read_settings(given: dict[str, Any], profile: str | None = None) -> Settings:
+    """Put together defaults, files, the environment and the options given.
+
+    Raises click.UsageError with all problems, and ConfigError for files that cannot be used.
+    """
+    # Other commands start sooner without.
+    from piecework.configuration.layers import configure  # noqa: PLC0415
+    from piecework.worker_agent.configuration import SECTION  # noqa: PLC0415
+
+    configured = configure(SECTION, url=given.get("server"), profile=profile)
+    for line in configured.warnings:
+        click.echo(f"worker-agent: {escape_text(line)}", err=True)
     try:
-        return Settings(**(Settings.from_env(os.environ) | given)).with_address()
+        return Settings(**(Settings.from_env(configured.environ) | given)).with_address()
     except SettingsError as error:
-        raise click.UsageError("\n  ".join(["these settings cannot be used:", *error.args])) from error
+        problems = configured.name_places(error.args, SECTION)
+        raise click.UsageError("\n  ".join(["these settings cannot be used:", *problems])) from error
 
 
 def read_rules(settings: Settings) -> NodeRules:

@@ -6,12 +6,14 @@ from typing import Any, NoReturn
 
 import click
 
+from piecework.configuration.places import ConfigError
 from piecework.extras import WORKER, describe_missing
 from piecework.streams import standard_streams
 from piecework.terminal import escape_text
 from piecework.worker_agent.errors import AgentError
 
 FAILED = 1
+MISUSED = 2
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -41,6 +43,8 @@ class CommandGroup(click.Group):
             if missing is None:
                 raise
             _end(missing, FAILED)
+        except ConfigError as error:
+            _end(str(error), MISUSED)
         except AgentError as error:
             _end(str(error), FAILED)
         except OSError as error:

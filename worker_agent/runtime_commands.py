@@ -1,7 +1,6 @@
 """``worker-agent runtimes``: what this node can run, and getting it ready for more."""
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,13 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.pass_context
 def runtimes(context: click.Context, /, as_json: bool, **options: Path | None) -> None:
     """List the runtimes of this node, and say what those that are missing need."""
+    # Other commands start sooner without.
+    from piecework.configuration.layers import configure  # noqa: PLC0415
+    from piecework.worker_agent.configuration import SECTION  # noqa: PLC0415
+
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
-        settings = Settings(**(Settings.from_env(os.environ) | {"runtimes": None} | given))
+        settings = Settings(**(Settings.from_env(configure(SECTION).environ) | {"runtimes": None} | given))
         found = find_interpreters(settings.interpreters_path)
     except (SettingsError, InterpreterError) as error:
         raise click.ClickException(str(error)) from error

@@ -1,4 +1,4 @@
-"""The agent's settings: defaults here, then PIECEWORK_… variables, then command-line options."""
+"""The agent's settings: defaults here, then files, then PIECEWORK_… variables, then command-line options."""
 
 import hashlib
 import ipaddress
@@ -236,15 +236,19 @@ def _some(text: str | None) -> tuple[str, ...]:
     return () if text is None else (text,)
 
 
-def _read_list(text: str) -> tuple[str, ...]:
+def read_list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (item.strip() for item in text.split(","))))
 
 
-def _read_flag(text: str) -> bool:
+def read_flag(text: str) -> bool:
     flags = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
     if text.lower() not in flags:
         raise ValueError(text)
     return flags[text.lower()]
+
+
+def read_mb(text: str) -> int:
+    return int(text) * MIB
 
 
 VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -253,21 +257,21 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_CA": ("ca", Path),
     "PIECEWORK_WORKER_STATE": ("state", Path),
     "PIECEWORK_WORKER_SLOTS": ("slots", int),
-    "PIECEWORK_WORKER_RUNTIMES": ("runtimes", _read_list),
+    "PIECEWORK_WORKER_RUNTIMES": ("runtimes", read_list),
     "PIECEWORK_WORKER_INTERPRETERS": ("interpreters", Path),
-    "PIECEWORK_WORKER_TAGS": ("tags", _read_list),
+    "PIECEWORK_WORKER_TAGS": ("tags", read_list),
     "PIECEWORK_WORKER_NAME": ("name", str),
-    "PIECEWORK_WORKER_CACHE_MB": ("cache_bytes", lambda text: int(text) * MIB),
+    "PIECEWORK_WORKER_CACHE_MB": ("cache_bytes", read_mb),
     "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": ("drain_timeout_s", parse_duration),
     "PIECEWORK_WORKER_COMPILE_TIMEOUT_S": ("compile_timeout_s", parse_duration),
-    "PIECEWORK_WORKER_COMPILE_MEMORY_MB": ("compile_memory_bytes", lambda text: int(text) * MIB),
+    "PIECEWORK_WORKER_COMPILE_MEMORY_MB": ("compile_memory_bytes", read_mb),
     "PIECEWORK_WORKER_PREFETCH": ("prefetch", int),
     "PIECEWORK_WORKER_LOG_FORMAT": ("log_format", str),
     "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
     "PIECEWORK_WORKER_METRICS_PORT": ("metrics_port", int),
     "PIECEWORK_WORKER_METRICS_HOST": ("metrics_host", str),
     "PIECEWORK_OTEL_ENDPOINT": ("otel_endpoint", str),
-    "PIECEWORK_WORKER_WAIT": ("wait", _read_flag),
+    "PIECEWORK_WORKER_WAIT": ("wait", read_flag),
     "PIECEWORK_WORKER_STALL_EXIT_S": ("stall_exit_s", parse_duration),
     "PIECEWORK_WORKER_EXIT_WHEN_IDLE_S": ("exit_when_idle_s", parse_duration),
     "PIECEWORK_WORKER_FUNCTIONS": ("functions", int),
@@ -275,20 +279,20 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_FUNCTIONS_PORT": ("functions_port", int),
     "PIECEWORK_WORKER_FUNCTIONS_FIRST_PORT": ("functions_first_port", int),
     "PIECEWORK_WORKER_FUNCTIONS_TOKEN": ("functions_token", str),
-    "PIECEWORK_WORKER_FUNCTIONS_OPEN": ("functions_open", _read_flag),
+    "PIECEWORK_WORKER_FUNCTIONS_OPEN": ("functions_open", read_flag),
     "PIECEWORK_WORKER_FUNCTIONS_START_TIMEOUT_S": ("functions_start_timeout_s", parse_duration),
     "PIECEWORK_WORKER_REVERSE_PROXY": ("reverse_proxy", str),
     "PIECEWORK_WORKER_REVERSE_PROXY_TOKEN": ("reverse_proxy_token", str),
     "PIECEWORK_WORKER_REGISTRY": ("registry", str),
-    "PIECEWORK_WORKER_ALLOW_HTTP": ("allow_http", _read_list),
+    "PIECEWORK_WORKER_ALLOW_HTTP": ("allow_http", read_list),
     "PIECEWORK_WORKER_ALLOW_REDIS": ("allow_redis", str),
     "REDIS_PWD": ("redis_password", str),
     "PIECEWORK_WORKER_ALLOW_COUCHBASE": ("allow_couchbase", str),
     "COUCHBASE_USER": ("couchbase_user", str),
     "COUCHBASE_PWD": ("couchbase_password", str),
     "PIECEWORK_WORKER_ALLOW_FILES": ("allow_files", str),
-    "PIECEWORK_WORKER_ALLOW_DIR": ("allow_dir", _read_list),
-    "PIECEWORK_WORKER_ALLOW_ENV": ("allow_env", _read_list),
+    "PIECEWORK_WORKER_ALLOW_DIR": ("allow_dir", read_list),
+    "PIECEWORK_WORKER_ALLOW_ENV": ("allow_env", read_list),
 }
 """Environment variables, with the setting each one sets and how its text is read."""
 

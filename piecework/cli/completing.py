@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import available_timezones
 
 import rich_click as click
 from click.shell_completion import CompletionItem
+
+from piecework.cli.connection_options import find_given
 
 if TYPE_CHECKING:
     from piecework.client import Client
@@ -106,8 +108,7 @@ def _ask(context: click.Context, question: Question) -> list[Named]:
     def ask() -> None:
         from piecework.client import Client  # noqa: PLC0415  # commands start faster without it
 
-        here, root = context.params, context.find_root().params
-        given: dict[str, Any] = {name: here.get(name) or root.get(name) for name in ("url", "token", "ca")}
+        given = find_given(context, dict(context.params))
         # Whatever is wrong, a shell in the middle of a line is no place to say so.
         with suppress(Exception), Client(**given, attempts=1, read_timeout_s=LOOK_S) as client:
             found.extend(question(client))

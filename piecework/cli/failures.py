@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import rich_click as click
 
+from piecework.configuration.places import ConfigError
 from piecework.exits import exit_status
 from piecework.extras import describe_missing
 from piecework.protocol.codes import Code
@@ -78,8 +79,8 @@ def _client_failure(error: Exception) -> Failure | None:
         return Failure(_point_to_trace(str(error), error.job), FAILED)
     if isinstance(error, ApiError) and error.code == Code.BLOB_NOT_FOUND:
         return Failure("there is no blob with this id", FAILED)  # the server's are for older clients
-    if isinstance(error, ClientError):
-        return Failure(str(error), FAILED)
+    if isinstance(error, ClientError | ConfigError):
+        return Failure(str(error), MISUSED if isinstance(error, ConfigError) else FAILED)
     return None
 
 

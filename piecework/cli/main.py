@@ -1,12 +1,10 @@
 """The `piecework` command: its commands by name."""
 
-from pathlib import Path
-
 import rich_click as click
 
 from piecework import __version__
+from piecework.cli.connection_options import connection_options
 from piecework.cli.groups import LazyCommand, RootGroup
-from piecework.cli.options import ca_option, token_option, url_option
 
 COMMANDS = {
     "run": ("piecework.cli.run:run", "Run a wasm file, or a script, as one job and print its output."),
@@ -52,6 +50,10 @@ COMMANDS = {
         "piecework.cli.status:doctor",
         "Look for what is wrong and say what to do.",
     ),
+    "config": (
+        "piecework.cli.config:config",
+        "Show settings and where they come from, and make and check files of them.",
+    ),
     "ping": ("piecework.cli.ping:ping", "Ask the server whether it is alive."),
     "completion": ("piecework.cli.completion:completion", "Print a script for a shell's completion."),
 }
@@ -63,9 +65,7 @@ COMMANDS = {
     commands={name: LazyCommand(name, *target) for name, target in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@url_option(envvar="PIECEWORK_URL", default="http://127.0.0.1:8000", show_default=True)
-@token_option(envvar="PIECEWORK_TOKEN")
-@ca_option()
+@connection_options
 @click.version_option(__version__, prog_name="piecework")
-def main(url: str, token: str | None, ca: Path | None) -> None:
+def main(**_: object) -> None:
     """Run WebAssembly functions as jobs on any number of nodes."""

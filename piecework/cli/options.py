@@ -271,25 +271,6 @@ FILE_OR_STDIN = click.Path(exists=True, dir_okay=False, allow_dash=True, path_ty
 STDIN = Path("-")
 
 
-def url_option(**extra: Any) -> Callable[[F], F]:
-    return click.option(
-        "--url", metavar="URL", help="The server's URL (PIECEWORK_URL), or several with commas between.", **extra
-    )
-
-
-def token_option(**extra: Any) -> Callable[[F], F]:
-    return click.option("--token", metavar="TOKEN", help="The token to show it (PIECEWORK_TOKEN).", **extra)
-
-
-def ca_option() -> Callable[[F], F]:
-    return click.option(
-        "--ca",
-        metavar="FILE",
-        type=click.Path(exists=True, path_type=Path),
-        help="Trust the certificates in this file or directory, instead of the system's (PIECEWORK_CA).",
-    )
-
-
 def runtime_options(command: F) -> F:
     """Add the options that describe what runs: its runtime, and those of ``run_options``."""
     option = click.option(

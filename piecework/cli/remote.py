@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 import rich_click as click
 from click.exceptions import Exit
 
+from piecework.cli.connection_options import connection_options, find_given
 from piecework.cli.failures import FAILED, describe_failure, warn
-from piecework.cli.options import Ending, ca_option, token_option, url_option
+from piecework.cli.options import Ending
 from piecework.cli.queue.waiting import explaining
 from piecework.cli.screen.display import Display
 from piecework.client import ApiError, Client, Invalid, NotFound, Refused
+from piecework.client.environment import Connection, find_connection
 from piecework.client.retries import RetryPolicy
+from piecework.configuration.places import ConfigError
 from piecework.protocol.ids import Id
 from piecework.protocol.names import ModuleName
 from piecework.protocol.text import find_fault
@@ -34,11 +37,11 @@ PATIENT = replace(HASTY, attempts=30, read_s=RetryPolicy.read_s, total_s=RetryPo
 class Remote:
     """The server that a command talks to, and where it shows what it found."""
 
-    def __init__(self, url: str, token: str | None, display: Display, ca: Path | None = None) -> None:
-        self.client = connect(url, token, HASTY, ca)
+    def __init__(self, server: Connection, display: Display, ca: Path | None = None) -> None:
+        self.client = connect(server, HASTY)
         self.ca = ca
         """The certificates to trust that the command line names, if it does."""
-        self.has_token = bool(token)
+        self.has_token = bool(server.token)
         """Whether there is a token to show."""
         self.display = display
         self.if_interrupted = "nothing was changed"
@@ -99,10 +102,23 @@ class Remote:
             raise Exit(FAILED)
 
 
-def connect(url: str, token: str | None, retries: RetryPolicy, ca: Path | None = None) -> Client:
+def find_server(**given: Any) -> Connection:
+    """Return the server that options, environment and files name; what is wrong with files is told by itself."""
+    try:
+        server = find_connection(**given)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+    for line in server.warnings:
+        warn(line)
+    return server
+
+
+def connect(server: Connection, retries: RetryPolicy) -> Client:
     """Return a client; a URL that is none is a mistake on the command line."""
     try:
-        return Client(url, token, ca=ca).with_retries(retries)
+        return Client(server.url, server.token, ca=server.ca).with_retries(retries)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
 
@@ -117,11 +133,9 @@ def check_words(context: click.Context, options: Mapping[str, object]) -> None:
 
 
 def remote_command(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command ``--url``, ``--token``, ``--ca`` and ``--json``, and pass it a Remote as first argument."""
+    """Give a command ``--json`` and the options for a server, and pass it a Remote as first argument."""
 
-    @url_option()
-    @token_option()
-    @ca_option()
+    @connection_options
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
     @click.pass_context
     @functools.wraps(function)
@@ -129,17 +143,14 @@ def remote_command(function: Callable[..., R]) -> Callable[..., R]:
         context: click.Context,
         /,
         *args: Any,
-        url: str | None,
-        token: str | None,
-        ca: Path | None,
         as_json: bool,
         **options: Any,
     ) -> R:
+        given = find_given(context, options)
         check_words(context, options)
         for line in find_unknown(os.environ):
             warn(line)
-        given = context.find_root().params
-        remote = Remote(url or given["url"], token or given["token"], Display(as_json=as_json), ca or given["ca"])
+        remote = Remote(find_server(**given), Display(as_json=as_json), given["ca"])
         with explaining(lambda: remote.if_interrupted):
             return function(remote, *args, **{name: remote.complete(value) for name, value in options.items()})
 

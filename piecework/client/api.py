@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self, Unpack
+from warnings import warn
 
 from piecework.client.calls import AnyId, AnyLambda, path_id
 from piecework.client.carriers import BlockingCarrier
-from piecework.client.environment import find_server
+from piecework.client.environment import find_connection
 from piecework.client.functions.functions import FunctionCalls
 from piecework.client.modes import Blocking, call
 from piecework.client.queue.events import EventCalls, EventOptions
@@ -111,19 +112,23 @@ class AnyClient(ServerCalls):
         read_timeout_s: float = RetryPolicy.read_s,
         media_type: str = bodies.MSGPACK,
         ca: Path | None = None,
+        profile: str | None = None,
     ) -> None:
         """Prepare for talking to ``url``; nothing is sent yet.
 
         ``url`` may be several, a list or with commas between: servers that share a database. The first is asked as
         long as it answers, then the next.
 
-        None for ``url`` or ``token``: what the command takes, PIECEWORK_URL or this machine, and PIECEWORK_TOKEN;
-        "" is no token. ``ca``: a file, or directory, of certificates to trust instead of those of the environment.
-        Raises ValueError for what is no URL or no token, for certificates that cannot be used, and when the
-        environment names a proxy that cannot.
+        None for ``url`` or ``token``: what the command takes, from ``profile``, the environment or configuration
+        files, and else this machine and no token, which "" is, too. ``ca``: a file, or directory, of certificates
+        to trust instead of those of the environment. Raises ValueError for what is no URL or no token, for files
+        and certificates that cannot be used, and when the environment names a proxy that cannot. Warns of a file
+        with secrets that others may read.
         """
         retries = RetryPolicy(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
-        url, token = find_server(url, token)
+        url, token, ca, warnings = find_connection(url, token, ca, profile)
+        for line in warnings:
+            warn(line, stacklevel=2)
         self._given = {"token": MASK if token else "", "media_type": media_type, "ca": ca}
         self._prepare(url, token, retries=retries, media_type=media_type, ca=ca)
 

@@ -1,6 +1,5 @@
 """What the server's commands share: where the data is, and failures that end in one line."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -8,11 +7,14 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
+from piecework.cli.failures import warn
+from piecework.configuration.layers import configure
+from piecework.configuration.places import ConfigError
+from piecework.server.configuration import SECTION
 from piecework.server.errors import ServerError
-from piecework.server.logs import FORMATS
 from piecework.server.services.backups import BackupError
 from piecework.server.services.schema_at_start import prepare_schema
-from piecework.server.settings import Settings, SettingsError
+from piecework.server.settings import LOG_FORMATS, Settings, SettingsError
 from piecework.server.startup import CannotStart, DirectoryLock
 from piecework.server.store.engine.database import Database, is_there, open_database
 from piecework.server.store.engine.schema import check_schema, current_revision
@@ -35,7 +37,7 @@ def one_line_failures() -> Iterator[None]:
     """Turn expected failures into one line on stderr and exit code 1."""
     try:
         yield
-    except (ServerError, SettingsError, CannotStart, BackupError) as error:
+    except (ConfigError, ServerError, SettingsError, CannotStart, BackupError) as error:
         raise CommandRefused(str(error)) from error
 
 
@@ -79,19 +81,22 @@ routes_option = click.option(
 )
 log_option = click.option(
     "--log-format",
-    type=click.Choice(FORMATS),
-    default="console",
-    show_default=True,
-    envvar="PIECEWORK_LOG_FORMAT",
-    help="For people, or one JSON object a line.",
+    type=click.Choice(LOG_FORMATS),
+    help="For people, or one JSON object a line; console unless given (PIECEWORK_LOG_FORMAT).",
 )
 
 
 def load_settings(defaults: Mapping[str, Any] | None = None, **given: Any) -> Settings:
-    """Return the settings: options before variables before ``defaults`` before those of all servers."""
+    """Return the settings: options before variables, files, ``defaults`` and those of all servers."""
     options = {name: value for name, value in given.items() if value is not None}
     with one_line_failures():
-        return Settings(**{**(defaults or {}), **Settings.from_env(os.environ), **options})
+        configured = configure(SECTION)
+        for line in configured.warnings:
+            warn(line)
+        try:
+            return Settings(**{**(defaults or {}), **Settings.from_env(configured.environ), **options})
+        except SettingsError as error:
+            raise SettingsError(*configured.name_places(error.args, SECTION)) from error
 
 
 @contextmanager

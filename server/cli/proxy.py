@@ -18,7 +18,7 @@ PORT, DATA = 8888, Path("piecework-proxy")
 @routes_option
 @click.option("--open", "functions_open", is_flag=True, help="Let everybody call functions, also without a token.")
 @log_option
-def proxy(log_format: str, functions_open: bool, **given: Any) -> None:
+def proxy(functions_open: bool, **given: Any) -> None:
     """Run a reverse proxy for functions alone, on Capsule's paths, until SIGTERM or Ctrl-C."""
     settings = load_settings({"port": PORT, "data": DATA}, functions_open=functions_open or None, **given)
-    run_part(PROXY, settings, log_format)
+    run_part(PROXY, settings)

@@ -17,7 +17,7 @@ PORT, DATA = 4999, Path("piecework-registry")
 @store_options(DATA)
 @click.option("--mutable-tags", is_flag=True, help="Let an upload replace a module under a tag that is taken.")
 @log_option
-def registry(log_format: str, mutable_tags: bool, **given: Any) -> None:
+def registry(mutable_tags: bool, **given: Any) -> None:
     """Run a registry of wasm modules alone, on Capsule's paths, until SIGTERM or Ctrl-C."""
     settings = load_settings({"port": PORT, "data": DATA}, mutable_tags=mutable_tags or None, **given)
-    run_part(REGISTRY, settings, log_format)
+    run_part(REGISTRY, settings)

@@ -30,10 +30,10 @@ from piecework.server.web.parts import WHOLE
     help="Let the pages at /console change things, too, while there is no token (PIECEWORK_CONSOLE_ACTS).",
 )
 @log_option
-def run(log_format: str, memory_mb: int | None, **given: Any) -> None:
+def run(memory_mb: int | None, **given: Any) -> None:
     """Run the control server until SIGTERM or Ctrl-C.
 
-    Every other setting is a PIECEWORK_… variable; README.md lists them.
+    Every other setting is a PIECEWORK_… variable, or a key of a configuration file; docs/operations.md lists them.
     """
     memory_bytes = None if memory_mb is None else memory_mb * MIB
-    run_part(WHOLE, load_settings(memory_bytes=memory_bytes, **given), log_format)
+    run_part(WHOLE, load_settings(memory_bytes=memory_bytes, **given))

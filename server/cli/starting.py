@@ -25,13 +25,13 @@ from piecework.variables import find_unknown
 log = structlog.get_logger("server")
 
 
-def run_part(part: Part, settings: Settings, log_format: str, clock: Clock = system_clock) -> None:
+def run_part(part: Part, settings: Settings, clock: Clock = system_clock) -> None:
     """Serve a part until SIGTERM or Ctrl-C, by a clock. Raises CommandRefused when it cannot start here."""
-    open_log(log_format)
+    open_log(settings.log_format)
     for line in find_unknown(os.environ):
         log.warning(line)
     with ExitStack() as held:
-        serve(_prepare(settings, held), log_format, part, clock)
+        serve(_prepare(settings, held), part, clock)
 
 
 def _prepare(settings: Settings, held: ExitStack) -> Settings:

@@ -39,7 +39,7 @@ def read_clock(file: Path) -> int:
 )
 def main(data: Path, port: int, file: Path) -> None:
     """Serve on this machine until stopped, by a clock that is ahead."""
-    run_part(WHOLE, Settings(data=data, port=port, synchronous="OFF"), "console", partial(read_clock, file))
+    run_part(WHOLE, Settings(data=data, port=port, synchronous="OFF"), partial(read_clock, file))
 
 
 if __name__ == "__main__":

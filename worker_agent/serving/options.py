@@ -4,7 +4,7 @@ Whoever runs these is operator and author at once: an option allows something, a
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import msgspec
 import platformdirs
 from msgspec.structs import replace as replace_bounds
 
+from piecework.configuration.places import has_configuration
 from piecework.durations import DURATION
 from piecework.modules import DEFAULT, ModuleError, resolve_runtime
 from piecework.oci.options import PLAIN_HTTP_HELP, OrReference
@@ -125,7 +126,9 @@ class NodeContext:
         _check_words(options)
         given = {name: options[name] for name in _SETTINGS if options[name] not in (None, ())}
         try:
-            settings = Settings(**(Settings.from_env(os.environ) | {"runtimes": None} | given))
+            settings = Settings(
+                **(Settings.from_env(find_environ(supervised=supervised)) | {"runtimes": None} | given)
+            )
             rules = settings.make_rules(os.environ)
         except SettingsError as error:
             raise click.UsageError("\n  ".join(["these options cannot be used:", *error.args])) from error
@@ -138,6 +141,23 @@ class NodeContext:
         self.compiled = state / "compiled"
         self.compile_bytes = options["compile_memory"] * MIB
         self.interpreters = settings.interpreters_path
+
+
+def find_environ(*, supervised: bool) -> Mapping[str, str]:
+    """Return the environment with what files say of server and folders.
+
+    What an agent may let guests reach is no leave for functions of everybody who has its file: the file does not
+    say it here. One that is ``supervised`` by an agent has all from there.
+    """
+    if supervised or not has_configuration(os.environ):
+        return os.environ
+    # Most have no file: theirs starts sooner.
+    from piecework.configuration.layers import configure  # noqa: PLC0415
+    from piecework.worker_agent.configuration import SECTION  # noqa: PLC0415
+
+    configured = configure(SECTION)
+    allowed = {name for name in configured.values if name.startswith("PIECEWORK_WORKER_ALLOW_")}
+    return {name: text for name, text in configured.environ.items() if name not in allowed}
 
 
 def _read_allowed_kv(texts: tuple[str, ...]) -> tuple[list[str], bool]:

@@ -4,6 +4,7 @@ import time
 
 import rich_click as click
 
+from piecework.cli.connection_options import find_given
 from piecework.cli.groups import LazyCommand
 from piecework.cli.options import WORKER
 from piecework.cli.remote import Remote, remote_command
@@ -18,8 +19,8 @@ from piecework.protocol.messages import WorkerInfo
 def worker(context: click.Context) -> None:
     """Run an agent, look at workers, drain and retire them."""
     # The agent's own options have other names: what was said of the server before the command holds for it, too.
-    given = context.find_root().params
-    context.default_map = {"run": {"server": given["url"], "token": given["token"], "ca": given["ca"]}}
+    given = find_given(context, {})
+    context.default_map = {"run": {"server": given.pop("url"), **given}}
 
 
 worker.add_command(LazyCommand("run", "piecework.worker_agent.cli:run", "Run an agent on this node."))

@@ -104,7 +104,7 @@ def test_a_token_is_sent_and_a_refusal_says_how_to_give_one(run, script):
 
 
 def test_an_unknown_command_is_a_mistake_with_a_hint(run):
-    assert "Did you mean 'ping'?" in run("pong", exit_code=2).err
+    assert "Did you mean 'ping'?" in run("pingg", exit_code=2).err
 
 
 def test_the_help_of_each_command_in_the_list_is_that_of_the_command():

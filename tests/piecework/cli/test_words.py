@@ -42,7 +42,7 @@ def list_lines():
             if path == ("worker", "run"):
                 continue
             for parameter in command.params:
-                if parameter.type.name in WORDS and parameter.name not in {"url", "token"}:
+                if parameter.type.name in WORDS and parameter.name not in {"url", "token", "profile"}:
                     yield [*path, *_place(command, parameter, WORDS[parameter.type.name])]
 
 

@@ -1,0 +1,40 @@
+"""The options that say which server a command talks to, before it or behind it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+F = TypeVar("F", bound=Callable[..., Any])
+_OPTIONS = (
+    click.option(
+        "--url", metavar="URL", help="The server's URL (PIECEWORK_URL); http://127.0.0.1:8000 unless given."
+    ),
+    click.option("--token", metavar="TOKEN", help="The token to show it (PIECEWORK_TOKEN)."),
+    click.option(
+        "--ca",
+        metavar="FILE",
+        type=click.Path(exists=True, path_type=Path),
+        help="Trust the certificates in this file or directory, instead of the system's (PIECEWORK_CA).",
+    ),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        help="Use the server of this profile in a configuration file (PIECEWORK_PROFILE).",
+    ),
+)
+NAMES = ("url", "token", "ca", "profile")
+
+
+def connection_options(command: F) -> F:
+    """Add ``--url``, ``--token``, ``--ca`` and ``--profile``."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def find_given(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given of these options, those behind the command before those in front of it."""
+    root = context.find_root().params
+    return {name: options.pop(name, None) or root.get(name) for name in NAMES}
