@@ -9,7 +9,7 @@ from piecework.cli.main import main as piecework_command
 from piecework.worker_agent.cli import worker_commands
 from tables.markdown import as_code, write_table
 
-SHARED_OPTIONS = frozenset({"--url", "--token", "--ca", "--json"})
+SHARED_OPTIONS = frozenset({"--url", "--token", "--ca", "--profile", "--json"})
 """Options of every command that talks to a server; the page tells them once."""
 
 

@@ -16,7 +16,7 @@ from piecework.cli.options import Ending
 from piecework.cli.queue.waiting import explaining
 from piecework.cli.screen.display import Display
 from piecework.client import ApiError, Client, Invalid, NotFound, Refused
-from piecework.client.environment import Connection, find_connection
+from piecework.client.environment import ChosenServer, find_server
 from piecework.client.retries import RetryPolicy
 from piecework.configuration.places import ConfigError
 from piecework.protocol.ids import Id
@@ -37,7 +37,7 @@ PATIENT = replace(HASTY, attempts=30, read_s=RetryPolicy.read_s, total_s=RetryPo
 class Remote:
     """The server that a command talks to, and where it shows what it found."""
 
-    def __init__(self, server: Connection, display: Display, ca: Path | None = None) -> None:
+    def __init__(self, server: ChosenServer, display: Display, ca: Path | None = None) -> None:
         self.client = connect(server, HASTY)
         self.ca = ca
         """The certificates to trust that the command line names, if it does."""
@@ -102,10 +102,10 @@ class Remote:
             raise Exit(FAILED)
 
 
-def find_server(**given: Any) -> Connection:
+def choose_server(**given: Any) -> ChosenServer:
     """Return the server that options, environment and files name; what is wrong with files is told by itself."""
     try:
-        server = find_connection(**given)
+        server = find_server(**given)
     except ConfigError:
         raise
     except ValueError as error:
@@ -115,7 +115,7 @@ def find_server(**given: Any) -> Connection:
     return server
 
 
-def connect(server: Connection, retries: RetryPolicy) -> Client:
+def connect(server: ChosenServer, retries: RetryPolicy) -> Client:
     """Return a client; a URL that is none is a mistake on the command line."""
     try:
         return Client(server.url, server.token, ca=server.ca).with_retries(retries)
@@ -150,7 +150,7 @@ def remote_command(function: Callable[..., R]) -> Callable[..., R]:
         check_words(context, options)
         for line in find_unknown(os.environ):
             warn(line)
-        remote = Remote(find_server(**given), Display(as_json=as_json), given["ca"])
+        remote = Remote(choose_server(**given), Display(as_json=as_json), given["ca"])
         with explaining(lambda: remote.if_interrupted):
             return function(remote, *args, **{name: remote.complete(value) for name, value in options.items()})
 

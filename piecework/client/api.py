@@ -10,7 +10,7 @@ from warnings import warn
 
 from piecework.client.calls import AnyId, AnyLambda, path_id
 from piecework.client.carriers import BlockingCarrier
-from piecework.client.environment import find_connection
+from piecework.client.environment import find_server
 from piecework.client.functions.functions import FunctionCalls
 from piecework.client.modes import Blocking, call
 from piecework.client.queue.events import EventCalls, EventOptions
@@ -126,7 +126,7 @@ class AnyClient(ServerCalls):
         with secrets that others may read.
         """
         retries = RetryPolicy(attempts=attempts, connect_s=connect_timeout_s, read_s=read_timeout_s)
-        url, token, ca, warnings = find_connection(url, token, ca, profile)
+        url, token, ca, warnings = find_server(url, token, ca, profile)
         for line in warnings:
             warn(line, stacklevel=2)
         self._given = {"token": MASK if token else "", "media_type": media_type, "ca": ca}

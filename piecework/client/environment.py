@@ -12,7 +12,7 @@ from piecework.tracing import VARIABLE, read_traceparent
 URL_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE = "PIECEWORK_URL", "PIECEWORK_TOKEN", "PIECEWORK_CA"
 
 
-class Connection(NamedTuple):
+class ChosenServer(NamedTuple):
     """A server, and how it is talked to."""
 
     url: str
@@ -24,20 +24,20 @@ class Connection(NamedTuple):
     """What people should know of the files that said so."""
 
 
-def find_connection(
+def find_server(
     url: str | None = None,
     token: str | None = None,
     ca: Path | None = None,
     profile: str | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Connection:
+) -> ChosenServer:
     """Return the server that was given, or else that of a profile, the environment or a configuration file.
 
     When URL and token are given and no profile, nothing is looked for. Raises ValueError when what the environment
     says is no URL, and ConfigError, which is one, for files that cannot be used.
     """
     if url is not None and token is not None and not profile:
-        return Connection(url, token, ca)
+        return ChosenServer(url, token, ca)
     environ = os.environ if environ is None else environ
     warnings: Sequence[str] = ()
     if profile or has_configuration(environ):
@@ -56,7 +56,7 @@ def find_connection(
             raise ValueError(f"{URL_VARIABLE}: {error}") from error
     if token is None:
         token = environ.get(TOKEN_VARIABLE, "")
-    return Connection(url, token, ca, warnings)
+    return ChosenServer(url, token, ca, warnings)
 
 
 def find_traceparent(environ: Mapping[str, str] | None = None) -> str | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from piecework.client.environment import find_connection
+from piecework.client.environment import find_server
 from piecework.configuration.keys import CLIENT
 from piecework.configuration.layers import configure
 from piecework.configuration.places import ConfigError
@@ -16,7 +16,7 @@ SECTION = '[client]\nurl = "http://mine"\ntoken = "of-mine"\n'
 
 def find(disk, text, *, url=None, token=None, profile=None, **environ):
     disk.write(disk.user, text)
-    return find_connection(url, token, None, profile, environ=disk.environ | environ)[:2]
+    return find_server(url, token, None, profile, environ=disk.environ | environ)[:2]
 
 
 def test_the_environment_counts_before_files(disk):
@@ -97,9 +97,9 @@ def test_a_token_without_a_url_is_for_any(disk):
 def test_certificates_go_with_their_url(disk):
     (disk.user.parent / "lab.pem").touch()
     disk.write(disk.user, '[client]\nurl = "https://lab"\nca = "lab.pem"\n')
-    assert find_connection(environ=disk.environ).ca == disk.user.parent / "lab.pem"
-    assert find_connection("https://other", environ=disk.environ).ca is None
-    assert find_connection(environ=disk.environ | {"PIECEWORK_CA": "/x"}).ca is None  # as the environment has it
+    assert find_server(environ=disk.environ).ca == disk.user.parent / "lab.pem"
+    assert find_server("https://other", environ=disk.environ).ca is None
+    assert find_server(environ=disk.environ | {"PIECEWORK_CA": "/x"}).ca is None  # as the environment has it
 
 
 def test_an_agent_finds_its_server_as_clients_do(disk):
