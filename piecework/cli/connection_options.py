@@ -1,12 +1,24 @@
 """The options that say which server a command talks to, before it or behind it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _offer_profiles(_context: click.Context, _parameter: click.Parameter, word: str) -> list[str]:
+    from piecework.configuration.layers import find_profiles  # noqa: PLC0415  # commands start faster without it
+
+    # Whatever is wrong, a shell in the middle of a line is no place to say so.
+    with suppress(ValueError):
+        return [name for name in find_profiles() if name.startswith(word)]
+    return []
+
+
 _OPTIONS = (
     click.option(
         "--url", metavar="URL", help="The server's URL (PIECEWORK_URL); http://127.0.0.1:8000 unless given."
@@ -21,6 +33,7 @@ _OPTIONS = (
     click.option(
         "--profile",
         metavar="NAME",
+        shell_complete=_offer_profiles,
         help="Use the server of this profile in a configuration file (PIECEWORK_PROFILE).",
     ),
 )

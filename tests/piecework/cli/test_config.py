@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from piecework import Client
@@ -186,6 +187,17 @@ def test_commands_go_where_the_profile_says(file: Path, server_url: str):
     assert server_url in run("--profile", "lab", "ping").stdout
     assert server_url in run("ping", "--profile", "lab").stdout
     assert "there is no profile 'lap': there are lab" in run("ping", "--profile", "lap", exit_code=2).stderr
+
+
+def test_profiles_are_completed(file: Path):
+    def complete(word: str) -> list[str]:
+        found = ShellComplete(main, {}, "piecework", "_X").get_completions(["--profile"], word)
+        return [each.value for each in found]
+
+    assert complete("l") == ["lab"]
+    assert complete("x") == []
+    file.write_text("nonsense")
+    assert complete("l") == []
 
 
 def test_others_who_may_read_secrets_are_told_of(file: Path, server_url: str):
