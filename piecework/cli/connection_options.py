@@ -21,7 +21,9 @@ def _offer_profiles(_context: click.Context, _parameter: click.Parameter, word: 
 
 _OPTIONS = (
     click.option(
-        "--url", metavar="URL", help="The server's URL (PIECEWORK_URL); http://127.0.0.1:8000 unless given."
+        "--url",
+        metavar="URL",
+        help="The server's URL (PIECEWORK_URL), or several with commas between; http://127.0.0.1:8000 else.",
     ),
     click.option("--token", metavar="TOKEN", help="The token to show it (PIECEWORK_TOKEN)."),
     click.option(

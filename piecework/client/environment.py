@@ -15,7 +15,7 @@ URL_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE = "PIECEWORK_URL", "PIECEWORK_TOKEN", 
 class ChosenServer(NamedTuple):
     """A server, and how it is talked to."""
 
-    url: str
+    url: str | Sequence[str]
     token: str
     """"" for no token."""
     ca: Path | None
@@ -25,7 +25,7 @@ class ChosenServer(NamedTuple):
 
 
 def find_server(
-    url: str | None = None,
+    url: str | Sequence[str] | None = None,
     token: str | None = None,
     ca: Path | None = None,
     profile: str | None = None,
@@ -44,7 +44,8 @@ def find_server(
         from piecework.configuration.keys import CLIENT  # noqa: PLC0415  # most have no file: theirs start sooner
         from piecework.configuration.layers import configure  # noqa: PLC0415
 
-        configured = configure(CLIENT, environ, url=url, profile=profile)
+        given = url if url is None or isinstance(url, str) else ",".join(url)
+        configured = configure(CLIENT, environ, url=given, profile=profile)
         environ, warnings = configured.environ, configured.warnings
         if ca is None and CA_VARIABLE in configured.values:
             ca = Path(environ[CA_VARIABLE])

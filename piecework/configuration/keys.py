@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from piecework.configuration.places import PROFILE, USUAL_URL
-from piecework.http.urls import check_token, check_url
+from piecework.http.urls import check_token, read_urls
 
 URL, TOKEN, CA = "PIECEWORK_URL", "PIECEWORK_TOKEN", "PIECEWORK_CA"
 
@@ -17,6 +17,7 @@ class Kind(Enum):
     """What the value of a key is, in words."""
 
     TEXT = "a text"
+    URLS = "a text, or a list of texts"
     PATH = "the name of a file or directory, as a text"
     FLAG = "true or false"
     WHOLE = "a whole number"
@@ -64,7 +65,7 @@ class Section(NamedTuple):
 
 
 CONNECTION = {
-    "url": Key(URL, Kind.TEXT, check_url),
+    "url": Key(URL, Kind.URLS, read_urls),
     "token": Key(TOKEN, Kind.TEXT, check_token, secret=True),
     "ca": Key(CA, Kind.PATH),
 }
@@ -88,6 +89,10 @@ def _write_text(value: object, folder: Path) -> str | None:
     if any(letter < " " or letter == "\x7f" for letter in value):
         raise ValueError("must not have line breaks or other control characters")
     return value
+
+
+def _write_urls(value: object, folder: Path) -> str | None:
+    return _write_text(value, folder) if isinstance(value, str) else _write_list(_write_text, value, folder)
 
 
 def _write_path(value: object, folder: Path) -> str | None:
@@ -124,6 +129,7 @@ def _write_list(write: Callable[[object, Path], str | None], value: object, fold
 
 _WRITERS: dict[Kind, Callable[[object, Path], str | None]] = {
     Kind.TEXT: _write_text,
+    Kind.URLS: _write_urls,
     Kind.PATH: _write_path,
     Kind.FLAG: _write_flag,
     Kind.WHOLE: _write_whole,

@@ -66,7 +66,7 @@ def configure(
 
     ``url`` and ``profile`` are those of options. A profile that an option names counts before the environment, any
     other behind it. Token and certificates of a file are for the URL that stands beside them: with another one
-    they are left out. Raises ConfigError for files that cannot be used.
+    they are left out; there may be several in both. Raises ConfigError for files that cannot be used.
     """
     environ = os.environ if environ is None else environ
     files = read_files(environ, shared=section is CLIENT)
@@ -156,11 +156,11 @@ def _lay_environ(
     """Lay the environment over values, or under the connection of a profile that is ``forced``."""
     environ = dict(environ)
     wanted = url or (environ.get(URL) if not forced else None) or ("url" in values and values["url"].text)
-    if "url" in values and not _is_same(values["url"].text, wanted or USUAL_URL):
+    if "url" in values and not _are_among(wanted or USUAL_URL, values["url"].text):
         for name in CONNECTION:
             values.pop(name, None)
     elif forced and "url" in values:
-        elsewhere = not _is_same(environ.pop(URL, "") or values["url"].text, values["url"].text)
+        elsewhere = not _are_among(values["url"].text, environ.pop(URL, "") or values["url"].text)
         for name, key in CONNECTION.items():
             if elsewhere or name in values:
                 environ.pop(key.variable, None)
@@ -178,5 +178,7 @@ def _lay_environ(
     return Configured(environ, used, findings.warnings)
 
 
-def _is_same(url: str, other: str) -> bool:
-    return url.strip().rstrip("/") == other.strip().rstrip("/")
+def _are_among(urls: str, others: str) -> bool:
+    """Tell whether all URLs of a text are also in another one."""
+    wanted, there = ({each.strip().rstrip("/") for each in text.split(",")} for text in (urls, others))
+    return wanted <= there

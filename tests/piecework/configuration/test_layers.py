@@ -94,6 +94,15 @@ def test_a_token_without_a_url_is_for_any(disk):
     assert find(disk, text, url="http://a") == ("http://a", "any")
 
 
+def test_a_token_is_for_all_servers_beside_it(disk):
+    text = '[client]\nurl = ["http://a", "http://b/"]\ntoken = "of-both"\n'
+    assert find(disk, text) == ("http://a,http://b/", "of-both")
+    assert find(disk, text, url="http://b") == ("http://b", "of-both")
+    assert find(disk, text, url=["http://b", "http://a"]) == (["http://b", "http://a"], "of-both")
+    assert find(disk, text, url=["http://b", "http://evil"]) == (["http://b", "http://evil"], "")
+    assert find(disk, text, PIECEWORK_URL="http://a, http://evil") == ("http://a, http://evil", "")
+
+
 def test_certificates_go_with_their_url(disk):
     (disk.user.parent / "lab.pem").touch()
     disk.write(disk.user, '[client]\nurl = "https://lab"\nca = "lab.pem"\n')

@@ -45,6 +45,7 @@ def test_keys_are_the_variables_without_prefix_in_lower_case():
 
 VALUES = {
     Kind.TEXT: ('"a"', "a"),
+    Kind.URLS: ('["http://a", "http://b/"]', "http://a,http://b/"),
     Kind.FLAG: ("true", "true"),
     Kind.WHOLE: ("1_0", "10"),
     Kind.NUMBER: ("1.5", "1.5"),
@@ -53,7 +54,7 @@ VALUES = {
     Kind.PATH: ('"/x/y"', "/x/y"),
     Kind.PATHS: ('["/x=/y:rw", "~/z"]', None),
 }
-SPECIAL = {"url": '"http://a"', "token": '"t"'}
+SPECIAL = {"token": '"t"'}
 
 
 @pytest.mark.parametrize("name", ["server", "agent"])
@@ -108,6 +109,8 @@ def test_a_wrong_line_is_told_with_section_and_key(refused, line: str, said: str
         ("[profiles.lab]\nslots = 1\n", "[profiles.lab] slots is no key: it belongs into [agent]"),
         ("[agent]\ndrain_timeout_s = 'soon'\n", "[agent] drain_timeout_s: 'soon' is no duration: "),
         ("[agent]\nurl = 'here'\n", "[agent] url: 'here' is not the URL of a server"),
+        ("[agent]\nurl = ['http://a', 'b']\n", "[agent] url: 'b' is not the URL of a server"),
+        ("[agent]\nurl = 1\n", "[agent] url: must be a text, or a list of texts"),
         ("[agent]\nca = '/not/there'\n", "[agent] ca: there is no /not/there"),
     ],
 )
