@@ -38,7 +38,10 @@ COMMANDS = {
     "new": ("piecework.cli.new:new", "Make a new function: its source, build line and test."),
     "dev": ("piecework.cli.dev:dev", "Build and run a function whenever it changes."),
     "samples": ("piecework.cli.samples:samples", "Show and copy the sample guests that come with this package."),
-    "demo": ("piecework.cli.demo:demo", "Run a server, two agents and 130 real jobs here, and check them."),
+    "demo": (
+        "piecework.cli.demo:demo",
+        "Run a server, two agents and 130 real jobs on this machine, and check what comes out.",
+    ),
     "server": ("piecework.server.cli:server_commands", "Run and look after a control server."),
     "top": (
         "piecework.cli.top.command:top",
