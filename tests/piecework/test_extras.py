@@ -6,9 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import rich_click as click
 
-from piecework.cli.groups import LazyCommand
 from piecework.extras import LIBRARIES, describe_missing
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -59,15 +57,6 @@ def test_a_library_of_several_extras_is_told_by_the_one_that_was_to_run():
 
 def test_on_windows_the_way_is_told():
     assert "WSL 2" in describe_missing(ModuleNotFoundError("no", name="fcntl"), "server")
-
-
-def test_commands_of_a_program_name_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "structlog", None)
-    for module in [each for each in sys.modules if each.startswith("piecework.worker_agent")]:
-        monkeypatch.delitem(sys.modules, module)
-    command = LazyCommand("run", "piecework.worker_agent.cli:run", "")
-    with pytest.raises(click.ClickException, match=re.escape("pip install 'piecework[worker]'")):
-        command.load()
 
 
 @pytest.mark.integration

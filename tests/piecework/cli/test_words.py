@@ -11,6 +11,7 @@ BAD = "a\udcff"
 OTHERS = {
     "file": "code.wasm",
     "file|-|id": "code.wasm",
+    "file|oci://…": "code.wasm",
     "id": "7",
     "integer range": "1",
     "key": "k",
@@ -18,6 +19,7 @@ OTHERS = {
     "lambda": "7",
     "name": "hola",
     "org/module/tag": "o/m/t",
+    "org/module/tag|oci://…": "o/m/t",
     "schedule": "nightly",
 }
 """A value for each type of an argument that must be there."""
