@@ -221,16 +221,19 @@ class Settings:
         if not 0 <= self.port <= 65535:
             wrong.append(f"port is {self.port}, but must lie between 0 and 65535")
         wrong += filter(None, map(self._find_fault, get_args(Kept)))
-        if self.log_format not in LOG_FORMATS:
-            wrong.append(f"log_format is {self.log_format!r}, but must be {' or '.join(LOG_FORMATS)}")
-        if self.synchronous.upper() not in {"FULL", "NORMAL", "OFF", "EXTRA"}:
-            wrong.append(f"synchronous is {self.synchronous!r}, but must be FULL, EXTRA, NORMAL or OFF")
+        wrong += [
+            f"{name} is {given!r}, but must be {', '.join(others)} or {last}"
+            for name, given, (*others, last) in (
+                ("log_format", self.log_format, LOG_FORMATS),
+                ("synchronous", self.synchronous.upper(), ("FULL", "EXTRA", "NORMAL", "OFF")),
+                ("migrate", self.migrate, get_args(Migrate)),
+            )
+            if given not in {*others, last}
+        ]
         if self.database_url and not self.database_url.startswith(DATABASES):
             wrong.append(
                 "database_url does not begin with postgresql://"
             )  # it may have a password: it is not shown
-        if self.migrate not in get_args(Migrate):
-            wrong.append(f"migrate is {self.migrate!r}, but must be one of {', '.join(get_args(Migrate))}")
         wrong += [
             f"{name} is {place!r}, but must be {DIRECTORY} or s3://BUCKET/PREFIX"
             for name, place in {"blobs": self.blobs, "blobs_from": self.blobs_from or DIRECTORY}.items()
