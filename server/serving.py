@@ -18,6 +18,7 @@ from piecework.http.serving import (
 )
 from piecework.http.tcp import probe_connections
 from piecework.memory import settle, share_heaps
+from piecework.protocol.bodies import prepare_structs
 from piecework.server.app import create_app
 from piecework.server.errors import ServerError
 from piecework.server.logs import open_log
@@ -69,6 +70,7 @@ def _load_app(settings: Settings, part: Part, listen: ListenOptions, clock: Cloc
         log.error("cannot start", error=str(error))  # noqa: TRY400  # the message is all there is to say
         sys.exit(1)
     services: Services = app.extensions["piecework"]
+    prepare_structs()
     services.start()
     settle()
     Finalize(None, services.close, exitpriority=10)

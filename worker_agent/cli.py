@@ -194,6 +194,7 @@ def run(cache_mb: int | None, compile_memory_mb: int | None, profile: str | None
     # Other commands need no agent.
     import structlog  # noqa: PLC0415
 
+    from piecework.protocol.bodies import prepare_structs  # noqa: PLC0415
     from piecework.worker_agent.assembly import assemble, listen_to_signals, telling_figures  # noqa: PLC0415
     from piecework.worker_agent.link.state import StateDirectory  # noqa: PLC0415
     from piecework.worker_agent.logs import configure_logs  # noqa: PLC0415
@@ -207,6 +208,7 @@ def run(cache_mb: int | None, compile_memory_mb: int | None, profile: str | None
         with StateDirectory(settings.state_path) as state:
             agent = assemble(settings, state, rules)
             listen_to_signals(agent)
+            prepare_structs()
             with telling_figures(settings, agent):
                 settle()
                 agent.run()

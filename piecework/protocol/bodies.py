@@ -1,6 +1,7 @@
 """Reading and writing message bodies: JSON and MessagePack, the same typed messages in both."""
 
 import json
+import threading
 from collections.abc import Hashable
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -48,14 +49,29 @@ _json_encoder = msgspec.json.Encoder(enc_hook=_encode_special)
 _msgpack_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_special)
 
 
+_building = threading.Lock()
+"""Held while a decoder is made: msgspec learns what a class has at its first use, and a thread that uses it before
+that is done crashes the process."""
+
+
 @cache
 def _json_decoder(type_: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_, strict=False, dec_hook=_decode_special)
+    with _building:
+        return msgspec.json.Decoder(type_, strict=False, dec_hook=_decode_special)
 
 
 @cache
 def _msgpack_decoder(type_: Any) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(type_, strict=False, dec_hook=_decode_special)
+    with _building:
+        return msgspec.msgpack.Decoder(type_, strict=False, dec_hook=_decode_special)
+
+
+def prepare_structs(of: type[msgspec.Struct] = msgspec.Struct) -> None:
+    """Have msgspec learn what all classes have that are there by now, before threads use them in any way."""
+    for found in of.__subclasses__():
+        with _building:
+            msgspec.json.Decoder(found)
+        prepare_structs(found)
 
 
 def encode(message: object, media_type: str = JSON) -> bytes:

@@ -1,3 +1,6 @@
+import threading
+from contextlib import suppress
+
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
@@ -104,3 +107,55 @@ def test_what_has_no_wire_form_is_not_read():
 
     with pytest.raises(bodies.MessageError, match="cannot read a Strange"):
         bodies.decode(b"1", Strange)
+
+
+class Learner:
+    """Stands for a type of a field; msgspec asks for it when it learns what a class has."""
+
+    def __init__(self, patience_s=0.0):
+        self.asked, self.most = 0, 0
+        self._inside = 0
+        self._both = threading.Barrier(2)
+        self._patience_s = patience_s
+
+    def __call__(self):
+        self.asked += 1
+        self._inside += 1
+        self.most = max(self.most, self._inside)
+        with suppress(threading.BrokenBarrierError):
+            self._both.wait(self._patience_s)
+        self._inside -= 1
+        return int
+
+
+def make_struct(learner, base=msgspec.Struct):
+    globals()["learn"] = learner
+    return msgspec.defstruct("Learned", [("x", "learn()")], bases=(base,), module=__name__)
+
+
+def test_two_threads_never_learn_a_class_at_once():
+    learner = Learner(patience_s=0.05)
+    type_ = make_struct(learner)
+    threads = [
+        threading.Thread(target=bodies.decode, args=(bodies.encode({"x": 1}, media_type), type_, media_type))
+        for media_type in (bodies.JSON, bodies.MSGPACK)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert (learner.asked > 0, learner.most) == (True, 1)
+
+
+def test_prepared_classes_are_not_learned_again():
+    class Base(msgspec.Struct):
+        pass
+
+    learner = Learner()
+    type_ = make_struct(learner, make_struct(Learner(), Base))
+    globals()["learn"] = learner
+    bodies.prepare_structs(Base)
+    asked = learner.asked
+    assert asked
+    assert bodies.decode(b'{"x": 1}', type_).x == 1
+    assert learner.asked == asked
