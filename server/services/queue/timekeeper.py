@@ -23,6 +23,8 @@ log = structlog.get_logger("server")
 TICK_S = 1.0
 """The longest sleep."""
 SHARED_TICK_S = 0.25
+HELD_S = 0.05
+"""It looks again so much later when others work on all that is due."""
 """The longest sleep when other servers may change the database."""
 
 
@@ -115,15 +117,17 @@ class Timekeeper:
         tick_s = SHARED_TICK_S if self._database.is_shared else TICK_S
         with self._database.read() as connection:
             next_time = leases.find_next_time(connection)
-        now = self._clock()
+        now, least_s = self._clock(), 0.0
         if next_time is not None and next_time <= now:
             move = partial(move_overdue, settings=self._settings, endings=self._endings, now=now)
-            self._notifier.notify(self._database.write(move))
+            changes = self._database.write(move)
+            least_s = 0.0 if changes.jobs else HELD_S
+            self._notifier.notify(changes)
         next_tick = self._ticking.move_on(now)
         nearest = min((time for time in (next_time, next_tick) if time is not None), default=None)
         rest_s = min(rest() for rest in self._rests)
         if rest_s <= 0 or (nearest is not None and nearest <= now):
-            return 0.0
+            return least_s
         if self._database.is_shared:
             self._look_around()
         return min(tick_s, rest_s) if nearest is None else min(tick_s, rest_s, (nearest - now) / 1000)

@@ -140,7 +140,9 @@ _first_by_input = Statement(
 _overdue = Statement(
     union_all(
         *(
-            select(select(*COLUMNS).where(*conditions).limit(OVERDUE_MAX).subquery())
+            select(
+                select(*COLUMNS).where(*conditions).limit(OVERDUE_MAX).with_for_update(skip_locked=True).subquery()
+            )
             for conditions in (
                 (_RUNNING, jobs.c.lease_until <= bindparam("now")),
                 (_EXPIRING, jobs.c.expires_at <= bindparam("now")),
@@ -244,7 +246,11 @@ def has_first_lease(connection: Connection, input_id: int) -> bool:
 
 
 def find_overdue(connection: Connection, now: int) -> list[Job]:
-    """Return jobs whose time has come: expired leases, jobs to cancel unstarted, jobs that are due."""
+    """Return jobs whose time has come: expired leases, jobs to cancel unstarted, jobs that are due.
+
+    Only those that nobody else works on: who holds one hands in its outcome, or moves it on already, and when all
+    who look waited for the same few, each with a job of its own in hand, nobody would come on.
+    """
     return list(map(read_job, _overdue.rows(connection, now)))
 
 

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from places import Place
 from rows import LANE, NOW, end, grant, new_job, read_job, run_job, store_jobs
 
 from piecework.protocol.codes import ErrorKind
@@ -161,6 +162,10 @@ def test_held_leases_are_counted(database: Database):
         assert holding.count_held_by_all(connection) == {5: 1, 6: 1}
 
 
+def find_overdue(database: Database, now: int) -> list[int]:
+    return sorted(job.id for job in database.write(lambda c: leases.find_overdue(c, now)))
+
+
 @pytest.mark.parametrize(
     ("fields", "time"),
     [
@@ -174,11 +179,11 @@ def test_a_job_is_overdue_from_its_time_on(database: Database, fields: dict, tim
     store_jobs(database, new_job(1, **fields))
     with database.read() as connection:
         assert leases.find_next_time(connection) == time
-        if time is None:
-            assert leases.find_overdue(connection, NOW + 10_000) == []
-        else:
-            assert leases.find_overdue(connection, time - 1) == []
-            assert [job.id for job in leases.find_overdue(connection, time)] == [1]
+    if time is None:
+        assert find_overdue(database, NOW + 10_000) == []
+    else:
+        assert find_overdue(database, time - 1) == []
+        assert find_overdue(database, time) == [1]
 
 
 def test_a_lease_is_overdue_when_it_ran_out_and_a_start_ends_the_wait_to_expire(database: Database):
@@ -186,8 +191,24 @@ def test_a_lease_is_overdue_when_it_ran_out_and_a_start_ends_the_wait_to_expire(
     database.write(lambda c: leases.grant_leases(c, [1], grant(until=NOW + 100), NOW))
     with database.read() as connection:
         assert leases.find_next_time(connection) == NOW + 100
-        assert leases.find_overdue(connection, NOW + 99) == []
-        assert [job.id for job in leases.find_overdue(connection, NOW + 100)] == [1]
+    assert find_overdue(database, NOW + 99) == []
+    assert find_overdue(database, NOW + 100) == [1]
+
+
+@pytest.mark.integration
+def test_an_overdue_job_that_somebody_works_on_holds_up_nobody(postgres_place: Place):
+    mine, other = postgres_place.open(), postgres_place.open()
+    run_job(mine, 1)
+    run_job(mine, 2)
+
+    def look_meanwhile(connection: Connection) -> list[int]:
+        jobs.lock_jobs(connection, [1])
+        return find_overdue(other, NOW + 10_000_000)
+
+    assert mine.write(look_meanwhile) == [2]
+    assert find_overdue(other, NOW + 10_000_000) == [1, 2]
+    other.close()
+    mine.close()
 
 
 def test_the_next_time_is_the_earliest(database: Database):
