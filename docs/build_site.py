@@ -8,12 +8,14 @@ stops at a link that leads nowhere. Nothing of a page comes from elsewhere.
 import re
 import shutil
 import sys
-import tomllib
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 from build_tables import ROOT, find_documents
 from sphinx.cmd.build import build_main
+
+from piecework import __version__
 
 SETTINGS = ROOT / "docs" / "site"
 LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)")
@@ -67,7 +69,7 @@ class SiteError(Exception):
 
 def find_version() -> str:
     """Return the version whose documents these are, without what only mends something."""
-    found = VERSION.match(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    found = VERSION.match(__version__)
     assert found
     return found[0]
 
@@ -114,7 +116,11 @@ def build(site: Path, source: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     options = ["--quiet", "--fail-on-warning", "--keep-going", "-d", str(source / ".cache"), "-c", str(SETTINGS)]
     version = ["-D", f"version={find_version()}", "-D", f"release={find_version()}"]
-    if build_main([*options, *version, str(source), str(target)]):
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # of Python code; those of documents it logs
+        failed = build_main([*options, *version, str(source), str(target)])
+    if failed:
         raise SiteError("the site was not built: see the lines above")
     shutil.copyfile(target / f"{HOME}.html", target / "index.html")
     (site / "index.html").write_text(list_versions(site))
