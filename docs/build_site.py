@@ -116,9 +116,7 @@ def build(site: Path, source: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     options = ["--quiet", "--fail-on-warning", "--keep-going", "-d", str(source / ".cache"), "-c", str(SETTINGS)]
     version = ["-D", f"version={find_version()}", "-D", f"release={find_version()}"]
-    with warnings.catch_warnings(
-        action="ignore"
-    ):  # of Python code; those of documents it logs
+    with warnings.catch_warnings(action="ignore"):  # of Python code; those of documents it logs
         failed = build_main([*options, *version, str(source), str(target)])
     if failed:
         raise SiteError("the site was not built: see the lines above")
