@@ -22,7 +22,7 @@ NEEDED = ("sqlalchemy", "wasmtime")
     help="Draw the picture into this file.",
 )
 def demo(picture: Path) -> None:
-    """Run a server, two agents and 130 real jobs on this machine, and check what comes out.
+    """Run a server, two agents and over a hundred real jobs on this machine, and check what comes out.
 
     Counts the words of Python's own help texts, checked against Python's own count, and draws a part of the
     Mandelbrot set. It takes some seconds, needs nothing else that runs, and leaves nothing but the picture. The

@@ -40,7 +40,7 @@ COMMANDS = {
     "samples": ("piecework.cli.samples:samples", "Show and copy the sample guests that come with this package."),
     "demo": (
         "piecework.cli.demo:demo",
-        "Run a server, two agents and 130 real jobs on this machine, and check what comes out.",
+        "Run a server, two agents and over a hundred real jobs on this machine, and check what comes out.",
     ),
     "server": ("piecework.server.cli:server_commands", "Run and look after a control server."),
     "top": (

@@ -1,4 +1,4 @@
-"""The demo: a server, two agents and 130 real jobs on this machine, checked. ``piecework demo`` runs it."""
+"""The demo: a server, two agents and over a hundred real jobs here, checked. ``piecework demo`` runs it."""
 
 import os
 import shutil
