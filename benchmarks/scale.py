@@ -1,7 +1,7 @@
 """How figures grow with queue depth, connected agents, slots, and blob sizes; and how long starts take.
 
-In full it takes about eight minutes. ``--quick`` uses small sizes and stores nothing. Otherwise results go to
-``results/scale.json`` and ``results/scale.png``.
+In full it takes about a quarter of an hour. ``--quick`` uses small sizes and stores nothing. Otherwise results go
+to ``results/scale.json`` and ``results/scale.png``.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Any
 from harness.machine import describe
 from harness.plots import draw_lines
 from harness.tables import describe_machine
-from scaling import TABLES, blobs, depth, lanes, pollers, slots, starts, stores
+from scaling import TABLES, blobs, depth, fleet, lanes, pollers, slots, starts, stores
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 KB, MB = 1_000, 1_000_000
@@ -25,6 +25,7 @@ QUICK: dict[str, Callable[[Path], Rows]] = {
     "depth": lambda folder: depth.measure(folder, [1_000, 10_000]),
     "lanes": lambda folder: lanes.measure(folder, [1_000, 3_000]),
     "agents": lambda folder: pollers.measure(folder, [1, 50], jobs=300, singles=20),
+    "fleet": lambda folder: fleet.measure(folder, [100], seconds=2.0, databases={"sqlite": 1}),
     "slots": lambda folder: slots.measure(folder, [1, 4], jobs=300),
     "blobs": lambda folder: blobs.measure(folder, [KB, MB]),
     "stores": lambda folder: stores.measure(folder, [MB]),
@@ -34,6 +35,7 @@ FULL: dict[str, Callable[[Path], Rows]] = {
     "depth": lambda folder: depth.measure(folder, [1_000, 10_000, 100_000, 1_000_000]),
     "lanes": lambda folder: lanes.measure(folder, [1_000, 1_000_000]),
     "agents": lambda folder: pollers.measure(folder, [1, 10, 100, 1_000, 5_000], jobs=3_000, singles=200),
+    "fleet": lambda folder: fleet.measure(folder, [1_000, 3_000, 10_000], 10.0, {"sqlite": 1, "postgres": 2}),
     "slots": lambda folder: slots.measure(folder, [1, 2, 4, 8, 16, 32, 64], jobs=3_000),
     "blobs": lambda folder: blobs.measure(folder, [KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB]),
     "stores": lambda folder: stores.measure(folder, [100 * KB, MB, 10 * MB, 100 * MB]),

@@ -55,6 +55,7 @@ SECTIONS = {
         "docs/guarantees",
         "docs/security",
         "docs/performance",
+        "docs/scale",
         "docs/architecture",
         "docs/releases",
         "CONTRIBUTING",

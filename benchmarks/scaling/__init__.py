@@ -5,12 +5,13 @@ from typing import Any
 
 from harness.tables import Table
 
-from scaling import blobs, depth, lanes, pollers, slots, starts, stores
+from scaling import blobs, depth, fleet, lanes, pollers, slots, starts, stores
 
 TABLES: dict[str, Callable[[list[dict[str, Any]]], Table]] = {
     "depth": depth.table,
     "lanes": lanes.table,
     "agents": pollers.table,
+    "fleet": fleet.table,
     "slots": slots.table,
     "blobs": blobs.table,
     "stores": stores.table,

@@ -18,10 +18,10 @@ from harness.work import NOOP, make_payloads
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
 from piecework.protocol.messages import WorkerRegister
+from scaling.wire import END_OF_HEAD, content_length
 
 OTHER_RUNTIME = "never"
 POLL_S = 20
-LINES_END = b"\r\n\r\n"
 PATIENCE_S = 60.0
 MB = 1e6
 
@@ -86,20 +86,12 @@ async def poll(port: int, worker: int) -> None:
     try:
         while True:
             writer.write(head.encode() + body)
-            answer = await reader.readuntil(LINES_END)
+            answer = await reader.readuntil(END_OF_HEAD)
             if not answer.startswith(b"HTTP/1.1 200"):
                 raise ConnectionError(answer)
             await reader.readexactly(content_length(answer))
     finally:
         writer.close()
-
-
-def content_length(head: bytes) -> int:
-    """Return the length of the body that follows an answer's head."""
-    for line in head.lower().splitlines():
-        if line.startswith(b"content-length:"):
-            return int(line.partition(b":")[2])
-    return 0
 
 
 def run_jobs(client: Client, lambda_id: int, count: int) -> float:

@@ -1,11 +1,13 @@
 """The comparison drives Piecework as it does in full size."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import http_clients
 import pytest
 from harness.rounds import Sizes, run_rounds
+from scaling.fleet import Cadence, Scene
 
 pytestmark = pytest.mark.integration
 
@@ -27,6 +29,16 @@ def test_our_connections_are_held_against_libraries(tmp_path: Path):
     assert len(http_clients.exchange_table(results).rows) == 12
     assert len(http_clients.share_table(results).rows) == 4
     assert http_clients.judge(results).count("latency") == 2
+
+
+@pytest.mark.parametrize(("database", "servers"), [("sqlite", 1), ("postgres", 2)])
+def test_a_small_fleet_polls_beats_and_runs_jobs(tmp_path: Path, database, servers):
+    with ExitStack() as stack:
+        scene = Scene(tmp_path, stack, database, servers)
+        found = scene.run(Cadence(20, jobs_per_s=10, job_s=1.0, poll_s=0.4, beat_s=0.2), 1.5)
+    assert min(found[f"{act}_per_s"] for act in ("polls", "beats", "jobs")) > 0, found
+    assert found["server_cores"] > 0
+    assert (found["commits_per_s"] > 0) == (database == "postgres")
 
 
 def test_a_contestant_that_cannot_run_is_reported(tmp_path: Path, monkeypatch):

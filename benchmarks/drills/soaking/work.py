@@ -15,7 +15,7 @@ from typing import TypeVar
 from guests import guest
 from v05_client import V05Api, V05Error, V05Requester, V05Worker
 
-from piecework import Client, NotFound
+from piecework import Client, ClientError, NotFound
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Backoff, Grants, Limits
 from piecework.protocol.states import JobState
@@ -251,15 +251,22 @@ class Ticks(SoakLoop):
         self._ledger = ledger
 
     def take_turn(self) -> None:
+        try:
+            self._look()
+        except ClientError as error:
+            self._ledger.note_wrong(f"ticks cannot be read: {error}")
+
+    def end(self) -> None:
+        with suppress(ClientError):
+            self._client.pause_schedule(SCHEDULE)
+        self.take_turn()
+
+    def _look(self) -> None:
         for tick in self._client.ticks(SCHEDULE, limit=100):
             if isinstance(tick.job, Id):
                 self._ledger.expect([tick.job], JobState.FINISHED)
             elif tick.outcome == "failed":
                 self._ledger.note_wrong(f"a tick failed: {tick.detail}")
-
-    def end(self) -> None:
-        self._client.pause_schedule(SCHEDULE)
-        self.take_turn()
 
 
 class OldWorker(SoakLoop):
