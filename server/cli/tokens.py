@@ -7,22 +7,34 @@ from pathlib import Path
 import rich_click as click
 
 from piecework.cli.screen.display import Display
+from piecework.cli.terms import MOMENT_OR_DURATION
+from piecework.durations import DAY_S, DURATION_OR_ZERO
 from piecework.server.cli.options import load_settings, opened_database, store_options
 from piecework.server.services import access, system_clock
 from piecework.server.store.engine.database import Database
 from piecework.server.store.stock.tokens import Token
 
+COLUMNS = ["name", "scope", "state", "created", "last used", "expires", "revoked"]
+
+expires_option = click.option(
+    "--expires",
+    type=MOMENT_OR_DURATION,
+    metavar="TIME|DURATION",
+    help="Refuse it from then on: 90d, 2027-01-31T12:00+01:00.",
+)
+
 
 @click.group
 def token() -> None:
-    """Make, list and revoke access tokens."""
+    """Make, list, rotate and revoke access tokens."""
 
 
 @token.command
 @click.argument("name")
 @click.option("--scope", type=click.Choice(list(access.GRANTS)), required=True, help="What it may do.")
+@expires_option
 @store_options()
-def create(name: str, scope: str, data: Path | None, database_url: str | None) -> None:
+def create(name: str, scope: str, expires: datetime | None, data: Path | None, database_url: str | None) -> None:
     """Make a token and print its secret, once.
 
     view: read. invoke: call functions, and nothing else. submit: add and cancel jobs, too. worker: an agent's
@@ -30,28 +42,54 @@ def create(name: str, scope: str, data: Path | None, database_url: str | None) -
     As soon as a token was made, every request needs one.
     """
     with _server_database(data, database_url) as database:
-        click.echo(access.create_token(database, name, scope, system_clock()))
+        click.echo(access.create_token(database, name, scope, system_clock(), expires_at=_to_ms(expires)))
 
 
 @token.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_options()
 def list_(as_json: bool, data: Path | None, database_url: str | None) -> None:
-    """List the tokens, without their secrets."""
+    """List the tokens, without their secrets. When they were used last is known to a minute or so."""
     with _server_database(data, database_url) as database:
-        found = access.list_tokens(database)
+        found, now = access.list_tokens(database), system_clock()
     display = Display(as_json=as_json)
     if as_json:
-        display.document([_to_document(each) for each in found])
+        display.document([_to_document(each, now) for each in found])
     else:
-        display.table(["name", "scope", "created", "revoked"], [_to_row(each) for each in found])
+        display.table(COLUMNS, [_to_row(each, now) for each in found], less=("created",))
+
+
+@token.command
+@click.argument("name")
+@click.option(
+    "--overlap",
+    type=DURATION_OR_ZERO,
+    default=float(DAY_S),
+    metavar="DURATION",
+    help="Let the old secret in for so long; 1d unless given, 0 for not at all.",
+)
+@expires_option
+@store_options()
+def rotate(
+    name: str, overlap: float, expires: datetime | None, data: Path | None, database_url: str | None
+) -> None:
+    """Make a new secret for a token and print it, once.
+
+    It has the same name and scope. Without --expires it goes on as long as the one before was made for. The old
+    secret is let in until the overlap is over; until then the list has both.
+    """
+    with _server_database(data, database_url) as database:
+        secret = access.rotate_token(
+            database, name, system_clock(), overlap_ms=round(overlap * 1000), expires_at=_to_ms(expires)
+        )
+    click.echo(secret)
 
 
 @token.command
 @click.argument("name")
 @store_options()
 def revoke(name: str, data: Path | None, database_url: str | None) -> None:
-    """Make a token invalid, within a second on servers that run."""
+    """Make a token invalid, within a second on servers that run; after a rotation, both of the name."""
     with _server_database(data, database_url) as database:
         access.revoke_token(database, name, system_clock())
     click.echo(f"token {name} is revoked")
@@ -61,13 +99,29 @@ def _server_database(data: Path | None, database_url: str | None) -> AbstractCon
     return opened_database(load_settings(data=data, database_url=database_url), new=False)
 
 
-def _to_document(each: Token) -> dict[str, object]:
-    revoked_at = None if each.revoked_at is None else each.revoked_at / 1000
-    return {"name": each.name, "scope": each.scope, "created_at": each.created_at / 1000, "revoked_at": revoked_at}
+def _to_ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)
 
 
-def _to_row(each: Token) -> list[str]:
-    return [each.name, each.scope, _show_time(each.created_at), _show_time(each.revoked_at)]
+def _to_document(each: Token, now: int) -> dict[str, object]:
+    times = {name: getattr(each, name) for name in ("created_at", "used_at", "expires_at", "revoked_at")}
+    return {
+        "name": each.name,
+        "scope": each.scope,
+        "state": _find_state(each, now),
+        **{name: None if at is None else at / 1000 for name, at in times.items()},
+    }
+
+
+def _to_row(each: Token, now: int) -> list[str]:
+    times = (each.created_at, each.used_at, each.expires_at, each.revoked_at)
+    return [each.name, each.scope, _find_state(each, now), *map(_show_time, times)]
+
+
+def _find_state(each: Token, now: int) -> str:
+    if each.revoked_at is not None:
+        return "revoked"
+    return "expired" if each.has_expired(now) else "live"
 
 
 def _show_time(at: int | None) -> str:

@@ -199,6 +199,7 @@ class Services(StockServices, QueueServices, FunctionServices):
         self.sender.stop()
         self.prober.stop()
         self.audit.close()
+        self.access.close()
         self.traces.close()
         self.number.release()
         self.database.close()
@@ -230,6 +231,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
     queue = _wire_queue(core, stock, notifier, Feed(core, notifier))
     functions = _wire_functions(core, stock)
     readiness = Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic)
+    access = _open_access(core, stock.audit)
     chores = [
         Chore("keep the server's number", 30, number.keep),
         Chore("look for dead hosts", 1, functions.hosting.look_around),
@@ -238,6 +240,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         Chore("give numbers to events", 1, queue.feed.keep_up),
         Chore("look after groups", 10, queue.groups.look_after),
         Chore("store refusals", 5, stock.audit.store_refusals),
+        Chore("store uses of tokens", 5, access.store_uses),
         Chore("park and release held jobs", 0.5, queue.pauses.move_on),
     ]
     return Services(
@@ -248,13 +251,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         clock=core.clock,
         database=core.database,
         number=number,
-        access=Access(
-            core.database,
-            core.clock,
-            Sessions(core.settings.data),
-            open_without_tokens=core.settings.is_loopback,
-            note=stock.audit.note_refusal,
-        ),
+        access=access,
         places=places,
         readiness=readiness,
         traces=Traces(core.database, core.clock, open_tracer("piecework-server", core.settings.otel_endpoint)),
@@ -263,7 +260,24 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         ),
         timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),
         describe_storage=partial(describe_storage, core, stock.data.store, queue.retention),
-        sweeper=Sweeper([*_list_sweeps(stock, queue), Sweep("free pages", 60, FreePages(core.database).step)]),
+        sweeper=Sweeper(
+            [
+                *_list_sweeps(stock, queue),
+                Sweep("tokens that expired long ago", 3600, access.forget),
+                Sweep("free pages", 60, FreePages(core.database).step),
+            ]
+        ),
+    )
+
+
+def _open_access(core: Core, audit: Audit) -> Access:
+    return Access(
+        core.database,
+        core.clock,
+        Sessions(core.settings.data),
+        open_without_tokens=core.settings.is_loopback,
+        note=audit.note_refusal,
+        kept_ms=core.settings.keep_ms("audit"),
     )
 
 

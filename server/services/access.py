@@ -4,12 +4,15 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Final, Literal, Protocol
 
 from piecework.http.addresses import is_loopback
-from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
+from piecework.protocol.retention import FOR_EVER_MS
+from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, StorageFull, Unauthorized
 from piecework.server.services.sessions import Sessions
 from piecework.server.services.stock.audit import Note, act_by_command
 from piecework.server.store.engine.database import Connection, Database
@@ -42,6 +45,8 @@ NAME_MAX = 100
 SECRET_PREFIX = "pw_"  # noqa: S105  # it marks a leaked secret as ours, and is none itself
 REFRESH_MS = 1000
 """A new or revoked token counts after this time at the latest."""
+USE_EVERY_MS = 60_000
+"""When a token was last used is stored at most so often."""
 
 HOW_TO_GET_IN = "make one with: piecework server token create NAME --scope view|invoke|submit|worker|operate|admin"
 
@@ -73,15 +78,20 @@ class Access:
         *,
         open_without_tokens: bool,
         note: Note | None = None,
+        kept_ms: int = FOR_EVER_MS,
     ) -> None:
-        """``note`` is told of what is refused."""
+        """``note`` is told of what is refused; ``kept_ms`` is how long tokens stay listed that expired."""
         self._database = database
         self._sessions = sessions
         self._clock = clock
         self._open_without_tokens = open_without_tokens
         self._note = note
+        self._kept_ms = kept_ms
         self._lock = threading.Lock()
         self._known: _KnownTokens | None = None
+        self._used: dict[int, int] = {}
+        self._stored: dict[int, tuple[int, int]] = {}
+        """Of a token: which use was stored, and when."""
 
     def check(self, scope: Need | tuple[Scope, ...], headers: Headers) -> Token | None:
         """Let a request pass that asks for ``scope``, or for one of several; return the token that it needed.
@@ -91,21 +101,22 @@ class Access:
         """
         if scope == OPEN:
             return None
-        known = self._tokens()
+        now = self._clock()
+        known = self._tokens(now)
         try:
             if not known.closed and self._open_without_tokens:
                 _refuse_foreign_pages(headers)
                 return None
-            token = self._find_token(known, headers.get("Authorization"))
+            token = self._find_token(known, headers.get("Authorization"), now)
         except (Unauthorized, Forbidden) as error:
             self._tell(Actor("nobody"), error, scope)
             raise
-        if GRANTS[token.scope].isdisjoint((scope,) if isinstance(scope, str) else scope):
-            refusal = Forbidden(
-                f"the token {token.name} has scope {token.scope}, this request needs {_name(scope)}"
-            )
-            self._tell(Actor("token", token.name), refusal, scope)
-            raise refusal
+        try:
+            _check_rights(token, scope, now)
+        except (Unauthorized, Forbidden) as error:
+            self._tell(Actor("token", token.name), error, scope)
+            raise
+        self._used[token.id] = now
         return token
 
     def _tell(self, actor: Actor, error: Unauthorized | Forbidden, scope: Need | tuple[Scope, ...]) -> None:
@@ -123,18 +134,47 @@ class Access:
     def open_session(self, secret: str) -> str:
         """Return a text that stands for a token for a while, where its secret is not to lie about.
 
-        ``Authorization: Session TEXT`` shows the token then, until it is revoked. Raises Unauthorized.
+        ``Authorization: Session TEXT`` shows the token then, until it is revoked or expires. Raises Unauthorized.
         """
-        token = _find_token(self._tokens(), f"Bearer {secret}")
-        return self._sessions.seal(token, digest(secret.strip()), self._clock())
+        now = self._clock()
+        token = _find_token(self._tokens(now), f"Bearer {secret}")
+        _check_expiry(token, now)
+        return self._sessions.seal(token, digest(secret.strip()), now)
 
     def seal(self, text: str) -> str:
         """Return what only this server's data directory makes of a text: a form that has it is this server's."""
         return self._sessions.sign("form", text)
 
-    def _tokens(self) -> _KnownTokens:
+    def store_uses(self) -> None:
+        """Store when tokens were used last, of each at most once in USE_EVERY_MS."""
+        now = self._clock()
+        self._store_uses({id_: at for id_, at in self._used.copy().items() if self._is_due(id_, now)}, now)
+
+    def forget(self) -> None:
+        """Remove tokens that expired long ago."""
+        if self._kept_ms == FOR_EVER_MS:
+            return
+        before = self._clock() - self._kept_ms
+        self._database.write(partial(tokens.forget_expired, before=before), durable=False)
+
+    def close(self) -> None:
+        """Store the uses that were not yet stored, if the database still takes them."""
+        with suppress(DatabaseAway, StorageFull):
+            self._store_uses(self._used.copy(), self._clock())
+
+    def _is_due(self, id_: int, now: int) -> bool:
+        stored = self._stored.get(id_)
+        return stored is None or not 0 <= now - stored[1] < USE_EVERY_MS
+
+    def _store_uses(self, used: dict[int, int], now: int) -> None:
+        new = {id_: at for id_, at in used.items() if self._stored.get(id_, (None,))[0] != at}
+        if new:
+            self._database.write(partial(tokens.note_uses, used=new), durable=False)
+            self._stored.update({id_: (at, now) for id_, at in new.items()})
+
+    def _tokens(self, now: int) -> _KnownTokens:
         """Return the tokens as they were at most REFRESH_MS ago, or when the database answered last."""
-        now, known = self._clock(), self._known
+        known = self._known
         if known is not None and 0 <= now - known.at < REFRESH_MS:
             return known
         with self._lock:
@@ -143,11 +183,11 @@ class Access:
                 known = self._known = self._read_tokens(now, known)
             return known
 
-    def _find_token(self, known: _KnownTokens, authorization: str | None) -> Token:
+    def _find_token(self, known: _KnownTokens, authorization: str | None, now: int) -> Token:
         kind, _, text = (authorization or "").partition(" ")
         if kind.lower() != "session":
             return _find_token(known, authorization)
-        token = self._sessions.find(text.strip(), known.live, self._clock())
+        token = self._sessions.find(text.strip(), known.live, now)
         if token is None:
             raise Unauthorized("the session is over, or its token was revoked: sign in again")
         return token
@@ -180,6 +220,22 @@ def _find_token(known: _KnownTokens, authorization: str | None) -> Token:
     return token
 
 
+def _check_rights(token: Token, scope: Need | tuple[Scope, ...], now: int) -> None:
+    """Raise Unauthorized when a token has expired, Forbidden when its scope does not cover what is asked."""
+    _check_expiry(token, now)
+    if GRANTS[token.scope].isdisjoint((scope,) if isinstance(scope, str) else scope):
+        raise Forbidden(f"the token {token.name} has scope {token.scope}, this request needs {_name(scope)}")
+
+
+def _check_expiry(token: Token, now: int) -> None:
+    if token.expires_at is not None and token.has_expired(now):
+        raise Unauthorized(f"the token {token.name} expired at {_show(token.expires_at)}: get a new one")
+
+
+def _show(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _refuse_foreign_pages(headers: Headers) -> None:
     """Refuse what a browser sends for a page from elsewhere, as nobody needs a token to be let in.
 
@@ -207,25 +263,83 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def create_token(database: Database, name: str, scope: str, now: int) -> str:
-    """Make a token and return its secret, which nobody can learn again.
+def create_token(database: Database, name: str, scope: str, now: int, *, expires_at: int | None = None) -> str:
+    """Make a token and return its secret, which nobody can learn again. From ``expires_at`` on it is refused.
 
-    Raises InvalidRequest when the scope is unknown, the name unusable, or a live token has it.
+    Raises InvalidRequest when the scope is unknown, the name unusable, a live token has it, or the time is over.
     """
     if scope not in GRANTS:
         raise InvalidRequest(f"there is no scope {scope!r}; the scopes are {', '.join(GRANTS)}")
     if not name or len(name) > NAME_MAX or not name.isprintable() or name != name.strip():
         raise InvalidRequest(f"a token's name has 1 to {NAME_MAX} printable characters, without spaces around it")
-    secret = SECRET_PREFIX + secrets.token_urlsafe(32)
-    database.write(partial(_add_token, name=name, scope=scope, sha256=digest(secret), now=now))
+    _check_future(expires_at, now)
+    secret = _make_secret()
+    work = partial(_add_token, name=name, scope=scope, sha256=digest(secret), now=now, expires_at=expires_at)
+    database.write(work)
     return secret
 
 
-def _add_token(connection: Connection, *, name: str, scope: Scope, sha256: bytes, now: int) -> None:
-    if any(token.name == name for token in tokens.live_tokens(connection).values()):
-        raise InvalidRequest(f"there is a token named {name} already; revoke it first, or choose another name")
-    tokens.add_token(connection, name=name, scope=scope, sha256=sha256, now=now)
-    store_act(connection, act_by_command("create token", name, f"scope={scope}", now))
+def _make_secret() -> str:
+    return SECRET_PREFIX + secrets.token_urlsafe(32)
+
+
+def _check_future(expires_at: int | None, now: int) -> None:
+    if expires_at is not None and expires_at <= now:
+        raise InvalidRequest(f"a token cannot expire at {_show(expires_at)}: that is over")
+
+
+def _add_token(
+    connection: Connection, *, name: str, scope: Scope, sha256: bytes, now: int, expires_at: int | None
+) -> None:
+    if _find_live(connection, name, now):
+        raise InvalidRequest(f"there is a token named {name} already; revoke or rotate it, or choose another name")
+    tokens.add_token(connection, name=name, scope=scope, sha256=sha256, now=now, expires_at=expires_at)
+    store_act(connection, act_by_command("create token", name, f"scope={scope}{_tell_expiry(expires_at)}", now))
+
+
+def _find_live(connection: Connection, name: str, now: int) -> Token | None:
+    """Return the newest token of a name that is neither revoked nor expired."""
+    live = [
+        token
+        for token in tokens.live_tokens(connection).values()
+        if token.name == name and not token.has_expired(now)
+    ]
+    return max(live, key=lambda token: token.id, default=None)
+
+
+def _tell_expiry(expires_at: int | None) -> str:
+    return "" if expires_at is None else f" expires={_show(expires_at)}"
+
+
+def rotate_token(
+    database: Database, name: str, now: int, *, overlap_ms: int, expires_at: int | None = None
+) -> str:
+    """Make a new secret for a token's name and scope, and return it; older ones are refused after ``overlap_ms``.
+
+    Without ``expires_at`` the new one goes on as long as the one before was made for.
+    Raises InvalidRequest when there is no live token of the name, or the time is over.
+    """
+    _check_future(expires_at, now)
+    secret = _make_secret()
+    database.write(
+        partial(_rotate, name=name, sha256=digest(secret), now=now, until=now + overlap_ms, expires_at=expires_at)
+    )
+    return secret
+
+
+def _rotate(
+    connection: Connection, *, name: str, sha256: bytes, now: int, until: int, expires_at: int | None
+) -> None:
+    tokens.lock_tokens(connection, name)
+    token = _find_live(connection, name, now)
+    if token is None:
+        raise InvalidRequest(f"there is no live token named {name}")
+    if expires_at is None and token.expires_at is not None:
+        expires_at = now + token.expires_at - token.created_at
+    tokens.end_tokens(connection, name, until)
+    tokens.add_token(connection, name=name, scope=token.scope, sha256=sha256, now=now, expires_at=expires_at)
+    detail = f"old until={_show(until)}{_tell_expiry(expires_at)}"
+    store_act(connection, act_by_command("rotate token", name, detail, now))
 
 
 def has_tokens(database: Database) -> bool:
@@ -235,13 +349,16 @@ def has_tokens(database: Database) -> bool:
 
 
 def list_tokens(database: Database) -> list[Token]:
-    """Return all tokens, revoked ones too, oldest first. Secrets are not known here."""
+    """Return all tokens, revoked and expired ones too, oldest first. Secrets are not known here."""
     with database.read() as connection:
         return tokens.list_tokens(connection)
 
 
 def revoke_token(database: Database, name: str, now: int) -> None:
-    """Make a token invalid, within a second on servers that run. Raises InvalidRequest when there is none."""
+    """Make all tokens of a name invalid, within a second on servers that run.
+
+    Raises InvalidRequest when there is none.
+    """
     if not database.write(partial(_revoke, name=name, now=now)):
         raise InvalidRequest(f"there is no live token named {name}")
 

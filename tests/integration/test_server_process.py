@@ -215,6 +215,39 @@ def test_beyond_this_machine_a_token_opens_what_its_scope_covers(tmp_path: Path)
         assert secret not in server.read_log()
 
 
+def test_tokens_expire_and_are_rotated_while_the_server_runs(tmp_path: Path):
+    with LocalServer(tmp_path) as server:
+
+        def ask(secret: str) -> requests.Response:
+            headers = {"Authorization": f"Bearer {secret}"}
+            return requests.get(f"{server.url}/worker", headers=headers, timeout=PATIENCE_S)
+
+        def run(*words: str) -> str:
+            return _run("token", *words, "--data", server.data).stdout.strip()
+
+        old = run("create", "nightly", "--scope", "view")
+        _wait_until(lambda: ask(old).status_code == 200, "the new token is not let in")
+        new = run("rotate", "nightly", "--overlap", "1d")
+        _wait_until(lambda: ask(new).status_code == 200, "the new secret is not let in")
+        assert ask(old).status_code == 200
+        newest = run("rotate", "nightly", "--overlap", "0")
+        _wait_until(lambda: ask(old).status_code == ask(new).status_code == 401, "old secrets are let in")
+        assert "the token nightly expired at 20" in ask(old).json()["message"]
+        _wait_until(lambda: ask(newest).status_code == 200, "the newest secret is not let in")
+        short = run("create", "short", "--scope", "view", "--expires", "1s")
+        _wait_until(lambda: "the token short expired at 20" in ask(short).text, "it does not expire")
+        _wait_until(lambda: json.loads(run("list", "--json"))[2]["used_at"], "the use is not listed")
+        states = [(each["name"], each["state"]) for each in json.loads(run("list", "--json"))]
+        assert states == [
+            ("nightly", "expired"),
+            ("nightly", "expired"),
+            ("nightly", "live"),
+            ("short", "expired"),
+        ]
+        log = server.read_log()
+    assert not any(secret in log for secret in (old, new, newest, short))
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path)

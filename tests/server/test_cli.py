@@ -74,11 +74,42 @@ def test_a_token_name_that_is_taken_is_refused_in_one_line(run: Run, tmp_path: P
     assert "no live token named bob" in _one_line(run("token", "revoke", "bob"))
 
 
+def test_a_token_that_expires_is_listed_and_rotated(run: Run, tmp_path: Path):
+    _make_data(tmp_path / "data")
+    first = _succeed(run("token", "create", "alice", "--scope", "submit", "--expires", "90d"))
+    second = _succeed(run("token", "rotate", "alice", "--overlap", "1h"))
+    third = _succeed(run("token", "rotate", "alice", "--overlap", "0", "--expires", "2999-01-01T00:00+00:00"))
+    assert third.startswith("pw_")
+    assert len({first, second, third}) == 3
+    listed = _succeed(run("token", "list", "--json"))
+    rows = json.loads(listed)
+    assert [(each["name"], each["scope"], each["state"], each["used_at"]) for each in rows] == [
+        ("alice", "submit", state, None) for state in ("expired", "expired", "live")
+    ]
+    assert rows[2]["expires_at"] == 32_472_144_000
+    assert not any(secret in listed for secret in (first, second, third))
+    table = _succeed(run("token", "list"))
+    assert [word in table for word in ("last used", "expired", "live", "expires")] == [True] * 4
+
+
+def test_tokens_that_cannot_expire_so_are_refused(run: Run, tmp_path: Path):
+    _make_data(tmp_path / "data")
+    over = run("token", "create", "alice", "--scope", "view", "--expires", "2020-01-01T00:00Z")
+    assert "cannot expire at 2020-01-01T00:00:00Z: that is over" in _one_line(over)
+    word = run("token", "create", "alice", "--scope", "view", "--expires", "soon")
+    assert "'soon' is no date and time" in _one_line(word, 2)
+    assert "'-1d' is no duration" in _one_line(run("token", "rotate", "alice", "--overlap=-1d"), 2)
+    assert "no live token named alice" in _one_line(run("token", "rotate", "alice"))
+    assert json.loads(_succeed(run("token", "list", "--json"))) == []
+
+
 def test_an_unknown_scope_is_a_wrong_command_line(run: Run):
     assert "'root'" in _one_line(run("token", "create", "alice", "--scope", "root"), 2)
 
 
-@pytest.mark.parametrize("command", [["create", "alice", "--scope", "view"], ["list"], ["revoke", "alice"]])
+@pytest.mark.parametrize(
+    "command", [["create", "alice", "--scope", "view"], ["list"], ["revoke", "alice"], ["rotate", "alice"]]
+)
 def test_tokens_of_no_server_are_refused(run: Run, tmp_path: Path, command: list[str]):
     assert f"there is no server's data in {tmp_path / 'data'}: name its directory" in _one_line(
         run("token", *command)

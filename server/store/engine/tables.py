@@ -352,6 +352,8 @@ tokens = Table(
     Column("sha256", LargeBinary(32), nullable=False, unique=True),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("expires_at", BigInteger),  # None: never
+    Column("used_at", BigInteger),  # it was let in last, to the minute; None: never
 )
 
 servers = Table(

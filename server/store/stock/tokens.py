@@ -1,13 +1,22 @@
 """Access tokens. Only the SHA-256 of a secret is stored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from piecework.server.store.engine.tables import tokens
 from piecework.server.store.records import Scope
 
-_columns = (tokens.c.id, tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at)
+_columns = (
+    tokens.c.id,
+    tokens.c.name,
+    tokens.c.scope,
+    tokens.c.created_at,
+    tokens.c.revoked_at,
+    tokens.c.expires_at,
+    tokens.c.used_at,
+)
 _insert = insert(tokens)
 _all = select(*_columns).order_by(tokens.c.id)
 _live = select(tokens.c.sha256, *_columns).where(tokens.c.revoked_at.is_(None))
@@ -16,6 +25,24 @@ _revoke = (
     update(tokens)
     .where(tokens.c.name == bindparam("which"), tokens.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("at"))
+)
+_lock = select(tokens.c.id).where(tokens.c.name == bindparam("which")).with_for_update()
+_end = (
+    update(tokens)
+    .where(
+        tokens.c.name == bindparam("which"),
+        tokens.c.revoked_at.is_(None),
+        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > bindparam("until")),
+    )
+    .values(expires_at=bindparam("until"))
+)
+_use = (
+    update(tokens)
+    .where(tokens.c.id == bindparam("which"), func.coalesce(tokens.c.used_at, 0) < bindparam("at"))
+    .values(used_at=bindparam("at"))
+)
+_forget = delete(tokens).where(
+    tokens.c.expires_at < bindparam("before"), tokens.c.id < select(func.max(tokens.c.id)).scalar_subquery()
 )
 
 
@@ -28,20 +55,29 @@ class Token:
     scope: Scope
     created_at: int
     revoked_at: int | None
+    expires_at: int | None
+    """From then on it is refused; None: never."""
+    used_at: int | None
+    """When it was let in last, at most some minutes behind; None: never."""
+
+    def has_expired(self, now: int) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
 
 
-def add_token(connection: Connection, *, name: str, scope: Scope, sha256: bytes, now: int) -> None:
-    values = {"name": name, "scope": scope, "sha256": sha256, "created_at": now}
+def add_token(
+    connection: Connection, *, name: str, scope: Scope, sha256: bytes, now: int, expires_at: int | None = None
+) -> None:
+    values = {"name": name, "scope": scope, "sha256": sha256, "created_at": now, "expires_at": expires_at}
     connection.execute(_insert, values)
 
 
 def list_tokens(connection: Connection) -> list[Token]:
-    """Return all tokens, revoked ones too, oldest first."""
+    """Return all tokens, revoked and expired ones too, oldest first."""
     return [Token(*row) for row in connection.execute(_all).all()]
 
 
 def live_tokens(connection: Connection) -> dict[bytes, Token]:
-    """Return the tokens that are not revoked, by the SHA-256 of their secret."""
+    """Return the tokens that are not revoked, expired ones too, by the SHA-256 of their secret."""
     return {row.sha256: Token(*row[1:]) for row in connection.execute(_live).all()}
 
 
@@ -53,3 +89,23 @@ def any_token(connection: Connection) -> bool:
 def revoke_tokens(connection: Connection, name: str, now: int) -> int:
     """Revoke the tokens of this name. Returns how many there were."""
     return connection.execute(_revoke, {"which": name, "at": now}).rowcount
+
+
+def lock_tokens(connection: Connection, name: str) -> None:
+    """Have others wait who rotate the tokens of this name, until this transaction is over."""
+    connection.execute(_lock, {"which": name}).all()
+
+
+def end_tokens(connection: Connection, name: str, until: int) -> None:
+    """Have the tokens of this name expire then, those that would go on longer."""
+    connection.execute(_end, {"which": name, "until": until})
+
+
+def note_uses(connection: Connection, used: Mapping[int, int]) -> None:
+    """Store when tokens, by their ids, were used; an older time than is known changes nothing."""
+    connection.execute(_use, [{"which": id_, "at": at} for id_, at in sorted(used.items())])
+
+
+def forget_expired(connection: Connection, before: int) -> int:
+    """Remove tokens that expired before then, but the newest one: it tells that one was ever made."""
+    return connection.execute(_forget, {"before": before}).rowcount

@@ -11,6 +11,7 @@ from house import House, failed, finished
 from kept_houses import Keep, Kept
 
 from piecework.server.pages.table import PAGES
+from piecework.server.services.access import create_token
 
 HOSTILE = "<script>x</script>\x1b[1m\u202e\"'&"
 LISTS = sorted(each.path for each in PAGES if each.method == "GET" and "<" not in each.path)
@@ -174,6 +175,12 @@ def test_the_list_of_tokens_is_for_those_who_operate(house: House, browser: Brow
     page = browser.get("/console/tokens")
     assert "ana" in page.text
     assert "yours" in page.text
+    assert "Last used" in page.text
+    assert "Expires" in page.text
+    database, now = house.services.database, house.clock()
+    create_token(database, "brief", "view", now, expires_at=now + 7_200_000)
+    house.services.access.store_uses()
+    assert "in 2 h" in browser.get("/console/tokens").text
 
 
 def test_a_submitter_sees_no_button_that_only_operators_may_press(

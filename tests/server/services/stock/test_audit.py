@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hand_clock import START_MS
 from house import House, finished
 
 from piecework.server.api.table import ENDPOINTS
 from piecework.server.errors import Forbidden, Unauthorized
-from piecework.server.services.access import create_token, revoke_token
+from piecework.server.services.access import create_token, revoke_token, rotate_token
 from piecework.server.store.engine.audit_tables import audit as table
 from piecework.server.store.stock import audit as store
 from piecework.server.store.stock.audit import Actor, AuditFilter
@@ -149,15 +150,22 @@ def test_a_workers_requests_are_not_acts_of_people(house: House):
 
 def test_tokens_that_are_made_and_revoked_are_told_without_their_secrets(house: House):
     boss = token(house, "boss", "admin")
-    secret = create_token(house.services.database, "other", "view", house.clock())
+    database, day_ms = house.services.database, 86_400_000
+    secret = create_token(database, "other", "view", START_MS, expires_at=START_MS + day_ms)
+    secret += rotate_token(database, "other", START_MS, overlap_ms=0)
     revoke_token(house.services.database, "other", house.clock())
     assert acts(house, **boss) == [
         ("create token", "boss", 1),
         ("create token", "other", 1),
+        ("rotate token", "other", 1),
         ("revoke token", "other", 1),
     ]
     assert {each["by"] for each in read(house, **boss)} == {"command"}
-    assert secret not in str(read(house, **boss))
+    details = [each.get("detail") for each in read(house, **boss)]
+    assert "scope=view expires=2026-09-22T14:13:20Z" in details
+    assert "old until=2026-09-21T14:13:20Z expires=2026-09-22T14:13:20Z" in details
+    for part in secret.split("pw_")[1:]:
+        assert part not in str(read(house, **boss))
 
 
 def test_refusals_are_counted(house: House):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ from piecework.server.store.engine.migrating import Migrated, read_plan, upgrade
 from piecework.server.store.engine.patient_locks import try_patiently
 from piecework.server.store.engine.schema import check_schema, current_revision, read_standing
 from piecework.server.store.engine.servers import FORGOTTEN_AFTER_MS
+from piecework.server.store.stock.tokens import add_token
 
 NUMBERS = itertools.count()
 NOW = 1_000_000_000
@@ -85,6 +87,16 @@ def _count(database: Database, where: str) -> int:
     with database.read() as connection:
         found: int = connection.exec_driver_sql(f"SELECT count(*) FROM jobs WHERE {where}").scalar_one()
         return found
+
+
+def test_going_back_leaves_no_expired_token_alive(filled: Database):
+    over, ahead = 1000, 32_472_144_000_000
+    for name, at in (("over", over), ("ahead", ahead), ("ever", None)):
+        filled.write(partial(add_token, name=name, scope="view", sha256=name.encode(), now=1, expires_at=at))
+    upgrade_schema(filled, "0028")
+    with filled.read() as connection:
+        rows = connection.exec_driver_sql("SELECT name, revoked_at FROM tokens ORDER BY id").all()
+    assert rows == [("over", over), ("ahead", None), ("ever", None)]
 
 
 def test_this_program_works_on_an_expanded_database(filled: Database):
