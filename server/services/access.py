@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Final, Literal, Protocol
 
+from piecework.durations import LONGEST_S
 from piecework.http.addresses import is_loopback
 from piecework.protocol.retention import FOR_EVER_MS
 from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, StorageFull, Unauthorized
@@ -43,6 +44,8 @@ Need = Scope | Literal["open"]
 
 NAME_MAX = 100
 SECRET_PREFIX = "pw_"  # noqa: S105  # it marks a leaked secret as ours, and is none itself
+LIFE_MAX_MS = round(LONGEST_S * 1000)
+"""A token that expires does so after this time at the latest."""
 REFRESH_MS = 1000
 """A new or revoked token counts after this time at the latest."""
 USE_EVERY_MS = 60_000
@@ -266,13 +269,14 @@ def digest(secret: str) -> bytes:
 def create_token(database: Database, name: str, scope: str, now: int, *, expires_at: int | None = None) -> str:
     """Make a token and return its secret, which nobody can learn again. From ``expires_at`` on it is refused.
 
-    Raises InvalidRequest when the scope is unknown, the name unusable, a live token has it, or the time is over.
+    Raises InvalidRequest when the scope is unknown, the name unusable, a live token has it, or the time is over or
+    too far away.
     """
     if scope not in GRANTS:
         raise InvalidRequest(f"there is no scope {scope!r}; the scopes are {', '.join(GRANTS)}")
     if not name or len(name) > NAME_MAX or not name.isprintable() or name != name.strip():
         raise InvalidRequest(f"a token's name has 1 to {NAME_MAX} printable characters, without spaces around it")
-    _check_future(expires_at, now)
+    _check_end(expires_at, now)
     secret = _make_secret()
     work = partial(_add_token, name=name, scope=scope, sha256=digest(secret), now=now, expires_at=expires_at)
     database.write(work)
@@ -283,9 +287,13 @@ def _make_secret() -> str:
     return SECRET_PREFIX + secrets.token_urlsafe(32)
 
 
-def _check_future(expires_at: int | None, now: int) -> None:
-    if expires_at is not None and expires_at <= now:
+def _check_end(expires_at: int | None, now: int) -> None:
+    if expires_at is None:
+        return
+    if expires_at <= now:
         raise InvalidRequest(f"a token cannot expire at {_show(expires_at)}: that is over")
+    if expires_at > now + LIFE_MAX_MS:
+        raise InvalidRequest(f"a token cannot expire at {_show(expires_at)}: that is more than ten years away")
 
 
 def _add_token(
@@ -317,9 +325,9 @@ def rotate_token(
     """Make a new secret for a token's name and scope, and return it; older ones are refused after ``overlap_ms``.
 
     Without ``expires_at`` the new one goes on as long as the one before was made for.
-    Raises InvalidRequest when there is no live token of the name, or the time is over.
+    Raises InvalidRequest when there is no live token of the name, or the time is over or too far away.
     """
-    _check_future(expires_at, now)
+    _check_end(expires_at, now)
     secret = _make_secret()
     database.write(
         partial(_rotate, name=name, sha256=digest(secret), now=now, until=now + overlap_ms, expires_at=expires_at)
