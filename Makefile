@@ -149,9 +149,12 @@ JOBS := 50000
 drill-servers: $(VENV)/.installed-dev s3-server ## Kill and freeze each part of three servers on PostgreSQL and S3 in turn, under JOBS=50000 jobs
 	@$(BIN)/python benchmarks/drills/several_servers.py --jobs $(JOBS) $(DRILL_OPTIONS)
 
+SECONDS := 300
+
 .PHONY: fuzz
-fuzz: $(VENV)/.installed-dev ## Run 10,000 damaged guests under every runtime (about 5 minutes)
+fuzz: $(VENV)/.installed-dev ## Run 10,000 damaged guests, then SECONDS=300 of damaged inputs at every door (about 10 minutes)
 	@$(BIN)/python benchmarks/drills/mutants.py
+	@$(BIN)/python benchmarks/drills/doors.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 # --- Now and then ---
 

@@ -99,7 +99,7 @@ def create_app(settings: Settings, clock: Clock = system_clock, part: Part = WHO
 
 def wire_app(services: Services, part: Part = WHOLE) -> Flask:
     """Return an app that answers the requests of a part with these services."""
-    app = ServerApp("server", static_folder=None)
+    app = ServerApp("piecework.server", static_folder=None)
     app.extensions["piecework"] = services
     register_endpoints(app, ENDPOINTS, part, v05)
     register_metrics(app)

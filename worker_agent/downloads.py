@@ -55,8 +55,8 @@ class DownloadOptions:
 
 def check_download_url(url: str) -> str:
     """Return a URL from which code can come. Raises DownloadError."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         _ = parts.port
         find_route(_origin(url))
     except ValueError:
@@ -192,12 +192,12 @@ def _too_large(url: str, options: DownloadOptions) -> NotCodeError:
 def _find_next(url: str, answer: Answer) -> str:
     """Return where a redirect leads."""
     location = answer.headers.get("location", "")
-    found = urljoin(url, location)
     if not location:
         raise DownloadError(f"{url} cannot be downloaded: a redirect without a Location")
+    try:
+        found = check_download_url(urljoin(url, location))
+    except (ValueError, DownloadError):
+        raise DownloadError(f"{url} cannot be downloaded: it redirects to {location[:200]!r}") from None
     if urlsplit(url).scheme == "https" and urlsplit(found).scheme == "http":
         raise DownloadError(f"{url} cannot be downloaded: it redirects to {found[:200]}, which is not encrypted")
-    try:
-        return check_download_url(found)
-    except DownloadError:
-        raise DownloadError(f"{url} cannot be downloaded: it redirects to {found[:200]!r}") from None
+    return found

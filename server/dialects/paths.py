@@ -1,9 +1,9 @@
-"""The many spellings of a path that clients send, before Flask sees them."""
+"""The many spellings of paths and queries that clients send, before Flask sees them."""
 
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from piecework.http.requests import SCOPE
 
@@ -14,6 +14,7 @@ PREFIX = "/api/v0.5"
 """Everything that is served at / is served under this, too."""
 
 _SLASHES = re.compile(r"//+")
+_ASCII = "".join(map(chr, range(128)))
 _OPEN = "piecework.open-path"
 """In an environment: the path was sent with a slash at its end."""
 
@@ -30,9 +31,10 @@ def plain_path(path: str) -> str:
 
 
 class PlainPaths:
-    """WSGI middleware: the app behind it sees plain paths only.
+    """WSGI middleware: the app behind it sees plain paths only, and queries in ASCII.
 
-    A slash that was sent as ``%2F`` belongs to a key, and is left alone.
+    A slash that was sent as ``%2F`` belongs to a key, and is left alone. Bytes of a query that should have been
+    encoded are: Flask would raise for those that are no UTF-8.
     """
 
     def __init__(self, app: "WSGIApplication") -> None:
@@ -43,6 +45,9 @@ class PlainPaths:
         sent = _find_sent(environ, path)
         environ[_OPEN] = sent.endswith("/")
         environ["PATH_INFO"] = plain_path(path) if sent is path else _decode(plain_path(sent))
+        query = environ.get("QUERY_STRING", "")
+        if not query.isascii():
+            environ["QUERY_STRING"] = quote(query, safe=_ASCII, encoding="latin-1")
         return self._app(environ, start_response)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import big_blob
+import doors
 import endurance
 import function_kills
 import idle_polls
@@ -36,6 +37,11 @@ def test_idle_polls_are_held_without_holding_up_others_nor_the_stop(tmp_path: Pa
 def test_damaged_code_of_any_kind_ends_in_an_outcome_and_costs_no_process(tmp_path: Path):
     figures = mutants.drill(tmp_path, modules=tries(50), scripts=tries(10))
     assert figures["runs"] == 3 * (tries(50) + tries(10))
+
+
+def test_damaged_inputs_at_every_door_are_taken_or_refused(tmp_path: Path):
+    figures = doors.drill(tmp_path, seconds=max(8, tries(1)), seed=1)
+    assert {"requests", "JSON messages", "modules and components", "manifests"} <= figures.keys()
 
 
 def test_calls_that_fail_in_every_way_leave_nothing_behind_in_their_process(tmp_path: Path):

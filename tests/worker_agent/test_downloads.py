@@ -130,7 +130,16 @@ def test_redirect_from_https_to_http_is_refused():
         downloads._find_next("https://a.test/y", answer)
 
 
-@pytest.mark.parametrize("url", ["", "hola", "file:///etc/passwd", "http://", "http://h:x/a", "http://u:p@h/a"])
+def test_redirect_that_is_no_url_is_refused():
+    answer = Answer()
+    answer.feed(b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n")
+    with pytest.raises(DownloadError, match="redirects to"):
+        downloads._find_next("http://a.test/y", answer)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "hola", "file:///etc/passwd", "http://", "http://h:x/a", "http://u:p@h/a", "http://["]
+)
 def test_only_web_urls_are_urls_of_modules(url):
     with pytest.raises(DownloadError, match="must begin with http"):
         check_download_url(url)

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, bindparam, select
 
+from piecework.protocol.ids import ID_MAX
 from piecework.server.store.engine.ids import age
 from piecework.server.store.engine.statements import Statement
 from piecework.server.store.engine.tables import blobs, groups, jobs, lambdas, namespaces, schedules, workers
@@ -30,5 +31,8 @@ _BY_KIND = {
 
 def find_ids(connection: Connection, kind: str, ends: str) -> list[int]:
     """Return ids of a kind of thing that end with these digits, a few at most, newest first."""
-    found = [id_ for (id_,) in _BY_KIND[kind].rows(connection, 10 ** len(ends), int(ends))]
+    rest = int(ends)
+    if rest > ID_MAX:
+        return []
+    found = [id_ for (id_,) in _BY_KIND[kind].rows(connection, min(10 ** len(ends), ID_MAX), rest)]
     return sorted(found, key=age, reverse=True)

@@ -69,3 +69,15 @@ def test_every_base_url_leads_to_the_same_endpoints(house: House, base: str):
 
 def test_an_unknown_path_is_named_in_the_answer(house: House):
     assert house.call("GET", "/api/v0.5/nothing", status=404)["code"] == 10
+
+
+@pytest.mark.parametrize("path", ["/job", "/console/jobs", "/console/nowhere"])
+def test_a_query_that_is_no_utf8_is_no_bug(house: House, path: str):
+    answer = house.client.get(path, environ_overrides={"QUERY_STRING": "view\xc6=\xff&tag=\xc6"})
+    assert answer.status_code in {200, 404}
+
+
+def test_a_query_that_nobody_encoded_is_read(house: House):
+    job = house.submit(house.new_lambda(tags=["é"]))
+    answer = house.client.get("/job", environ_overrides={"QUERY_STRING": "tag=\xc3\xa9"})
+    assert [each["id"] for each in answer.get_json()["jobs"]] == [job]

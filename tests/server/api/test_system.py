@@ -8,6 +8,7 @@ import pytest
 from house import House
 from openapi_spec_validator import validate
 
+import piecework.server
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import JobList
 from piecework.server.api.docs import marked
@@ -150,6 +151,10 @@ def test_the_docs_page_lists_every_endpoint_message_and_code(house: House):
         assert f'id="{name}"' in page
     for code in Code:
         assert code.name in page
+
+
+def test_templates_are_those_of_the_package(house: House):
+    assert Path(house.app.root_path) == Path(piecework.server.__file__).parent
 
 
 def test_the_docs_page_loads_nothing_but_itself(house: House):

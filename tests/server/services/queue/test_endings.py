@@ -40,6 +40,14 @@ def test_a_few_of_many_are_told_newest_first(house: House):
     assert found == [int(job) + 10**6 * number for number in reversed(range(FOUND_MAX, 2 * FOUND_MAX))]
 
 
+def test_an_end_may_be_longer_than_any_id(house: House):
+    job = str(house.submit(house.new_lambda()))
+    for ends in ("9" * 19, str(2**63), str(2**63 - 1)):
+        assert house.call("GET", f"/ids?kind=job&ends={ends}")["ids"] == []
+        assert house.fetch(f"/console/jobs?q={ends}").status_code == 200
+    assert house.call("GET", f"/ids?kind=job&ends={job.zfill(19)}")["ids"] == [job]
+
+
 @pytest.mark.parametrize(
     "query", ["kind=job", "kind=job&ends=12345", "kind=job&ends=12345a", "kind=blob&ends=123456"]
 )
