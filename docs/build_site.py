@@ -54,11 +54,13 @@ SECTIONS = {
         "docs/queue",
         "docs/guarantees",
         "docs/security",
+        "docs/threats",
         "docs/performance",
         "docs/scale",
         "docs/architecture",
         "docs/releases",
         "CONTRIBUTING",
+        "SECURITY",
     ],
 }
 """Every document but the first one, by what it is for."""

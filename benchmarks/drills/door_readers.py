@@ -196,9 +196,9 @@ def _read_envelope(text: bytes) -> None:
     find_problem(text)
     for number, generation in GENERATIONS.items():
         for prefix in (b"", b"S", b"F", b"[BODY]", b"[ERR][500]:"):
-            for read in (envelopes.read_text, envelopes.read_response):
+            for read_result in (envelopes.read_text, envelopes.read_response):
                 try:
-                    read(prefix + text, generation)
+                    read_result(prefix + text, generation)
                 except (envelopes.GuestError, envelopes.BadAnswerError):
                     continue
         try:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from damaging import damage_bytes, damage_json, damage_msgpack, damage_value, pick_odd
-from msgspec import inspect
+from msgspec import structs
 from oracle import Reader
 
 from piecework.http.addresses import is_loopback
@@ -169,7 +169,7 @@ class Doors:
 def _find_ways(house: House) -> Iterator[Way]:
     for each in ENDPOINTS:
         bodies = [leaf.message for leaf in plant(each.body, "1")] if each.body else []
-        fields = [field.encode_name for field in inspect.type_info(each.query).fields] if each.query else []
+        fields = [field.encode_name for field in structs.fields(each.query)] if each.query else []
         yield Way(each.method, each.path, bodies, fields)
     for rule in house.app.url_map.iter_rules():
         if rule.rule.startswith("/console"):
