@@ -81,7 +81,7 @@ def read_request(envelope: bytes) -> Request:
     try:
         found = msgspec.json.decode(envelope or b"{}", type=_RequestEnvelope)
         return Request(found.method.upper(), found.uri, _unfold(found.headers), _read_body(found))
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise EnvelopeError(f"the input is no HTTP request envelope: {error}") from None
 
 

@@ -2,7 +2,6 @@
 
 import hmac
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from flask import Response, g, request
 
@@ -77,7 +76,8 @@ def form_mark(services: Services) -> str:
 def check_origin() -> None:
     """Raise Forbidden unless a page of this server sent the form: browsers say so."""
     origin = request.headers.get("Origin", "")
-    if not origin or urlsplit(origin).netloc.lower() != request.headers.get("Host", "").lower():
+    host = request.headers.get("Host", "").lower()
+    if origin.lower() not in {f"http://{host}", f"https://{host}"}:
         raise Forbidden(
             f"this form came from {origin[:100] or 'nowhere'!r}: only pages of this server may send it"
         )
@@ -115,7 +115,7 @@ def _check_acts(who: Viewer) -> None:
 
 def set_cookie(response: Response, session: str) -> None:
     """Keep a session in the browser: no script sees it, and no other site makes use of it."""
-    is_secure = urlsplit(request.headers.get("Origin", "")).scheme == "https"
+    is_secure = request.headers.get("Origin", "").lower().startswith("https://")
     response.set_cookie(COOKIE, session, path=PLACE, httponly=True, samesite="Strict", secure=is_secure)
 
 

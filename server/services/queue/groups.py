@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from piecework.protocol.ids import ID_MAX
 from piecework.protocol.messages import Content, JobSpec, given
 from piecework.protocol.states import JobState
 from piecework.server.errors import GroupConflict, GroupNotFound
@@ -114,8 +115,10 @@ class Groups:
     def find(self, ref: str) -> JobGroup:
         """Return a group by its id, or the newest of a name. Raises GroupNotFound."""
         with self._database.read() as connection:
-            found = groups.find_group(connection, int(ref)) if ref.isdecimal() else None
-            found = found or (None if ref.isdecimal() else groups.find_newest(connection, ref))
+            if ref.isdecimal():
+                found = groups.find_group(connection, int(ref)) if len(ref) < 20 and int(ref) <= ID_MAX else None
+            else:
+                found = groups.find_newest(connection, ref)
         if found is None:
             raise GroupNotFound(f"there is no group {ref[:200]}")
         return found

@@ -41,6 +41,7 @@ def test_an_id_that_is_not_a_number_is_400(house: House, path: str):
         ("GET", "/job/5/log", 901), ("GET", "/job?ids=5", 901), ("GET", "/lambda/5", 701),
         ("GET", "/worker/5", 801),
         ("DELETE", "/worker/5", 801), ("POST", "/worker/5/drain", 801), ("GET", "/data/5", 601),
+        ("GET", "/group/18446744073709551616", 911), ("GET", "/group/9999999999999999999", 911),
         ("GET", "/data/5/blob", 601), ("DELETE", "/data/5", 601), ("GET", "/nowhere", 10),
     ],
 )  # fmt: skip

@@ -145,3 +145,8 @@ def test_request_to_send_that_is_no_json_is_named():
     for text in (b"", b"[]", b'{"Headers": "x"}', b'{"URI": 7}', b'{"JSONBody":' + DEEP + b"}"):
         with pytest.raises(BadRequestError):
             envelopes.read_outgoing(text)
+
+
+def test_request_to_send_that_is_no_utf8_is_named():
+    with pytest.raises(envelopes.BadRequestError, match="not the JSON"):
+        envelopes.read_outgoing(b'{"Body": "\xed\xa0\x80"}')

@@ -160,7 +160,7 @@ def read_outgoing(text: bytes) -> Request:
     try:
         found = msgspec.json.decode(text, type=_RequestJson)
         headers = found.headers if isinstance(found.headers, dict) else _parse_pairs(found.headers or "")
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequestError(f"the request is not the JSON that it should be: {error}") from None
     body = (found.text or found.body).encode()
     if not body and found.json not in (None, {}, ""):
@@ -227,6 +227,6 @@ def _quote(text: str) -> str:
 def _is_json(text: bytes) -> bool:
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
