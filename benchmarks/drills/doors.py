@@ -22,6 +22,8 @@ from oracle import Reader, judge
 
 FAULTS_MAX = 20
 """After so many, enough was found."""
+KIND_CHARS = 140
+"""So much of a fault tells it from others, but for its numbers."""
 GROWTH_MAX_BYTES = 512 * MIB
 """All inputs together leave no more behind."""
 ROUND = 20
@@ -51,7 +53,7 @@ def feed(readers: Sequence[Reader], *, seconds: float, seed: int) -> Figures:
                 was_taken, fault = judge(reader, reader.make(noise))
                 taken[reader.name] += was_taken
                 if fault:
-                    faults.setdefault(re.sub(r"[0-9]+", "0", fault[:80]), fault)
+                    faults.setdefault(re.sub(r"[0-9]+", "0", fault[:KIND_CHARS]), fault)
         before = before or own_memory_bytes(os.getpid())
     grown = own_memory_bytes(os.getpid()) - before
     expect(not faults, "\n".join([f"with the seed {seed}, each input is taken or refused:", *faults.values()]))

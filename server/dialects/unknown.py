@@ -54,7 +54,8 @@ EXTENDED: frozenset[type[Message]] = frozenset(
 PARTS = (Limits, Backoff, Grants, Content, JobSelection, JobEdit)
 """What is in messages of people; none of it is of v0.5."""
 _FAULT = re.compile(r"unknown field `(.*?)`(?: - at `\$([^`]*)`)?\Z", re.DOTALL)
-_STEP = re.compile(r"\.([^.\[]+)")
+_STEP = re.compile(r"\.([^.\[]+)(?:\[[^\]]*\])*")
+"""A field, and which item of it: a number, or three dots for that of any name."""
 
 
 class Unknown(NamedTuple):

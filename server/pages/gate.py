@@ -92,15 +92,19 @@ def _check_reader(who: Viewer) -> None:
     mode, asked = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
     if mode in {None, "navigate"} or asked == "image":
         return
-    if not hmac.compare_digest(request.headers.get(MARK_HEADER, ""), who.mark):
+    if not _is_mark(request.headers.get(MARK_HEADER, ""), who):
         raise Forbidden("pages of the console are opened, not asked for by scripts of other pages")
+
+
+def _is_mark(text: str, who: Viewer) -> bool:
+    return hmac.compare_digest(text.encode(errors="replace"), who.mark.encode())
 
 
 def _check_form(who: Viewer) -> None:
     check_origin()
     if fault := find_fault([text for name, text in request.form.items(multi=True) if name not in CONTENTS]):
         raise InvalidRequest(fault)
-    if not hmac.compare_digest(request.form.get("mark", ""), who.mark):
+    if not _is_mark(request.form.get("mark", ""), who):
         raise Forbidden("this form is of another session: load the page again, then send it")
 
 

@@ -21,6 +21,8 @@ from house import House
         ({"limits": {"memry_bytes": 2}}, "`memry_bytes` in `limits`: did you mean `memory_bytes`?"),
         ({"input": "0", "limits": {"memry_bytes": 2}}, "`memry_bytes` in `limits`"),
         ({"input": "0", "other": 1, "limits": {"memry_bytes": 2}}, "`memry_bytes` in `limits`"),
+        ({"files": {"a": {"txt": "x"}}}, "`txt` in `files[...]`: did you mean `text`?"),
+        ({"jobs": [{"files": {"a": {"txt": "x"}}}]}, "`txt` in `jobs[0].files[...]`"),
         ({"backoff": {"base": 5}}, "`base` in `backoff`: did you mean `base_s`?"),
         ({"input": {"text": "x", "wholly_other": 1}}, "`wholly_other` in `input`: the page"),
     ],

@@ -124,7 +124,7 @@ def test_no_form_acts_for_another_page(browser: Browser, path: str):
     for origin in ("http://evil.example", "http://localhost:3000", "http://[", "null", None):
         page = browser.post(path, [mark], status=403, origin=origin)
         assert "only pages of this server may send it" in page.text or "takes nothing from pages of" in page.text
-    for wrong in ([], [("mark", "")], [("mark", mark[1][::-1])]):
+    for wrong in ([], [("mark", "")], [("mark", mark[1][::-1])], [("mark", "é")]):
         assert "of another session" in browser.post(path, wrong, status=403).text
 
 
