@@ -118,7 +118,8 @@ def build(site: Path, source: Path) -> Path:
     copy_documents(source)
     shutil.rmtree(target, ignore_errors=True)
     options = ["--quiet", "--fail-on-warning", "--keep-going", "-d", str(source / ".cache"), "-c", str(SETTINGS)]
-    version = ["-D", f"version={find_version()}", "-D", f"release={find_version()}"]
+    place = f"Documents of version {find_version()}"
+    version = ["-D", f"release={find_version()}", "-D", f"html_theme_options.announcement={place}"]
     with warnings.catch_warnings(action="ignore"):  # of Python code; those of documents it logs
         failed = build_main([*options, *version, str(source), str(target)])
     if failed:

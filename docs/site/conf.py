@@ -13,4 +13,3 @@ html_theme = "furo"
 html_title = "Piecework"
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {"announcement": 'Version {{ release }}, <a href="../index.html">all versions</a>'}

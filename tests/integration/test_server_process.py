@@ -188,9 +188,10 @@ def test_the_log_can_be_read_by_programs(tmp_path: Path):
     with LocalServer(tmp_path, "--log-format", "json") as server:
         requests.get(f"{server.url}/ping", timeout=PATIENCE_S)
     lines = [json.loads(line) for line in server.read_log().splitlines()]
-    assert [line["event"].split(" http")[0] for line in lines] == ["listening on", "stopping"]
-    assert lines[0]["database"] == "sqlite"
-    assert lines[0]["data"] == str(server.data)
+    expected = ["migrated the schema", "listening on", "stopping"]
+    assert [line["event"].split(" http")[0] for line in lines] == expected
+    assert lines[1]["database"] == "sqlite"
+    assert lines[1]["data"] == str(server.data)
 
 
 def test_beyond_this_machine_a_token_opens_what_its_scope_covers(tmp_path: Path):

@@ -196,8 +196,9 @@ class SimulatedTransport(Transport):
         self.pause = network.world.sleep  # type: ignore[method-assign]
 
     @contextmanager
-    def _open(self, request: PreparedRequest, head: bytes, body: Any = None, *, also: Any = ()) -> Iterator[Any]:
-        first, *lines = head.decode().rstrip().split("\r\n")
+    def _open(self, request: PreparedRequest, head: Any, body: Any = None, *, also: Any = ()) -> Iterator[Any]:
+        server, _ = next(self.servers.in_turn())
+        first, *lines = head(server).decode().rstrip().split("\r\n")
         method, target, _ = first.split(" ")
         headers = dict(line.split(": ", 1) for line in lines)
         content = body if isinstance(body, bytes) else b"".join(body or ())
