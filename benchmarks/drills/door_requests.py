@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -67,19 +68,6 @@ class Asked(NamedTuple):
     body: bytes
 
 
-class Body:
-    """The body of a request that is all there."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return so many bytes, or all."""
-        taken = self._data if size < 0 else self._data[:size]
-        self._data = self._data[len(taken) :]
-        return taken
-
-
 class Refused(Exception):
     """The server answered with 4xx."""
 
@@ -135,7 +123,7 @@ class Doors:
             "raw_path": asked.path, "query_string": asked.query, "headers": asked.headers,
             "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 5000), "scheme": "http",
         }  # fmt: skip
-        environ = make_environ(scope, Body(asked.body), underscores=False)
+        environ = make_environ(scope, BytesIO(asked.body), underscores=False)
         environ[WATCH] = lambda leave: leave()  # nobody waits for what would have to wait
         status: list[str] = []
         with only_this_machine():

@@ -8,6 +8,7 @@ checkout both are measured in turns, and the ratios within a round are what coun
 import json
 import statistics
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,6 @@ JOBS = 40
 PLAIN = "plain view"
 BOUNDARY = "piecework-bench"
 RUNTIME = "v05"
-
-
-class Body:
-    """The body of a request that is all there."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return so many bytes, or all."""
-        taken = self._data if size < 0 else self._data[:size]
-        self._data = self._data[len(taken) :]
-        return taken
 
 
 class Door:
@@ -58,7 +46,7 @@ class Door:
         }  # fmt: skip
         status: list[str] = []
         began = time.thread_time()
-        environ = make_environ(scope, Body(body), underscores=False)
+        environ = make_environ(scope, BytesIO(body), underscores=False)
         pieces = self._app(environ, lambda line, _headers, _error=None: status.append(line))
         answered = b"".join(pieces)
         if close := getattr(pieces, "close", None):

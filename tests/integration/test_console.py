@@ -260,8 +260,10 @@ def test_a_list_renews_itself_and_leaves_a_selection_alone(world: World, window:
 def test_one_of_many_jobs_is_found_by_its_argument_however_old_it_is(world: World, window: Window):
     window.go("").get_by_role("searchbox").first.fill("--hidden")
     window.page.keyboard.press("Enter")
-    window.page.get_by_role("link", name=world.names["job"]).wait_for(timeout=LONG_S * 1000)
-    window.sees("jobs so far")
+    found = window.page.get_by_role("link", name=world.names["job"])
+    found.wait_for(timeout=LONG_S * 1000)
+    assert found.count() == 1
+    assert window.page.get_by_text("jobs so far").first.is_visible()
 
 
 def test_keys_lead_through_the_pages(window: Window):

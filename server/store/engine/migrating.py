@@ -248,8 +248,12 @@ def write_sql(plan: MigrationPlan, step: Step, dialect: str) -> str | None:
     way = f"{step.revision}:{below}" if plan.is_back else f"{below}:{step.revision}"
     try:
         (command.downgrade if plan.is_back else command.upgrade)(config, way, sql=True)
-    except (AttributeError, NotImplementedError, CommandError):
+    except CommandError:
         return None
+    except AttributeError as error:
+        if error.obj is None:  # it asked a connection, and here is none
+            return None
+        raise
     return output.getvalue().strip()
 
 

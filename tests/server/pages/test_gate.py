@@ -186,7 +186,7 @@ def test_what_is_done_with_a_form_is_in_the_audit(house: House, browser: Browser
 
 def test_a_token_of_an_agent_opens_no_page(browser: Browser):
     browser.sign_in("worker", "node")
-    browser.get("/console/jobs", status=403)
+    assert "the token node has scope worker" in browser.get("/console/jobs", status=403).text
 
 
 def test_a_name_that_was_bound_to_this_machine_opens_no_page(house: House):

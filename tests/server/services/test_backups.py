@@ -58,11 +58,13 @@ def test_a_restored_server_has_everything(stored, tmp_path: Path):
 
 def test_a_backup_is_of_one_moment(stored, tmp_path: Path):
     house, *_ = stored
+    lambda_ = house.new_lambda()
+    before = house.submit(lambda_)
     _backup(house, tmp_path / "b.tar")
-    later = house.submit(house.new_lambda())
+    later = house.submit(lambda_)
     restore_backup(tmp_path / "b.tar", tmp_path / "new")
     again = House(tmp_path / "new")
-    again.call("GET", f"/job/{later}", status=404)
+    assert [again.fetch(f"/job/{job}").status_code for job in (before, later)] == [200, 404]
     again.close()
 
 

@@ -36,7 +36,10 @@ def test_second_agent_in_a_state_directory_is_told_who_has_it(state):
 def test_state_directory_can_be_used_again_after_closing(state):
     state.close()
     state.close()
-    StateDirectory(state.path).open().close()
+    again = StateDirectory(state.path).open()
+    with pytest.raises(StateError, match=f"process {os.getpid()}"):
+        StateDirectory(state.path).open()
+    again.close()
 
 
 def test_state_directory_that_is_a_file_is_refused_in_one_line(tmp_path):

@@ -178,9 +178,12 @@ def test_it_is_in_the_audit_with_its_key(house: House):
     assert f"key={KEY}" in undone["detail"]
 
 
-@pytest.mark.parametrize("fields", [
-    {"key": None}, {"ids": ["1"]}, {"where": {"state": "failed"}}, {"edit": {"args": ["x"]}}, {"cursor": "x"},
-    {"cursor": "1.2"}, {"key": "x" * 300},
+@pytest.mark.parametrize(("fields", "problem"), [
+    ({"key": None}, "and nothing else"), ({"ids": ["1"]}, "and nothing else"),
+    ({"where": {"state": "failed"}}, "and nothing else"), ({"edit": {"args": ["x"]}}, "and nothing else"),
+    ({"cursor": "x"}, "'x', which no answer had"), ({"cursor": "1.2"}, "'1.2', which no answer had"),
+    ({"key": "x" * 300}, "this one has 300"),
 ])  # fmt: skip
-def test_what_does_not_go_with_it_is_refused(house: House, fields: dict[str, Any]):
-    house.call("POST", "/job/bulk", {"action": "undo", "key": KEY} | fields, status=422)
+def test_what_does_not_go_with_it_is_refused(house: House, fields: dict[str, Any], problem: str):
+    refused = house.call("POST", "/job/bulk", {"action": "undo", "key": KEY} | fields, status=422)
+    assert problem in refused["message"]
