@@ -39,6 +39,10 @@ def draw(panels: Sequence[Panel], x_name: str, columns: int = 2) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
+def _shorten(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def _draw_panel(panel: Panel, x_name: str) -> list[str]:
     points = [point for curve in panel.curves.values() for point in curve] or [(0.0, 0.0)]
     first, last = min(0.0, *(x for x, _ in points)), max(x for x, _ in points)
@@ -56,7 +60,9 @@ def _draw_panel(panel: Panel, x_name: str) -> list[str]:
             parts.append(f"<title>{escape(what)}</title></line>")
     for step in range(TICKS + 1):
         (_, y), (x, _) = place(first, top * step / TICKS), place(first + (last - first) * step / TICKS, 0)
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * step / TICKS:.4g}</text>')
+        parts.append(
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_shorten(top * step / TICKS)}</text>'
+        )
         name = f"{first + (last - first) * step / TICKS:.3g}" + (f" {x_name}" if step == TICKS else "")
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 16}" text-anchor="middle">{escape(name)}</text>')
     parts.append(f'<path d="M{LEFT} {TOP}V{TOP + high}H{LEFT + wide}" fill="none" stroke="black"/>')

@@ -283,6 +283,7 @@ def test_a_server_outlives_its_database_being_away(cluster: Cluster, tmp_path: P
         cluster.start()
         _wait_until(lambda: requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).ok, "it never came back")
         assert requests.post(f"{server.url}/worker", json={}, timeout=PATIENCE_S).ok
+        server.wait_for_line(re.compile("the database answers again"))
         log = server.read_log()
     told = ("the database does not answer  ", "the database answers again", "not ready", "ready again")
     assert [log.count(words) for words in (*told, "Traceback", "request failed")] == [1, 1, 1, 1, 0, 0], log

@@ -47,6 +47,8 @@ class LostRace(Exception):
 
 QUIET_S = 5.0
 """A database takes writes again when none was refused for so long."""
+BACK_AFTER_S = 1.0
+"""A database answers again when nothing failed for so long: while it goes, some of its connections still work."""
 GONE = ("08", "57P", "53300")
 """How states of SQL begin that tell of the database and not of a statement."""
 
@@ -87,7 +89,9 @@ class DatabaseHealth:
     """Knows whether the database answers and has room, and has the log say so when that changes, once for all."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._away = Condition("the database does not answer", "the database answers again")
+        self._away = Condition(
+            "the database does not answer", "the database answers again", monotonic, quiet_s=BACK_AFTER_S
+        )
         self._full = Condition("the disk of the database is full", "the database has room again")
         # A transaction that happens to write nothing does not show that others could.
         self._shut = Condition(

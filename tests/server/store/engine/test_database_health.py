@@ -28,10 +28,14 @@ def meet(health: DatabaseHealth, error: Exception | None = None) -> ServerError 
 
 @pytest.mark.parametrize("error", [psycopg.OperationalError("refused"), psycopg.errors.AdminShutdown("bye")])
 def test_one_line_when_it_goes_and_one_when_it_is_back(error: Exception):
-    health = DatabaseHealth()
+    now = 100.0
+    health = DatabaseHealth(lambda: now)
     meet(health)
     with capture_logs() as logs, ThreadPoolExecutor(4) as pool:
         gone = list(pool.map(lambda _: meet(health, error), range(20)))
+        meet(health)  # over a connection that still works
+        gone.append(meet(health, error))
+        now += 1
         list(pool.map(lambda _: meet(health), range(20)))
         assert isinstance(meet(health, error), DatabaseAway)
     assert [line["event"] for line in logs] == [AWAY, BACK, AWAY]
