@@ -20,7 +20,7 @@ from piecework.protocol.messages.receipts import Envelope, SigningKeyInfo, Signi
 from piecework.receipts.envelope import ENVELOPE_MAX_BYTES, read_envelope, read_receipt, write_envelope
 from piecework.receipts.errors import ReceiptError
 from piecework.receipts.keys import KeyRing, read_keys
-from piecework.receipts.parts import DIGEST, Part, list_files, list_parts
+from piecework.receipts.parts import DIGEST, ReceiptPart, list_files, list_parts
 from piecework.receipts.payload import ReceiptPayload
 from piecework.receipts.zips import check_directory
 
@@ -138,7 +138,7 @@ class Bundle:
                 target.unlink()
                 raise
 
-    def list_parts(self) -> list[Part]:
+    def list_parts(self) -> list[ReceiptPart]:
         """Return everything that the receipt names, each part with what it is. Raises ReceiptError."""
         return [*list_parts(self.payload), *list_files(self.payload, self.read)]
 

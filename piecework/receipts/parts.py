@@ -19,7 +19,7 @@ _args = msgspec.json.Decoder(list[str])
 _env = msgspec.json.Decoder(dict[str, str])
 
 
-class Part(NamedTuple):
+class ReceiptPart(NamedTuple):
     """Bytes that a receipt names."""
 
     what: str
@@ -27,7 +27,7 @@ class Part(NamedTuple):
     digest: str
 
 
-def list_parts(payload: ReceiptPayload) -> list[Part]:
+def list_parts(payload: ReceiptPayload) -> list[ReceiptPart]:
     """Return what a receipt names itself; its lists of files name more."""
     subject, result = payload.claim.subject, payload.claim.result
     named = [
@@ -41,10 +41,10 @@ def list_parts(payload: ReceiptPayload) -> list[Part]:
         ("the output", result.output),
         ("the list of the files that it gave back", result.made),
     ]
-    return [Part(what, digest) for what, digest in named if digest is not None]
+    return [ReceiptPart(what, digest) for what, digest in named if digest is not None]
 
 
-def list_files(payload: ReceiptPayload, read: Callable[[str, int], bytes]) -> list[Part]:
+def list_files(payload: ReceiptPayload, read: Callable[[str, int], bytes]) -> list[ReceiptPart]:
     """Return the files that a receipt's lists name.
 
     ``read`` returns the bytes under a digest, up to so many. Raises ReceiptError, and what ``read`` raises.
@@ -56,7 +56,7 @@ def list_files(payload: ReceiptPayload, read: Callable[[str, int], bytes]) -> li
         ("the file {!r} that it gave back", "the list of the files that it gave back", result.made),
     ]
     return [
-        Part(how.format(path), found)
+        ReceiptPart(how.format(path), found)
         for how, what, digest in lists
         if digest is not None
         for path, found in read_list(read(digest, LIST_MAX_BYTES), what)
