@@ -4,11 +4,13 @@
 stands between ``<!-- generated: NAME ARGUMENT -->`` and ``<!-- /generated -->``. What writes it is in PARTS.
 """  # noqa: INP001  # a script, not a package
 
+import logging
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
 from tables import commands, conformance, endpoints, messages, operations, python, settings
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +63,8 @@ def rebuild(text: str) -> str:
 
 def main() -> None:
     """Rewrite what is out of date, and say which documents that were."""
+    # The OpenAPI document is asked of a server, whose start is nothing to tell.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     for path in find_documents():
         old = path.read_text()
         new = rebuild(old)

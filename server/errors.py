@@ -41,6 +41,17 @@ class CapacityReached(ServerError):
     code = Code.BUSY
 
 
+class QuotaReached(ServerError):
+    """A token has submitted as many jobs as it may for now. Nothing of the request was stored."""
+
+    code = Code.QUOTA
+
+    def __init__(self, message: str, retry_after_s: int | None = None) -> None:
+        """``retry_after_s``: seconds after which there is room again; None: nobody knows."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Stopping(ServerError):
     """The server is being stopped."""
 

@@ -36,6 +36,8 @@ class Code(IntEnum):
     """The server is stopping; try again in a moment."""
     BLOBS_AWAY = 14
     """The store of large blobs does not answer. Nothing of this request was stored."""
+    QUOTA = 15
+    """The token has submitted as many jobs as it may for now; ``Retry-After`` says when to try again."""
 
     BLOB_NOT_FOUND = 601
     """No blob has this id."""

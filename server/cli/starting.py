@@ -12,7 +12,7 @@ from piecework.server.cli.options import Misuse, one_line_failures, opened_datab
 from piecework.server.disks import describe_risk, find_network_disk
 from piecework.server.errors import InvalidRequest
 from piecework.server.logs import open_log
-from piecework.server.services import access, system_clock
+from piecework.server.services import system_clock, token_acts
 from piecework.server.services.core import Clock
 from piecework.server.services.functions.functions import load_routes
 from piecework.server.serving import serve
@@ -48,7 +48,7 @@ def _prepare(settings: Settings, held: ExitStack) -> Settings:
         _look_at_disk(settings)
         check_places(settings)
         with opened_database(settings, owned=True) as database:
-            if not settings.is_loopback and not access.has_tokens(database):
+            if not settings.is_loopback and not token_acts.has_tokens(database):
                 raise Misuse(_no_token_line(settings, name))
             if settings.routes_file:
                 _load_routes(database, Path(settings.routes_file))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from piecework.server.errors import ServerError
+from piecework.server.errors import Forbidden, ServerError
 from piecework.server.forwarding.forwarder import Forwarder
 from piecework.server.forwarding.jobs import call_as_job
 from piecework.server.forwarding.messages import (
@@ -22,7 +22,8 @@ from piecework.server.forwarding.paths import read_place
 from piecework.server.forwarding.upstreams import Upstreams
 from piecework.server.services import Services
 from piecework.server.services.functions.routing import RevisionRoutes, Table
-from piecework.server.web.errors import HTTP_STATUS
+from piecework.server.services.queue.quotas import find_allowed, refuse
+from piecework.server.web.errors import HTTP_STATUS, find_retry_after_s
 
 log = structlog.get_logger("server")
 
@@ -66,12 +67,14 @@ class CallForwarding:
     def _route(self, call: FunctionCall) -> CallReply:
         if not (call.is_let_in or self._services.settings.functions_open):
             token = self._services.access.check("invoke", _Headers(call))
-            call = replace(call, caller=token.name) if token else call
+            call = replace(call, caller=token.name, allowed=find_allowed(token)) if token else call
         if call.find_header("upgrade").lower() not in _PASSABLE_UPGRADES:
             raise CallRefused(
                 501, "NOT_IMPLEMENTED", "functions are called by HTTP requests: there are no web sockets"
             )
         place = read_place(call.path)
+        if call.allowed and not call.allowed.quota.allows(place.function):
+            raise Forbidden(refuse(call.allowed.name, call.allowed.quota, f"function {place.function}"))
         self._prune()
         function = self._services.routing.get_function(place.function)
         name, path = place.split(function.revisions)
@@ -172,5 +175,7 @@ def _explain(error: ServerError) -> CallRefused:
         return CallRefused(404, "ERROR", NO_ROUTE)
     if status >= 500:
         log.error("a call failed", error=str(error))
-    asks = [("WWW-Authenticate", 'Bearer realm="piecework"')] if status == 401 else []
+    after_s = find_retry_after_s(error, status) if status == 429 else None
+    asks = [] if after_s is None else [("Retry-After", str(after_s))]
+    asks += [("WWW-Authenticate", 'Bearer realm="piecework"')] if status == 401 else []
     return CallRefused(status, error.code.name, str(error), *asks)

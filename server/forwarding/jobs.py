@@ -1,7 +1,10 @@
 """Calls of functions that nothing serves: each becomes a job, and its output the answer."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import msgspec
 
 from piecework.http.exchange import EnvelopeError, Request, Response, read_response, write_request
 from piecework.protocol.ids import Id
@@ -16,6 +19,7 @@ from piecework.server.services.callers import note_caller
 from piecework.server.services.functions.routing import RevisionRoutes
 from piecework.server.services.queue.jobs import JobView
 from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.quotas import Allowed
 
 
 def call_as_job(services: Services, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:
@@ -27,7 +31,7 @@ def call_as_job(services: Services, call: FunctionCall, path: str, revision: Rev
     headers = tuple((name, to_text(value)) for name, value in given)
     request = Request(call.method, uri, headers, body)
     spec = _spec(services, revision.lambda_id, request)
-    [id_] = services.submission.submit([spec], submitter=call.caller)
+    [id_] = services.submission.submit([spec], submitter=call.caller, allowed=_count_alone(call.allowed))
     named = (JOB_HEADER, str(id_))
     _refuse_hopeless(services, id_, named)
     try:
@@ -38,6 +42,11 @@ def call_as_job(services: Services, call: FunctionCall, path: str, revision: Rev
     [view] = services.jobs.get_many([id_], with_output=True)
     services.retention.note_read([view.job])
     return _read_end(services, view, call, named)
+
+
+def _count_alone(allowed: Allowed | None) -> Allowed | None:
+    """Have a job count as its token says. Which lambda it is of follows from the function, which was allowed."""
+    return allowed and replace(allowed, quota=msgspec.structs.replace(allowed.quota, lambdas=()))
 
 
 def _spec(services: Services, lambda_id: int, request: Request) -> JobSpec:

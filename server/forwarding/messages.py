@@ -9,6 +9,7 @@ import msgspec
 
 from piecework.http.exchange import HOP_BY_HOP, Headers
 from piecework.protocol.messages import CapsuleReply
+from piecework.server.services.queue.quotas import Allowed
 
 NO_ROUTE = "😢 Houston? We have a problem 🥵"
 """What Capsule's reverse proxy said of a path that leads nowhere."""
@@ -69,6 +70,8 @@ class FunctionCall:
     """How it came: http or https."""
     caller: str | None = None
     """The name of the token that it showed; None where none is needed."""
+    allowed: Allowed | None = None
+    """What that token's quota allows; None where it has none."""
     disconnect: Disconnect = field(default_factory=Disconnect)
     """Whether the caller is gone."""
     is_let_in: bool = False

@@ -15,6 +15,7 @@ from piecework.server.pages.page import ask, go, page, render, value
 from piecework.server.pages.previews import Preview, show_bytes
 from piecework.server.pages.texts import address
 from piecework.server.services import Services
+from piecework.server.services.queue.quotas import find_allowed
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ANSWER_BYTES = 64 * 1024
@@ -114,6 +115,7 @@ def call(services: Services, function: str) -> Response:
         peer=request.remote_addr or "",
         scheme=request.scheme,
         caller=token.name if token else None,
+        allowed=find_allowed(token),
         is_let_in=True,
     )  # fmt: skip
     began = time.perf_counter()

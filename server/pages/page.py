@@ -15,7 +15,7 @@ from piecework.server.pages.assets import asset_url
 from piecework.server.pages.gate import PLACE, viewer
 from piecework.server.pages.texts import FILTERS, address, jobs_address, show
 from piecework.server.services.queue.pauses import wait_out
-from piecework.server.web.endpoint import View, WholeResponse, acting, current_services, endpoints_of
+from piecework.server.web.endpoint import View, WholeResponse, acting, current_services, endpoints_of, tell_caller
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -70,14 +70,12 @@ def ask(view: View, *parts: Any, query: Any = None, body: Any = None) -> Any:
     """Ask a view of the API as the viewer, and return its message. Raises what the view does, and Forbidden."""
     services, [each, *_] = current_services(), endpoints_of(view)
     token = services.access.check(each.scope, request.headers)
-    given: dict[str, Any] = {}
+    read = [reader(name, str(part)) for (name, reader), part in zip(each.parts.items(), parts, strict=True)]
+    given = tell_caller(services, each, token, dict(zip(each.parts, read, strict=True)))
     if each.query is not None:
         given["query"] = query or each.query()
     if each.body is not None:
         given["body"] = body if body is not None else each.body()
-    if each.caller:
-        given["caller"] = token.name if token else None
-    read = [reader(name, str(part)) for (name, reader), part in zip(each.parts.items(), parts, strict=True)]
     with acting(services, each, token, dict(zip(each.parts, read, strict=True)), given.get("body")):
         result = each.view(services, *read, **given)
         return wait_out(result) if isinstance(result, Generator) else result

@@ -11,7 +11,7 @@ from piecework.server.pages.lists import RowsQuery, older
 from piecework.server.pages.page import ask, go, page, read_id, read_query, render, value
 from piecework.server.pages.texts import address
 from piecework.server.services import Services
-from piecework.server.services.access import list_tokens
+from piecework.server.services.token_acts import list_tokens, show_quota
 
 KEYS = 100
 VALUE_CHARS = 20_000
@@ -88,4 +88,4 @@ def list_all_tokens(services: Services) -> Response:
     who = viewer()
     if who is None or (who.name is not None and not who.may("operate")):
         raise Forbidden("the list of tokens is for those who may operate")
-    return render("tokens.html", tokens=list_tokens(services.database))
+    return render("tokens.html", tokens=list_tokens(services.database), show_quota=show_quota)

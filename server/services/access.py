@@ -1,7 +1,6 @@
 """Who may do what: access tokens, and the guard of a server that is open to its own machine."""
 
 import hashlib
-import secrets
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,16 +9,16 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Final, Literal, Protocol
 
-from piecework.durations import LONGEST_S
 from piecework.http.addresses import is_loopback
 from piecework.protocol.retention import FOR_EVER_MS
-from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, StorageFull, Unauthorized
+from piecework.server.errors import DatabaseAway, Forbidden, StorageFull, Unauthorized
 from piecework.server.services.sessions import Sessions
-from piecework.server.services.stock.audit import Note, act_by_command
+from piecework.server.services.stock.audit import Note
 from piecework.server.store.engine.database import Connection, Database
 from piecework.server.store.records import Scope
 from piecework.server.store.stock import tokens
-from piecework.server.store.stock.audit import Actor, store_act
+from piecework.server.store.stock.audit import Actor
+from piecework.server.store.stock.quotas import forget_unused
 from piecework.server.store.stock.tokens import Token
 
 GRANTS: dict[Scope, frozenset[Scope]] = {
@@ -42,10 +41,6 @@ OPEN: Final = "open"
 Need = Scope | Literal["open"]
 """What an endpoint asks for."""
 
-NAME_MAX = 100
-SECRET_PREFIX = "pw_"  # noqa: S105  # it marks a leaked secret as ours, and is none itself
-LIFE_MAX_MS = round(LONGEST_S * 1000)
-"""A token that expires does so after this time at the latest."""
 REFRESH_MS = 1000
 """A new or revoked token counts after this time at the latest."""
 USE_EVERY_MS = 60_000
@@ -132,16 +127,20 @@ class Access:
         Raises like ``check``.
         """
         token = self.check("view", headers)
+        if token is not None:
+            _check_whole(token)
         return (None, GRANTS["admin"]) if token is None else (token.name, GRANTS[token.scope])
 
     def open_session(self, secret: str) -> str:
         """Return a text that stands for a token for a while, where its secret is not to lie about.
 
-        ``Authorization: Session TEXT`` shows the token then, until it is revoked or expires. Raises Unauthorized.
+        ``Authorization: Session TEXT`` shows the token then, until it is revoked or expires. Raises Unauthorized,
+        and Forbidden for a token that is for some lambdas.
         """
         now = self._clock()
         token = _find_token(self._tokens(now), f"Bearer {secret}")
         _check_expiry(token, now)
+        _check_whole(token)
         return self._sessions.seal(token, digest(secret.strip()), now)
 
     def seal(self, text: str) -> str:
@@ -158,7 +157,7 @@ class Access:
         if self._kept_ms == FOR_EVER_MS:
             return
         before = self._clock() - self._kept_ms
-        self._database.write(partial(tokens.forget_expired, before=before), durable=False)
+        self._database.write(partial(_forget, before=before), durable=False)
 
     def close(self) -> None:
         """Store the uses that were not yet stored, if the database still takes them."""
@@ -206,6 +205,11 @@ class Access:
             return replace(before, at=now)
 
 
+def _forget(connection: Connection, before: int) -> None:
+    if tokens.forget_expired(connection, before=before):
+        forget_unused(connection)
+
+
 def _name(scope: Need | tuple[Scope, ...]) -> str:
     return scope if isinstance(scope, str) else " or ".join(sorted(scope))
 
@@ -232,10 +236,17 @@ def _check_rights(token: Token, scope: Need | tuple[Scope, ...], now: int) -> No
 
 def _check_expiry(token: Token, now: int) -> None:
     if token.expires_at is not None and token.has_expired(now):
-        raise Unauthorized(f"the token {token.name} expired at {_show(token.expires_at)}: get a new one")
+        raise Unauthorized(f"the token {token.name} expired at {show_moment(token.expires_at)}: get a new one")
 
 
-def _show(at: int) -> str:
+def _check_whole(token: Token) -> None:
+    """Raise Forbidden for a token that does not see all that pages show."""
+    if token.quota and token.quota.lambdas:
+        raise Forbidden(f"the token {token.name} is for some lambdas: the console is not for it")
+
+
+def show_moment(at: int) -> str:
+    """Return a time as messages tell it."""
     return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -264,115 +275,3 @@ def _names_loopback(host: str) -> bool:
 def digest(secret: str) -> bytes:
     """Return what is stored of a secret."""
     return hashlib.sha256(secret.encode()).digest()
-
-
-def create_token(database: Database, name: str, scope: str, now: int, *, expires_at: int | None = None) -> str:
-    """Make a token and return its secret, which nobody can learn again. From ``expires_at`` on it is refused.
-
-    Raises InvalidRequest when the scope is unknown, the name unusable, a live token has it, or the time is over or
-    too far away.
-    """
-    if scope not in GRANTS:
-        raise InvalidRequest(f"there is no scope {scope!r}; the scopes are {', '.join(GRANTS)}")
-    if not name or len(name) > NAME_MAX or not name.isprintable() or name != name.strip():
-        raise InvalidRequest(f"a token's name has 1 to {NAME_MAX} printable characters, without spaces around it")
-    _check_end(expires_at, now)
-    secret = _make_secret()
-    work = partial(_add_token, name=name, scope=scope, sha256=digest(secret), now=now, expires_at=expires_at)
-    database.write(work)
-    return secret
-
-
-def _make_secret() -> str:
-    return SECRET_PREFIX + secrets.token_urlsafe(32)
-
-
-def _check_end(expires_at: int | None, now: int) -> None:
-    if expires_at is None:
-        return
-    if expires_at <= now:
-        raise InvalidRequest(f"a token cannot expire at {_show(expires_at)}: that is over")
-    if expires_at > now + LIFE_MAX_MS:
-        raise InvalidRequest(f"a token cannot expire at {_show(expires_at)}: that is more than ten years away")
-
-
-def _add_token(
-    connection: Connection, *, name: str, scope: Scope, sha256: bytes, now: int, expires_at: int | None
-) -> None:
-    if _find_live(connection, name, now):
-        raise InvalidRequest(f"there is a token named {name} already; revoke or rotate it, or choose another name")
-    tokens.add_token(connection, name=name, scope=scope, sha256=sha256, now=now, expires_at=expires_at)
-    store_act(connection, act_by_command("create token", name, f"scope={scope}{_tell_expiry(expires_at)}", now))
-
-
-def _find_live(connection: Connection, name: str, now: int) -> Token | None:
-    """Return the newest token of a name that is neither revoked nor expired."""
-    live = [
-        token
-        for token in tokens.live_tokens(connection).values()
-        if token.name == name and not token.has_expired(now)
-    ]
-    return max(live, key=lambda token: token.id, default=None)
-
-
-def _tell_expiry(expires_at: int | None) -> str:
-    return "" if expires_at is None else f" expires={_show(expires_at)}"
-
-
-def rotate_token(
-    database: Database, name: str, now: int, *, overlap_ms: int, expires_at: int | None = None
-) -> str:
-    """Make a new secret for a token's name and scope, and return it; older ones are refused after ``overlap_ms``.
-
-    Without ``expires_at`` the new one goes on as long as the one before was made for.
-    Raises InvalidRequest when there is no live token of the name, or the time is over or too far away.
-    """
-    _check_end(expires_at, now)
-    secret = _make_secret()
-    database.write(
-        partial(_rotate, name=name, sha256=digest(secret), now=now, until=now + overlap_ms, expires_at=expires_at)
-    )
-    return secret
-
-
-def _rotate(
-    connection: Connection, *, name: str, sha256: bytes, now: int, until: int, expires_at: int | None
-) -> None:
-    tokens.lock_tokens(connection, name)
-    token = _find_live(connection, name, now)
-    if token is None:
-        raise InvalidRequest(f"there is no live token named {name}")
-    if expires_at is None and token.expires_at is not None:
-        expires_at = now + token.expires_at - token.created_at
-    tokens.end_tokens(connection, name, until)
-    tokens.add_token(connection, name=name, scope=token.scope, sha256=sha256, now=now, expires_at=expires_at)
-    detail = f"old until={_show(until)}{_tell_expiry(expires_at)}"
-    store_act(connection, act_by_command("rotate token", name, detail, now))
-
-
-def has_tokens(database: Database) -> bool:
-    """Tell whether a token was ever made."""
-    with database.read() as connection:
-        return tokens.any_token(connection)
-
-
-def list_tokens(database: Database) -> list[Token]:
-    """Return all tokens, revoked and expired ones too, oldest first. Secrets are not known here."""
-    with database.read() as connection:
-        return tokens.list_tokens(connection)
-
-
-def revoke_token(database: Database, name: str, now: int) -> None:
-    """Make all tokens of a name invalid, within a second on servers that run.
-
-    Raises InvalidRequest when there is none.
-    """
-    if not database.write(partial(_revoke, name=name, now=now)):
-        raise InvalidRequest(f"there is no live token named {name}")
-
-
-def _revoke(connection: Connection, *, name: str, now: int) -> int:
-    revoked = tokens.revoke_tokens(connection, name=name, now=now)
-    if revoked:
-        store_act(connection, act_by_command("revoke token", name, "", now))
-    return revoked

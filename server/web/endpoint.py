@@ -26,12 +26,14 @@ from piecework.protocol.text import find_fault, has_fault
 from piecework.server.errors import BodyEncoded, InvalidParameter, InvalidRequest
 from piecework.server.services import Services
 from piecework.server.services.access import Need
+from piecework.server.services.queue.quotas import find_allowed
 from piecework.server.store.records import Scope
 from piecework.server.store.stock.audit import Actor
 from piecework.server.store.stock.tokens import Token
 from piecework.server.web import holding
 from piecework.server.web.acts import ACTS
 from piecework.server.web.bodies import current_request, read_body
+from piecework.server.web.narrowing import check_reach
 from piecework.server.web.parts import Part
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class Endpoint:
     """What is in the path, by name and in order, with what reads it: ``read_id``, ``read_name`` and so on."""
     caller: bool
     """The view is told who calls: ``caller``, the name of the request's token; None where none is needed."""
+    allowed: bool
+    """The view is told what the token's quota allows: ``allowed``; None where it has none."""
 
     @property
     def summary(self) -> str:
@@ -89,6 +93,7 @@ def endpoint(
     body: type[Message] | None = None,
     reply: type[msgspec.Struct] | None = None,
     caller: bool = False,
+    allowed: bool = False,
 ) -> Callable[[ViewT], ViewT]:
     """Note on a view that it answers a method and path. It does once it stands in the table of endpoints."""
 
@@ -97,8 +102,8 @@ def endpoint(
         parts: dict[str, Callable[[str, str], Any]] = {
             name: readers.get(kind, read_id) for kind, name in _PART.findall(path)
         }
-        noted = (Endpoint(method, path, scope, view, query, body, reply, parts, caller), *endpoints_of(view))
-        view.endpoints = noted  # type: ignore[attr-defined]
+        each = Endpoint(method, path, scope, view, query, body, reply, parts, caller, allowed)
+        view.endpoints = (each, *endpoints_of(view))  # type: ignore[attr-defined]
         return view
 
     return add
@@ -151,20 +156,28 @@ def _answer_with(app: Flask, each: Endpoint, translator: Translator) -> Callable
         _check_coding(asked.environ.get("HTTP_CONTENT_ENCODING", ""))
         _check_texts(asked, path)
         parts = [read(name, path[name]) for name, read in each.parts.items()]
-        given: dict[str, Any] = {}
+        given = tell_caller(services, each, token, dict(zip(each.parts, parts, strict=True)))
         if each.query is not None:
             given["query"] = _read_query(asked, each.query)
         if each.body is not None:
             body = read_body(asked, services.settings.body_max_bytes)
             given["body"] = translator.read(body, each.body, asked.environ.get("CONTENT_TYPE"))
-        if each.caller:
-            given["caller"] = token.name if token else None
         finish = partial(_respond, translator, given.get("body"))
         with acting(services, each, token, path, given.get("body")):
             result = each.view(services, *parts, **given)
             return holding.answer(app, asked, result, finish) if isinstance(result, Generator) else finish(result)
 
     return answer
+
+
+def tell_caller(
+    services: Services, each: Endpoint, token: Token | None, parts: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return what a view is told of who calls. Raises what ``check_reach`` does."""
+    if token and token.quota:
+        check_reach(services, each.method, each.path, token, parts)
+    told: dict[str, Any] = {"caller": token.name if token else None} if each.caller else {}
+    return told | {"allowed": find_allowed(token)} if each.allowed else told
 
 
 def acting(

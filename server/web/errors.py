@@ -23,6 +23,7 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.BodyEncoded: 415,
     errors.BodyTooLarge: 413,
     errors.CapacityReached: 429,
+    errors.QuotaReached: 429,
     errors.Stopping: 503,
     errors.StorageFull: 503,
     errors.DatabaseAway: 503,
@@ -98,13 +99,19 @@ def register_error_answers(app: Flask, dialect: Dialect, start_page: str) -> Non
             return Response(status=302, headers={"Location": start_page})
         failure = read_failure(error)
         response = dialect(error, failure) or _write(failure)
-        if response.status_code in RETRY_AFTER_S:
-            response.headers["Retry-After"] = str(RETRY_AFTER_S[response.status_code])
+        if after_s := find_retry_after_s(error, response.status_code):
+            response.headers["Retry-After"] = str(after_s)
         if response.status_code == 401:
             response.headers["WWW-Authenticate"] = 'Bearer realm="piecework"'
         return response
 
     app.register_error_handler(Exception, answer)
+
+
+def find_retry_after_s(error: Exception, status: int) -> int | None:
+    """Return after how many seconds to repeat a request that failed; None: not at all."""
+    asked_s = error.retry_after_s if isinstance(error, errors.QuotaReached) else None
+    return RETRY_AFTER_S.get(status) if asked_s is None else asked_s
 
 
 def _wants_start_page() -> bool:

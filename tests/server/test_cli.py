@@ -368,3 +368,23 @@ def test_a_directory_that_is_given_up_in_time_is_waited_for(tmp_path: Path):
     threading.Timer(0.1, give_up).start()
     with DirectoryLock(tmp_path):
         assert given_up.is_set()
+
+
+def test_a_token_with_a_quota_is_listed_and_changed(run: Run, tmp_path: Path):
+    _make_data(tmp_path / "data")
+    quota = ["--lambda", "hola", "--lambda", "7", "--max-queued", "5", "--rate", "100/1m"]
+    _succeed(run("token", "create", "shop", "--scope", "submit", *quota))
+    [shop] = json.loads(_succeed(run("token", "list", "--json")))
+    assert [shop[name] for name in ("lambdas", "max_queued", "rate", "period_s")] == [["hola", "7"], 5, 100, 60]
+    assert "max-queued=5" in _succeed(run("token", "list"))
+    assert _succeed(run("token", "change", "shop", "--rate", "3/s", "--no", "lambda")) == "token shop is changed"
+    _succeed(run("token", "rotate", "shop"))
+    rows = json.loads(_succeed(run("token", "list", "--json")))
+    told = [[each[name] for name in ("lambdas", "max_queued", "rate", "period_s")] for each in rows]
+    assert told == [[[], 5, 3, 1]] * 2
+    assert "give --lambda" in _one_line(run("token", "change", "shop"), 2)
+    assert "contradict" in _one_line(run("token", "change", "shop", "--rate", "1/s", "--no", "rate"), 2)
+    assert "no live token named bob" in _one_line(run("token", "change", "bob", "--rate", "1/s"))
+    assert "only those of submit and invoke" in _one_line(
+        run("token", "create", "boss", "--scope", "operate", "--rate", "1/s")
+    )

@@ -19,6 +19,7 @@ from piecework.server.errors import InvalidRequest
 from piecework.server.services import Services
 from piecework.server.services.queue.groups import GroupView
 from piecework.server.services.queue.pauses import Work
+from piecework.server.services.queue.quotas import Allowed
 from piecework.server.store.queue.relations import JobGroup
 from piecework.server.web.endpoint import Query, endpoint
 from piecework.server.web.paging import PageQuery, next_cursor
@@ -60,15 +61,25 @@ def seal(services: Services, ref: str, body: GroupSeal) -> GroupInfo:
     return _info(services.groups.show(services.groups.seal(services.groups.find(ref), given(body.on_end))))
 
 
-@endpoint("POST", "/group/<string:group>/then", scope="submit", body=JobSubmit, reply=JobCreated, caller=True)
-def then(services: Services, ref: str, body: JobSubmit, caller: str | None) -> JobCreated:
+@endpoint(
+    "POST",
+    "/group/<string:group>/then",
+    scope="submit",
+    body=JobSubmit,
+    reply=JobCreated,
+    caller=True,
+    allowed=True,
+)
+def then(
+    services: Services, ref: str, body: JobSubmit, caller: str | None, allowed: Allowed | None = None
+) -> JobCreated:
     """Seal a group, and submit one job that runs once it is done: its input is the results, unless it has another.
 
     `on_failure` is `run` here when it is left out.
     """
     if body.jobs is not UNSET:
         raise InvalidRequest("`jobs` are many; one job runs after a group. Others name it in `after`")
-    return JobCreated(id=Id(services.groups.submit_then(services.groups.find(ref), body, caller)))
+    return JobCreated(id=Id(services.groups.submit_then(services.groups.find(ref), body, caller, allowed)))
 
 
 def _info(view: GroupView) -> GroupInfo:

@@ -1,5 +1,6 @@
 """Jobs: ``/job``."""
 
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -25,6 +26,7 @@ from piecework.server.api.queue.selection import SelectionQuery, read_query
 from piecework.server.errors import InvalidParameter
 from piecework.server.services import Services
 from piecework.server.services.queue.pauses import Work
+from piecework.server.services.queue.quotas import Allowed
 from piecework.server.web.endpoint import Query, endpoint
 from piecework.server.web.paging import next_cursor
 
@@ -84,15 +86,19 @@ class SubmitQuery(Query):
     """How the output is shown when ``wait`` is given."""
 
 
-@endpoint("POST", "/job", scope="submit", query=SubmitQuery, body=JobSubmit, reply=JobCreated, caller=True)
-def submit(services: Services, query: SubmitQuery, body: JobSubmit, caller: str | None) -> Work[JobCreated]:
+@endpoint(
+    "POST", "/job", scope="submit", query=SubmitQuery, body=JobSubmit, reply=JobCreated, caller=True, allowed=True
+)
+def submit(
+    services: Services, query: SubmitQuery, body: JobSubmit, caller: str | None, allowed: Allowed | None = None
+) -> Work[JobCreated]:
     """Submit one job, or many in `jobs`: all are stored, or none is. With `wait` the answer has the job's end."""
     parent, attributes = request.headers.get("traceparent"), {"piecework.submitter": caller or ""}
     with services.traces.within("submit", parent, attributes):
         if body.jobs is not UNSET:
             key = body.key if isinstance(body.key, str) else None
-            return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key, caller))))
-        [id_] = services.submission.submit([body], submitter=caller)
+            return JobCreated(ids=list(map(Id, services.submission.submit_many(body.jobs, key, caller, allowed))))
+        [id_] = services.submission.submit([body], submitter=caller, allowed=allowed)
     created = JobCreated(id=Id(id_))
     if query.wait is not None:
         yield from services.jobs.wait_for_ends([id_], read_seconds(query.wait), need_all=True)
@@ -102,12 +108,15 @@ def submit(services: Services, query: SubmitQuery, body: JobSubmit, caller: str 
     return created
 
 
-@endpoint("GET", "/job", scope="view", query=JobListQuery, reply=JobList)
-def list_all(services: Services, query: JobListQuery) -> JobList | Work[JobList]:
+@endpoint("GET", "/job", scope="view", query=JobListQuery, reply=JobList, allowed=True)
+def list_all(services: Services, query: JobListQuery, allowed: Allowed | None = None) -> JobList | Work[JobList]:
     """Read some jobs by id, or list those that fit, newest first."""
+    only = allowed.name if allowed and allowed.quota.lambdas else None
     if query.ids is not None:
-        return _read_many(services, query)
+        return _read_many(services, query, only)
     which = read_query(services, query)
+    if only is not None:
+        which = replace(which, submitter=only)
     page, more = query.read(lambda **at: services.jobs.list_page(which, **at), services.settings.page_max)
     rows = services.jobs.show(page, with_output=query.output == "inline")
     infos = job_infos(services, rows, inline=query.output == "inline", named=True)
@@ -119,11 +128,13 @@ def list_all(services: Services, query: JobListQuery) -> JobList | Work[JobList]
     return listed
 
 
-def _read_many(services: Services, query: JobListQuery) -> Work[JobList]:
+def _read_many(services: Services, query: JobListQuery, only: str | None) -> Work[JobList]:
     try:
         ids = [Id.parse(text) for text in (query.ids or "").split(",") if text]
     except ValueError as error:
         raise InvalidParameter(f"ids is wrong: {error}") from error
+    if only is not None:
+        services.jobs.check_submitter(ids, only)
     if query.until is not None:
         yield from services.jobs.wait_for_ends(ids, read_seconds(query.timeout), need_all=query.until == "all")
     rows = services.jobs.get_many(ids, with_output=query.output == "inline")

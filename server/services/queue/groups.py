@@ -23,6 +23,7 @@ from piecework.server.services.queue.deliveries import Deliveries
 from piecework.server.services.queue.endings import Ended
 from piecework.server.services.queue.grouping import check_group_name
 from piecework.server.services.queue.pauses import Work
+from piecework.server.services.queue.quotas import Allowed
 from piecework.server.services.queue.submission import Submission
 from piecework.server.services.queue.waiting import Changes, JobWatch, Notifier
 from piecework.server.services.queue.webhooks import Webhooks
@@ -164,7 +165,9 @@ class Groups:
         self.note([group.id])
         return self.find(str(group.id))
 
-    def submit_then(self, group: JobGroup, spec: JobSpec, submitter: str | None) -> int:
+    def submit_then(
+        self, group: JobGroup, spec: JobSpec, submitter: str | None, allowed: Allowed | None = None
+    ) -> int:
         """Submit a job that runs once the group is done, and seal the group. Returns the job's id.
 
         It gets the results of the members as its input, unless it has another one, and runs whatever became of
@@ -178,7 +181,7 @@ class Groups:
             input=spec.input if is_given else Content(job=str(group.id)),
             on_failure=given(spec.on_failure) or "run",
         )
-        [id_] = self._submission.submit([then], submitter=submitter)
+        [id_] = self._submission.submit([then], submitter=submitter, allowed=allowed)
         self.seal(group)
         return id_
 

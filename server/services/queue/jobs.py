@@ -21,7 +21,7 @@ from piecework.server.store.queue.filters import JobFilter
 from piecework.server.store.queue.relations import EdgeState
 from piecework.server.store.queue.searches import Found, Spot, StateCount
 from piecework.server.store.records import Blob, Event, Job, Lambda, Log
-from piecework.server.store.stock import blobs
+from piecework.server.store.stock import blobs, quotas
 
 COUNTED_MAX = 100_000
 """Jobs of a list are counted up to here: more takes a second and tells nobody more."""
@@ -65,6 +65,18 @@ class Jobs:
         """Return a job. Raises JobNotFound."""
         with self._database.read() as connection:
             return require_job(connection, id_)
+
+    def check_submitter(self, ids: Sequence[int], name: str) -> None:
+        """Raise JobNotFound when a token did not submit one of some jobs; those that are not there pass."""
+        with self._database.read() as connection:
+            foreign = quotas.find_foreign(connection, name, ids)
+        if foreign is not None:
+            raise JobNotFound(f"there is no job {foreign}")  # as for one that is not there
+
+    def has_made(self, name: str, blob_id: int) -> bool:
+        """Tell whether a job that a token submitted made a blob: its output, or a file that it gave back."""
+        with self._database.read() as connection:
+            return quotas.has_made(connection, name, blob_id)
 
     def wait_for(self, id_: int, wanted: JobState, timeout_s: float) -> Work[Job]:
         """Return a job once it is in the wanted state, can no longer reach it, or the time is over.

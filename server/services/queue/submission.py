@@ -36,6 +36,7 @@ from piecework.server.services.queue.jobspecs import (
     to_ms,
 )
 from piecework.server.services.queue.parents import Need, check_order, connect, read_input, read_labels, read_needs
+from piecework.server.services.queue.quotas import Allowed
 from piecework.server.services.queue.repetitions import find_meant, pin_names
 from piecework.server.services.queue.waiting import Changes, ContractWaiter, Notifier, TakeTurn
 from piecework.server.services.queue.webhooks import Webhooks
@@ -85,6 +86,14 @@ class _Whole(NamedTuple):
     identity: Identity
 
 
+class _Charge(NamedTuple):
+    """What a submission takes of a quota, beside the number of its jobs."""
+
+    allowed: Allowed
+    parents: frozenset[int]
+    """Jobs that are to be of the same token."""
+
+
 class _LatestPlan(NamedTuple):
     """What jobs of these words are to be: nothing of it depends on when they come."""
 
@@ -115,9 +124,15 @@ class Submission:
         self._latest: dict[int, _LatestPlan] = {}
         """What the latest submission of a lambda asked for that others may ask for in the same words."""
 
-    def submit_many(self, specs: Sequence[JobSpec], key: str | None, submitter: str | None = None) -> list[int]:
+    def submit_many(
+        self,
+        specs: Sequence[JobSpec],
+        key: str | None,
+        submitter: str | None = None,
+        allowed: Allowed | None = None,
+    ) -> list[int]:
         """Do what ``submit`` does; with a key, repeating the whole submission gives the same jobs again."""
-        return self.submit(specs, None if key is None else check_key(key), submitter)
+        return self.submit(specs, None if key is None else check_key(key), submitter, allowed)
 
     def forget_old_keys(self) -> bool:
         """Forget some keys of bulk submissions that nobody repeats any more. Returns whether there may be more."""
@@ -128,19 +143,24 @@ class Submission:
         )
 
     def submit(
-        self, specs: Sequence[JobSpec], whole_key: str | None = None, submitter: str | None = None
+        self,
+        specs: Sequence[JobSpec],
+        whole_key: str | None = None,
+        submitter: str | None = None,
+        allowed: Allowed | None = None,
     ) -> list[int]:
         """Store jobs, all or none, and return their ids in order. They are on disk when this returns.
 
         A job whose idempotency key is known is not stored again: the earlier job's id is returned. A submission
         whose ``whole_key`` is known stores nothing and returns the ids of the first. ``submitter``: the name of
-        the token that they are submitted with. Raises InvalidRequest, LambdaNotFound, BlobNotFound, KeyConflict or
-        WebhookNotFound; then nothing is stored.
+        the token that they are submitted with; ``allowed``: what its quota allows. Raises InvalidRequest,
+        LambdaNotFound, BlobNotFound, KeyConflict, WebhookNotFound, Forbidden or QuotaReached; then nothing is
+        stored.
         """
         if len(specs) > self._settings.bulk_max:
             raise InvalidRequest(f"{len(specs)} jobs in one request; at most {self._settings.bulk_max} are taken")
         try:
-            return self._submit(specs, whole_key, submitter)
+            return self._submit(specs, whole_key, submitter, allowed)
         except KeyConflict:
             # A name means the newest lambda: a submission that is repeated means the one that it meant first.
             with self._database.read() as connection:
@@ -148,15 +168,21 @@ class Submission:
             pinned = pin_names(specs, self._lambdas.get_many(meant.values()), meant)
             if pinned == specs:
                 raise
-            return self._submit(pinned, whole_key, submitter)
+            return self._submit(pinned, whole_key, submitter, allowed)
 
-    def _submit(self, specs: Sequence[JobSpec], whole_key: str | None, submitter: str | None) -> list[int]:
+    def _submit(
+        self, specs: Sequence[JobSpec], whole_key: str | None, submitter: str | None, allowed: Allowed | None
+    ) -> list[int]:
         now = self._clock()
+        if allowed:
+            allowed.check_lambdas(self._lambdas.resolve_many({_lambda_ref(spec) for spec in specs}).values())
         drafts = self.prepare(specs, submitter, now)
         whole = None if whole_key is None else _Whole(whole_key, _identify_all(specs, drafts))
+        needs = (need for draft in drafts for need in draft.needs)
+        quota = _Charge(allowed, allowed.check_specs(specs, needs)) if allowed else None
         with self._engage(drafts) as waiter:
             take_turn = waiter.take_turn if waiter else None
-            stored = self._database.write(partial(self._store, drafts, now, whole, take_turn))
+            stored = self._database.write(partial(self._store, drafts, now, whole, take_turn, quota))
             if waiter:
                 waiter.answer = stored.answer
         self._notifier.notify(stored.changes)
@@ -185,7 +211,7 @@ class Submission:
 
         Raises BlobNotFound or KeyConflict.
         """
-        return self._store(drafts, now, None, None, connection)
+        return self._store(drafts, now, None, None, None, connection)
 
     def _engage(self, drafts: Sequence[Draft]) -> AbstractContextManager[ContractWaiter | None]:
         """Find a contract that waits for the one job that is submitted, to lease it in the same transaction."""
@@ -253,6 +279,7 @@ class Submission:
         now: int,
         whole: "_Whole | None",
         take_turn: TakeTurn | None,
+        quota: "_Charge | None",
         connection: Connection,
     ) -> Stored:
         if whole and (earlier := submissions.find_submission(connection, whole.key)):
@@ -261,6 +288,8 @@ class Submission:
             return Stored(earlier[1], Changes())
         inputs = _find_inputs(connection, drafts)
         ids, fresh = _recognize(connection, drafts, inputs)
+        if quota:
+            quota.allowed.charge(connection, len(fresh), quota.parents, now)
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
         new = [draft.job for draft in fresh]
         if refs := list(dict.fromkeys(draft.terms.group for draft in fresh if draft.terms.group)):
@@ -276,6 +305,8 @@ class Submission:
             labels = {draft.label: place for place, draft in enumerate(drafts) if draft.label is not None}
             store_files(connection, [(draft.job, draft.terms.files) for draft in fresh], ids, labels)
         ready = take_in(connection, self._ids, new, now)
+        if quota:
+            quota.allowed.note(connection, [job.id for job in new])
         if whole:
             submissions.add_submission(connection, whole.key, whole.identity.digest, ids, now)
         answer, taken = take_turn(connection) if take_turn and ready else (None, Changes())

@@ -26,9 +26,21 @@ from piecework.server.store.engine.counter_tables import counters
 from piecework.server.store.engine.feed_tables import feed
 from piecework.server.store.engine.limit_tables import limits, tenants
 from piecework.server.store.engine.metadata import BigId, metadata, partial_index as _partial
+from piecework.server.store.engine.token_tables import quotas, tokens
 from piecework.server.store.engine.webhook_tables import webhooks
 
-__all__ = ["audit", "bulk_steps", "counters", "feed", "limits", "metadata", "tenants", "webhooks"]
+__all__ = [
+    "audit",
+    "bulk_steps",
+    "counters",
+    "feed",
+    "limits",
+    "metadata",
+    "quotas",
+    "tenants",
+    "tokens",
+    "webhooks",
+]
 
 NAME_LENGTH = 100
 """Of groups, schedules, organisations, modules, tags, functions and revisions."""
@@ -144,6 +156,7 @@ jobs = Table(
     Column("rate_key", String(255)),
     Column("retain_ms", BigInteger),  # it stays so long; NULL: as the settings say; 0: until read; -1: for ever
     Column("schedule_id", BigInteger),  # whose tick it was submitted for
+    Column("counted", Boolean),  # it counts towards the quota of its submitter; NULL: it does not
     CheckConstraint(STATES, name="state"),
     CheckConstraint(f"(finished_at IS NOT NULL) = ({FINAL})", name="final"),
     CheckConstraint(
@@ -181,6 +194,7 @@ _partial("ix_jobs_group", jobs.c.group_id, jobs.c.id, where="group_id IS NOT NUL
 _partial("ix_jobs_group_state", jobs.c.group_id, jobs.c.state, jobs.c.id, where="group_id IS NOT NULL")
 _partial("ix_jobs_waits", jobs.c.waits, jobs.c.id, where="waits IS NOT NULL")
 _partial("ix_jobs_retry_of", jobs.c.retry_of, where="retry_of IS NOT NULL")
+_partial("ix_jobs_counted", jobs.c.submitter, where="counted IS NOT NULL AND finished_at IS NULL")
 _partial("ix_jobs_parked", jobs.c.id, where="waits = 'hold'")
 _partial("ix_jobs_schedule", jobs.c.schedule_id, jobs.c.id, where="schedule_id IS NOT NULL")
 _partial("ix_jobs_schedule_open", jobs.c.schedule_id, where="schedule_id IS NOT NULL AND finished_at IS NULL")
@@ -341,19 +355,6 @@ logs = Table(
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("start", BigInteger, nullable=False),  # bytes that were dropped before content
     Column("content", LargeBinary, nullable=False),
-)
-
-tokens = Table(
-    "tokens",
-    metadata,
-    Column("id", BigId, primary_key=True, autoincrement=True),
-    Column("name", String(100), nullable=False),
-    Column("scope", String(10), nullable=False),
-    Column("sha256", LargeBinary(32), nullable=False, unique=True),
-    Column("created_at", BigInteger, nullable=False),
-    Column("revoked_at", BigInteger),
-    Column("expires_at", BigInteger),  # None: never
-    Column("used_at", BigInteger),  # it was let in last, to the minute; None: never
 )
 
 servers = Table(

@@ -13,8 +13,10 @@ from patience import PATIENCE_S, until
 from werkzeug.test import TestResponse
 
 from piecework.http.exchange import Request, Response, read_request, write_response
-from piecework.server.services.access import create_token
+from piecework.server.services.token_acts import create_token
 from piecework.server.store.functions import functions
+from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.stock.quotas import Quota
 
 Pending = Future[TestResponse]
 
@@ -211,6 +213,29 @@ def test_a_call_for_whose_end_too_many_wait_already_is_not_carried_out_later(
     assert first.result(PATIENCE_S).status_code == 200
     assert [job["state"] for job in house.call("GET", "/job")["jobs"]] == ["Cancelled", "Finished"]
     house.close()
+
+
+def test_calls_that_become_jobs_count_towards_the_quota_of_the_callers_token(
+    house: House, pool: ThreadPoolExecutor
+):
+    deploy(house)
+    house.new_worker()
+    quota = Quota(lambdas=("hola",), rate=1, period_ms=60_000)
+    secret = create_token(house.services.database, "shop", "invoke", house.clock(), quota=quota)
+    house.clock.forward(2)
+    caller = {"Authorization": f"Bearer {secret}"}
+    first = begin(pool, house, headers=caller)
+    until(lambda: house.services.jobs.count_states(JobFilter(submitter="shop")))
+    refused = house.client.get("/functions/hola", headers=caller)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    assert "may submit 1 jobs in 60 s" in refused.get_json()["message"]
+    other = house.client.get("/functions/ciao", headers=caller)
+    assert (other.status_code, other.get_json()["message"]) == (
+        403,
+        "the token shop may use hola, not function ciao",
+    )
+    house.services.release_waiters()
+    assert first.result(PATIENCE_S).status_code == 503
 
 
 def test_the_job_of_a_call_tells_whose_token_the_caller_showed(house: House, pool: ThreadPoolExecutor):

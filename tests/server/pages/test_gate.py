@@ -9,8 +9,8 @@ from house import House
 
 from piecework.server.pages.gate import COOKIE
 from piecework.server.pages.table import PAGES
-from piecework.server.services.access import create_token, revoke_token
 from piecework.server.services.sessions import KEY_FILE, SESSION_MS
+from piecework.server.services.token_acts import create_token, revoke_token
 
 FORMS = [each.path for each in PAGES if each.method == "POST"]
 

@@ -11,7 +11,7 @@ from house import House, failed, finished
 from kept_houses import Keep, Kept
 
 from piecework.server.pages.table import PAGES
-from piecework.server.services.access import create_token
+from piecework.server.services.token_acts import create_token
 
 HOSTILE = "<script>x</script>\x1b[1m\u202e\"'&"
 LISTS = sorted(each.path for each in PAGES if each.method == "GET" and "<" not in each.path)

@@ -8,7 +8,7 @@ from hand_clock import HandClock
 from places import Place
 
 from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
-from piecework.server.services import access
+from piecework.server.services import access, token_acts
 from piecework.server.services.access import GRANTS, Access
 from piecework.server.services.sessions import Sessions
 from piecework.server.store.engine.database import Database
@@ -73,14 +73,14 @@ def test_a_program_that_sends_no_host_is_let_in(database: Database):
 
 
 def test_once_a_token_was_made_requests_without_one_are_refused_on_loopback_too(database: Database):
-    access.create_token(database, "alice", "view", 1)
+    token_acts.create_token(database, "alice", "view", 1)
     with pytest.raises(Unauthorized, match="needs a token"):
         _access(database).check("view", {"Host": "127.0.0.1"})
 
 
 def test_revoking_the_last_token_does_not_open_the_server(database: Database):
-    secret = access.create_token(database, "alice", "view", 1)
-    access.revoke_token(database, "alice", 2)
+    secret = token_acts.create_token(database, "alice", "view", 1)
+    token_acts.revoke_token(database, "alice", 2)
     with pytest.raises(Unauthorized, match="revoked"):
         _access(database).check("view", _bearer(secret))
     with pytest.raises(Unauthorized, match="needs a token"):
@@ -91,7 +91,7 @@ def test_revoking_the_last_token_does_not_open_the_server(database: Database):
     "headers", [{"Authorization": "Bearer nope"}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}]
 )
 def test_a_wrong_secret_is_refused(database: Database, headers: dict[str, str]):
-    access.create_token(database, "alice", "admin", 1)
+    token_acts.create_token(database, "alice", "admin", 1)
     with pytest.raises(Unauthorized):
         _access(database).check("view", headers)
 
@@ -108,7 +108,7 @@ MAY = {
 
 @pytest.mark.parametrize("scope", GRANTS)
 def test_a_scope_covers_what_the_table_says_and_no_more(database: Database, scope: str):
-    guard, headers = _access(database), _bearer(access.create_token(database, "t", scope, 1))
+    guard, headers = _access(database), _bearer(token_acts.create_token(database, "t", scope, 1))
     for wanted in ("view", "invoke", "submit", "worker", "operate"):
         if wanted in MAY[scope]:
             guard.check(wanted, headers)
@@ -118,7 +118,7 @@ def test_a_scope_covers_what_the_table_says_and_no_more(database: Database, scop
 
 
 def test_one_of_several_wanted_scopes_is_enough(database: Database):
-    guard, headers = _access(database), _bearer(access.create_token(database, "node", "worker", 1))
+    guard, headers = _access(database), _bearer(token_acts.create_token(database, "node", "worker", 1))
     guard.check(("submit", "worker"), headers)
     with pytest.raises(Forbidden, match="needs submit or view"):
         guard.check(("submit", "view"), headers)
@@ -127,9 +127,9 @@ def test_one_of_several_wanted_scopes_is_enough(database: Database):
 def test_a_revoked_token_is_refused_a_second_later(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    headers = _bearer(access.create_token(database, "alice", "view", 1))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", 1))
     guard.check("view", headers)
-    access.revoke_token(database, "alice", 2)
+    token_acts.revoke_token(database, "alice", 2)
     clock.forward(1)
     with pytest.raises(Unauthorized):
         guard.check("view", headers)
@@ -139,7 +139,7 @@ def test_a_new_token_counts_a_second_later(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
     guard.check("view", {})
-    headers = _bearer(access.create_token(database, "alice", "view", 1))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", 1))
     clock.forward(1)
     guard.check("view", headers)
 
@@ -147,7 +147,7 @@ def test_a_new_token_counts_a_second_later(database: Database):
 def test_tokens_hold_while_the_database_does_not_answer(database: Database, monkeypatch):
     clock = HandClock()
     guard = _access(database, clock)
-    headers = _bearer(access.create_token(database, "alice", "view", 1))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", 1))
     guard.check("view", headers)
     monkeypatch.setattr(database, "read", _be_away)
     clock.forward(1)
@@ -165,45 +165,45 @@ def _be_away():
 def test_a_clock_that_was_set_back_does_not_keep_old_tokens_alive(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    headers = _bearer(access.create_token(database, "alice", "view", 1))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", 1))
     guard.check("view", headers)
-    access.revoke_token(database, "alice", 2)
+    token_acts.revoke_token(database, "alice", 2)
     clock.forward(-3600)
     with pytest.raises(Unauthorized):
         guard.check("view", headers)
 
 
 def test_the_secret_is_not_stored(database: Database):
-    secret = access.create_token(database, "alice", "view", 1)
+    secret = token_acts.create_token(database, "alice", "view", 1)
     assert secret.startswith("pw_")
     assert len(secret) > 40
     with database.read() as connection:
         [row] = connection.exec_driver_sql("SELECT * FROM tokens").all()
     assert secret not in str(row)
     assert access.digest(secret) in [bytes(value) for value in row if isinstance(value, bytes | memoryview)]
-    assert secret not in str(access.list_tokens(database))
+    assert secret not in str(token_acts.list_tokens(database))
 
 
 def test_a_name_is_taken_until_its_token_is_revoked(database: Database):
-    access.create_token(database, "alice", "view", 1)
+    token_acts.create_token(database, "alice", "view", 1)
     with pytest.raises(InvalidRequest, match="a token named alice already"):
-        access.create_token(database, "alice", "admin", 2)
-    access.revoke_token(database, "alice", 3)
-    access.create_token(database, "alice", "admin", 4)
-    assert [token.scope for token in access.list_tokens(database) if token.revoked_at is None] == ["admin"]
+        token_acts.create_token(database, "alice", "admin", 2)
+    token_acts.revoke_token(database, "alice", 3)
+    token_acts.create_token(database, "alice", "admin", 4)
+    assert [token.scope for token in token_acts.list_tokens(database) if token.revoked_at is None] == ["admin"]
 
 
 @pytest.mark.parametrize("name", ["", " alice", "a\nb", "x" * 101])
 def test_an_unusable_name_is_refused(database: Database, name: str):
     with pytest.raises(InvalidRequest, match="printable"):
-        access.create_token(database, name, "view", 1)
+        token_acts.create_token(database, name, "view", 1)
 
 
 def test_an_unknown_scope_is_refused(database: Database):
     with pytest.raises(InvalidRequest, match="the scopes are view, invoke, submit, worker, operate, admin"):
-        access.create_token(database, "alice", "root", 1)
+        token_acts.create_token(database, "alice", "root", 1)
 
 
 def test_revoking_an_unknown_token_is_an_error(database: Database):
     with pytest.raises(InvalidRequest, match="no live token named bob"):
-        access.revoke_token(database, "bob", 1)
+        token_acts.revoke_token(database, "bob", 1)

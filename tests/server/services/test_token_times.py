@@ -8,7 +8,7 @@ from hand_clock import START_MS, HandClock
 from places import Place
 
 from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
-from piecework.server.services import access
+from piecework.server.services import token_acts
 from piecework.server.services.access import Access
 from piecework.server.services.sessions import Sessions
 from piecework.server.store.engine.database import Database
@@ -40,13 +40,13 @@ def _be_away(*_work, **_options):
 
 
 def _row(database: Database, name: str = "alice") -> Token:
-    return [token for token in access.list_tokens(database) if token.name == name][-1]
+    return [token for token in token_acts.list_tokens(database) if token.name == name][-1]
 
 
 def test_a_token_expires_at_its_very_moment(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    headers = _bearer(access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 1500))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 1500))
     clock.now = BEGAN + 1499
     guard.check("view", headers)
     clock.now = BEGAN + 1500
@@ -57,7 +57,7 @@ def test_a_token_expires_at_its_very_moment(database: Database):
 def test_an_expired_token_stays_out_while_the_database_is_away(database: Database, monkeypatch):
     clock = HandClock()
     guard = _access(database, clock)
-    headers = _bearer(access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 5000))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 5000))
     guard.check("view", headers)
     monkeypatch.setattr(database, "read", _be_away)
     clock.forward(5)
@@ -68,7 +68,7 @@ def test_an_expired_token_stays_out_while_the_database_is_away(database: Databas
 def test_a_session_ends_when_its_token_expires(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    secret = access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 5000)
+    secret = token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 5000)
     headers = {"Authorization": f"Session {guard.open_session(secret)}"}
     guard.check("view", headers)
     clock.forward(5)
@@ -81,22 +81,22 @@ def test_a_session_ends_when_its_token_expires(database: Database):
 @pytest.mark.parametrize("expires_at", [BEGAN, BEGAN - 1])
 def test_a_time_that_is_over_is_no_expiry(database: Database, expires_at: int):
     with pytest.raises(InvalidRequest, match="cannot expire at 2026-09-21T14:13:"):
-        access.create_token(database, "alice", "view", BEGAN, expires_at=expires_at)
-    assert not access.has_tokens(database)
+        token_acts.create_token(database, "alice", "view", BEGAN, expires_at=expires_at)
+    assert not token_acts.has_tokens(database)
 
 
 def test_the_name_of_an_expired_token_is_free(database: Database):
-    access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 1)
-    access.create_token(database, "alice", "admin", BEGAN + 1)
-    assert [token.scope for token in access.list_tokens(database)] == ["view", "admin"]
+    token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 1)
+    token_acts.create_token(database, "alice", "admin", BEGAN + 1)
+    assert [token.scope for token in token_acts.list_tokens(database)] == ["view", "admin"]
 
 
 def test_a_rotated_token_is_let_in_until_the_overlap_is_over(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    old = _bearer(access.create_token(database, "alice", "submit", BEGAN))
+    old = _bearer(token_acts.create_token(database, "alice", "submit", BEGAN))
     guard.check("submit", old)
-    new = _bearer(access.rotate_token(database, "alice", BEGAN, overlap_ms=DAY_MS))
+    new = _bearer(token_acts.rotate_token(database, "alice", BEGAN, overlap_ms=DAY_MS))
     clock.forward(1)
     for headers in (old, new):
         token = guard.check("submit", headers)
@@ -106,14 +106,14 @@ def test_a_rotated_token_is_let_in_until_the_overlap_is_over(database: Database)
     guard.check("submit", new)
     with pytest.raises(Unauthorized, match="alice expired"):
         guard.check("submit", old)
-    assert [token.expires_at for token in access.list_tokens(database)] == [BEGAN + DAY_MS, None]
+    assert [token.expires_at for token in token_acts.list_tokens(database)] == [BEGAN + DAY_MS, None]
 
 
 def test_a_rotation_without_overlap_ends_all_older_secrets(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    secrets = [access.create_token(database, "alice", "view", BEGAN)]
-    secrets += [access.rotate_token(database, "alice", BEGAN, overlap_ms=ms) for ms in (DAY_MS, 0)]
+    secrets = [token_acts.create_token(database, "alice", "view", BEGAN)]
+    secrets += [token_acts.rotate_token(database, "alice", BEGAN, overlap_ms=ms) for ms in (DAY_MS, 0)]
     for secret in secrets[:2]:
         with pytest.raises(Unauthorized, match="expired"):
             guard.check("view", _bearer(secret))
@@ -121,29 +121,29 @@ def test_a_rotation_without_overlap_ends_all_older_secrets(database: Database):
 
 
 def test_a_rotation_makes_a_token_last_as_long_again(database: Database):
-    access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 90)
-    access.rotate_token(database, "alice", BEGAN + 80, overlap_ms=1000)
-    assert [token.expires_at for token in access.list_tokens(database)] == [BEGAN + 90, BEGAN + 170]
-    access.rotate_token(database, "alice", BEGAN + 81, overlap_ms=0, expires_at=BEGAN + 500)
+    token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 90)
+    token_acts.rotate_token(database, "alice", BEGAN + 80, overlap_ms=1000)
+    assert [token.expires_at for token in token_acts.list_tokens(database)] == [BEGAN + 90, BEGAN + 170]
+    token_acts.rotate_token(database, "alice", BEGAN + 81, overlap_ms=0, expires_at=BEGAN + 500)
     assert _row(database).expires_at == BEGAN + 500
 
 
 def test_what_cannot_be_rotated_is_left_as_it_was(database: Database):
-    access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10)
-    before = access.list_tokens(database)
+    token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10)
+    before = token_acts.list_tokens(database)
     with pytest.raises(InvalidRequest, match="no live token named alice"):
-        access.rotate_token(database, "alice", BEGAN + 10, overlap_ms=5)
+        token_acts.rotate_token(database, "alice", BEGAN + 10, overlap_ms=5)
     with pytest.raises(InvalidRequest, match="no live token named bob"):
-        access.rotate_token(database, "bob", BEGAN, overlap_ms=5)
+        token_acts.rotate_token(database, "bob", BEGAN, overlap_ms=5)
     with pytest.raises(InvalidRequest, match="cannot expire"):
-        access.rotate_token(database, "alice", BEGAN, overlap_ms=5, expires_at=BEGAN)
-    assert access.list_tokens(database) == before
+        token_acts.rotate_token(database, "alice", BEGAN, overlap_ms=5, expires_at=BEGAN)
+    assert token_acts.list_tokens(database) == before
 
 
 def test_revoking_a_rotated_token_ends_both_secrets(database: Database):
-    secrets = [access.create_token(database, "alice", "view", BEGAN)]
-    secrets.append(access.rotate_token(database, "alice", BEGAN, overlap_ms=DAY_MS))
-    access.revoke_token(database, "alice", BEGAN)
+    secrets = [token_acts.create_token(database, "alice", "view", BEGAN)]
+    secrets.append(token_acts.rotate_token(database, "alice", BEGAN, overlap_ms=DAY_MS))
+    token_acts.revoke_token(database, "alice", BEGAN)
     for secret in secrets:
         with pytest.raises(Unauthorized, match="revoked"):
             _access(database).check("view", _bearer(secret))
@@ -152,7 +152,7 @@ def test_revoking_a_rotated_token_ends_both_secrets(database: Database):
 def test_the_last_use_is_stored_once_a_minute(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    headers = _bearer(access.create_token(database, "alice", "view", BEGAN))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", BEGAN))
     used = []
     for seconds in (0, 5, 54.999, 0.001, 5):
         clock.forward(seconds)
@@ -167,7 +167,7 @@ def test_the_last_use_is_stored_once_a_minute(database: Database):
 def test_a_use_that_was_stored_is_not_stored_again(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    guard.check("view", _bearer(access.create_token(database, "alice", "view", BEGAN)))
+    guard.check("view", _bearer(token_acts.create_token(database, "alice", "view", BEGAN)))
     guard.store_uses()
     before = database.write_counter.read()
     clock.forward(120)
@@ -178,7 +178,7 @@ def test_a_use_that_was_stored_is_not_stored_again(database: Database):
 
 def test_requests_themselves_write_and_read_nothing(database: Database, monkeypatch):
     guard = _access(database)
-    headers = _bearer(access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10))
     guard.check("view", headers)
     monkeypatch.setattr(database, "read", _be_away)
     monkeypatch.setattr(database, "write", _be_away)
@@ -189,7 +189,7 @@ def test_requests_themselves_write_and_read_nothing(database: Database, monkeypa
 def test_a_refused_request_is_no_use(database: Database):
     clock = HandClock()
     guard = _access(database, clock)
-    headers = _bearer(access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10))
     with pytest.raises(Forbidden):
         guard.check("operate", headers)
     clock.forward(1)
@@ -203,7 +203,7 @@ def test_refusals_of_an_expired_token_are_told_by_its_name(database: Database):
     clock, told = HandClock(), []
     sessions = Sessions(Path(database.engine.url.database or "").parent)
     guard = Access(database, clock, sessions, open_without_tokens=True, note=lambda *refusal: told.append(refusal))
-    headers = _bearer(access.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10))
+    headers = _bearer(token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10))
     clock.forward(1)
     with pytest.raises(Unauthorized):
         guard.check("view", headers)
@@ -214,12 +214,12 @@ def test_expired_tokens_go_in_time_and_the_server_stays_closed(database: Databas
     clock = HandClock()
     guard = _access(database, clock, kept_ms=DAY_MS)
     for name in ("alice", "bob"):
-        access.create_token(database, name, "view", BEGAN, expires_at=BEGAN + 10)
+        token_acts.create_token(database, name, "view", BEGAN, expires_at=BEGAN + 10)
     clock.now = BEGAN + 10 + DAY_MS
     guard.forget()
-    assert [token.name for token in access.list_tokens(database)] == ["alice", "bob"]
+    assert [token.name for token in token_acts.list_tokens(database)] == ["alice", "bob"]
     clock.now += 1
     guard.forget()
-    assert [token.name for token in access.list_tokens(database)] == ["bob"]
+    assert [token.name for token in token_acts.list_tokens(database)] == ["bob"]
     with pytest.raises(Unauthorized, match="needs a token"):
         guard.check("view", {"Host": "127.0.0.1"})

@@ -15,11 +15,11 @@ from places import Place
 from scheduling import START, catch_up, create, jobs_of, outcomes, pass_by, ticks
 
 from piecework.server.errors import BlobNotFound, DatabaseAway
-from piecework.server.services.access import create_token
 from piecework.server.services.queue import ticking
 from piecework.server.services.queue.catchup import CAUGHT_UP
 from piecework.server.services.queue.pauses import wait_out
 from piecework.server.services.queue.submission import Submission
+from piecework.server.services.token_acts import create_token
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue import schedules
 from piecework.server.store.queue.schedule_records import Schedule

@@ -20,12 +20,12 @@ from scheduling import create as create_schedule, jobs_of, pass_by
 from piecework.http import sockets
 from piecework.protocol.states import JobState
 from piecework.server.errors import BadTransition
-from piecework.server.services.access import create_token
 from piecework.server.services.queue import posting
 from piecework.server.services.queue.deliveries import LEASE_MS, PAUSES_S
 from piecework.server.services.queue.endings import Ended
 from piecework.server.services.queue.posting import Receipt
 from piecework.server.services.queue.waiting import Changes
+from piecework.server.services.token_acts import create_token
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue import jobs as job_rows
 
