@@ -135,6 +135,11 @@ build/bench-node/.installed: benchmarks/peers/node/package.json
 bench-node: build/bench-venv/.installed build/bench-node/.installed ## Compare also with two queues of Node.js, where that is installed
 	@$(BENCH) benchmarks/compare.py --node $(BENCH_OPTIONS)
 
+.PHONY: bench-long
+bench-long: build/bench-venv/.installed build/bench-node/.installed ## Compare runs of 12,000 no-ops with the fastest of the others (about 4 minutes)
+	@$(BENCH) benchmarks/compare.py --node --jobs 12000 --singles 50 --cpu-jobs 0 --rounds 5 \
+	  --only piecework piecework-called piecework-postgres pgqueuer --out benchmarks/results/compare-long $(BENCH_OPTIONS)
+
 .PHONY: bench-smoke
 bench-smoke: build/bench-venv/.installed ## Measure the few figures that matter, beside those of the last full run
 	@$(BENCH) benchmarks/smoke.py $(BENCH_OPTIONS)

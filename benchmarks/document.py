@@ -31,14 +31,14 @@ def load(name: str) -> dict[str, Any]:
     return results
 
 
-def write_comparison(table: Callable[[dict[str, Any]], Table]) -> str:
-    """Write one table of the comparison."""
-    return table(load("compare")).markdown()
+def write_comparison(table: Callable[[dict[str, Any]], Table], name: str = "compare") -> str:
+    """Write one table of a comparison."""
+    return table(load(name)).markdown()
 
 
 def write_aims() -> str:
     """Write the aims and what came of them."""
-    return aims_table(load("compare"), load("scale")["parts"]).markdown()
+    return aims_table(load("compare"), load("compare-long"), load("scale")["parts"]).markdown()
 
 
 def write_scale(part: str) -> str:
@@ -90,6 +90,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "comparison": partial(write_comparison, comparison.speed_table),
     "cost": partial(write_comparison, comparison.cost_table),
     "setup": partial(write_comparison, comparison.setup_table),
+    "comparison-long": partial(write_comparison, comparison.speed_table, "compare-long"),
+    "cost-long": partial(write_comparison, comparison.cost_table, "compare-long"),
+    "machine-long": lambda: write_machine(load("compare-long")["about"]),
     "tail": write_tail,
     "http": write_http,
     "http-clients": partial(write_clients, http_clients.exchange_table),

@@ -33,9 +33,9 @@ from piecework.server.settings import Settings
 
 RUNTIME = "depth"
 SUBMITTED_AT_ONCE = 5_000
-EXCHANGES = {1: 100, 100: 5}
+EXCHANGES = {1: 100, 100: 20}
 """How many jobs an exchange leases, and how many such exchanges are timed."""
-SPARE = 2_000
+SPARE = 6_000
 """Jobs beyond the depth: the exchanges use them up."""
 MB = 1e6
 
