@@ -6,7 +6,8 @@ import msgspec
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, JobError, Usage
-from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.base import Bounds, Engine
+from piecework.worker_agent.runtimes.journal.differences import CallDifference
 
 
 class File(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -40,7 +41,13 @@ class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False)
     """Command line, without the program's name."""
     env: dict[str, str] = {}
     seed: bytes | None = None
-    """Not None: run deterministically, with clock and random from this seed."""
+    """Not None: run deterministically, with random numbers from this seed, and the clock unless it is recorded."""
+    record: bool = False
+    """Write a journal of what comes from outside; or, with ``journal``, take that from there."""
+    journal: "bytes | File | None" = None
+    """Replay this: nothing is reached, whatever is granted."""
+    engine: Engine = "cranelift"
+    """What makes machine code of it; see ``Build``."""
     mode: str = "text"
     grants: Grants | None = None
     """None: nothing, as for most."""
@@ -52,6 +59,11 @@ class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False)
     """The directory that it has for itself, at ``/``; None: it has none."""
     program: str = "lambda"
     """The program's name, ``argv[0]``."""
+
+    @property
+    def sealed(self) -> bool:
+        """Say whether it reaches nothing, whatever is granted."""
+        return self.seed is not None and (not self.record or self.journal is not None)
 
 
 class LeasedTask(NamedTuple):
@@ -80,6 +92,10 @@ class Result(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fals
     """It was stopped because someone asked for it."""
     unfit: bool = False
     """It failed because this node could not do its part: another node may do better."""
+    journal: bytes | File | None = None
+    """Of a recorded run; a file belongs to whoever receives the result."""
+    difference: CallDifference | None = None
+    """Of a replay: the first host call that was not like in its journal."""
 
 
 class LogUpdate(msgspec.Struct, frozen=True, kw_only=True):

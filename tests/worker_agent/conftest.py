@@ -130,6 +130,10 @@ def make_assign(store_code, tmp_path):
         mode="text",
         grants=None,
         folder=None,
+        inputs=None,
+        record=False,
+        journal=None,
+        engine="cranelift",
         **bounds,
     ):
         path, checksum = store_code(code)
@@ -146,6 +150,10 @@ def make_assign(store_code, tmp_path):
             mode=mode,
             grants=grants,
             folder=folder,
+            inputs=inputs,
+            record=record,
+            journal=journal,
+            engine=engine,
         )
         return Assign(number, task, str(tmp_path / f"{number}.out"))
 

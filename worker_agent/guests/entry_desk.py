@@ -33,7 +33,7 @@ class EntryDesk:
 
         That the lambda has the grant is looked at here: the process where its guest runs is not to be trusted.
         """
-        refusal = find_refusal(ask.request, None if task.seed is not None else task.grants)
+        refusal = find_refusal(ask.request, None if task.sealed else task.grants)
         if refusal is not None:
             tell(Told(ask.key, ask.number, refusal))
         elif not self._room.acquire(blocking=False):

@@ -78,6 +78,11 @@ class Assign(Frame, frozen=True):
     attached: Attached | None = None
     """None: output and log come with the report."""
 
+    @property
+    def journal_spool(self) -> str:
+        """Where a journal goes that is too large for a frame."""
+        return f"{self.spool}.journal"
+
 
 class Recall(Frame, frozen=True):
     """To the guest process: give the task back unless it runs. Answered by ``Returned`` or ``Kept``."""

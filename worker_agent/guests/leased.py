@@ -39,7 +39,8 @@ class LeasedAssignment(Assignment):
         """Return what came of it. A file with its output is removed when it was lost."""
         if isinstance(end, Done):
             return end.result
-        Path(self.frame.spool).unlink(missing_ok=True)
+        for spool in (self.frame.spool, self.frame.journal_spool):
+            Path(spool).unlink(missing_ok=True)
         offset, tail = (0, b"") if self._log is None else self._log.read()
         return Result(
             error=JobError(kind=end.kind, message=end.message, trace=end.words or UNSET),

@@ -28,9 +28,13 @@ from piecework.worker_agent.runtimes.base import (
     Program,
 )
 from piecework.worker_agent.runtimes.compiling.library import Library
+from piecework.worker_agent.runtimes.journal.entries import READ_BYTES, JournalError
+from piecework.worker_agent.runtimes.journal.player import Player
+from piecework.worker_agent.runtimes.journal.recorder import Recorder
 from piecework.worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter
 from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions
 from piecework.worker_agent.runtimes.services.entries import AskEntries, has_no_server
+from piecework.worker_agent.runtimes.services.journaled import ask_through, pass_grants
 from piecework.worker_agent.runtimes.services.store import Store
 from piecework.worker_agent.runtimes.stopping import StopReason
 from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
@@ -66,26 +70,42 @@ class Workbench:
         """Run one task to its end. Whatever the guest does is in the report."""
         assign, task = turn.assign, turn.assign.task
         output, log = _open_ends(turn)
-        outcome, response = self._run(turn, output, log)
+        journal: Recorder | Player | None = None
+        try:
+            journal = _open_journal(turn)
+            outcome, response = self._run(turn, output, log, journal)
+        except (JournalError, OSError) as error:
+            outcome, response = _fail(ErrorKind.INPUT, f"the journal cannot be used: {error}"), None
         if assign.serving is not None and assign.serving.request is not None and response is None:
             outcome, response = settle(outcome)
         outcome, result = _take_output(outcome, output)
         offset, tail = (0, b"") if assign.attached else log.read()
         # A guest that ended well before it heard of the stop is done, not cancelled.
         cancelled = outcome.error is not None and turn.stop.reason is StopReason.CANCELLED
+        recorded = journal.finish() if isinstance(journal, Recorder) else None
         ended = Result(
             output=result if isinstance(result, bytes) else File(str(result)),
             error=outcome.error and outcome.error.clean(),
-            usage=_sign(outcome.usage, task, result if outcome.error is None or outcome.exit_code else None),
+            usage=_sign(
+                outcome.usage,
+                task,
+                result if outcome.error is None or outcome.exit_code else None,
+                recorded,
+                journal,
+            ),
             log=tail,
             log_offset=offset,
             exit_code=outcome.exit_code,
             cancelled=cancelled,
             unfit=not cancelled and outcome.error is not None and outcome.error.kind is ErrorKind.WORKER,
+            journal=File(str(recorded)) if isinstance(recorded, Path) else recorded,
+            difference=journal.find_difference() if isinstance(journal, Player) else None,
         )
         return Done(assign.key, ended, response)
 
-    def _run(self, turn: Turn, output: OutputSpool, log: LogTail) -> tuple[CallResult, Response | None]:
+    def _run(
+        self, turn: Turn, output: OutputSpool, log: LogTail, journal: Recorder | Player | None
+    ) -> tuple[CallResult, Response | None]:
         task = turn.assign.task
         try:
             program = self._get_program(turn.assign.key, task)
@@ -98,13 +118,13 @@ class Workbench:
         except OSError as error:
             return _fail(ErrorKind.WORKER, f"the input could not be opened: {error.strerror}"), None
         call = Call(stream, output, log, turn.stop, task.bounds, task.args, task.env, task.seed, task.mode)
-        call.ok_codes = task.ok_codes
+        call.ok_codes, call.journal = task.ok_codes, journal
         call.make_folder, call.program = self._make_folder, task.program
         if turn.assign.attached is not None:
             _attach(call, turn.assign.attached)
         if task.folder is not None and not program.has_files:
             return _fail(ErrorKind.LOAD, "code of this kind has no files: the job's cannot be given to it"), None
-        if task.grants is not None or task.inputs is not None or task.folder is not None:
+        if task.grants is not None or task.inputs is not None or task.folder is not None or task.record:
             self._give_access(call, task, task.grants or Grants())
         elif self._rules.grants_all:
             call.access = Permissions(
@@ -125,15 +145,20 @@ class Workbench:
     def _give_access(self, call: Call, task: Task, grants: Grants) -> None:
         """Let a call reach what its lambda may, where this node's operator allows it."""
         own = None if task.folder is None else task.folder.path
-        sealed = task.seed is not None
-        call.access = Permissions.of(grants, self._rules, task.checksum, task.inputs, own, sealed=sealed)
+        access = call.access = Permissions.of(
+            grants, self._rules, task.checksum, task.inputs, own, sealed=task.sealed, recorded=task.record
+        )
         call.ask_entries = self._ask_entries
-        call.env = call.access.pick_env() | (call.env or {})
-        for line in call.access.find_missing():
+        picked, missing = access.pick_env(), access.find_missing()
+        if call.journal is not None:
+            call.ask_entries = ask_through(call.journal, call.ask_entries)
+            picked, missing = pass_grants(call.journal, picked, missing)
+        call.env = picked | (call.env or {})
+        for line in missing:
             call.log.write(f"{line}\n".encode())
 
     def _get_program(self, key: int, task: Task) -> Program:
-        build = Build.fitting(task.bounds, deterministic=task.seed is not None)
+        build = Build.fitting(task.bounds, deterministic=task.seed is not None, engine=task.engine)
         found = self._library.find(task.runtime, task.checksum, build)
         if found is not None:
             return found
@@ -185,18 +210,45 @@ def _open_input(turn: Turn) -> InputStream:
     return Path(task.input.path).open("rb", buffering=0)
 
 
-def _sign(usage: Usage, task: Task, output: bytes | Path | None) -> Usage:
+def _sign(
+    usage: Usage,
+    task: Task,
+    output: bytes | Path | None,
+    recorded: bytes | Path | None,
+    journal: Recorder | Player | None,
+) -> Usage:
     """Add to a deterministic run's usage what went in and what came out."""
     if usage.digests is None:
         return usage
     digests = replace(
         usage.digests,
         module=task.checksum,
-        input=_sum(task.input if isinstance(task.input, bytes) else Path(task.input.path)),
+        input=_sum(_read(task.input)),
         files=None if task.folder is None else task.folder.checksum,
         output=None if output is None else _sum(output),
+        journal=None if recorded is None else _sum(recorded),
+        journal_cut=isinstance(journal, Recorder) and (journal.cut or recorded is None),
     )
+    if isinstance(journal, Player):
+        digests = replace(digests, journal=journal.checksum)
     return replace(usage, digests=digests)
+
+
+def _open_journal(turn: Turn) -> Recorder | Player | None:
+    """Return what stands between a guest and the world. Raises JournalError, OSError."""
+    task = turn.assign.task
+    if not task.record:
+        return None
+    if task.journal is None:
+        return Recorder(turn.assign.journal_spool, turn.stop)
+    if isinstance(task.journal, bytes):
+        return Player(task.journal, turn.stop)
+    with Path(task.journal.path).open("rb") as file:
+        return Player(file.read(READ_BYTES + 1), turn.stop)
+
+
+def _read(given: bytes | File) -> bytes | Path:
+    return given if isinstance(given, bytes) else Path(given.path)
 
 
 def _sum(data: bytes | Path) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO, FileIO
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ from piecework.modules import ModuleFacts
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Limits, Usage
 from piecework.worker_agent.errors import BrokenBlobError
+from piecework.worker_agent.runtimes.journal import Journal
 from piecework.worker_agent.runtimes.services.access import Permissions
 from piecework.worker_agent.runtimes.services.entries import AskEntries, has_no_server
 from piecework.worker_agent.runtimes.services.store import Store
@@ -32,6 +33,9 @@ STACK_MAX_BYTES = 32 * 1024 * 1024
 """The stack of a guest's calls, when nobody says otherwise, and the largest."""
 
 
+Engine = Literal["cranelift", "cranelift-none", "pulley"]
+"""What makes machine code of modules."""
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 COMPILE_BYTES = 2 * 1024**3
 """Memory for compiling one module, unless somebody says otherwise: CPython, with 26 MB, takes 0.4 GB."""
 PARTIAL_BYTES = 1024 * 1024
@@ -96,12 +100,15 @@ class Build(NamedTuple):
     """Every NaN has the same bits, relaxed SIMD always rounds the same way."""
     stack_bytes: int = STACK_BYTES
     """Stack of the guest's calls. The machine code is the same for all."""
+    engine: Engine = "cranelift"
+    """What makes code of it that runs: an optimising compiler, the same one without optimising, or ``pulley``, an
+    interpreter of its own bytecode. A guest does the same under each; only the first is quick."""
 
     @classmethod
-    def fitting(cls, bounds: Bounds, *, deterministic: bool) -> "Build":
+    def fitting(cls, bounds: Bounds, *, deterministic: bool, engine: Engine = "cranelift") -> "Build":
         """Return the cheapest build that can do what a call asks for. Raises LoadError when none can."""
         metered = deterministic or bounds.fuel is not None
-        return cls(metered, deterministic, _choose_stack(bounds.stack_bytes))
+        return cls(metered, deterministic, _choose_stack(bounds.stack_bytes), engine)
 
 
 def _choose_stack(wanted: int) -> int:
@@ -147,7 +154,7 @@ class Call:
     """Command line, without the program's name."""
     env: dict[str, str] | None = None
     seed: bytes | None = None
-    """Not None: clock and random derive from it, and the build is deterministic."""
+    """Not None: random numbers derive from it, and the clock without a journal; the build is deterministic."""
     mode: str = "text"
     """Which handler of a Capsule module is called: ``text``, ``json``, or with ``http`` the best for a request."""
     http_port: int | None = None
@@ -162,6 +169,8 @@ class Call:
     """Which of its standard streams, 0 to 2, are terminals."""
     ask_entries: AskEntries = has_no_server
     """How to get at keys and values of the server."""
+    journal: Journal | None = None
+    """What it asks the world passes through here; None: nothing is written down."""
     make_folder: Callable[[], Path] | None = None
     """Makes a new folder for files that nobody needs after the call; None: there is no place for such."""
     program: str = "lambda"

@@ -65,7 +65,7 @@ class FunlessProgram:
         if isinstance(given, CallResult):
             return given
         call.env = None
-        with GuestServices(call.access, call.stop) as services:
+        with GuestServices(call.access, call.stop, journal=call.journal) as services:
             self._host.begin(call, given, services)
             return self._reactor.run(call, self._use, self._host.meet)
 

@@ -90,7 +90,7 @@ class Solo:
     def _answer(self, slot: Slot[Assignment], task: Assignment, ask: Ask, entries: GuestEntries) -> None:
         """Do what the guest wants of a namespace; nobody else waits meanwhile."""
         done = task.frame.task
-        answer = find_refusal(ask.request, None if done.seed is not None else done.grants)
+        answer = find_refusal(ask.request, None if done.sealed else done.grants)
         if answer is None:
             now = time.monotonic()
             until = min(now + ENTRY_PATIENCE_S, slot.next_due_at(now) - SOLO.grace_s)

@@ -48,6 +48,10 @@ class Digests(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tr
     """Of the files that it gave back, in the same way; absent when it gives none back, or not all."""
     memory: str | None = None
     """Of the guest's linear memory at its end; absent where that cannot be seen."""
+    journal: str | None = None
+    """Of the journal of a recorded run; absent when there is none."""
+    journal_cut: bool = False
+    """The journal reached its limit: the guest got more from outside than is in there."""
 
 
 class Usage(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):

@@ -150,7 +150,7 @@ class CapsuleProgram:
                     raise GuestFailedError(str(error)) from None
             self._tell(body, _LAST, served)
 
-        with GuestServices(call.access, call.stop, call.store) as services:
+        with GuestServices(call.access, call.stop, call.store, call.journal) as services:
             services.store.set_default(VERSION_KEY, self.generation.version.encode())
             self._host.turn = CapsuleCall(call, self.generation, services, asked)
             outcome = self._reactor.run(call, use, self._host.meet)

@@ -42,6 +42,10 @@ class CapsuleCall:
     """The guest makes room for an answer."""
     body: GuestInstance = field(init=False)
 
+    def ask(self, kind: str, asked: bytes, ask: Callable[[], bytes]) -> bytes:
+        """Ask something that is not the same on every node."""
+        return ask() if self.call.journal is None else self.call.journal.through(kind, asked, ask)
+
 
 class CapsuleHost:
     """Serves the guests of one module, one at a time."""
@@ -131,10 +135,16 @@ def _get_env(turn: CapsuleCall, name: bytes) -> bytes:
     wanted = name.decode(errors="replace")
     value = (turn.call.env or {}).get(wanted)
     if not value:
-        if wanted not in {*(turn.call.env or {}), *turn.call.access.grants.env}:
-            turn.call.log.write(f"hostGetEnv denied: {turn.call.access.explain_no_variable(wanted)}\n".encode())
+        turn.call.log.write(turn.ask("variable", name, lambda: _explain_no_variable(turn, wanted)))
         raise ServiceError(f"{wanted} is empty")
     return value.encode()
+
+
+def _explain_no_variable(turn: CapsuleCall, name: str) -> bytes:
+    """Return the line that tells what would give a guest a variable; nothing where it was granted."""
+    if name in {*(turn.call.env or {}), *turn.call.access.grants.env}:
+        return b""
+    return f"hostGetEnv denied: {turn.call.access.explain_no_variable(name)}\n".encode()
 
 
 def _read_file(turn: CapsuleCall, path: bytes) -> bytes:

@@ -13,7 +13,7 @@ from wasmtime.component import Component
 from piecework import __version__
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
 from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
-from piecework.worker_agent.runtimes.base import COMPILE_BYTES, Build, CodeFile, LoadError
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES, Build, CodeFile, Engine, LoadError
 from piecework.worker_agent.runtimes.compiling.compiled import CompiledStore
 from piecework.worker_agent.runtimes.compiling.headroom import bounding_growth, work_behind
 from piecework.worker_agent.runtimes.compiling.refusals import TOO_LARGE, Refusal
@@ -31,6 +31,12 @@ _NO_MEMORY = ("mmap failed", "Cannot allocate memory", "failed to allocate")
 """In what wasmtime says when it got no memory for what it compiled."""
 ENGINE_REVISION = 5
 """Raised whenever the settings in ``_configure`` change: machine code compiled before does not fit them."""
+
+
+PULLEY = "pulley64"
+"""The target whose code wasmtime interprets."""
+_ENGINE_MARKS: dict[Engine, str] = {"cranelift": "", "cranelift-none": "n", "pulley": "p"}
+"""How the names of compiled modules tell engines apart."""
 
 
 class Toolchain:
@@ -108,7 +114,7 @@ class Toolchain:
         return read_facts(code)
 
     def _load(self, kind: type[_Code], engine: wasmtime.Engine, code: CodeFile, build: Build) -> _Code:
-        key = f"{code.checksum}-{'m' * build.metered}{'d' * build.deterministic}"
+        key = f"{code.checksum}-{'m' * build.metered}{'d' * build.deterministic}{_ENGINE_MARKS[build.engine]}"
         path = self._store.find_or_make(key, lambda: self._try_to_compile(key, kind, engine, code))
         try:
             return kind.deserialize_file(engine, str(path))
@@ -213,6 +219,12 @@ def _configure(build: Build) -> wasmtime.Config:
     if build.deterministic:
         config.cranelift_nan_canonicalization = True
         config.wasm_relaxed_simd_deterministic = True
+    if build.engine == "cranelift-none":
+        config.cranelift_opt_level = "none"
+    elif build.engine == "pulley":
+        config.target = PULLEY
+        # It has no atomic instructions: who uses some is refused.
+        config.wasm_threads = False
     return config
 
 

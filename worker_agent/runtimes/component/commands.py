@@ -111,7 +111,7 @@ class _CommandRun(ComponentStore):
 
     def _share_folders(self, config: WasiConfig) -> None:
         """Let the guest read the directories that are granted."""
-        for folder, descriptor in open_folders(self._call.access, self._call.log.write):
+        for folder, descriptor in open_folders(self._call.access.find_folders(), self._call.log.write):
             try:
                 config.preopen_dir(_DESCRIPTOR.format(descriptor), folder.guest_path, fs_mutable=False)
             finally:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from piecework.worker_agent.runtimes.component.guest import FailureError
 from piecework.worker_agent.runtimes.component.io_calls import CHUNK_BYTES, IoError, StreamError
-from piecework.worker_agent.runtimes.wasi.directories import Directory
+from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
 from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
 
@@ -58,9 +58,9 @@ class Descriptor:
             self.file.close()
 
     @property
-    def directory(self) -> Directory:
+    def directory(self) -> GuestDirectory:
         """Raises FailureError when it is none."""
-        if not isinstance(self.file, Directory):
+        if not isinstance(self.file, GuestDirectory):
             raise FailureError("not-directory")
         return self.file
 
@@ -116,7 +116,7 @@ class FileSink:
 class EntryStream:
     """What is in a directory, one after the other."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: GuestDirectory) -> None:
         with answering():
             found = [each for each in directory.list_entries(anew=True) if each.name not in {b".", b".."}]
         self._entries = iter(found)
@@ -144,7 +144,7 @@ def read_at(descriptor: Descriptor, size: int, offset: int) -> bytes:
 
 def require_write(descriptor: Descriptor) -> None:
     """Raise FailureError unless it is a file that may be written."""
-    if isinstance(descriptor.file, Directory):
+    if isinstance(descriptor.file, GuestDirectory):
         raise FailureError("is-directory")
     if not descriptor.file.rights & Rights.FD_WRITE:
         raise FailureError("bad-descriptor")

@@ -1,7 +1,6 @@
 """``wasi:filesystem``: the directories that were granted, by the same rules as for WASI preview 1."""
 
 import hashlib
-import time
 from typing import Any
 
 from piecework.worker_agent.runtimes.component.cli_calls import DATETIME
@@ -34,8 +33,8 @@ from piecework.worker_agent.runtimes.component.values import (
     Type,
     Variant,
 )
-from piecework.worker_agent.runtimes.wasi.clocks import NS_PER_S
-from piecework.worker_agent.runtimes.wasi.directories import Directory, OpenMode
+from piecework.worker_agent.runtimes.wasi.clocks import NS_PER_S, find_now_ns
+from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory, OpenMode
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
 from piecework.worker_agent.runtimes.wasi.files import OFFSET_MAX, Rights, Stat, TimesNs
 
@@ -64,7 +63,7 @@ def write(guest: ComponentGuest, descriptor: Descriptor, data: bytes, offset: in
 
 
 def stream_in(_guest: ComponentGuest, descriptor: Descriptor, offset: int) -> FileSource:
-    if isinstance(descriptor.file, Directory):
+    if isinstance(descriptor.file, GuestDirectory):
         raise FailureError("is-directory")
     return FileSource(descriptor, offset)
 
@@ -81,8 +80,8 @@ def stream_to_end(_guest: ComponentGuest, descriptor: Descriptor) -> FileSink:
 
 def get_flags(_guest: ComponentGuest, descriptor: Descriptor) -> frozenset[str]:
     writes = bool(descriptor.file.rights & Rights.FD_WRITE)
-    if isinstance(descriptor.file, Directory):
-        return frozenset({"read", "mutate-directory"} if descriptor.file.share.can_write else {"read"})
+    if isinstance(descriptor.file, GuestDirectory):
+        return frozenset({"read", "mutate-directory"} if descriptor.file.can_write else {"read"})
     return frozenset({"read", "write"} if writes else {"read"})
 
 
@@ -186,23 +185,23 @@ def read_link(_guest: ComponentGuest, descriptor: Descriptor, path: str) -> str:
         raise FailureError("illegal-byte-sequence") from None
 
 
-def set_times(_guest: ComponentGuest, descriptor: Descriptor, access: _Time, modification: _Time) -> None:
+def set_times(guest: ComponentGuest, descriptor: Descriptor, access: _Time, modification: _Time) -> None:
     with answering():
-        descriptor.file.set_times(_read_times(access, modification))
+        descriptor.file.set_times(_read_times(guest, access, modification))
 
 
 def set_times_at(
-    _guest: ComponentGuest, descriptor: Descriptor, how: frozenset[str], path: str, access: _Time,
+    guest: ComponentGuest, descriptor: Descriptor, how: frozenset[str], path: str, access: _Time,
     modification: _Time,
 ) -> None:  # fmt: skip
     with answering():
-        times = _read_times(access, modification)
+        times = _read_times(guest, access, modification)
         descriptor.directory.set_path_times(path.encode(), times, follow="symlink-follow" in how)
 
 
-def _read_times(access: _Time, modification: _Time) -> TimesNs:
+def _read_times(guest: ComponentGuest, access: _Time, modification: _Time) -> TimesNs:
     """Return the times that a guest wants a file to have. Raises WasiError (INVAL)."""
-    now_ns = time.time_ns()
+    now_ns = find_now_ns(guest.clock) if "now" in {access[0], modification[0]} else 0
     return TimesNs(_read_time(access, now_ns), _read_time(modification, now_ns))
 
 

@@ -16,12 +16,11 @@ from piecework.worker_agent.runtimes.verdict import GuestFailedError
 from piecework.worker_agent.runtimes.wasi.clocks import (
     NS_PER_S,
     ClockId,
-    SeededClock,
-    SystemClock,
-    seeded_random,
-    system_random,
+    JournaledClock,
+    choose_clock,
+    choose_random,
 )
-from piecework.worker_agent.runtimes.wasi.directories import Directory, open_granted
+from piecework.worker_agent.runtimes.wasi.journaled_files import Granted, open_directories
 
 PROGRAM_NAME = "lambda"
 """``argv[0]``."""
@@ -70,8 +69,10 @@ class ComponentGuest:
         self.call = call
         self.stop = call.stop
         self.context = 0
-        self.random = system_random if call.seed is None else seeded_random(call.seed)
-        self.clock = SystemClock(call) if call.seed is None else SeededClock(call.seed, call.stop)
+        self.random = choose_random(call)
+        self.clock = choose_clock(call)
+        self.ticking = self.clock.unseen if isinstance(self.clock, JournaledClock) else self.clock
+        """The clock by which it waits: how often it is looked at then is nothing for a journal."""
         self.input: InputStream = call.input if is_command else BytesIO()
         self.write_output: Callable[[Bytes], object] = call.output.write if is_command else call.log.write
         self.news = threading.Event()
@@ -85,6 +86,8 @@ class ComponentGuest:
         self.pending = 0
         """How many requests are under way."""
         self._ending = StopSignal()
+        self.sent_requests = 0
+        """How many requests it began: their numbers."""
         self.services = GuestServices(call.access, self._ending)
         self._things: dict[int, Any] = {}
         self._last = 0
@@ -115,13 +118,17 @@ class ComponentGuest:
         """Return how many things of this kind it has."""
         return sum(1 for each in self._things.values() if isinstance(each, kind))
 
-    def open_directories(self) -> list[Directory]:
+    def open_directories(self) -> list[Granted]:
         """Open what was granted; whoever takes it closes it."""
-        return open_granted(self.call.access, self.call.bounds, self.call.log.write)
+        return open_directories(self.call)
 
     def now_ns(self) -> int:
         """Return what its monotonic clock shows."""
         return self.clock.read_ns(ClockId.MONOTONIC)
+
+    def watch_ns(self) -> int:
+        """Return what its monotonic clock would show, for waiting."""
+        return self.ticking.read_ns(ClockId.MONOTONIC)
 
     def wait(self, duration_ns: int | None) -> None:
         """Wait that long, or for news; None: for news alone. Raises StoppedError."""
@@ -132,7 +139,7 @@ class ComponentGuest:
         elif duration_ns is None:
             fail("it waits for the answer to a request whose body it does not finish")
         else:
-            self.clock.sleep(duration_ns)
+            self.ticking.sleep(duration_ns)
 
     def close(self) -> None:
         """Close what is open, and give up what it waits for. Safe to repeat."""

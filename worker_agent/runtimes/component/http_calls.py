@@ -265,6 +265,9 @@ class Watch(Pollable):
     def is_ready(self, guest: ComponentGuest) -> bool:
         return self._future.is_ready(guest)
 
+    def describe(self) -> str | None:
+        return self._future.describe()
+
 
 INTERFACES = {
     "wasi:http/types": Interface(

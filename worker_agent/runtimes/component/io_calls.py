@@ -27,6 +27,7 @@ from piecework.worker_agent.runtimes.component.values import (
     ResultOf,
     Variant,
 )
+from piecework.worker_agent.runtimes.wasi.clocks import read_number
 
 ERROR, POLLABLE, INPUT_STREAM, OUTPUT_STREAM = 1, 2, 3, 4
 CHUNK_BYTES = 64 * 1024
@@ -105,6 +106,10 @@ class Pollable:
         """Return when it is ready, by the guest's monotonic clock; None: something else tells."""
         return None
 
+    def describe(self) -> str | None:
+        """Say what else is waited for; None: nothing, it is ready in each run."""
+        return None
+
 
 class Timer(Pollable):
     """A time to wait for."""
@@ -113,20 +118,40 @@ class Timer(Pollable):
         self._due_ns = due_ns
 
     def is_ready(self, guest: ComponentGuest) -> bool:
-        return guest.now_ns() >= self._due_ns
+        return guest.watch_ns() >= self._due_ns
 
     def due_ns(self) -> int:
         return self._due_ns
 
+    def describe(self) -> str:
+        return f"clock {self._due_ns}"
+
+
+def is_ready(guest: ComponentGuest, wanted: Pollable) -> bool:
+    """Tell whether something is ready."""
+    journal, described = guest.call.journal, wanted.describe()
+    if journal is None or described is None:
+        return wanted.is_ready(guest)
+    return journal.through("ready", described.encode(), lambda: b"%d" % wanted.is_ready(guest)) == b"1"
+
 
 def wait_for(guest: ComponentGuest, wanted: list[Pollable]) -> list[int]:
     """Wait until something of this is ready, and return the places of all that is."""
+    journal, described = guest.call.journal, [each.describe() for each in wanted]
+    if journal is None or not any(described):
+        return _wait_for(guest, wanted)
+    asked = ", ".join("ready" if each is None else each for each in described)
+    told = journal.through("wait", asked.encode(), lambda: b" ".join(b"%d" % n for n in _wait_for(guest, wanted)))
+    return [place for place in map(read_number, told.split()) if place < len(wanted)]
+
+
+def _wait_for(guest: ComponentGuest, wanted: list[Pollable]) -> list[int]:
     while True:
         ready = [place for place, each in enumerate(wanted) if each.is_ready(guest)]
         if ready:
             return ready
         due_ns = min((due for each in wanted if (due := each.due_ns()) is not None), default=None)
-        guest.wait(None if due_ns is None else max(0, due_ns - guest.now_ns()))
+        guest.wait(None if due_ns is None else max(0, due_ns - guest.watch_ns()))
 
 
 def read(guest: ComponentGuest, stream: InputBytes, size: int) -> bytes:
@@ -192,7 +217,7 @@ INTERFACES = {
     ),
     "wasi:io/poll": Interface(
         {
-            "[method]pollable.ready": HostFunction([_WAIT], BOOL, lambda guest, wanted: wanted.is_ready(guest)),
+            "[method]pollable.ready": HostFunction([_WAIT], BOOL, is_ready),
             "[method]pollable.block": HostFunction([_WAIT], None, lambda guest, wanted: wait_for(guest, [wanted])),
             "poll": HostFunction([ListOf(_WAIT)], ListOf(U32), poll),
         },

@@ -6,6 +6,8 @@ Several may be under way at a time: each is sent by a thread of its own as soon 
 import threading
 from typing import Any
 
+import msgspec
+
 from piecework.http.exchange import Request, Response
 from piecework.worker_agent.runtimes.component.guest import ComponentGuest, FailureError
 from piecework.worker_agent.runtimes.component.http_types import (
@@ -17,7 +19,9 @@ from piecework.worker_agent.runtimes.component.http_types import (
 )
 from piecework.worker_agent.runtimes.component.io_calls import Pollable
 from piecework.worker_agent.runtimes.component.values import Err, Ok
+from piecework.worker_agent.runtimes.journal import doing
 from piecework.worker_agent.runtimes.services import PATIENCE_S, DeniedError, ServiceError
+from piecework.worker_agent.runtimes.services.journaled import read_response
 from piecework.worker_agent.runtimes.wasi.clocks import NS_PER_S
 
 AT_ONCE = 16
@@ -36,6 +40,8 @@ class Future(Pollable):
         self._end: Response | ServiceError | None = None
         self._taken = False
         guest.requests += 1
+        guest.sent_requests += 1
+        self._number = guest.sent_requests
         body.on_finish = self.begin
 
     def begin(self) -> None:
@@ -44,6 +50,14 @@ class Future(Pollable):
             return
         self._begun = True
         request = self._request._replace(body=bytes(self._body.data))
+        journal = self._guest.call.journal
+        if journal is None:
+            self._start(request)
+        else:
+            asked = msgspec.msgpack.encode([self._number, self._body.dropped, *request])
+            journal.through("request", asked, doing(lambda: self._start(request)))
+
+    def _start(self, request: Request) -> None:
         if self._guest.call.access.sealed:
             # It is refused, and no thread must make a difference.
             self._end = self._send(request)
@@ -54,18 +68,39 @@ class Future(Pollable):
     def is_ready(self, guest: ComponentGuest) -> bool:  # noqa: ARG002
         return self._end is not None
 
+    def describe(self) -> str:
+        return f"request {self._number}"
+
     def get(self) -> Ok | Err | None:
         """Return the answer, or why there is none, once; None: not yet."""
-        end = self._end
+        end = self._look()
         if end is None:
             return None
         if self._taken:
             return Err()
-        self._taken = True
+        self._end, self._taken = end, True
         if isinstance(end, Response):
             return Ok(Ok(InResponse(self._guest, end)))
         self._log(end)
         return Ok(Err(name_error(end)))
+
+    def _look(self) -> Response | ServiceError | None:
+        """Return what came; None: nothing yet."""
+        journal = self._guest.call.journal
+        if journal is None or self._taken:
+            return self._end
+        try:
+            told = journal.through("answer", b"%d" % self._number, self._tell)
+            return read_response(told) if told else None
+        except ServiceError as error:
+            return error
+
+    def _tell(self) -> bytes:
+        """Return what came, for a journal; empty: nothing yet. Raises ServiceError."""
+        end = self._end
+        if isinstance(end, ServiceError):
+            raise end
+        return b"" if end is None else msgspec.msgpack.encode(end)
 
     def close(self) -> None:
         """Count it no more, unless the guest has the answer, which counts itself."""

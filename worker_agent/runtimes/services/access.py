@@ -64,6 +64,8 @@ class Folder:
     """It belongs to the lambda, or the job, alone."""
     steady: bool = False
     """What guests are told of its files is the same on every node: no times, and inodes in the order of asking."""
+    inodes_from: int = 0
+    """The inodes that are told then are above this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ class Permissions:
     folder: str | None = None
     """The private folder; None: there is none."""
     sealed: bool = False
-    """Nothing but ``inputs`` and ``own``, because the call is deterministic."""
+    """Nothing but ``inputs`` and ``own``, because the call is deterministic, or replayed."""
+    recorded: bool = False
+    """What guests are told of ``inputs`` and ``own`` is the same on every node, although others are granted."""
     inputs: str | None = None
     """The folder with what a job gets from others, which it may read; None: nothing."""
     own: str | None = None
@@ -117,14 +121,20 @@ class Permissions:
         own: str | None = None,
         *,
         sealed: bool = False,
+        recorded: bool = False,
     ) -> "Permissions":
         """Return what a job may reach; ``owner``, the checksum of its code, names its private folder."""
         folder = None if node.folder is None else str(Path(node.folder, "" if node.shares_folder else owner))
-        return cls(grants, node, folder, sealed, inputs, own)
+        return cls(grants, node, folder, sealed, recorded, inputs, own)
+
+    @property
+    def steady(self) -> bool:
+        """Say whether what guests are told of their own files is the same on every node."""
+        return self.sealed or self.recorded
 
     def find_folders(self) -> list[Folder]:
         """Return the directories that the call may use: those that are shared with it, then the private one."""
-        jobs = self._find_job_folders()
+        jobs = self.find_job_folders()
         if self.sealed:
             return jobs
         taken = {INPUTS} if self.inputs is not None else set()
@@ -139,14 +149,14 @@ class Permissions:
             folders.append(self._get_private(write=self.grants.files == "write"))
         return folders
 
-    def _find_job_folders(self) -> list[Folder]:
+    def find_job_folders(self) -> list[Folder]:
         """Return the directories that are there for this job alone."""
         found = []
         if self.inputs is not None:
             advice = "what a job gets from others never changes"
-            found.append(Folder(self.inputs, INPUTS, write=False, advice=advice, steady=self.sealed))
+            found.append(Folder(self.inputs, INPUTS, write=False, advice=advice, steady=self.steady))
         if self.own is not None:
-            found.append(Folder(self.own, "/", write=True, advice="", private=True, steady=self.sealed))
+            found.append(Folder(self.own, "/", write=True, advice="", private=True, steady=self.steady))
         return found
 
     def find_missing(self) -> list[str]:

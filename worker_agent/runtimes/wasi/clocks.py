@@ -8,7 +8,9 @@ from enum import IntEnum
 from typing import Protocol
 
 from piecework.worker_agent.runtimes.base import Call
+from piecework.worker_agent.runtimes.journal import Journal, doing
 from piecework.worker_agent.runtimes.stopping import StopSignal
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
 
 NS_PER_S = 1_000_000_000
@@ -84,6 +86,49 @@ class SeededClock:
     def sleep(self, duration_ns: int) -> None:
         self._stop.check()
         self._elapsed_ns += max(0, duration_ns)
+
+
+class JournaledClock:
+    """The machine's clock in a recorded run, or as it was then."""
+
+    resolution_ns = SystemClock.resolution_ns
+
+    def __init__(self, clock: SystemClock, journal: Journal) -> None:
+        self.unseen = clock
+        """Of which the guest is told nothing."""
+        self._journal = journal
+
+    def read_ns(self, clock: ClockId) -> int:
+        shown = self._journal.through("clock", clock.name.encode(), lambda: b"%d" % self.unseen.read_ns(clock))
+        return read_number(shown)
+
+    def sleep(self, duration_ns: int) -> None:
+        self._journal.through("sleep", b"%d" % duration_ns, doing(lambda: self.unseen.sleep(duration_ns)))
+
+
+def choose_clock(call: Call) -> Clock:
+    """Return the clock that the guest of a call is told of. Its time begins now."""
+    if call.journal is not None:
+        return JournaledClock(SystemClock(call), call.journal)
+    return SystemClock(call) if call.seed is None else SeededClock(call.seed, call.stop)
+
+
+def choose_random(call: Call) -> "RandomSource":
+    """Return where the guest of a call gets its random numbers."""
+    return system_random if call.seed is None else seeded_random(call.seed)
+
+
+def find_now_ns(clock: Clock) -> int:
+    """Return the time for a file that changes now, nanoseconds since 1970: a recorded guest may look at it."""
+    return clock.read_ns(ClockId.REALTIME) if isinstance(clock, JournaledClock) else time.time_ns()
+
+
+def read_number(shown: bytes) -> int:
+    """Return a number that a journal has. Raises GuestFailedError when it is damaged there."""
+    try:
+        return int(shown)
+    except ValueError:
+        raise GuestFailedError(f"the journal is damaged: {shown[:40]!r} is no number") from None
 
 
 RandomSource = Callable[[int], bytes]

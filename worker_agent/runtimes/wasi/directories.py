@@ -3,13 +3,13 @@
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from piecework.worker_agent.runtimes.base import Bounds
-from piecework.worker_agent.runtimes.services.access import Folder, Permissions
+from piecework.worker_agent.runtimes.services.access import Folder
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError, translated
 from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat, TimesNs, kind_of
 from piecework.worker_agent.runtimes.wasi.quota import Share, key_of
@@ -54,6 +54,8 @@ class GuestDirectory(GuestFile, ABC):
 
     kind = FileType.DIRECTORY
     rights = inheriting = Rights.GRANTED
+    can_write = False
+    """What is in there may be changed."""
 
     @abstractmethod
     def open(self, path: bytes, how: OpenMode) -> GuestFile:
@@ -123,6 +125,7 @@ class Directory(GuestDirectory):
         self._descriptor = descriptor
         self.share = share
         self._depth = depth
+        self.can_write = share.can_write
         if granted_as is None:
             self.rights = self.inheriting = Rights.ALL & ~(
                 Rights.FD_SEEK | Rights.FD_WRITE | Rights.FILESTAT_SET_SIZE | Rights.PATH_FILESTAT_SET_SIZE
@@ -338,18 +341,18 @@ class Directory(GuestDirectory):
         return file
 
 
-def open_granted(access: Permissions, bounds: Bounds, log: Callable[[bytes], object]) -> list[Directory]:
-    """Open the directories that a call may use. One that is gone is left out, and the log says so."""
+def open_granted(folders: Iterable[Folder], bounds: Bounds, log: Callable[[bytes], object]) -> list[Directory]:
+    """Open directories that a call may use. One that is gone is left out, and the log says so."""
     return [
         Directory(each, Share(folder, bounds, log), granted_as=folder.guest_path)
-        for folder, each in open_folders(access, log)
+        for folder, each in open_folders(folders, log)
     ]
 
 
-def open_folders(access: Permissions, log: Callable[[bytes], object]) -> list[tuple[Folder, int]]:
+def open_folders(folders: Iterable[Folder], log: Callable[[bytes], object]) -> list[tuple[Folder, int]]:
     """Do so, and return their descriptors, which the caller must close."""
     opened = []
-    for folder in access.find_folders():
+    for folder in folders:
         try:
             if folder.private:
                 Path(folder.path).mkdir(mode=0o700, parents=True, exist_ok=True)

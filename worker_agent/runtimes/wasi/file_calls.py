@@ -1,8 +1,8 @@
 """Calls on file descriptors: streams, and the files of granted directories. There are no sockets."""
 
 import struct
-import time
 
+from piecework.worker_agent.runtimes.wasi.clocks import Clock, find_now_ns
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
 from piecework.worker_agent.runtimes.wasi.files import OFFSET_MAX, FileType, Rights, Stat, TimesNs
 from piecework.worker_agent.runtimes.wasi.guest import Calls, Guest, HostCall
@@ -129,16 +129,16 @@ def fd_filestat_get(guest: Guest, fd: int, stat: int) -> Errno:
 
 
 def fd_filestat_set_times(guest: Guest, fd: int, access: int, modification: int, flags: int) -> Errno:
-    file, times = guest.file(fd), read_times(access, modification, flags)
+    file, times = guest.file(fd), read_times(guest.clock, access, modification, flags)
     file.set_times(times)
     return Errno.SUCCESS
 
 
-def read_times(access: int, modification: int, flags: int) -> TimesNs:
+def read_times(clock: Clock, access: int, modification: int, flags: int) -> TimesNs:
     """Return the times that a guest wants a file to have. Raises WasiError (INVAL)."""
-    now = time.time_ns() if flags & (_ACCESS_NOW | _MODIFICATION_NOW) else 0
     if flags & ~0xF:
         raise WasiError(Errno.INVAL)
+    now = find_now_ns(clock) if flags & (_ACCESS_NOW | _MODIFICATION_NOW) else 0
     return TimesNs(
         _choose_time(access, flags & _ACCESS, flags & _ACCESS_NOW, now),
         _choose_time(modification, flags & _MODIFICATION, flags & _MODIFICATION_NOW, now),

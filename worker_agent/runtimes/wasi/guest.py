@@ -10,18 +10,12 @@ from typing import Self
 from piecework.worker_agent.runtimes.base import NO_ACCESS, Bounds, Call
 from piecework.worker_agent.runtimes.services.access import INPUTS
 from piecework.worker_agent.runtimes.stopping import StopSignal
-from piecework.worker_agent.runtimes.wasi.clocks import (
-    Clock,
-    RandomSource,
-    SeededClock,
-    SystemClock,
-    seeded_random,
-    system_random,
-)
+from piecework.worker_agent.runtimes.wasi.clocks import Clock, RandomSource, choose_clock, choose_random
 from piecework.worker_agent.runtimes.wasi.devices import DeviceDirectory
-from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory, open_granted
+from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
 from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, InputFile, OutputFile
+from piecework.worker_agent.runtimes.wasi.journaled_files import open_directories
 from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
 from piecework.worker_agent.runtimes.wasi.script_folder import ScriptFolder
 from piecework.worker_agent.runtimes.wasi.temporary import TemporaryDirectory
@@ -81,8 +75,8 @@ class Guest:
             files=files,
             args=(fsencode(call.program), *map(fsencode, call.args)),
             env=tuple([fsencode(f"{name}={value}") for name, value in call.env.items()]) if call.env else (),
-            clock=SystemClock(call) if call.seed is None else SeededClock(call.seed, call.stop),
-            random=system_random if call.seed is None else seeded_random(call.seed),
+            clock=choose_clock(call),
+            random=choose_random(call),
             stop=call.stop,
             call=call,
             files_max=call.bounds.open_files,
@@ -105,7 +99,7 @@ class Guest:
         if call.access is NO_ACCESS and len(self.files) == len(streams):
             self.unopened = streams
             return
-        opened = open_granted(call.access, call.bounds, call.log.write)
+        opened = open_directories(call)
         granted: list[GuestDirectory] = [*opened]
         names = {each.granted_as for each in (*granted, *self.files.values())} - {None}
         if not names & _ROOTS and len(names - {_INPUTS}) == 1:
@@ -125,7 +119,8 @@ class Guest:
         call, devices = self.call, DeviceDirectory(streams, self.random)
         if call.make_folder is None:
             return [devices]
-        return [TemporaryDirectory(call.make_folder, call.bounds, call.log.write), devices]
+        temporary = TemporaryDirectory(call.make_folder, call.bounds, call.log.write, steady=call.seed is not None)
+        return [temporary, devices]
 
     def _add(self, directory: GuestDirectory) -> None:
         self.files_max += 1  # it takes no place from what the guest opens

@@ -14,6 +14,7 @@ from piecework.protocol.messages import ValueSet
 from piecework.protocol.text import has_fault
 from piecework.worker_agent.runtimes.services import ANSWER_BYTES, DeniedError
 from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest
+from piecework.worker_agent.runtimes.wasi.clocks import read_number
 from piecework.worker_agent.runtimes.wasi.errno import WasiError
 from piecework.worker_agent.runtimes.wasi.guest import Guest
 
@@ -148,7 +149,13 @@ def _run(guest: Guest, function: str, make: Callable[[], EntryRequest], size: in
 
 def _find(guest: Guest, name: int, size: int, *, write: bool = False) -> int:
     text = _read_text(guest, name, size, _NAME_BYTES, "a namespace's name")
-    return guest.call.access.find_namespace(text, write=write)
+    access, journal = guest.call.access, guest.call.journal
+    if journal is None:
+        return access.find_namespace(text, write=write)
+    asked = f"{text}:rw" if write else text
+    return read_number(
+        journal.through("namespace", asked.encode(), lambda: b"%d" % access.find_namespace(text, write=write))
+    )
 
 
 def _read_key(guest: Guest, pointer: int, size: int) -> str:

@@ -140,7 +140,7 @@ def path_readlink(guest: Guest, fd: int, path: int, size: int, buffer: int, room
 def path_filestat_set_times(
     guest: Guest, fd: int, lookup: int, path: int, size: int, access: int, modification: int, flags: int
 ) -> Errno:
-    directory, times = _directory(guest, fd), read_times(access, modification, flags)
+    directory, times = _directory(guest, fd), read_times(guest.clock, access, modification, flags)
     directory.set_path_times(_path(guest, path, size), times, follow=bool(lookup & _FOLLOW))
     return Errno.SUCCESS
 

@@ -57,7 +57,8 @@ class Share:
         """Return the inode that a guest is told: no two directories of a job have one in common."""
         if not self._folder.steady:
             return key[1]
-        return self._numbers.setdefault(key, 2 * len(self._numbers) + 1 + self.can_write)
+        first = self._folder.inodes_from + 1 + self.can_write
+        return self._numbers.setdefault(key, first + 2 * len(self._numbers))
 
     def require_write(self) -> None:
         """Raise WasiError (PERM), and log why, when the directory can only be read."""

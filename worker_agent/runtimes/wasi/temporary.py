@@ -14,14 +14,20 @@ from piecework.worker_agent.runtimes.wasi.quota import Share
 GUEST_PATH = "/tmp"  # noqa: S108  # the guest's, not the node's
 
 
+_INODES = 1 << 32
+"""Where its inodes begin, when they are the same on every node: no job has so many files."""
+
+
 class TemporaryDirectory(Directory):
     """A folder on the node that is made when the guest first uses it."""
 
-    def __init__(self, make: Callable[[], Path], bounds: Bounds, log: Callable[[bytes], object]) -> None:
-        """``make`` returns a new folder, which is removed with the directory. Raises OSError."""
+    def __init__(
+        self, make: Callable[[], Path], bounds: Bounds, log: Callable[[bytes], object], *, steady: bool = False
+    ) -> None:
+        """``make`` returns a new folder, which is removed with the directory. Raises OSError. See ``Folder``."""
         self._make = make
         self._path: Path | None = None
-        folder = Folder("", GUEST_PATH, write=True, advice="")
+        folder = Folder("", GUEST_PATH, write=True, advice="", steady=steady, inodes_from=_INODES)
         super().__init__(-1, Share(folder, bounds, log), granted_as=GUEST_PATH)
 
     @property

@@ -27,7 +27,9 @@ def own(tmp_path):
 def root(own):
     script = ScriptFolder({b"script.py": b"print()"}, bytes)
     [granted] = open_granted(
-        Permissions.of(Grants(files="write"), NodeRules(folder=str(own), shares_folder=True), "owner"),
+        Permissions.of(
+            Grants(files="write"), NodeRules(folder=str(own), shares_folder=True), "owner"
+        ).find_folders(),
         Bounds(),
         lambda _: None,
     )

@@ -1,0 +1,14 @@
+"""Where a replay was not like its record."""
+
+import msgspec
+
+
+class CallDifference(msgspec.Struct, array_like=True, frozen=True):
+    """Where a guest did not do what its record says."""
+
+    call: int
+    """Which of its questions to the world, from 1."""
+    byte: int | None
+    """The first byte of the question that differs; None: it asked somebody else, or for more or less."""
+    message: str
+    """For people."""
