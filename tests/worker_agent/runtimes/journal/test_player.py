@@ -217,7 +217,7 @@ def test_guest_that_asks_in_another_order_is_found(record, build_text):
 
 
 def test_answer_that_was_changed_shows_where_the_guest_does_something_else(record, change):
-    code = b"import time; time.sleep(time.time_ns() % 10 / 1000)"
+    code = b"import time; time.sleep((5 + time.time_ns() % 10) / 1000)"
     recording = record(code, runtime="python3.12")
     place = max(n for n, each in enumerate(recording.entries) if each.asked == b"REALTIME")
     kept = int(recording.entries[place].answer)
