@@ -9,6 +9,8 @@ class ServerError(Exception):
     code = Code.ERROR
     is_logged = False
     """Whether the log has told of it already."""
+    who: str | None = None
+    """Whose request it stops: the name of the token, where the audit tells of it."""
 
 
 class InvalidRequest(ServerError):

@@ -82,6 +82,12 @@ class _Figures(Collector):
         writes, commits = services.database.write_counter.read()
         yield CounterMetricFamily("piecework_writes", "Requests that wrote to the database.", writes)
         yield CounterMetricFamily("piecework_commits", "Commits that they shared.", commits)
+        refused = CounterMetricFamily(
+            "piecework_requests_refused", "Requests that were refused, and calls of functions.", labels=["status"]
+        )
+        for status, count in services.audit.refusals.read_totals().items():
+            refused.add_metric([str(status)], count)
+        yield refused
         attempts = CounterMetricFamily(
             "piecework_webhook_attempts", "Deliveries that this server tried to make.", labels=["outcome"]
         )

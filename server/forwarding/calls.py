@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from urllib.parse import unquote
 
 import structlog
 
@@ -24,6 +26,7 @@ from piecework.server.services import Services
 from piecework.server.services.functions.routing import RevisionRoutes, Table
 from piecework.server.services.queue.quotas import find_allowed, refuse
 from piecework.server.web.errors import HTTP_STATUS, find_retry_after_s
+from piecework.server.web.refusals import naming, note_refusal
 
 log = structlog.get_logger("server")
 
@@ -62,7 +65,16 @@ class CallForwarding:
         except CallRefused as refusal:
             return refusal.reply()
         except ServerError as error:
+            self._note(call, error)
             return _explain(error).reply()
+
+    def _note(self, call: FunctionCall, error: ServerError) -> None:
+        """Have the audit tell of a call that was refused. A function is named if there is such a one."""
+        name = unquote(call.path.partition("/")[0])
+        with suppress(ServerError):
+            known = name in self._services.routing.table()
+            target = f"call /functions/{name if known else '<function>'}"
+            note_refusal(self._services, error, target, call.peer, call.find_header("x-forwarded-for"))
 
     def _route(self, call: FunctionCall) -> CallReply:
         if not (call.is_let_in or self._services.settings.functions_open):
@@ -74,11 +86,13 @@ class CallForwarding:
             )
         place = read_place(call.path)
         if call.allowed and not call.allowed.quota.allows(place.function):
-            raise Forbidden(refuse(call.allowed.name, call.allowed.quota, f"function {place.function}"))
+            with naming(call.caller):
+                raise Forbidden(refuse(call.allowed.name, call.allowed.quota, f"function {place.function}"))
         self._prune()
         function = self._services.routing.get_function(place.function)
         name, path = place.split(function.revisions)
-        return self._count(call, path, self._services.routing.choose(function, name))
+        with naming(call.caller):
+            return self._count(call, path, self._services.routing.choose(function, name))
 
     def _count(self, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:
         began, status = time.perf_counter(), 500

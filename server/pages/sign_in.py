@@ -9,6 +9,7 @@ from piecework.server.pages.gate import COOKIE, PLACE, check_origin, forget_cook
 from piecework.server.pages.page import go, is_live, page, render, value
 from piecework.server.services import Services
 from piecework.server.web.endpoint import current_services
+from piecework.server.web.refusals import note_refused_request
 
 
 def show() -> Response:
@@ -23,6 +24,7 @@ def enter() -> Response:
         check_origin()
         session = current_services().access.open_session(value("token"))
     except ServerError as error:
+        note_refused_request(current_services(), error, request)
         status = 401 if isinstance(error, Unauthorized) else 403
         return render("sign_in.html", status, to=to, fault=str(error))
     response = go(to)

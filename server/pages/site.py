@@ -5,13 +5,15 @@ from collections.abc import Callable
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import NotFound
 
+from piecework.server.errors import ServerError
 from piecework.server.pages import sign_in
 from piecework.server.pages.assets import serve_asset
-from piecework.server.pages.gate import PLACE, let_in, show_session
+from piecework.server.pages.gate import PLACE, let_in, show_session, viewer
 from piecework.server.pages.page import Page, is_live, render
 from piecework.server.pages.table import PAGES
 from piecework.server.web.endpoint import current_services
 from piecework.server.web.errors import read_failure
+from piecework.server.web.refusals import note_refused_request
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -75,6 +77,9 @@ def _find_nothing(_services: object, rest: str) -> Response:
 
 def _explain(error: Exception) -> Response:
     """Answer with a page that says what went wrong; without a valid session with the way to sign in."""
+    if isinstance(error, ServerError) and (who := viewer()):
+        error.who = error.who or who.name
+    note_refused_request(current_services(), error, request)
     failure = read_failure(error)
     if failure.status == 401:
         return sign_in.send(failure.message)

@@ -231,7 +231,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
     queue = _wire_queue(core, stock, notifier, Feed(core, notifier))
     functions = _wire_functions(core, stock)
     readiness = Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic)
-    access = _open_access(core, stock.audit)
+    access = _open_access(core)
     chores = [
         Chore("keep the server's number", 30, number.keep),
         Chore("look for dead hosts", 1, functions.hosting.look_around),
@@ -239,7 +239,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         Chore("check limits by key", 5, queue.limits.check_some),
         Chore("give numbers to events", 1, queue.feed.keep_up),
         Chore("look after groups", 10, queue.groups.look_after),
-        Chore("store refusals", 5, stock.audit.store_refusals),
+        Chore("store refusals", 5, stock.audit.refusals.store),
         Chore("store uses of tokens", 5, access.store_uses),
         Chore("park and release held jobs", 0.5, queue.pauses.move_on),
     ]
@@ -270,13 +270,12 @@ def _wire(core: Core, number: ServerNumber) -> Services:
     )
 
 
-def _open_access(core: Core, audit: Audit) -> Access:
+def _open_access(core: Core) -> Access:
     return Access(
         core.database,
         core.clock,
         Sessions(core.settings.data),
         open_without_tokens=core.settings.is_loopback,
-        note=audit.note_refusal,
         kept_ms=core.settings.keep_ms("audit"),
     )
 

@@ -13,11 +13,9 @@ from piecework.http.addresses import is_loopback
 from piecework.protocol.retention import FOR_EVER_MS
 from piecework.server.errors import DatabaseAway, Forbidden, StorageFull, Unauthorized
 from piecework.server.services.sessions import Sessions
-from piecework.server.services.stock.audit import Note
 from piecework.server.store.engine.database import Connection, Database
 from piecework.server.store.records import Scope
 from piecework.server.store.stock import tokens
-from piecework.server.store.stock.audit import Actor
 from piecework.server.store.stock.quotas import forget_unused
 from piecework.server.store.stock.tokens import Token
 
@@ -75,15 +73,13 @@ class Access:
         sessions: Sessions,
         *,
         open_without_tokens: bool,
-        note: Note | None = None,
         kept_ms: int = FOR_EVER_MS,
     ) -> None:
-        """``note`` is told of what is refused; ``kept_ms`` is how long tokens stay listed that expired."""
+        """``kept_ms`` is how long tokens stay listed that expired."""
         self._database = database
         self._sessions = sessions
         self._clock = clock
         self._open_without_tokens = open_without_tokens
-        self._note = note
         self._kept_ms = kept_ms
         self._lock = threading.Lock()
         self._known: _KnownTokens | None = None
@@ -101,25 +97,17 @@ class Access:
             return None
         now = self._clock()
         known = self._tokens(now)
-        try:
-            if not known.closed and self._open_without_tokens:
-                _refuse_foreign_pages(headers)
-                return None
-            token = self._find_token(known, headers.get("Authorization"), now)
-        except (Unauthorized, Forbidden) as error:
-            self._tell(Actor("nobody"), error, scope)
-            raise
+        if not known.closed and self._open_without_tokens:
+            _refuse_foreign_pages(headers)
+            return None
+        token = self._find_token(known, headers.get("Authorization"), now)
         try:
             _check_rights(token, scope, now)
         except (Unauthorized, Forbidden) as error:
-            self._tell(Actor("token", token.name), error, scope)
+            error.who = token.name
             raise
         self._used[token.id] = now
         return token
-
-    def _tell(self, actor: Actor, error: Unauthorized | Forbidden, scope: Need | tuple[Scope, ...]) -> None:
-        if self._note:
-            self._note(actor, 401 if isinstance(error, Unauthorized) else 403, f"needs {_name(scope)}")
 
     def find_rights(self, headers: Headers) -> tuple[str | None, frozenset[Scope]]:
         """Return the name of the token that headers show, and all that they may do; None where none is needed.
@@ -242,7 +230,9 @@ def _check_expiry(token: Token, now: int) -> None:
 def _check_whole(token: Token) -> None:
     """Raise Forbidden for a token that does not see all that pages show."""
     if token.quota and token.quota.lambdas:
-        raise Forbidden(f"the token {token.name} is for some lambdas: the console is not for it")
+        error = Forbidden(f"the token {token.name} is for some lambdas: the console is not for it")
+        error.who = token.name
+        raise error
 
 
 def show_moment(at: int) -> str:

@@ -23,7 +23,7 @@ from piecework.protocol.keys import find_key_fault
 from piecework.protocol.messages import Message
 from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
-from piecework.server.errors import BodyEncoded, InvalidParameter, InvalidRequest
+from piecework.server.errors import BodyEncoded, InvalidParameter, InvalidRequest, ServerError
 from piecework.server.services import Services
 from piecework.server.services.access import Need
 from piecework.server.services.queue.quotas import find_allowed
@@ -153,6 +153,13 @@ def _answer_with(app: Flask, each: Endpoint, translator: Translator) -> Callable
         services: Services = app.extensions["piecework"]
         asked = current_request()
         token = services.access.check(each.scope, asked.headers)
+        try:
+            return answer_token(services, asked, token, path)
+        except ServerError as error:
+            error.who = token.name if token else None
+            raise
+
+    def answer_token(services: Services, asked: Request, token: Token | None, path: dict[str, str]) -> Response:
         _check_coding(asked.environ.get("HTTP_CONTENT_ENCODING", ""))
         _check_texts(asked, path)
         parts = [read(name, path[name]) for name, read in each.parts.items()]

@@ -11,7 +11,8 @@ from piecework.protocol.bodies import BodyDecodeError, MessageError
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ErrorReply
 from piecework.server import errors
-from piecework.server.web.endpoint import message_response
+from piecework.server.web.endpoint import current_services, message_response
+from piecework.server.web.refusals import note_refused_request
 
 log = structlog.get_logger("server")
 
@@ -97,6 +98,7 @@ def register_error_answers(app: Flask, dialect: Dialect, start_page: str) -> Non
     def answer(error: Exception) -> Response:
         if isinstance(error, NotFound) and _wants_start_page():
             return Response(status=302, headers={"Location": start_page})
+        note_refused_request(current_services(), error, request)
         failure = read_failure(error)
         response = dialect(error, failure) or _write(failure)
         if after_s := find_retry_after_s(error, response.status_code):

@@ -1,30 +1,27 @@
 """Who did what, when: stored in the transaction that does it, with what may be secret left out."""
 
 import getpass
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from threading import Lock
 from typing import TypeVar
 
 from piecework.protocol.retention import FOR_EVER_MS
 from piecework.server.errors import DatabaseAway, ServerError, StorageFull
 from piecework.server.services.core import Clock
+from piecework.server.services.stock.refusals import Refusals
 from piecework.server.settings import Settings
 from piecework.server.store.engine.connections import Work
 from piecework.server.store.engine.database import Connection, Database
 from piecework.server.store.stock import audit
-from piecework.server.store.stock.audit import Act, Actor, AuditFilter, AuditRow, Count
+from piecework.server.store.stock.audit import Act, Actor, AuditFilter, AuditRow
 
 T = TypeVar("T")
 KEPT_MAX = 1_000_000
 """Rows that are kept at most, about."""
 FORGOTTEN = 1000
 """Rows that one transaction forgets."""
-COUNTED_MAX = 1000
-"""Different refusals of a minute that are told apart."""
 
 _current: ContextVar[Act | None] = ContextVar("act", default=None)
 
@@ -35,8 +32,7 @@ class Audit:
     def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
         self._database, self._clock = database, clock
         self._kept_ms = settings.keep_ms("audit")
-        self._lock = Lock()
-        self._refused = Counter[Count]()
+        self.refusals = Refusals(database, clock)
         database.witness = _witness
 
     @contextmanager
@@ -57,29 +53,14 @@ class Audit:
         finally:
             _current.reset(token)
 
-    def note_refusal(self, actor: Actor, status: int, need: str) -> None:
-        """Count a request that was refused; it is stored within some seconds."""
-        count = Count(actor, f"refused ({status})", self._clock() // 60_000 * 60_000, need)
-        with self._lock:
-            if count not in self._refused and len(self._refused) >= COUNTED_MAX:
-                count = count._replace(actor=Actor("nobody"), target="")
-            self._refused[count] += 1
-
-    def store_refusals(self) -> None:
-        """Store the refusals that were counted since the last time."""
-        with self._lock:
-            counted, self._refused = self._refused, Counter()
-        if counted:
-            self._database.write(lambda connection: _add_refusals(connection, counted), durable=False)
-
     def close(self) -> None:
         """Store what was counted, if the database still takes it."""
         with suppress(DatabaseAway, StorageFull):
-            self.store_refusals()
+            self.refusals.store()
 
     def list_page(self, which: AuditFilter, *, before: int, limit: int) -> list[AuditRow]:
         """Return acts that are meant and older than a row, newest first."""
-        self.store_refusals()
+        self.refusals.store()
         with self._database.read() as connection:
             return audit.list_acts(connection, which, before=before, limit=limit)
 
@@ -88,12 +69,6 @@ class Audit:
         before = 0 if self._kept_ms == FOR_EVER_MS else self._clock() - self._kept_ms
         step = partial(audit.forget_acts, before=before, keep=KEPT_MAX, most=FORGOTTEN)
         return self._database.write(step, durable=False) == FORGOTTEN
-
-
-def _add_refusals(connection: Connection, counted: Counter[Count]) -> None:
-    # Each flush of a server makes rows of its own: two servers that add to one row would wait for each other.
-    for each, count in counted.items():
-        audit.store_act(connection, Act(each.actor, each.at, each.act, each.target), count)
 
 
 def _witness(work: Work[T]) -> Work[T]:
@@ -117,7 +92,3 @@ def act_by_command(act: str, target: str, detail: str, now: int) -> Act:
     except (KeyError, OSError):  # who runs it has no name here
         user = ""
     return Act(Actor("command", user[:100]), now, act, target, detail)
-
-
-Note = Callable[[Actor, int, str], object]
-"""Notes a refusal: of whom, the status, and what was needed."""

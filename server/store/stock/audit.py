@@ -97,6 +97,7 @@ class Count(NamedTuple):
     at: int
     """When the minute began."""
     target: str = ""
+    detail: str = ""
 
 
 def count_act(connection: Connection, count: int) -> None:
@@ -124,6 +125,11 @@ def store_counted(connection: Connection, act: Act, row: int | None) -> int | No
     if count:
         _add.run(connection, row, count)
     return row
+
+
+def add_times(connection: Connection, row: int, count: int) -> bool:
+    """Add to how often something was done. Returns False when the row is gone."""
+    return _add.run(connection, row, count) > 0
 
 
 def mark_failed(connection: Connection, act: Act, why: str) -> None:

@@ -12,7 +12,6 @@ from piecework.server.services import token_acts
 from piecework.server.services.access import Access
 from piecework.server.services.sessions import Sessions
 from piecework.server.store.engine.database import Database
-from piecework.server.store.stock.audit import Actor
 from piecework.server.store.stock.tokens import Token
 
 DAY_MS = 86_400_000
@@ -200,14 +199,13 @@ def test_a_refused_request_is_no_use(database: Database):
 
 
 def test_refusals_of_an_expired_token_are_told_by_its_name(database: Database):
-    clock, told = HandClock(), []
-    sessions = Sessions(Path(database.engine.url.database or "").parent)
-    guard = Access(database, clock, sessions, open_without_tokens=True, note=lambda *refusal: told.append(refusal))
+    clock = HandClock()
+    guard = _access(database, clock)
     headers = _bearer(token_acts.create_token(database, "alice", "view", BEGAN, expires_at=BEGAN + 10))
     clock.forward(1)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized) as refused:
         guard.check("view", headers)
-    assert told == [(Actor("token", "alice"), 401, "needs view")]
+    assert refused.value.who == "alice"
 
 
 def test_expired_tokens_go_in_time_and_the_server_stays_closed(database: Database):

@@ -9,10 +9,12 @@ from house import House, finished
 
 from piecework.server.api.table import ENDPOINTS
 from piecework.server.errors import Forbidden, Unauthorized
+from piecework.server.services.stock.refusals import HOUR_MAX, MINUTE_MAX
 from piecework.server.services.token_acts import create_token, revoke_token, rotate_token
 from piecework.server.store.engine.audit_tables import audit as table
 from piecework.server.store.stock import audit as store
 from piecework.server.store.stock.audit import Actor, AuditFilter
+from piecework.server.store.stock.quotas import Quota
 from piecework.server.web.acts import ACTS, NOT_KEPT
 
 
@@ -176,23 +178,74 @@ def test_refusals_are_counted(house: House):
     house.call("GET", "/job", status=401, headers={"Authorization": "Bearer pw_guess"})
     house.call("DELETE", f"/lambda/{lambda_id}", status=403, **guest)
     house.call("GET", "/audit", status=403, **guest)
+    house.call("GET", f"/job/{lambda_id}?wait=hunter2", status=401)
+    house.client.get("/console/jobs", **guest | {"headers": {"Cookie": "piecework-session=hunter2"}})
+    house.client.post(
+        "/functions/hunter2/x", headers={"Authorization": "Bearer hunter2", "X-Forwarded-For": "::2"}
+    )
     found = {
-        (each["act"], each.get("who"), each["target"], each["count"])
+        (each["act"], each.get("who"), each["target"], each["detail"], each["count"])
         for each in read(house, "act=refused", **boss)
     }
+    near = "from 127.0.0.1"
     assert found == {
-        ("refused (401)", None, "needs view", 4),
-        ("refused (403)", "guest", "needs submit", 1),
-        ("refused (403)", "guest", "needs operate", 1),
+        ("refused (401)", None, "GET /job", near, 4),
+        ("refused (401)", None, "GET /job/<job>", near, 1),
+        ("refused (401)", None, "GET /console/jobs", near, 1),
+        ("refused (401)", None, "call /functions/<function>", "from ::2 by way of 127.0.0.1", 1),
+        ("refused (403)", "guest", "DELETE /lambda/<ref:lambda>", near, 1),
+        ("refused (403)", "guest", "GET /audit", near, 1),
     }
-    assert "guess" not in str(read(house, **boss))
+    kept = str(read(house, **boss))
+    assert not [word for word in ("guess", "hunter2") if word in kept]
+    figures = house.client.get("/metrics", **boss).text
+    assert 'piecework_requests_refused_total{status="401"} 7.0' in figures
+    assert 'piecework_requests_refused_total{status="403"} 2.0' in figures
+
+
+def test_a_used_up_quota_is_told_as_refused(house: House):
+    boss = token(house, "boss", "admin")
+    lambda_id = house.call("POST", "/lambda", {"codex": "0", "runtime": "x"}, **boss)["id"]
+    secret = create_token(house.services.database, "shop", "submit", house.clock(), quota=Quota(rate=1))
+    house.clock.forward(2)
+    for status in (200, 429, 429):
+        shown = {"Authorization": f"Bearer {secret}"}
+        house.call("POST", "/job", {"lambda": lambda_id}, status=status, headers=shown)
+    [entry] = read(house, "act=refused", **boss)
+    assert [entry[name] for name in ("act", "who", "target", "count")] == ["refused (429)", "shop", "POST /job", 2]
 
 
 def test_different_refusals_take_no_more_than_a_bounded_number_of_rows(house: House):
+    refusals = house.services.audit.refusals
     for number in range(1500):
-        house.services.audit.note_refusal(Actor("token", f"t{number}"), 403, "needs view")
+        refusals.note(Actor("token", f"t{number}"), 403, "GET /job", "from ::1")
+        if number % 100 == 0:
+            refusals.store()
     rows = house.services.audit.list_page(AuditFilter(), before=2**62, limit=5000)
-    assert (len(rows), sum(row.times for row in rows)) == (1001, 1500)
+    assert (len(rows), sum(row.times for row in rows)) == (MINUTE_MAX + 1, 1500)
+
+
+def test_a_flood_of_refusals_takes_a_bounded_number_of_rows_in_an_hour(house: House):
+    refusals = house.services.audit.refusals
+    for minute in range(60):
+        for number in range(100):
+            refusals.note(Actor("nobody"), 401, "GET /job", f"from ::{minute}:{number}")
+        refusals.store()
+        house.clock.forward(60)
+    rows = house.services.audit.list_page(AuditFilter(), before=2**62, limit=10_000)
+    # The clock begins within an hour: the second one has room again.
+    assert len(rows) <= 2 * HOUR_MAX + 60
+    assert sum(row.times for row in rows) == 6000
+
+
+def test_refusals_are_stored_again_whose_rows_are_gone(house: House):
+    refusals = house.services.audit.refusals
+    for _ in range(2):
+        refusals.note(Actor("nobody"), 401, "GET /job", "from ::1")
+        refusals.store()
+        [row] = house.services.audit.list_page(AuditFilter(), before=2**62, limit=10)
+        assert row.times == 1
+        house.services.database.write(lambda connection: store.forget_acts(connection, 2**62, 0, 100))
 
 
 def test_pages_and_times(house: House):
