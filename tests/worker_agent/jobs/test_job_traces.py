@@ -1,5 +1,6 @@
 """Jobs that are part of a trace: followed from lease to outcome, and their guests are told of it."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,10 +66,15 @@ def test_what_is_no_trace_context_is_nobodys_error(tracer: Tracer, wrong: str):
     assert given(job.traceparent) == wrong
 
 
-def test_a_collector_that_is_away_holds_nothing_up():
+def test_a_collector_that_is_away_holds_nothing_up(monkeypatch: pytest.MonkeyPatch):
+    for name, least in (("SEND_S", 0.05), ("FLUSH_MS", 1)):
+        monkeypatch.setattr(f"piecework.otel.{name}", least)
+    before = {*threading.enumerate()}
     tracer = open_tracer("test", "http://127.0.0.1:9")
     assert tracer is not None
     tracer.begin("job", PARENT).end()
+    tracer.close()
+    assert {*threading.enumerate()} == before
 
 
 def test_there_is_no_tracer_without_a_place_to_send_to():
