@@ -8,7 +8,7 @@ PREFIX = "PIECEWORK_"
 ALIKE = 0.75
 _KUBERNETES = re.compile(r"(.*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP)(_.*)?)")
 """What Kubernetes puts into the environment of every program beside a service named piecework."""
-_SHARED = ("OTEL_ENDPOINT", "URL", "TOKEN", "CA", "PROFILE", "CONFIG", "SERVE_TOKEN", "LANGUAGES")
+_SHARED = ("OTEL_ENDPOINT", "URL", "TOKEN", "TOKEN_FILE", "CA", "PROFILE", "CONFIG", "SERVE_TOKEN", "LANGUAGES")
 SERVER_NAMES = (
     "HOST", "PORT", "DATA", "DATABASE_URL", "SYNCHRONOUS", "LEASE_S", "LEGACY_LEASE_S", "VANISHED_MAX",
     "MAX_ATTEMPTS", "TIMEOUT_S", "MEMORY_BYTES", "OUTPUT_BYTES", "LOG_BYTES", "LOG_MAX_BYTES", "POLL_MAX_S",

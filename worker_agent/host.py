@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from piecework.configuration.tokens import TOKEN, TOKEN_FILE, RenewedToken
 from piecework.worker_agent.cache import BlobCache
 from piecework.worker_agent.capsule_node.local import DeploymentLimits, LocalDeployments
 from piecework.worker_agent.capsule_node.node_state import NodeStateFile
@@ -63,7 +64,7 @@ class ReplicaHost:
             },
             kv_environ={
                 "PIECEWORK_URL": settings.server,
-                **({"PIECEWORK_TOKEN": settings.token} if settings.token else {}),
+                **_pass_token(settings.token),
                 **({"PIECEWORK_CA": str(settings.ca.absolute())} if settings.ca else {}),
             },
         )
@@ -161,7 +162,16 @@ def find_token(settings: Settings, url: str) -> str | None:
     proxy, token = settings.reverse_proxy, settings.reverse_proxy_token
     if proxy is not None and token is not None and _origin(url) == _origin(proxy):
         return token
-    return settings.token if _origin(url) in map(_origin, settings.servers) else None
+    if _origin(url) not in map(_origin, settings.servers):
+        return None
+    return settings.token.newest if isinstance(settings.token, RenewedToken) else settings.token
+
+
+def _pass_token(token: str | None) -> dict[str, str]:
+    """Return the variable by which a replica gets the token; one that is in a file it reads anew there, too."""
+    if isinstance(token, RenewedToken) and token.path is not None:
+        return {TOKEN_FILE: str(token.path.absolute())}
+    return {TOKEN: token} if token else {}
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from piecework.configuration.tokens import RenewedToken
 from piecework.durations import parse_duration
 from piecework.http.addresses import is_loopback, resolve_host
 from piecework.http.urls import check_token, check_url, read_urls
@@ -155,11 +156,11 @@ class Settings:
         found: dict[str, Any] = {}
         problems: list[str] = []
         for variable, (setting, read) in VARIABLES.items():
-            text = environ.get(variable, "").strip()
-            if not text:
+            given = environ.get(variable, "")
+            if not (text := given.strip()):
                 continue
             try:
-                found[setting] = read(text)
+                found[setting] = given if isinstance(given, RenewedToken) else read(text)
             except ValueError:
                 problems.append(f"{variable}={text!r} cannot be read")
         if problems:

@@ -18,6 +18,7 @@ from piecework.configuration.files import read_file, read_files
 from piecework.configuration.keys import CLIENT, Section
 from piecework.configuration.layers import configure, find_profiles
 from piecework.configuration.places import ConfigError, find_places
+from piecework.configuration.sections import Value
 from piecework.memory import import_lastingly
 from piecework.protocol.secrets import MASK
 
@@ -67,7 +68,7 @@ def _show_section(
 ) -> Iterator[tuple[str, Any, str]]:
     """Yield each key of a section with its value and where it comes from."""
     options = given if section.connects else {}
-    configured = configure(section, url=options.get("url"), profile=options.get("profile"))
+    configured = configure(section, url=options.get("url"), profile=options.get("profile"), runs_commands=False)
     warnings.update(dict.fromkeys(configured.warnings))
     values = read_environment(section, configured)
     for name, key in section.keys.items():
@@ -80,12 +81,17 @@ def _show_section(
 def _show_profiles(display: Display) -> Iterator[tuple[str, Any]]:
     for name, values in find_profiles().items():
         rows = [
-            (key, _present(value.text or str(value.secret_file), secret=key == "token"), f"file {value.file}")
+            (key, _present(value.text or value.source, secret=key == "token"), _tell_place(value))
             for key, value in values.items()
         ]
         if not display.as_json:
             _print(display, f"profiles.{name}", rows)
         yield name, {key: {"value": value, "from": source} for key, value, source in rows}
+
+
+def _tell_place(value: Value) -> str:
+    """Return where a profile's value comes from; the profile itself is told already."""
+    return value._replace(section="").source
 
 
 def _present(value: Any, *, secret: bool) -> Any:

@@ -114,7 +114,15 @@ class AsyncTransport(AnyTransport[AsyncConnectionPool]):
         for server, is_last in self.servers.in_turn():
             try:
                 with self._explaining(server, request):
+                    headers = server.headers
                     connection, answer = await self._exchange(server, head(server), body, timeout_s)
+                    if (
+                        self._token
+                        and answer.status == 401
+                        and await asyncio.to_thread(self._renew, server, headers, answer, body)
+                    ):
+                        server.pool.give_back(connection, answer)
+                        connection, answer = await self._exchange(server, head(server), body, timeout_s)
             except ServerUnreachable as error:
                 if error.sent or is_last or self._deadline.is_over():
                     raise

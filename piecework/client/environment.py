@@ -10,6 +10,7 @@ from piecework.http.urls import read_urls
 from piecework.tracing import VARIABLE, read_traceparent
 
 URL_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE = "PIECEWORK_URL", "PIECEWORK_TOKEN", "PIECEWORK_CA"
+TOKEN_FILE_VARIABLE = "PIECEWORK_TOKEN_FILE"  # noqa: S105  # the name of a variable
 
 
 class ChosenServer(NamedTuple):
@@ -40,7 +41,7 @@ def find_server(
         return ChosenServer(url, token, ca)
     environ = os.environ if environ is None else environ
     warnings: Sequence[str] = ()
-    if profile or has_configuration(environ):
+    if profile or environ.get(TOKEN_FILE_VARIABLE) or has_configuration(environ):
         from piecework.configuration.keys import CLIENT  # noqa: PLC0415  # most have no file: theirs start sooner
         from piecework.configuration.layers import configure  # noqa: PLC0415
 

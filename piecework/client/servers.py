@@ -24,9 +24,14 @@ class KnownServer(Generic[P]):
         """``headers``: lines that each request has, of which a server's own are added."""
         self.url = url
         self.target = route.target
-        self.headers = f"Host: {route.authority}\r\n{headers}{route.proxy_header}"
+        self._own = route
+        self.set_headers(headers)
         self.through = f", through {route.proxy}" if route.proxy else ""
         self.pool = pool
+
+    def set_headers(self, headers: str) -> None:
+        """Have each request from now on have these lines."""
+        self.headers = f"Host: {self._own.authority}\r\n{headers}{self._own.proxy_header}"
 
 
 class KnownServers(Generic[P]):
@@ -58,6 +63,11 @@ class KnownServers(Generic[P]):
     def used(self) -> KnownServer[P]:
         """The one that is asked now."""
         return self._known[self._used]
+
+    def set_headers(self, headers: str) -> None:
+        """Have each request to any of them from now on have these lines."""
+        for each in self._known:
+            each.set_headers(headers)
 
     def in_turn(self) -> Iterator[tuple[KnownServer[P], bool]]:
         """Go through all servers once, from the one that is asked on; each with whether it is the last."""

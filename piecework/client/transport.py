@@ -24,6 +24,7 @@ from piecework.client.errors import (
 from piecework.client.replies import HttpReply, read_message, read_refusal
 from piecework.client.retries import RetryPolicy, Tries
 from piecework.client.servers import AWAY_STATUSES, KnownServer, KnownServers
+from piecework.configuration.tokens import RenewedToken
 from piecework.http import exchange
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.connections import Body, Connection, ConnectionPool, KeptConnections, NotSent, Pieces
@@ -93,6 +94,10 @@ class Stream:
         return HttpReply(self.url, answer.status, answer.reason, answer.headers, answer.take())
 
 
+BEARER = "Authorization: Bearer "
+REALM = 'realm="piecework"'
+"""What a server of ours says beside 401."""
+
 MakeHead = Callable[[KnownServer[Any]], bytes]
 """Makes the head of a request to a server."""
 
@@ -123,7 +128,8 @@ class AnyTransport(ABC, Generic[P]):
         self._retries = retries or RetryPolicy()
         self._deadline = NEVER
         self._trace = find_traceparent()
-        headers = f"User-Agent: piecework/{__version__}\r\nAccept-Encoding: identity\r\n{_authorization(token)}"
+        self._token = token if isinstance(token, RenewedToken) else None
+        headers = _common_headers(token)
         routes = [(each, find_route(each, ca)) for each in urls]
         self.servers = KnownServers([KnownServer(*each, headers, self._make_pool(each[1])) for each in routes])
 
@@ -150,6 +156,20 @@ class AnyTransport(ABC, Generic[P]):
     def retries(self) -> RetryPolicy:
         """How long it waits, and how often it tries."""
         return self._retries
+
+    def _renew(self, server: KnownServer[P], headers: str, answer: Answer, body: Body | Pieces) -> bool:
+        """Read the token anew when a server refused it; tell whether to send the request again with another one.
+
+        ``headers``: what it was sent with. A function may answer 401, too: that says nothing of our token.
+        """
+        if self._token is None or answer.status != 401 or REALM not in answer.headers.get("www-authenticate", ""):
+            return False
+        if server.headers == headers:  # else another thread has done it
+            fresh = self._token.renew(headers.partition(BEARER)[2].partition("\r\n")[0])
+            if fresh is None:
+                return False
+            self.servers.set_headers(_common_headers(fresh))
+        return body is None or isinstance(body, bytes)
 
     def _count_tries(self) -> Tries:
         return Tries(self._retries, self._deadline)
@@ -305,7 +325,11 @@ class Transport(AnyTransport[ConnectionPool]):
         for server, is_last in self.servers.in_turn():
             try:
                 with self._explaining(server, request):
+                    headers = server.headers
                     connection, answer = self._exchange(server, head(server), body, timeout_s)
+                    if self._token and self._renew(server, headers, answer, body):
+                        server.pool.give_back(connection, answer)
+                        connection, answer = self._exchange(server, head(server), body, timeout_s)
             except ServerUnreachable as error:
                 if error.sent or is_last or self._deadline.is_over():
                     raise
@@ -347,9 +371,13 @@ class Transport(AnyTransport[ConnectionPool]):
         return connection, answer
 
 
+def _common_headers(token: str | None) -> str:
+    return f"User-Agent: piecework/{__version__}\r\nAccept-Encoding: identity\r\n{_authorization(token)}"
+
+
 def _authorization(token: str | None) -> str:
     """Return the header line that shows the token; "" without one. Raises ValueError."""
-    return f"Authorization: Bearer {check_token(token)}\r\n" if token else ""
+    return f"{BEARER}{check_token(token)}\r\n" if token else ""
 
 
 def _explain(server: KnownServer[Any], error: Broken) -> ServerUnreachable:

@@ -20,7 +20,7 @@ def read_environment(section: Section, configured: Configured) -> Mapping[str, A
 
 def check_files(files: Sequence[ConfigFile], sections: Iterable[Section]) -> Sequence[str]:
     """Return what people should know of files. Raises ConfigError with all that is wrong with them."""
-    findings = Findings()
+    findings = Findings(runs_commands=False)
     for section in sections:
         configured = lay_together(section, files, {}, findings)
         try:

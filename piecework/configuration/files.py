@@ -24,6 +24,8 @@ class ConfigFile(NamedTuple):
     tables: Mapping[str, Any]
     exposure: str = ""
     """Who may read or change it that should not, and what to do; "" when nobody."""
+    is_open: bool = False
+    """Whether others than its owner, and root, may change it."""
 
     @property
     def profiles(self) -> Mapping[str, Any]:
@@ -67,7 +69,13 @@ def read_file(path: Path) -> ConfigFile:
     except (ValueError, RecursionError) as error:
         reason = "too deep" if isinstance(error, RecursionError) else error
         raise ConfigError(f"{path} is no TOML: {reason}") from error
-    return ConfigFile(path, tables, find_exposure(path, info, secret=has_secrets(tables)))
+    is_open = bool(info.st_mode & (stat.S_IWOTH | stat.S_IWGRP)) or info.st_uid not in {0, _own_id(info)}
+    return ConfigFile(path, tables, find_exposure(path, info, secret=has_secrets(tables)), is_open)
+
+
+def _own_id(info: os.stat_result) -> int:
+    """Return the id of this user; where users have none, the owner's."""
+    return os.geteuid() if hasattr(os, "geteuid") else info.st_uid
 
 
 def has_secrets(tables: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from piecework.configuration.sections import (
     read_profile,
     read_section,
 )
+from piecework.configuration.tokens import TOKEN_FILE, RenewedToken, add_token_of_file
 
 OPTION = "--profile"
 Values = dict[str, Value]
@@ -35,6 +36,8 @@ class Configured(NamedTuple):
         """Return where a variable's value comes from, in words."""
         if variable in self.values:
             return self.values[variable].source
+        if isinstance(self.environ.get(variable), RenewedToken):
+            return f"environment {TOKEN_FILE} ({self.environ[TOKEN_FILE]})"
         return f"environment {variable}" if self.environ.get(variable, "").strip() else "default"
 
     def name_places(self, problems: Iterable[str], section: Section) -> list[str]:
@@ -61,16 +64,18 @@ def configure(
     *,
     url: str | None = None,
     profile: str | None = None,
+    runs_commands: bool = True,
 ) -> Configured:
     """Return the environment of a program with the defaults that files have for it.
 
     ``url`` and ``profile`` are those of options. A profile that an option names counts before the environment, any
     other behind it. Token and certificates of a file are for the URL that stands beside them: with another one
-    they are left out; there may be several in both. Raises ConfigError for files that cannot be used.
+    they are left out; there may be several in both. Without ``runs_commands`` a token that a command would print
+    is some text. Raises ConfigError for files that cannot be used.
     """
     environ = os.environ if environ is None else environ
     files = read_files(environ, shared=section is CLIENT)
-    findings = Findings()
+    findings = Findings(runs_commands=runs_commands)
     found = lay_together(section, files, environ, findings, url=url, profile=profile)
     findings.close()
     return found
@@ -86,9 +91,11 @@ def lay_together(
     profile: str | None = None,
 ) -> Configured:
     """Return the environment as ``configure`` does, with what can be used of files; the rest is noted."""
+    if section.connects:
+        environ = _add_token(environ, findings)
     wanted = profile or (section.connects and environ.get(PROFILE))
     if not files and not wanted:
-        return Configured(environ, {})
+        return Configured(environ, {}, findings.warnings)
     findings.warnings += filter(None, (file.exposure for file in files))
     values: Values = {}
     for file in files:
@@ -105,6 +112,17 @@ def lay_together(
     return _lay_environ(section, values, environ, findings, url, forced=bool(profile))
 
 
+def _add_token(environ: Mapping[str, str], findings: Findings) -> Mapping[str, str]:
+    """Return an environment with the token of the file that it names."""
+    try:
+        environ, exposure = add_token_of_file(environ)
+    except ValueError as error:
+        findings.problems.append(str(error))
+    else:
+        findings.warnings += [exposure] * bool(exposure)
+    return environ
+
+
 def _lay(values: Values, upper: Values) -> None:
     """Lay values over others. A URL covers the whole connection below it: a token is not for any server."""
     if "url" in upper:
@@ -115,7 +133,7 @@ def _lay(values: Values, upper: Values) -> None:
 
 def find_profiles(environ: Mapping[str, str] | None = None) -> dict[str, Values]:
     """Return what files say of each profile. Raises ConfigError."""
-    findings = Findings()
+    findings = Findings(runs_commands=False)
     profiles = _read_profiles(read_files(os.environ if environ is None else environ, shared=True), findings)
     findings.close()
     return profiles

@@ -1,18 +1,21 @@
 """What a section of a file says, checked key by key."""
 
 import os
+import shlex
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from piecework.configuration.files import LARGEST_BYTES, ConfigFile, find_exposure
-from piecework.configuration.keys import CONNECTION, Key, Section
+from piecework.configuration.keys import CONNECTION, TOKEN, Key, Section
 from piecework.configuration.places import ConfigError
+from piecework.configuration.tokens import open_token_command, open_token_file
 from piecework.variables import AGENT_NAMES, SERVER_NAMES
 
 PROGRAMS = ("server", "agent", "client")
 NAMES = (*PROGRAMS, "profiles")
+TOKEN_COMMAND = "token_command"  # noqa: S105  # the name of a key
 OF_FILE = "_file"
 """What a key ends with that names the file of a secret."""
 
@@ -27,18 +30,25 @@ class Value(NamedTuple):
     section: str
     secret_file: Path | None = None
     """The file that has the value; ``open_secret`` gets it."""
+    command: tuple[str, ...] = ()
+    """What prints the value; ``open_secret`` gets it."""
 
     @property
     def source(self) -> str:
-        """Where the value comes from, in words."""
+        """Where the value comes from, in words; of a command only its name, for arguments may be secret."""
         profile = self.section.removeprefix("profiles.")
-        return f"file {self.file}" if profile == self.section else f"profile {profile} (file {self.file})"
+        place = f"file {self.file}" if profile == self.section else f"profile {profile} (file {self.file})"
+        if self.command:
+            return f"{place}, from the command {self.command[0]}"
+        return f"{place}, from the file {self.secret_file}" if self.secret_file else place
 
 
 class Findings:
     """What is wrong with files, and what people should know of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs_commands: bool = True) -> None:
+        """``runs_commands``: secrets that commands print are wanted."""
+        self.runs_commands = runs_commands
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
@@ -92,11 +102,25 @@ def _read_table(
                 found[name.removesuffix(OF_FILE)] = Value("", file.path, place, section, path)
                 if name.removesuffix(OF_FILE) in table:
                     raise ValueError(f"cannot stand beside {name.removesuffix(OF_FILE)}")
+            elif name == TOKEN_COMMAND and "token" in keys:
+                found["token"] = Value("", file.path, place, section, command=_read_command(value, file))
+                if beside := table.keys() & {"token", f"token{OF_FILE}"}:
+                    raise ValueError(f"cannot stand beside {min(beside)}")
             else:
                 findings.problems.append(f"{file.path}: {place} is no key{_suggest_key(name, section, keys)}")
         except ValueError as error:
             findings.problems.append(f"{file.path}: {place}: {error}")
     return found
+
+
+def _read_command(value: object, file: ConfigFile) -> tuple[str, ...]:
+    """Return the words of a command. Raises ValueError."""
+    words = shlex.split(value) if isinstance(value, str) else value
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+        raise ValueError("must be a list of texts, a command and its arguments, or one text; no shell reads it")
+    if file.is_open:
+        raise ValueError(f"a command of a file that others may change is not run: chmod 600 {file.path}")
+    return tuple(words)
 
 
 def _read_file_name(value: object, folder: Path) -> Path:
@@ -124,9 +148,15 @@ def _suggest(name: str, known: Collection[str]) -> str:
 def open_secret(value: Value, key: Key, findings: Findings) -> Value:
     """Return a value with its text, also when that is in a file of its own."""
     path = value.secret_file
+    if value.command:
+        return _open_command(value, findings)
     if path is None:
         return value
     try:
+        if key.variable == TOKEN:
+            token, exposure = open_token_file(path)
+            findings.warnings += [exposure] * bool(exposure)
+            return value._replace(text=token)
         with path.open("rb") as file:
             text = file.read(LARGEST_BYTES).decode().strip()
             exposure = find_exposure(path, os.fstat(file.fileno()), secret=True)
@@ -143,3 +173,14 @@ def open_secret(value: Value, key: Key, findings: Findings) -> Value:
         findings.warnings += [exposure] * bool(exposure)
         return value._replace(text=text)
     return value
+
+
+def _open_command(value: Value, findings: Findings) -> Value:
+    """Return a value with what its command prints."""
+    if not findings.runs_commands:
+        return value._replace(text="printed-by-a-command")
+    try:
+        return value._replace(text=open_token_command(value.command))
+    except ValueError as error:
+        findings.problems.append(f"{value.file}: {value.place}: {error}")
+        return value

@@ -12,7 +12,7 @@ from piecework.worker_agent.settings import VARIABLES
 def test_all_settings_are_known():
     server = {each.name.upper() for each in fields(Settings)}
     agent = {name.removeprefix(PREFIX) for name in VARIABLES if name.startswith(PREFIX)}
-    others = {"CA", "PROFILE", "CONFIG", "SERVE_TOKEN", "LANGUAGES"}
+    others = {"CA", "PROFILE", "CONFIG", "SERVE_TOKEN", "TOKEN_FILE", "LANGUAGES"}
     assert server | agent | others == KNOWN
 
 

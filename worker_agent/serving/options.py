@@ -15,6 +15,7 @@ import platformdirs
 from msgspec.structs import replace as replace_bounds
 
 from piecework.configuration.places import has_configuration
+from piecework.configuration.tokens import add_token_of_file
 from piecework.durations import DURATION
 from piecework.modules import DEFAULT, ModuleError, resolve_runtime
 from piecework.oci.options import PLAIN_HTTP_HELP, OrReference
@@ -150,7 +151,10 @@ def find_environ(*, supervised: bool) -> Mapping[str, str]:
     say it here. One that is ``supervised`` by an agent has all from there.
     """
     if supervised or not has_configuration(os.environ):
-        return os.environ
+        try:
+            return add_token_of_file(os.environ)[0]
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     # Most have no file: theirs starts sooner.
     from piecework.configuration.layers import configure  # noqa: PLC0415
     from piecework.worker_agent.configuration import SECTION  # noqa: PLC0415
