@@ -23,6 +23,7 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     grants: Grants = Grants()
     ok_codes: tuple[int, ...] = ()
     deterministic: bool = False
+    record: bool = False
     mode: LambdaMode = "text"
     outputs: tuple[str, ...] = ()
     """Patterns of the files that its jobs give back."""

@@ -69,6 +69,7 @@ def _describe_origin(info: JobInfo) -> dict[str, object]:
         "files": _list_files(info.files),
         "gives back": given(info.outputs) or None,
         "gave back": _list_files(info.made),
+        "journal": given(info.journal),
     }
 
 
@@ -178,7 +179,9 @@ def _describe_limits(limits: Maybe[Limits]) -> dict[str, object]:
 def _describe_digests(digests: Digests | None) -> dict[str, object]:
     """Return rows for what went into a deterministic run, and what came out."""
     named = {} if digests is None else msgspec.structs.asdict(digests)
-    return {f"SHA-256 of the {name}": value for name, value in named.items()}
+    was_cut = named.pop("journal_cut", False)
+    rows = {f"SHA-256 of the {name}": value for name, value in named.items()}
+    return rows | {"the journal": "was full before the run ended" if was_cut else None}
 
 
 def _describe_usage(usage: Usage) -> str:

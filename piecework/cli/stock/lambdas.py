@@ -58,6 +58,9 @@ def lambda_() -> None:
 @OK_CODE_OPTION
 @kv_grant_option
 @click.option("--deterministic", is_flag=True, help="Take clock and random from the job.")
+@click.option(
+    "--record", is_flag=True, help="Write what comes from outside into a journal; not with --deterministic."
+)
 @click.option("--reuse", is_flag=True, help="Print the id of one that is the same, if there is one.")
 @click.option(
     "--mode",
@@ -210,6 +213,7 @@ def describe_lambda(**options: Any) -> LambdaCreate:
         grants=read_grants(**options),
         ok_codes=list(options.get("ok_codes", ())) or UNSET,
         deterministic=options.get("deterministic", False),
+        record=options.get("record") or UNSET,
         mode=options.get("mode", "text"),
         outputs=list(options.get("patterns", ())) or UNSET,
         retain_s=options.get("retain_s"),
@@ -267,6 +271,7 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "grants": describe_pairs(info.grants),
         "exit codes of success": list_ok_codes(given(info.ok_codes)),
         "deterministic": "yes" if info.deterministic is True else None,
+        "recorded": "yes" if info.record is True else None,
         "mode": info.mode if info.mode != "text" else None,
         "jobs give back": info.outputs,
         "jobs stay": format_stay(info.retain_s),

@@ -47,6 +47,7 @@ class LambdaOptions(TypedDict, total=False):
     ok_codes: list[int]
     outputs: list[str]
     deterministic: bool
+    record: bool
     mode: Literal["text", "json", "http"]
     reuse: bool
     retain_s: Retain

@@ -57,6 +57,8 @@ class LeasedLambda(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """What it may touch, if the node's operator allows it too."""
     deterministic: bool = False
     """Clock and random come from the job."""
+    record: Maybe[bool] = UNSET
+    """What its guest gets from outside is to be written into a journal; absent when it is not."""
     mode: str = "text"
     """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
     handler of JSON is called."""

@@ -276,6 +276,9 @@ class JobInfo(Reply, kw_only=True):
     """Patterns of the files that it gives back."""
     made: Maybe[list[JobFile]] = UNSET
     """Files that it gave back."""
+    journal: Maybe[Id] = UNSET
+    """Of a recorded lambda's job, the blob with what its guest got from outside in its last attempt; only with
+    ``view=full``."""
     retry_of: Maybe[Id] = UNSET
     """The job that it runs again with changes."""
     run_again_as: Maybe[list[Id]] = UNSET

@@ -96,6 +96,9 @@ class LambdaCreate(Message, kw_only=True):
     """What it may touch outside of its sandbox."""
     deterministic: bool = False
     """Clock and random come from the job: the same input gives the same output."""
+    record: Maybe[bool] = UNSET
+    """What its guests get from outside is written into a journal, from which each run can be repeated. Not
+    together with ``deterministic``."""
     mode: LambdaMode = "text"
     """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
     handler of JSON is called."""
@@ -153,6 +156,8 @@ class LambdaInfo(Reply, kw_only=True):
     """What it may touch."""
     deterministic: Maybe[bool] = UNSET
     """Whether clock and random come from the job."""
+    record: Maybe[bool] = UNSET
+    """What its guests get from outside is written into a journal; absent when it is not."""
     mode: Maybe[str] = UNSET
     """``http``: inputs and outputs are HTTP requests and responses in envelopes. ``json``: a Capsule module's
     handler of JSON is called."""

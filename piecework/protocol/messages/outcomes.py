@@ -105,6 +105,8 @@ class Outcome(Shown, msgspec.Struct, kw_only=True):
     """The result: a blob's id, or the bytes themselves. With ``Fail_Execution`` what the guest had written."""
     made: Maybe[list[MadeFile]] = UNSET
     """Files that it gives back, also with ``Fail_Execution``."""
+    journal: Maybe[BlobRef] = UNSET
+    """What its guest got from outside, when its lambda is recorded: a blob's id, or the bytes themselves."""
     error: Maybe[JobError | None] = UNSET
     """Required with ``Fail_Execution``; with ``Enqueued`` why the worker could not do its part."""
     usage: Usage = Usage()

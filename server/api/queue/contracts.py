@@ -86,6 +86,7 @@ def _leased_lambda(found: Lambda, codex: tuple[bytes, int] | None) -> LeasedLamb
         codex_size=size,
         grants=found.options.grants,
         deterministic=found.options.deterministic,
+        record=found.options.record or UNSET,
         mode=found.options.mode,
     )
 

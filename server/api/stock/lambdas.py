@@ -79,6 +79,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         limits=options.limits,
         grants=options.grants,
         deterministic=options.deterministic,
+        record=options.record or UNSET,
         mode=options.mode,
         ok_codes=list(options.ok_codes) or UNSET,
         outputs=list(options.outputs) or UNSET,

@@ -62,6 +62,8 @@ class Deployments:
             raise InvalidRequest(
                 "the lambda is deterministic: its clock and random numbers come from a job, which a call has not"
             )
+        if options.record:
+            raise InvalidRequest("the lambda is recorded: a journal is kept beside a job, which a call has not")
         runtime = _pick(request.runtime, "") or (given.runtime if given else self._sources.detect_runtime(source))
         wanted = self._lambdas.prepare(
             LambdaCreate(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from piecework.protocol.messages import Limits
 from piecework.protocol.states import JobState
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.queue import dependencies, events, files, reruns
+from piecework.server.store.queue import dependencies, events, files, journals, reruns
 from piecework.server.store.queue.files import FileKind, StoredFile
 from piecework.server.store.queue.relations import Edge
 from piecework.server.store.records import Job, Lambda
@@ -51,6 +51,8 @@ class Details(NamedTuple):
     """What it gave back."""
     made: list[int]
     """The jobs that run it again with changes, oldest first."""
+    journal: int | None
+    """The blob with what its guest got from outside; None: nothing was recorded."""
 
 
 def find_details(connection: Connection, job: Job, lambda_: Lambda, defaults: Limits) -> Details:
@@ -65,6 +67,7 @@ def find_details(connection: Connection, job: Job, lambda_: Lambda, defaults: Li
         _find_files(connection, job, "given"),
         _find_files(connection, job, "made"),
         reruns.find_made_of(connection, [job.id]).get(job.id, []),
+        journals.find_journal(connection, job.id) if lambda_.options.record else None,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from piecework.protocol.job_files import FILES_MAX, PATH_RULE, find_clash, is_path
 from piecework.protocol.messages import BlobRef, Content, JobSpec, Outcome, given, read_ref
@@ -12,7 +12,7 @@ from piecework.server.services.queue.dependants import AS_FILE
 from piecework.server.services.queue.filling import fill_files
 from piecework.server.services.queue.parents import Need, find_parent, read_job_ref
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.queue import dependencies, files
+from piecework.server.store.queue import dependencies, files, journals
 from piecework.server.store.queue.files import FileKind, FileRow
 from piecework.server.store.records import Blob, Job, NewJob
 from piecework.server.store.stock import blobs
@@ -76,6 +76,15 @@ def read_made(outcome: Outcome, keep: Callable[[bytes], Blob]) -> tuple[NewFile,
     if any(each.ref for each in read):
         raise InvalidRequest(f"the files {whose} are bytes or blobs")
     return tuple(read)
+
+
+def read_journal(outcome: Outcome, keep: Callable[[bytes], Blob]) -> NewFile:
+    """Return the journal of a job; ``keep`` makes a blob. Raises InvalidRequest."""
+    assert not isinstance(outcome.journal, UnsetType)
+    read = _read_file(f"the journal of job {outcome.job}", "journal", outcome.journal, keep)
+    if read.ref:
+        raise InvalidRequest(f"the journal of job {outcome.job} is wrong: it is bytes or a blob")
+    return read
 
 
 def _read_file(what: str, name: str, ref: BlobRef, keep: Callable[[bytes], Blob]) -> NewFile:
@@ -143,6 +152,12 @@ def store_made(
     """Store the files that jobs give back: those that are final now, and that were asked for any."""
     kept = ((job.id, listed) for job, listed in made if job.id in final and job.options.has_folder)
     _store(connection, "made", kept)
+
+
+def store_journals(connection: Connection, brought: Sequence[tuple[int, NewFile]]) -> None:
+    """Store the journals of jobs that are final now."""
+    blobs.add_blobs(connection, [each.content for _, each in brought if each.content is not None])
+    journals.add_journals(connection, [(job_id, each.blob_id) for job_id, each in brought])
 
 
 def _store(

@@ -18,7 +18,7 @@ from piecework.server.services.core import Core
 from piecework.server.services.queue import retries
 from piecework.server.services.queue.counting import note_over
 from piecework.server.services.queue.endings import Ended, Endings
-from piecework.server.services.queue.folders import NewFile, read_made, store_made
+from piecework.server.services.queue.folders import NewFile, read_journal, read_made, store_journals, store_made
 from piecework.server.services.queue.limiter import release_jobs
 from piecework.server.services.queue.waiting import Changes, Notifier
 from piecework.server.services.stock.data import Data
@@ -59,12 +59,19 @@ class Report(NamedTuple):
     output_id: int | None
     made: tuple[NewFile, ...] = ()
     """Files that the job gives back."""
+    journal: NewFile | None = None
+    """What its guest got from outside."""
+
+    @property
+    def brought(self) -> tuple[NewFile, ...]:
+        """What it has beside its output."""
+        return self.made if self.journal is None else (*self.made, self.journal)
 
     def find_missing(self, existing: Container[int]) -> int | None:
         """Return a blob that it names and that does not exist; None when there is none."""
         if self.output is None and self.output_id and self.output_id not in existing:
             return self.output_id
-        return next((each.blob_id for each in self.made if each.is_blob and each.blob_id not in existing), None)
+        return next((each.blob_id for each in self.brought if each.is_blob and each.blob_id not in existing), None)
 
 
 class Outcomes:
@@ -112,13 +119,16 @@ class Outcomes:
             content, output_id = read_ref(outcome.output)
         except ValueError as error:
             raise InvalidRequest(f"the output of job {outcome.job} is wrong: {error}") from error
-        made: tuple[NewFile, ...] = ()
-        if outcome.made:
-            made = read_made(outcome, lambda data: self._data.prepare_bytes(data, self._data.new_ids(1)[0], now))
+
+        def keep(data: bytes) -> Blob:
+            return self._data.prepare_bytes(data, self._data.new_ids(1)[0], now)
+
+        made = read_made(outcome, keep) if outcome.made else ()
+        journal = read_journal(outcome, keep) if outcome.journal else None
         if content is None:
-            return Report(outcome, None, output_id, made)
+            return Report(outcome, None, output_id, made, journal)
         blob = self._data.prepare_bytes(content, new_id, now)
-        return Report(outcome, blob, blob.id, made)
+        return Report(outcome, blob, blob.id, made, journal)
 
     def record(self, connection: Connection, worker_id: int, reports: Sequence[Report]) -> Recorded:
         """Record reports inside the caller's transaction."""
@@ -128,7 +138,7 @@ class Outcomes:
         now = self._clock()
         found = jobs.lock_jobs(connection, (report.outcome.job for report in reports))
         named = {report.output_id for report in reports if report.output is None and report.output_id}
-        named.update(each.blob_id for report in reports for each in report.made if each.is_blob)
+        named.update(each.blob_id for report in reports for each in report.brought if each.is_blob)
         existing = blobs.hold_blobs(connection, named).keys()
         accepted: list[Report] = []
         ended: set[int] = set()
@@ -223,6 +233,16 @@ class Outcomes:
         blobs.add_blobs(connection, [output for output in outputs if output.id in kept])
         if made := [(found[each.outcome.job], each.made) for each in accepted if each.made]:
             store_made(connection, made, {end.job_id for end in recorded.ends if end.finished_at is not None})
+        if any(each.journal for each in accepted):
+            final = {end.job_id for end in recorded.ends if end.finished_at is not None}
+            store_journals(
+                connection,
+                [
+                    (each.outcome.job, each.journal)
+                    for each in accepted
+                    if each.journal and each.outcome.job in final
+                ],
+            )
         leases.end_leases(connection, recorded.ends)
         for report in accepted:
             log = report.outcome.log

@@ -82,6 +82,11 @@ class Lambdas:
         check_grants(request.grants)
         self._check_namespaces(request.grants)
         check_tags(request.tags or ())
+        if request.deterministic and request.record is True:
+            raise InvalidRequest(
+                "a lambda has one of `deterministic`, which keeps everything from outside away, and `record`, "
+                "which writes it down"
+            )
         if given(request.outputs):
             check_has_folders(request.runtime)
         options = LambdaOptions(
@@ -92,6 +97,7 @@ class Lambdas:
             grants=request.grants,
             ok_codes=read_ok_codes(request.ok_codes) or (),
             deterministic=request.deterministic,
+            record=request.record is True,
             mode=request.mode,
             outputs=read_outputs(request.outputs) or (),
             retain_ms=read_retention(request.retain_s),

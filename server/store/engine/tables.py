@@ -296,6 +296,13 @@ job_files = Table(
     CheckConstraint("blob_id IS NOT NULL OR parent_id IS NOT NULL", name="blob"),
 )
 _partial("ix_job_files_blob_id", job_files.c.blob_id, where="blob_id IS NOT NULL")
+job_journals = Table(
+    "job_journals",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("blob_id", BigInteger, nullable=False),  # what the guest of its last attempt got from outside
+    Index("ix_job_journals_blob_id", "blob_id"),
+)
 settlings = Table(
     "settlings",
     metadata,

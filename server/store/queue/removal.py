@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select
 from piecework.server.store.engine.ids import age
 from piecework.server.store.engine.statements import ByList, Statement
 from piecework.server.store.engine.tables import dependencies, events, jobs, logs, settlings
-from piecework.server.store.queue import files
+from piecework.server.store.queue import files, journals
 from piecework.server.store.stock import blobs
 from piecework.server.store.stock.audit import count_act
 
@@ -67,6 +67,7 @@ def _remove_chunk(
         statement.run_many(connection, named)
     used = {(id_, blob) for id_, *pair in found for blob in pair if blob}
     used |= files.remove_files(connection, [id_ for (id_,) in named])
+    used |= journals.remove_journals(connection, [id_ for (id_,) in named])
     loose = {
         blob
         for id_, blob in used

@@ -68,7 +68,7 @@ def measure_outcome(outcome: Outcome) -> int:
         size += len(outcome.log)
     for made in outcome.made or ():
         size += _measure_content(made.content)
-    return size + _measure_content(outcome.output)
+    return size + _measure_content(outcome.output) + _measure_content(outcome.journal or None)
 
 
 def _measure_content(content: BlobRef | None) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeGuard
 
 import structlog
 from msgspec import UNSET
@@ -24,12 +25,34 @@ from piecework.worker_agent.jobs.work.job_folders import JobFolders
 from piecework.worker_agent.jobs.work.thread_pool import ThreadPool
 from piecework.worker_agent.jobs.work.uploading import NotTakenError, Uploader
 from piecework.worker_agent.runtimes.base import OURS, PARTIAL_BYTES, Bounds
-from piecework.worker_agent.tasks import JobFolder, LeasedTask, Result
+from piecework.worker_agent.tasks import File, JobFolder, LeasedTask, Result
 
 log = structlog.get_logger()
 
 PRODUCTIVE = frozenset({JobState.FINISHED, JobState.FAILED})
 """States whose jobs have outputs."""
+
+
+class _Produced(NamedTuple):
+    """What a guest left: bytes, or files that belong to us."""
+
+    output: bytes | Path
+    journal: bytes | Path
+    """Empty: its run was not recorded."""
+
+    @classmethod
+    def of(cls, result: Result) -> "_Produced":
+        """Return what a result has."""
+        output, journal = (
+            Path(each.path) if isinstance(each, File) else each or b"" for each in (result.output, result.journal)
+        )
+        return cls(output, journal)
+
+    def discard(self) -> None:
+        """Remove the files. Safe to repeat."""
+        for each in self:
+            if isinstance(each, Path):
+                each.unlink(missing_ok=True)
 
 
 class Finisher:
@@ -92,19 +115,26 @@ class Finisher:
 
     def _take(self, task: LeasedTask, result: Result) -> list[Outcome]:
         """Return the outcome; none when its output has yet to be uploaded."""
+        produced = _Produced.of(result)
         if result.unfit and result.error and not self._lease_table.stop_asked(ref_of(task)):
+            produced.discard()
             self._pool.give(partial(self.return_unprepared, [ref_of(task)], result.error.message))
             return []
         outcome = self._write_outcome(task, result)
         folder = _find_folder(task, result, outcome)
-        if folder is None and isinstance(result.output, bytes) and len(result.output) <= self._inline_max_bytes:
-            if outcome.state is JobState.FINISHED or (outcome.state is JobState.FAILED and result.output):
-                outcome.output = Content(raw=result.output)
+        output, journal = produced
+        if folder is None and self._is_small(output) and self._is_small(journal):
+            if outcome.state is JobState.FINISHED or (outcome.state is JobState.FAILED and output):
+                outcome.output = Content(raw=output)
+            if outcome.state in PRODUCTIVE and journal:
+                outcome.journal = Content(raw=journal)
             return [outcome]
-        output = result.output if isinstance(result.output, bytes) else Path(result.output.path)
-        finish = partial(self._finish_slowly, outcome, output, folder, task.task.bounds)
+        finish = partial(self._finish_slowly, outcome, produced, folder, task.task.bounds)
         self._pool.give(finish, partial(self.give_up, [ref_of(outcome)]))
         return []
+
+    def _is_small(self, data: bytes | Path) -> TypeGuard[bytes]:
+        return isinstance(data, bytes) and len(data) <= self._inline_max_bytes
 
     def _write_outcome(self, task: LeasedTask, result: Result) -> Outcome:
         """Return the outcome without its output."""
@@ -133,12 +163,12 @@ class Finisher:
         return JobState.FAILED if result.error else JobState.FINISHED
 
     def _finish_slowly(
-        self, outcome: Outcome, output: bytes | Path, folder: JobFolder | None, bounds: Bounds
+        self, outcome: Outcome, produced: "_Produced", folder: JobFolder | None, bounds: Bounds
     ) -> None:
-        """Bring what a job produced to the server, then let its outcome go; the output's file is removed."""
+        """Bring what a job produced to the server, then let its outcome go; files with that are removed."""
         try:
             if outcome.state in PRODUCTIVE:
-                self._bring(outcome, output, folder, bounds)
+                self._bring(outcome, produced, folder, bounds)
             self.end(outcome)
         except NotWantedError:
             return
@@ -152,10 +182,12 @@ class Finisher:
                 return
             self.return_unprepared([ref_of(outcome)], f"the output cannot be read on the worker: {error.strerror}")
         finally:
-            if isinstance(output, Path):
-                output.unlink(missing_ok=True)
+            produced.discard()
 
-    def _bring(self, outcome: Outcome, output: bytes | Path, folder: JobFolder | None, bounds: Bounds) -> None:
+    def _bring(self, outcome: Outcome, produced: "_Produced", folder: JobFolder | None, bounds: Bounds) -> None:
+        output, journal = produced
+        if journal:
+            self._bring_journal(outcome, journal)
         if output or outcome.state is JobState.FINISHED:
             self._uploader.add_output(outcome, output)
         if folder is None:
@@ -167,6 +199,15 @@ class Finisher:
         kept = found if ended_itself else found.cut(PARTIAL_BYTES)
         is_all = ended_itself and not found.left_out
         self._uploader.add_files(outcome, Path(folder.path), kept, is_all=is_all)
+
+    def _bring_journal(self, outcome: Outcome, journal: bytes | Path) -> None:
+        """Bring a journal to the server; that it is not taken fails no job."""
+        try:
+            self._uploader.add_journal(outcome, journal)
+        except NotTakenError as error:
+            self._note(outcome, f"its journal is not kept, for the server refuses it: {error}")
+        except OSError as error:
+            self._note(outcome, f"its journal is not kept, for it cannot be read: {error.strerror}")
 
     def _note(self, outcome: Outcome, line: str) -> None:
         """Add a line to the end of the log."""

@@ -246,7 +246,8 @@ def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -
         bounds=Bounds.of(job.limits),
         args=tuple(job.args),
         env=_write_env(job, lambda_),
-        seed=find_seed(job, lambda_) if lambda_.deterministic else None,
+        seed=_choose_seed(job, lambda_),
+        record=lambda_.record is True,
         mode=lambda_.mode,
         ok_codes=tuple(given(job.ok_codes) or ()),
         grants=None if lambda_.grants == NO_GRANTS else lambda_.grants,
@@ -257,13 +258,23 @@ def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -
 
 
 def _write_env(job: LeasedJob, lambda_: LeasedLambda) -> dict[str, str]:
-    """Return a guest's variables. One that must do the same each time is not told of its trace."""
-    trace = given(job.traceparent)
-    return job.env if trace is None or lambda_.deterministic else {VARIABLE: trace, **job.env}
+    """Return a guest's variables. One whose run is to be repeated is not told of its trace."""
+    trace, repeats = given(job.traceparent), lambda_.deterministic or lambda_.record is True
+    return job.env if trace is None or repeats else {VARIABLE: trace, **job.env}
 
 
 def _name_of(file: LeasedFile) -> str:
     return file.name
+
+
+def _choose_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes | None:
+    """Return what a run's random numbers come from; None: from nothing that is known.
+
+    Each run of a recorded lambda has others: jobs that are leased together may share their lease.
+    """
+    if lambda_.record is True:
+        return hashlib.sha256(find_seed(job, lambda_) + f"{job.job} {job.lease}".encode()).digest()
+    return find_seed(job, lambda_) if lambda_.deterministic else None
 
 
 def find_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes:

@@ -47,11 +47,11 @@ class Uploader:
 
     def add_output(self, outcome: Outcome, output: bytes | Path) -> None:
         """Add a job's output to its outcome."""
-        size = output.stat().st_size if isinstance(output, Path) else len(output)
-        if size <= self._inline_max_bytes:
-            outcome.output = Content(raw=output.read_bytes() if isinstance(output, Path) else output)
-        else:
-            outcome.output = self._upload(ref_of(outcome), output).content
+        outcome.output = self._bring(ref_of(outcome), output)
+
+    def add_journal(self, outcome: Outcome, journal: bytes | Path) -> None:
+        """Add what a job's guest got from outside to its outcome."""
+        outcome.journal = self._bring(ref_of(outcome), journal)
 
     def add_files(self, outcome: Outcome, folder: Path, found: Collection, *, is_all: bool) -> None:
         """Add the files that a job gives back to its outcome, with their digest if it ``is_all`` that fit."""
@@ -65,6 +65,12 @@ class Uploader:
         if outcome.usage.digests is not None and is_all:
             digests = structs.replace(outcome.usage.digests, made=sum_files(sums))
             outcome.usage = structs.replace(outcome.usage, digests=digests)
+
+    def _bring(self, ref: LeaseRef, source: bytes | Path) -> BlobRef:
+        size = source.stat().st_size if isinstance(source, Path) else len(source)
+        if size <= self._inline_max_bytes:
+            return Content(raw=source.read_bytes() if isinstance(source, Path) else source)
+        return self._upload(ref, source).content
 
     def _bring_file(self, ref: LeaseRef, folder: Path, file: FoundFile, room: int) -> _Brought:
         with open_file(folder, file.name) as opened:

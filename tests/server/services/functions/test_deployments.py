@@ -181,6 +181,12 @@ def test_a_deterministic_lambda_answers_no_calls(house: House):
     assert "deterministic" in put(house, status=422, **{"lambda": made})["message"]
 
 
+def test_a_recorded_lambda_answers_no_calls(house: House):
+    made = house.new_lambda(codex=upload(house), runtime="wasi", record=True)
+    refused = put(house, status=422, **{"lambda": made})["message"]
+    assert refused == "the lambda is recorded: a journal is kept beside a job, which a call has not"
+
+
 @pytest.mark.parametrize("name", ["a%20b/blue", "hola/..", "hola/%2e%2e", "hola/" + "x" * 101, "h%C3%B6la/blue"])
 def test_names_that_are_none_are_refused(house: House, name):
     assert house.call("PUT", f"/deployments/{name}", {}, status=None)["code"] in {3, 10, 11}

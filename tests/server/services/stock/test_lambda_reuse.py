@@ -36,7 +36,8 @@ def test_the_same_lambda_is_given_again_though_its_code_was_uploaded_again(house
     "other",
     [
         {"runtime": "other"}, {"args": ["b"]}, {"env": {"A": "1"}}, {"limits": {"timeout_s": 1}},
-        {"name": "upper"}, {"deterministic": True}, {"mode": "json"}, {"tags": ["z"]}, {"grants": {"redis": True}},
+        {"name": "upper"}, {"deterministic": True}, {"record": True}, {"mode": "json"}, {"tags": ["z"]},
+        {"grants": {"redis": True}},
     ],
 )  # fmt: skip
 def test_what_differs_in_anything_is_another_lambda(house: House, other: dict[str, Any]):
