@@ -12,3 +12,5 @@ class CallDifference(msgspec.Struct, array_like=True, frozen=True):
     """The first byte of the question that differs; None: it asked somebody else, or for more or less."""
     message: str
     """For people."""
+    is_cut: bool = False
+    """The journal was full there: nothing differs."""

@@ -48,7 +48,8 @@ class Player:
         except JournalError as error:
             self._differ(None, str(error))
         if entry is None:
-            self._differ(None, f"the guest asks for {show(kind, asked)}, {self._tell_end()}")
+            said = f"the guest asks for {show(kind, asked)}, {self._tell_end()}"
+            self._differ(None, said, is_cut=self._end.cut)
         if entry.kind != kind:
             self._differ(
                 None, f"the guest asks for {show(kind, asked)}, the record has {show(entry.kind, entry.asked)}"
@@ -79,9 +80,9 @@ class Player:
             return "the record was cut here: its limit was reached in the recorded run"
         return "the record has no more"
 
-    def _differ(self, byte: int | None, message: str) -> NoReturn:
+    def _differ(self, byte: int | None, message: str, *, is_cut: bool = False) -> NoReturn:
         message = f"host call {self._calls}: {message}"
-        self.difference = CallDifference(self._calls, byte, message)
+        self.difference = CallDifference(self._calls, byte, message, is_cut)
         raise ReplayError(message)
 
     def _fail(self, entry: Entry) -> NoReturn:

@@ -1,0 +1,86 @@
+"""``worker-agent replay``: does a run again on this machine, and says whether it came to the same.
+
+What it needs to do that is imported when it does it: the agent starts without it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import platformdirs
+
+from piecework.protocol.bodies import encode
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.runtimes.base import ENGINES, Engine
+from piecework.worker_agent.settings import MIB, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from piecework.worker_agent.replaying.replay import Replay
+
+TIMEOUT_S = 3600.0
+EXITS = {"identical": 0, "different": 1, "cut": 3, "incomparable": 3}
+"""What the command ends with; 2 is for a command that was misused."""
+
+
+@click.command(
+    "replay",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    short_help="Do a run again.",
+)
+@click.argument("bundle", metavar="BUNDLE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--engine", type=click.Choice(ENGINES), default="cranelift", help="[cranelift]")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_S,
+    metavar="S",
+    help=f"Give up after this.  [{TIMEOUT_S:g}]",
+)
+@click.option("--compile-memory", type=click.IntRange(min=64), default=2048, metavar="MB", help="[2048]")
+@click.option("--json", "as_json", is_flag=True, help="Say it for programs.")
+def replay_run(bundle: Path, engine: Engine, timeout_s: float, compile_memory: int, *, as_json: bool) -> int:
+    """Do a run again from its bundle, with nothing granted, and say whether it came to the same.
+
+    The exit code is 0 when it is identical, 1 when it differs, and 3 when nothing follows: the run ended in a way
+    that depends on the machine, or its journal was full before.
+    """
+    from piecework.receipts.bundle import Bundle  # noqa: PLC0415
+    from piecework.receipts.errors import ReceiptError  # noqa: PLC0415
+    from piecework.worker_agent.replaying.replay import ReplayNode, replay  # noqa: PLC0415
+
+    try:
+        settings = Settings(**(Settings.from_env(os.environ) | {"runtimes": None}))
+    except SettingsError as error:
+        raise click.UsageError("\n  ".join(["these settings cannot be used:", *error.args])) from error
+    state = settings.state or platformdirs.user_state_path("piecework") / "functions"
+    node = ReplayNode(state / "compiled", settings.interpreters_path, compile_memory * MIB)
+    try:
+        with Bundle(bundle) as opened:
+            opened.check_parts()
+            found = replay(opened, node, engine=engine, timeout_s=timeout_s)
+    except ReceiptError as error:
+        raise AgentError(str(error)) from error
+    if as_json:
+        sys.stdout.buffer.write(encode(found) + b"\n")
+        sys.stdout.flush()
+    else:
+        click.echo(describe(found))
+    return EXITS[found.verdict]
+
+
+def describe(found: Replay) -> str:
+    """Put what came of a replay into a sentence or two."""
+    under = f"under {found.engine} of wasmtime {found.wasmtime}, {found.wall_s:.1f} s"
+    said = found.difference.message if found.difference is not None else ""
+    if found.verdict == "identical":
+        return f"identical ({under})"
+    if found.verdict == "cut":
+        return f"the same as far as the journal goes ({under}): {said}"
+    if found.verdict == "incomparable":
+        return f"nothing follows: the run ended in a way that depends on the machine ({under}); {said}"
+    return f"different ({under}): {said}"

@@ -1,0 +1,77 @@
+"""Running a run again, in a guest process of its own."""
+
+import math
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import asdict
+
+from piecework.receipts.bundle import Bundle
+from piecework.worker_agent.guests.assignment import Loss
+from piecework.worker_agent.guests.frames import Assign
+from piecework.worker_agent.guests.process import GuestProcess
+from piecework.worker_agent.guests.slot import write_loss
+from piecework.worker_agent.replaying.comparing import Comparison, compare
+from piecework.worker_agent.replaying.runs import ReplayError, unpack
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES, OURS, Engine
+from piecework.worker_agent.runtimes.linkage.installed import find_version
+from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.runtimes.trees import remove_tree
+from piecework.worker_agent.serving.solo import LOAD_S, follow
+
+
+class ReplayNode(NamedTuple):
+    """What this machine has for replays."""
+
+    compiled: Path
+    """The folder with machine code."""
+    interpreters: Path
+    compile_bytes: int = COMPILE_BYTES
+
+
+class Replay(Comparison, frozen=True, kw_only=True):
+    """What came of a replay, and under what."""
+
+    engine: Engine
+    wasmtime: str
+    """Its version."""
+    wall_s: float
+    """How long it took, seconds, with starting the process and loading the code."""
+
+
+def replay(
+    bundle: Bundle, node: ReplayNode, *, engine: Engine = "cranelift", timeout_s: float = math.inf
+) -> Replay:
+    """Do a bundle's run again, and compare. It reaches nothing: no network, no file of this machine, no server.
+
+    Raises ReplayError when it cannot be done, ReceiptError for a bundle that is damaged, OSError.
+    """
+    started = time.monotonic()
+    node.compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="piecework-replay-"))
+    try:
+        task = unpack(bundle, folder, engine=engine, timeout_s=timeout_s)
+        start = partial(
+            GuestProcess,
+            compiled=node.compiled,
+            last_words=folder / "stderr",
+            interpreters=node.interpreters,
+            rules=NodeRules(),
+            load_s=LOAD_S,
+            compile_bytes=node.compile_bytes,
+            scratch=folder,
+        )
+        with follow(start) as solo:
+            end = solo.perform(Assign(1, task, str(folder / "output")))
+        if isinstance(end, Loss):
+            raise ReplayError(f"the guest process did not survive the replay: {write_loss(end)}")
+        error = end.result.error
+        if error is not None and error.kind in OURS and end.result.difference is None:
+            raise ReplayError(f"the run cannot be repeated here: {error.message}")
+        found = compare(bundle, task, end.result)
+        return Replay(**asdict(found), engine=engine, wasmtime=find_version(), wall_s=time.monotonic() - started)
+    finally:
+        remove_tree(folder)
