@@ -26,6 +26,7 @@ from piecework.worker_agent.jobs.parts import Environment, FunctionHostMaker
 from piecework.worker_agent.link.direct import DirectClient
 from piecework.worker_agent.link.entries import wait_between_tries
 from piecework.worker_agent.link.state import StateDirectory
+from piecework.worker_agent.runtimes import ENGINES
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.settings import Settings
 
@@ -49,7 +50,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
         WorkerRegister(
             runtime=[name_offer(runtime, rules) for runtime in settings.list_runtimes()],
             name=settings.name,
-            tags=list(settings.tags),
+            tags=list_tags(settings),
             slots=settings.slots,
             incarnation=secrets.token_hex(8),
             agent_version=__version__,
@@ -65,6 +66,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
                 interpreters=settings.interpreters_path,
                 load_s=settings.compile_timeout_s,
                 compile_bytes=settings.compile_memory_bytes,
+                engine=settings.engine,
                 on_done=on_done,
                 rules=rules,
                 entries=wait_between_tries(server),
@@ -73,6 +75,12 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
             make_functions=choose_functions(settings, state, cache, rules),
         ),
     )
+
+
+def list_tags(settings: Settings) -> list[str]:
+    """Return the tags of the agent: its operator's, and which engine it has unless that is the usual one."""
+    usual = settings.engine == ENGINES[0]
+    return [*settings.tags] if usual else [*settings.tags, f"engine:{settings.engine}"]
 
 
 def choose_functions(

@@ -17,10 +17,11 @@ from piecework.worker_agent.endings import CommandGroup
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.replaying.command import replay_run
 from piecework.worker_agent.runtime_commands import INTERPRETERS, offer, runtimes
-from piecework.worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.runtimes import ENGINES, RUNTIME_NAMES
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.serving.commands import exec_function, serve
-from piecework.worker_agent.settings import LOG_FORMATS, LOG_LEVELS, MIB, Settings, SettingsError
+from piecework.worker_agent.setting_texts import MIB
+from piecework.worker_agent.settings import LOG_FORMATS, LOG_LEVELS, Settings, SettingsError
 
 for library in ("structlog", "wasmtime"):
     require(library)  # what runs imports them, too late to say so in one line
@@ -113,6 +114,12 @@ def completion(shell: str) -> None:
     metavar="MB",
     type=int,
     help="How much memory that may take.  [2048]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="What runs jobs' code: another than the usual one is for checks, and is told by a tag engine:NAME.  "
+    "[cranelift]",
 )
 @click.option("--prefetch", metavar="N", type=int, help="Most jobs held ahead per slot.  [400]")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="[console]")

@@ -9,7 +9,8 @@ from piecework.configuration.keys import CONNECTION_AND_PROFILE, Key, Kind, Sect
 from piecework.configuration.places import PROFILE
 from piecework.durations import parse_duration
 from piecework.variables import PREFIX
-from piecework.worker_agent.settings import MIB, VARIABLES, Settings, read_flag, read_list, read_mb
+from piecework.worker_agent.setting_texts import MIB, read_flag, read_list, read_mb
+from piecework.worker_agent.settings import VARIABLES, Settings
 
 _KINDS: dict[Callable[[str], Any], Kind] = {
     str: Kind.TEXT,

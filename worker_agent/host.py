@@ -22,7 +22,8 @@ from piecework.worker_agent.replicas.orders import Orders
 from piecework.worker_agent.replicas.ports import Ports
 from piecework.worker_agent.replicas.replica import Times
 from piecework.worker_agent.replicas.supervisor import Supervisor
-from piecework.worker_agent.settings import MIB, Settings
+from piecework.worker_agent.setting_texts import MIB
+from piecework.worker_agent.settings import Settings
 
 if TYPE_CHECKING:
     from piecework.worker_agent.capsule_node.listening import Listener

@@ -29,11 +29,11 @@ from piecework.worker_agent.allowances import (
     read_redis,
 )
 from piecework.worker_agent.errors import InterpreterError
-from piecework.worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.runtimes import ENGINES, RUNTIME_NAMES, Engine
 from piecework.worker_agent.runtimes.scripting.interpreters import find_interpreters, list_names
 from piecework.worker_agent.runtimes.services.access import NodeRules
+from piecework.worker_agent.setting_texts import MIB, read_flag, read_list, read_mb
 
-MIB = 1024 * 1024
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SLOTS_MAX = 1024
@@ -80,6 +80,8 @@ class Settings:
     """How long compiling a job's code may take, seconds."""
     compile_memory_bytes: int = 2048 * MIB
     """How much memory that may take, bytes."""
+    engine: Engine = "cranelift"
+    """What makes machine code of jobs' code: ``cranelift``, ``cranelift-none`` or ``pulley``."""
     prefetch: int = 400
     """Most jobs per slot held ahead; how many it really are follows from how long jobs take."""
     log_format: str = "console"
@@ -237,21 +239,6 @@ def _some(text: str | None) -> tuple[str, ...]:
     return () if text is None else (text,)
 
 
-def read_list(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (item.strip() for item in text.split(","))))
-
-
-def read_flag(text: str) -> bool:
-    flags = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-    if text.lower() not in flags:
-        raise ValueError(text)
-    return flags[text.lower()]
-
-
-def read_mb(text: str) -> int:
-    return int(text) * MIB
-
-
 VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_URL": ("server", str),
     "PIECEWORK_TOKEN": ("token", str),
@@ -266,6 +253,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PIECEWORK_WORKER_DRAIN_TIMEOUT_S": ("drain_timeout_s", parse_duration),
     "PIECEWORK_WORKER_COMPILE_TIMEOUT_S": ("compile_timeout_s", parse_duration),
     "PIECEWORK_WORKER_COMPILE_MEMORY_MB": ("compile_memory_bytes", read_mb),
+    "PIECEWORK_WORKER_ENGINE": ("engine", str),
     "PIECEWORK_WORKER_PREFETCH": ("prefetch", int),
     "PIECEWORK_WORKER_LOG_FORMAT": ("log_format", str),
     "PIECEWORK_WORKER_LOG_LEVEL": ("log_level", str),
@@ -322,6 +310,8 @@ def _check_names(settings: Settings) -> list[str]:
         problems.append(f"server: {error}")
     if settings.runtimes is not None:
         problems += _check_runtimes(settings.runtimes, settings.interpreters_path)
+    if settings.engine not in ENGINES:
+        problems.append(f"engine {settings.engine!r} is not one of {', '.join(ENGINES)}")
     if settings.log_format not in LOG_FORMATS:
         problems.append(f"log format {settings.log_format!r} is not one of {', '.join(LOG_FORMATS)}")
     if settings.log_level not in LOG_LEVELS:

@@ -6,7 +6,8 @@ import msgspec
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, JobError, Usage
-from piecework.worker_agent.runtimes.base import Bounds, Engine
+from piecework.worker_agent.runtimes import Engine
+from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.runtimes.journal.differences import CallDifference
 
 
@@ -46,8 +47,8 @@ class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False)
     """Write a journal of what comes from outside; or, with ``journal``, take that from there."""
     journal: "bytes | File | None" = None
     """Replay this: nothing is reached, whatever is granted."""
-    engine: Engine = "cranelift"
-    """What makes machine code of it; see ``Build``."""
+    engine: Engine | None = None
+    """What makes machine code of it, see ``Build``; None: what does so for all tasks of its process."""
     mode: str = "text"
     grants: Grants | None = None
     """None: nothing, as for most."""

@@ -20,6 +20,7 @@ def is_free(leaf: Leaf) -> bool:
     return leaf.place[-1] in FREE and leaf.place[-2:-1] in {
         ("input",),
         ("output",),
+        ("journal",),
         ("input_id",),
         ("files",),
         ("content",),

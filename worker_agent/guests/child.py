@@ -43,7 +43,14 @@ def serve(
     )
     scratch = LazyScratch("piecework-guest-")
     workbench = Workbench(
-        library, pulse, desk.send, equipment.rules, SharedStore(desk), desk.ask, scratch.make_folder
+        library,
+        pulse,
+        desk.send,
+        equipment.rules,
+        SharedStore(desk),
+        desk.ask,
+        scratch.make_folder,
+        engine=equipment.engine,
     )
     pulse.start()
     # A broken link is the agent's end, too.

@@ -22,6 +22,7 @@ from piecework.worker_agent.guests.links import Links
 from piecework.worker_agent.guests.pool import TICK_S, Pool
 from piecework.worker_agent.guests.process import GuestProcess
 from piecework.worker_agent.guests.slot import Order, Policy, Slot
+from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import COMPILE_BYTES
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.runtimes.services.entries import GuestEntries, NoEntries
@@ -54,6 +55,7 @@ class Executor:
         grace_s: float = 2.0,
         load_s: float = LOAD_S,
         compile_bytes: int = COMPILE_BYTES,
+        engine: Engine = "cranelift",
         depth: int = 64,
         rules: NodeRules | None = None,
         entries: GuestEntries | None = None,
@@ -64,7 +66,8 @@ class Executor:
         node. ``interpreters`` is a folder with interpreters of scripts; None: only packages have some. ``on_done``
         hears once of each task, from the executor's thread, and must be quick.
         ``grace_s`` is how much longer than its time limit a guest may take to answer before its process is
-        killed, ``load_s`` how long its code may take to compile, and ``compile_bytes`` with how much memory.
+        killed, ``load_s`` how long its code may take to compile, and ``compile_bytes`` with how much memory;
+        ``engine`` is what runs it.
         ``depth`` is how many tasks a process holds at most, while they are very quick; one of them runs. ``rules``
         is what guests may reach; None: nothing. ``entries`` is where their keys and values are; None: nowhere.
         """
@@ -74,7 +77,7 @@ class Executor:
         self._on_done = on_done
         self._rules = rules
         self._entry_desk = EntryDesk(entries or NoEntries(), slots)
-        self._load_s, self._compile_bytes = load_s, compile_bytes
+        self._load_s, self._compile_bytes, self._engine = load_s, compile_bytes, engine
         self._spool = str(scratch / secrets.token_hex(4))
         """How the names of scratch files begin."""
         self._pool: Pool[LeasedAssignment] = Pool(Policy(grace_s=grace_s, load_s=load_s, depth=depth), slots)
@@ -264,6 +267,7 @@ class Executor:
                 rules=self._rules,
                 load_s=self._load_s,
                 compile_bytes=self._compile_bytes,
+                engine=self._engine,
             )
         except OSError as error:
             slot.failed(str(error), now)

@@ -10,6 +10,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from piecework.http.exchange import Request, Response
+from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import COMPILE_BYTES
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryRequest
@@ -40,6 +41,8 @@ class Equip(Frame, frozen=True):
     """How long compiling code may take, seconds."""
     compile_bytes: int = COMPILE_BYTES
     """How much memory that may take."""
+    engine: Engine = "cranelift"
+    """What runs tasks that do not ask for another one."""
 
 
 class Serving(msgspec.Struct, array_like=True, frozen=True):

@@ -22,6 +22,7 @@ from piecework.worker_agent.guests.frames import (
     read_reports,
 )
 from piecework.worker_agent.guests.marker import MARKER_BYTES, Marker
+from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import COMPILE_BYTES
 from piecework.worker_agent.runtimes.services.access import NodeRules
 
@@ -49,14 +50,15 @@ class GuestProcess:
         rules: NodeRules | None = None,
         load_s: float = LOAD_S,
         compile_bytes: int = COMPILE_BYTES,
+        engine: Engine = "cranelift",
         shared: Sequence[int] = (),
         scratch: Path | None = None,
     ) -> None:
         """Start it; it lets guests do what ``rules`` allow.
 
-        It compiles for ``load_s`` at most, with ``compile_bytes`` of memory. It has the descriptors ``shared``,
-        too, under the same numbers, and puts files of guests into ``scratch``; None: where the system has such.
-        Raises OSError when that is not possible.
+        It compiles for ``load_s`` at most, with ``compile_bytes`` of memory, for ``engine`` unless a task
+        says otherwise. It has the descriptors ``shared``, too, under the same numbers, and puts files of guests
+        into ``scratch``; None: where the system has such. Raises OSError when that is not possible.
         """
         self.last_words = last_words
         """The file with what it wrote to its standard error."""
@@ -76,7 +78,7 @@ class GuestProcess:
                 self.link.close()
                 raise
         # Over the link, not on the command line: there others could read passwords.
-        self.send(Equip(0, rules or NodeRules(), load_s, compile_bytes))
+        self.send(Equip(0, rules or NodeRules(), load_s, compile_bytes, engine))
 
     @property
     def pid(self) -> int:

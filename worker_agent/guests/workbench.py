@@ -15,6 +15,7 @@ from piecework.worker_agent.errors import BrokenBlobError
 from piecework.worker_agent.guests.desk import Turn
 from piecework.worker_agent.guests.frames import Attached, Done, Frame, Loaded, Loading, Serving
 from piecework.worker_agent.guests.pulse import Pulse
+from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.answering import HTTP, ask, run_request, settle
 from piecework.worker_agent.runtimes.base import (
     OURS,
@@ -56,6 +57,8 @@ class Workbench:
         store: Store | None = None,
         ask_entries: AskEntries = has_no_server,
         make_folder: Callable[[], Path] | None = None,
+        *,
+        engine: Engine = "cranelift",
     ) -> None:
         self._library = library
         self._pulse = pulse
@@ -65,6 +68,7 @@ class Workbench:
         """What guests that are served share."""
         self._ask_entries = ask_entries
         self._make_folder = make_folder
+        self._engine = engine
 
     def perform(self, turn: Turn) -> Done:
         """Run one task to its end. Whatever the guest does is in the report."""
@@ -158,7 +162,7 @@ class Workbench:
             call.log.write(f"{line}\n".encode())
 
     def _get_program(self, key: int, task: Task) -> Program:
-        build = Build.fitting(task.bounds, deterministic=task.seed is not None, engine=task.engine)
+        build = Build.fitting(task.bounds, deterministic=task.seed is not None, engine=task.engine or self._engine)
         found = self._library.find(task.runtime, task.checksum, build)
         if found is not None:
             return found

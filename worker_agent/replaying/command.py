@@ -15,8 +15,9 @@ import platformdirs
 
 from piecework.protocol.bodies import encode
 from piecework.worker_agent.errors import AgentError
-from piecework.worker_agent.runtimes.base import ENGINES, Engine
-from piecework.worker_agent.settings import MIB, Settings, SettingsError
+from piecework.worker_agent.runtimes import ENGINES, Engine
+from piecework.worker_agent.setting_texts import MIB
+from piecework.worker_agent.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from piecework.worker_agent.replaying.replay import Replay

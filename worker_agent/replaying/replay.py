@@ -16,7 +16,8 @@ from piecework.worker_agent.guests.process import GuestProcess
 from piecework.worker_agent.guests.slot import write_loss
 from piecework.worker_agent.replaying.comparing import Comparison, compare
 from piecework.worker_agent.replaying.runs import ReplayError, unpack
-from piecework.worker_agent.runtimes.base import COMPILE_BYTES, OURS, Engine
+from piecework.worker_agent.runtimes import Engine
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES, OURS
 from piecework.worker_agent.runtimes.linkage.installed import find_version
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.runtimes.trees import remove_tree

@@ -8,7 +8,8 @@ from piecework.receipts.errors import ReceiptError
 from piecework.receipts.parts import LIST_MAX_BYTES, TEXTS_MAX_BYTES, read_args, read_env, read_list
 from piecework.receipts.payload import RunLimits, RunSubject
 from piecework.worker_agent.errors import AgentError
-from piecework.worker_agent.runtimes.base import Bounds, Engine
+from piecework.worker_agent.runtimes import Engine
+from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.tasks import File, JobFolder, Task
 
 

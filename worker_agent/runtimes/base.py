@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO, FileIO
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -14,6 +14,7 @@ from piecework.modules import ModuleFacts
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobError, Limits, Usage
 from piecework.worker_agent.errors import BrokenBlobError
+from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.journal import Journal
 from piecework.worker_agent.runtimes.services.access import Permissions
 from piecework.worker_agent.runtimes.services.entries import AskEntries, has_no_server
@@ -33,9 +34,6 @@ STACK_MAX_BYTES = 32 * 1024 * 1024
 """The stack of a guest's calls, when nobody says otherwise, and the largest."""
 
 
-Engine = Literal["cranelift", "cranelift-none", "pulley"]
-"""What makes machine code of modules."""
-ENGINES: tuple[Engine, ...] = get_args(Engine)
 COMPILE_BYTES = 2 * 1024**3
 """Memory for compiling one module, unless somebody says otherwise: CPython, with 26 MB, takes 0.4 GB."""
 PARTIAL_BYTES = 1024 * 1024

@@ -25,7 +25,8 @@ from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.serving.function import Function
 from piecework.worker_agent.serving.options import HELP, NodeContext, describe_function, function_options
-from piecework.worker_agent.settings import LOG_FORMATS, MIB
+from piecework.worker_agent.setting_texts import MIB
+from piecework.worker_agent.settings import LOG_FORMATS
 
 TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 EXEC_BOUNDS = Bounds(timeout_s=math.inf, files_bytes=1024 * MIB, files_count=100_000)

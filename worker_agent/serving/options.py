@@ -26,7 +26,8 @@ from piecework.worker_agent.runtimes.scripting.interpreters import find_interpre
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.serving.entries import KvServer, read_allowed
 from piecework.worker_agent.serving.function import Function
-from piecework.worker_agent.settings import MIB, Settings, SettingsError
+from piecework.worker_agent.setting_texts import MIB
+from piecework.worker_agent.settings import Settings, SettingsError
 
 F = TypeVar("F", bound=Callable[..., Any])
 LOOPBACK = ("127.0.0.1", "::1")

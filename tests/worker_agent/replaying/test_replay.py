@@ -11,7 +11,7 @@ from piecework.receipts import Bundle
 from piecework.worker_agent.replaying.command import replay_run
 from piecework.worker_agent.replaying.replay import replay
 from piecework.worker_agent.replaying.runs import ReplayError
-from piecework.worker_agent.runtimes.base import ENGINES
+from piecework.worker_agent.runtimes import ENGINES
 from piecework.worker_agent.runtimes.journal.entries import End, Head, JournalReader, write_frame
 from piecework.worker_agent.runtimes.services.access import NodeRules, SharedDir
 

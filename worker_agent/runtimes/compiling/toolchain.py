@@ -13,7 +13,8 @@ from wasmtime.component import Component
 from piecework import __version__
 from piecework.modules import CHECKS, ModuleError, ModuleFacts
 from piecework.modules.binary import HEADER_BYTES, inspect_component, inspect_module, is_component
-from piecework.worker_agent.runtimes.base import COMPILE_BYTES, Build, CodeFile, Engine, LoadError
+from piecework.worker_agent.runtimes import Engine
+from piecework.worker_agent.runtimes.base import COMPILE_BYTES, Build, CodeFile, LoadError
 from piecework.worker_agent.runtimes.compiling.compiled import CompiledStore
 from piecework.worker_agent.runtimes.compiling.headroom import bounding_growth, work_behind
 from piecework.worker_agent.runtimes.compiling.refusals import TOO_LARGE, Refusal

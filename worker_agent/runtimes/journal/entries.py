@@ -1,6 +1,6 @@
 """How a journal is written: frames of MessagePack, each after its length (u32, little endian).
 
-The first one is a ``Head``, the last one an ``End``; between them is an ``Entry`` for each question.
+The first one is a ``Head``, the last one an ``End``; between them is an ``JournalEntry`` for each question.
 """
 
 import struct
@@ -28,7 +28,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=0):
     version: int = VERSION
 
 
-class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+class JournalEntry(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
     """A question of the guest, and what came of it."""
 
     kind: str
@@ -48,11 +48,15 @@ class End(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     """More was asked; there was no room for it."""
 
 
-_head, _entry, _end = msgspec.msgpack.Decoder(Head), msgspec.msgpack.Decoder(Entry), msgspec.msgpack.Decoder(End)
+_head, _entry, _end = (
+    msgspec.msgpack.Decoder(Head),
+    msgspec.msgpack.Decoder(JournalEntry),
+    msgspec.msgpack.Decoder(End),
+)
 _encoder = msgspec.msgpack.Encoder()
 
 
-def write_frame(frame: Head | Entry | End) -> bytes:
+def write_frame(frame: Head | JournalEntry | End) -> bytes:
     """Return a frame as it stands in a journal."""
     body = _encoder.encode(frame)
     return _LENGTH.pack(len(body)) + body
@@ -71,7 +75,7 @@ class JournalReader:
         self._frames = _find_frames(data)
         self.end = self._check()
 
-    def read(self) -> Iterator[Entry]:
+    def read(self) -> Iterator[JournalEntry]:
         """Yield the entries. Raises JournalError at one that is damaged."""
         for number, (start, end) in enumerate(self._frames[1:-1], 1):
             try:

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import NoReturn
 
 from piecework.worker_agent.runtimes.journal.differences import CallDifference
-from piecework.worker_agent.runtimes.journal.entries import Entry, JournalError, JournalReader
+from piecework.worker_agent.runtimes.journal.entries import JournalEntry, JournalError, JournalReader
 from piecework.worker_agent.runtimes.services.errors import DeniedError, ServiceError
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
 from piecework.worker_agent.runtimes.verdict import GuestFailedError
@@ -15,7 +15,7 @@ SHOWN_BYTES = 60
 """So much of a question is shown."""
 
 
-class ReplayError(GuestFailedError):
+class OtherwiseError(GuestFailedError):
     """The guest did not ask for what it asked for then, or the journal is damaged there."""
 
     def __init__(self, message: str) -> None:
@@ -34,15 +34,15 @@ class Player:
         self.checksum = hashlib.sha256(data).hexdigest()
         """Of the whole journal."""
         self._end = reader.end
-        self._entries: Iterator[Entry] = reader.read()
+        self._entries: Iterator[JournalEntry] = reader.read()
         self._stop = stop
         self._calls = 0
 
     def through(self, kind: str, asked: bytes, _ask: Callable[[], bytes]) -> bytes:
-        """See ``Journal``. Raises ReplayError where the guest asks for something else."""
+        """See ``Journal``. Raises OtherwiseError where the guest asks for something else."""
         self._calls += 1
         if self.difference is not None:
-            raise ReplayError(self.difference.message)
+            raise OtherwiseError(self.difference.message)
         try:
             entry = next(self._entries, None)
         except JournalError as error:
@@ -83,9 +83,9 @@ class Player:
     def _differ(self, byte: int | None, message: str, *, is_cut: bool = False) -> NoReturn:
         message = f"host call {self._calls}: {message}"
         self.difference = CallDifference(self._calls, byte, message, is_cut)
-        raise ReplayError(message)
+        raise OtherwiseError(message)
 
-    def _fail(self, entry: Entry) -> NoReturn:
+    def _fail(self, entry: JournalEntry) -> NoReturn:
         message = entry.answer.decode(errors="replace")
         if entry.failure == "stopped":
             self._stop.stop(StopReason.__members__.get(message, StopReason.TIMEOUT))

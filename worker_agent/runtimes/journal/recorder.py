@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from piecework.worker_agent.runtimes.journal import JOURNAL_BYTES
-from piecework.worker_agent.runtimes.journal.entries import End, Entry, Head, write_frame
+from piecework.worker_agent.runtimes.journal.entries import End, Head, JournalEntry, write_frame
 from piecework.worker_agent.runtimes.services.errors import DeniedError, ServiceError
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopSignal
 from piecework.worker_agent.runtimes.streams import OutputFullError, OutputSpool, ScratchError
@@ -59,7 +59,7 @@ class Recorder:
         if len(asked) + len(told) > self._room:
             self.cut = True
             return
-        if self._append(write_frame(Entry(kind, asked, told, failure))):
+        if self._append(write_frame(JournalEntry(kind, asked, told, failure))):
             self._entries += 1
 
     def _append(self, frame: bytes) -> bool:

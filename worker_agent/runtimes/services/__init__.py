@@ -72,7 +72,7 @@ class GuestServices:
         return couchbase.query(server, statement, outbound.RequestLimits(self._stop, PATIENCE_S, ANSWER_BYTES))
 
     @property
-    def redis(self) -> journaled.Entries:
+    def redis(self) -> journaled.KeyValues:
         """The node's Redis."""
         if self._journal is not None:
             return journaled.JournaledStore("redis", self._journal, self._connect)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _encode = msgspec.msgpack.encode
 
 
-class Entries(Protocol):
+class KeyValues(Protocol):
     """Keys and values: those of Redis, or of a store."""
 
     def set(self, key: bytes, value: bytes) -> None: ...
@@ -31,7 +31,7 @@ class Entries(Protocol):
 class JournaledStore:
     """Keys and values that others have, too."""
 
-    def __init__(self, kind: str, journal: Journal, find: Callable[[], Entries]) -> None:
+    def __init__(self, kind: str, journal: Journal, find: Callable[[], KeyValues]) -> None:
         """``find`` connects; it may raise ServiceError. ``kind`` is what the journal calls it."""
         self._kind = kind
         self._journal = journal

@@ -37,7 +37,7 @@ class _Opened(msgspec.Struct, array_like=True, frozen=True):
     can_write: bool = False
 
 
-class _Answer(msgspec.Struct, array_like=True, frozen=True):
+class _Told(msgspec.Struct, array_like=True, frozen=True):
     """What came of one operation."""
 
     errno: int
@@ -104,7 +104,7 @@ class _NodeFiles:
     def _pass(self, kind: str, asked: list[Any], do: Callable[[], Any], wanted: Any) -> Any:
         told = self._journal.through(kind, _encode(asked), lambda: _encode(self._do(do)))
         try:
-            answer = _decode(told, type=_Answer)
+            answer = _decode(told, type=_Told)
             value = msgspec.convert(answer.value, wanted) if wanted is not None and not answer.errno else None
             errno = Errno(answer.errno)
         except (msgspec.MsgspecError, ValueError) as error:
@@ -115,7 +115,7 @@ class _NodeFiles:
             raise WasiError(errno)
         return value
 
-    def _do(self, do: Callable[[], Any]) -> _Answer:
+    def _do(self, do: Callable[[], Any]) -> _Told:
         """Do something, and return what comes of it, with what is logged meanwhile."""
         self._said.clear()
         errno, value = Errno.SUCCESS, None
@@ -125,7 +125,7 @@ class _NodeFiles:
             errno = error.errno
         except OSError as error:
             errno = translate(error).errno
-        return _Answer(errno, value, bytes(self._said))
+        return _Told(errno, value, bytes(self._said))
 
 
 class JournaledFile(GuestFile):

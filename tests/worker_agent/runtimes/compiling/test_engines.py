@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from piecework.protocol.codes import ErrorKind
-from piecework.worker_agent.runtimes.base import ENGINES, Build, CodeFile
+from piecework.worker_agent.runtimes import ENGINES
+from piecework.worker_agent.runtimes.base import Build, CodeFile
 
 SAMPLES = Path(__file__).parents[4] / "samples"
 GIVEN = {

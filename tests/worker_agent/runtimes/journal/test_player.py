@@ -7,13 +7,13 @@ import pytest
 from piecework.protocol.codes import ErrorKind
 from piecework.worker_agent.runtimes.journal.entries import (
     End,
-    Entry,
     Head,
+    JournalEntry,
     JournalError,
     JournalReader,
     write_frame,
 )
-from piecework.worker_agent.runtimes.journal.player import Player, ReplayError
+from piecework.worker_agent.runtimes.journal.player import OtherwiseError, Player
 from piecework.worker_agent.runtimes.journal.recorder import Recorder
 from piecework.worker_agent.runtimes.services.errors import DeniedError, ServiceError
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
@@ -21,6 +21,9 @@ from piecework.worker_agent.runtimes.verdict import GuestFailedError
 from piecework.worker_agent.tasks import File
 
 CODE = b"import time; print(time.time_ns() % 10, time.monotonic_ns() % 10)"
+
+
+CLOCK = JournalEntry("clock", b"REALTIME", b"7")
 
 
 def nobody():
@@ -87,28 +90,29 @@ def test_stop_in_a_host_call_comes_again(tmp_path):
 )
 def test_first_difference_is_named(kind, asked, byte, message):
     player = Player(
-        write_journal(Entry("clock", b"REALTIME", b"7"), Entry("http", b"GET /path", b"x")), StopSignal()
+        write_journal(CLOCK, JournalEntry("http", b"GET /path", b"x")),
+        StopSignal(),
     )
     assert player.through("clock", b"REALTIME", nobody) == b"7"
-    with pytest.raises(ReplayError):
+    with pytest.raises(OtherwiseError):
         player.through(kind, asked, nobody)
     difference = player.find_difference()
     assert (difference.call, difference.byte) == (2, byte)
     assert message in difference.message
     # Whatever it asks for afterwards is refused with the first difference.
-    with pytest.raises(ReplayError, match="host call 2"):
+    with pytest.raises(OtherwiseError, match="host call 2"):
         player.through("http", b"GET /path", nobody)
 
 
 @pytest.mark.parametrize(("cut", "why"), [(False, "the record has no more"), (True, "the record was cut here")])
 def test_guest_that_asks_for_more_than_the_record_has(cut, why):
     player = Player(write_journal(cut=cut), StopSignal())
-    with pytest.raises(ReplayError, match=f"host call 1: the guest asks for clock b'MONOTONIC', {why}"):
+    with pytest.raises(OtherwiseError, match=f"host call 1: the guest asks for clock b'MONOTONIC', {why}"):
         player.through("clock", b"MONOTONIC", nobody)
 
 
 def test_guest_that_asks_for_less_than_the_record_has():
-    player = Player(write_journal(Entry("clock", b"REALTIME", b"7"), Entry("sleep", b"1", b"")), StopSignal())
+    player = Player(write_journal(CLOCK, JournalEntry("sleep", b"1", b"")), StopSignal())
     player.through("clock", b"REALTIME", nobody)
     difference = player.find_difference()
     assert difference.call == 2
@@ -116,8 +120,8 @@ def test_guest_that_asks_for_less_than_the_record_has():
 
 
 def test_long_questions_are_shown_around_the_difference():
-    player = Player(write_journal(Entry("file", b"x" * 500 + b"a" + b"x" * 500, b"")), StopSignal())
-    with pytest.raises(ReplayError) as caught:
+    player = Player(write_journal(JournalEntry("file", b"x" * 500 + b"a" + b"x" * 500, b"")), StopSignal())
+    with pytest.raises(OtherwiseError) as caught:
         player.through("file", b"x" * 500 + b"b" + b"x" * 500, nobody)
     assert len(str(caught.value)) < 400
     assert "they differ at byte 500" in str(caught.value)
@@ -150,7 +154,7 @@ def test_disk_that_fails_costs_the_journal_and_not_the_run(tmp_path):
     assert recorder.cut
 
 
-WHOLE = write_journal(Entry("clock", b"REALTIME", b"7"), Entry("sleep", b"1", b""))
+WHOLE = write_journal(CLOCK, JournalEntry("sleep", b"1", b""))
 
 
 @pytest.mark.parametrize(
