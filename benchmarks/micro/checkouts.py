@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol, cast
 
+import structlog
+
 Figures = dict[str, float]
 """µs, by what they are of."""
 
@@ -50,6 +52,8 @@ def run(make: Callable[[Path], Bench], about: str | None) -> None:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
+        # What services log goes to standard output unless a program says otherwise: that has the figures.
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         _serve(make)
         return
     checkouts = [Checkout(python) for python in (sys.executable, options.beside) if python]

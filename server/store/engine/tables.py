@@ -27,6 +27,7 @@ from piecework.server.store.engine.feed_tables import feed
 from piecework.server.store.engine.file_tables import job_files, job_journals
 from piecework.server.store.engine.limit_tables import limits, tenants
 from piecework.server.store.engine.metadata import BigId, metadata, partial_index as _partial
+from piecework.server.store.engine.namespace_tables import entries, namespaces
 from piecework.server.store.engine.token_tables import quotas, tokens
 from piecework.server.store.engine.webhook_tables import webhooks
 
@@ -34,11 +35,13 @@ __all__ = [
     "audit",
     "bulk_steps",
     "counters",
+    "entries",
     "feed",
     "job_files",
     "job_journals",
     "limits",
     "metadata",
+    "namespaces",
     "quotas",
     "tenants",
     "tokens",
@@ -180,6 +183,7 @@ _partial("ix_lambdas_name", lambdas.c.name, lambdas.c.id, where="name IS NOT NUL
 _partial("ix_lambdas_deleted", lambdas.c.deleted_at, where="deleted_at IS NOT NULL")
 _partial("ix_lambdas_codex_sha256", lambdas.c.codex_sha256, lambdas.c.id, where="codex_sha256 IS NOT NULL")
 _partial("ix_jobs_claim", jobs.c.priority.desc(), jobs.c.lane_id, jobs.c.id, where="state = 'Enqueued'")
+_partial("ix_jobs_enqueued", jobs.c.lambda_id, jobs.c.lane_id, jobs.c.created_at, where="state = 'Enqueued'")
 _partial("ix_jobs_leased", jobs.c.lease_until, where="state = 'Running'")
 _partial("ix_jobs_held", jobs.c.worker_id, where="state = 'Running'")
 _partial("ix_jobs_due", jobs.c.due_at, where="state = 'Waiting' AND waits IS NULL")
@@ -362,29 +366,3 @@ schema_contract = Table(
     Column("revision", String(32), primary_key=True),  # the one row is of this schema or the one after it
     Column("oldest", String(32), nullable=False),  # servers that know no newer one than that are refused
 )
-
-namespaces = Table(
-    "namespaces",
-    metadata,
-    Column("id", BigId, primary_key=True, autoincrement=False),
-    Column("consistency", String(10), nullable=False),
-    Column("epoch", BigInteger, nullable=False),  # one more with each flush
-    Column("swept_epoch", BigInteger, nullable=False),  # no entry of an older one is left
-    Column("created_at", BigInteger, nullable=False),
-    Column("removed_at", BigInteger),
-    CheckConstraint("consistency = 'none' OR consistency = 'eventual'", name="consistency"),
-    CheckConstraint("swept_epoch <= epoch", name="epochs"),
-)
-_partial("ix_namespaces_unswept", namespaces.c.id, where="removed_at IS NOT NULL OR swept_epoch < epoch")
-
-entries = Table(
-    "entries",
-    metadata,
-    Column("namespace_id", BigInteger, ForeignKey("namespaces.id"), primary_key=True),
-    Column("epoch", BigInteger, primary_key=True),  # only those of their namespace's own are there for anyone
-    Column("key", LargeBinary, primary_key=True),  # UTF-8: bytes have one order, whatever the database
-    Column("value", LargeBinary, nullable=False),  # UTF-8
-    Column("expires_at", BigInteger),
-    Column("changed_at", BigInteger, nullable=False),
-)
-_partial("ix_entries_expiring", entries.c.expires_at, where="expires_at IS NOT NULL")

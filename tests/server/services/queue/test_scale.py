@@ -138,7 +138,7 @@ def test_what_is_asked_for_wrongly_is_refused(house: House):
 
 
 def test_a_long_queue_is_counted_by_lambda_now_and_then(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(depths, "ROWS_QUICK", 3)
+    monkeypatch.setattr(depths, "QUICK", 3)
     lambda_id = house.new_lambda(name="up")
     for _ in range(3):
         house.submit(lambda_id)
