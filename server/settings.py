@@ -24,7 +24,7 @@ DIRECTORY = "directory"
 """Large blobs are kept in the data directory."""
 _STEP = r"(?!\.\.?(?:/|$))[A-Za-z0-9._-]+"
 S3 = re.compile(rf"s3://([a-zA-Z0-9][a-zA-Z0-9._-]{{1,61}}[a-zA-Z0-9])(?:/({_STEP}(?:/{_STEP})*))?/?")
-Kept = Literal["finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit"]
+Kept = Literal["finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit", "memos"]
 """What stays for a time: jobs by how they ended, unused uploads, silent workers, events, deliveries, acts."""
 Migrate = Literal["auto", "expand", "never"]
 KEPT_LEAST_MS = {
@@ -135,6 +135,8 @@ class Settings:
     """How long it is known what webhooks were told, and is told them at all: a duration, or `never` removed."""
     retain_audit: str = "90d"
     """How long it is known who did what: a duration, or `never` removed but for their number."""
+    retain_memos: str = "30d"
+    """How long a result is kept for equal jobs since it was last used: a duration, or `never` removed."""
     webhook_private: str = ""
     """Addresses and networks with commas between, such as `10.0.0.5,192.168.0.0/16`, that webhooks may lead to
     although they are not public; `*` for all."""
@@ -152,6 +154,8 @@ class Settings:
     """Readers of the feed that may wait at once; another one takes the place of the one that waits longest."""
     request_threads: int = 64
     """Threads for requests that do not wait, or have not waited for long."""
+    memo_check: float = 0.01
+    """The share of jobs answered with a memo that are run all the same, to compare their results; 0: none."""
     body_max_bytes: int = 64 * MIB
     """Largest JSON or MessagePack body, bytes."""
     blob_max_bytes: int = 16 * 1024 * MIB

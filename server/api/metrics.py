@@ -94,6 +94,15 @@ class _Figures(Collector):
         for outcome, count in services.sender.count_attempts().items():
             attempts.add_metric([outcome], count)
         yield attempts
+        counts = services.memos.counts
+        yield CounterMetricFamily(
+            "piecework_memo_answers", "Jobs that this server answered with results of equal ones.", counts.answered
+        )
+        yield CounterMetricFamily(
+            "piecework_memo_checks", "Of such jobs, those that were run all the same and compared.", counts.checked
+        )
+        stopped = services.memos.count_stops()
+        yield GaugeMetricFamily("piecework_memo_stops", "Code that gave two results for one job.", stopped)
         yield from tell_totals(services.totals.read())
         yield from tell_scale(services.scale.read_by_runtime(), services.clock())
         yield from _function_figures(services.calls.figures())

@@ -43,7 +43,7 @@ FUNCTIONS: tuple[View, ...] = (
 )  # fmt: skip
 STOCK: tuple[View, ...] = (
     data.upload, data.list_all, data.show, data.download, data.find_direct, data.upload_direct, data.delete,
-    lambdas.create, lambdas.list_all, lambdas.show, lambdas.delete,
+    lambdas.create, lambdas.list_all, lambdas.show, lambdas.delete, lambdas.show_memos, lambdas.forget_memos,
     modules.push, modules.download, modules.download_digest, modules.tell_info, modules.list_all, modules.show,
     modules.delete,
     workers.register, workers.list_all, workers.show, workers.drain, workers.leave, workers.retire,

@@ -25,7 +25,7 @@ PLACES = {
 }
 """The pages that have more of what a check found."""
 PLOTTED = ("finished", "failed", "started", "submitted")
-KEPT = ("finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit")
+KEPT = ("finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit", "memos")
 
 
 @page("GET", "")

@@ -36,6 +36,7 @@ from piecework.server.services.queue.holds import Pausing
 from piecework.server.services.queue.jobs import Jobs
 from piecework.server.services.queue.limiter import release_ended
 from piecework.server.services.queue.limits import KeyLimits
+from piecework.server.services.queue.memos import Memos
 from piecework.server.services.queue.outcomes import Outcomes
 from piecework.server.services.queue.pauses import Places
 from piecework.server.services.queue.posting import Poster
@@ -116,6 +117,7 @@ class QueueServices:
     unfenced: Unfenced
     contracts: Contracts
     outcomes: Outcomes
+    memos: Memos
     endings: Endings
     limits: KeyLimits
     tenants: Tenants
@@ -296,22 +298,21 @@ def _wire_stock(core: Core, notifier: Notifier) -> StockServices:
 
 def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed) -> QueueServices:
     data, lambdas, endings = stock.data, stock.lambdas, Endings()
-    dependants = Dependants(core, endings, notifier)
-    endings.reactions += [note_ended, release_ended, dependants.react]
-    endings.reversals.append(dependants.take_back)
+    memos = Memos(core, data, lambdas, endings)
+    dependants = Dependants(core, endings, notifier, memos.settle)
     removal = Removal(core, data, feed)
     outcomes = Outcomes(core, data, lambdas, endings, notifier)
     poster, deliveries = Poster(core.settings.webhook_private), Deliveries(core, lambdas)
-    webhooks = Webhooks(core, poster)
-    sender = Sender(core, deliveries, poster.post)
+    webhooks, sender = Webhooks(core, poster), Sender(core, deliveries, poster.post)
     notifier.poke_sender = sender.poke
-    submission = Submission(core, data, lambdas, webhooks, notifier)
-    reruns = Reruns(core, endings)
+    submission = Submission(core, data, lambdas, webhooks, notifier, memos)
+    reruns, statistics, depths = Reruns(core, endings), Statistics(core, lambdas, feed), Depths(core)
     bulk = Bulk(core, lambdas, endings, reruns, removal, notifier)
-    statistics, depths = Statistics(core, lambdas, feed), Depths(core)
     groups = Groups(core, data, submission, webhooks, deliveries, notifier)
-    endings.reactions += [groups.react, deliveries.react]
-    endings.reversals.append(groups.take_back)
+    endings.reactions += [
+        note_ended, release_ended, memos.react, dependants.react, groups.react, deliveries.react,
+    ]  # fmt: skip
+    endings.reversals += [dependants.take_back, groups.take_back]
     return QueueServices(
         submission=submission,
         schedules=Schedules(core, submission, notifier),
@@ -325,6 +326,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         unfenced=Unfenced(core),
         contracts=Contracts(core, endings, outcomes, notifier),
         outcomes=outcomes,
+        memos=memos,
         endings=endings,
         limits=KeyLimits(core, notifier),
         tenants=Tenants(core, statistics, depths),
@@ -382,6 +384,7 @@ def _list_sweeps(stock: StockServices, queue: QueueServices) -> list[Sweep]:
         Sweep("deleted lambdas", 60, stock.leftovers.sweep_lambdas),
         Sweep("empty groups", 600, queue.groups.sweep),
         Sweep("deliveries to webhooks", 60, queue.deliveries.sweep),
+        Sweep("results for equal jobs", 60, queue.memos.sweep),
         Sweep("empty lanes", 600, stock.leftovers.sweep_lanes),
         Sweep("workers that are gone", 3600, stock.leftovers.sweep_workers),
     ]

@@ -13,6 +13,7 @@ from piecework.server.services.queue.statistics import LambdaFigures
 from piecework.server.services.queue.waits import Wait
 from piecework.server.settings import DIRECTORY, Settings
 from piecework.server.store.queue.holds import Hold
+from piecework.server.store.queue.memos import MemoStop
 from piecework.server.store.queue.schedule_records import Schedule
 from piecework.server.store.queue.tallies import Tally
 from piecework.server.store.queue.webhook_records import Webhook
@@ -219,6 +220,16 @@ def look_at_webhooks(told: Sequence[Webhook]) -> Finding:
     one = troubled[0]
     text = f"webhook {one.name} is told nothing any more: {one.trouble}"
     return _say("webhooks", "wrong", text, f"put it right, then: piecework webhook resume {one.name}")
+
+
+def look_at_memos(stops: Sequence[MemoStop]) -> Finding:
+    """Tell of deterministic code that gave two results for one job."""
+    if not stops:
+        return _say("memos", "ok", "no deterministic job was seen to give two results")
+    one = stops[0]
+    text = f"results of the code {one.code_sha256[:12]} are not kept any more: {one.detail}"
+    advice = "see which worker is wrong; then: piecework lambda forget LAMBDA"
+    return _say("memos", "wrong", text, advice)
 
 
 def look_at_functions(views: Sequence[FunctionView]) -> Finding:

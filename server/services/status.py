@@ -22,7 +22,7 @@ from piecework.server.services.stock.workers import Workers
 from piecework.server.services.storage import measure
 from piecework.server.store.engine import servers
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.queue import holds, jobs, lanes, schedules, webhooks
+from piecework.server.store.queue import holds, jobs, lanes, memos, schedules, webhooks
 from piecework.server.store.queue.lanes import TOP, Group
 from piecework.server.store.records import Job, Lane, Worker
 from piecework.server.store.stock import audit
@@ -129,6 +129,7 @@ class Status:
             paused = holds.list_holds(connection)
             ticking = schedules.list_schedules(connection, before=ID_MAX, limit=1000)
             told = webhooks.list_webhooks(connection, before=ID_MAX, limit=1000)
+            stops = memos.list_stops(connection, 1)
         return [
             self._look_at_database(),
             findings.look_at_disk(settings.data, self._find_free()),
@@ -141,6 +142,7 @@ class Status:
             findings.look_at_holds([each for each in paused if each.released_at is None]),
             findings.look_at_schedules(ticking),
             findings.look_at_webhooks(told),
+            findings.look_at_memos(stops),
             findings.look_at_functions(self._overview.of_all()),
             findings.look_at_backup(backup_at, now, is_shared=self._database.is_shared),
         ]

@@ -30,6 +30,8 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     retain_ms: int | None = None
     """How long its jobs stay; see ``Job.retain_ms``."""
     keys: JobKeys = NO_KEYS
+    memo: bool = False
+    """Equal jobs are answered with the result of the first."""
 
     def without_order(self) -> "LambdaOptions":
         """Return options that are equal for all that mean the same: tags and grants have no order."""
@@ -63,6 +65,9 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     on_end: str | None = None
     """The name of the webhook that is told of its end."""
     trace: str | None = None  # the W3C trace context that it is part of
+    memo: str | None = None  # the key of the memo that its result is kept as, or that it was answered with
+    recalled: int | None = None  # the job whose result it was answered with
+    checks: str | None = None  # the key of the memo that its result is compared with
     due_at: int | None = None  # what it was to wait for when it was submitted, whether that is over or not
 
 

@@ -47,6 +47,7 @@ ACTS: dict[tuple[str, str], ActWords] = {
     ("DELETE", "/data/<data>"): ActWords("delete data", "{data}"),
     ("POST", "/lambda"): ActWords("create lambda", "{name}", ("runtime", "codex")),
     ("DELETE", "/lambda/<ref:lambda>"): ActWords("delete lambda", "{lambda}"),
+    ("DELETE", "/lambda/<ref:lambda>/memos"): ActWords("forget memos", "{lambda}"),
     ("POST", "/registry/upload/<string:org>/<string:module>/<string:tag>"): ActWords(
         "push module", "{org}/{module}:{tag}"
     ),

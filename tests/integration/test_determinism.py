@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 from guests import guest
+from msgspec import UNSET
 
 from piecework import Client
 from piecework.client.errors import JobFailed
@@ -105,3 +106,17 @@ def test_failed_run_has_digests_but_none_of_an_output(client: Client, nodes: lis
         assert usage.digests.output is None
         fuels.append((usage.fuel, usage.digests))
     assert fuels[0] == fuels[1]
+
+
+def test_a_sweep_of_equal_jobs_runs_only_what_changed(client: Client, nodes: list[str]):
+    lambda_id = client.create_lambda(guest("uppercase"), "wasi", deterministic=True, memo=True)
+    before = [f"case {number}".encode() for number in range(300)]
+    after = [b"changed " + case if number % 100 == 0 else case for number, case in enumerate(before)]
+    first = client.submit_many(lambda_id, before)
+    assert [client.result(job, PATIENCE_S) for job in first] == [case.upper() for case in before]
+    again = client.submit_many(lambda_id, after)
+    assert [client.result(job, PATIENCE_S) for job in again] == [case.upper() for case in after]
+    infos = [client.job(job) for job in again]
+    assert [info.recalled for info in infos if info.attempt] == [UNSET] * 3
+    assert [info.recalled for info in infos if not info.attempt] == [job for n, job in enumerate(first) if n % 100]
+    assert client.memos(lambda_id).kept == 303

@@ -85,6 +85,7 @@ TERMS_OPTIONS = (
     click.option("--arg", "args", multiple=True, help="Replace the lambda's arguments by these."),
     click.option("--env", multiple=True, type=KeyValueType(), help="Set a variable for it."),
     COLLECT_OPTION,
+    click.option("--no-memo", is_flag=True, help="Run it, also when the result of an equal job is known."),
     click.option(
         "--tenant", type=TENANT, metavar="NAME", help="On whose behalf: tenants take turns.  [the token's name]"
     ),
@@ -280,6 +281,7 @@ def job_options(
     retry_on: tuple[list[ErrorKind], ...],
     ok_codes: tuple[int, ...] = (),
     paused: bool = False,
+    no_memo: bool = False,
     after: tuple[Id, ...] = (),
     sources: tuple[tuple[str, Id], ...] = (),
     given_files: tuple[tuple[tuple[str, Path], ...], ...] = (),
@@ -296,6 +298,8 @@ def job_options(
     _check_moments(options)
     if paused:
         options["status"] = "paused"
+    if no_memo:
+        options["memo"] = False
     if "group" in options:
         options["group"] = str(options["group"])
     several = {

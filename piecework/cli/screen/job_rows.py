@@ -57,6 +57,7 @@ def _describe_origin(info: JobInfo) -> dict[str, object]:
         "submitted by": info.submitter,
         "schedule": info.schedule,
         "key": info.key,
+        "answered with": None if isinstance(info.recalled, UnsetType) else f"the result of job {info.recalled}",
         "runs again": info.retry_of,
         "run again as": info.run_again_as,
         "concurrency key": info.concurrency_key,

@@ -61,6 +61,7 @@ def lambda_() -> None:
 @click.option(
     "--record", is_flag=True, help="Write what comes from outside into a journal; not with --deterministic."
 )
+@click.option("--memo", is_flag=True, help="Run equal jobs once; with --deterministic only.")
 @click.option("--reuse", is_flag=True, help="Print the id of one that is the same, if there is one.")
 @click.option(
     "--mode",
@@ -153,6 +154,34 @@ def delete(remote: Remote, lambda_ids: tuple[Id | str, ...], *, cancel: bool) ->
 
 
 @lambda_.command
+@click.argument("lambda_id", metavar="LAMBDA", type=LAMBDA)
+@remote_command
+def memos(remote: Remote, lambda_id: Id | str) -> None:
+    """Tell what is kept of a lambda's code for equal jobs (--memo), and how many were answered with it."""
+    info = remote.client.memos(lambda_id)
+    if remote.display.as_json:
+        remote.display.document(to_document(info))
+        return
+    stopped = given(info.stopped_at)
+    remote.display.fields(
+        {
+            "results": info.kept,
+            "jobs answered": info.hits,
+            "stopped": None if stopped is None else format_age(stopped, time.time()),
+            "why": given(info.stopped_why),
+        }
+    )
+
+
+@lambda_.command
+@click.argument("lambda_ids", metavar="LAMBDA...", nargs=-1, required=True, type=LAMBDA)
+@remote_command
+def forget(remote: Remote, lambda_ids: tuple[Id | str, ...]) -> None:
+    """Forget the results that are kept of lambdas' code for equal jobs, and keep new ones from now on."""
+    remote.apply_to_all(lambda_ids, remote.client.forget_memos, "forgotten")
+
+
+@lambda_.command
 @click.argument("code", metavar="FILE|LAMBDA", type=FILE_LAMBDA_OR_OCI)
 @plain_http_option
 @remote_command
@@ -214,6 +243,7 @@ def describe_lambda(**options: Any) -> LambdaCreate:
         ok_codes=list(options.get("ok_codes", ())) or UNSET,
         deterministic=options.get("deterministic", False),
         record=options.get("record") or UNSET,
+        memo=options.get("memo") or UNSET,
         mode=options.get("mode", "text"),
         outputs=list(options.get("patterns", ())) or UNSET,
         retain_s=options.get("retain_s"),
@@ -272,6 +302,7 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "exit codes of success": list_ok_codes(given(info.ok_codes)),
         "deterministic": "yes" if info.deterministic is True else None,
         "recorded": "yes" if info.record is True else None,
+        "equal jobs": "run once" if info.memo is True else None,
         "mode": info.mode if info.mode != "text" else None,
         "jobs give back": info.outputs,
         "jobs stay": format_stay(info.retain_s),

@@ -62,6 +62,7 @@ class JobOptions(TypedDict, total=False):
     key: str
     retain_s: Retain
     on_end: str
+    memo: bool
     tenant: str
     concurrency_key: str
     concurrency_limit: int

@@ -23,6 +23,7 @@ from piecework.protocol.messages import (
     LambdaInfo,
     LambdaList,
     Limits,
+    MemosInfo,
 )
 from piecework.protocol.retention import Retain
 
@@ -56,6 +57,7 @@ class LambdaOptions(TypedDict, total=False):
     rate_key: str
     rate_limit: int
     rate_period_s: float
+    memo: bool
 
 
 class LambdaCalls(BlobCalls):
@@ -114,6 +116,19 @@ class LambdaCalls(BlobCalls):
         query: Query = {"cancel": "true"} if cancel else {}
         return await self._steer(
             PreparedRequest("DELETE", f"/lambda/{lambda_ref(lambda_id)}", query, repeatable=True)
+        )
+
+    @call
+    async def memos(self, lambda_id: AnyLambda) -> MemosInfo:
+        """Return what is kept of a lambda's code for equal jobs. Raises NotFound."""
+        request = PreparedRequest("GET", f"/lambda/{lambda_ref(lambda_id)}/memos", repeatable=True)
+        return await self.carrier.call(request, MemosInfo)
+
+    @call
+    async def forget_memos(self, lambda_id: AnyLambda) -> str:
+        """Forget these results, keep new ones from now on, and return what the server says. Raises NotFound."""
+        return await self._steer(
+            PreparedRequest("DELETE", f"/lambda/{lambda_ref(lambda_id)}/memos", repeatable=True)
         )
 
     def _find_code(self, codex: Codex, runtime: str | None) -> tuple[Id | Path | bytes, str]:

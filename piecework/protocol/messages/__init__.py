@@ -89,6 +89,7 @@ from piecework.protocol.messages.lambdas import (
     LambdaList,
     LambdaMode,
     Limits,
+    MemosInfo,
 )
 from piecework.protocol.messages.limits import (
     LimitCheck,
@@ -269,6 +270,7 @@ __all__ = [
     "LogPart",
     "MadeFile",
     "Maybe",
+    "MemosInfo",
     "Message",
     "MessageReply",
     "ModuleInfo",

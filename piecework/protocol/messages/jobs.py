@@ -99,6 +99,8 @@ class JobSpec(Message, kw_only=True):
     after a day at the latest; ``never``: not at all. Does not count when a ``key`` is compared."""
     on_end: Maybe[str | None] = UNSET
     """The webhook that is told of its end, however it ends."""
+    memo: Maybe[bool | None] = UNSET
+    """False: run it, also when the result of an equal job is known. Does not count when a ``key`` is compared."""
     tenant: Maybe[str | None] = UNSET
     """On whose behalf it runs: within a priority, tenants take turns. Default: the name of the token."""
     concurrency_key: Maybe[str | None] = UNSET
@@ -279,6 +281,8 @@ class JobInfo(Reply, kw_only=True):
     journal: Maybe[Id] = UNSET
     """Of a recorded lambda's job, the blob with what its guest got from outside in its last attempt; only with
     ``view=full``."""
+    recalled: Maybe[Id] = UNSET
+    """The equal job with whose result it was answered; nobody ran it."""
     retry_of: Maybe[Id] = UNSET
     """The job that it runs again with changes."""
     run_again_as: Maybe[list[Id]] = UNSET

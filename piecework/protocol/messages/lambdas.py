@@ -118,6 +118,8 @@ class LambdaCreate(Message, kw_only=True):
     """That limit, 1 or more."""
     rate_period_s: Maybe[float | None] = UNSET
     """The period of ``rate_limit`` in seconds; default 1."""
+    memo: Maybe[bool | None] = UNSET
+    """Run equal jobs once, and answer the others with the result of the first. It must be deterministic."""
 
 
 class LambdaCreated(Reply, kw_only=True):
@@ -177,6 +179,21 @@ class LambdaInfo(Reply, kw_only=True):
     """That limit."""
     rate_period_s: Maybe[float] = UNSET
     """The period of ``rate_limit`` in seconds."""
+    memo: Maybe[bool] = UNSET
+    """Whether equal jobs are answered with the result of the first; absent: they are not."""
+
+
+class MemosInfo(Reply, kw_only=True):
+    """The answer of ``GET /lambda/{lambda}/memos``: what is kept for all lambdas with the same code."""
+
+    kept: int
+    """Results that are kept."""
+    hits: int
+    """Jobs that were answered with these."""
+    stopped_at: Maybe[float] = UNSET
+    """Since when none are kept, seconds since 1970; absent: they are."""
+    stopped_why: Maybe[str] = UNSET
+    """What two runs of one job differed in."""
 
 
 class LambdaList(Reply, kw_only=True):

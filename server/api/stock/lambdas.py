@@ -6,7 +6,15 @@ from typing import TypeVar
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import LambdaCreate, LambdaCreated, LambdaInfo, LambdaList, Maybe, MessageReply
+from piecework.protocol.messages import (
+    LambdaCreate,
+    LambdaCreated,
+    LambdaInfo,
+    LambdaList,
+    Maybe,
+    MemosInfo,
+    MessageReply,
+)
 from piecework.protocol.retention import retain_s
 from piecework.protocol.secrets import mask_secrets
 from piecework.server.api.stock.data import ViewQuery
@@ -65,6 +73,24 @@ def delete(services: Services, ref: str, query: DeleteQuery, caller: str | None)
     return MessageReply(message=f"lambda {Id(found.id)} is deleted{also}")
 
 
+@endpoint("GET", "/lambda/<ref:lambda>/memos", scope="view", reply=MemosInfo)
+def show_memos(services: Services, ref: str) -> MemosInfo:
+    """Tell how many results are kept of the lambda's code for equal jobs, and whether they still are."""
+    found = services.memos.describe(services.lambdas.resolve(ref))
+    info = MemosInfo(kept=found.kept, hits=found.hits)
+    if found.stop:
+        info.stopped_at, info.stopped_why = found.stop.at / 1000, found.stop.detail
+    return info
+
+
+@endpoint("DELETE", "/lambda/<ref:lambda>/memos", scope="submit", reply=MessageReply)
+def forget_memos(services: Services, ref: str) -> MessageReply:
+    """Forget the results that are kept of the lambda's code. From then on, new ones are kept in any case."""
+    found = services.lambdas.resolve(ref)
+    count = services.memos.forget(found)
+    return MessageReply(message=f"{count} results of lambda {Id(found.id)} are forgotten")
+
+
 def _full_info(services: Services, found: Lambda) -> LambdaInfo:
     options = found.options
     info = LambdaInfo(
@@ -88,6 +114,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         concurrency_limit=_or_unset(options.keys.concurrency_limit),
         rate_key=_or_unset(options.keys.rate_key),
         rate_limit=_or_unset(options.keys.rate_limit),
+        memo=options.memo or UNSET,
     )
     if options.keys.rate_period_ms is not None:
         info.rate_period_s = options.keys.rate_period_ms / 1000

@@ -38,11 +38,13 @@ AS_INPUT = "-"
 """The name of the dependency whose output is the job's input."""
 AS_FILE = "/"
 """The name of one whose output is in files of the job's own directory; which, rows of their own say."""
-UNNAMED = frozenset({"", AS_INPUT, AS_FILE})
+AS_MEMO = "="
+"""The name of one on an equal job, with whose result the child is answered."""
+UNNAMED = frozenset({"", AS_INPUT, AS_FILE, AS_MEMO})
 """Names under which a job gets no file in ``/inputs``."""
 
 
-class _Met(NamedTuple):
+class Met(NamedTuple):
     """A dependency, and the end that it waited for."""
 
     edge: Edge
@@ -60,6 +62,9 @@ class _Met(NamedTuple):
         return self.edge._replace(state=state, blob_id=self.blob_id if self.edge.name else None)
 
 
+SettleEquals = Callable[[Connection, Sequence[Met], Changes, int], list[Ended]]
+
+
 class Dependants:
     """Lets jobs go on, or end, that wait for others."""
 
@@ -68,11 +73,14 @@ class Dependants:
         core: Core,
         endings: Endings,
         notifier: Notifier,
+        settle_equals: SettleEquals,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database, self._clock, self._monotonic = core.database, core.clock, monotonic
         self._endings = endings
         self._notifier = notifier
+        self._settle_equals = settle_equals
+        """Answers those that wait for an equal job."""
         self._looked_at: tuple[int, int] | None = None
 
     def react(self, connection: Connection, ended: Sequence[Ended], changes: Changes, now: int) -> Sequence[Ended]:
@@ -82,17 +90,17 @@ class Dependants:
             return ()
         waited = {each.job.id for each in ended if each.job.waits}
         left: list[Settling] = []
-        met: list[_Met] = []
+        met: list[Met] = []
         for id_, end in dependencies.lock_ends(connection, awaited).items():
             # A chain may be long: each of its links waits for its turn.
             room = 0 if id_ in waited else STEP + len(awaited) - len(met)
             edges = dependencies.find_of_parent(connection, id_, "open", room + 1)
-            met += [_Met(edge, end) for edge in edges[:room]]
+            met += [Met(edge, end) for edge in edges[:room]]
             if len(edges) > room:
                 left.append(end)
         changes.has_rest |= bool(left)
         dependencies.add_settlings(connection, left)
-        return _settle_edges(connection, met, changes, now)
+        return self._settle_met(connection, met, changes, now)
 
     def take_back(self, connection: Connection, again: Sequence[Job], changes: Changes, _now: int) -> None:
         """Have jobs wait again that were cancelled because of these, which are run again now."""
@@ -130,13 +138,19 @@ class Dependants:
             edges = []
             if current.state.is_final:
                 edges = dependencies.find_of_parent(connection, current.parent_id, "open", room + 1)
-            further = _settle_edges(connection, [_Met(edge, current) for edge in edges[:room]], changes, now)
+            further = self._settle_met(connection, [Met(edge, current) for edge in edges[:room]], changes, now)
             if room and len(edges) <= room:
                 dependencies.drop_settling(connection, settling.parent_id)
             self._endings.pass_on(connection, further, changes, now)
             if self._monotonic() >= end:
                 break
         return changes
+
+    def _settle_met(self, connection: Connection, met: Sequence[Met], changes: Changes, now: int) -> list[Ended]:
+        equals = [each for each in met if each.edge.name == AS_MEMO]
+        ended = self._settle_equals(connection, equals, changes, now) if equals else []
+        others = [each for each in met if each.edge.name != AS_MEMO] if equals else met
+        return ended + _settle_edges(connection, others, changes, now)
 
     def _reopen(self, connection: Connection, settling: Settling, room: int, changes: Changes, now: int) -> int:
         """Let those wait again that were cancelled because of a job or group which did not stay failed."""
@@ -168,9 +182,9 @@ def _is_cancelled_for_others(job: Job) -> bool:
     return job.state is JobState.CANCELLED and job.error is not None and job.error.kind is ErrorKind.PARENT
 
 
-def _settle_edges(connection: Connection, met: Sequence[_Met], changes: Changes, now: int) -> list[Ended]:
+def _settle_edges(connection: Connection, met: Sequence[Met], changes: Changes, now: int) -> list[Ended]:
     """Settle dependencies on jobs and groups that are final. Returns the jobs that are cancelled by that."""
-    by_child: defaultdict[int, list[_Met]] = defaultdict(list)
+    by_child: defaultdict[int, list[Met]] = defaultdict(list)
     for each in met:
         by_child[each.edge.child_id].append(each)
     children = jobs.lock_jobs(connection, by_child) if met else {}
@@ -212,7 +226,7 @@ def _settle_edges(connection: Connection, met: Sequence[_Met], changes: Changes,
     return ended
 
 
-def _release(job: Job, met: Sequence[_Met], now: int) -> tuple[Release, Place]:
+def _release(job: Job, met: Sequence[Met], now: int) -> tuple[Release, Place]:
     """Return where a job stands that waits for fewer others now. One that somebody paused stays so."""
     assert job.pending is not None
     left = job._replace(pending=max(0, job.pending - len(met)))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from piecework.protocol.messages import Limits
 from piecework.protocol.states import JobState
 from piecework.server.store.engine.database import Connection
+from piecework.server.store.options import JobOptions
 from piecework.server.store.queue import dependencies, events, files, journals, reruns
 from piecework.server.store.queue.files import FileKind, StoredFile
 from piecework.server.store.queue.relations import Edge
@@ -25,7 +26,12 @@ class RunTerms(NamedTuple):
 
 def merge_terms(job: Job, lambda_: Lambda, defaults: Limits) -> RunTerms:
     """Return what a job runs with: its own options over its lambda's over the server's."""
-    mine, theirs = job.options, lambda_.options
+    return merge_options(job.options, lambda_, defaults)
+
+
+def merge_options(mine: JobOptions, lambda_: Lambda, defaults: Limits) -> RunTerms:
+    """Do what ``merge_terms`` does for a job of which the options are known."""
+    theirs = lambda_.options
     return RunTerms(
         list(theirs.args if mine.args is None else mine.args),
         {**theirs.env, **mine.env},

@@ -17,6 +17,7 @@ from piecework.protocol.bodies import MSGPACK, encode
 from piecework.protocol.messages import BlobRef, Content, JobSpec
 from piecework.protocol.states import JobState
 from piecework.server.services.queue.folders import NewFile
+from piecework.server.services.queue.memo_terms import MemoTerms
 from piecework.server.services.queue.parents import Need
 from piecework.server.store.job_keys import NO_KEYS
 from piecework.server.store.records import NewJob
@@ -57,6 +58,8 @@ class Terms:
     """The group that it joins, as it was named."""
     files: tuple[NewFile, ...] = ()
     """What is in its own directory before it starts."""
+    memo: MemoTerms | None = None
+    """What decides its result, beside its input and files; None: that is not kept."""
 
     @cached_property
     def text(self) -> bytes:

@@ -9,7 +9,8 @@ import msgspec
 from piecework.protocol import bodies
 from piecework.protocol.messages import BlobRef, JobSpec, given
 from piecework.server.errors import InvalidRequest
-from piecework.server.services.queue.submission import Draft, Submission
+from piecework.server.services.queue.drafts import Draft
+from piecework.server.services.queue.submission import Submission
 from piecework.server.store.queue.schedule_records import Schedule
 
 ONCE = ("key", "run_at", "expires_at", "after")

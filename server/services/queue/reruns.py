@@ -129,7 +129,8 @@ def rerun(job: Job, attempts: int, vanished_max: int, now: int) -> Rerun:
 def make_anew(job: Job, own: Lambda, edit: Edit, id_: int, attempts: int, submitter: str | None) -> NewJob:
     """Return a new job that is like another but for changes. ``own`` is the other's lambda."""
     lambda_ = edit.lambda_ or own
-    options = edit.change(job.options)
+    # It is to run, whatever is known of its like.
+    options = edit.change(msgspec.structs.replace(job.options, memo=None, recalled=None, checks=None))
     tags = [tag for tag in job.tags if tag not in own.options.tags]
     return NewJob(
         id=id_,

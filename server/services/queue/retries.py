@@ -6,6 +6,7 @@ from piecework.backoff import pause_after
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff, JobError, Usage
 from piecework.protocol.states import JobState
+from piecework.server.services.queue.memo_terms import REPEATABLE
 from piecework.server.store.records import Job, LeaseEnd
 
 Random = Callable[[], float]
@@ -47,8 +48,8 @@ def end_failed(
 ) -> LeaseEnd:
     """The attempt failed: try again after a while, or give up, and keep what it wrote.
 
-    ``repeats``: the lambda is deterministic, so that a trap would come again. ``vanished_max``: attempts that the
-    worker, not the guest, is to blame for cost none of the job's own, but have that budget.
+    ``repeats``: the lambda is deterministic, so that what its guest did would come again. ``vanished_max``:
+    attempts that the worker, not the guest, is to blame for cost none of the job's own, but have that budget.
     """
     gone = job.vanished + (error.kind is ErrorKind.WORKER)
     end = _end(job, JobState.FAILED)._replace(vanished=gone, error=error, usage=usage)
@@ -91,7 +92,7 @@ def _end(
 
 
 def _is_worth_another(job: Job, error: JobError, gone: int, *, repeats: bool) -> bool:
-    if error.kind in HOPELESS or (repeats and error.kind is ErrorKind.TRAP):
+    if error.kind in HOPELESS or (repeats and error.kind in REPEATABLE):
         return False
     if job.is_unfenced and job.options.max_attempts is None:
         return False  # its worker knows no attempts: what it reports is final unless the job asked for more

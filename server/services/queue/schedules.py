@@ -14,9 +14,10 @@ from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.states import JobState
 from piecework.server.errors import BlobNotFound, InvalidRequest, ScheduleExists, ScheduleNotFound
 from piecework.server.services.core import Core
+from piecework.server.services.queue.drafts import Draft
 from piecework.server.services.queue.jobspecs import check_key
 from piecework.server.services.queue.recurring import check_recurring, draft_job, merge_spec, read_spec, write_spec
-from piecework.server.services.queue.submission import Draft, Submission
+from piecework.server.services.queue.submission import Submission
 from piecework.server.services.queue.timings import UTC_NAME, list_upcoming, read_cron, read_interval, timing_of
 from piecework.server.services.queue.waiting import Changes, Notifier
 from piecework.server.store.engine.database import Connection

@@ -1,6 +1,6 @@
 """Submitting jobs: checking what was asked for, then storing it in one transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -13,16 +13,14 @@ from piecework.protocol.messages import Content, JobSpec, given, read_ref
 from piecework.protocol.names import LambdaRef
 from piecework.protocol.states import JobState
 from piecework.protocol.text import read_file_name
-from piecework.server.errors import BlobNotFound, InvalidRequest, KeyConflict
+from piecework.server.errors import InvalidRequest, KeyConflict
 from piecework.server.services.core import Core
+from piecework.server.services.queue.drafts import Draft, find_inputs, identify_all, recognize
 from piecework.server.services.queue.folders import add_needs, check_total, read_files, store_files
 from piecework.server.services.queue.grouping import join_groups, read_group
 from piecework.server.services.queue.identity import (
     Identity,
-    Input,
     Terms,
-    identify_job,
-    identify_submission,
     input_meaning,
 )
 from piecework.server.services.queue.intake import lane_tags, take_in
@@ -35,7 +33,9 @@ from piecework.server.services.queue.jobspecs import (
     read_tenant,
     to_ms,
 )
-from piecework.server.services.queue.parents import Need, check_order, connect, read_input, read_labels, read_needs
+from piecework.server.services.queue.memo_terms import find_memo_terms
+from piecework.server.services.queue.memos import Asked, Memos
+from piecework.server.services.queue.parents import check_order, connect, read_input, read_labels, read_needs
 from piecework.server.services.queue.quotas import Allowed
 from piecework.server.services.queue.repetitions import find_meant, pin_names
 from piecework.server.services.queue.waiting import Changes, ContractWaiter, Notifier, TakeTurn
@@ -47,8 +47,8 @@ from piecework.server.services.stock.outputs import check_has_folders
 from piecework.server.services.traces import current_trace
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.options import NO_OPTIONS
-from piecework.server.store.queue import jobs, submissions
-from piecework.server.store.records import Blob, Lambda, Lane, NewJob
+from piecework.server.store.queue import submissions
+from piecework.server.store.records import Lambda, Lane, NewJob
 from piecework.server.store.stock import blobs
 
 SUBMISSION_KEYS_MS = 24 * 3600 * 1000
@@ -58,25 +58,6 @@ LATEST_MAX = 50
 NO_TIMES = (None, None, None)
 FORGOTTEN = 100
 """Keys of bulk submissions that are forgotten at once."""
-
-
-class Draft(NamedTuple):
-    """A job that was checked, and its input's bytes when they came along."""
-
-    job: NewJob
-    content: Blob | None
-    terms: Terms
-    meaning: bytes | None
-    """The digest of an input that is a JSON value, whatever the order of its keys; or whose output it is."""
-    needs: tuple[Need, ...]
-    """What it waits for."""
-    label: str | None
-    """What the others call it."""
-
-    def identify(self, inputs: dict[int, bytes]) -> Identity:
-        """Return what tells a repetition of the job; ``inputs`` has the SHA-256 of blobs that are named by id."""
-        sha256 = self.content.sha256 if self.content else inputs.get(self.job.input_id, b"")
-        return identify_job(self.terms, Input(sha256, self.meaning or sha256), inputs)
 
 
 class _Whole(NamedTuple):
@@ -115,12 +96,15 @@ class Stored(NamedTuple):
 class Submission:
     """Takes jobs in."""
 
-    def __init__(self, core: Core, data: Data, lambdas: Lambdas, webhooks: Webhooks, notifier: Notifier) -> None:
+    def __init__(
+        self, core: Core, data: Data, lambdas: Lambdas, webhooks: Webhooks, notifier: Notifier, memos: Memos
+    ) -> None:
         self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self._data = data
         self._lambdas = lambdas
         self._webhooks = webhooks
         self._notifier = notifier
+        self._memos = memos
         self._latest: dict[int, _LatestPlan] = {}
         """What the latest submission of a lambda asked for that others may ask for in the same words."""
 
@@ -177,7 +161,7 @@ class Submission:
         if allowed:
             allowed.check_lambdas(self._lambdas.resolve_many({_lambda_ref(spec) for spec in specs}).values())
         drafts = self.prepare(specs, submitter, now)
-        whole = None if whole_key is None else _Whole(whole_key, _identify_all(specs, drafts))
+        whole = None if whole_key is None else _Whole(whole_key, identify_all(specs, drafts))
         needs = (need for draft in drafts for need in draft.needs)
         quota = _Charge(allowed, allowed.check_specs(specs, needs)) if allowed else None
         with self._engage(drafts) as waiter:
@@ -254,7 +238,10 @@ class Submission:
             trace=current_trace(),
         )  # fmt: skip
         needs = add_needs(read_needs(spec), files)
-        return Terms(common, when, needs, read_group(spec), files)
+        terms = Terms(common, when, needs, read_group(spec), files)
+        if lambda_.options.memo and given(spec.memo) is not False and state is JobState.ENQUEUED and not needs:
+            terms.memo = find_memo_terms(lambda_, options, common.tenant, self._settings.default_limits)
+        return terms
 
     def _draft(self, spec: JobSpec, terms: Terms, id_: int, input_id: int, now: int) -> Draft:
         """Check a job's input and key. Raises InvalidRequest that says what is wrong with them."""
@@ -286,8 +273,8 @@ class Submission:
             if not whole.identity.matches(earlier[0]):
                 raise KeyConflict(f"an earlier submission has the key {whole.key!r} and other content")
             return Stored(earlier[1], Changes())
-        inputs = _find_inputs(connection, drafts)
-        ids, fresh = _recognize(connection, drafts, inputs)
+        inputs = find_inputs(connection, drafts)
+        ids, fresh = recognize(connection, drafts, inputs)
         if quota:
             quota.allowed.charge(connection, len(fresh), quota.parents, now)
         blobs.add_blobs(connection, [draft.content for draft in fresh if draft.content is not None])
@@ -304,7 +291,7 @@ class Submission:
         if any(draft.terms.files for draft in fresh):
             labels = {draft.label: place for place, draft in enumerate(drafts) if draft.label is not None}
             store_files(connection, [(draft.job, draft.terms.files) for draft in fresh], ids, labels)
-        ready = take_in(connection, self._ids, new, now)
+        ready = self._take_in(connection, fresh, new, inputs, changes, now)
         if quota:
             quota.allowed.note(connection, [job.id for job in new])
         if whole:
@@ -316,62 +303,37 @@ class Submission:
         changes.enqueued.update(ready.values())
         return Stored(ids, changes, answer)
 
+    def _take_in(
+        self,
+        connection: Connection,
+        fresh: Sequence[Draft],
+        new: Sequence[NewJob],
+        inputs: dict[int, bytes],
+        changes: Changes,
+        now: int,
+    ) -> dict[int, int]:
+        """Store jobs, and answer those whose results are known. Returns what ``take_in`` does, without these."""
+        asked = [
+            Asked(job, each.terms.memo, each.find_input(inputs), each.terms.sum_files(inputs))
+            for each, job in zip(fresh, new, strict=True)
+            if each.terms.memo and not each.needs
+        ]
+        if not asked:
+            return take_in(connection, self._ids, new, now)
+        found = self._memos.look_up(connection, asked, now)
+        files = {each.job.id: each.terms.files for each in fresh if each.terms.files}
+        store_files(connection, [(job, files[id_]) for id_, job in found.checks.items() if id_ in files], (), {})
+        new = [found.jobs.get(job.id, job) for job in new]
+        ready = take_in(connection, self._ids, [*new, *found.checks.values()], now)
+        self._memos.answer(connection, found, changes, now)
+        return {id_: lane for id_, lane in ready.items() if id_ not in found.hits}
+
 
 @lru_cache(maxsize=1000)
 def _find_lane(runtime: str, tags: tuple[str, ...]) -> Lane:
     """Return the lane of such jobs, for comparisons: its id is not known here."""
     parsed = TagSet.parse(tags)
     return Lane(0, runtime, parsed.necessary, parsed.rejected)
-
-
-def _find_inputs(connection: Connection, drafts: Sequence[Draft]) -> dict[int, bytes]:
-    """Return the SHA-256 of the blobs that are named by id. Raises BlobNotFound when one does not exist."""
-    named = {draft.job.input_id for draft in drafts if draft.content is None} - {0}
-    files = {each.blob_id: each.name for draft in drafts for each in draft.terms.files if each.is_blob}
-    found = blobs.hold_blobs(connection, named | files.keys())
-    if missing := named - found.keys():
-        raise BlobNotFound(f"the input {min(missing)} does not exist: BLOB data object is not exist")
-    if missing := files.keys() - found.keys():
-        raise BlobNotFound(f"the blob {min(missing)} of the file {files[min(missing)]} does not exist")
-    return {id_: sha256 for id_, (sha256, _) in found.items()}
-
-
-def _identify_all(specs: Sequence[JobSpec], drafts: Iterable[Draft]) -> Identity:
-    """Return what tells a repetition of a whole submission. Inputs that are named by id count by that here."""
-    parts = (
-        (
-            each.terms.text + each.terms.sum_files(),
-            each.meaning or (each.content.sha256 if each.content else each.job.input_id),
-            each.job.key,
-        )
-        for each in drafts
-    )
-    return identify_submission(specs, parts)
-
-
-def _recognize(
-    connection: Connection, drafts: Sequence[Draft], inputs: dict[int, bytes]
-) -> tuple[list[int], list[Draft]]:
-    """Tell jobs that are new from those whose key is known. Returns all ids in order, and the new drafts."""
-    taken = jobs.find_by_keys(connection, (draft.job.key for draft in drafts if draft.job.key is not None))
-    ids, fresh = [], []
-    for draft in drafts:
-        job = draft.job
-        if job.key is None:
-            ids.append(job.id)
-            fresh.append(draft)
-            continue
-        identity = draft.identify(inputs)
-        if job.key not in taken:
-            ids.append(job.id)
-            fresh.append(draft._replace(job=job._replace(key_digest=identity.digest)))
-            taken[job.key] = (job.id, identity.digest)
-            continue
-        id_, digest = taken[job.key]
-        if not identity.matches(digest):
-            raise KeyConflict(f"job {id_} has the key {job.key!r} and other content")
-        ids.append(id_)
-    return ids, fresh
 
 
 def _lambda_ref(spec: JobSpec) -> LambdaRef:

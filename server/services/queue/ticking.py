@@ -14,10 +14,11 @@ from piecework.server.errors import BlobsAway, DatabaseAway, InvalidRequest, Ser
 from piecework.server.services.core import Core
 from piecework.server.services.queue.cancelling import cancel_jobs
 from piecework.server.services.queue.catchup import Due, find_due
+from piecework.server.services.queue.drafts import Draft
 from piecework.server.services.queue.endings import Endings
 from piecework.server.services.queue.recurring import draft_job
 from piecework.server.services.queue.retries import Random
-from piecework.server.services.queue.submission import Draft, Submission
+from piecework.server.services.queue.submission import Submission
 from piecework.server.services.queue.timings import timing_of
 from piecework.server.services.queue.waiting import Changes, Notifier
 from piecework.server.store.engine.database import Connection

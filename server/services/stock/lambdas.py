@@ -89,6 +89,8 @@ class Lambdas:
             )
         if given(request.outputs):
             check_has_folders(request.runtime)
+        if given(request.memo):
+            _check_memo(request)
         options = LambdaOptions(
             tags=tuple(request.tags or ()),
             args=tuple(request.args or ()),
@@ -102,6 +104,7 @@ class Lambdas:
             outputs=read_outputs(request.outputs) or (),
             retain_ms=read_retention(request.retain_s),
             keys=read_keys(request),
+            memo=bool(given(request.memo)),
         )
         name = request.name if isinstance(request.name, str) else None
         sha256, _ = self._data.find_digests([codex]).get(codex, (None, 0))
@@ -262,6 +265,16 @@ class Lambdas:
         """Return lambdas, or those of a name, that are older than ``before``, newest first."""
         with self._database.read() as connection:
             return lambdas.list_lambdas(connection, name, before=before, limit=limit)
+
+
+def _check_memo(request: LambdaCreate) -> None:
+    """Raise InvalidRequest unless results of a lambda can be kept for equal jobs."""
+    if not request.deterministic:
+        raise InvalidRequest("`memo` needs `deterministic`: other lambdas may give another result the next time")
+    if request.grants != Grants():
+        raise InvalidRequest("`memo` goes with no grants: what a job reaches outside may change its result")
+    if given(request.outputs):
+        raise InvalidRequest("`memo` goes with no `outputs`: files that jobs give back are not kept for others")
 
 
 def _meaning(lambda_: Lambda) -> tuple[object, ...]:

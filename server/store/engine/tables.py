@@ -26,6 +26,7 @@ from piecework.server.store.engine.counter_tables import counters
 from piecework.server.store.engine.feed_tables import feed
 from piecework.server.store.engine.file_tables import job_files, job_journals
 from piecework.server.store.engine.limit_tables import limits, tenants
+from piecework.server.store.engine.memo_tables import memo_stops, memos
 from piecework.server.store.engine.metadata import BigId, metadata, partial_index as _partial
 from piecework.server.store.engine.namespace_tables import entries, namespaces
 from piecework.server.store.engine.token_tables import quotas, tokens
@@ -40,6 +41,8 @@ __all__ = [
     "job_files",
     "job_journals",
     "limits",
+    "memo_stops",
+    "memos",
     "metadata",
     "namespaces",
     "quotas",

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, null
 
 from piecework.server.store.engine.function_tables import modules
 from piecework.server.store.engine.ids import read_newest
+from piecework.server.store.engine.memo_tables import memos
 from piecework.server.store.engine.statements import ByList, Statement
 from piecework.server.store.engine.tables import (
     blobs,
@@ -56,7 +57,7 @@ _used = Statement(
 # Who names a blob keeps it. Each of these columns has an index.
 USERS = (
     lambdas.c.codex, modules.c.blob_id, jobs.c.input_id, jobs.c.output_id, job_files.c.blob_id,
-    job_journals.c.blob_id, dependencies.c.blob_id, groups.c.output_id, schedules.c.input_id,
+    job_journals.c.blob_id, dependencies.c.blob_id, groups.c.output_id, schedules.c.input_id, memos.c.output_id,
 )  # fmt: skip
 is_unused = and_(*(~exists().where(column == blobs.c.id) for column in USERS))
 _lock = ByList(select(blobs.c.id).order_by(blobs.c.id).with_for_update(), blobs.c.id)
