@@ -63,7 +63,6 @@ from piecework.protocol.messages.functions import (
 from piecework.protocol.messages.groups import GroupBrief, GroupCount, GroupCreate, GroupInfo, GroupList, GroupSeal
 from piecework.protocol.messages.holds import HoldInfo, HoldKind, HoldList, HoldPut
 from piecework.protocol.messages.jobs import (
-    AttemptLog,
     Backoff,
     FullBackoff,
     JobCreated,
@@ -71,14 +70,10 @@ from piecework.protocol.messages.jobs import (
     JobInfo,
     JobLambda,
     JobList,
-    JobLog,
-    JobLogs,
     JobSource,
     JobSpec,
     JobSubmit,
     JobUpdate,
-    TraceEvent,
-    TraceReply,
     WaitReason,
 )
 from piecework.protocol.messages.lambdas import (
@@ -144,6 +139,7 @@ from piecework.protocol.messages.stats import (
 )
 from piecework.protocol.messages.status import Finding, FindingLevel, LaneBrief, StatusReply
 from piecework.protocol.messages.storage import Amount, JobCounts, StorageReply
+from piecework.protocol.messages.trails import AttemptLog, JobLog, JobLogs, TraceEvent, TraceReply
 from piecework.protocol.messages.webhooks import (
     DeliveryBrief,
     DeliveryInfo,
