@@ -42,6 +42,14 @@ from piecework.worker_agent.downloads import DownloadError, check_download_url
 from piecework.worker_agent.runtimes.capsule import envelopes
 from piecework.worker_agent.runtimes.capsule.generations import GENERATIONS
 from piecework.worker_agent.runtimes.funless import find_problem
+from piecework.worker_agent.runtimes.journal.entries import (
+    End,
+    Head,
+    JournalEntry,
+    JournalError,
+    JournalReader,
+    write_frame,
+)
 
 ROOT = Path(__file__).parents[2]
 MANIFEST_TYPES = (
@@ -109,6 +117,7 @@ def list_readers(folder: Path, samples: Sequence[Any]) -> list[Reader]:
             "configuration", _bytes(_settings()), lambda it: _read_settings(folder, it, sections), (ConfigError,)
         ),
         Reader("HTTP answers", _bytes(HEADS), _read_answer, (NotHttp, Broken)),
+        Reader("journals", _bytes(_journals()), _read_journal, (JournalError,)),
         Reader("URLs", _texts(URLS), _read_url),
         Reader("durations", _texts(TEXTS["durations"]), _read_duration),
         Reader("cron lines", _texts(TEXTS["cron lines"]), _read_line, (InvalidRequest,)),
@@ -117,6 +126,22 @@ def list_readers(folder: Path, samples: Sequence[Any]) -> list[Reader]:
         Reader("logins of registries", _texts(TEXTS["logins"]), read_challenges),
         Reader("paths of calls", _texts(TEXTS["paths of calls"]), read_place, (CallRefused,)),
     ]
+
+
+def _journals() -> list[bytes]:
+    """Return sound journals: of a run that asked for nothing, and of one that was refused and cut."""
+    entries = (
+        JournalEntry("clock", b"REALTIME", b"1780000000000000000"),
+        JournalEntry("http", b"GET http://a/", b"\0" * 300),
+        JournalEntry("redis", b"get k", b"not here", "denied"),
+    )
+    whole = (Head(), *entries, End(len(entries), cut=True))
+    return [write_frame(Head()) + write_frame(End(0)), b"".join(map(write_frame, whole))]
+
+
+def _read_journal(data: bytes) -> None:
+    for _ in JournalReader(data).read():
+        pass
 
 
 def _typed(samples: Sequence[Any], damage: Callable[[Random, Any], bytes]) -> Make:

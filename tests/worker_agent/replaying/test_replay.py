@@ -1,5 +1,9 @@
 """Replays of bundles in guest processes of their own: identical, or where they first differ."""
 
+import os
+import subprocess
+import sys
+
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -173,3 +177,17 @@ def test_the_command_refuses_what_is_no_bundle(command, tmp_path):
     (tmp_path / "none").write_bytes(b"nothing of the kind")
     _, _, error = command(tmp_path / "none")
     assert "none" in str(error)
+
+
+def test_piecework_replay_runs_it_and_ends_alike(bundle_run, build_guest, tmp_path):
+    bundled = bundle_run(build_guest("wasi/echo"), record=False, given=b"hello")
+    path = bundled.write(tmp_path / "bad", result={"fuel": 5})
+    environ = os.environ | {"PIECEWORK_WORKER_STATE": str(tmp_path / "state")}
+    command = [sys.executable, "-m", "piecework", "replay", "--engine", "cranelift-none", "--json", str(path)]
+    done = subprocess.run(command, env=environ, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert msgspec.json.decode(done.stdout)["difference"]["where"] == "fuel"
+    path.write_bytes(b"no bundle")
+    done = subprocess.run(command, env=environ, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"no bundle" in done.stderr or b"damaged" in done.stderr

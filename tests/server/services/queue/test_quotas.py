@@ -105,6 +105,20 @@ def test_a_token_for_some_lambdas_reads_only_data_that_its_jobs_made(house: Hous
     assert "made the data" in house.call("GET", f"/data/{foreign}", status=404, **shop)["message"]
 
 
+def test_a_token_for_some_lambdas_reads_no_journal_which_has_what_their_guests_were_told(house: House):
+    root = admin(house)
+    new_lambda(house, root, name="hola", record=True)
+    shop, node = make(house, lambdas=("hola",)), make(house, "node", scope="worker")
+    worker = str(house.call("POST", "/worker", {"runtime": ["default"], "name": "w"}, **node)["id"])
+    [job] = submit(house, "hola", 1, shop)["ids"]
+    [leased] = house.call("POST", f"/worker/{worker}/contract", {"max": 1, "timeout": 0}, **node)["jobs"]
+    done = {"job": leased["job"], "lease": leased["lease"], "state": "Finished", "journal": {"text": "a password"}}
+    house.call("POST", f"/worker/{worker}/finish", {"outcomes": [done]}, **node)
+    journal = house.call("GET", f"/job/{job}?view=full", **root)["journal"]
+    assert house.fetch(f"/data/{journal}/blob", **root).data == b"a password"
+    assert house.fetch(f"/data/{journal}/blob", **shop).status_code == 404
+
+
 def test_jobs_of_a_token_for_some_lambdas_use_no_results_of_others(house: House):
     root = admin(house)
     new_lambda(house, root, name="hola")
