@@ -35,7 +35,10 @@ COMMANDS = {
     "tenant": ("piecework.cli.queue.limits:tenant", "Look at tenants, whose jobs take turns, and weigh them."),
     "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "audit": ("piecework.cli.stock.audit:audit", "Show who did what on the server, newest first."),
-    "replay": ("piecework.cli.replay:replay", "Do a run again on this machine, and compare."),
+    "replay": (
+        "piecework.cli.replay:replay",
+        "Do a run again on this machine, and say whether it came to the same.",
+    ),
     "new": ("piecework.cli.new:new", "Make a new function: its source, build line and test."),
     "dev": ("piecework.cli.dev:dev", "Build and run a function whenever it changes."),
     "samples": ("piecework.cli.samples:samples", "Show and copy the sample guests that come with this package."),
