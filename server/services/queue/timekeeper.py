@@ -4,18 +4,21 @@ Of jobs nothing depends on it alone: a contract moves overdue ones on inside its
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
+from piecework.protocol.ids import ID_MAX
 from piecework.server.errors import DatabaseAway
 from piecework.server.services.core import Core
 from piecework.server.services.queue.endings import Endings
 from piecework.server.services.queue.overdue import move_overdue
 from piecework.server.services.queue.ticking import Ticking
-from piecework.server.services.queue.waiting import Changes, Notifier
+from piecework.server.services.queue.waiting import WOKEN_MAX, Changes, Notifier
+from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue import jobs, lanes, leases
 
 log = structlog.get_logger("server")
@@ -64,6 +67,13 @@ class Timekeeper:
         self._rests = rests
         notifier.poke = self.poke
         self._poke = threading.Event()
+        self._lock = threading.Lock()
+        self._heard = Counter[int]()
+        """What other servers announced since the last look."""
+        self._heads: set[int] = set()
+        """The first enqueued job of each priority and lane, as the last look found them."""
+        self._looks_at = 0.0
+        """When to look at what nobody announced, or of what the hint got lost."""
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name="timekeeper", daemon=True),
@@ -77,6 +87,15 @@ class Timekeeper:
 
     def poke(self) -> None:
         """Tell it that a time was set which may be nearer than the one it sleeps for."""
+        self._poke.set()
+
+    def hear(self, enqueued: Mapping[int, int] | None) -> None:
+        """Take note of what another server announced: jobs to be had, by lane id; None: of any lane."""
+        with self._lock:
+            if enqueued is None:
+                self._looks_at = 0.0
+            else:
+                self._heard.update(enqueued)
         self._poke.set()
 
     def stop(self) -> None:
@@ -104,7 +123,7 @@ class Timekeeper:
         """Look around as soon as another server announces a change."""
         while not self._stopping.is_set():
             try:
-                self._database.listen(self.poke, self._stopping)
+                self._database.listen(self.hear, self._stopping)
             except DatabaseAway:
                 self._stopping.wait(TICK_S)  # until it is back, the ticks must do
             else:
@@ -133,17 +152,44 @@ class Timekeeper:
         return min(tick_s, rest_s) if nearest is None else min(tick_s, rest_s, (nearest - now) / 1000)
 
     def _look_around(self) -> None:
-        """Wake those who wait for what another server did."""
+        """Wake those who wait for what another server did: as many contracts as there are jobs.
+
+        At least each SHARED_TICK_S it looks for itself. In between it goes by what was announced: each contract
+        that looks for a job is a transaction.
+        """
+        with self._lock:
+            enqueued, self._heard = self._heard, Counter()
+            looks = self._now_s() >= self._looks_at
+            if looks:
+                self._looks_at = self._now_s() + SHARED_TICK_S
         self._notifier.tell_listeners()
         watched = self._notifier.watch.watched()
         if not watched and not len(self._notifier.waiters):
             return
         with self._database.read() as connection:
             states = jobs.find_states(connection, watched)
-            waiting = lanes.lanes_with_jobs(connection)
-        changes = Changes(jobs=states)
-        changes.note_lanes(waiting)
-        self._notifier.wake(changes)
+            if looks and len(self._notifier.waiters):
+                enqueued |= self._look_at_lanes(connection)
+        self._notifier.wake(Changes(enqueued=enqueued, jobs=states))
+
+    def _look_at_lanes(self, connection: Connection) -> Counter[int]:
+        """Return how many contracts are to look at each lane, by its id.
+
+        As many as there are jobs; but many where the first of them was there at the last look already: it may be
+        that few can have it.
+        """
+        found, heads = Counter[int](), set[int]()
+        for group in lanes.groups_with_jobs(connection):
+            lane_id = group.lane.id
+            heads.add(group.head)
+            is_old = group.head in self._heads
+            found[lane_id] += (
+                WOKEN_MAX
+                if is_old
+                else jobs.count_enqueued(connection, group.priority, lane_id, ID_MAX, WOKEN_MAX)
+            )
+        self._heads = heads
+        return found
 
     def do_chores(self) -> None:
         """Do the chores that are due."""

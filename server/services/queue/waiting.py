@@ -275,10 +275,14 @@ class Notifier:
         """Wakes those who wait for what the feed has next."""
 
     def notify(self, changes: Changes) -> None:
-        """Wake contracts for jobs that can now be leased, and readers of jobs that changed."""
-        if self._database.is_shared and (changes.enqueued or changes.jobs):
-            self._database.announce()
-        self.wake(changes)
+        """Wake contracts for jobs that can now be leased, and readers of jobs that changed.
+
+        Other servers hear of the jobs for which no contract waits here. Should one that was woken here not take
+        its job, the others find it at their next look.
+        """
+        left = self.wake(changes)
+        if self._database.is_shared and (left or changes.jobs):
+            self._database.announce(left)
         if changes.has_rest:
             self.poke()
         if changes.has_deliveries:
@@ -286,8 +290,9 @@ class Notifier:
         if changes.groups:
             self.note_groups(changes.groups)
 
-    def wake(self, changes: Changes) -> None:
-        """Do what ``notify`` does, for this server alone."""
+    def wake(self, changes: Changes) -> Counter[int]:
+        """Do what ``notify`` does, for this server alone. Returns the jobs for which nobody was woken, by lane."""
+        left = Counter(changes.enqueued)
         for worker_id in changes.lapsed:
             self.waiters.dismiss(worker_id)
         if changes.enqueued or changes.jobs:
@@ -297,9 +302,12 @@ class Notifier:
             with self._database.read() as connection:
                 known = lanes.find_lanes(connection, changes.enqueued)
             for lane in known:
-                woken += self.waiters.wake(lane, changes.enqueued[lane.id])
+                taking = self.waiters.wake(lane, changes.enqueued[lane.id])
+                left[lane.id] -= taking
+                woken += taking
         if woken:
             _let_others_go_first()
+        return +left
 
 
 def _let_others_go_first() -> None:

@@ -6,7 +6,7 @@ that ``synchronous=FULL`` costs a disk flush per commit and not per request.
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from piecework.server.store.engine.connections import (
     WriteCounter,
     notes_of,
 )
+from piecework.server.store.engine.hints import NOTHING, Hear
 from piecework.server.store.engine.postgres import PostgresDatabase
 
 __all__ = ["Connection", "Database", "is_there", "open_database", "show_url"]
@@ -69,11 +70,14 @@ class Database(Protocol):
     def outwait(self) -> None:
         """Return once every write is over that began before, on any server. Raises DatabaseAway when one stays."""
 
-    def announce(self) -> None:
-        """Tell the servers that share the database that something changed. A hint: it may get lost."""
+    def announce(self, enqueued: Mapping[int, int] = NOTHING) -> None:
+        """Tell the servers that share the database that something changed. A hint: it may get lost.
 
-    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
-        """Call ``hear`` when a server announced a change, until ``stop``; at once where there is no other server.
+        ``enqueued``: jobs that can be contracted now and that nobody is to take yet, by lane id.
+        """
+
+    def listen(self, hear: Hear, stop: threading.Event) -> None:
+        """Call ``hear`` with what a server announced, until ``stop``; at once where there is no other server.
 
         Raises DatabaseAway when the connection breaks.
         """
@@ -237,10 +241,10 @@ class SqliteDatabase:
     def outwait(self) -> None:
         """One write comes after the other."""
 
-    def announce(self) -> None:
+    def announce(self, enqueued: Mapping[int, int] = NOTHING) -> None:
         """Nobody shares a SQLite file."""
 
-    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+    def listen(self, hear: Hear, stop: threading.Event) -> None:
         """Nobody shares a SQLite file."""
 
     def close(self) -> None:

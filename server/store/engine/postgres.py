@@ -3,7 +3,7 @@
 import random
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from select import POLLIN, poll
@@ -26,6 +26,7 @@ from piecework.server.store.engine.connections import (
     driver_error,
     notes_of,
 )
+from piecework.server.store.engine.hints import NOTHING, Hear, read_hint, write_hint
 from piecework.server.store.engine.statements import driver_of
 
 RACES_MAX = 20
@@ -146,11 +147,12 @@ class PostgresDatabase:
                 patience.wait(OUTWAIT_STEP_S)
         raise DatabaseAway(f"a transaction of the database has been open for {OUTWAIT_S:.0f} s; try again")
 
-    def announce(self) -> None:
+    def announce(self, enqueued: Mapping[int, int] = NOTHING) -> None:
+        text = write_hint(self._name, enqueued)
         with self.read() as connection:
-            driver_of(connection).execute(f"NOTIFY {CHANNEL}, '{self._name}'")
+            driver_of(connection).execute(f"NOTIFY {CHANNEL}, '{text}'")
 
-    def listen(self, hear: Callable[[], object], stop: threading.Event) -> None:
+    def listen(self, hear: Hear, stop: threading.Event) -> None:
         with self._health.noted(), self._connect() as connection:
             try:
                 if not _is_pooled(driver_of(connection)):
@@ -160,12 +162,12 @@ class PostgresDatabase:
                 raise
         stop.wait()  # where nothing can be heard
 
-    def _hear(self, driver: Any, hear: Callable[[], object], stop: threading.Event) -> None:
+    def _hear(self, driver: Any, hear: Hear, stop: threading.Event) -> None:
         driver.execute(f"LISTEN {CHANNEL}")
         while not stop.is_set():
             for heard in driver.notifies(timeout=LISTEN_S, stop_after=1):
-                if heard.payload != self._name:
-                    hear()
+                if (hint := read_hint(heard.payload)).server != self._name:
+                    hear(hint.enqueued)
 
     def close(self) -> None:
         self._connections.close()

@@ -189,9 +189,14 @@ def find_groups(connection: Connection, priority: int, after: int, most: int) ->
 
 def lanes_with_jobs(connection: Connection) -> list[Lane]:
     """Return the lanes in which a job can be contracted now."""
+    return list(dict.fromkeys(group.lane for group in groups_with_jobs(connection)))
+
+
+def groups_with_jobs(connection: Connection) -> list[Group]:
+    """Return what can be contracted now, by priority and lane."""
     groups = find_groups(connection, TOP, 0, ID_MAX)
     held = find_holds(connection) if groups and groups[0].mark else NO_HOLDS
-    return list(dict.fromkeys(group.lane for group in groups if not held.keep_lane(group.lane)))
+    return [group for group in groups if not held.keep_lane(group.lane)]
 
 
 def has_runtime(connection: Connection, runtime: str) -> bool:

@@ -1,7 +1,7 @@
 """What only PostgreSQL does: connections that break, and announcements."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -101,11 +101,11 @@ def test_what_others_announce_is_heard_and_what_one_announces_oneself_is_not(
     postgres_place: Place, database: Database
 ):
     other = postgres_place.open()
-    heard: list[str] = []
+    heard: list[Mapping[int, int] | None] = []
     stop, done = threading.Event(), threading.Event()
 
-    def hear() -> None:
-        heard.append("something")
+    def hear(enqueued: Mapping[int, int] | None) -> None:
+        heard.append(enqueued)
         done.set()
 
     with ThreadPoolExecutor(1) as pool:
@@ -117,10 +117,11 @@ def test_what_others_announce_is_heard_and_what_one_announces_oneself_is_not(
         done.clear()
         for _ in range(5):
             database.announce()
-        other.announce()  # after the others, so that they have been heard when it is
+        other.announce({7: 3})  # after the others, so that they have been heard when it is
         assert done.wait(TIMEOUT_S)
         pause.wait(0.05)
         stop.set()
         listening.result(TIMEOUT_S)
     assert len(heard) <= 2  # one of the first announcements may have been late
+    assert heard[-1] == {7: 3}
     other.close()
