@@ -276,7 +276,7 @@ def _open_access(core: Core) -> Access:
     return Access(
         core.database,
         core.clock,
-        Sessions(core.settings.data),
+        Sessions(core.database, core.settings.data),
         open_without_tokens=core.settings.is_loopback,
         kept_ms=core.settings.keep_ms("audit"),
     )

@@ -132,7 +132,7 @@ class Access:
         return self._sessions.seal(token, digest(secret.strip()), now)
 
     def seal(self, text: str) -> str:
-        """Return what only this server's data directory makes of a text: a form that has it is this server's."""
+        """Return what only servers of this database make of a text: a form that has it is theirs."""
         return self._sessions.sign("form", text)
 
     def store_uses(self) -> None:

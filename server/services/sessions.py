@@ -1,19 +1,23 @@
-"""Sessions of people who signed in with a token: texts that stand for it, and that this server alone can make.
+"""Sessions of people who signed in with a token: texts that stand for it, and that servers alone can make.
 
-A session names its token and when it ends, and is signed with a key that lies in the data directory. So nothing
-of it is stored, all servers with this directory know it, and it is over when its token is revoked.
+A session names its token and when it ends, and is signed with a key that lies in the database. So nothing of it is
+stored, all servers of this database know it, and it is over when its token is revoked.
 """
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from piecework.server.store.engine.database import Connection, Database
+from piecework.server.store.stock import signing_keys
 from piecework.server.store.stock.tokens import Token
 
 KEY_FILE = "console.key"
+"""Where versions before schema 0035 kept the key, each server its own."""
+NAME = "console"
 KEY_BYTES = 32
 SESSION_MS = 12 * 3600 * 1000
 """Then one signs in again."""
@@ -22,9 +26,10 @@ SESSION_MS = 12 * 3600 * 1000
 class Sessions:
     """Makes sessions, and reads them."""
 
-    def __init__(self, directory: Path) -> None:
-        """``directory`` has the key, or gets one when the first session is made."""
-        self._directory = directory
+    def __init__(self, database: Database, directory: Path) -> None:
+        """The database has the key, or gets one when it is needed first; ``directory`` had it before."""
+        self._database = database
+        self._old_file = directory / KEY_FILE
         self._key = b""
 
     def seal(self, token: Token, sha256: bytes, now: int) -> str:
@@ -49,23 +54,17 @@ class Sessions:
 
     def _read_key(self) -> bytes:
         if not self._key:
-            path = self._directory / KEY_FILE
-            if not path.exists():
-                _make_key(path)
-            self._key = path.read_bytes()
+            with self._database.read() as connection:
+                found = signing_keys.find_key(connection, NAME)
+            self._key = found or self._database.write(self._keep_key, durable=False)
         return self._key
 
+    def _keep_key(self, connection: Connection) -> bytes:
+        return signing_keys.keep_key(connection, NAME, self._make_key())
 
-def _make_key(path: Path) -> None:
-    """Write a new key, whole or not at all; the one of another server that did so at the same time stays."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        path.hardlink_to(draft)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    def _make_key(self) -> bytes:
+        """Return a new key; the one of earlier versions, where there is one, so that their sessions go on."""
+        with suppress(OSError):
+            if len(key := self._old_file.read_bytes()) == KEY_BYTES:
+                return key
+        return secrets.token_bytes(KEY_BYTES)

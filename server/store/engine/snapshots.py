@@ -11,12 +11,18 @@ from piecework.server.errors import DatabaseAway
 def copy_database(source: Path, target: Path) -> None:
     """Copy the database as it is at one moment into a new file that needs no other beside it.
 
+    Keys that sign sessions are left out: whoever has a copy shall not be able to make one.
+
     Servers may go on writing to ``source``. Raises DatabaseAway when it cannot be read.
     """
     try:
         with closing(_open_to_read(source)) as live, closing(sqlite3.connect(target)) as copy:
             live.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
+            copy.execute("PRAGMA secure_delete=ON")
+            if copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'signing_keys'").fetchone():
+                copy.execute("DELETE FROM signing_keys")
+                copy.commit()
     except sqlite3.Error as error:
         raise DatabaseAway(f"cannot copy {source}: {error}") from error
 

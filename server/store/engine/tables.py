@@ -29,7 +29,7 @@ from piecework.server.store.engine.limit_tables import limits, tenants
 from piecework.server.store.engine.memo_tables import memo_stops, memos
 from piecework.server.store.engine.metadata import BigId, metadata, partial_index as _partial
 from piecework.server.store.engine.namespace_tables import entries, namespaces
-from piecework.server.store.engine.token_tables import quotas, tokens
+from piecework.server.store.engine.token_tables import quotas, signing_keys, tokens
 from piecework.server.store.engine.webhook_tables import webhooks
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "metadata",
     "namespaces",
     "quotas",
+    "signing_keys",
     "tenants",
     "tokens",
     "webhooks",

@@ -1,4 +1,4 @@
-"""The tables of access tokens, and of how much those with a quota have used of it."""
+"""The tables of access tokens, of how much those with a quota have used of it, and of what signs sessions."""
 
 from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, Text
 
@@ -25,4 +25,11 @@ quotas = Table(
     Column(
         "full_at_us", BigInteger, nullable=False
     ),  # microseconds since 1970: when the whole rate is there again
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("name", String(20), primary_key=True),  # what is signed with it
+    Column("key", LargeBinary(32), nullable=False),
 )

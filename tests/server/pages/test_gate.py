@@ -1,5 +1,6 @@
 """Who gets in, and what lets a form act."""
 
+import hmac
 import re
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from house import House
 
 from piecework.server.pages.gate import COOKIE
 from piecework.server.pages.table import PAGES
-from piecework.server.services.sessions import KEY_FILE, SESSION_MS
+from piecework.server.services.sessions import KEY_FILE, NAME, SESSION_MS, Sessions
 from piecework.server.services.token_acts import create_token, revoke_token
+from piecework.server.store.engine.snapshots import copy_database
+from piecework.server.store.stock import signing_keys
 
 FORMS = [each.path for each in PAGES if each.method == "POST"]
 
@@ -62,7 +65,35 @@ def test_the_cookie_is_no_secret_that_programs_take_and_no_script_sees_it(house:
     assert secret not in cookie.value
     assert house.client.get("/job", headers={"Authorization": f"Bearer {cookie.value}"}).status_code == 401
     assert house.client.get("/job").status_code == 401
-    assert (Path(house.data) / KEY_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_session_counts_at_all_servers_of_a_database(house: House, browser: Browser):
+    browser.sign_in("view")
+    other = House(house.data / "other", f"sqlite:///{house.data / 'piecework.db'}")
+    headers = {"Cookie": f"{COOKIE}={cookie_of(house)}"}
+    assert other.client.get("/console/jobs", headers=headers).status_code == 200
+    other.close()
+
+
+def test_sessions_of_a_version_that_kept_the_key_in_a_file_go_on(tmp_path: Path):
+    house = House(tmp_path)
+    (tmp_path / KEY_FILE).write_bytes(bytes(range(32)))
+    sessions = Sessions(house.services.database, tmp_path)
+    assert sessions.sign("form", "x") == hmac.new(bytes(range(32)), b"form\nx", "sha256").hexdigest()
+    (tmp_path / KEY_FILE).write_bytes(bytes(32))
+    assert Sessions(house.services.database, tmp_path).sign("form", "x") == sessions.sign("form", "x")
+    house.close()
+
+
+def test_no_backup_has_the_key_that_signs_sessions(house: House, browser: Browser, tmp_path: Path):
+    browser.sign_in("view")
+    database = house.services.database
+    with database.read() as connection:
+        key = signing_keys.find_key(connection, NAME)
+    assert key is not None
+    assert key in (house.data / "piecework.db").read_bytes() + (house.data / "piecework.db-wal").read_bytes()
+    copy_database(house.data / "piecework.db", tmp_path / "copy.db")
+    assert key not in (tmp_path / "copy.db").read_bytes()
 
 
 def test_behind_tls_the_cookie_goes_over_tls_alone(house: House):

@@ -22,7 +22,7 @@ def database(sqlite_place: Place) -> Iterator[Database]:
 
 
 def _access(database: Database, clock: HandClock | None = None, *, loopback: bool = True) -> Access:
-    sessions = Sessions(Path(database.engine.url.database or "").parent)
+    sessions = Sessions(database, Path(database.engine.url.database or "").parent)
     return Access(database, clock or HandClock(), sessions, open_without_tokens=loopback)
 
 

@@ -26,7 +26,7 @@ def database(sqlite_place: Place) -> Iterator[Database]:
 
 
 def _access(database: Database, clock: HandClock | None = None, **options) -> Access:
-    sessions = Sessions(Path(database.engine.url.database or "").parent)
+    sessions = Sessions(database, Path(database.engine.url.database or "").parent)
     return Access(database, clock or HandClock(), sessions, open_without_tokens=True, **options)
 
 
