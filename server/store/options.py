@@ -32,12 +32,17 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     keys: JobKeys = NO_KEYS
     memo: bool = False
     """Equal jobs are answered with the result of the first."""
+    source: str = ""
+    """Where its code was pulled from; "" when that is not known."""
 
     def without_order(self) -> "LambdaOptions":
-        """Return options that are equal for all that mean the same: tags and grants have no order."""
+        """Return options that are equal for all that mean the same: tags and grants have no order.
+
+        Where code was pulled from does not count: it is the same code.
+        """
         lists = {each: sorted(set(getattr(self.grants, each))) for each in ("http", "dirs", "env", "kv")}
         grants = msgspec.structs.replace(self.grants, **lists)
-        return msgspec.structs.replace(self, tags=tuple(sorted(set(self.tags))), grants=grants)
+        return msgspec.structs.replace(self, tags=tuple(sorted(set(self.tags))), grants=grants, source="")
 
 
 class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -88,13 +88,13 @@ def deploy(
         raise click.UsageError("Name the code by one of --module, --file and --lambda.")
     remote.if_interrupted = f"{name} was not deployed"
     codex: Id | UnsetType = UNSET
-    digest = ""
+    digest = source = ""
     if isinstance(lambda_id, str):
         lambda_id = remote.client.lambda_(lambda_id).id
     if isinstance(module, Reference):
         module, file = None, module
     if file is not None:
-        with fetched(file, plain_http=plain_http) as (found, _):
+        with fetched(file, plain_http=plain_http) as (found, source):
             codex, digest, options["runtime"] = _upload(remote, found, options["runtime"])
     elif options["runtime"] is not None:
         options["runtime"] = resolve_name(remote.client, options["runtime"])
@@ -102,7 +102,11 @@ def deploy(
     if chosen in RESERVED:
         raise click.UsageError(f"A revision cannot be called {chosen!r} here: that is how calls are routed.")
     deployment = _describe(
-        codex=codex, module=UNSET if module is None else str(module), lambda_=_or_unset(lambda_id), **options
+        codex=codex,
+        source=source or UNSET,
+        module=UNSET if module is None else str(module),
+        lambda_=_or_unset(lambda_id),
+        **options,
     )
     tells = f"'piecework function show {name}' tells"
     remote.if_interrupted = f"{name}/{chosen} may have been deployed: {tells}"
@@ -130,12 +134,17 @@ def _name_revision(code: ModuleName | Reference | Path | None, digest: str, lamb
 
 
 def _describe(
-    codex: Id | UnsetType, module: str | UnsetType, lambda_: Id | UnsetType, **options: Any
+    codex: Id | UnsetType,
+    source: str | UnsetType,
+    module: str | UnsetType,
+    lambda_: Id | UnsetType,
+    **options: Any,
 ) -> DeploymentPut:
     """Turn the options into a deployment; what was not given is left to the server, or to the lambda."""
     limits, grants = read_limits(**options), read_grants(**options)
     return DeploymentPut(
         codex=codex,
+        source=source,
         module=module,
         lambda_=lambda_,
         replicas=_or_unset(options["replicas"]),

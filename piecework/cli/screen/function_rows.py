@@ -114,6 +114,7 @@ def _describe_revision(revision: RevisionInfo) -> dict[str, object]:
         "replicas": describe_replicas(revision),
         "remark": _remark(revision),
         "module": revision.module,
+        "pulled from": revision.source,
         "code SHA-256": revision.checksum,
         "lambda": revision.lambda_,
         "runtime": revision.runtime,

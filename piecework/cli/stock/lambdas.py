@@ -105,7 +105,9 @@ def create(
         tell()
     runtime = options.pop("runtime")
     with fetched(source, plain_http=plain_http) as (found, pulled):
-        created, runtime = put_lambda(remote.client, found, runtime, describe_lambda(**options), tell)
+        described = describe_lambda(**options)
+        described.source = pulled or UNSET
+        created, runtime = put_lambda(remote.client, found, runtime, described, tell)
     if remote.display.as_json:
         codex = remote.client.lambda_(created).codex
         document = {"id": str(created), "codex": str(codex), "runtime": runtime}
@@ -293,6 +295,7 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "codex": info.codex,
         "code size": format_bytes(info.codex_size),
         "code SHA-256": info.codex_checksum,
+        "pulled from": info.source,
         "created": format_age(info.created_at, time.time()),
         "tags": info.tags,
         "args": info.args,

@@ -58,6 +58,7 @@ class LambdaOptions(TypedDict, total=False):
     rate_limit: int
     rate_period_s: float
     memo: bool
+    source: str
 
 
 class LambdaCalls(BlobCalls):

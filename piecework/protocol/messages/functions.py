@@ -142,6 +142,8 @@ class DeploymentPut(Message, kw_only=True):
     """What one call may use."""
     grants: Maybe[Grants] = UNSET
     """What it may touch outside of its sandbox."""
+    source: Maybe[str] = UNSET
+    """Where the code of ``codex`` was pulled from, for people: ``oci://HOST/NAME@sha256:…``."""
     default: bool = False
     """Calls that name no revision go to this one from now on. They do to a function's first revision anyway."""
 
@@ -234,6 +236,8 @@ class RevisionInfo(Shown, msgspec.Struct, kw_only=True):
     """What it runs."""
     module: Maybe[str] = UNSET
     """Where its code comes from: ``org/module/tag@sha256:…``; absent when it is not from the registry."""
+    source: Maybe[str] = UNSET
+    """Where its code was pulled from, as its maker says: ``oci://HOST/NAME@sha256:…``; absent when not known."""
     checksum: Maybe[str] = UNSET
     """SHA-256 of its code, hex."""
     runtime: Maybe[str] = UNSET

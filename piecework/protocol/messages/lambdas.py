@@ -120,6 +120,8 @@ class LambdaCreate(Message, kw_only=True):
     """The period of ``rate_limit`` in seconds; default 1."""
     memo: Maybe[bool | None] = UNSET
     """Run equal jobs once, and answer the others with the result of the first. It must be deterministic."""
+    source: Maybe[str | None] = UNSET
+    """Where its code was pulled from, for people: ``oci://HOST/NAME@sha256:…``, the digest of the manifest."""
 
 
 class LambdaCreated(Reply, kw_only=True):
@@ -181,6 +183,8 @@ class LambdaInfo(Reply, kw_only=True):
     """The period of ``rate_limit`` in seconds."""
     memo: Maybe[bool] = UNSET
     """Whether equal jobs are answered with the result of the first; absent: they are not."""
+    source: Maybe[str] = UNSET
+    """Where its code was pulled from, as its maker says: ``oci://HOST/NAME@sha256:…``; absent when not known."""
 
 
 class MemosInfo(Reply, kw_only=True):

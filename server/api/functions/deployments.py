@@ -178,7 +178,7 @@ def _revision_info(view: RevisionView, of: FunctionView) -> RevisionInfo:
     if view.lambda_ is not None:
         options = view.lambda_.options
         info.lambda_, info.runtime = Id(view.lambda_.id), view.lambda_.runtime
-        info.checksum = view.checksum or UNSET
+        info.checksum, info.source = view.checksum or UNSET, options.source or UNSET
         info.args, info.env, info.tags = list(options.args), mask_secrets(options.env), list(options.tags)
         info.limits, info.grants = options.limits, options.grants
     return info

@@ -115,6 +115,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         rate_key=_or_unset(options.keys.rate_key),
         rate_limit=_or_unset(options.keys.rate_limit),
         memo=options.memo or UNSET,
+        source=options.source or UNSET,
     )
     if options.keys.rate_period_ms is not None:
         info.rate_period_s = options.keys.rate_period_ms / 1000

@@ -76,6 +76,7 @@ class Deployments:
                 limits=_pick(request.limits, options.limits),
                 grants=_pick(request.grants, options.grants),
                 mode=HTTP,
+                source=_pick(request.source, options.source or None),
             )
         )
         is_given = given and given.runtime == wanted.runtime

@@ -1,5 +1,6 @@
 """Lambdas: creating them and looking them up."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -36,6 +37,8 @@ LIKE_MAX = 1000
 """So many lambdas of the same code are looked through for one that is like a new one."""
 MEANT_MAX = 1000
 """Lambdas that one name stands for, the newest of them."""
+SOURCE = re.compile(r"oci://[!-~]+@sha256:[0-9a-f]{64}")
+SOURCE_MAX = 500
 CODEX_MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -105,6 +108,7 @@ class Lambdas:
             retain_ms=read_retention(request.retain_s),
             keys=read_keys(request),
             memo=bool(given(request.memo)),
+            source=_read_source(given(request.source)),
         )
         name = request.name if isinstance(request.name, str) else None
         sha256, _ = self._data.find_digests([codex]).get(codex, (None, 0))
@@ -320,3 +324,13 @@ def check_limits(limits: Limits) -> None:
         if value is not None and not 0 < value < ID_MAX:
             bound = "above 0" if value <= 0 else f"below {ID_MAX}"
             raise InvalidRequest(f"limits.{name} is {value}, but must be {bound}")
+
+
+def _read_source(source: str | None) -> str:
+    """Return where code was pulled from. Raises InvalidRequest for what is no pinned reference."""
+    if source and (len(source) > SOURCE_MAX or not SOURCE.fullmatch(source)):
+        raise InvalidRequest(
+            f"source is {source[:200]!r}: it is oci://HOST/NAME@sha256: and 64 hex digits,"
+            f" {SOURCE_MAX} characters at most"
+        )
+    return source or ""

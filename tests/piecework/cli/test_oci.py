@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_registry import FakeRegistry, sha256
+from msgspec import UNSET
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 ECHO = SAMPLES / "echo.wasm"
@@ -74,6 +75,15 @@ def test_lambda_is_created_of_a_reference(run, client, tagged, pinned):
     assert client.lambda_("from-oci").codex_checksum == hashlib.sha256(CODE).hexdigest()
     again = run("lambda", "create", "--module", pinned, "--name", "from-oci", "--reuse")
     assert (again.out.strip(), again.err) == (created.document["id"], "")
+    assert client.lambda_("from-oci").source == pinned
+    assert pinned in run("lambda", "show", "from-oci").out
+
+
+def test_a_lambda_of_a_file_was_pulled_from_nowhere(run, client, tmp_path):
+    (tmp_path / "code.wasm").write_bytes(CODE)
+    run("lambda", "create", tmp_path / "code.wasm", "--name", "from-file")
+    assert client.lambda_("from-file").source is UNSET
+    assert "pulled from" not in run("lambda", "show", "from-file").out
 
 
 def test_reference_is_inspected(run, pinned):
@@ -81,8 +91,12 @@ def test_reference_is_inspected(run, pinned):
 
 
 @pytest.mark.parametrize("option", ["--file", "--module"])
-def test_function_is_deployed_of_a_reference(run, empty, tagged, option):
+def test_function_is_deployed_of_a_reference(run, empty, tagged, pinned, option):
     assert run("function", "deploy", "echo", option, tagged, "--replicas", 0).out.startswith("echo/1: as jobs")
+    assert run("function", "deploy", "echo", option, pinned, "--replicas", 0).out.startswith("echo/1: as jobs")
+    [revision] = run("function", "show", "echo", "--json").document["revisions"]
+    assert revision["source"] == pinned
+    assert pinned in run("function", "show", "echo").out
 
 
 def test_revision_is_not_called_latest(run, empty, registry):
