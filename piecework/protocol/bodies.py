@@ -78,12 +78,14 @@ def encode(message: object, media_type: str = JSON) -> bytes:
     """Write a message as JSON, or as MessagePack when ``media_type`` is that.
 
     Raises MessageError for a text that cannot be sent: one with bytes that are not UTF-8, as Python has them in
-    arguments of programs and names of files.
+    arguments of programs and names of files; and for a whole number that needs more than 64 bits.
     """
     try:
         return (_msgpack_encoder if media_type == MSGPACK else _json_encoder).encode(message)
     except UnicodeEncodeError as error:
         raise MessageError(text.find_fault(message) or str(error)) from error
+    except OverflowError as error:
+        raise MessageError("a whole number needs more than 64 bits") from error
 
 
 def decode(body: bytes, type_: type[T], media_type: str | None = JSON) -> T:

@@ -97,6 +97,11 @@ def test_what_its_job_names_must_be_there(house: House, job: dict[str, Any], cod
     assert message in reply["message"]
 
 
+def test_a_number_that_no_message_can_have_is_refused(house: House):
+    refused = house.call("PATCH", "/schedule/n", {"job": {"priority": 2**64}}, status=422)
+    assert refused["message"] == "a whole number needs more than 64 bits"
+
+
 def test_a_job_that_could_not_be_stored_is_refused_at_once_and_leaves_nothing(house: House):
     lambda_ = house.new_lambda()
     reply = create(house, status=422, job={"lambda": lambda_, "concurrency_key": "k"})
