@@ -35,10 +35,12 @@ from piecework.worker_agent.runtimes.journal.recorder import Recorder
 from piecework.worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter
 from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions
 from piecework.worker_agent.runtimes.services.entries import AskEntries, has_no_server
+from piecework.worker_agent.runtimes.services.errors import ServiceError
 from piecework.worker_agent.runtimes.services.journaled import ask_through, pass_grants
 from piecework.worker_agent.runtimes.services.store import Store
-from piecework.worker_agent.runtimes.stopping import StopReason
+from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason
 from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
+from piecework.worker_agent.runtimes.verdict import GuestFailedError
 from piecework.worker_agent.tasks import File, Result, Task
 
 NOTHING_USED = Usage()
@@ -80,6 +82,9 @@ class Workbench:
             outcome, response = self._run(turn, output, log, journal)
         except (JournalError, OSError) as error:
             outcome, response = _fail(ErrorKind.INPUT, f"the journal cannot be used: {error}"), None
+        except (GuestFailedError, ServiceError, StoppedError) as error:
+            # A replay whose journal has something else than what its node gave is over before its guest runs.
+            outcome, response = _fail(ErrorKind.GUEST, str(error)), None
         if assign.serving is not None and assign.serving.request is not None and response is None:
             outcome, response = settle(outcome)
         outcome, result = _take_output(outcome, output)

@@ -5,6 +5,7 @@ The first one is a ``Head``, the last one an ``End``; between them is an ``Journ
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -72,47 +73,48 @@ class JournalReader:
         if not data:
             raise JournalError("the journal is empty")
         self._data = data
-        self._frames = _find_frames(data)
         self.end = self._check()
 
     def read(self) -> Iterator[JournalEntry]:
         """Yield the entries. Raises JournalError at one that is damaged."""
-        for number, (start, end) in enumerate(self._frames[1:-1], 1):
+        frames = islice(_walk(self._data), 1, self.end.entries + 1)
+        for number, (start, end) in enumerate(frames, 1):
             try:
                 yield _entry.decode(memoryview(self._data)[start:end])
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise JournalError(f"the journal is damaged at its entry {number}: {error}") from None
 
     def _check(self) -> End:
-        head = self._decode(_head, 0, "it is no journal: its first frame cannot be read")
+        first = last = (0, 0)
+        count = 0
+        for last in _walk(self._data):
+            first = first if count else last
+            count += 1
+        head = self._decode(_head, first, "it is no journal: its first frame cannot be read")
         if head.version != VERSION:
             raise JournalError(f"the journal has version {head.version}; this worker reads version {VERSION}")
-        count = len(self._frames) - 2
-        end = self._decode(_end, -1, f"the journal is cut short: it has no end after {count + 1} entries")
-        if end.entries != count:
+        end = self._decode(_end, last, f"the journal is cut short: it has no end after {count - 1} entries")
+        if end.entries != count - 2:
             raise JournalError(
-                f"the journal is damaged: it has {count} entries, and says that it has {end.entries}"
+                f"the journal is damaged: it has {count - 2} entries, and says that it has {end.entries}"
             )
         return end
 
-    def _decode(self, decoder: "msgspec.msgpack.Decoder[_F]", place: int, complaint: str) -> "_F":
-        start, end = self._frames[place]
+    def _decode(self, decoder: "msgspec.msgpack.Decoder[_F]", place: tuple[int, int], complaint: str) -> "_F":
         try:
-            return decoder.decode(memoryview(self._data)[start:end])
+            return decoder.decode(memoryview(self._data)[slice(*place)])
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise JournalError(complaint) from None
 
 
-def _find_frames(data: bytes) -> list[tuple[int, int]]:
-    """Return where each frame begins and ends. Raises JournalError when the last one does not end."""
-    frames: list[tuple[int, int]] = []
-    place = 0
+def _walk(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where each frame begins and ends. Raises JournalError when the last one does not end."""
+    place = count = 0
     while place < len(data):
         start = place + _LENGTH.size
         end = start + (_LENGTH.unpack_from(data, place)[0] if start <= len(data) else 0)
-        if start > len(data) or end > len(data):
-            what = f"after {len(frames) - 1} entries" if frames else "in its first frame"
+        if end > len(data):
+            what = f"after {count - 1} entries" if count else "in its first frame"
             raise JournalError(f"the journal is cut short: it ends {what}")
-        frames.append((start, end))
-        place = end
-    return frames
+        yield start, end
+        place, count = end, count + 1

@@ -66,7 +66,10 @@ class _NodeFiles:
             folders = [each for each in access.find_folders() if each not in own]
             return [self._keep(each) for each in open_granted(folders, self._call.bounds, self._said.extend)]
 
-        found = self._pass("folders", [], open_all, list[_Opened])
+        try:
+            found = self._pass("folders", [], open_all, list[_Opened])
+        except WasiError as error:
+            raise GuestFailedError(f"the journal is damaged where it tells of folders: {error}") from None
         return [JournaledDirectory(self, each) for each in found]
 
     def ask(self, number: int, what: str, arguments: list[Any], do: Callable[[Any], Any], kind: Any = None) -> Any:
@@ -107,7 +110,7 @@ class _NodeFiles:
             answer = _decode(told, type=_Told)
             value = msgspec.convert(answer.value, wanted) if wanted is not None and not answer.errno else None
             errno = Errno(answer.errno)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise GuestFailedError(f"the journal is damaged where it tells of files: {error}") from None
         if answer.said:
             self._call.log.write(answer.said)
