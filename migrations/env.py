@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
+from piecework.server.store.engine import receipt_tables  # noqa: F401  # it adds tables
 from piecework.server.store.engine.function_tables import metadata
 
 

@@ -171,6 +171,12 @@ class JobNotFound(ServerError):
     code = Code.JOB_NOT_FOUND
 
 
+class ReceiptNotFound(ServerError):
+    """The job has no receipt; the message says why."""
+
+    code = Code.RECEIPT_NOT_FOUND
+
+
 class LimitNotFound(ServerError):
     """No limit has this key."""
 

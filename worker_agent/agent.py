@@ -68,6 +68,7 @@ class Agent:
             on_drain=self._drain,
             on_stall=lambda: self.leave_now(STALLED),
             on_idle=lambda: self.ask_to_stop(f"no job for {format_duration(settings.exit_when_idle_s)}"),
+            key=around.key,
             traces=around.traces,
         )
 

@@ -15,6 +15,8 @@ from piecework import __version__
 from piecework.client import Client
 from piecework.client.retries import RetryPolicy
 from piecework.protocol.messages import WorkerRegister
+from piecework.receipts.errors import KeyFileError
+from piecework.receipts.keys import PrivateKey, open_key, prove_key
 from piecework.tracing import open_tracer
 from piecework.worker_agent.agent import Agent
 from piecework.worker_agent.allowances import name_offer
@@ -25,7 +27,7 @@ from piecework.worker_agent.jobs.job_traces import JobTraces
 from piecework.worker_agent.jobs.parts import Environment, FunctionHostMaker
 from piecework.worker_agent.link.direct import DirectClient
 from piecework.worker_agent.link.entries import wait_between_tries
-from piecework.worker_agent.link.state import StateDirectory
+from piecework.worker_agent.link.state import StateDirectory, StateError
 from piecework.worker_agent.runtimes import ENGINES
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.settings import Settings
@@ -34,13 +36,16 @@ log = structlog.get_logger()
 
 SIGNALLED = 128
 """Exit code of a process that a signal ended, less the signal's number."""
+KEY_NAME = "receipts.key"
+"""The file with the key of receipts, in the agent's directory."""
 PULSE = RetryPolicy(attempts=1, connect_s=5.0, read_s=5.0)
 """A heartbeat that takes longer is tried again, while the leases still hold."""
 
 
 def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Agent:
     """Put together an agent from its settings. Raises AgentError when its folders or URL cannot be used."""
-    server = connect(settings)
+    server, key = connect(settings), open_worker_key(state)
+    incarnation = secrets.token_hex(8)
     tracer = open_tracer("piecework-agent", settings.otel_endpoint)
     cache = BlobCache(state.path / "blobs", capacity_bytes=settings.cache_bytes)
     return Agent(
@@ -52,9 +57,11 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
             name=settings.name,
             tags=list_tags(settings),
             slots=settings.slots,
-            incarnation=secrets.token_hex(8),
+            incarnation=incarnation,
             agent_version=__version__,
             hostname=socket.gethostname(),
+            public_key=key.public_key,
+            key_proof=prove_key(key, incarnation),
         ),
         Environment(
             server=server,
@@ -71,6 +78,7 @@ def assemble(settings: Settings, state: StateDirectory, rules: NodeRules) -> Age
                 rules=rules,
                 entries=wait_between_tries(server),
             ),
+            key=key,
             traces=JobTraces(tracer) if tracer else None,
             make_functions=choose_functions(settings, state, cache, rules),
         ),
@@ -81,6 +89,14 @@ def list_tags(settings: Settings) -> list[str]:
     """Return the tags of the agent: its operator's, and which engine it has unless that is the usual one."""
     usual = settings.engine == ENGINES[0]
     return [*settings.tags] if usual else [*settings.tags, f"engine:{settings.engine}"]
+
+
+def open_worker_key(state: StateDirectory) -> PrivateKey:
+    """Return the key that this agent signs receipts with, made at its first start. Raises StateError."""
+    try:
+        return open_key(state.path / KEY_NAME)
+    except KeyFileError as error:
+        raise StateError(str(error)) from error
 
 
 def choose_functions(

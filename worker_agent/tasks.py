@@ -6,6 +6,7 @@ import msgspec
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, JobError, Usage
+from piecework.receipts.payload import RunSubject
 from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.runtimes.journal.differences import CallDifference
@@ -67,6 +68,14 @@ class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False)
         return self.seed is not None and (not self.record or self.journal is not None)
 
 
+class RunDraft(NamedTuple):
+    """What the receipt of a run says that is known before the run begins."""
+
+    attempt: int
+    lambda_: Id
+    subject: RunSubject
+
+
 class LeasedTask(NamedTuple):
     """A task, and the lease under which it runs."""
 
@@ -74,6 +83,8 @@ class LeasedTask(NamedTuple):
     lease: str
     """The fencing token."""
     task: Task
+    draft: RunDraft | None = None
+    """For its receipt; None: it has none."""
 
 
 class Result(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):

@@ -22,6 +22,7 @@ from piecework.client.queue.job_files import JobFileCalls
 from piecework.client.queue.jobs import JobOptions
 from piecework.client.queue.limits import LimitCalls
 from piecework.client.queue.mapping import MapCalls
+from piecework.client.queue.receipts import ReceiptCalls
 from piecework.client.queue.schedules import ScheduleCalls
 from piecework.client.queue.stats import StatsCalls
 from piecework.client.queue.webhooks import WebhookCalls
@@ -51,6 +52,7 @@ class ServerCalls(
     HoldCalls,
     JobFileCalls,
     LimitCalls,
+    ReceiptCalls,
     ScheduleCalls,
     EventCalls,
     StatsCalls,

@@ -70,6 +70,10 @@ class Code(IntEnum):
     """Another job with other content has the same idempotency key."""
     BAD_TRANSITION = 904
     """The job cannot go from its state to the one asked for."""
+    RECEIPT_NOT_FOUND = 905
+    """The job has no receipt; the message says why."""
+    RECEIPT_REFUSED = 906
+    """The receipt does not fit what the server knows: the outcome counts as an attempt that the worker failed."""
     GROUP_NOT_FOUND = 911
     """No group has this id or name."""
     GROUP_CONFLICT = 912

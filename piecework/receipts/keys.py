@@ -132,6 +132,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def write_proof(incarnation: str) -> bytes:
+    """Return what a worker signs to show, when it registers, that it has the private part of its key."""
+    return f"piecework worker key\n{incarnation}".encode()
+
+
+def prove_key(key: PrivateKey, incarnation: str) -> bytes:
+    """Return the proof that a process has a key, 64 bytes."""
+    return key.sign(write_proof(incarnation))
+
+
 class KeyRing:
     """Public keys, by the names that signatures give them."""
 

@@ -103,6 +103,12 @@ class _Figures(Collector):
         )
         stopped = services.memos.count_stops()
         yield GaugeMetricFamily("piecework_memo_stops", "Code that gave two results for one job.", stopped)
+        receipts = CounterMetricFamily(
+            "piecework_receipts", "Receipts that this server took, and refused.", labels=["outcome"]
+        )
+        for outcome, count in services.receipts.count().items():
+            receipts.add_metric([outcome], count)
+        yield receipts
         yield from tell_totals(services.totals.read())
         yield from tell_scale(services.scale.read_by_runtime(), services.clock())
         yield from _function_figures(services.calls.figures())

@@ -10,6 +10,7 @@ from piecework.server.api.queue import (
     holds,
     jobs,
     limits,
+    receipts,
     scale,
     schedules,
     stats,
@@ -17,11 +18,12 @@ from piecework.server.api.queue import (
     updates,
     webhooks,
 )
-from piecework.server.api.stock import audit, data, lambdas, modules, namespaces, workers
+from piecework.server.api.stock import audit, data, keys, lambdas, modules, namespaces, workers
 from piecework.server.web.endpoint import Endpoint, View, endpoints_of
 
 QUEUE: tuple[View, ...] = (
     jobs.submit, jobs.list_all, jobs.show, updates.update, jobs.cancel, jobs.trace, jobs.log, jobs.logs,
+    receipts.show,
     bulk.bulk, bulk.failures, holds.list_all, holds.pause, holds.resume,
     groups.create, groups.list_all, groups.show, groups.seal, groups.then,
     contracts.contract, contracts.finish, contracts.heartbeat,
@@ -49,7 +51,7 @@ STOCK: tuple[View, ...] = (
     workers.register, workers.list_all, workers.show, workers.drain, workers.leave, workers.retire,
     namespaces.create, namespaces.create_by_get, namespaces.list_all, namespaces.show, namespaces.remove,
     namespaces.list_keys, namespaces.flush, namespaces.get_value, namespaces.set_value, namespaces.delete_value,
-    audit.list_all,
+    audit.list_all, keys.list_all,
 )  # fmt: skip
 HOUSE: tuple[View, ...] = (
     system.ping, system.healthz, system.readyz, system.version, system.runtime_stats, system.storage,

@@ -40,6 +40,7 @@ from piecework.server.services.queue.memos import Memos
 from piecework.server.services.queue.outcomes import Outcomes
 from piecework.server.services.queue.pauses import Places
 from piecework.server.services.queue.posting import Poster
+from piecework.server.services.queue.receipts import Receipts
 from piecework.server.services.queue.removal import Removal
 from piecework.server.services.queue.reruns import Reruns
 from piecework.server.services.queue.retention import Retention
@@ -69,6 +70,7 @@ from piecework.server.services.stock.lambdas import Lambdas
 from piecework.server.services.stock.leftovers import Leftovers
 from piecework.server.services.stock.modules import Modules
 from piecework.server.services.stock.namespaces import Namespaces
+from piecework.server.services.stock.signing import Signing
 from piecework.server.services.stock.workers import Workers
 from piecework.server.services.storage import describe_storage
 from piecework.server.services.sweeper import Sweep, Sweeper
@@ -99,6 +101,7 @@ class StockServices:
     entries: Entries
     leftovers: Leftovers
     audit: Audit
+    signing: Signing
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class QueueServices:
     contracts: Contracts
     outcomes: Outcomes
     memos: Memos
+    receipts: Receipts
     endings: Endings
     limits: KeyLimits
     tenants: Tenants
@@ -293,15 +297,15 @@ def _wire_stock(core: Core, notifier: Notifier) -> StockServices:
         entries=Entries(core),
         leftovers=Leftovers(core, data),
         audit=Audit(core.database, core.clock, core.settings),
+        signing=Signing(core),
     )
 
 
 def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed) -> QueueServices:
     data, lambdas, endings = stock.data, stock.lambdas, Endings()
-    memos = Memos(core, data, lambdas, endings)
-    dependants = Dependants(core, endings, notifier, memos.settle)
-    removal = Removal(core, data, feed)
-    outcomes = Outcomes(core, data, lambdas, endings, notifier)
+    memos, receipts = Memos(core, data, lambdas, endings), Receipts(core, lambdas, stock.signing)
+    dependants, removal = Dependants(core, endings, notifier, memos.settle), Removal(core, data, feed)
+    outcomes = Outcomes(core, data, lambdas, endings, receipts, notifier)
     poster, deliveries = Poster(core.settings.webhook_private), Deliveries(core, lambdas)
     webhooks, sender = Webhooks(core, poster), Sender(core, deliveries, poster.post)
     notifier.poke_sender = sender.poke
@@ -327,6 +331,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         contracts=Contracts(core, endings, outcomes, notifier),
         outcomes=outcomes,
         memos=memos,
+        receipts=receipts,
         endings=endings,
         limits=KeyLimits(core, notifier),
         tenants=Tenants(core, statistics, depths),

@@ -101,6 +101,8 @@ class Worker(NamedTuple):
     """Why it takes no jobs now, in its own words."""
     skew_ms: int | None = None
     """How far its clock is ahead of the server's; None: it did not tell."""
+    public_key: bytes | None = None
+    """What its receipts are checked with; None: it signs none."""
     running: int = 0
     """Jobs that it holds; only filled in by the reads for people."""
 

@@ -49,6 +49,7 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.WorkerNotFound: 404,
     errors.WorkerRetired: 404,
     errors.JobNotFound: 404,
+    errors.ReceiptNotFound: 404,
     errors.LimitNotFound: 404,
     errors.GroupNotFound: 404,
     errors.GroupConflict: 409,

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from piecework.server.errors import BlobNotFound, Forbidden
 from piecework.server.services import Services
-from piecework.server.services.queue.quotas import Allowed
 from piecework.server.store.stock.tokens import Token
 
 FOR_SOME_LAMBDAS = frozenset(
@@ -18,12 +17,13 @@ FOR_SOME_LAMBDAS = frozenset(
         ("GET", "/job/<job>"),
         ("DELETE", "/job/<job>"),
         ("GET", "/job/<job>/trace"),
+        ("GET", "/job/<job>/receipt"),
         ("GET", "/job/<job>/log"),
         ("GET", "/job/<job>/logs"),
         ("POST", "/data"),
         ("GET", "/data/<data>"),
         ("GET", "/data/<data>/blob"),
-        ("GET", "/lambda/<ref:lambda>"),
+        ("GET", "/keys"),
         ("GET", "/sys/version"),
     }
 )
@@ -60,7 +60,5 @@ def check_reach(
         raise Forbidden(f"the token {token.name} may submit jobs of {may}, read and cancel them, and nothing else")
     if "job" in parts:
         services.jobs.check_submitter([int(str(parts["job"]))], token.name)
-    if "lambda" in parts:
-        Allowed(token.name, token.quota).check_lambdas([services.lambdas.resolve(str(parts["lambda"]))])
     if "data" in parts and not services.jobs.has_made(token.name, int(str(parts["data"]))):
         raise BlobNotFound(f"no job that the token {token.name} submitted made the data {parts['data']}")

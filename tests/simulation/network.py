@@ -13,7 +13,7 @@ from piecework.client.errors import ServerUnreachable
 from piecework.client.replies import HttpReply, read_refusal
 from piecework.client.transport import PreparedRequest, Transport
 from piecework.server.services.callers import note_caller
-from piecework.server.services.queue.posting import TIMEOUT_S, Receipt, WebhookMessage
+from piecework.server.services.queue.posting import TIMEOUT_S, Posted, WebhookMessage
 
 if TYPE_CHECKING:
     from servers import SimulatedServer
@@ -144,7 +144,7 @@ class Receiver:
         self.told: dict[str, bytes] = {}
         """What came, by its id."""
 
-    def post(self, _url: str, _secrets: list[str], message: WebhookMessage) -> Receipt:
+    def post(self, _url: str, _secrets: list[str], message: WebhookMessage) -> Posted:
         """Fulfil ``piecework.server.services.queue.sender.Post``."""
         network = self._network
         network.world.sleep(network.delay_s())
@@ -153,9 +153,9 @@ class Receiver:
             assert earlier == message.body, f"delivery {message.id} changed from {earlier!r} to {message.body!r}"
             network.world.sleep(network.delay_s())
             if not network.happens(network.faults.lost_answer):
-                return Receipt(204, "")
+                return Posted(204, "")
         network.world.sleep(TIMEOUT_S)
-        return Receipt(None, "no answer")
+        return Posted(None, "no answer")
 
 
 def answer(app: Any, sent: Sent, call: OpenCall | None) -> HttpReply:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from piecework.backoff import Pauses
 from piecework.protocol.messages import LeaseRef
+from piecework.receipts.keys import PrivateKey
 from piecework.worker_agent.cache import BlobCache
 from piecework.worker_agent.jobs.executing import ExecutorMaker
 from piecework.worker_agent.jobs.job_logger import JobLogger
@@ -29,6 +30,7 @@ from piecework.worker_agent.jobs.work.finishing import Finisher
 from piecework.worker_agent.jobs.work.handing_back import LOOK_S, HandBackWatch
 from piecework.worker_agent.jobs.work.inputs import Intake
 from piecework.worker_agent.jobs.work.job_folders import JobFolders
+from piecework.worker_agent.jobs.work.receipts import ReceiptMaker
 from piecework.worker_agent.jobs.work.stopping import JobStopper
 from piecework.worker_agent.jobs.work.thread_pool import ThreadPool
 from piecework.worker_agent.link.control import ControlServer
@@ -36,6 +38,7 @@ from piecework.worker_agent.link.link import Clock, Link
 from piecework.worker_agent.link.looping import Loop, do_all
 from piecework.worker_agent.link.membership import Membership
 from piecework.worker_agent.link.shared import Pace
+from piecework.worker_agent.runtimes.engine_facts import describe_engine
 from piecework.worker_agent.settings import Settings
 from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
 
@@ -72,6 +75,8 @@ class Environment:
     pulse_server: ControlServer
     """The same server, with short timeouts: a heartbeat that hangs costs the leases."""
     make_executor: ExecutorMaker
+    key: PrivateKey | None = None
+    """Signs receipts; None: there are none."""
     traces: JobTraces | None = None
     """Hears of jobs; None: nobody keeps traces."""
     make_functions: FunctionHostMaker | None = None
@@ -116,6 +121,7 @@ class Parts:
         on_drain: Callable[[], None],
         on_stall: Callable[[], None],
         on_idle: Callable[[], None],
+        key: PrivateKey | None = None,
         traces: JobTraces | None = None,
     ) -> None:
         self.terms = ContractTerms(membership.incarnation)
@@ -126,17 +132,11 @@ class Parts:
         self.fetchers = ThreadPool("fetcher", FETCHERS, shared.threads)
         self.uploaders = ThreadPool("uploader", UPLOADERS, shared.threads)
         self.fetcher, self.folders = BlobFetcher(shared, cache), JobFolders(cache.folder.with_name("folders"))
-        finisher = Finisher(
-            shared,
-            self.uploaders,
-            prefetching=self.prefetching,
-            job_logger=self.job_logger,
-            fitness=self.fitness,
-            folders=self.folders,
-            inline_max_bytes=self.terms.inline_max_bytes,
-        )
+        find_engine = partial(describe_engine, settings.engine)
+        finisher = self._make_finisher(shared, ReceiptMaker(key, lambda: membership.worker_id, find_engine))
         shared.lease_table.on_close = self._let_go
         sender, self.executor = OutcomeSender(shared, membership), make_executor(finisher.done)
+        sender.on_receipt_refused = self.fitness.falter  # the job had better go elsewhere
         self.stopper, self.reporter = JobStopper(shared.lease_table, self.executor), Reporter(shared, sender)
         self.heartbeat = Heartbeat(shared, membership, self.executor, self.stopper, on_drain=on_drain)
         self.contracting = Contracting(
@@ -155,6 +155,18 @@ class Parts:
         )
         self.watches = self._make_watches(settings, shared, on_stall, on_idle)
         self.loops = self._make_loops(shared)
+
+    def _make_finisher(self, shared: JobsShared, receipts: ReceiptMaker) -> Finisher:
+        return Finisher(
+            shared,
+            self.uploaders,
+            prefetching=self.prefetching,
+            job_logger=self.job_logger,
+            fitness=self.fitness,
+            folders=self.folders,
+            receipts=receipts,
+            inline_max_bytes=self.terms.inline_max_bytes,
+        )
 
     def _make_loops(self, shared: JobsShared) -> tuple[Loop, ...]:
         new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s, threads=shared.threads)

@@ -88,17 +88,22 @@ class Membership:
 
     def _register(self, known_as: Id | None = None) -> Id:
         asked = self._registration if known_as is None else replace(self._registration, known_as=known_as)
-        worker_id = self._server.register(asked).id
+        registered = self._server.register(asked)
+        worker_id = registered.id
         self._worker_id = worker_id
+        # A server of before does not take the key: a later one is told of it at the next start.
+        digest = self._digest(with_key=registered.keyid is not msgspec.UNSET)
         try:
-            self._state.keep_worker(self._url, self._digest(), worker_id)
+            self._state.keep_worker(self._url, digest, worker_id)
         except StateError as error:
             log.warning("worker id not kept, the next start will register anew", reason=str(error))
         log.info("registered", worker=worker_id)
         return worker_id
 
-    def _digest(self) -> str:
-        lasting = replace(self._registration, incarnation=msgspec.UNSET)
+    def _digest(self, *, with_key: bool = True) -> str:
+        """Return what tells what is registered; ``with_key``: the server knows the key, too."""
+        key = self._registration.public_key if with_key else msgspec.UNSET
+        lasting = replace(self._registration, incarnation=msgspec.UNSET, key_proof=msgspec.UNSET, public_key=key)
         return hashlib.sha256(msgspec.json.encode(lasting)).hexdigest()[:16]
 
 

@@ -107,6 +107,13 @@ from piecework.protocol.messages.namespaces import (
     ValueSet,
 )
 from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, MadeFile, Outcome, OutcomeAck, Usage
+from piecework.protocol.messages.receipts import (
+    Envelope,
+    EnvelopeSignature,
+    ReceiptReply,
+    SigningKeyInfo,
+    SigningKeyList,
+)
 from piecework.protocol.messages.routes import (
     RevisionAdd,
     RevisionRemove,
@@ -195,6 +202,8 @@ __all__ = [
     "Digests",
     "DirectReply",
     "DirectUpload",
+    "Envelope",
+    "EnvelopeSignature",
     "ErrorReply",
     "FailureCount",
     "FailureList",
@@ -278,6 +287,7 @@ __all__ = [
     "Outcome",
     "OutcomeAck",
     "Overlap",
+    "ReceiptReply",
     "RenewedLease",
     "ReplicaInfo",
     "ReplicaLog",
@@ -301,6 +311,8 @@ __all__ = [
     "ScheduleRun",
     "ScheduleTick",
     "ScheduleUpdate",
+    "SigningKeyInfo",
+    "SigningKeyList",
     "SplitPut",
     "StatsCounts",
     "StatsFigures",

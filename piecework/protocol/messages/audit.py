@@ -7,10 +7,10 @@ from msgspec import UNSET
 
 from piecework.protocol.messages.base import Maybe, Reply, Shown
 
-ActorKind = Literal["token", "loopback", "command", "schedule", "nobody"]
+ActorKind = Literal["token", "loopback", "command", "schedule", "worker", "nobody"]
 """Who acted: somebody with a token; somebody on the server's machine who needed none; a command on that machine
-that works on the database itself; a schedule that has no token's name; somebody who was refused, and had no valid
-token."""
+that works on the database itself; a schedule that has no token's name; a worker, by its id; somebody who was
+refused, and had no valid token."""
 
 
 class AuditEntry(Shown, msgspec.Struct, kw_only=True):

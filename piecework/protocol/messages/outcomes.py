@@ -9,6 +9,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Shown
 from piecework.protocol.messages.content import BlobRef
+from piecework.protocol.messages.receipts import Envelope
 from piecework.protocol.states import JobState
 from piecework.protocol.text import clean_text
 
@@ -117,6 +118,8 @@ class Outcome(Shown, msgspec.Struct, kw_only=True):
     """The kept end of the guest's log (base64 in JSON)."""
     log_offset: int = 0
     """How many bytes of log came before ``log`` and were dropped."""
+    receipt: Maybe[Envelope] = UNSET
+    """Of a run that can be repeated: its receipt, signed by the worker."""
 
 
 class OutcomeAck(Shown, msgspec.Struct, kw_only=True):
@@ -127,6 +130,7 @@ class OutcomeAck(Shown, msgspec.Struct, kw_only=True):
     lease: str
     """The outcome's lease."""
     code: int = 0
-    """0: accepted, now or before; else why it was refused (902: the lease is not the current one)."""
+    """0: accepted, now or before; else why it was refused (902: the lease is not the current one; 906: its receipt
+    does not fit, and the attempt counts as failed by the worker)."""
     message: Maybe[str] = UNSET
     """The reason of a refusal."""

@@ -22,12 +22,16 @@ PublicKey = Annotated[bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 KeyOwner = Literal["worker", "server"]
 
 
+SignatureBytes = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+"""An Ed25519 signature; base64 in JSON."""
+
+
 class EnvelopeSignature(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """One signature of an envelope."""
 
     keyid: KeyId
     """Which key made it."""
-    sig: Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+    sig: SignatureBytes
     """The Ed25519 signature of the envelope's PAE, base64 in JSON."""
 
 

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply
+from piecework.protocol.messages.receipts import KeyId, PublicKey, SignatureBytes
 from piecework.protocol.text import Name
 
 
@@ -48,6 +49,10 @@ class WorkerRegister(Message, kw_only=True):
     """For people."""
     known_as: Maybe[Id | None] = UNSET
     """The worker that it was until now: it keeps this id, with what it offers now, unless it was retired."""
+    public_key: Maybe[PublicKey] = UNSET
+    """The Ed25519 key that its receipts are checked with, 32 bytes; base64 in JSON."""
+    key_proof: Maybe[SignatureBytes] = UNSET
+    """With ``public_key``: a signature by it of ``piecework worker key``, a line feed and ``incarnation``."""
 
 
 class WorkerRegistered(Reply, kw_only=True):
@@ -57,6 +62,8 @@ class WorkerRegistered(Reply, kw_only=True):
     """The worker: a new one, or the one that it was known as."""
     runtime: list[str]
     """What it offers, as the server understood it."""
+    keyid: Maybe[KeyId] = UNSET
+    """The name of the key that the server checks its receipts with; only when the request had one."""
 
 
 class WorkerLeave(Message, kw_only=True):

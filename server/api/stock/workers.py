@@ -13,7 +13,9 @@ from piecework.protocol.messages import (
     WorkerList,
     WorkerRegister,
     WorkerRegistered,
+    given,
 )
+from piecework.receipts.keys import key_id
 from piecework.server.api.stock.data import ViewQuery
 from piecework.server.services import Services
 from piecework.server.store.records import Worker
@@ -25,7 +27,8 @@ from piecework.server.web.paging import PageQuery, next_cursor
 def register(services: Services, body: WorkerRegister) -> WorkerRegistered:
     """Register a worker with the runtimes that it offers."""
     new = services.workers.register(body)
-    return WorkerRegistered(id=Id(new.id), runtime=list(new.runtimes))
+    key = given(body.public_key)
+    return WorkerRegistered(id=Id(new.id), runtime=list(new.runtimes), keyid=UNSET if key is None else key_id(key))
 
 
 class WorkerListQuery(PageQuery):

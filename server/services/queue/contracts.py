@@ -22,7 +22,7 @@ from piecework.protocol.states import JobState
 from piecework.server.errors import CapacityReached, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
 from piecework.server.services.core import Core
 from piecework.server.services.queue.claims import NOTHING, Claimant, Claimed, Claims, admits
-from piecework.server.services.queue.dependants import UNNAMED
+from piecework.server.services.queue.contents import find_inputs
 from piecework.server.services.queue.endings import Endings
 from piecework.server.services.queue.outcomes import Outcomes, Recorded, Report
 from piecework.server.services.queue.overdue import move_overdue
@@ -30,7 +30,7 @@ from piecework.server.services.queue.pauses import Work
 from piecework.server.services.queue.waiting import Admits, Changes, Notifier
 from piecework.server.services.stock.workers import hear_of, note_clock, note_trouble, require_worker
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.queue import dependencies, files, jobs, lanes, leases, logs
+from piecework.server.store.queue import files, jobs, lanes, leases, logs
 from piecework.server.store.queue.files import StoredFile
 from piecework.server.store.records import Blob, Job, LeaseGrant, LeaseKind, Log, Worker
 from piecework.server.store.stock import blobs
@@ -123,7 +123,7 @@ class Contracts:
             raise InvalidRequest(f"max is {room}; one contract leases at most {self._settings.contract_max} jobs")
         if request.timeout is not None and not request.timeout >= 0:
             raise InvalidRequest(f"timeout is {request.timeout}, but cannot be negative")
-        reports = self._outcomes.prepare(request.outcomes)
+        reports = self._outcomes.prepare(worker_id, request.outcomes)
         patience_s = self._patience_s(request.timeout)
         ask = _Ask(worker_id, request, room, self._clock())
         if room and patience_s > 0:
@@ -248,7 +248,7 @@ class Contracts:
         with_folder = [job.id for job in claimed.jobs if job.options_json and job.options.has_folder]
         given = files.find_files(connection, "given", with_folder) if with_folder else {}
         given = {id_: [each for each in own if each.blob_id is not None] for id_, own in given.items()}
-        return Contracted(claimed.jobs, lease_s, inputs, _find_files(connection, claimed.jobs), given), claimed
+        return Contracted(claimed.jobs, lease_s, inputs, find_inputs(connection, claimed.jobs), given), claimed
 
     def _is_overdue(self) -> bool:
         """Tell whether the time of a job has come."""
@@ -292,25 +292,6 @@ class Contracts:
         for part in wanted:
             log = Log(part.offset, part.log, found[part.job].attempt)
             logs.append_log(connection, part.job, log, self._settings.log_max_bytes)
-
-
-def _find_files(connection: Connection, chosen: Sequence[Job]) -> dict[int, list[StoredFile]]:
-    """Return what jobs get from others as files, by job id. One whose parent produced nothing is left out."""
-    ids = [job.id for job in chosen if job.options_json and job.options.has_files]
-    if not ids:
-        return {}
-    edges = [
-        edge
-        for edge in dependencies.find_of_children(connection, ids)
-        if edge.name not in UNNAMED and edge.blob_id is not None
-    ]
-    digests = blobs.find_digests(connection, (edge.blob_id or 0 for edge in edges))
-    found: dict[int, list[StoredFile]] = {id_: [] for id_ in ids}
-    for edge in edges:
-        assert edge.blob_id is not None
-        sha256, size = digests.get(edge.blob_id, (b"", 0))
-        found[edge.child_id].append(StoredFile(edge.name, edge.blob_id, sha256, size))
-    return found
 
 
 def _choose_lease(ask: _Ask, lease_s: float) -> tuple[LeaseKind, float]:

@@ -29,7 +29,7 @@ from piecework.protocol.states import JobState
 from piecework.server.errors import DeliveryNotFound, InvalidRequest
 from piecework.server.services.core import Core
 from piecework.server.services.queue.endings import Ended
-from piecework.server.services.queue.posting import Receipt
+from piecework.server.services.queue.posting import Posted
 from piecework.server.services.queue.retries import Random
 from piecework.server.services.queue.waiting import Changes
 from piecework.server.services.stock.lambdas import Lambdas
@@ -164,11 +164,11 @@ class Deliveries:
         """Take some of what is to be sent to a webhook, no more than may be sent at once."""
         return self._database.write(partial(self._take, webhook_id=webhook_id, most=most), durable=False)
 
-    def record(self, taken: Taken, receipt: Receipt, took_ms: int, *, goes_on: bool) -> Taken | None:
+    def record(self, taken: Taken, posted: Posted, took_ms: int, *, goes_on: bool) -> Taken | None:
         """Write down what came of an attempt; if it ``goes_on``, take another delivery of the webhook for it."""
 
         def write(connection: Connection) -> list[Taken]:
-            self._record(connection, taken, receipt, took_ms)
+            self._record(connection, taken, posted, took_ms)
             return self._take(connection, taken.webhook.id, 1) if goes_on else []
 
         return next(iter(self._database.write(write, durable=False)), None)
@@ -193,27 +193,27 @@ class Deliveries:
         found = deliveries.take_due(connection, webhook_id, now, now + LEASE_MS, min(room, most))
         return [Taken(webhook, each) for each in found]
 
-    def _record(self, connection: Connection, taken: Taken, receipt: Receipt, took_ms: int) -> None:
+    def _record(self, connection: Connection, taken: Taken, posted: Posted, took_ms: int) -> None:
         now, was = self._clock(), taken.delivery
-        state, next_at = self._judge(was, receipt, now)
+        state, next_at = self._judge(was, posted, now)
         new = was._replace(
-            state=state, next_at=next_at, took_ms=took_ms, status=receipt.status, detail=receipt.detail
+            state=state, next_at=next_at, took_ms=took_ms, status=posted.status, detail=posted.detail
         )
-        if not deliveries.record_attempt(connection, was, new) or receipt.status != GONE:
+        if not deliveries.record_attempt(connection, was, new) or posted.status != GONE:
             return
         webhook = webhooks.lock_webhook(connection, taken.webhook.id)
         if webhook is not None and webhook.url == taken.webhook.url:
             trouble = "it answered 410 Gone: it wants to be told nothing any more"
             webhooks.change_webhook(connection, replace(webhook, paused_at=now, trouble=trouble))
 
-    def _judge(self, was: Delivery, receipt: Receipt, now: int) -> tuple[DeliveryState, int | None]:
+    def _judge(self, was: Delivery, posted: Posted, now: int) -> tuple[DeliveryState, int | None]:
         """Return where a delivery stands after an attempt, and when it is sent again."""
-        if receipt.is_accepted:
+        if posted.is_accepted:
             return "delivered", None
-        if receipt.status == GONE or was.type == TEST or was.attempts > len(PAUSES_S):
+        if posted.status == GONE or was.type == TEST or was.attempts > len(PAUSES_S):
             return "failed", None
         pause_s = PAUSES_S[was.attempts - 1] * (1 + JITTER * self._chance())
-        return "waiting", now + round(1000 * max(pause_s, min(receipt.retry_after_s, RETRY_AFTER_MAX_S)))
+        return "waiting", now + round(1000 * max(pause_s, min(posted.retry_after_s, RETRY_AFTER_MAX_S)))
 
     def _sweep(self, connection: Connection) -> int:
         deleted = webhooks.find_deleted(connection)

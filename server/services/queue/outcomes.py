@@ -1,7 +1,7 @@
 """Outcomes: what workers report. Each is accepted under the job's current lease, once, or refused."""
 
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from piecework.protocol.codes import Code
+from piecework.protocol.codes import Code, ErrorKind
+from piecework.protocol.job_files import sum_files
 from piecework.protocol.messages import JobError, Outcome, OutcomeAck, Usage, given, read_ref
 from piecework.protocol.states import NEXT_STATES, JobState
 from piecework.server.errors import InvalidRequest
@@ -20,6 +21,7 @@ from piecework.server.services.queue.counting import note_over
 from piecework.server.services.queue.endings import Ended, Endings
 from piecework.server.services.queue.folders import NewFile, read_journal, read_made, store_journals, store_made
 from piecework.server.services.queue.limiter import release_jobs
+from piecework.server.services.queue.receipts import HandedReceipt, Produced, ReceiptCheck, Receipts
 from piecework.server.services.queue.waiting import Changes, Notifier
 from piecework.server.services.stock.data import Data
 from piecework.server.services.stock.lambdas import Lambdas
@@ -61,6 +63,7 @@ class Report(NamedTuple):
     """Files that the job gives back."""
     journal: NewFile | None = None
     """What its guest got from outside."""
+    receipt: HandedReceipt | None = None
 
     @property
     def brought(self) -> tuple[NewFile, ...]:
@@ -73,6 +76,31 @@ class Report(NamedTuple):
             return self.output_id
         return next((each.blob_id for each in self.brought if each.is_blob and each.blob_id not in existing), None)
 
+    def sum_up(self, existing: Mapping[int, tuple[bytes, int]]) -> Produced:
+        """Return the digests of what it brings, of which ``existing`` has what is there already."""
+        known = {each.blob_id: each.content.sha256 for each in self.brought if each.content is not None}
+        known |= {id_: sha256 for id_, (sha256, _) in existing.items()}
+        if self.output is not None:
+            known[self.output.id] = self.output.sha256
+        output = known.get(self.output_id or 0)
+        made = sum_files((each.name, known.get(each.blob_id, b"").hex()) for each in self.made)
+        journal = None if self.journal is None else known.get(self.journal.blob_id)
+        return Produced(output.hex() if output is not None else None, made, journal.hex() if journal else None)
+
+    def without_result(self, why: str) -> "Report":
+        """Return the report of an attempt that the worker failed."""
+        error = JobError(kind=ErrorKind.WORKER, message=why)
+        was = self.outcome
+        failed = Outcome(
+            job=was.job,
+            lease=was.lease,
+            state=JobState.FAILED,
+            error=error,
+            log=was.log,
+            log_offset=was.log_offset,
+        )
+        return Report(failed, None, None)
+
 
 class Outcomes:
     """Takes outcomes in."""
@@ -83,6 +111,7 @@ class Outcomes:
         data: Data,
         lambdas: Lambdas,
         endings: Endings,
+        receipts: Receipts,
         notifier: Notifier,
         chance: retries.Random = random.random,
     ) -> None:
@@ -90,25 +119,29 @@ class Outcomes:
         self._data = data
         self._lambdas = lambdas
         self._endings = endings
+        self._receipts = receipts
         self._notifier = notifier
         self._chance = chance
 
     def finish(self, worker_id: int, outcomes: Sequence[Outcome]) -> Recorded:
         """Record outcomes in one transaction, each acknowledged or refused on its own."""
-        reports = self.prepare(outcomes)
+        reports = self.prepare(worker_id, outcomes)
         recorded = self._database.write(lambda connection: self.record(connection, worker_id, reports))
         self._notifier.notify(recorded.changes)
         return recorded
 
-    def prepare(self, outcomes: Sequence[Outcome]) -> list[Report]:
-        """Check outcomes and put the bytes of their outputs in safety, before a transaction is begun.
+    def prepare(self, worker_id: int, outcomes: Sequence[Outcome]) -> list[Report]:
+        """Check outcomes of a worker and put the bytes of their outputs in safety, before a transaction is begun.
 
         Raises InvalidRequest when one makes no sense.
         """
         if not outcomes:
             return []
         now, new_ids = self._clock(), self._data.new_ids(len(outcomes))
-        return [self._prepare_one(outcome, id_, now) for outcome, id_ in zip(outcomes, new_ids, strict=True)]
+        reports = [self._prepare_one(outcome, id_, now) for outcome, id_ in zip(outcomes, new_ids, strict=True)]
+        for place, receipt in self._receipts.prepare(worker_id, outcomes).items():
+            reports[place] = reports[place]._replace(receipt=receipt)
+        return reports
 
     def _prepare_one(self, outcome: Outcome, new_id: int, now: int) -> Report:
         if outcome.state not in REPORTED:
@@ -139,7 +172,9 @@ class Outcomes:
         found = jobs.lock_jobs(connection, (report.outcome.job for report in reports))
         named = {report.output_id for report in reports if report.output is None and report.output_id}
         named.update(each.blob_id for report in reports for each in report.brought if each.is_blob)
-        existing = blobs.hold_blobs(connection, named).keys()
+        existing = blobs.hold_blobs(connection, named)
+        handed = [int(report.outcome.job) for report in reports if report.receipt]
+        check = self._receipts.open_check(connection, worker_id, handed, found) if handed else None
         accepted: list[Report] = []
         ended: set[int] = set()
         for report in reports:
@@ -152,8 +187,11 @@ class Outcomes:
                 if job is not None:
                     recorded.trail.append(_refusal(job, worker_id, report.outcome, now, message))
             elif job is not None and job.lease == report.outcome.lease and job.id not in ended:
-                self._accept(recorded, job, report, now)
-                accepted.append(report)
+                taken = report
+                if check and report.receipt:
+                    taken = self._look_at_receipt(connection, check, job, report, existing, ack)
+                self._accept(recorded, job, taken, now)
+                accepted.append(taken)
                 ended.add(job.id)  # a second outcome of the same lease in this request is a repetition
         self._store(connection, recorded, accepted, found)
         for (state, detail), moved in groupby(recorded.moves, itemgetter(1, 2)):
@@ -168,6 +206,24 @@ class Outcomes:
         if any(found[id_].vanished for id_ in ended):  # its worker may hold another such job now
             recorded.changes.note_lanes(lanes.lanes_with_jobs(connection))
         return recorded
+
+    def _look_at_receipt(
+        self,
+        connection: Connection,
+        check: ReceiptCheck,
+        job: Job,
+        report: Report,
+        existing: Mapping[int, tuple[bytes, int]],
+        ack: OutcomeAck,
+    ) -> Report:
+        """Return the report, or that of a failed attempt when its receipt does not fit; the worker is told."""
+        assert report.receipt is not None
+        fault = check.find_fault(job, report.receipt, report.outcome, report.sum_up(existing))
+        if fault is None:
+            return report
+        ack.code, ack.message = int(Code.RECEIPT_REFUSED), f"the receipt does not fit: {fault}"
+        self._receipts.refuse(connection, job, fault, self._clock())
+        return report.without_result(f"its worker's receipt does not fit: {fault}")
 
     def _judge(
         self, job: Job | None, worker_id: int, report: Report, existing: Container[int]
@@ -243,6 +299,8 @@ class Outcomes:
                     if each.journal and each.outcome.job in final
                 ],
             )
+        if handed := {int(each.outcome.job): each.receipt for each in accepted if each.receipt}:
+            self._receipts.keep(connection, recorded.ends, handed)
         leases.end_leases(connection, recorded.ends)
         for report in accepted:
             log = report.outcome.log

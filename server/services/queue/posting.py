@@ -45,7 +45,7 @@ class WebhookMessage(NamedTuple):
     body: bytes
 
 
-class Receipt(NamedTuple):
+class Posted(NamedTuple):
     """What came of an attempt."""
 
     status: int | None
@@ -80,16 +80,16 @@ class Poster:
         except (OSError, UnicodeError):
             return  # the name may be there later; each attempt looks it up and checks its addresses anew
 
-    def post(self, url: str, secrets: list[str], message: WebhookMessage) -> Receipt:
-        """Send a message. Whatever goes wrong is told by the receipt."""
+    def post(self, url: str, secrets: list[str], message: WebhookMessage) -> Posted:
+        """Send a message. Whatever goes wrong is in what it returns."""
         deadline = Deadline(TIMEOUT_S)
         try:
             route, target = read_url(url)
             opened = open_socket(route, TIMEOUT_S, deadline, self._admit)
         except (InvalidRequest, AddressDenied, NotHttp, Broken, ValueError) as error:
-            return Receipt(None, f"not sent: {error}")
+            return Posted(None, f"not sent: {error}")
         except OSError as error:
-            return Receipt(None, f"no connection: {find_reason(error)}")
+            return Posted(None, f"no connection: {find_reason(error)}")
         connection = Connection(opened)
         answer = Answer()
         try:
@@ -98,9 +98,9 @@ class Poster:
             )
             excerpt = _read_excerpt(connection, answer)
         except Broken as error:
-            return Receipt(None, f"no answer: {error}")
+            return Posted(None, f"no answer: {error}")
         except NotHttp as error:
-            return Receipt(None, f"the answer is not HTTP: {error}")
+            return Posted(None, f"the answer is not HTTP: {error}")
         finally:
             connection.close()
         return _judge(answer, excerpt)
@@ -176,12 +176,12 @@ def _read_excerpt(connection: Connection, answer: Answer) -> str:
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
-def _judge(answer: Answer, excerpt: str) -> Receipt:
+def _judge(answer: Answer, excerpt: str) -> Posted:
     said = f": {excerpt}" if excerpt else ""
     if 300 <= answer.status < 400:
         said = ", which leads elsewhere: redirects are not followed"
     after = answer.headers.get("retry-after", "") if answer.status in RETRY_AFTER else ""
-    return Receipt(
+    return Posted(
         answer.status,
         f"it answered {answer.status}{said}",
         int(after) if after.isdecimal() and len(after) < 9 else 0,

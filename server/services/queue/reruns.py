@@ -23,7 +23,7 @@ from piecework.server.services.stock.lambdas import Lambdas, check_limits, read_
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.job_keys import JobKeys
 from piecework.server.store.options import NO_OPTIONS, JobOptions
-from piecework.server.store.queue import dependencies, events, files, journals, lanes
+from piecework.server.store.queue import dependencies, events, files, journals, lanes, receipts
 from piecework.server.store.queue.files import FileRow, StoredFile
 from piecework.server.store.queue.relations import Edge
 from piecework.server.store.queue.reruns import Rerun, find_made_of, rerun_jobs
@@ -237,6 +237,7 @@ class Reruns:
         rerun_jobs(connection, again)
         files.forget_made(connection, [job.id for job in found if job.options.has_folder])
         journals.forget_journals(connection, [job.id for job in found])
+        receipts.remove_receipts(connection, [job.id for job in found])
         detail = "run again" if who is None else f"run again by {who}"
         trail = [
             Event(job.id, now, JobState(to.state), attempt=job.attempt, detail=detail)

@@ -10,7 +10,7 @@ import structlog
 from piecework.backoff import pause_after
 from piecework.server.services.core import Core
 from piecework.server.services.queue.deliveries import AT_ONCE, Deliveries, Taken
-from piecework.server.services.queue.posting import Receipt, WebhookMessage
+from piecework.server.services.queue.posting import Posted, WebhookMessage
 
 log = structlog.get_logger("server")
 
@@ -23,7 +23,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 STOP_S = 5.0
 """What is being sent when the server stops has so long. What takes longer is sent again."""
 
-Post = Callable[[str, list[str], WebhookMessage], Receipt]
+Post = Callable[[str, list[str], WebhookMessage], Posted]
 """Sends a message to a URL, signed with some secrets."""
 Spawn = Callable[[Callable[[], None]], object]
 """Has something done, in a thread of its own."""
@@ -149,14 +149,14 @@ class Sender:
         now, began = self._clock(), self._now_s()
         webhook, delivery = taken
         message = WebhookMessage(str(delivery.id), now, delivery.body.encode())
-        receipt = self._post(webhook.url, webhook.secrets_at(now), message)
+        posted = self._post(webhook.url, webhook.secrets_at(now), message)
         with self._lock:
-            self._attempts["accepted" if receipt.is_accepted else "refused"] += 1
+            self._attempts["accepted" if posted.is_accepted else "refused"] += 1
         took_ms = round(1000 * (self._now_s() - began))
-        self._note(webhook.id, is_well=receipt.is_accepted)
-        if not receipt.is_accepted:
+        self._note(webhook.id, is_well=posted.is_accepted)
+        if not posted.is_accepted:
             log.warning(
-                "a webhook did not take a delivery", webhook=webhook.name, delivery=delivery.id, why=receipt.detail
+                "a webhook did not take a delivery", webhook=webhook.name, delivery=delivery.id, why=posted.detail
             )
-        goes_on = receipt.is_accepted and not self._stopping.is_set()
-        return self._deliveries.record(taken, receipt, took_ms, goes_on=goes_on)
+        goes_on = posted.is_accepted and not self._stopping.is_set()
+        return self._deliveries.record(taken, posted, took_ms, goes_on=goes_on)

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from piecework.protocol.messages import ContractRequest, WorkerRegister, WorkerState
 from piecework.server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
 from piecework.server.services.core import Core
+from piecework.server.services.stock.signing import note_worker_key, read_worker_key
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.records import Held, Worker
 from piecework.server.store.stock import holding, workers
@@ -51,7 +52,7 @@ class Workers:
                 raise InvalidRequest(
                     f"a worker lists at most {NAMES_MAX} {what}, each of 1 to {NAME_LENGTH} characters"
                 )
-        id_, now = self._ids.next(), self._clock()
+        id_, now, key = self._ids.next(), self._clock(), read_worker_key(request)
         slots = _given(request.slots, 1)
         if not 1 <= slots <= self._settings.contract_max:
             raise InvalidRequest(f"slots is {slots}, but must lie between 1 and {self._settings.contract_max}")
@@ -68,6 +69,7 @@ class Workers:
             registered_at=now,
             seen_at=now,
             retired_at=None,
+            public_key=key,
         )
         stored = self._database.write(partial(_store, new=new, known_as=_given(request.known_as, None)))
         if stored.id != new.id:
@@ -159,8 +161,11 @@ def _store(connection: Connection, new: Worker, known_as: int | None) -> Worker:
     old = None if known_as is None else workers.find_worker(connection, known_as)
     if old is None or old.retired_at is not None:
         workers.add_worker(connection, new)
+        note_worker_key(connection, new, None, new.seen_at)
         return new
-    kept = new._replace(id=old.id, registered_at=old.registered_at)
+    key = old.public_key if new.public_key is None else new.public_key
+    kept = new._replace(id=old.id, registered_at=old.registered_at, public_key=key)
+    note_worker_key(connection, kept, old.public_key, kept.seen_at)
     holding.expire_leases(connection, kept.id, kept.incarnation, kept.seen_at)
     workers.replace_worker(connection, kept)
     return kept

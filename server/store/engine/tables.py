@@ -17,7 +17,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 from piecework.server.store.engine.audit_tables import audit
@@ -65,12 +64,7 @@ blobs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("name", String(255)),  # what its file was called where it came from
 )
-Index(
-    "ix_blobs_stored",
-    blobs.c.sha256,
-    sqlite_where=text("content IS NULL"),
-    postgresql_where=text("content IS NULL"),
-)
+_partial("ix_blobs_stored", blobs.c.sha256, where="content IS NULL")
 
 lambdas = Table(
     "lambdas",
@@ -116,6 +110,7 @@ workers = Table(
     Column("lapsed_at", BigInteger),  # when a lease of its process last ran out
     Column("stopped_at", BigInteger),  # NULL: its process works, or went without a word
     Column("skew_ms", BigInteger),  # how far its clock is ahead of the server's; NULL: it did not tell
+    Column("public_key", LargeBinary(32)),  # its receipts are checked with; NULL: it has none
 )
 
 # Spelled with OR: for IN, SQLite makes a table of the list whenever a row is checked, and the check takes longer

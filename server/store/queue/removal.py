@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select
 from piecework.server.store.engine.ids import age
 from piecework.server.store.engine.statements import ByList, Statement
 from piecework.server.store.engine.tables import dependencies, events, jobs, logs, settlings
-from piecework.server.store.queue import files, journals
+from piecework.server.store.queue import files, journals, receipts
 from piecework.server.store.stock import blobs
 from piecework.server.store.stock.audit import count_act
 
@@ -41,7 +41,7 @@ class Removed(NamedTuple):
 def remove_jobs(
     connection: Connection, ids: Collection[int], uploads_before: int | None, is_time_up: Callable[[], bool]
 ) -> Removed:
-    """Remove those of the jobs that are final, with their events, their logs, and blobs that nothing else uses.
+    """Remove those of the jobs that are final, with all that is theirs, and blobs that nothing else uses.
 
     Blobs that are older than their job were uploaded, for it or for more than it: of these, unused ones go if they
     are older than the id ``uploads_before``; None: they stay. Removes some jobs at least, and leaves the others
@@ -65,6 +65,7 @@ def _remove_chunk(
     named = [(id_,) for id_, _, _ in found]
     for statement in _deletes:
         statement.run_many(connection, named)
+    receipts.remove_receipts(connection, [id_ for (id_,) in named])
     used = {(id_, blob) for id_, *pair in found for blob in pair if blob}
     used |= files.remove_files(connection, [id_ for (id_,) in named])
     used |= journals.remove_journals(connection, [id_ for (id_,) in named])

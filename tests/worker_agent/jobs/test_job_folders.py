@@ -29,7 +29,7 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.states import JobState
 from piecework.worker_agent.jobs.work import collecting
-from piecework.worker_agent.jobs.work.inputs import find_seed
+from piecework.worker_agent.jobs.work.inputs import find_run_seed
 from piecework.worker_agent.jobs.work.job_folders import JobFolders
 
 REF = LeaseRef(job=Id(5), lease="abc")
@@ -299,4 +299,4 @@ def test_a_seed_depends_on_what_is_in_the_files():
         replace(job, folder=LeasedFolder(files=[replace(file, name="b")])),
         replace(job, files=[file]),
     ]
-    assert len({find_seed(each, lambda_) for each in jobs}) == len(jobs)
+    assert len({find_run_seed(each, lambda_) for each in jobs}) == len(jobs)

@@ -13,7 +13,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, Grants, LeasedJob, LeasedLambda
 from piecework.protocol.states import JobState
-from piecework.worker_agent.jobs.work.inputs import Given, find_seed, write_task
+from piecework.worker_agent.jobs.work.inputs import Given, find_run_seed, write_task
 
 LARGE = b"x" * 40_000
 
@@ -334,22 +334,22 @@ def described(**fields):
 def test_task_has_all_that_the_job_and_its_lambda_say(tmp_path):
     job = leased(args=["a"], env={"K": "V"}, attempt=2)
     lambda_ = described(runtime="wasi+x", grants=Grants(env=["HOME"]), mode="json")
-    ref_job, lease, task = write_task(job, lambda_, tmp_path, Given(b"in"))
+    ref_job, lease, task, draft = write_task(job, lambda_, tmp_path, Given(b"in"))
     assert (ref_job, lease, task.runtime) == (1, "l", "wasi+x")
     assert (task.args, task.env, task.grants, task.mode) == (("a",), {"K": "V"}, Grants(env=["HOME"]), "json")
     assert (task.codex, task.checksum, task.input) == (str(tmp_path), "c", b"in")
-    assert task.seed is None
+    assert (task.seed, draft) == (None, None)
 
 
 def test_seed_of_a_deterministic_run_depends_on_the_call_alone():
-    seed = find_seed(leased(input_checksum="i", args=["a"]), described())
-    assert seed == find_seed(leased(job=Id(9), attempt=3, input_checksum="i", args=["a"]), described(id=Id(8)))
+    seed = find_run_seed(leased(input_checksum="i", args=["a"]), described())
+    assert seed == find_run_seed(leased(job=Id(9), attempt=3, input_checksum="i", args=["a"]), described(id=Id(8)))
     others = [
-        find_seed(leased(input_checksum="j", args=["a"]), described()),
-        find_seed(leased(input_checksum="i", args=["b"]), described()),
-        find_seed(leased(input_checksum="i", args=["a"], env={"K": "V"}), described()),
-        find_seed(leased(input_checksum="i", args=["a", "", "K", "V"]), described()),
-        find_seed(leased(input_checksum="i", args=["a"]), described(codex_checksum="d")),
+        find_run_seed(leased(input_checksum="j", args=["a"]), described()),
+        find_run_seed(leased(input_checksum="i", args=["b"]), described()),
+        find_run_seed(leased(input_checksum="i", args=["a"], env={"K": "V"}), described()),
+        find_run_seed(leased(input_checksum="i", args=["a", "", "K", "V"]), described()),
+        find_run_seed(leased(input_checksum="i", args=["a"]), described(codex_checksum="d")),
     ]
     assert seed not in others
     assert len(set(others)) == len(others)

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from piecework.protocol.messages import BlobRef, Content, LeasedJob, LeaseRef, Outcome, OutcomeAck
+from piecework.protocol.messages import BlobRef, Content, LeasedJob, LeaseRef, Outcome, OutcomeAck, given
 from piecework.worker_agent.tasks import LeasedTask
 
 BATCH_MAX = 400
@@ -66,6 +66,8 @@ def measure_outcome(outcome: Outcome) -> int:
     size = FRAME_BYTES
     if isinstance(outcome.log, bytes):
         size += len(outcome.log)
+    if receipt := given(outcome.receipt):
+        size += len(receipt.payload) + FRAME_BYTES
     for made in outcome.made or ():
         size += _measure_content(made.content)
     return size + _measure_content(outcome.output) + _measure_content(outcome.journal or None)

@@ -7,6 +7,7 @@ from typing import TypeVar
 import structlog
 
 from piecework.client import BadReply, ClientError, Invalid, TooLarge
+from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     ContractReply,
@@ -32,6 +33,8 @@ class OutcomeSender:
         self._lease_table = shared.lease_table
         self._link = shared.link
         self._membership = membership
+        self.on_receipt_refused: Callable[[str], None] = lambda _why: None
+        """Hears that the server does not believe a receipt of this agent, with its reason."""
 
     def contract(self, request: ContractRequest) -> ContractReply:
         """Ask for jobs, with outcomes on board; the caller admits the jobs, then settles the acks.
@@ -53,6 +56,8 @@ class OutcomeSender:
         for ack in acks:
             if ack.code:
                 log.warning("outcome refused", job=ack.job, code=ack.code, reason=ack.message or "")
+            if ack.code == Code.RECEIPT_REFUSED:
+                self.on_receipt_refused(f"the server refused what it signed: {ack.message or ''}")
         answered = {ref_of(ack) for ack in acks}
         self._lease_table.settle(answered)
         left = [outcome for outcome in outcomes if ref_of(outcome) not in answered]

@@ -22,6 +22,7 @@ from piecework.worker_agent.jobs.shared import JobsShared
 from piecework.worker_agent.jobs.work.collecting import TooMuchError, collect
 from piecework.worker_agent.jobs.work.fetching import NotWantedError
 from piecework.worker_agent.jobs.work.job_folders import JobFolders
+from piecework.worker_agent.jobs.work.receipts import ReceiptMaker
 from piecework.worker_agent.jobs.work.thread_pool import ThreadPool
 from piecework.worker_agent.jobs.work.uploading import NotTakenError, Uploader
 from piecework.worker_agent.runtimes.base import OURS, PARTIAL_BYTES, Bounds
@@ -67,6 +68,7 @@ class Finisher:
         job_logger: JobLogger,
         fitness: Fitness,
         folders: JobFolders,
+        receipts: ReceiptMaker,
         inline_max_bytes: int,
     ) -> None:
         self._shared = shared
@@ -76,6 +78,7 @@ class Finisher:
         self._job_logger = job_logger
         self._fitness = fitness
         self._folders = folders
+        self._receipts = receipts
         self._inline_max_bytes = inline_max_bytes
         self._uploader = Uploader(shared, inline_max_bytes)
 
@@ -128,8 +131,9 @@ class Finisher:
                 outcome.output = Content(raw=output)
             if outcome.state in PRODUCTIVE and journal:
                 outcome.journal = Content(raw=journal)
+            outcome.receipt = self._receipts.sign(task, outcome)
             return [outcome]
-        finish = partial(self._finish_slowly, outcome, produced, folder, task.task.bounds)
+        finish = partial(self._finish_slowly, task, outcome, produced, folder)
         self._pool.give(finish, partial(self.give_up, [ref_of(outcome)]))
         return []
 
@@ -163,12 +167,13 @@ class Finisher:
         return JobState.FAILED if result.error else JobState.FINISHED
 
     def _finish_slowly(
-        self, outcome: Outcome, produced: "_Produced", folder: JobFolder | None, bounds: Bounds
+        self, task: LeasedTask, outcome: Outcome, produced: "_Produced", folder: JobFolder | None
     ) -> None:
         """Bring what a job produced to the server, then let its outcome go; files with that are removed."""
         try:
             if outcome.state in PRODUCTIVE:
-                self._bring(outcome, produced, folder, bounds)
+                self._bring(outcome, produced, folder, task.task.bounds)
+            outcome.receipt = self._receipts.sign(task, outcome)
             self.end(outcome)
         except NotWantedError:
             return

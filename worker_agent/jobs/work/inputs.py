@@ -1,6 +1,5 @@
 """From a leased job to a task: what it needs is fetched while other jobs run, then the executor gets it."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,8 +11,9 @@ from msgspec import UNSET
 from piecework.client import NotFound
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import NO_ID, Id
-from piecework.protocol.job_files import find_clash, is_path, sum_files
+from piecework.protocol.job_files import find_clash, is_path
 from piecework.protocol.messages import Grants, LeasedFile, LeasedJob, LeasedLambda, LeaseRef, given
+from piecework.receipts.claims import find_recorded_seed, find_seed, sum_given
 from piecework.tracing import VARIABLE
 from piecework.worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from piecework.worker_agent.jobs.executing import GuestExecutor
@@ -21,6 +21,7 @@ from piecework.worker_agent.jobs.leases.lease_table import LeaseTable, hand_back
 from piecework.worker_agent.jobs.work.fetching import BlobFetcher, NotWantedError
 from piecework.worker_agent.jobs.work.finishing import Finisher
 from piecework.worker_agent.jobs.work.job_folders import JobFolders
+from piecework.worker_agent.jobs.work.receipts import draft_receipt, name_files
 from piecework.worker_agent.jobs.work.thread_pool import ThreadPool, do_guarded
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.tasks import File, JobFolder, LeasedTask, Task
@@ -171,7 +172,7 @@ class Intake:
             inputs = self._folders.make_inputs(ref, {each.name: self._get_file(ref, each) for each in files})
         if folder is not None:
             path = self._folders.make_own(ref, {each.name: self._get_file(ref, each) for each in folder.files})
-            checksum = sum_files((each.name, each.checksum) for each in folder.files)
+            checksum = sum_given(name_files(folder.files))
             own = JobFolder(str(path), tuple(folder.outputs), checksum)
         return Given(data, inputs, own)
 
@@ -238,6 +239,7 @@ def _check_room(files: Sequence[LeasedFile], bounds: Bounds) -> None:
 def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -> LeasedTask:
     """Put together what the executor needs to know."""
     data = got.input
+    seed = _choose_seed(job, lambda_)
     task = Task(
         runtime=lambda_.runtime,
         codex=str(codex),
@@ -246,7 +248,7 @@ def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -
         bounds=Bounds.of(job.limits),
         args=tuple(job.args),
         env=_write_env(job, lambda_),
-        seed=_choose_seed(job, lambda_),
+        seed=seed,
         record=lambda_.record is True,
         mode=lambda_.mode,
         ok_codes=tuple(given(job.ok_codes) or ()),
@@ -254,7 +256,7 @@ def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -
         inputs=None if got.inputs is None else str(got.inputs),
         folder=got.folder,
     )
-    return LeasedTask(job.job, job.lease, task)
+    return LeasedTask(job.job, job.lease, task, draft_receipt(job, lambda_, seed))
 
 
 def _write_env(job: LeasedJob, lambda_: LeasedLambda) -> dict[str, str]:
@@ -263,26 +265,19 @@ def _write_env(job: LeasedJob, lambda_: LeasedLambda) -> dict[str, str]:
     return job.env if trace is None or repeats else {VARIABLE: trace, **job.env}
 
 
-def _name_of(file: LeasedFile) -> str:
-    return file.name
-
-
 def _choose_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes | None:
     """Return what a run's random numbers come from; None: from nothing that is known.
 
     Each run of a recorded lambda has others: jobs that are leased together may share their lease.
     """
     if lambda_.record is True:
-        return hashlib.sha256(find_seed(job, lambda_) + f"{job.job} {job.lease}".encode()).digest()
-    return find_seed(job, lambda_) if lambda_.deterministic else None
+        return find_recorded_seed(find_run_seed(job, lambda_), job.job, job.lease)
+    return find_run_seed(job, lambda_) if lambda_.deterministic else None
 
 
-def find_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes:
+def find_run_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes:
     """Return what a deterministic run draws clock and random from: the same call has the same seed."""
-    env = [part for item in sorted(job.env.items()) for part in item]
-    files = [part for each in sorted(given(job.files) or (), key=_name_of) for part in (each.name, each.checksum)]
     folder = given(job.folder)
-    own = [] if folder is None else ["/", sum_files((each.name, each.checksum) for each in folder.files)]
-    more = [*(["", *files] if files else []), *own]
-    parts = [lambda_.codex_checksum, job.input_checksum, *job.args, "", *env, *more]
-    return hashlib.sha256("\0".join(parts).encode()).digest()
+    own = None if folder is None else name_files(folder.files)
+    inputs = name_files(given(job.files) or ())
+    return find_seed(lambda_.codex_checksum, job.input_checksum, job.args, job.env, inputs, own)

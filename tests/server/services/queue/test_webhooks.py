@@ -23,7 +23,7 @@ from piecework.server.errors import BadTransition
 from piecework.server.services.queue import posting
 from piecework.server.services.queue.deliveries import LEASE_MS, PAUSES_S
 from piecework.server.services.queue.endings import Ended
-from piecework.server.services.queue.posting import Receipt
+from piecework.server.services.queue.posting import Posted
 from piecework.server.services.queue.waiting import Changes
 from piecework.server.services.token_acts import create_token
 from piecework.server.store.engine.database import Connection
@@ -54,11 +54,11 @@ def end_one(house: House, **fields: Any) -> str:
     return job
 
 
-def answer_with(house: House, *receipts: Receipt) -> list[str]:
+def answer_with(house: House, *receipts: Posted) -> list[str]:
     """Have a house send to nobody, and be answered so. Returns the ids that it sends."""
     left, sent = list(receipts), []
 
-    def post(_url: str, _secrets: list[str], message: Any) -> Receipt:
+    def post(_url: str, _secrets: list[str], message: Any) -> Posted:
         sent.append(message.id)
         return left.pop(0) if len(left) > 1 else left[0]
 
@@ -231,7 +231,7 @@ def test_it_is_sent_again_with_growing_pauses_and_then_given_up(house: House):
     register(house, URL)
     house.services.deliveries._chance = lambda: 0.5
     end_one(house)
-    sent = answer_with(house, Receipt(500, "it answered 500"))
+    sent = answer_with(house, Posted(500, "it answered 500"))
     for attempt, pause_s in enumerate(PAUSES_S, 1):
         assert send(house) == 1
         [delivery] = deliveries(house)
@@ -253,7 +253,7 @@ def test_what_failed_is_sent_again_when_somebody_wants_it(house: House):
     register(house, URL)
     for _ in range(3):
         house.call("POST", "/webhook/hook/test")
-    answer_with(house, Receipt(None, "no connection"), Receipt(200, "it answered 200"))
+    answer_with(house, Posted(None, "no connection"), Posted(200, "it answered 200"))
     while deliveries(house, query="state=waiting"):
         house.services.sender._failures.clear()
         send(house)
@@ -271,7 +271,7 @@ def test_a_webhook_that_failed_is_left_alone_for_a_moment(house: House):
     register(house, URL)
     for _ in range(5):
         end_one(house)
-    sent = answer_with(house, Receipt(503, "it answered 503"))
+    sent = answer_with(house, Posted(503, "it answered 503"))
     for _ in range(5):
         send(house)
     assert len(sent) <= 2
@@ -281,7 +281,7 @@ def test_a_webhook_that_failed_is_left_alone_for_a_moment(house: House):
 def test_who_says_when_to_come_again_is_believed(house: House):
     register(house, URL)
     end_one(house)
-    answer_with(house, Receipt(429, "it answered 429", retry_after_s=1800))
+    answer_with(house, Posted(429, "it answered 429", retry_after_s=1800))
     send(house)
     assert deliveries(house)[0]["next_at"] == house.clock() / 1000 + 1800
 
@@ -289,7 +289,7 @@ def test_who_says_when_to_come_again_is_believed(house: House):
 def test_who_answers_410_is_told_nothing_any_more(house: House):
     register(house, URL)
     end_one(house)
-    answer_with(house, Receipt(410, "it answered 410"))
+    answer_with(house, Posted(410, "it answered 410"))
     send(house)
     assert deliveries(house)[0]["state"] == "failed"
     shown = house.call("GET", "/webhook/hook")
@@ -307,13 +307,13 @@ def test_an_attempt_that_nobody_records_is_made_again_under_the_same_id(house: H
     end_one(house)
     [lost] = house.services.deliveries.take(house.services.webhooks.get("hook").id, 2)
     house.restart()
-    sent = answer_with(house, Receipt(200, "it answered 200"))
+    sent = answer_with(house, Posted(200, "it answered 200"))
     assert send(house) == 0
     house.clock.forward(LEASE_MS / 1000 + 0.001)
     assert send(house) == 1
     assert sent == [str(lost.delivery.id)]
     assert [(each["state"], each["attempts"]) for each in deliveries(house)] == [("delivered", 2)]
-    house.services.deliveries.record(lost, Receipt(500, "late"), 1, goes_on=False)
+    house.services.deliveries.record(lost, Posted(500, "late"), 1, goes_on=False)
     assert deliveries(house)[0]["state"] == "delivered"
 
 
@@ -327,7 +327,7 @@ def test_no_more_than_two_are_sent_to_a_webhook_at_once(house: House):
     take = house.services.deliveries.take
     hanging = take(hook, 2)
     assert (len(hanging), len(take(hook, 2)), len(take(other, 2))) == (2, 0, 2)
-    following = house.services.deliveries.record(hanging[0], Receipt(200, "ok"), 1, goes_on=True)
+    following = house.services.deliveries.record(hanging[0], Posted(200, "ok"), 1, goes_on=True)
     assert following is not None
     assert take(hook, 2) == []
     assert len(deliveries(house, query="state=sending")) == 2
@@ -340,7 +340,7 @@ def test_a_secret_is_shown_once_and_nothing_logs_it(house: House, capsys: pytest
     made = house.call("POST", "/webhook", {"name": "hook", "url": URL})
     assert made["secret"].startswith("whsec_")
     end_one(house)
-    answer_with(house, Receipt(500, "it answered 500"))
+    answer_with(house, Posted(500, "it answered 500"))
     send(house)
     shown = [
         house.fetch(path).get_data(as_text=True)
@@ -377,7 +377,7 @@ def test_what_is_paused_waits_and_is_sent_when_it_goes_on(house: House):
     for _ in range(2):
         assert "paused_at" in house.call("POST", "/webhook/hook/pause")
     end_one(house)
-    sent = answer_with(house, Receipt(200, "it answered 200"))
+    sent = answer_with(house, Posted(200, "it answered 200"))
     assert send(house) == 0
     assert "resume it first" in house.call("POST", "/webhook/hook/test", status=422)["message"]
     assert house.call("GET", "/webhook/hook")["waiting"] == 1
@@ -392,7 +392,7 @@ def test_a_webhook_that_is_deleted_takes_its_deliveries_along(house: House):
     [going] = house.services.deliveries.take(house.services.webhooks.get("hook").id, 1)
     house.call("DELETE", "/webhook/hook")
     house.call("GET", "/webhook/hook", status=404)
-    house.services.deliveries.record(going, Receipt(500, "it answered 500"), 1, goes_on=True)
+    house.services.deliveries.record(going, Posted(500, "it answered 500"), 1, goes_on=True)
     house.call("DELETE", f"/job/{job}")
     assert house.state(job) == "Cancelled"
     assert send(house) == 0
