@@ -10,6 +10,8 @@ from mutations import OF_TEXTS
 
 DEEP = "deep below"
 """Stands for what is nested too deep to be written in any other way."""
+LONGEST = 1_000_000
+"""Of lists that are made longer, again and again: no request is larger than what comes of these."""
 DEPTHS = (3, 200, 2_000, 100_000)
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400),
@@ -34,7 +36,8 @@ def damage_value(noise: Random, value: Any) -> Any:
     if isinstance(value, list) and value and noise.random() < 0.7:
         at = noise.randrange(len(value))
         if noise.randrange(4) == 0:
-            return value * noise.choice((2, 50))
+            times = noise.choice((2, 50))
+            return value * times if len(value) * times <= LONGEST else value
         return [*value[:at], damage_value(noise, value[at]), *value[at + 1 :]]
     return pick_odd(noise)
 
