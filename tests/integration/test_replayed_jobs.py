@@ -38,7 +38,16 @@ def folder(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made = tmp_path_factory.mktemp("node")
     (made / "data").mkdir()
     (made / "data" / "a").write_text("; of the node")
-    options = ["--slots", "1", "--tag", "replayed", "--allow-dir", f"{made / 'data'}=/data", "--allow-env", "PLACE"]
+    options = [
+        "--slots",
+        "1",
+        "--tag",
+        "replayed",
+        "--allow-dir",
+        f"{made / 'data'}=/data",
+        "--allow-env",
+        "PLACE",
+    ]
     agent = LocalAgent(server.url, made, "node", *options, environ=os.environ | {"PLACE": "here"})
     yield made
     stop_together([agent])
@@ -48,7 +57,9 @@ def gather_parts(client: Client, job: Id) -> dict[str, bytes | Path]:
     """Return all that a job's receipt can name, by digest."""
     info = client.job(job)
     lambda_ = client.lambda_(info.lambda_.id)
-    lists = [[(each.name, client.read(each.blob)) for each in given(found) or []] for found in (info.files, info.made)]
+    lists = [
+        [(each.name, client.read(each.blob)) for each in given(found) or []] for found in (info.files, info.made)
+    ]
     output = info.output.id if isinstance(info.output, Content) else given(info.failed_output)
     blobs = [lambda_.codex, info.input.id, output, given(info.journal)]
     parts = [client.read(Id(blob)) if isinstance(blob, str | int) and int(blob) else b"" for blob in blobs]
