@@ -1,7 +1,8 @@
 """Receipts of real jobs, replayed from bundles on this machine under each engine: they come to the same."""
 
-import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,11 @@ import pytest
 from guests import guest
 
 from piecework import Client
+from piecework.cli.queue.bundling import save_bundle
 from piecework.local import LocalAgent, LocalServer, stop_together
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Content, Grants, given
-from piecework.receipts import Bundle, read_receipt, verify_receipt, write_bundle
-from piecework.receipts.canonical import encode_canonical
-from piecework.receipts.parts import write_list
+from piecework.protocol.messages import Grants
+from piecework.receipts import Bundle, verify_receipt
 from piecework.worker_agent.replaying.replay import ReplayNode, replay
 from piecework.worker_agent.runtimes import ENGINES
 
@@ -53,38 +53,11 @@ def folder(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     stop_together([agent])
 
 
-def gather_parts(client: Client, job: Id) -> dict[str, bytes | Path]:
-    """Return all that a job's receipt can name, by digest."""
-    info = client.job(job)
-    lambda_ = client.lambda_(info.lambda_.id)
-    lists = [
-        [(each.name, client.read(each.blob)) for each in given(found) or []] for found in (info.files, info.made)
-    ]
-    output = info.output.id if isinstance(info.output, Content) else given(info.failed_output)
-    blobs = [lambda_.codex, info.input.id, output, given(info.journal)]
-    parts = [client.read(Id(blob)) if isinstance(blob, str | int) and int(blob) else b"" for blob in blobs]
-    parts += [encode_canonical(given(info.args) or []), encode_canonical(given(info.env) or {})]
-    for listed in lists:
-        parts += [data for _, data in listed]
-        parts.append(write_list([(name, hashlib.sha256(data).hexdigest()) for name, data in listed]))
-    return {hashlib.sha256(data).hexdigest(): data for data in parts}
-
-
-def make_bundle(client: Client, job: Id, path: Path) -> Path:
-    """Write the bundle of a job."""
-    envelope = client.receipt(job)
-    subject, result = (part := read_receipt(envelope).claim).subject, part.result
-    named = {str(getattr(each, name)) for each in (subject, result) for name in each.__struct_fields__}
-    every = gather_parts(client, job)
-    files = {digest for digest in every if any(digest.encode() in data for data in every.values() if data != b"")}
-    keys = [key for key in client.signing_keys() if key.keyid in {each.keyid for each in envelope.signatures}]
-    write_bundle(path, envelope, keys, {digest: every[digest] for digest in every if digest in named | files})
-    return path
-
-
 def check(client: Client, job: Id, tmp_path: Path) -> None:
     """Replay a job's run under each engine: it must be identical."""
-    with Bundle(make_bundle(client, job, tmp_path / "bundle")) as bundle:
+    path = tmp_path / f"{job}.bundle"
+    save_bundle(client, job, path)
+    with Bundle(path) as bundle:
         bundle.check_parts()
         verify_receipt(bundle.envelope, bundle.keys)
         node = ReplayNode(BUILD / "compiled", BUILD / "interpreters")
@@ -120,3 +93,36 @@ def test_a_function_is_replayed(client: Client, folder: Path, tmp_path: Path):
     lambda_id = client.create_lambda(guest("capsule_g4"), "capsule", record=True)
     check(client, run(client, lambda_id, b"cache-set a b"), tmp_path)
     check(client, run(client, lambda_id, b"no such thing"), tmp_path)
+
+
+def replay_by_command(server: LocalServer, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "piecework", "replay", *words, "--url", server.url]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_the_command_replays_a_job(client: Client, server: LocalServer, folder: Path):
+    job = run(client, client.create_lambda(guest("count_bytes"), record=True), b"some words\n")
+    done = replay_by_command(server, str(job), "--engine", "pulley")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("identical (under pulley of wasmtime ")
+    plain = run(client, client.create_lambda(guest("count_bytes")), b"some words\n")
+    done = replay_by_command(server, str(plain))
+    assert done.returncode == 1
+    assert "deterministic" in done.stderr
+
+
+def test_a_job_with_secret_variables_cannot_be_bundled(client: Client, server: LocalServer, folder: Path):
+    job = run(client, client.create_lambda(guest("count_bytes"), record=True), b"x", env={"API_KEY": "hush"})
+    done = replay_by_command(server, str(job))
+    assert done.returncode == 1
+    assert "has variables whose names look secret" in done.stderr
+
+
+def test_an_input_and_files_of_other_jobs_are_in_the_bundle(client: Client, folder: Path, tmp_path: Path):
+    code = b"import sys; print(open('/inputs/first').read(), sys.stdin.read())"
+    first = run(client, client.create_lambda(guest("count_bytes")), b"12345")
+    lambda_id = client.create_lambda(code, "python3.12", record=True)
+    job = client.submit(lambda_id, b"own input", inputs={"first": first}, tags=["+replayed"], max_attempts=1)
+    client.wait([job], PATIENCE_S)
+    assert client.job(job).state == "Finished"
+    check(client, job, tmp_path)
