@@ -122,7 +122,6 @@ def test_an_input_and_files_of_other_jobs_are_in_the_bundle(client: Client, fold
     code = b"import sys; print(open('/inputs/first').read(), sys.stdin.read())"
     first = run(client, client.create_lambda(guest("count_bytes")), b"12345")
     lambda_id = client.create_lambda(code, "python3.12", record=True)
-    job = client.submit(lambda_id, b"own input", inputs={"first": first}, tags=["+replayed"], max_attempts=1)
-    client.wait([job], PATIENCE_S)
+    job = run(client, lambda_id, b"own input", inputs={"first": first})
     assert client.job(job).state == "Finished"
     check(client, job, tmp_path)
