@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from piecework.server.errors import BlobNotFound, Forbidden
 from piecework.server.services import Services
+from piecework.server.services.queue.quotas import Allowed
 from piecework.server.store.stock.tokens import Token
 
 FOR_SOME_LAMBDAS = frozenset(
@@ -24,6 +25,7 @@ FOR_SOME_LAMBDAS = frozenset(
         ("GET", "/data/<data>"),
         ("GET", "/data/<data>/blob"),
         ("GET", "/keys"),
+        ("GET", "/lambda/<ref:lambda>"),
         ("GET", "/sys/version"),
     }
 )
@@ -60,5 +62,7 @@ def check_reach(
         raise Forbidden(f"the token {token.name} may submit jobs of {may}, read and cancel them, and nothing else")
     if "job" in parts:
         services.jobs.check_submitter([int(str(parts["job"]))], token.name)
+    if "lambda" in parts:
+        Allowed(token.name, token.quota).check_lambdas([services.lambdas.resolve(str(parts["lambda"]))])
     if "data" in parts and not services.jobs.has_made(token.name, int(str(parts["data"]))):
         raise BlobNotFound(f"no job that the token {token.name} submitted made the data {parts['data']}")

@@ -72,6 +72,17 @@ def test_a_token_for_the_id_of_a_lambda_does_not_submit_newer_ones_of_its_name(h
     assert "may use" in submit(house, "hola", 1, shop, status=403)["message"]
 
 
+def test_a_token_for_some_lambdas_reads_what_these_are_and_no_others(house: House):
+    root = admin(house)
+    hola, other = (new_lambda(house, root, name=name) for name in ("hola", "ciao"))
+    shop = make(house, lambdas=("hola",))
+    for ref in ("hola", hola):
+        assert house.call("GET", f"/lambda/{ref}?view=full", **shop)["id"] == hola
+    for ref in ("ciao", other):
+        refused = house.call("GET", f"/lambda/{ref}", status=403, **shop)
+        assert refused["message"] == "the token shop may use hola, not lambda ciao"
+
+
 def test_a_token_for_some_lambdas_sees_and_cancels_only_jobs_that_it_submitted(house: House):
     root = admin(house)
     new_lambda(house, root, name="hola")
