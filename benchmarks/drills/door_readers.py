@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -29,6 +30,7 @@ from piecework.oci.errors import OciError
 from piecework.oci.manifests import choose_layer, choose_manifest, read_manifest
 from piecework.oci.references import Reference
 from piecework.protocol.bodies import JSON, MSGPACK, BodyDecodeError, MessageError, decode
+from piecework.receipts import Bundle, ReceiptError, read_envelope, read_keys, read_receipt, verify_receipt
 from piecework.server import configuration as of_server
 from piecework.server.errors import InvalidRequest
 from piecework.server.forwarding.messages import CallRefused
@@ -117,6 +119,9 @@ def list_readers(folder: Path, samples: Sequence[Any]) -> list[Reader]:
             "configuration", _bytes(_settings()), lambda it: _read_settings(folder, it, sections), (ConfigError,)
         ),
         Reader("HTTP answers", _bytes(HEADS), _read_answer, (NotHttp, Broken)),
+        Reader("receipts", _bytes([_sample("receipt_reply")]), _read_receipt, (ReceiptError,)),
+        Reader("keys of receipts", _bytes([_sample("signing_key_list")]), _read_keys, (ReceiptError,)),
+        Reader("bundles", _bytes([_bundle()]), lambda it: _read_bundle(folder, it), (ReceiptError,)),
         Reader("journals", _bytes(_journals()), _read_journal, (JournalError,)),
         Reader("URLs", _texts(URLS), _read_url),
         Reader("durations", _texts(TEXTS["durations"]), _read_duration),
@@ -126,6 +131,35 @@ def list_readers(folder: Path, samples: Sequence[Any]) -> list[Reader]:
         Reader("logins of registries", _texts(TEXTS["logins"]), read_challenges),
         Reader("paths of calls", _texts(TEXTS["paths of calls"]), read_place, (CallRefused,)),
     ]
+
+
+def _sample(name: str) -> bytes:
+    return (ROOT / "samples" / "wire" / f"{name}.json").read_bytes()
+
+
+def _bundle() -> bytes:
+    """Return a bundle without parts: its receipt and its keys are read, and then one is missing."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(kept, "w") as file:
+        file.writestr("receipt.json", _sample("receipt_reply"))
+        file.writestr("keys.json", _sample("signing_key_list"))
+    return kept.getvalue()
+
+
+def _read_receipt(data: bytes) -> None:
+    envelope = read_envelope(data)
+    read_receipt(envelope)
+    verify_receipt(envelope, read_keys(_sample("signing_key_list"), "the keys"))
+
+
+def _read_keys(data: bytes) -> None:
+    _ = read_keys(data, "the keys").list_keys()
+
+
+def _read_bundle(folder: Path, data: bytes) -> None:
+    (folder / "bundle").write_bytes(data)
+    with Bundle(folder / "bundle") as bundle:
+        bundle.check_parts()
 
 
 def _journals() -> list[bytes]:

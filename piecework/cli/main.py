@@ -35,6 +35,14 @@ COMMANDS = {
     "tenant": ("piecework.cli.queue.limits:tenant", "Look at tenants, whose jobs take turns, and weigh them."),
     "worker": ("piecework.cli.stock.workers:worker", "Run an agent, look at workers, drain and retire them."),
     "audit": ("piecework.cli.stock.audit:audit", "Show who did what on the server, newest first."),
+    "receipt": (
+        "piecework.cli.queue.receipts:receipt",
+        "Look at receipts of jobs, keep them, and check them without a server.",
+    ),
+    "bundle": (
+        "piecework.cli.queue.receipts:bundle",
+        "Put a job's receipt, and all that it names, into one file.",
+    ),
     "replay": (
         "piecework.cli.replay:replay",
         "Do a run again on this machine, and say whether it came to the same.",

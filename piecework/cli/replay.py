@@ -11,7 +11,6 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.options import FileOrId
-from piecework.cli.queue.bundling import save_bundle
 from piecework.cli.remote import Remote, remote_command
 from piecework.protocol.ids import Id
 from piecework.receipts import ReceiptError
@@ -57,7 +56,7 @@ def _find_bundle(remote: Remote, what: Path | Id) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="piecework-replay-") as folder:
         path = Path(folder) / f"job-{what}.bundle"
         try:
-            save_bundle(remote.client, what, path)
+            remote.client.bundle(what, path)
         except ReceiptError as error:
             raise click.ClickException(str(error)) from error
         yield path

@@ -29,6 +29,7 @@ from piecework.server.pages.blobs import as_file
 from piecework.server.pages.lines import submit_lines
 from piecework.server.pages.page import ask, go, is_live, page, read_id, render, value
 from piecework.server.pages.previews import preview
+from piecework.server.pages.receipts import find_receipt
 from piecework.server.pages.uploads import take_input
 from piecework.server.services import Services
 from piecework.server.services.queue.reruns import RERUN
@@ -54,6 +55,7 @@ def show(services: Services, job: str) -> Response:
         "attempts": _list_attempts(ask(api.trace, Id(found.id)).events),
         "output": preview(services, output_id, request.args.get("output_as", "")),
         "log": _choose_log(services, found),
+        "receipt": find_receipt(services, found),
         "family": services.jobs.find_family(found, list(map(int, given(info.after) or ()))),
         "states": {"rerun": found.state in RERUN, "final": found.state.is_final},
     }

@@ -14,6 +14,7 @@ from piecework.server.pages import (
     lambdas,
     limits,
     overview,
+    receipts,
     schedules,
     sign_in,
     stock,
@@ -25,7 +26,7 @@ from piecework.server.pages.page import Page, pages_of
 VIEWS: tuple[Callable[..., Any], ...] = (
     sign_in.leave,
     jobs.list_all, jobs.failures,
-    job.show, job.save_log, job.act, job.run_again, blobs.download, blobs.show_image,
+    job.show, job.save_log, receipts.save_receipt, job.act, job.run_again, blobs.download, blobs.show_image,
     bulk.choose, bulk.count, bulk.work, bulk.undo, bulk.work_back,
     overview.show, overview.storage, groups.list_all, groups.show, groups.seal, groups.hold,
     schedules.list_all, schedules.create, schedules.show, schedules.act, limits.show, limits.rule, limits.weigh,

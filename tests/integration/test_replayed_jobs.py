@@ -11,7 +11,6 @@ import pytest
 from guests import guest
 
 from piecework import Client
-from piecework.cli.queue.bundling import save_bundle
 from piecework.local import LocalAgent, LocalServer, stop_together
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants
@@ -56,7 +55,7 @@ def folder(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def check(client: Client, job: Id, tmp_path: Path) -> None:
     """Replay a job's run under each engine: it must be identical."""
     path = tmp_path / f"{job}.bundle"
-    save_bundle(client, job, path)
+    client.bundle(job, path)
     with Bundle(path) as bundle:
         bundle.check_parts()
         verify_receipt(bundle.envelope, bundle.keys)

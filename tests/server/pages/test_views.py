@@ -81,7 +81,7 @@ def test_every_page_shows_what_strangers_wrote_and_nothing_of_it_acts(
     house: House, browser: Browser, filled: dict[str, str], each: Any
 ):
     path = "/console" + re.sub(r"<(\w+)>", lambda found: filled[found[1]], each.path)
-    if path.endswith(("/download", "/log", "/image")) and "functions" not in path:
+    if path.endswith(("/download", "/log", "/image", "/receipt")) and "functions" not in path:
         assert house.fetch(path).headers["X-Content-Type-Options"] == "nosniff"
         return
     page = browser.get(path)
@@ -223,7 +223,7 @@ def test_what_only_operators_may_do_is_refused_to_submitters(
 def test_every_form_of_every_page_is_answered_by_a_page(browser: Browser, filled: dict[str, str]):
     rules = [re.sub(r"<\w+>", "[^/]+", each.path) for each in PAGES if each.method == "POST"] + ["/sign-in"]
     for each in PAGES:
-        if each.method == "GET" and not each.path.endswith(("/download", "/image", "<job>/log")):
+        if each.method == "GET" and not each.path.endswith(("/download", "/image", "<job>/log", "/receipt")):
             path = "/console" + re.sub(r"<(\w+)>", lambda found: filled[found[1]], each.path)
             for form in browser.get(path).forms:
                 if form.method == "post":

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from house import House
+from signing_worker import SigningWorker, deterministic_lambda, keys_of, receipt_of
 
+from piecework.receipts import verify_receipt
 from piecework.server.errors import DatabaseAway, SchemaMismatch
 from piecework.server.services.backups import BackupError, Contents, restore_backup, write_backup
 from piecework.server.settings import Settings
@@ -54,6 +56,29 @@ def test_a_restored_server_has_everything(stored, tmp_path: Path):
     assert again.state(job) == "Enqueued"
     assert int(again.submit(again.new_lambda())) > int(job)
     again.close()
+
+
+def test_a_restored_server_has_receipts_and_keys_and_signs_with_a_new_one(stored, tmp_path: Path):
+    house, *_ = stored
+    worker = SigningWorker(house)
+    job = house.submit(deterministic_lambda(house, deterministic=True))
+    worker.hand_in(worker.work())
+    kept = receipt_of(house, job)
+    _backup(house, tmp_path / "b.tar")
+    restore_backup(tmp_path / "b.tar", tmp_path / "restored")
+    assert not (tmp_path / "restored" / "receipts.key").exists()
+    other = House(tmp_path / "restored")
+    try:
+        assert receipt_of(other, job) == kept
+        old = verify_receipt(kept, keys_of(other)).signers
+        worker.house = other
+        later = other.submit(deterministic_lambda(other, deterministic=True), input={"text": "later"})
+        worker.hand_in(worker.work())
+        new = verify_receipt(receipt_of(other, later), keys_of(other)).signers
+    finally:
+        other.close()
+    assert old[0] == new[0]
+    assert old[1].keyid != new[1].keyid
 
 
 def test_a_backup_is_of_one_moment(stored, tmp_path: Path):
