@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, cast, get_args
 
@@ -135,6 +136,8 @@ class Settings:
     """How long it is known what webhooks were told, and is told them at all: a duration, or `never` removed."""
     retain_audit: str = "90d"
     """How long it is known who did what: a duration, or `never` removed but for their number."""
+    trusted_owners: str = ""
+    """Names of tokens with commas between: results of workers that registered with one are taken as they are."""
     retain_memos: str = "30d"
     """How long a result is kept for equal jobs since it was last used: a duration, or `never` removed."""
     webhook_private: str = ""
@@ -276,6 +279,11 @@ class Settings:
     def keep_ms(self, what: Kept) -> int:
         """Return how long something stays that does not say, milliseconds; 0: until it was read; -1: for ever."""
         return retain_ms(parse_retention(getattr(self, f"retain_{what}")))
+
+    @cached_property
+    def trusted(self) -> frozenset[str | None]:
+        """Names of tokens whose workers are trusted."""
+        return frozenset(split_list(self.trusted_owners))
 
     @property
     def url(self) -> str:

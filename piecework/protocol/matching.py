@@ -65,6 +65,14 @@ class TagSet(NamedTuple):
         return self.necessary <= worker_tags and not self.rejected & worker_tags
 
 
+OWNER_TAG = "owner:"
+"""What the tag begins with that a server gives each worker: whose it is."""
+TRUSTED_TAG = "trusted"
+"""The tag that a server gives workers whose results it accepts as they are."""
+ENGINE_TAG = "engine:"
+"""What the tags of workers begin with that run code with another engine than most."""
+
+
 def worker_tags(registered: Iterable[str], asked: Iterable[str] = ()) -> frozenset[str]:
     """Add a contract's tags to those the worker registered with.
 

@@ -21,6 +21,7 @@ from piecework.server.services.functions.hosting import Hosting
 from piecework.server.services.functions.overview import Overview
 from piecework.server.services.functions.routing import Routing
 from piecework.server.services.functions.sources import Sources
+from piecework.server.services.queue.agreement import Agreement
 from piecework.server.services.queue.bulk import Bulk
 from piecework.server.services.queue.contracts import Contracts
 from piecework.server.services.queue.counting import note_ended
@@ -122,6 +123,7 @@ class QueueServices:
     outcomes: Outcomes
     memos: Memos
     receipts: Receipts
+    agreement: Agreement
     endings: Endings
     limits: KeyLimits
     tenants: Tenants
@@ -245,6 +247,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         Chore("check limits by key", 5, queue.limits.check_some),
         Chore("give numbers to events", 1, queue.feed.keep_up),
         Chore("look after groups", 10, queue.groups.look_after),
+        Chore("look after what caught owners gave", 1, queue.agreement.recheck),
         Chore("store refusals", 5, stock.audit.refusals.store),
         Chore("store uses of tokens", 5, access.store_uses),
         Chore("park and release held jobs", 0.5, queue.pauses.move_on),
@@ -305,12 +308,14 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
     data, lambdas, endings = stock.data, stock.lambdas, Endings()
     memos, receipts = Memos(core, data, lambdas, endings), Receipts(core, lambdas, stock.signing)
     dependants, removal = Dependants(core, endings, notifier, memos.settle), Removal(core, data, feed)
-    outcomes = Outcomes(core, data, lambdas, endings, receipts, notifier)
+    reruns = Reruns(core, endings)
+    agreement = Agreement(core, reruns, notifier)
+    outcomes = Outcomes(core, data, lambdas, endings, receipts, notifier, agreement)
     poster, deliveries = Poster(core.settings.webhook_private), Deliveries(core, lambdas)
     webhooks, sender = Webhooks(core, poster), Sender(core, deliveries, poster.post)
     notifier.poke_sender = sender.poke
     submission = Submission(core, data, lambdas, webhooks, notifier, memos)
-    reruns, statistics, depths = Reruns(core, endings), Statistics(core, lambdas, feed), Depths(core)
+    statistics, depths = Statistics(core, lambdas, feed), Depths(core)
     bulk = Bulk(core, lambdas, endings, reruns, removal, notifier)
     groups = Groups(core, data, submission, webhooks, deliveries, notifier)
     endings.reactions += [
@@ -332,6 +337,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         outcomes=outcomes,
         memos=memos,
         receipts=receipts,
+        agreement=agreement,
         endings=endings,
         limits=KeyLimits(core, notifier),
         tenants=Tenants(core, statistics, depths),

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Backoff, Grants, LambdaMode, Limits
+from piecework.protocol.messages import Backoff, Grants, LambdaMode, Limits, Verify
 from piecework.server.store.job_keys import NO_KEYS, JobKeys
 
 OnFailure = Literal["cancel", "run"]
@@ -30,6 +30,8 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     retain_ms: int | None = None
     """How long its jobs stay; see ``Job.retain_ms``."""
     keys: JobKeys = NO_KEYS
+    verify: Verify | None = None
+    """How many workers must agree on a result; None: one is enough."""
     memo: bool = False
     """Equal jobs are answered with the result of the first."""
     source: str = ""

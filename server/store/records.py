@@ -1,10 +1,12 @@
 """What the store gives back: frozen records, no rows, no sessions. Times are milliseconds since 1970."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from piecework.protocol.matching import OWNER_TAG, worker_tags
 from piecework.protocol.messages import JobError, Usage
 from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState
@@ -103,8 +105,19 @@ class Worker(NamedTuple):
     """How far its clock is ahead of the server's; None: it did not tell."""
     public_key: bytes | None = None
     """What its receipts are checked with; None: it signs none."""
+    owner: str | None = None
+    """The name of the token that it registered with; None: that was asked for by nobody."""
     running: int = 0
     """Jobs that it holds; only filled in by the reads for people."""
+
+    @property
+    def whose(self) -> str:
+        """What tells workers of one owner: the token's name; without one, each worker has an owner of its own."""
+        return f"worker {self.id}" if self.owner is None else self.owner
+
+    def offer(self, asked: Sequence[str] = ()) -> frozenset[str]:
+        """Return its tags, with what a contract adds and takes away, and that of its owner, which stays."""
+        return worker_tags(self.tags, asked) | {OWNER_TAG + self.whose}
 
     @property
     def takes_jobs(self) -> bool:

@@ -24,6 +24,7 @@ from piecework.protocol.messages import (
     LambdaList,
     Limits,
     MemosInfo,
+    Verify,
 )
 from piecework.protocol.retention import Retain
 
@@ -59,6 +60,7 @@ class LambdaOptions(TypedDict, total=False):
     rate_period_s: float
     memo: bool
     source: str
+    verify: Verify
 
 
 class LambdaCalls(BlobCalls):

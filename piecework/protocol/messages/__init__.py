@@ -85,6 +85,7 @@ from piecework.protocol.messages.lambdas import (
     LambdaMode,
     Limits,
     MemosInfo,
+    Verify,
 )
 from piecework.protocol.messages.limits import (
     LimitCheck,
@@ -287,6 +288,8 @@ __all__ = [
     "Outcome",
     "OutcomeAck",
     "Overlap",
+    "OwnerInfo",
+    "OwnerList",
     "ReceiptReply",
     "RenewedLease",
     "ReplicaInfo",
@@ -334,6 +337,7 @@ __all__ = [
     "ValueDelete",
     "ValueReply",
     "ValueSet",
+    "Verify",
     "VersionReply",
     "WaitReason",
     "WebhookCreate",

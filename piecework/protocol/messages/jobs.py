@@ -281,6 +281,9 @@ class JobInfo(Reply, kw_only=True):
     journal: Maybe[Id] = UNSET
     """Of a recorded lambda's job, the blob with what its guest got from outside in its last attempt; only with
     ``view=full``."""
+    verified: Maybe[bool] = UNSET
+    """Of a lambda with ``verify``, whether others agreed with its result; false: its worker's owner was believed.
+    Only with ``view=full``."""
     recalled: Maybe[Id] = UNSET
     """The equal job with whose result it was answered; nobody ran it."""
     retry_of: Maybe[Id] = UNSET

@@ -69,6 +69,18 @@ class Grants(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
     ``NAME=ID:rw`` when guests are to call one by a name."""
 
 
+class Verify(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """Which results of a deterministic lambda are accepted. Of an owner's workers one is asked for each job."""
+
+    sample: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Two owners' workers must agree, unless the first one's have given ten results in a row with which others
+    agreed: then only on this share of its results, 0 to 1."""
+    quorum: Annotated[int, Meta(ge=2, le=7)] | None = None
+    """So many owners' workers must agree on each result."""
+    diverse: bool = False
+    """One of those who agree must run the code with another engine: a worker with a tag ``engine:…``."""
+
+
 class LambdaCreate(Message, kw_only=True):
     """The body of ``POST /lambda``."""
 
@@ -118,6 +130,8 @@ class LambdaCreate(Message, kw_only=True):
     """That limit, 1 or more."""
     rate_period_s: Maybe[float | None] = UNSET
     """The period of ``rate_limit`` in seconds; default 1."""
+    verify: Maybe[Verify | None] = UNSET
+    """Have workers of several owners agree on results. The lambda must be deterministic."""
     memo: Maybe[bool | None] = UNSET
     """Run equal jobs once, and answer the others with the result of the first. It must be deterministic."""
     source: Maybe[str | None] = UNSET
@@ -181,6 +195,8 @@ class LambdaInfo(Reply, kw_only=True):
     """That limit."""
     rate_period_s: Maybe[float] = UNSET
     """The period of ``rate_limit`` in seconds."""
+    verify: Maybe[Verify] = UNSET
+    """Who must agree on its results; absent: one worker's word is enough."""
     memo: Maybe[bool] = UNSET
     """Whether equal jobs are answered with the result of the first; absent: they are not."""
     source: Maybe[str] = UNSET

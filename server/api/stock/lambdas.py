@@ -114,6 +114,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         concurrency_limit=_or_unset(options.keys.concurrency_limit),
         rate_key=_or_unset(options.keys.rate_key),
         rate_limit=_or_unset(options.keys.rate_limit),
+        verify=options.verify or UNSET,
         memo=options.memo or UNSET,
         source=options.source or UNSET,
     )

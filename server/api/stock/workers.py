@@ -23,10 +23,10 @@ from piecework.server.web.endpoint import endpoint
 from piecework.server.web.paging import PageQuery, next_cursor
 
 
-@endpoint("POST", "/worker", scope="worker", body=WorkerRegister, reply=WorkerRegistered)
-def register(services: Services, body: WorkerRegister) -> WorkerRegistered:
+@endpoint("POST", "/worker", scope="worker", body=WorkerRegister, reply=WorkerRegistered, caller=True)
+def register(services: Services, body: WorkerRegister, caller: str | None) -> WorkerRegistered:
     """Register a worker with the runtimes that it offers."""
-    new = services.workers.register(body)
+    new = services.workers.register(body, caller)
     key = given(body.public_key)
     return WorkerRegistered(id=Id(new.id), runtime=list(new.runtimes), keyid=UNSET if key is None else key_id(key))
 

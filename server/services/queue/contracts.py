@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from piecework.protocol.matching import worker_tags
 from piecework.protocol.messages import (
     ContractRequest,
     HeartbeatReply,
@@ -21,6 +20,7 @@ from piecework.protocol.messages import (
 from piecework.protocol.states import JobState
 from piecework.server.errors import CapacityReached, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
 from piecework.server.services.core import Core
+from piecework.server.services.queue.agreement import offer_tags
 from piecework.server.services.queue.claims import NOTHING, Claimant, Claimed, Claims, admits
 from piecework.server.services.queue.contents import find_inputs
 from piecework.server.services.queue.endings import Endings
@@ -177,7 +177,9 @@ class Contracts:
             if len(self._offers) > OFFERS_MAX:
                 self._offers = {}
             self._offers[worker_id] = worker
-        return partial(admits, runtimes=worker.runtimes, tags=worker_tags(worker.tags, request.tags or ()))
+        return partial(
+            admits, runtimes=worker.runtimes, tags=offer_tags(worker, request.tags or (), self._settings)
+        )
 
     def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Changes]:
         """Take the turn of a contract that sleeps, inside a transaction that has a job for it."""
@@ -239,7 +241,7 @@ class Contracts:
         kind, lease_s = _choose_lease(ask, self._settings.lease_s)
         until = now + round(lease_s * 1000)
         grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
-        tags = worker_tags(worker.tags, ask.request.tags or ())
+        tags = offer_tags(worker, ask.request.tags or (), self._settings)
         claimant = Claimant(worker.runtimes, tags, ask.room, worker.slots, ask.slept, is_first)
         claimed = self._claims.claim(connection, claimant, grant, now)
         if not ask.request.knows_leases:

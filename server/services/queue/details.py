@@ -6,7 +6,7 @@ from piecework.protocol.messages import Limits
 from piecework.protocol.states import JobState
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.options import JobOptions
-from piecework.server.store.queue import dependencies, events, files, journals, reruns
+from piecework.server.store.queue import dependencies, events, files, journals, reruns, votes
 from piecework.server.store.queue.files import FileKind, StoredFile
 from piecework.server.store.queue.relations import Edge
 from piecework.server.store.records import Job, Lambda
@@ -59,6 +59,8 @@ class Details(NamedTuple):
     """The jobs that run it again with changes, oldest first."""
     journal: int | None
     """The blob with what its guest got from outside; None: nothing was recorded."""
+    is_verified: bool | None
+    """Whether others agreed with its result; None: there is none, or one worker's word is enough."""
 
 
 def find_details(connection: Connection, job: Job, lambda_: Lambda, defaults: Limits) -> Details:
@@ -74,7 +76,16 @@ def find_details(connection: Connection, job: Job, lambda_: Lambda, defaults: Li
         _find_files(connection, job, "made"),
         reruns.find_made_of(connection, [job.id]).get(job.id, []),
         journals.find_journal(connection, job.id) if lambda_.options.record else None,
+        _is_verified(connection, job) if lambda_.options.verify else None,
     )
+
+
+def _is_verified(connection: Connection, job: Job) -> bool | None:
+    """Tell whether others agreed with the result of a job; None while there is none."""
+    if job.state not in {JobState.FINISHED, JobState.FAILED}:
+        return None
+    cast = votes.find_votes(connection, [job.id])
+    return bool(cast) and not any(each.alone for each in cast)
 
 
 def _find_files(connection: Connection, job: Job, kind: FileKind) -> list[StoredFile]:

@@ -1,7 +1,8 @@
 """Outcomes: what workers report. Each is accepted under the job's current lease, once, or refused."""
 
+import hashlib
 import random
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -12,11 +13,12 @@ from msgspec import UNSET
 
 from piecework.protocol.codes import Code, ErrorKind
 from piecework.protocol.job_files import sum_files
-from piecework.protocol.messages import JobError, Outcome, OutcomeAck, Usage, given, read_ref
+from piecework.protocol.messages import JobError, Outcome, OutcomeAck, Usage, Verify, given, read_ref
 from piecework.protocol.states import NEXT_STATES, JobState
 from piecework.server.errors import InvalidRequest
 from piecework.server.services.core import Core
 from piecework.server.services.queue import retries
+from piecework.server.services.queue.agreement import Agreement, Given
 from piecework.server.services.queue.counting import note_over
 from piecework.server.services.queue.endings import Ended, Endings
 from piecework.server.services.queue.folders import NewFile, read_journal, read_made, store_journals, store_made
@@ -27,12 +29,13 @@ from piecework.server.services.stock.data import Data
 from piecework.server.services.stock.lambdas import Lambdas
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue import events, feed, jobs, lanes, leases, logs
-from piecework.server.store.records import Blob, Event, Job, KeptUsage, LeaseEnd, Log
-from piecework.server.store.stock import blobs
+from piecework.server.store.records import Blob, Event, Job, KeptUsage, LeaseEnd, Log, Worker
+from piecework.server.store.stock import blobs, workers
 
 REPORTED = NEXT_STATES[JobState.RUNNING] - {JobState.WAITING}
 """The states that an outcome may report. Whether a job that failed waits, the server decides."""
 MESSAGE_LENGTH = 4_000
+_NOTHING = hashlib.sha256().hexdigest()
 TRACE_LENGTH = 16_000
 
 
@@ -70,6 +73,12 @@ class Report(NamedTuple):
         """What it has beside its output."""
         return self.made if self.journal is None else (*self.made, self.journal)
 
+    def find_output(self, existing: Mapping[int, tuple[bytes, int]]) -> str:
+        """Return the SHA-256 of the output, hex; of nothing when there is none."""
+        if self.output is not None:
+            return self.output.sha256.hex()
+        return existing[self.output_id][0].hex() if self.output_id else _NOTHING
+
     def find_missing(self, existing: Container[int]) -> int | None:
         """Return a blob that it names and that does not exist; None when there is none."""
         if self.output is None and self.output_id and self.output_id not in existing:
@@ -102,6 +111,15 @@ class Report(NamedTuple):
         return Report(failed, None, None)
 
 
+class _Verified(NamedTuple):
+    """Jobs that are final only once workers of several owners agree."""
+
+    worker: Worker
+    """Whose outcomes are recorded."""
+    rules: Mapping[int, Verify]
+    """By lambda."""
+
+
 class Outcomes:
     """Takes outcomes in."""
 
@@ -113,6 +131,7 @@ class Outcomes:
         endings: Endings,
         receipts: Receipts,
         notifier: Notifier,
+        agreement: Agreement,
         chance: retries.Random = random.random,
     ) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
@@ -121,6 +140,7 @@ class Outcomes:
         self._endings = endings
         self._receipts = receipts
         self._notifier = notifier
+        self._agreement = agreement
         self._chance = chance
 
     def finish(self, worker_id: int, outcomes: Sequence[Outcome]) -> Recorded:
@@ -175,6 +195,7 @@ class Outcomes:
         existing = blobs.hold_blobs(connection, named)
         handed = [int(report.outcome.job) for report in reports if report.receipt]
         check = self._receipts.open_check(connection, worker_id, handed, found) if handed else None
+        verified = self._find_verified(connection, worker_id, found.values())
         accepted: list[Report] = []
         ended: set[int] = set()
         for report in reports:
@@ -190,7 +211,7 @@ class Outcomes:
                 taken = report
                 if check and report.receipt:
                     taken = self._look_at_receipt(connection, check, job, report, existing, ack)
-                self._accept(recorded, job, taken, now)
+                self._accept(connection, recorded, job, taken, existing, verified, now)
                 accepted.append(taken)
                 ended.add(job.id)  # a second outcome of the same lease in this request is a repetition
         self._store(connection, recorded, accepted, found)
@@ -242,14 +263,35 @@ class Outcomes:
             return Code.OK, ""
         return Code.LEASE_LOST, f"the lease is not the current one; job {job.id} is {job.state}"
 
-    def _accept(self, recorded: Recorded, job: Job, report: Report, now: int) -> None:
+    def _find_verified(self, connection: Connection, worker_id: int, found: Iterable[Job]) -> _Verified | None:
+        """Return which of the jobs are final only once others agree, and the worker; None when none is."""
+        known = self._lambdas.get_many({job.lambda_id for job in found})
+        rules = {id_: each.options.verify for id_, each in known.items() if each.options.verify}
+        worker = workers.find_worker(connection, worker_id) if rules else None
+        return _Verified(worker, rules) if worker else None
+
+    def _accept(
+        self,
+        connection: Connection,
+        recorded: Recorded,
+        job: Job,
+        report: Report,
+        existing: Mapping[int, tuple[bytes, int]],
+        verified: _Verified | None,
+        now: int,
+    ) -> None:
         end = self._end(job, report, now)
-        recorded.ends.append(end)
         detail = end.error.message if end.error else ""
         if not end.error and (code := given(report.outcome.exit_code)):
             detail = f"exit code {code}"
         if report.outcome.state is JobState.ENQUEUED:
             detail = f"handed back: {detail}" if detail else "handed back"
+        verify = verified.rules.get(job.lambda_id) if verified else None
+        if verified and verify and end.finished_at is not None and end.state is not JobState.CANCELLED:
+            told = Given(verified.worker, end, report.find_output(existing))
+            end, job, why = self._agreement.weigh(connection, job, verify, told, now)
+            detail = why or detail
+        recorded.ends.append(end)
         event = Event(
             job.id, now, end.state, job.worker_id, job.attempt, job.lease, detail, job.started_at, is_change=False
         )

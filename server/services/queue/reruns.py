@@ -215,7 +215,8 @@ class Reruns:
             else:
                 done.refused[fault].append(job.id)
         if edit is None:
-            self._rerun(connection, sound, who, done)
+            detail = "run again" if who is None else f"run again by {who}"
+            self.run_again(connection, sound, detail, done)
             return done
         if once:
             made = find_made_of(connection, [job.id for job in sound])
@@ -231,14 +232,14 @@ class Reruns:
         files.add_files(connection, "given", kept)
         return done
 
-    def _rerun(self, connection: Connection, found: Sequence[Job], who: str | None, done: BatchResult) -> None:
+    def run_again(self, connection: Connection, found: Sequence[Job], detail: str, done: BatchResult) -> None:
+        """Have final jobs run again under the same ids."""
         now, settings = self._clock(), self._settings
         again = [rerun(job, settings.max_attempts, settings.vanished_max, now) for job in found]
         rerun_jobs(connection, again)
         files.forget_made(connection, [job.id for job in found if job.options.has_folder])
         journals.forget_journals(connection, [job.id for job in found])
         receipts.remove_receipts(connection, [job.id for job in found])
-        detail = "run again" if who is None else f"run again by {who}"
         trail = [
             Event(job.id, now, JobState(to.state), attempt=job.attempt, detail=detail)
             for job, to in zip(found, again, strict=True)

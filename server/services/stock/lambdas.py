@@ -94,6 +94,8 @@ class Lambdas:
             check_has_folders(request.runtime)
         if given(request.memo):
             _check_memo(request)
+        if given(request.verify):
+            _check_verify(request)
         options = LambdaOptions(
             tags=tuple(request.tags or ()),
             args=tuple(request.args or ()),
@@ -107,6 +109,7 @@ class Lambdas:
             outputs=read_outputs(request.outputs) or (),
             retain_ms=read_retention(request.retain_s),
             keys=read_keys(request),
+            verify=given(request.verify),
             memo=bool(given(request.memo)),
             source=_read_source(given(request.source)),
         )
@@ -279,6 +282,16 @@ def _check_memo(request: LambdaCreate) -> None:
         raise InvalidRequest("`memo` goes with no grants: what a job reaches outside may change its result")
     if given(request.outputs):
         raise InvalidRequest("`memo` goes with no `outputs`: files that jobs give back are not kept for others")
+
+
+def _check_verify(request: LambdaCreate) -> None:
+    """Raise InvalidRequest unless others can agree on results of a lambda."""
+    verify = given(request.verify)
+    assert verify is not None
+    if not request.deterministic:
+        raise InvalidRequest("`verify` needs `deterministic`: no two runs of other lambdas need be alike")
+    if (verify.sample is None) == (verify.quorum is None):
+        raise InvalidRequest("`verify` has one of `sample` and `quorum`")
 
 
 def _meaning(lambda_: Lambda) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
+from piecework.protocol.matching import OWNER_TAG, TRUSTED_TAG
 from piecework.protocol.messages import ContractRequest, WorkerRegister, WorkerState
 from piecework.server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
 from piecework.server.services.core import Core
@@ -41,10 +42,11 @@ class Workers:
         self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
         self._end_polls = end_polls
 
-    def register(self, request: WorkerRegister) -> Worker:
+    def register(self, request: WorkerRegister, owner: str | None = None) -> Worker:
         """Store a new worker, or what one offers now that was known before.
 
-        Raises InvalidRequest for names that are too long or too many. Then its polls of before end.
+        ``owner``: the name of the token that it registers with. Raises InvalidRequest for names that are too long
+        or too many, and for tags that the server gives itself. Then its polls of before end.
         """
         runtimes, tags = _given(request.runtime, None) or ["default"], request.tags or []
         for names, what in ((runtimes, "runtimes"), (tags, "tags")):
@@ -52,6 +54,8 @@ class Workers:
                 raise InvalidRequest(
                     f"a worker lists at most {NAMES_MAX} {what}, each of 1 to {NAME_LENGTH} characters"
                 )
+        if own := [tag for tag in tags if tag.lstrip("+") == TRUSTED_TAG or tag.lstrip("+").startswith(OWNER_TAG)]:
+            raise InvalidRequest(f"the tag {own[0]!r} is not for workers to have: the server gives it")
         id_, now, key = self._ids.next(), self._clock(), read_worker_key(request)
         slots = _given(request.slots, 1)
         if not 1 <= slots <= self._settings.contract_max:
@@ -70,6 +74,7 @@ class Workers:
             seen_at=now,
             retired_at=None,
             public_key=key,
+            owner=owner,
         )
         stored = self._database.write(partial(_store, new=new, known_as=_given(request.known_as, None)))
         if stored.id != new.id:

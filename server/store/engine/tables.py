@@ -29,6 +29,7 @@ from piecework.server.store.engine.memo_tables import memo_stops, memos
 from piecework.server.store.engine.metadata import BigId, metadata, partial_index as _partial
 from piecework.server.store.engine.namespace_tables import entries, namespaces
 from piecework.server.store.engine.token_tables import quotas, signing_keys, tokens
+from piecework.server.store.engine.vote_tables import owners, votes
 from piecework.server.store.engine.webhook_tables import webhooks
 
 __all__ = [
@@ -44,10 +45,12 @@ __all__ = [
     "memos",
     "metadata",
     "namespaces",
+    "owners",
     "quotas",
     "signing_keys",
     "tenants",
     "tokens",
+    "votes",
     "webhooks",
 ]
 
@@ -111,6 +114,7 @@ workers = Table(
     Column("stopped_at", BigInteger),  # NULL: its process works, or went without a word
     Column("skew_ms", BigInteger),  # how far its clock is ahead of the server's; NULL: it did not tell
     Column("public_key", LargeBinary(32)),  # its receipts are checked with; NULL: it has none
+    Column("owner", String(100)),  # the name of the token that it registered with
 )
 
 # Spelled with OR: for IN, SQLite makes a table of the list whenever a row is checked, and the check takes longer

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select
 
 from piecework.server.store.engine.ids import age
 from piecework.server.store.engine.statements import ByList, Statement
-from piecework.server.store.engine.tables import dependencies, events, jobs, logs, settlings
+from piecework.server.store.engine.tables import dependencies, events, jobs, logs, settlings, votes
 from piecework.server.store.queue import files, journals, receipts
 from piecework.server.store.stock import blobs
 from piecework.server.store.stock.audit import count_act
@@ -22,7 +22,7 @@ _lock_final = ByList(
     .with_for_update(),
     jobs.c.id,
 )
-BELONGINGS = (events.c.job_id, logs.c.job_id, dependencies.c.child_id)
+BELONGINGS = (events.c.job_id, logs.c.job_id, votes.c.job_id, dependencies.c.child_id)
 """The columns of other tables that name the job to which a row belongs: such rows go with their job."""
 _deletes = tuple(
     Statement(delete(column.table).where(column == bindparam("job")), "job") for column in (*BELONGINGS, jobs.c.id)

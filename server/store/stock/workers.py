@@ -14,7 +14,7 @@ _columns = (
     workers.c.id, workers.c.name, workers.c.hostname, workers.c.agent_version, workers.c.incarnation,
     workers.c.runtimes, workers.c.tags, workers.c.slots, workers.c.draining, workers.c.registered_at,
     workers.c.seen_at, workers.c.retired_at, workers.c.lapsed_at, workers.c.stopped_at,
-    workers.c.trouble, workers.c.skew_ms, workers.c.public_key,
+    workers.c.trouble, workers.c.skew_ms, workers.c.public_key, workers.c.owner,
 )  # fmt: skip
 _insert = Statement(insert(workers), *(column.name for column in _columns))
 _by_id = Statement(select(*_columns).where(workers.c.id == bindparam("worker")), "worker")
@@ -170,7 +170,7 @@ def _to_row(worker: Worker) -> tuple[object, ...]:
         worker.id, worker.name, worker.hostname, worker.agent_version, worker.incarnation,
         to_json(worker.runtimes), to_json(worker.tags), worker.slots, worker.draining, worker.registered_at,
         worker.seen_at, worker.retired_at, worker.lapsed_at, worker.stopped_at,
-        worker.trouble, worker.skew_ms, worker.public_key,
+        worker.trouble, worker.skew_ms, worker.public_key, worker.owner,
     )  # fmt: skip
 
 
