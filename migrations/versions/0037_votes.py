@@ -21,8 +21,7 @@ def upgrade() -> None:
         sa.Column("alone", sa.Boolean(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
     )
-    alone = sa.text("alone")
-    op.create_index("ix_votes_alone", "votes", ["owner", "job_id"], sqlite_where=alone, postgresql_where=alone)
+    op.create_index("ix_votes_owner", "votes", ["owner", "job_id"])
     op.create_table(
         "owners",
         sa.Column("name", sa.String(length=130), primary_key=True),

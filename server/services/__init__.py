@@ -311,9 +311,7 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
     reruns = Reruns(core, endings)
     agreement = Agreement(core, reruns, notifier)
     outcomes = Outcomes(core, data, lambdas, endings, receipts, notifier, agreement)
-    poster, deliveries = Poster(core.settings.webhook_private), Deliveries(core, lambdas)
-    webhooks, sender = Webhooks(core, poster), Sender(core, deliveries, poster.post)
-    notifier.poke_sender = sender.poke
+    webhooks, deliveries, sender = _wire_webhooks(core, lambdas, notifier)
     submission = Submission(core, data, lambdas, webhooks, notifier, memos)
     statistics, depths = Statistics(core, lambdas, feed), Depths(core)
     bulk = Bulk(core, lambdas, endings, reruns, removal, notifier)
@@ -357,6 +355,13 @@ def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed
         rests=[dependants.settle, groups.settle],
         notifier=notifier,
     )
+
+
+def _wire_webhooks(core: Core, lambdas: Lambdas, notifier: Notifier) -> tuple[Webhooks, Deliveries, Sender]:
+    poster, deliveries = Poster(core.settings.webhook_private), Deliveries(core, lambdas)
+    sender = Sender(core, deliveries, poster.post)
+    notifier.poke_sender = sender.poke
+    return Webhooks(core, poster), deliveries, sender
 
 
 def _wire_functions(core: Core, stock: StockServices) -> FunctionServices:

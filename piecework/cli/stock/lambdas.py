@@ -31,6 +31,7 @@ from piecework.cli.screen.job_rows import list_ok_codes
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.stock.code import put_lambda, read_code
 from piecework.cli.stock.oci import FILE_ID_OR_OCI, FILE_LAMBDA_OR_OCI, MODULE_OR_OCI, fetched, plain_http_option
+from piecework.cli.stock.verifying import VERIFY, describe_verify, read_verify
 from piecework.client import NotFound
 from piecework.durations import RETENTION
 from piecework.modules import Inspection, ModuleError, inspect_code
@@ -61,6 +62,13 @@ def lambda_() -> None:
 @click.option(
     "--record", is_flag=True, help="Write what comes from outside into a journal; not with --deterministic."
 )
+@click.option(
+    "--verify",
+    type=VERIFY,
+    metavar="N|P%",
+    help="So many owners' workers must agree on each result; or two, on a share of what trusted ones give.",
+)
+@click.option("--diverse", is_flag=True, help="With --verify: one of those must use another engine.")
 @click.option("--memo", is_flag=True, help="Run equal jobs once; with --deterministic only.")
 @click.option("--reuse", is_flag=True, help="Print the id of one that is the same, if there is one.")
 @click.option(
@@ -245,6 +253,7 @@ def describe_lambda(**options: Any) -> LambdaCreate:
         ok_codes=list(options.get("ok_codes", ())) or UNSET,
         deterministic=options.get("deterministic", False),
         record=options.get("record") or UNSET,
+        verify=read_verify(options.get("verify"), diverse=options.get("diverse", False)),
         memo=options.get("memo") or UNSET,
         mode=options.get("mode", "text"),
         outputs=list(options.get("patterns", ())) or UNSET,
@@ -305,6 +314,7 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "exit codes of success": list_ok_codes(given(info.ok_codes)),
         "deterministic": "yes" if info.deterministic is True else None,
         "recorded": "yes" if info.record is True else None,
+        "agreement": describe_verify(given(info.verify)),
         "equal jobs": "run once" if info.memo is True else None,
         "mode": info.mode if info.mode != "text" else None,
         "jobs give back": info.outputs,

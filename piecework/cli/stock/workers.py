@@ -40,6 +40,15 @@ def list_(remote: Remote, everyone: bool) -> None:
 
 
 @worker.command
+@remote_command
+def owners(remote: Remote) -> None:
+    """List how the workers of each owner did, as far as others ran the same jobs (lambda create --verify)."""
+    found = remote.client.owners()
+    rows = ((each.name, each.streak, each.agreed, each.wrong, "yes" if each.is_trusted else "") for each in found)
+    remote.display.listing(found, ["owner", "streak", "agreed", "wrong", "trusted"], rows)
+
+
+@worker.command
 @click.argument("worker_id", metavar="ID", type=WORKER)
 @remote_command
 def show(remote: Remote, worker_id: Id) -> None:

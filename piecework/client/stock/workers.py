@@ -14,6 +14,8 @@ from piecework.protocol.messages import (
     FunctionReport,
     HeartbeatReply,
     HeartbeatRequest,
+    OwnerInfo,
+    OwnerList,
     WorkerInfo,
     WorkerLeave,
     WorkerList,
@@ -83,6 +85,11 @@ class WorkerCalls(AgentCalls):
     def workers(self, *, everyone: bool = False) -> AsyncIterator[WorkerInfo]:
         """Go through the workers in service, heard of within a day; or ``everyone`` who ever registered."""
         return self._items("/worker", {"all": "true" if everyone else None}, WorkerList, "workers", None)
+
+    @call
+    async def owners(self) -> list[OwnerInfo]:
+        """Return how the workers of each owner did, as far as others ran the same jobs."""
+        return (await self.carrier.call(PreparedRequest("GET", "/owner", repeatable=True), OwnerList)).owners
 
     @call
     async def worker(self, worker_id: AnyId) -> WorkerInfo:

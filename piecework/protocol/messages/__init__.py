@@ -165,6 +165,8 @@ from piecework.protocol.messages.webhooks import (
 )
 from piecework.protocol.messages.workers import (
     HeldJob,
+    OwnerInfo,
+    OwnerList,
     WorkerInfo,
     WorkerLeave,
     WorkerList,

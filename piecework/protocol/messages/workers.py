@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages.base import Maybe, Message, Reply
+from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
 from piecework.protocol.messages.receipts import KeyId, PublicKey, SignatureBytes
 from piecework.protocol.text import Name
 
@@ -126,3 +126,25 @@ class WorkerList(Reply, kw_only=True):
     """The workers, with all fields."""
     next: Maybe[str] = UNSET
     """The cursor of the next page; absent on the last."""
+
+
+class OwnerInfo(Shown, msgspec.Struct, kw_only=True):
+    """How the workers of one owner did, as far as others ran the same jobs."""
+
+    name: str
+    """The name of a token; of a worker without one, ``worker`` and its id."""
+    streak: int
+    """Results in a row with which others agreed."""
+    agreed: int
+    """All such results."""
+    wrong: int
+    """Results that were not the right ones."""
+    is_trusted: bool = False
+    """Its results are taken as they are: the server's settings name it."""
+
+
+class OwnerList(Reply, kw_only=True):
+    """The answer of ``GET /owner``."""
+
+    owners: list[OwnerInfo]
+    """By name; those with whom nobody ever agreed or disagreed are left out."""

@@ -8,6 +8,8 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     HeldJob,
     MessageReply,
+    OwnerInfo,
+    OwnerList,
     WorkerInfo,
     WorkerLeave,
     WorkerList,
@@ -45,6 +47,21 @@ def list_all(services: Services, query: WorkerListQuery) -> WorkerList:
     page, more = query.read(list_page, services.settings.page_max)
     rows = [_full_info(services, each) for each in page]
     return WorkerList(workers=rows, next=next_cursor([each.id for each in page], more))
+
+
+@endpoint("GET", "/owner", scope="view", reply=OwnerList)
+def list_owners(services: Services) -> OwnerList:
+    """Tell how the workers of each owner did, as far as others ran the same jobs."""
+    trusted = services.settings.trusted
+    return OwnerList(
+        owners=[
+            OwnerInfo(
+                name=each.name, streak=each.streak, agreed=each.agreed, wrong=each.wrong,
+                is_trusted=each.name in trusted,
+            )
+            for each in services.agreement.list_owners()
+        ]
+    )  # fmt: skip
 
 
 @endpoint("GET", "/worker/<worker>", scope=("view", "worker"), query=ViewQuery, reply=WorkerInfo)

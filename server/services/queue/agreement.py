@@ -37,8 +37,8 @@ STREAK_LEAST = 10
 """So many results in a row must others have agreed with before an owner is believed."""
 VOTES_MAX = 7
 """When so many owners do not agree, nobody knows what a job gives."""
-RECHECKED = 50
-"""Jobs that are run again in one transaction because their worker's owner was caught."""
+RECHECKED = 200
+"""Votes of an owner that was caught which are looked at in one transaction."""
 CAUGHT = 10
 """Owners that are looked at in one transaction."""
 LISTED = 1000
@@ -57,7 +57,7 @@ class Weighed(NamedTuple):
     """Why it is not what the worker said; empty when it is."""
 
 
-class Given(NamedTuple):
+class GivenResult(NamedTuple):
     """What a worker gave."""
 
     worker: Worker
@@ -73,7 +73,7 @@ def offer_tags(worker: Worker, asked: Sequence[str], settings: Settings) -> froz
     return tags | {TRUSTED_TAG} if worker.owner in settings.trusted else tags - {TRUSTED_TAG}
 
 
-def sum_result(given: Given) -> str | None:
+def sum_result(given: GivenResult) -> str | None:
     """Return the digest of a result; None when it contradicts itself, or lacks what it is compared by."""
     end, usage = given.end, given.end.usage or Usage()
     digests = usage.digests
@@ -97,8 +97,10 @@ class Agreement:
         self._reruns = reruns
         self._notifier = notifier
         self._chance = chance
+        self._looked_at: dict[OwnerRecord, int] = {}
+        """How far the votes of owners who were caught were looked at."""
 
-    def weigh(self, connection: Connection, job: Job, verify: Verify, given: Given, now: int) -> Weighed:
+    def weigh(self, connection: Connection, job: Job, verify: Verify, given: GivenResult, now: int) -> Weighed:
         """Decide what becomes of a job that would be final now with what its worker gave."""
         owner, digest = given.worker.whose, sum_result(given)
         if digest is None:
@@ -136,12 +138,12 @@ class Agreement:
         return record.streak >= STREAK_LEAST and self._chance() >= verify.sample
 
     def _accept(
-        self, connection: Connection, job: Job, given: Given, cast: Sequence[Vote], digest: str, now: int
+        self, connection: Connection, job: Job, given: GivenResult, cast: Sequence[Vote], digest: str, now: int
     ) -> Weighed:
         """Take a result that others agree with, or that a trusted owner's worker gave."""
         trusted = self._settings.trusted
         votes.put_vote(connection, cast[-1])
-        votes.confirm_votes(connection, job.id)
+        votes.confirm_votes(connection, job.id, digest)
         right = {each.owner for each in cast if each.digest == digest} - trusted
         wrong = {each.owner for each in cast if each.digest != digest} - trusted
         votes.note_agreed(connection, right if len(cast) > 1 else ())
@@ -184,19 +186,24 @@ class Agreement:
         with self._database.read() as connection:
             caught = votes.find_caught(connection, CAUGHT)
         for owner in caught:
-            self._notifier.notify(self._database.write(partial(self._doubt, owner=owner)).changes)
+            done, next_ = self._database.write(partial(self._doubt, owner=owner))
+            self._notifier.notify(done.changes)
+            if next_ is None:
+                self._looked_at.pop(owner, None)
+            else:
+                self._looked_at[owner] = next_
 
-    def _doubt(self, connection: Connection, owner: OwnerRecord) -> BatchResult:
-        done, ids = BatchResult(), votes.find_alone(connection, owner.name, RECHECKED)
-        if not ids:
+    def _doubt(self, connection: Connection, owner: OwnerRecord) -> tuple[BatchResult, int | None]:
+        done, after = BatchResult(), self._looked_at.get(owner, 0)
+        ids, next_ = votes.find_doubtful(connection, owner.name, after, RECHECKED)
+        if next_ is None:
             votes.note_looked(connection, owner)
-            return done
         found = jobs.lock_jobs(connection, ids).values()
         votes.forget_votes(connection, ids)
         ended = [job for job in found if job.state in {JobState.FINISHED, JobState.FAILED}]
         moved = self._move(connection, [(job, [f"-{OWNER_TAG}{owner.name}"]) for job in ended]) if ended else []
         self._reruns.run_again(connection, moved, f"run again: {owner.name} gave a wrong result elsewhere", done)
-        return done
+        return done, next_
 
     def list_owners(self) -> list[OwnerRecord]:
         """Return how the workers of each owner did, as far as others ran the same."""

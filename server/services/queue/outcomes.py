@@ -18,7 +18,7 @@ from piecework.protocol.states import NEXT_STATES, JobState
 from piecework.server.errors import InvalidRequest
 from piecework.server.services.core import Core
 from piecework.server.services.queue import retries
-from piecework.server.services.queue.agreement import Agreement, Given
+from piecework.server.services.queue.agreement import Agreement, GivenResult
 from piecework.server.services.queue.counting import note_over
 from piecework.server.services.queue.endings import Ended, Endings
 from piecework.server.services.queue.folders import NewFile, read_journal, read_made, store_journals, store_made
@@ -288,7 +288,7 @@ class Outcomes:
             detail = f"handed back: {detail}" if detail else "handed back"
         verify = verified.rules.get(job.lambda_id) if verified else None
         if verified and verify and end.finished_at is not None and end.state is not JobState.CANCELLED:
-            told = Given(verified.worker, end, report.find_output(existing))
+            told = GivenResult(verified.worker, end, report.find_output(existing))
             end, job, why = self._agreement.weigh(connection, job, verify, told, now)
             detail = why or detail
         recorded.ends.append(end)

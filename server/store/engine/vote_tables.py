@@ -1,6 +1,6 @@
 """The tables of votes: what owners of workers said that jobs give, and how far owners are believed."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table
 
 from piecework.server.store.engine.metadata import metadata, partial_index
 
@@ -15,7 +15,7 @@ votes = Table(
     Column("alone", Boolean, nullable=False),  # it was accepted because its owner is believed
     Column("at", BigInteger, nullable=False),
 )
-partial_index("ix_votes_alone", votes.c.owner, votes.c.job_id, where="alone")
+Index("ix_votes_owner", votes.c.owner, votes.c.job_id)
 
 owners = Table(
     "owners",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, literal_column, null, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, literal_column, null, select, update
 from sqlalchemy.dialects import postgresql
 
 from piecework.server.store.engine.statements import ByList, Statement
@@ -26,13 +26,22 @@ _put = Statement(
 _confirm = Statement(
     update(votes).where(votes.c.job_id == bindparam("job")).values(alone=literal_column("FALSE")), "job"
 )
+_reject = Statement(
+    delete(votes).where(votes.c.job_id == bindparam("job"), votes.c.digest != bindparam("right")), "job", "right"
+)
 _forget = Statement(delete(votes).where(votes.c.job_id == bindparam("job")), "job")
-_alone_of = Statement(
-    select(votes.c.job_id)
-    .where(votes.c.owner == bindparam("whose"), votes.c.alone)
+_others, _records = votes.alias("others"), owners.alias("records")
+_is_backed = exists().where(
+    _others.c.job_id == votes.c.job_id,
+    _others.c.digest == votes.c.digest,
+    ~exists().where(_records.c.name == _others.c.owner, _records.c.wrong > literal_column("0")),
+)
+_page_of = Statement(
+    select(votes.c.job_id, votes.c.alone, _is_backed)
+    .where(votes.c.owner == bindparam("whose"), votes.c.job_id > bindparam("after"))
     .order_by(votes.c.job_id)
     .limit(bindparam("most")),
-    "whose", "most",
+    "whose", "after", "most",
 )  # fmt: skip
 _owner_columns = (owners.c.name, owners.c.streak, owners.c.agreed, owners.c.wrong, owners.c.caught_at)
 _owner = ByList(select(*_owner_columns), owners.c.name, str)
@@ -103,9 +112,10 @@ def put_vote(connection: Connection, vote: Vote) -> None:
     _put.run(connection, *vote)
 
 
-def confirm_votes(connection: Connection, job_id: int) -> None:
-    """Note that others agreed with the votes on a job."""
+def confirm_votes(connection: Connection, job_id: int, digest: str) -> None:
+    """Note that others agreed with the votes for this result of a job, and remove those for other ones."""
     _confirm.run(connection, job_id)
+    _reject.run(connection, job_id, digest)
 
 
 def forget_votes(connection: Connection, job_ids: Iterable[int]) -> None:
@@ -113,9 +123,15 @@ def forget_votes(connection: Connection, job_ids: Iterable[int]) -> None:
     _forget.run_many(connection, [(id_,) for id_ in job_ids])
 
 
-def find_alone(connection: Connection, owner: str, most: int) -> list[int]:
-    """Return jobs whose results were accepted because this owner was believed."""
-    return [id_ for (id_,) in _alone_of.rows(connection, owner, most)]
+def find_doubtful(connection: Connection, owner: str, after: int, most: int) -> tuple[list[int], int | None]:
+    """Look at one page of an owner's votes, on jobs with ids above ``after``.
+
+    Returns those jobs whose results were accepted because the owner was believed, or with which none agreed but
+    owners who gave a wrong one somewhere; and where the next page begins, None after the last.
+    """
+    rows = _page_of.rows(connection, owner, after, most)
+    doubtful = [id_ for id_, is_alone, is_backed in rows if is_alone or not is_backed]
+    return doubtful, rows[-1][0] if len(rows) == most else None
 
 
 def find_owners(connection: Connection, names: Iterable[str]) -> dict[str, OwnerRecord]:

@@ -152,6 +152,25 @@ def test_an_owner_is_believed_after_a_streak_and_no_longer_once_it_is_caught(hou
     assert house.services.agreement.list_owners()[0].caught_at is None
 
 
+def test_what_only_caught_owners_agreed_on_is_run_again(house: House):
+    lambda_id = verified(house, quorum=2)
+    eve, mal, ada, ben = (new_worker(house, name) for name in ("eve", "mal", "ada", "ben"))
+    together = house.submit(lambda_id)
+    run(house, eve, "wrong")
+    run(house, mal, "wrong")
+    assert result(house, together) == "wrong"
+    for liar in (eve, mal):
+        house.submit(lambda_id)
+        run(house, liar, "wrong")
+        run(house, ada)
+        run(house, ben)
+        house.services.agreement.recheck()
+    assert house.trace(together)[-1] == ("Enqueued", "run again: mal gave a wrong result elsewhere")
+    run(house, ada)
+    run(house, ben)
+    assert result(house, together) == "right"
+
+
 def test_a_share_of_what_a_believed_owner_gives_is_looked_at(house: House):
     lambda_id = verified(house, sample=1.0)
     ada, ben = new_worker(house, "ada"), new_worker(house, "ben")
