@@ -53,6 +53,7 @@ SECTIONS = {
     "Explanation": [
         "docs/queue",
         "docs/guarantees",
+        "docs/trust",
         "docs/receipts",
         "docs/security",
         "docs/threats",

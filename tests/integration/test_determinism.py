@@ -12,7 +12,7 @@ from msgspec import UNSET
 from piecework import Client
 from piecework.client.errors import JobFailed
 from piecework.local import LocalAgent, LocalServer, stop_together
-from piecework.protocol.messages import Usage
+from piecework.protocol.messages import Usage, Verify
 
 pytestmark = pytest.mark.integration
 
@@ -120,3 +120,15 @@ def test_a_sweep_of_equal_jobs_runs_only_what_changed(client: Client, nodes: lis
     assert [info.recalled for info in infos if info.attempt] == [UNSET] * 3
     assert [info.recalled for info in infos if not info.attempt] == [job for n, job in enumerate(first) if n % 100]
     assert client.memos(lambda_id).kept == 303
+
+
+def test_two_nodes_agree_on_results(client: Client, nodes: list[str]):
+    rule = Verify(quorum=len(nodes))
+    lambda_id = client.create_lambda(guest("uppercase"), "wasi", deterministic=True, verify=rule)
+    cases = [f"case {number}".encode() for number in range(20)]
+    assert client.gather(client.submit_many(lambda_id, cases), PATIENCE_S) == [case.upper() for case in cases]
+    [job] = client.jobs(limit=1)
+    assert client.job(job.id).verified is True
+    details = [event.detail for event in client.trace(job.id)]
+    assert "one owner's worker gave a result: another has to agree" in details
+    assert [(each.agreed, each.wrong) for each in client.owners()] == [(20, 0)] * 2
