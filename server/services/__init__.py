@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,44 +21,10 @@ from piecework.server.services.functions.hosting import Hosting
 from piecework.server.services.functions.overview import Overview
 from piecework.server.services.functions.routing import Routing
 from piecework.server.services.functions.sources import Sources
-from piecework.server.services.queue.agreement import Agreement
-from piecework.server.services.queue.bulk import Bulk
-from piecework.server.services.queue.contracts import Contracts
-from piecework.server.services.queue.counting import note_ended
-from piecework.server.services.queue.deletion import Deletion
-from piecework.server.services.queue.deliveries import Deliveries
-from piecework.server.services.queue.dependants import Dependants
-from piecework.server.services.queue.depths import Depths, LambdaDepths
-from piecework.server.services.queue.endings import Endings
-from piecework.server.services.queue.failures import FailureCounts
-from piecework.server.services.queue.feed import Feed
-from piecework.server.services.queue.groups import Groups
-from piecework.server.services.queue.holds import Pausing
-from piecework.server.services.queue.jobs import Jobs
-from piecework.server.services.queue.limiter import release_ended
-from piecework.server.services.queue.limits import KeyLimits
-from piecework.server.services.queue.memos import Memos
-from piecework.server.services.queue.outcomes import Outcomes
+from piecework.server.services.queue.assembly import QueueServices, wire_queue
 from piecework.server.services.queue.pauses import Places
-from piecework.server.services.queue.posting import Poster
-from piecework.server.services.queue.receipts import Receipts
-from piecework.server.services.queue.removal import Removal
-from piecework.server.services.queue.reruns import Reruns
-from piecework.server.services.queue.retention import Retention
-from piecework.server.services.queue.scale import Scale
-from piecework.server.services.queue.schedules import Schedules
-from piecework.server.services.queue.sender import Sender
-from piecework.server.services.queue.statistics import Statistics
-from piecework.server.services.queue.steering import Steering
-from piecework.server.services.queue.submission import Submission
-from piecework.server.services.queue.tenants import Tenants
-from piecework.server.services.queue.ticking import Ticking
-from piecework.server.services.queue.timekeeper import Chore, Rest, Timekeeper
-from piecework.server.services.queue.totals import JobTotals
-from piecework.server.services.queue.undoing import Undoing
-from piecework.server.services.queue.unfenced import Unfenced
+from piecework.server.services.queue.timekeeper import Chore, Timekeeper
 from piecework.server.services.queue.waiting import JobWatch, Notifier, Waiters
-from piecework.server.services.queue.webhooks import Webhooks
 from piecework.server.services.readiness import Readiness
 from piecework.server.services.schema_at_start import note_standing, prepare_schema
 from piecework.server.services.server_number import ServerNumber
@@ -103,45 +69,6 @@ class StockServices:
     leftovers: Leftovers
     audit: Audit
     signing: Signing
-
-
-@dataclass(frozen=True)
-class QueueServices:
-    """The job queue."""
-
-    submission: Submission
-    schedules: Schedules
-    ticking: Ticking
-    jobs: Jobs
-    steering: Steering
-    bulk: Bulk
-    undoing: Undoing
-    pauses: Pausing
-    failures: FailureCounts
-    unfenced: Unfenced
-    contracts: Contracts
-    outcomes: Outcomes
-    memos: Memos
-    receipts: Receipts
-    agreement: Agreement
-    endings: Endings
-    limits: KeyLimits
-    tenants: Tenants
-    depths: Depths
-    scale: Scale
-    removal: Removal
-    feed: Feed
-    dependants: Dependants
-    statistics: Statistics
-    totals: JobTotals
-    retention: Retention
-    deletion: Deletion
-    groups: Groups
-    webhooks: Webhooks
-    deliveries: Deliveries
-    sender: Sender
-    rests: Sequence[Rest]
-    notifier: Notifier
 
 
 @dataclass(frozen=True)
@@ -236,7 +163,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
     places = Places(core.settings.waiters_max, core.sleeper)
     notifier = Notifier(core.database, Waiters(places), JobWatch(places))
     stock = _wire_stock(core, notifier)
-    queue = _wire_queue(core, stock, notifier, Feed(core, notifier))
+    queue = wire_queue(core, stock.data, stock.lambdas, stock.signing, notifier)
     functions = _wire_functions(core, stock)
     readiness = Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic)
     access = _open_access(core)
@@ -302,66 +229,6 @@ def _wire_stock(core: Core, notifier: Notifier) -> StockServices:
         audit=Audit(core.database, core.clock, core.settings),
         signing=Signing(core),
     )
-
-
-def _wire_queue(core: Core, stock: StockServices, notifier: Notifier, feed: Feed) -> QueueServices:
-    data, lambdas, endings = stock.data, stock.lambdas, Endings()
-    memos, receipts = Memos(core, data, lambdas, endings), Receipts(core, lambdas, stock.signing)
-    dependants, removal = Dependants(core, endings, notifier, memos.settle), Removal(core, data, feed)
-    reruns = Reruns(core, endings)
-    agreement = Agreement(core, reruns, notifier)
-    outcomes = Outcomes(core, data, lambdas, endings, receipts, notifier, agreement)
-    webhooks, deliveries, sender = _wire_webhooks(core, lambdas, notifier)
-    submission = Submission(core, data, lambdas, webhooks, notifier, memos)
-    statistics, depths = Statistics(core, lambdas, feed), Depths(core)
-    bulk = Bulk(core, lambdas, endings, reruns, removal, notifier)
-    groups = Groups(core, data, submission, webhooks, deliveries, notifier)
-    endings.reactions += [
-        note_ended, release_ended, memos.react, dependants.react, groups.react, deliveries.react,
-    ]  # fmt: skip
-    endings.reversals += [dependants.take_back, groups.take_back]
-    return QueueServices(
-        submission=submission,
-        schedules=Schedules(core, submission, notifier),
-        ticking=Ticking(core, submission, endings, notifier),
-        jobs=Jobs(core, data, lambdas, endings, notifier),
-        steering=Steering(core, notifier),
-        bulk=bulk,
-        undoing=Undoing(core, endings, reruns, notifier),
-        pauses=Pausing(core, notifier),
-        failures=FailureCounts(core, lambdas),
-        unfenced=Unfenced(core),
-        contracts=Contracts(core, endings, outcomes, notifier),
-        outcomes=outcomes,
-        memos=memos,
-        receipts=receipts,
-        agreement=agreement,
-        endings=endings,
-        limits=KeyLimits(core, notifier),
-        tenants=Tenants(core, statistics, depths),
-        depths=depths,
-        scale=Scale(core, lambdas, statistics, depths, LambdaDepths(core)),
-        feed=feed,
-        dependants=dependants,
-        removal=removal,
-        statistics=statistics,
-        totals=JobTotals(core, feed),
-        retention=Retention(core, removal),
-        deletion=Deletion(core, lambdas, bulk),
-        groups=groups,
-        webhooks=webhooks,
-        deliveries=deliveries,
-        sender=sender,
-        rests=[dependants.settle, groups.settle],
-        notifier=notifier,
-    )
-
-
-def _wire_webhooks(core: Core, lambdas: Lambdas, notifier: Notifier) -> tuple[Webhooks, Deliveries, Sender]:
-    poster, deliveries = Poster(core.settings.webhook_private), Deliveries(core, lambdas)
-    sender = Sender(core, deliveries, poster.post)
-    notifier.poke_sender = sender.poke
-    return Webhooks(core, poster), deliveries, sender
 
 
 def _wire_functions(core: Core, stock: StockServices) -> FunctionServices:

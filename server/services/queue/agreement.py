@@ -35,6 +35,10 @@ from piecework.server.store.records import Job, KeptUsage, LeaseEnd, Worker
 
 STREAK_LEAST = 10
 """So many results in a row must others have agreed with before an owner is believed."""
+HARDER = 4
+"""Once it was caught, so many times as many; again after the next time, and so on."""
+HARDEST = 6
+"""But no more often than this."""
 VOTES_MAX = 7
 """When so many owners do not agree, nobody knows what a job gives."""
 RECHECKED = 200
@@ -135,7 +139,10 @@ class Agreement:
         if verify.sample is None or verify.quorum is not None:
             return False
         record = votes.find_owners(connection, [owner]).get(owner, OwnerRecord(owner))
-        return record.streak >= STREAK_LEAST and self._chance() >= verify.sample
+        return (
+            record.streak >= STREAK_LEAST * HARDER ** min(record.wrong, HARDEST)
+            and self._chance() >= verify.sample
+        )
 
     def _accept(
         self, connection: Connection, job: Job, given: GivenResult, cast: Sequence[Vote], digest: str, now: int
