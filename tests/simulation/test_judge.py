@@ -8,8 +8,7 @@ import pytest
 from history import LiveThrough
 
 from piecework.protocol.codes import Code
-from piecework.server import services
-from piecework.server.services.queue import contracts, timekeeper
+from piecework.server.services.queue import assembly, contracts, timekeeper
 from piecework.server.services.queue.deliveries import Deliveries
 from piecework.server.services.queue.dependants import Dependants
 from piecework.server.services.queue.limiter import Limiter
@@ -66,7 +65,7 @@ def test_ends_that_nobody_is_told_of_are_noticed(on_sqlite: LiveThrough):
 
 
 def test_ends_that_nobody_counts_are_noticed(on_sqlite: LiveThrough):
-    with patch.object(services, "note_ended", lambda *_: ()):
+    with patch.object(assembly, "note_ended", lambda *_: ()):
         assert finds(on_sqlite, "were counted")
 
 
