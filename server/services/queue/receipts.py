@@ -127,6 +127,8 @@ class Receipts:
     def _explain(self, job: Job) -> str:
         if not job.state.is_final:
             return f"it is {job.state}"
+        if job.attempt == 0 and job.options.recalled is not None:
+            return f"it was answered with the result of job {job.options.recalled}: see the receipt of that one"
         if job.state is JobState.CANCELLED:
             return "it was cancelled"
         if find_profile(self._lambdas.get(job.lambda_id).options) is None:

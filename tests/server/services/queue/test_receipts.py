@@ -302,3 +302,13 @@ def test_a_receipt_is_good_for_its_own_job_alone(house: House, worker: SigningWo
     mixed = msgspec.structs.replace(first, signatures=second.signatures)
     with pytest.raises(ReceiptError, match="signature 1 is wrong"):
         verify_receipt(mixed, keys_of(house))
+
+
+def test_a_job_that_another_ones_result_answers_has_none_and_points_to_that(house: House, worker: SigningWorker):
+    lambda_ = deterministic_lambda(house, deterministic=True, memo=True)
+    first = house.submit(lambda_)
+    worker.hand_in(worker.work())
+    again = house.submit(lambda_)
+    told = house.call("GET", f"/job/{again}/receipt", status=404)["message"]
+    assert told.endswith(f"it was answered with the result of job {first}: see the receipt of that one")
+    receipt_of(house, first)
