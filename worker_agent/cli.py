@@ -16,6 +16,7 @@ from piecework.variables import find_unknown
 from piecework.worker_agent.endings import CommandGroup
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.replaying.command import replay_run
+from piecework.worker_agent.replaying.gate_command import gate_runs
 from piecework.worker_agent.runtime_commands import INTERPRETERS, offer, runtimes
 from piecework.worker_agent.runtimes import ENGINES, RUNTIME_NAMES
 from piecework.worker_agent.runtimes.services.access import NodeRules
@@ -37,6 +38,7 @@ worker_commands.add_command(runtimes)
 worker_commands.add_command(exec_function)
 worker_commands.add_command(serve)
 worker_commands.add_command(replay_run)
+worker_commands.add_command(gate_runs)
 
 
 @worker_commands.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -47,6 +47,10 @@ COMMANDS = {
         "piecework.cli.replay:replay",
         "Do a run again on this machine, and say whether it came to the same.",
     ),
+    "gate": (
+        "piecework.cli.gate:gate",
+        "Replay an old lambda's recorded calls against new code, and say what differs.",
+    ),
     "new": ("piecework.cli.new:new", "Make a new function: its source, build line and test."),
     "dev": ("piecework.cli.dev:dev", "Build and run a function whenever it changes."),
     "samples": ("piecework.cli.samples:samples", "Show and copy the sample guests that come with this package."),

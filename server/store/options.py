@@ -36,15 +36,17 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Equal jobs are answered with the result of the first."""
     source: str = ""
     """Where its code was pulled from; "" when that is not known."""
+    gate: str = ""
+    """What came of replaying an older one's calls against its code, as JSON; "" when there is nothing."""
 
     def without_order(self) -> "LambdaOptions":
         """Return options that are equal for all that mean the same: tags and grants have no order.
 
-        Where code was pulled from does not count: it is the same code.
+        Where code was pulled from, and what a gate said of it, does not count: it is the same code.
         """
         lists = {each: sorted(set(getattr(self.grants, each))) for each in ("http", "dirs", "env", "kv")}
         grants = msgspec.structs.replace(self.grants, **lists)
-        return msgspec.structs.replace(self, tags=tuple(sorted(set(self.tags))), grants=grants, source="")
+        return msgspec.structs.replace(self, tags=tuple(sorted(set(self.tags))), grants=grants, source="", gate="")
 
 
 class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):

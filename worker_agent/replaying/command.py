@@ -20,7 +20,9 @@ from piecework.worker_agent.setting_texts import MIB
 from piecework.worker_agent.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from piecework.worker_agent.replaying.replay import Replay
+    from collections.abc import Mapping
+
+    from piecework.worker_agent.replaying.replay import Replay, ReplayNode
 
 TIMEOUT_S = 3600.0
 EXITS = {"identical": 0, "different": 1, "cut": 3, "incomparable": 3}
@@ -52,14 +54,9 @@ def replay_run(bundle: Path, engine: Engine, timeout_s: float, compile_memory: i
     """
     from piecework.receipts.bundle import Bundle  # noqa: PLC0415
     from piecework.receipts.errors import ReceiptError  # noqa: PLC0415
-    from piecework.worker_agent.replaying.replay import ReplayNode, replay  # noqa: PLC0415
+    from piecework.worker_agent.replaying.replay import replay  # noqa: PLC0415
 
-    try:
-        settings = Settings(**(Settings.from_env(os.environ) | {"runtimes": None}))
-    except SettingsError as error:
-        raise click.UsageError("\n  ".join(["these settings cannot be used:", *error.args])) from error
-    state = settings.state or platformdirs.user_state_path("piecework") / "functions"
-    node = ReplayNode(state / "compiled", settings.interpreters_path, compile_memory * MIB)
+    node = open_node(os.environ, compile_memory)
     try:
         with Bundle(bundle) as opened:
             opened.check_parts()
@@ -72,6 +69,18 @@ def replay_run(bundle: Path, engine: Engine, timeout_s: float, compile_memory: i
     else:
         click.echo(describe(found))
     return EXITS[found.verdict]
+
+
+def open_node(environ: Mapping[str, str], compile_mb: int) -> ReplayNode:
+    """Return what this machine has for replays. Raises click.UsageError for settings that cannot be used."""
+    from piecework.worker_agent.replaying.replay import ReplayNode  # noqa: PLC0415  # as above
+
+    try:
+        settings = Settings(**(Settings.from_env(environ) | {"runtimes": None}))
+    except SettingsError as error:
+        raise click.UsageError("\n  ".join(["these settings cannot be used:", *error.args])) from error
+    state = settings.state or platformdirs.user_state_path("piecework") / "functions"
+    return ReplayNode(state / "compiled", settings.interpreters_path, compile_mb * MIB)
 
 
 def describe(found: Replay) -> str:

@@ -1,6 +1,7 @@
 """What came of a replay beside what its receipt says: the same, or where it first differs."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ Where = Literal[
     "host call", "state", "error kind", "exit code", "output", "files that it gave back", "memory", "fuel"
 ]
 Verdict = Literal["identical", "different", "cut", "incomparable"]
-_FIELDS: tuple[tuple[str, Where], ...] = (
+FIELDS: tuple[tuple[str, Where], ...] = (
     ("state", "state"),
     ("error_kind", "error kind"),
     ("exit_code", "exit code"),
@@ -87,7 +88,7 @@ def compare(bundle: Bundle, task: Task, ended: Result) -> Comparison:
             result=found,
             files=made,
         )
-    difference = _find_difference(bundle, claimed.result, found, ended, made)
+    difference = find_difference(bundle, found, ended, made)
     if difference is None:
         return Comparison(verdict="identical", result=found, files=made)
     fair = claimed.result.comparable and found.comparable
@@ -100,10 +101,19 @@ def _name_call(found: CallDifference) -> Difference:
     return Difference(where="host call", call=found.call, byte=found.byte, message=found.message)
 
 
-def _find_difference(
-    bundle: Bundle, claimed: RunResult, found: RunResult, ended: Result, made: dict[str, str] | None
+def find_difference(
+    bundle: Bundle,
+    found: RunResult,
+    ended: Result,
+    made: dict[str, str] | None,
+    fields: Sequence[tuple[str, Where]] = FIELDS,
 ) -> Difference | None:
-    for name, where in _FIELDS:
+    """Return the first of some fields in which a result is not what the receipt says.
+
+    Raises ReceiptError, OSError.
+    """
+    claimed = bundle.payload.claim.result
+    for name, where in fields:
         then, now = getattr(claimed, name), getattr(found, name)
         if then == now:
             continue

@@ -21,7 +21,7 @@ from piecework.worker_agent.runtimes.base import COMPILE_BYTES, OURS
 from piecework.worker_agent.runtimes.linkage.installed import find_version
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.runtimes.trees import remove_tree
-from piecework.worker_agent.serving.solo import LOAD_S, follow
+from piecework.worker_agent.serving.solo import LOAD_S, Solo, follow
 
 
 class ReplayNode(NamedTuple):
@@ -43,6 +43,25 @@ class Replay(Comparison, frozen=True, kw_only=True):
     """How long it took, seconds, with starting the process and loading the code."""
 
 
+def start_solo(node: ReplayNode, folder: Path) -> Solo:
+    """Start a process for replays, to which nothing is granted. ``folder`` is for what it needs meanwhile.
+
+    Raises FunctionError.
+    """
+    return follow(
+        partial(
+            GuestProcess,
+            compiled=node.compiled,
+            last_words=folder / "stderr",
+            interpreters=node.interpreters,
+            rules=NodeRules(),
+            load_s=LOAD_S,
+            compile_bytes=node.compile_bytes,
+            scratch=folder,
+        )
+    )
+
+
 def replay(
     bundle: Bundle, node: ReplayNode, *, engine: Engine = "cranelift", timeout_s: float = math.inf
 ) -> Replay:
@@ -55,17 +74,7 @@ def replay(
     folder = Path(tempfile.mkdtemp(prefix="piecework-replay-"))
     try:
         task = unpack(bundle, folder, engine=engine, timeout_s=timeout_s)
-        start = partial(
-            GuestProcess,
-            compiled=node.compiled,
-            last_words=folder / "stderr",
-            interpreters=node.interpreters,
-            rules=NodeRules(),
-            load_s=LOAD_S,
-            compile_bytes=node.compile_bytes,
-            scratch=folder,
-        )
-        with follow(start) as solo:
+        with start_solo(node, folder) as solo:
             end = solo.perform(Assign(1, task, str(folder / "output")))
         if isinstance(end, Loss):
             raise ReplayError(f"the guest process did not survive the replay: {write_loss(end)}")

@@ -9,7 +9,7 @@ from piecework.receipts.parts import LIST_MAX_BYTES, TEXTS_MAX_BYTES, read_args,
 from piecework.receipts.payload import RunLimits, RunSubject
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.runtimes import Engine
-from piecework.worker_agent.runtimes.base import Bounds
+from piecework.worker_agent.runtimes.base import Bounds, CodeFile
 from piecework.worker_agent.tasks import File, JobFolder, Task
 
 
@@ -17,22 +17,24 @@ class ReplayError(AgentError):
     """A run cannot be repeated; the message says why."""
 
 
-def unpack(bundle: Bundle, folder: Path, *, engine: Engine, timeout_s: float) -> Task:
+def unpack(
+    bundle: Bundle, folder: Path, *, engine: Engine, timeout_s: float, new_code: CodeFile | None = None
+) -> Task:
     """Put what a bundle has into a folder, and return the task that does its run again.
 
-    It is granted nothing. Raises ReplayError for a run that cannot be repeated, ReceiptError for a bundle that is
-    damaged, OSError.
+    It is granted nothing. ``new_code`` is run in the place of the run's own. Raises ReplayError for a run that
+    cannot be repeated, ReceiptError for a bundle that is damaged, OSError.
     """
     subject = bundle.payload.claim.subject
     if subject.profile == "record" and subject.journal is None:
         raise ReplayError("the run was recorded, and its journal was not kept: it cannot be repeated")
     for name, digest in (("code", subject.module), ("input", subject.input), ("journal", subject.journal)):
-        if digest is not None:
+        if digest is not None and (name != "code" or new_code is None):
             bundle.copy(digest, folder / name)
     return Task(
         runtime=subject.runtime,
-        codex=str(folder / "code"),
-        checksum=subject.module,
+        codex=str(folder / "code" if new_code is None else new_code.path),
+        checksum=subject.module if new_code is None else new_code.checksum,
         input=File(str(folder / "input")),
         bounds=_read_bounds(subject.limits, timeout_s),
         args=tuple(read_args(bundle.read(subject.args, TEXTS_MAX_BYTES))),

@@ -28,7 +28,7 @@ def put_code(client: Client, source: Path | Id, runtime: str | None) -> tuple[Id
 
     The runtime is found out unless it is given; code for which that cannot be done is not uploaded.
     """
-    code, found = _find_runtime(client, source, runtime)
+    code, found = find_runtime(client, source, runtime)
     return (source if isinstance(source, Id) else _upload(client, code).id), found
 
 
@@ -43,7 +43,7 @@ def put_lambda(
 
     Code that may be reused is not uploaded; ``uploaded`` is called when the code is there, before the lambda is.
     """
-    code, create.runtime = _find_runtime(client, source, runtime)
+    code, create.runtime = find_runtime(client, source, runtime)
     if isinstance(source, Id):
         create.codex = source
         uploaded()
@@ -63,8 +63,11 @@ def _upload(client: Client, code: Path | bytes) -> DataReply:
     return put_file(client, code) if isinstance(code, Path) else client.upload(code)
 
 
-def _find_runtime(client: Client, source: Path | Id, runtime: str | None) -> tuple[Path | bytes, str]:
-    """Return the file with the code, or its bytes when they had to be read, and its runtime."""
+def find_runtime(client: Client, source: Path | Id, runtime: str | None) -> tuple[Path | bytes, str]:
+    """Return the file with the code, or its bytes when they had to be read, and its runtime.
+
+    Raises click.UsageError for a runtime that is unknown, click.ClickException for code that cannot run.
+    """
     wanted = resolve_name(client, runtime or DEFAULT)
     if wanted != DEFAULT:
         return (b"" if isinstance(source, Id) else source), wanted

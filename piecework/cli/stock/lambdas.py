@@ -11,6 +11,7 @@ from click.exceptions import Exit
 from msgspec import UNSET
 
 from piecework.cli.failures import FAILED
+from piecework.cli.gating import list_findings, summarize
 from piecework.cli.job_file_options import COLLECT_OPTION
 from piecework.cli.kv_grants import kv_grant_option, read_kv_grants
 from piecework.cli.options import (
@@ -30,6 +31,7 @@ from piecework.cli.screen.function_rows import describe_pairs
 from piecework.cli.screen.job_rows import list_ok_codes
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.stock.code import put_lambda, read_code
+from piecework.cli.stock.gated import gate_options, pass_gate, read_gate
 from piecework.cli.stock.oci import FILE_ID_OR_OCI, FILE_LAMBDA_OR_OCI, MODULE_OR_OCI, fetched, plain_http_option
 from piecework.cli.stock.verifying import VERIFY, describe_verify, read_verify
 from piecework.client import NotFound
@@ -78,6 +80,7 @@ def lambda_() -> None:
     help="http: inputs and outputs are HTTP requests and responses; json: Capsule's handler of JSON.  [text]",
 )
 @COLLECT_OPTION
+@gate_options
 @click.option(
     "--retain",
     "retain_s",
@@ -111,10 +114,12 @@ def create(
     remote.if_interrupted = "no lambda was created"
     if options["reuse"]:
         tell()
-    runtime = options.pop("runtime")
+    runtime, gate = options.pop("runtime"), read_gate(**options)
     with fetched(source, plain_http=plain_http) as (found, pulled):
         described = describe_lambda(**options)
         described.source = pulled or UNSET
+        if gate is not None:
+            described.gate = pass_gate(remote, options["name"], found, runtime, gate)
         created, runtime = put_lambda(remote.client, found, runtime, described, tell)
     if remote.display.as_json:
         codex = remote.client.lambda_(created).codex
@@ -305,6 +310,8 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "code size": format_bytes(info.codex_size),
         "code SHA-256": info.codex_checksum,
         "pulled from": info.source,
+        "gate": None if info.gate is UNSET else summarize(info.gate),
+        "findings of the gate": list_findings(info.gate),
         "created": format_age(info.created_at, time.time()),
         "tags": info.tags,
         "args": info.args,

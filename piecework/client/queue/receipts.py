@@ -52,10 +52,18 @@ class ReceiptCalls(ResultCalls):
         return self._items("/keys", {"keyid": keyid}, SigningKeyList, "keys", limit)
 
     @call
-    async def bundle(self, job_id: AnyId, path: Path, *, env: Mapping[str, str] | None = None) -> Envelope:
+    async def bundle(
+        self,
+        job_id: AnyId,
+        path: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        have: Mapping[str, Path] | None = None,
+    ) -> Envelope:
         """Write a job's receipt, with everything that it names, into one file; return the receipt.
 
-        ``env``: variables of the job whose values the server hides. The file appears when it is complete and
+        ``env``: variables of the job whose values the server hides. ``have``: files with parts that need no
+        download, by their digests. The file appears when it is complete and
         checked. Raises NotFound for a job without a receipt, ReceiptError when a part is gone, and OSError.
         """
         envelope = await self.receipt(job_id)
@@ -66,7 +74,11 @@ class ReceiptCalls(ResultCalls):
         with tempfile.TemporaryDirectory(prefix=".parts-", dir=path.parent) as room:
             folder = Path(room)
             named = list_parts(payload)
-            parts = {part.digest: await self._fetch_part(part, places, folder) for part in named}
+            here: dict[str, bytes | Path] = {**(have or {})}
+            parts = {
+                part.digest: here.get(part.digest) or await self._fetch_part(part, places, folder)
+                for part in named
+            }
             for part in list_files(payload, lambda digest, _most: _read(parts[digest])):
                 parts[part.digest] = await self._fetch_part(part, places, folder)
             write_bundle(path, envelope, keys, parts)

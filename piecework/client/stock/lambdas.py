@@ -17,6 +17,7 @@ from piecework.modules import DEFAULT, choose_runtime, resolve_runtime
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     DataReply,
+    GateEvidence,
     Grants,
     LambdaCreate,
     LambdaCreated,
@@ -61,6 +62,7 @@ class LambdaOptions(TypedDict, total=False):
     memo: bool
     source: str
     verify: Verify
+    gate: GateEvidence
 
 
 class LambdaCalls(BlobCalls):

@@ -60,6 +60,7 @@ from piecework.protocol.messages.functions import (
     SplitPut,
     Traffic,
 )
+from piecework.protocol.messages.gates import GateEvidence, GateFinding, GateKind, GatePolicy
 from piecework.protocol.messages.groups import GroupBrief, GroupCount, GroupCreate, GroupInfo, GroupList, GroupSeal
 from piecework.protocol.messages.holds import HoldInfo, HoldKind, HoldList, HoldPut
 from piecework.protocol.messages.jobs import (
@@ -221,6 +222,10 @@ __all__ = [
     "FunctionList",
     "FunctionOrders",
     "FunctionReport",
+    "GateEvidence",
+    "GateFinding",
+    "GateKind",
+    "GatePolicy",
     "Grants",
     "GroupBrief",
     "GroupCount",

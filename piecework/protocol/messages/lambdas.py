@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
+from piecework.protocol.messages.gates import GateEvidence
 from piecework.protocol.messages.outcomes import ExitCode
 from piecework.protocol.retention import Retain
 from piecework.protocol.text import Name, VariableName
@@ -136,6 +137,8 @@ class LambdaCreate(Message, kw_only=True):
     """Run equal jobs once, and answer the others with the result of the first. It must be deterministic."""
     source: Maybe[str | None] = UNSET
     """Where its code was pulled from, for people: ``oci://HOST/NAME@sha256:…``, the digest of the manifest."""
+    gate: Maybe[GateEvidence | None] = UNSET
+    """What came of replaying an older lambda's calls against its code. Its checksum must be that of the code."""
 
 
 class LambdaCreated(Reply, kw_only=True):
@@ -201,6 +204,8 @@ class LambdaInfo(Reply, kw_only=True):
     """Whether equal jobs are answered with the result of the first; absent: they are not."""
     source: Maybe[str] = UNSET
     """Where its code was pulled from, as its maker says: ``oci://HOST/NAME@sha256:…``; absent when not known."""
+    gate: Maybe[GateEvidence] = UNSET
+    """What came of replaying an older lambda's calls against its code, as its maker says; absent without that."""
 
 
 class MemosInfo(Reply, kw_only=True):

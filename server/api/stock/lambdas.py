@@ -5,8 +5,10 @@ from typing import TypeVar
 
 from msgspec import UNSET
 
+from piecework.protocol.bodies import decode
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
+    GateEvidence,
     LambdaCreate,
     LambdaCreated,
     LambdaInfo,
@@ -117,6 +119,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         verify=options.verify or UNSET,
         memo=options.memo or UNSET,
         source=options.source or UNSET,
+        gate=decode(options.gate.encode(), GateEvidence) if options.gate else UNSET,
     )
     if options.keys.rate_period_ms is not None:
         info.rate_period_s = options.keys.rate_period_ms / 1000

@@ -8,10 +8,11 @@ import msgspec
 from msgspec import UnsetType
 
 from piecework.modules import CHECKED, ModuleError, check_code, check_room
+from piecework.protocol.bodies import encode
 from piecework.protocol.ids import ID_MAX, NO_ID, Id
 from piecework.protocol.kv_grants import KvGrant
 from piecework.protocol.matching import RuntimeName
-from piecework.protocol.messages import Grants, LambdaCreate, Limits, Maybe, given
+from piecework.protocol.messages import GateEvidence, Grants, LambdaCreate, Limits, Maybe, given
 from piecework.protocol.names import LAMBDA_NAME_RULE, LambdaName, LambdaRef, is_lambda_name
 from piecework.protocol.retention import Retain, retain_ms
 from piecework.server.errors import BlobNotFound, InvalidRequest, LambdaNotFound, ModuleInvalid
@@ -112,9 +113,11 @@ class Lambdas:
             verify=given(request.verify),
             memo=bool(given(request.memo)),
             source=_read_source(given(request.source)),
+            gate=_write_gate(given(request.gate)),
         )
         name = request.name if isinstance(request.name, str) else None
         sha256, _ = self._data.find_digests([codex]).get(codex, (None, 0))
+        _check_gate(given(request.gate), sha256)
         return Lambda(self._ids.next(), codex, request.runtime.strip(), name, options, self._clock(), sha256)
 
     def _check_namespaces(self, grants: Grants) -> None:
@@ -347,3 +350,15 @@ def _read_source(source: str | None) -> str:
             f" {SOURCE_MAX} characters at most"
         )
     return source or ""
+
+
+def _write_gate(gate: GateEvidence | None) -> str:
+    """Return evidence as it is kept."""
+    return "" if gate is None else encode(gate).decode()
+
+
+def _check_gate(gate: GateEvidence | None, sha256: bytes | None) -> None:
+    """Raise InvalidRequest for what a gate said of other code."""
+    if gate is not None and (sha256 is None or gate.checksum != sha256.hex()):
+        whose = "none that is here" if sha256 is None else sha256.hex()
+        raise InvalidRequest(f"gate is about code with the checksum {gate.checksum}, and the code is {whose}")

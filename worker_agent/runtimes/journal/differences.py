@@ -14,3 +14,7 @@ class CallDifference(msgspec.Struct, array_like=True, frozen=True):
     """For people."""
     is_cut: bool = False
     """The journal was full there: nothing differs."""
+    asked: str | None = None
+    """What the guest asked for; None: it asked for less than its record has."""
+    recorded: str | None = None
+    """What the record has in its place; None: nothing more."""

@@ -46,23 +46,20 @@ class Player:
         try:
             entry = next(self._entries, None)
         except JournalError as error:
-            self._differ(None, str(error))
+            self._differ(None, str(error), show(kind, asked))
         if entry is None:
             said = f"the guest asks for {show(kind, asked)}, {self._tell_end()}"
-            self._differ(None, said, is_cut=self._end.cut)
+            self._differ(None, said, show(kind, asked), is_cut=self._end.cut)
         if entry.kind != kind:
-            self._differ(
-                None, f"the guest asks for {show(kind, asked)}, the record has {show(entry.kind, entry.asked)}"
-            )
+            mine, its = show(kind, asked), show(entry.kind, entry.asked)
+            self._differ(None, f"the guest asks for {mine}, the record has {its}", mine, its)
         if entry.asked != asked:
             byte = next(
                 place for place, (one, other) in enumerate(zip_longest(asked, entry.asked)) if one != other
             )
-            self._differ(
-                byte,
-                f"the guest asks for {show(kind, asked, byte)}, the record has "
-                f"{show(entry.kind, entry.asked, byte)}: they differ at byte {byte}",
-            )
+            mine, its = show(kind, asked, byte), show(entry.kind, entry.asked, byte)
+            said = f"the guest asks for {mine}, the record has {its}: they differ at byte {byte}"
+            self._differ(byte, said, mine, its)
         if entry.failure:
             self._fail(entry)
         return entry.answer
@@ -80,9 +77,11 @@ class Player:
             return "the record was cut here: its limit was reached in the recorded run"
         return "the record has no more"
 
-    def _differ(self, byte: int | None, message: str, *, is_cut: bool = False) -> NoReturn:
+    def _differ(
+        self, byte: int | None, message: str, asked: str, recorded: str | None = None, *, is_cut: bool = False
+    ) -> NoReturn:
         message = f"host call {self._calls}: {message}"
-        self.difference = CallDifference(self._calls, byte, message, is_cut)
+        self.difference = CallDifference(self._calls, byte, message, is_cut, asked, recorded)
         raise OtherwiseError(message)
 
     def _fail(self, entry: JournalEntry) -> NoReturn:

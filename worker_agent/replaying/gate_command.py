@@ -1,0 +1,61 @@
+"""``worker-agent gate``: replays bundles against new code, for ``piecework gate``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from piecework.protocol.bodies import encode
+from piecework.worker_agent.errors import AgentError
+from piecework.worker_agent.replaying.command import open_node
+from piecework.worker_agent.runtimes import ENGINES, Engine
+
+TIMEOUT_S = 60.0
+COMPILE_MB = 2048
+
+
+@click.command(
+    "gate",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    short_help="Replay recorded calls against new code.",
+)
+@click.argument("code", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--runtime", default="wasi", help="What runs it.  [wasi]")
+@click.option("--engine", type=click.Choice(ENGINES), default="cranelift", help="[cranelift]")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_S,
+    metavar="S",
+    help=f"Give a call up after this.  [{TIMEOUT_S:g}]",
+)
+def gate_runs(code: Path, runtime: str, engine: Engine, timeout_s: float) -> None:
+    """Replay bundles against new code, with nothing granted, and say of each what differs.
+
+    Reads a line for each from standard input, the path of a bundle, perhaps with a tab and how many bytes of
+    memory the old run used, and answers with a line of JSON. 'piecework gate' does all of it.
+    """
+    import hashlib  # noqa: PLC0415  # the agent starts without what follows
+
+    from piecework.receipts.bundle import Bundle  # noqa: PLC0415
+    from piecework.receipts.errors import ReceiptError  # noqa: PLC0415
+    from piecework.worker_agent.replaying.gating import Gate, NewCode  # noqa: PLC0415
+    from piecework.worker_agent.runtimes.base import CodeFile  # noqa: PLC0415
+
+    with code.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    new = NewCode(CodeFile(code, checksum), runtime)
+    with Gate(new, open_node(os.environ, COMPILE_MB), engine=engine, timeout_s=timeout_s) as gate:
+        for line in sys.stdin:
+            path, _, memory = line.rstrip("\n").partition("\t")
+            try:
+                with Bundle(Path(path)) as bundle:
+                    run = gate.replay(bundle, int(memory) if memory else None)
+            except (ReceiptError, ValueError) as error:
+                raise AgentError(str(error)) from error
+            sys.stdout.buffer.write(encode(run) + b"\n")
+            sys.stdout.flush()

@@ -1,0 +1,164 @@
+"""Recorded calls of an old lambda, replayed against new code in one guest process."""
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import msgspec
+
+from piecework.protocol.codes import ErrorKind
+from piecework.protocol.ids import Id
+from piecework.protocol.messages import GateKind
+from piecework.receipts.bundle import Bundle
+from piecework.receipts.errors import ReceiptError
+from piecework.receipts.gates import GateRun
+from piecework.receipts.payload import RunResult
+from piecework.worker_agent.guests.assignment import Loss
+from piecework.worker_agent.guests.frames import Assign
+from piecework.worker_agent.guests.slot import write_loss
+from piecework.worker_agent.replaying.comparing import FIELDS, Difference, find_difference, read_result
+from piecework.worker_agent.replaying.replay import ReplayNode, start_solo
+from piecework.worker_agent.replaying.runs import ReplayError, unpack
+from piecework.worker_agent.runtimes import Engine
+from piecework.worker_agent.runtimes.base import CodeFile
+from piecework.worker_agent.runtimes.journal.differences import CallDifference
+from piecework.worker_agent.runtimes.linkage.installed import find_version
+from piecework.worker_agent.runtimes.trees import remove_tree
+from piecework.worker_agent.serving.solo import Solo
+from piecework.worker_agent.tasks import Result, Task
+
+FUEL_FACTOR, FUEL_SPARE = 100, 1_000_000_000
+"""A call without a limit of fuel is given up beyond so many times what it used, and so much more: a second."""
+RESULT_FIELDS = tuple(each for each in FIELDS if each[1] not in {"memory", "fuel"})
+"""What the old and the new code are compared in: that new code uses its memory otherwise is no matter."""
+_KINDS: dict[str, GateKind] = {
+    "error kind": "failure",
+    "exit code": "exit code",
+    "output": "output",
+    "files that it gave back": "files",
+}
+
+
+class NewCode(NamedTuple):
+    """The code that is to take the old one's place."""
+
+    file: CodeFile
+    runtime: str
+
+
+class Gate:
+    """Replays bundles against new code, one after the other: it is loaded once. Use it with ``with``.
+
+    Nothing is granted, and what comes from outside comes from the journals.
+    """
+
+    def __init__(
+        self, code: NewCode, node: ReplayNode, *, engine: Engine = "cranelift", timeout_s: float = 60.0
+    ) -> None:
+        """``timeout_s``: each call may take so long."""
+        node.compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._code, self._node, self._engine, self._timeout_s = code, node, engine, timeout_s
+        self._folder = Path(tempfile.mkdtemp(prefix="piecework-gate-"))
+        self._solo: Solo | None = None
+        self._keys = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._drop_process()
+        remove_tree(self._folder)
+
+    def replay(self, bundle: Bundle, memory_then: int | None = None) -> GateRun:
+        """Replay a call. ``memory_then``: bytes that it used then, which no receipt tells.
+
+        Raises ReplayError when the new code cannot be loaded, ReceiptError for a bundle that is damaged, OSError.
+        """
+        job = Id(bundle.payload.job)
+        room = self._folder / "call"
+        room.mkdir(mode=0o700)
+        try:
+            task = self._prepare(bundle, room)
+            end = self._perform(Assign(next(self._keys), task, str(room / "output")))
+            if isinstance(end, Loss):
+                run = GateRun(job=job, kind="failure", message=f"the guest process died: {write_loss(end)}")
+            else:
+                run = self._judge(job, bundle, task, end, memory_then)
+        except (ReplayError, ReceiptError) as error:
+            if isinstance(error, NewCodeError):
+                raise
+            run = GateRun(job=job, kind="skipped", message=str(error))
+        finally:
+            remove_tree(room)
+        return msgspec.structs.replace(run, engine=f"wasmtime {find_version()}, {self._engine}")
+
+    def _prepare(self, bundle: Bundle, room: Path) -> Task:
+        task = unpack(bundle, room, engine=self._engine, timeout_s=self._timeout_s, new_code=self._code.file)
+        bounds = task.bounds
+        if bounds.fuel is None:
+            used = int(bundle.payload.claim.result.fuel or 0)
+            bounds = msgspec.structs.replace(bounds, fuel=min(used * FUEL_FACTOR + FUEL_SPARE, 2**62))
+        return msgspec.structs.replace(task, runtime=self._code.runtime, bounds=bounds)
+
+    def _perform(self, frame: Assign) -> Result | Loss:
+        if self._solo is None:
+            self._solo = start_solo(self._node, self._folder)
+        end = self._solo.perform(frame)
+        if isinstance(end, Loss):
+            self._drop_process()
+            return end
+        return end.result
+
+    def _drop_process(self) -> None:
+        solo, self._solo = self._solo, None
+        if solo is not None:
+            with solo:
+                pass
+
+    def _judge(self, job: Id, bundle: Bundle, task: Task, ended: Result, memory_then: int | None) -> GateRun:
+        claim, error = bundle.payload.claim, ended.error
+        differs = ended.difference
+        if error is not None and differs is None:
+            if error.kind in {ErrorKind.LOAD, ErrorKind.WORKER}:
+                raise NewCodeError(f"the new code cannot be run: {error.message}")
+            if error.kind is ErrorKind.INPUT:
+                return GateRun(job=job, kind="skipped", message=error.message)
+        if differs is not None:
+            if claim.subject.journal_cut and differs.is_cut:
+                return GateRun(job=job, kind="unclear", message=differs.message)
+            return GateRun(job=job, kind="calls", message=describe_call(differs), byte=differs.byte)
+        found, made = read_result(task, ended)
+        difference = find_difference(bundle, found, ended, made, RESULT_FIELDS)
+        if difference is not None and not claim.result.comparable:
+            return GateRun(job=job, kind="unclear", message=difference.message)
+        return GateRun(
+            job=job,
+            kind=_name_kind(difference, found),
+            message="" if difference is None else difference.message,
+            byte=None if difference is None else difference.byte,
+            fuel_then=None if claim.result.fuel is None else int(claim.result.fuel),
+            fuel_now=ended.usage.fuel,
+            memory_then=memory_then,
+            memory_now=ended.usage.memory_bytes,
+        )
+
+
+class NewCodeError(ReplayError):
+    """The new code cannot be run at all; the message says why."""
+
+
+def describe_call(differs: CallDifference) -> str:
+    """Say how new code asks the outside for something else than the old one."""
+    if differs.asked is None:
+        return f"it ended without host call {differs.call}, and what follows, which the old one made"
+    instead = "" if differs.recorded is None else f"; that asked for {differs.recorded}"
+    return f"host call {differs.call}: it asks for {differs.asked}, which the old one did not{instead}"
+
+
+def _name_kind(difference: Difference | None, found: RunResult) -> GateKind | Literal["identical"]:
+    if difference is None:
+        return "identical"
+    if difference.where == "state":
+        return "recovery" if found.state == "Finished" else "failure"
+    return _KINDS[difference.where]
