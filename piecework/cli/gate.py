@@ -66,12 +66,12 @@ def gate(
     runtime: str | None,
     **options: Any,
 ) -> None:
-    """Replay an old lambda's recorded calls against new code on this machine, and say what differs.
+    """Replay an old lambda's calls against new code, and say what differs.
 
-    OLD is a lambda whose jobs are recorded or deterministic; NEW a file with code, or a lambda. Nothing is
-    granted, and nobody is asked: what the old code got from outside is in its journals, and to ask for anything
-    else is a finding. The exit code is 0 when NEW passes, 1 when it does not, and 3 when there are no records to
-    go by.
+    OLD is a lambda whose jobs are recorded or deterministic; NEW a file with code, or a lambda. The newest
+    calls are run again on this machine. Nothing is granted, and nobody is asked: what the old code got from
+    outside is in its journals, and to ask for anything else is a finding. The exit code is 0 when NEW passes, 1
+    when it does not, and 3 when there are no records to go by.
     """
     then = remote.client.lambda_(old)
     with _find_code(remote, then, new, runtime) as candidate:

@@ -49,7 +49,7 @@ COMMANDS = {
     ),
     "gate": (
         "piecework.cli.gate:gate",
-        "Replay an old lambda's recorded calls against new code, and say what differs.",
+        "Replay an old lambda's calls against new code, and say what differs.",
     ),
     "new": ("piecework.cli.new:new", "Make a new function: its source, build line and test."),
     "dev": ("piecework.cli.dev:dev", "Build and run a function whenever it changes."),

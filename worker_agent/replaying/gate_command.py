@@ -43,13 +43,13 @@ def gate_runs(code: Path, runtime: str, engine: Engine, timeout_s: float) -> Non
 
     from piecework.receipts.bundle import Bundle  # noqa: PLC0415
     from piecework.receipts.errors import ReceiptError  # noqa: PLC0415
-    from piecework.worker_agent.replaying.gating import Gate, NewCode  # noqa: PLC0415
+    from piecework.worker_agent.replaying.gating import CodeGate, NewCode  # noqa: PLC0415
     from piecework.worker_agent.runtimes.base import CodeFile  # noqa: PLC0415
 
     with code.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
     new = NewCode(CodeFile(code, checksum), runtime)
-    with Gate(new, open_node(os.environ, COMPILE_MB), engine=engine, timeout_s=timeout_s) as gate:
+    with CodeGate(new, open_node(os.environ, COMPILE_MB), engine=engine, timeout_s=timeout_s) as gate:
         for line in sys.stdin:
             path, _, memory = line.rstrip("\n").partition("\t")
             try:

@@ -47,7 +47,7 @@ class NewCode(NamedTuple):
     runtime: str
 
 
-class Gate:
+class CodeGate:
     """Replays bundles against new code, one after the other: it is loaded once. Use it with ``with``.
 
     Nothing is granted, and what comes from outside comes from the journals.

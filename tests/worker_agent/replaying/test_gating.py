@@ -12,7 +12,7 @@ from tries import tries
 
 from piecework.receipts import Bundle
 from piecework.receipts.gates import GateBounds, sum_runs
-from piecework.worker_agent.replaying.gating import Gate, NewCode, NewCodeError
+from piecework.worker_agent.replaying.gating import CodeGate, NewCode, NewCodeError
 from piecework.worker_agent.runtimes.base import CodeFile
 from piecework.worker_agent.runtimes.linkage.direct import DirectLinkage
 
@@ -134,7 +134,7 @@ def pass_all(node, tmp_path):
         path = tmp_path / checksum
         path.write_bytes(code)
         runs = []
-        with Gate(NewCode(CodeFile(path, checksum), runtime), node, timeout_s=120.0, **options) as gate:
+        with CodeGate(NewCode(CodeFile(path, checksum), runtime), node, timeout_s=120.0, **options) as gate:
             for each in bundles:
                 with Bundle(each) as bundle:
                     runs.append(gate.replay(bundle, 65_536))
