@@ -1,12 +1,10 @@
 """What the store gives back: frozen records, no rows, no sessions. Times are milliseconds since 1970."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from piecework.protocol.matching import OWNER_TAG, worker_tags
 from piecework.protocol.messages import JobError, Usage
 from piecework.protocol.names import ModuleName
 from piecework.protocol.states import JobState
@@ -114,10 +112,6 @@ class Worker(NamedTuple):
     def whose(self) -> str:
         """What tells workers of one owner: the token's name; without one, each worker has an owner of its own."""
         return f"worker {self.id}" if self.owner is None else self.owner
-
-    def offer(self, asked: Sequence[str] = ()) -> frozenset[str]:
-        """Return its tags, with what a contract adds and takes away, and that of its owner, which stays."""
-        return worker_tags(self.tags, asked) | {OWNER_TAG + self.whose}
 
     @property
     def takes_jobs(self) -> bool:

@@ -12,13 +12,13 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import msgspec
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.matching import ENGINE_TAG, OWNER_TAG, TRUSTED_TAG
+from piecework.protocol.matching import ENGINE_TAG, OWNER_TAG, TRUSTED_TAG, worker_tags
 from piecework.protocol.messages import JobError, Usage, Verify
 from piecework.protocol.states import JobState
 from piecework.server.services.core import Core
@@ -73,8 +73,15 @@ class GivenResult(NamedTuple):
 
 def offer_tags(worker: Worker, asked: Sequence[str], settings: Settings) -> frozenset[str]:
     """Return all tags of a worker, with what a contract adds and takes away, and what the server gives."""
-    tags = worker.offer(asked)
-    return tags | {TRUSTED_TAG} if worker.owner in settings.trusted else tags - {TRUSTED_TAG}
+    return _join_tags(worker.tags, tuple(asked), worker.whose, worker.owner in settings.trusted)
+
+
+@lru_cache(maxsize=10_000)
+def _join_tags(
+    own: tuple[str, ...], asked: tuple[str, ...], whose: str, is_trusted: bool
+) -> frozenset[str]:
+    tags = worker_tags(own, asked) | {OWNER_TAG + whose}
+    return tags | {TRUSTED_TAG} if is_trusted else tags - {TRUSTED_TAG}
 
 
 def sum_result(given: GivenResult) -> str | None:

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from piecework.protocol.ids import ID_MAX
-from piecework.protocol.matching import TagSet, offers_runtime
+from piecework.protocol.matching import OWNER_TAG, TagSet, offers_runtime
 from piecework.protocol.states import JobState
 from piecework.server.services.queue.counting import note_started
 from piecework.server.services.queue.limiter import Limiter, names_of
@@ -92,7 +92,7 @@ class Claims:
         changes = Changes()
         holds = HoldGate(connection, changes, now)
         gate = Gate(connection, now, waits=claimant.is_first)
-        fit = claimant.fit if claimant.tags else None
+        fit = None if all(tag.startswith(OWNER_TAG) for tag in claimant.tags) else claimant.fit
         choice = _Choice(claimant, lambda: holding.count_suspects(connection, grant.worker_id))
         for groups in _walk(connection, claimant, holds, self._turns):
             priority = groups[0].priority

@@ -290,9 +290,9 @@ class Notifier:
         if changes.groups:
             self.note_groups(changes.groups)
 
-    def wake(self, changes: Changes) -> Counter[int]:
+    def wake(self, changes: Changes) -> dict[int, int]:
         """Do what ``notify`` does, for this server alone. Returns the jobs for which nobody was woken, by lane."""
-        left = Counter(changes.enqueued)
+        left = dict(changes.enqueued)
         for worker_id in changes.lapsed:
             self.waiters.dismiss(worker_id)
         if changes.enqueued or changes.jobs:
@@ -307,7 +307,7 @@ class Notifier:
                 woken += taking
         if woken:
             _let_others_go_first()
-        return +left
+        return {lane_id: count for lane_id, count in left.items() if count > 0} if left else left
 
 
 def _let_others_go_first() -> None:
