@@ -1,6 +1,8 @@
 """Messages with one chosen text in one place: for tests of rules that every text of every message must keep."""
 
 import json
+import re
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -77,23 +79,29 @@ def _plant_struct(info: Any, text: str, place: tuple[str, ...], above: frozenset
 
 def _plain(info: Any) -> Any:
     """Return some value that fits."""
+    value = PLAIN.get(type(info))
     match info:
         case inspect.StrType():
-            return "x"
+            length = re.search(r"\{(\d+)\}", info.pattern or "")
+            value = "0" * int(length[1]) if length else "x"
+        case inspect.ListType():
+            value = [_plain(info.item_type)] * (info.min_length or 0)
+        case inspect.BytesType():
+            value = bytes(info.min_length or 0)
         case inspect.EnumType():
-            return next(iter(info.cls)).value
+            value = next(iter(info.cls)).value
         case inspect.LiteralType():
-            return info.values[0]
+            value = info.values[0]
         case inspect.UnionType():
-            return _plain(info.types[0])
+            value = _plain(info.types[0])
         case inspect.StructType():
-            return {each.encode_name: _plain(each.type) for each in info.fields if each.required}
-    return PLAIN[type(info)]
+            value = {each.encode_name: _plain(each.type) for each in info.fields if each.required}
+    return value
 
 
 def write(leaf: Leaf) -> bytes:
     """Write a message as JSON, also with texts that no UTF-8 has."""
-    return json.dumps(leaf.message, default=lambda _: "").encode()
+    return json.dumps(leaf.message, default=lambda data: b64encode(data).decode()).encode()
 
 
 def pack(leaf: Leaf) -> bytes:

@@ -77,9 +77,7 @@ def offer_tags(worker: Worker, asked: Sequence[str], settings: Settings) -> froz
 
 
 @lru_cache(maxsize=10_000)
-def _join_tags(
-    own: tuple[str, ...], asked: tuple[str, ...], whose: str, is_trusted: bool
-) -> frozenset[str]:
+def _join_tags(own: tuple[str, ...], asked: tuple[str, ...], whose: str, is_trusted: bool) -> frozenset[str]:
     tags = worker_tags(own, asked) | {OWNER_TAG + whose}
     return tags | {TRUSTED_TAG} if is_trusted else tags - {TRUSTED_TAG}
 

@@ -35,6 +35,11 @@ def admits(lane: Lane, runtimes: tuple[str, ...], tags: frozenset[str]) -> bool:
     return fits and offers_runtime(runtimes, lane.runtime)
 
 
+@lru_cache(maxsize=10_000)
+def _leave_out_owner(tags: frozenset[str]) -> frozenset[str]:
+    return frozenset(tag for tag in tags if not tag.startswith(OWNER_TAG))
+
+
 class Claimed(NamedTuple):
     """What a worker was given."""
 
@@ -66,7 +71,7 @@ class Claimant(NamedTuple):
 
     @property
     def offer(self) -> Offer:
-        return self.runtimes, self.tags
+        return self.runtimes, _leave_out_owner(self.tags)
 
     def may_run(self, lane: Lane) -> bool:
         return admits(lane, self.runtimes, self.tags)
@@ -92,7 +97,7 @@ class Claims:
         changes = Changes()
         holds = HoldGate(connection, changes, now)
         gate = Gate(connection, now, waits=claimant.is_first)
-        fit = None if all(tag.startswith(OWNER_TAG) for tag in claimant.tags) else claimant.fit
+        fit = claimant.fit if _leave_out_owner(claimant.tags) else None
         choice = _Choice(claimant, lambda: holding.count_suspects(connection, grant.worker_id))
         for groups in _walk(connection, claimant, holds, self._turns):
             priority = groups[0].priority

@@ -38,6 +38,7 @@ def check(node, tmp_path):
     return replay_run
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_recorded_run_is_identical_under_each_engine(bundle_run, check, engine):
     bundled = bundle_run(CODE, runtime="python3.12", args=("x", "y"), env={"A": "ö"}, given=b"the input")
@@ -46,6 +47,7 @@ def test_a_recorded_run_is_identical_under_each_engine(bundle_run, check, engine
     assert (found.result, found.engine) == (bundled.result, engine)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_deterministic_run_is_identical_under_each_engine(bundle_run, check, engine):
     found = check(bundle_run(CODE, record=False, runtime="python3.12"), engine)

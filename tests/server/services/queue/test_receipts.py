@@ -283,7 +283,7 @@ def test_each_server_of_a_database_signs_with_its_own_key(postgres_place: Place)
         other.close()
 
 
-def test_a_server_whose_key_is_damaged_takes_results_without_receipts(house: House, worker: SigningWorker, caplog):
+def test_a_server_whose_key_is_damaged_takes_results_without_receipts(house: House, worker: SigningWorker):
     (house.data / "receipts.key").touch(0o600)
     job = submit(house)
     assert worker.hand_in(worker.work()).acks[0].code == 0

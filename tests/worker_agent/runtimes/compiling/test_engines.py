@@ -8,6 +8,8 @@ from piecework.protocol.codes import ErrorKind
 from piecework.worker_agent.runtimes import ENGINES
 from piecework.worker_agent.runtimes.base import Build, CodeFile
 
+pytestmark = pytest.mark.integration  # they compile all samples three times, and interpreters
+
 SAMPLES = Path(__file__).parents[4] / "samples"
 GIVEN = {
     "capsule_g1": b"ping there",

@@ -14,6 +14,8 @@ from piecework.protocol.messages import Grants
 from piecework.worker_agent.runtimes.services.access import NodeRules, RedisServer, SharedDir
 from piecework.worker_agent.tasks import JobFolder
 
+pytestmark = pytest.mark.integration  # they compile interpreters
+
 SAMPLES = Path(__file__).parents[4] / "samples"
 COMPONENT = (SAMPLES / "http/echo.wat").read_text()
 CLOCKS = """
