@@ -60,7 +60,8 @@ def test_other_texts_are_taken_as_they_are(type_: type[Message]):
             decode(write(leaf), type_)
             continue
         assert leaf.place[-1] in {
-            "id", "input", "output", "input_id", "env", "runtime", "files", "content", "payloadType", "keyid"
+            "id", "input", "output", "input_id", "env", "runtime", "files", "content", "payloadType", "keyid",
+            "checksum",
         }, leaf  # fmt: skip
 
 
