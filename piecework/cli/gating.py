@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import rich_click as click
 from msgspec import UnsetType
@@ -53,6 +53,34 @@ class GateOptions(NamedTuple):
     timeout_s: float | None = None
 
 
+class Replayer:
+    """The program that replays, while it runs."""
+
+    def __init__(self, process: "subprocess.Popen[str]", complaints: IO[str]) -> None:
+        """``complaints`` is the file to which its standard error goes."""
+        self._process, self._complaints = process, complaints
+
+    def ask(self, bundle: Path, job: JobInfo) -> GateRun:
+        """Have a bundle of a job replayed. Raises click.ClickException when the program cannot."""
+        usage = given(job.usage)
+        memory = "" if usage is None or usage.memory_bytes is None else str(usage.memory_bytes)
+        questions, answers = self._process.stdin, self._process.stdout
+        assert questions is not None
+        assert answers is not None
+        try:
+            questions.write(f"{bundle}\t{memory}\n")
+            questions.flush()
+            answer = answers.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            self._process.wait()
+            self._complaints.seek(0)
+            said = self._complaints.read().strip().removeprefix("worker-agent: ")
+            raise click.ClickException(said or "the program that replays ended without a word.")
+        return decode(answer.encode(), GateRun)
+
+
 def run_gate(client: Client, old: LambdaInfo, new: Candidate, options: GateOptions) -> GateEvidence:
     """Replay the newest recorded calls of a lambda against new code, on this machine, with nothing granted.
 
@@ -60,9 +88,9 @@ def run_gate(client: Client, old: LambdaInfo, new: Candidate, options: GateOptio
     """
     if not (old.deterministic is True or old.record is True):
         raise NoRecords(f"lambda {old.id} keeps no records to go by. {_advise(old)}")
-    with tempfile.TemporaryDirectory(prefix="piecework-gate-") as name, _start(new, options) as process:
+    with tempfile.TemporaryDirectory(prefix="piecework-gate-") as name, _start(new, options) as replayer:
         folder = Path(name)
-        runs = list(_replay_all(client, old, process, folder, options.last))
+        runs = list(_replay_all(client, old, replayer, folder, options.last))
     if not runs:
         raise NoRecords(f"lambda {old.id} has no ended job with a receipt yet. {_advise(old)}")
     with new.file.open("rb") as file:
@@ -84,24 +112,27 @@ def _advise(old: LambdaInfo) -> str:
 
 
 @contextmanager
-def _start(new: Candidate, options: GateOptions) -> Iterator["subprocess.Popen[str]"]:
-    """Run the program that replays while the block runs."""
+def _start(new: Candidate, options: GateOptions) -> Iterator["Replayer"]:
+    """Run the program that replays while the block runs. Raises OSError."""
     words = ["--runtime", new.runtime]
     words += [] if options.engine is None else ["--engine", options.engine]
     words += [] if options.timeout_s is None else ["--timeout", f"{options.timeout_s:g}"]
     command = [*_PROGRAM, *words, "--", str(new.file)]
-    with subprocess.Popen(  # noqa: S603  # ours
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(  # noqa: S603  # ours
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+        ) as process,
+    ):
         try:
-            yield process
+            yield Replayer(process, complaints)
         except BaseException:
             process.kill()
             raise
 
 
 def _replay_all(
-    client: Client, old: LambdaInfo, process: "subprocess.Popen[str]", folder: Path, last: int
+    client: Client, old: LambdaInfo, replayer: "Replayer", folder: Path, last: int
 ) -> Iterator[GateRun]:
     """Yield what came of each call, the newest first."""
     have: dict[str, Path] = {}
@@ -121,7 +152,7 @@ def _replay_all(
         found += 1
         if not have:
             have = _keep_code(path, folder)
-        yield _ask(process, path, job)
+        yield replayer.ask(path, job)
         path.unlink()
 
 
@@ -138,25 +169,6 @@ def _keep_code(bundle: Path, folder: Path) -> dict[str, Path]:
         digest = opened.payload.claim.subject.module
         opened.copy(digest, folder / "code")
     return {digest: folder / "code"}
-
-
-def _ask(process: "subprocess.Popen[str]", bundle: Path, job: JobInfo) -> GateRun:
-    """Have a bundle replayed. Raises click.ClickException when the program cannot."""
-    usage = given(job.usage)
-    memory = "" if usage is None or usage.memory_bytes is None else str(usage.memory_bytes)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        process.stdin.write(f"{bundle}\t{memory}\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-    except BrokenPipeError:
-        answer = ""
-    if not answer:
-        said = process.stderr.read().strip().removeprefix("worker-agent: ")
-        raise click.ClickException(said or "the program that replays ended without a word.")
-    return decode(answer.encode(), GateRun)
 
 
 def describe_evidence(found: GateEvidence) -> dict[str, object]:
@@ -178,15 +190,15 @@ def describe_evidence(found: GateEvidence) -> dict[str, object]:
         "fuel": _describe_change(given(found.fuel_then), given(found.fuel_now), "{:,}".format),
         "memory": _describe_change(given(found.memory_then), given(found.memory_now), format_bytes),
         "under": found.engine,
-        "findings": list_findings(found),
+        **list_findings(found),
     }
 
 
-def list_findings(found: GateEvidence | UnsetType) -> list[str] | None:
-    """Return the findings, a line for each; None when there are none."""
+def list_findings(found: GateEvidence | UnsetType) -> dict[str, str]:
+    """Return the findings as fields to show."""
     if isinstance(found, UnsetType):
-        return None
-    return [f"{each.job} {each.kind}: {each.message}" for each in found.findings] or None
+        return {}
+    return {f"job {each.job}": f"{each.kind}: {each.message}" for each in found.findings}
 
 
 def summarize(found: GateEvidence) -> str:

@@ -45,10 +45,11 @@ def run_jobs(client: Client, lambda_id: Id) -> list[Id]:
 
 @pytest.fixture
 def code(tmp_path: Path) -> dict[str, Path]:
-    files = {name: tmp_path / f"{name}.wasm" for name in ("same", "other", "trap")}
+    files = {name: tmp_path / f"{name}.wasm" for name in ("same", "other", "trap", "bad")}
     files["same"].write_bytes(rebuild(guest("count_bytes")))
     files["other"].write_bytes(guest("uppercase"))
     files["trap"].write_bytes(guest("crash"))
+    files["bad"].write_bytes(b"\0asm\x01\0\0\0\xff")
     return files
 
 
@@ -70,6 +71,9 @@ def test_new_code_passes_or_not(
     assert (found["passed"], found["compared"]) == (False, 2)
     assert {each["job"] for each in found["findings"]} <= {str(job) for job in jobs[2:]}
     assert command(server, "gate", old, code["trap"], "--policy", "report").returncode == 0
+    done = command(server, "gate", old, code["bad"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("piecework: the new code cannot be run: ")
 
 
 def test_a_lambda_is_created_only_when_it_passes(
@@ -84,6 +88,7 @@ def test_a_lambda_is_created_only_when_it_passes(
     done = command(server, *create, code["other"])
     assert done.returncode == 1
     assert "no lambda was created: the gate was not passed" in done.stderr
+    assert ", output: the output differs from byte 0 on: then " in done.stderr
     assert client.lambda_("gated").id == old
     done = command(server, *create, code["same"])
     assert done.returncode == 0, done.stderr

@@ -118,18 +118,19 @@ class CodeGate:
 
     def _judge(self, job: Id, bundle: Bundle, task: Task, ended: Result, memory_then: int | None) -> GateRun:
         claim, error = bundle.payload.claim, ended.error
-        differs = ended.difference
-        if error is not None and differs is None:
-            if error.kind in {ErrorKind.LOAD, ErrorKind.WORKER}:
-                raise NewCodeError(f"the new code cannot be run: {error.message}")
-            if error.kind is ErrorKind.INPUT:
-                return GateRun(job=job, kind="skipped", message=error.message)
-        if differs is not None:
-            if claim.subject.journal_cut and differs.is_cut:
-                return GateRun(job=job, kind="unclear", message=differs.message)
-            return GateRun(job=job, kind="calls", message=describe_call(differs), byte=differs.byte)
+        if error is not None and error.kind in {ErrorKind.LOAD, ErrorKind.WORKER}:
+            raise NewCodeError(f"the new code cannot be run: {error.message}")
+        if error is not None and error.kind is ErrorKind.INPUT:
+            return GateRun(job=job, kind="skipped", message=error.message)
         found, made = read_result(task, ended)
         difference = find_difference(bundle, found, ended, made, RESULT_FIELDS)
+        differs = ended.difference
+        if differs is not None and claim.subject.journal_cut and differs.is_cut:
+            return GateRun(job=job, kind="unclear", message=differs.message)
+        # Code that fails asks for less: the failure tells more.
+        failed = difference is not None and _name_kind(difference, found) == "failure"
+        if differs is not None and not (failed and differs.asked is None):
+            return GateRun(job=job, kind="calls", message=describe_call(differs), byte=differs.byte)
         if difference is not None and not claim.result.comparable:
             return GateRun(job=job, kind="unclear", message=difference.message)
         return GateRun(

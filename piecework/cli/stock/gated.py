@@ -85,7 +85,8 @@ def pass_gate(
             file.write_bytes(read_code(remote.client, code))
         evidence = run_gate(remote.client, old, Candidate(file, found), options)
     if not evidence.passed:
-        told = "".join(f"\n  {line}" for line in (list_findings(evidence) or [])[:SHOWN])
+        findings = list(list_findings(evidence).items())[:SHOWN]
+        told = "".join(f"\n  {job}, {finding}" for job, finding in findings)
         raise click.ClickException(f"no lambda was created: the gate was {summarize(evidence)}{told}")
     warn(f"the gate was {summarize(evidence)}")
     return evidence

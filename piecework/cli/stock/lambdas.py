@@ -311,7 +311,7 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "code SHA-256": info.codex_checksum,
         "pulled from": info.source,
         "gate": None if info.gate is UNSET else summarize(info.gate),
-        "findings of the gate": list_findings(info.gate),
+        **list_findings(info.gate),
         "created": format_age(info.created_at, time.time()),
         "tags": info.tags,
         "args": info.args,

@@ -231,6 +231,13 @@ def test_new_failures_and_recoveries_are_told_apart(bundle_run, pass_all, build_
     assert not judge([recovery], policy="same-status").passed
 
 
+def test_a_failure_before_the_first_host_call_is_a_failure(bundle_run, pass_all, tmp_path):
+    old = bundle_run(b"import time\nprint(time.time() > 0)", runtime="python3.12").write(tmp_path / "old.bundle")
+    [run] = pass_all([old], b"raise ValueError('none of that')", "python3.12")
+    assert run.kind == "failure"
+    assert "none of that" in run.message
+
+
 def test_a_loop_without_end_is_given_up_by_its_fuel(bundle_run, pass_all, build_guest, tmp_path):
     old = bundle_run(build_guest("wasi/echo"), record=False, given=b"hello").write(tmp_path / "old.bundle")
     [run] = pass_all([old], build_guest("wasi/loop"))
@@ -238,8 +245,9 @@ def test_a_loop_without_end_is_given_up_by_its_fuel(bundle_run, pass_all, build_
     assert "fuel" in run.message
 
 
-def test_code_that_cannot_be_loaded_ends_the_gate(bundle_run, pass_all, build_guest, tmp_path):
-    old = bundle_run(build_guest("wasi/echo"), record=False).write(tmp_path / "old.bundle")
+@pytest.mark.parametrize("record", [False, True])
+def test_code_that_cannot_be_loaded_ends_the_gate(record, bundle_run, pass_all, build_guest, tmp_path):
+    old = bundle_run(build_guest("wasi/echo"), record=record).write(tmp_path / "old.bundle")
     with pytest.raises(NewCodeError, match="the new code cannot be run: "):
         pass_all([old], b"\0asm\x01\0\0\0\xff")
 
