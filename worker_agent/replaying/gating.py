@@ -1,6 +1,7 @@
 """Recorded calls of an old lambda, replayed against new code in one guest process."""
 
 import itertools
+import re
 import tempfile
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -32,6 +33,11 @@ FUEL_FACTOR, FUEL_SPARE = 100, 1_000_000_000
 """A call without a limit of fuel is given up beyond so many times what it used, and so much more: a second."""
 RESULT_FIELDS = tuple(each for each in FIELDS if each[1] not in {"memory", "fuel"})
 """What the old and the new code are compared in: that new code uses its memory otherwise is no matter."""
+_DENIAL = re.compile(
+    rb"^.* denied: (?:a deterministic lambda|the lambda has no grant|the operator of this|nothing allows) .*$",
+    re.MULTILINE,
+)
+"""As runtimes write it into the log."""
 _KINDS: dict[str, GateKind] = {
     "error kind": "failure",
     "exit code": "exit code",
@@ -79,12 +85,14 @@ class CodeGate:
         room = self._folder / "call"
         room.mkdir(mode=0o700)
         try:
-            task = self._prepare(bundle, room)
+            task = self._prepare(bundle, room, self._code)
             end = self._perform(Assign(next(self._keys), task, str(room / "output")))
             if isinstance(end, Loss):
                 run = GateRun(job=job, kind="failure", message=f"the guest process died: {write_loss(end)}")
             else:
                 run = self._judge(job, bundle, task, end, memory_then)
+                if bundle.payload.claim.subject.profile == "deterministic":
+                    run = self._check_denials(run, bundle, end)
         except (ReplayError, ReceiptError) as error:
             if isinstance(error, NewCodeError):
                 raise
@@ -93,13 +101,40 @@ class CodeGate:
             remove_tree(room)
         return msgspec.structs.replace(run, engine=f"wasmtime {find_version()}, {self._engine}")
 
-    def _prepare(self, bundle: Bundle, room: Path) -> Task:
-        task = unpack(bundle, room, engine=self._engine, timeout_s=self._timeout_s, new_code=self._code.file)
+    def _check_denials(self, run: GateRun, bundle: Bundle, ended: Result) -> GateRun:
+        """Return the finding, if there is one, that a call asks for what it is denied, and did not before.
+
+        A deterministic call has no journal that would tell; its log does, and that of the old code, run here.
+        """
+        denied = find_denials(ended.log)
+        if not denied:
+            return run
+        room = self._folder / "old"
+        room.mkdir(mode=0o700)
+        try:
+            then = self._perform(Assign(next(self._keys), self._prepare(bundle, room), str(room / "output")))
+        finally:
+            remove_tree(room)
+        before = set() if isinstance(then, Loss) else set(find_denials(then.log))
+        new = next((line for line in denied if line not in before), None)
+        if new is None:
+            return run
+        return GateRun(job=run.job, kind="calls", message=f"it asks for what the old one did not: {new}")
+
+    def _prepare(self, bundle: Bundle, room: Path, code: NewCode | None = None) -> Task:
+        """Return the task of a call, for new code or its own."""
+        task = unpack(
+            bundle,
+            room,
+            engine=self._engine,
+            timeout_s=self._timeout_s,
+            new_code=None if code is None else code.file,
+        )
         bounds = task.bounds
         if bounds.fuel is None:
             used = int(bundle.payload.claim.result.fuel or 0)
             bounds = msgspec.structs.replace(bounds, fuel=min(used * FUEL_FACTOR + FUEL_SPARE, 2**62))
-        return msgspec.structs.replace(task, runtime=self._code.runtime, bounds=bounds)
+        return msgspec.structs.replace(task, runtime=code.runtime if code else task.runtime, bounds=bounds)
 
     def _perform(self, frame: Assign) -> Result | Loss:
         if self._solo is None:
@@ -147,6 +182,11 @@ class CodeGate:
 
 class NewCodeError(ReplayError):
     """The new code cannot be run at all; the message says why."""
+
+
+def find_denials(log: bytes) -> list[str]:
+    """Return the lines of a log that say what a guest was denied."""
+    return [line.decode(errors="replace") for line in _DENIAL.findall(log)]
 
 
 def describe_call(differs: CallDifference) -> str:

@@ -204,6 +204,23 @@ def test_code_that_asks_the_outside_is_a_finding_and_asks_nobody(
         assert evidence.findings[0].kind == "calls"
 
 
+def test_a_deterministic_call_that_asks_the_outside_is_a_finding(
+    bundle_run, pass_all, build_guest, tmp_path, listener
+):
+    given = f'"http://127.0.0.1:{listener.getsockname()[1]}/"'.encode()
+    fetch = (SAMPLES / "funless_fetch.wasm").read_bytes()
+    old = bundle_run(build_guest("funless/echo"), record=False, runtime="funless", given=given)
+    [run] = pass_all([old.write(tmp_path / "old.bundle")], fetch, "funless")
+    assert run.kind == "calls"
+    assert re.match("it asks for what the old one did not: .* denied: ", run.message), run.message
+    # What asked before, and was denied, may ask again.
+    old = bundle_run(fetch, record=False, runtime="funless", given=given)
+    [run] = pass_all([old.write(tmp_path / "asked.bundle")], fetch + b"\0\x08\x04noteabc", "funless")
+    assert run.kind == "identical"
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
 def test_code_that_asks_less_is_a_finding(bundle_run, pass_all, tmp_path):
     old = bundle_run(b"import time\nprint(time.time() > 0)", runtime="python3.12").write(tmp_path / "old.bundle")
     [run] = pass_all([old], b"print(True)", "python3.12")
