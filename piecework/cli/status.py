@@ -41,9 +41,10 @@ def status(remote: Remote) -> None:
 
 def _list_fields(found: StatusReply) -> dict[str, object]:
     ready = f"{found.enqueued:,} ready" + (f", the oldest {_age(found)}" if given(found.oldest_at) else "")
+    late = f" ({found.stragglers:,} far longer than usual)" if given(found.stragglers) else ""
     waiting = f"{found.waiting:,} waiting{tell_count(found)}"
     return {
-        "jobs": f"{ready}; {found.running:,} running; {waiting}",
+        "jobs": f"{ready}; {found.running:,} running{late}; {waiting}",
         "last hour": describe_counts(found.hour),
         "waited": describe_times(found.hour.wait),
         "ran": describe_times(found.hour.run),
@@ -87,8 +88,8 @@ def doctor(remote: Remote) -> None:
     """Look for what is wrong and say what to do.
 
     It looks at the connection, the token, versions and clocks, and has the server look at its settings, database,
-    disk, files, workers, queue, failures, schedules, webhooks, functions and backups. It ends with 1 when
-    something is wrong.
+    disk, files, workers, queue, stragglers, failures, schedules, webhooks, functions and backups. It ends with 1
+    when something is wrong.
     """
     found = _look(remote)
     if remote.display.as_json:

@@ -109,6 +109,8 @@ class _Figures(Collector):
         for outcome, count in services.receipts.count().items():
             receipts.add_metric([outcome], count)
         yield receipts
+        late = len(services.pace.list_stragglers())
+        yield GaugeMetricFamily("piecework_stragglers", "Jobs that have run far longer than usual.", late)
         yield from tell_totals(services.totals.read())
         yield from tell_scale(services.scale.read_by_runtime(), services.clock())
         yield from _function_figures(services.calls.figures())

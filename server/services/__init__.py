@@ -167,6 +167,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
     functions = _wire_functions(core, stock)
     readiness = Readiness(core.database, stock.data.store, core.settings.data, number.touch, time.monotonic)
     access = _open_access(core)
+    looks = queue.statistics, functions.overview, queue.depths, queue.pace
     chores = [
         Chore("keep the server's number", 30, number.keep),
         Chore("look for dead hosts", 1, functions.hosting.look_around),
@@ -191,9 +192,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         places=places,
         readiness=readiness,
         traces=Traces(core.database, core.clock, open_tracer("piecework-server", core.settings.otel_endpoint)),
-        status=Status(
-            core, stock.data.store, readiness, stock.workers, queue.statistics, functions.overview, queue.depths
-        ),
+        status=Status(core, stock.data.store, readiness, stock.workers, *looks),
         timekeeper=Timekeeper(core, queue.endings, notifier, queue.ticking, chores, queue.rests),
         describe_storage=partial(describe_storage, core, stock.data.store, queue.retention),
         sweeper=Sweeper(

@@ -9,6 +9,7 @@ from piecework.durations import format_duration
 from piecework.protocol.messages import Finding, FindingLevel, WaitReason, WorkerState
 from piecework.server.blobs import BlobStore
 from piecework.server.services.functions.overview import FunctionView
+from piecework.server.services.queue.pace import Straggler
 from piecework.server.services.queue.statistics import LambdaFigures
 from piecework.server.services.queue.waits import Wait
 from piecework.server.settings import DIRECTORY, Settings
@@ -167,6 +168,25 @@ def look_at_queue(queued: Iterable[tuple[Lane, int, Job | None, Wait | None]], n
         text = f"job {oldest.id} is ready, and has waited for {format_duration((now - oldest.created_at) / 1000)}"
         found.append(_say("queue", "notice", text, f"piecework job show {oldest.id} says why; add workers"))
     return found[:SHOWN_MAX] or [_say("queue", "ok", "all jobs that are ready have workers that may run them")]
+
+
+def look_at_stragglers(late: Sequence[Straggler]) -> Finding:
+    """Tell of running jobs that straggle."""
+    if not late:
+        return _say("stragglers", "ok", "no job runs far longer than usual")
+    shown = "; ".join(
+        f"job {each.job_id} of lambda {each.lambda_name} has run for {format_duration(each.ran_s)},"
+        f" usual are {format_duration(each.expected_s)}"
+        for each in late[:SHOWN_MAX]
+    )
+    more = f"; and {len(late) - SHOWN_MAX} more" if len(late) > SHOWN_MAX else ""
+    verb = "runs" if len(late) == 1 else "run"
+    advice = (
+        f"piecework job log {late[0].job_id} may say what it does; piecework job cancel {late[0].job_id} ends it"
+    )
+    return _say(
+        "stragglers", "notice", f"{_count(len(late), 'job')} {verb} far longer than usual: {shown}{more}", advice
+    )
 
 
 def look_at_failures(hour: Sequence[LambdaFigures]) -> list[Finding]:

@@ -15,6 +15,7 @@ from piecework.server.services import findings
 from piecework.server.services.core import Core
 from piecework.server.services.functions.overview import Overview
 from piecework.server.services.queue.depths import Depth, Depths
+from piecework.server.services.queue.pace import Pace
 from piecework.server.services.queue.statistics import LambdaFigures, Statistics, write_figures
 from piecework.server.services.queue.waits import Wait, find_wait
 from piecework.server.services.readiness import Readiness
@@ -59,6 +60,7 @@ class Status:
         statistics: Statistics,
         overview: Overview,
         depths: Depths,
+        pace: Pace,
     ) -> None:
         self._store = store
         self._core, self._database, self._clock = core, core.database, core.clock
@@ -67,6 +69,7 @@ class Status:
         self._statistics = statistics
         self._overview = overview
         self._depths = depths
+        self._pace = pace
 
     def read(self, *, everything: bool = False) -> StatusReply:
         """Return how the server stands; ``everything``: with what is well, too.
@@ -94,6 +97,7 @@ class Status:
             counted_at=UNSET if depth.counted_at is None else depth.counted_at / 1000,
             enqueued=sum(each.enqueued for each in queued),
             running=sum(each.running for each in queued),
+            stragglers=len(self._pace.list_stragglers()),
             oldest_at=min(heads) / 1000 if heads else UNSET,
             lanes=[_write_lane(each) for each in queued[:LANES_MAX]],
             workers=dict(Counter(str(self._workers.state_of(each)) for each in known)),
@@ -138,6 +142,7 @@ class Status:
             findings.look_at_blobs(settings, self._store, has_files=has_files(settings)),
             *findings.look_at_workers(known, states, now),
             *findings.look_at_queue([(each.lane, each.enqueued, each.head, each.wait) for each in queued], now),
+            findings.look_at_stragglers(self._pace.list_stragglers()),
             *findings.look_at_failures(hour),
             findings.look_at_holds([each for each in paused if each.released_at is None]),
             findings.look_at_schedules(ticking),

@@ -66,7 +66,7 @@ def list_(remote: Remote, failed: bool, limit: int, **options: Any) -> None:
     found = found[:limit]
     now = time.time()
     rows = (
-        (each.id, name_lambda(each), each.lambda_.runtime, format_age(each.created_at, now), *ending(each))
+        (each.id, name_lambda(each), each.lambda_.runtime, format_age(each.created_at, now), *ending(each, now))
         for each in found
     )
     columns = ["id", "lambda", "runtime", "created", *ENDING_COLUMNS]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from piecework.cli.screen.endings import reason, took
+from piecework.cli.screen.endings import reason, took, usual
 from piecework.cli.screen.figures import format_age, format_bytes, format_stay
 from piecework.durations import format_duration
 from piecework.protocol.ids import Id
@@ -96,6 +96,7 @@ def _describe_life(info: JobInfo, now: float) -> dict[str, object]:
         "created": format_age(info.created_at, now),
         "due": format_age(info.due_at, now) if not info.state.is_final else None,
         "started": format_age(info.started_at, now),
+        "usually takes": usual(info, now),
         "finished": format_age(info.finished_at, now),
         "took": took(info),
         "exit code": given(info.exit_code) or None,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from piecework.cli.screen.endings import outlook
 from piecework.cli.screen.figures import format_age
 from piecework.cli.screen.tables import to_text
 from piecework.cli.top.snapshot import Snapshot
@@ -91,7 +92,7 @@ def _jobs(snapshot: Snapshot) -> list[Row]:
     for each in snapshot.jobs:
         name = each.lambda_.name or str(each.lambda_.id)
         error = given(each.error)
-        why = f"{error.kind}: {error.message}" if error else given(each.advice) or ""
+        why = f"{error.kind}: {error.message}" if error else given(each.advice) or outlook(each, now)
         is_at_work = each.state is JobState.RUNNING or each.state in FINAL_STATES
         worker = given(each.worker) if is_at_work else None
         where = names.get(worker, str(worker)[-8:]) if isinstance(worker, Id) else ""

@@ -138,7 +138,8 @@ class JobCalls(LambdaCalls):
     ) -> AsyncIterator[JobInfo]:
         """Go through the jobs that match, newest first; at most ``limit`` of them.
 
-        ``why``: with why they wait (``advice``), of each page's first fifty that do.
+        ``why``: with why they wait (``advice``) and when they may end (``eta``): of each page's first fifty that
+        wait, and that run.
         """
         query: Query = {**to_query(select_jobs(**which)), "view": "full" if why else None}
         return self._items("/job", query, JobList, "jobs", limit)

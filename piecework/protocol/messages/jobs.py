@@ -308,6 +308,13 @@ class JobInfo(Reply, kw_only=True):
     """Why it waits, when the server sees a reason: no worker offers its runtime, for example."""
     waits_for: Maybe[WaitReason] = UNSET
     """The same as ``advice``, for programs."""
+    expected_s: Maybe[float] = UNSET
+    """While it runs: how long that usually takes on its worker, seconds; absent when too few jobs of its lambda
+    have finished."""
+    eta: Maybe[float] = UNSET
+    """When it ends if it takes so long: ``started_at`` and ``expected_s``."""
+    straggler: Maybe[bool] = UNSET
+    """Whether it has run far longer than usual; there with ``expected_s``."""
 
 
 class JobCreated(Reply, kw_only=True):

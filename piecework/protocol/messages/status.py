@@ -69,6 +69,9 @@ class StatusReply(Reply, kw_only=True):
     and more is counted now and then: of a million every 20 seconds."""
     running: int
     """Jobs under a lease."""
+    stragglers: Maybe[int] = UNSET
+    """Those of them that have run far longer than usual, of the 1000 that run longest; found at most ten seconds
+    ago."""
     oldest_at: Maybe[float] = UNSET
     """When the oldest enqueued job was submitted, seconds since 1970; absent when there is none."""
     lanes: list[LaneBrief]

@@ -20,7 +20,7 @@ from piecework.server.store.records import Job, Lambda
 from piecework.server.web.endpoint import wants_msgpack
 
 EXPLAINED_MAX = 50
-"""Jobs of a list of which it is said why they wait: for each the database is asked several times."""
+"""Jobs of a list of which it is said why they wait, or when they end: the database is asked for each."""
 
 
 def job_infos(services: Services, views: Sequence[JobView], *, inline: bool, named: bool = False) -> list[JobInfo]:
@@ -77,6 +77,7 @@ def complete(services: Services, info: JobInfo, view: JobView) -> JobInfo:
     info.retain_s = UNSET if job.retain_ms is None else retain_s(job.retain_ms)
     info.removed_at = _seconds(services.retention.find_end(job))
     explain_waits(services, [info], [job])
+    foresee_ends(services, [info], [job])
     return info
 
 
@@ -93,6 +94,16 @@ def explain_waits(services: Services, infos: Sequence[JobInfo], found: Sequence[
     for info, job in waiting[:EXPLAINED_MAX]:
         if wait := services.jobs.find_wait(job):
             info.advice, info.waits_for = wait.text, wait.reason
+
+
+def foresee_ends(services: Services, infos: Sequence[JobInfo], found: Sequence[Job]) -> None:
+    """Add how long jobs that run usually take to their infos: the first that do."""
+    running = [(info, job) for info, job in zip(infos, found, strict=True) if job.state is JobState.RUNNING]
+    outlooks = services.pace.foresee(job for _, job in running[:EXPLAINED_MAX])
+    for info, job in running:
+        if outlook := outlooks.get(job.id):
+            info.expected_s, info.eta = outlook.expected_s, outlook.eta_ms / 1000
+            info.straggler = outlook.straggles
 
 
 def job_info(services: Services, view: JobView, *, inline: bool) -> JobInfo:

@@ -21,7 +21,7 @@ from piecework.protocol.messages import (
     TraceReply,
 )
 from piecework.protocol.states import JobState, parse_state
-from piecework.server.api.queue.jobinfo import complete, explain_waits, job_info, job_infos
+from piecework.server.api.queue.jobinfo import complete, explain_waits, foresee_ends, job_info, job_infos
 from piecework.server.api.queue.selection import SelectionQuery, read_query
 from piecework.server.errors import InvalidParameter
 from piecework.server.services import Services
@@ -44,7 +44,8 @@ class JobQuery(Query):
     timeout: float = 0.0
     """For that many seconds at most."""
     view: str = ""
-    """``full`` adds what the job runs with, how its attempts fared, why it does not start, how long it stays."""
+    """``full`` adds what the job runs with, how its attempts fared, why it does not start, when it may end, how
+    long it stays."""
 
 
 class JobListQuery(SelectionQuery):
@@ -61,7 +62,7 @@ class JobListQuery(SelectionQuery):
     total: bool = False
     """Count all that fit, too."""
     view: str = ""
-    """``full`` adds why jobs wait, of a page's first fifty that do."""
+    """``full`` adds why jobs wait and when they may end: of a page's first fifty that wait, and that run."""
 
 
 class LogQuery(Query):
@@ -122,6 +123,7 @@ def list_all(services: Services, query: JobListQuery, allowed: Allowed | None = 
     infos = job_infos(services, rows, inline=query.output == "inline", named=True)
     if query.view == "full":
         explain_waits(services, infos, page)
+        foresee_ends(services, infos, page)
     listed = JobList(jobs=infos, next=next_cursor([job.id for job in page], more))
     if query.total:
         listed.total = services.jobs.count(which)

@@ -22,6 +22,7 @@ from piecework.server.services.queue.limiter import release_ended
 from piecework.server.services.queue.limits import KeyLimits
 from piecework.server.services.queue.memos import Memos
 from piecework.server.services.queue.outcomes import Outcomes
+from piecework.server.services.queue.pace import Pace
 from piecework.server.services.queue.posting import Poster
 from piecework.server.services.queue.receipts import Receipts
 from piecework.server.services.queue.removal import Removal
@@ -74,6 +75,7 @@ class QueueServices:
     feed: Feed
     dependants: Dependants
     statistics: Statistics
+    pace: Pace
     totals: JobTotals
     retention: Retention
     deletion: Deletion
@@ -125,6 +127,7 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
         dependants=dependants,
         removal=removal,
         statistics=statistics,
+        pace=Pace(core),
         totals=JobTotals(core, feed),
         retention=Retention(core, removal),
         deletion=Deletion(core, lambdas, bulk),

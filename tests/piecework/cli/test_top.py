@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+import msgspec
 import pytest
 from patience import LONG_S, until
 
@@ -131,6 +132,19 @@ def test_words_filter_and_escape_ends_that(drawn):
     assert (board.typing, len(board.rows(drawn))) == (False, count)
     board.press("escape", drawn)
     assert board.words == ""
+
+
+def test_a_running_job_tells_when_it_may_end(snapshot):
+    now, first = snapshot.status.at, snapshot.jobs[0]
+    for eta, straggles, text in (
+        (now + 12, False, "about 12 s left"),
+        (now - 40, True, "straggler: over its usual"),
+    ):
+        running = msgspec.structs.replace(
+            first, state=JobState.RUNNING, advice=msgspec.UNSET, started_at=now - 8, eta=eta, straggler=straggles
+        )
+        lines = plain(Board(tab=JOBS), replace(snapshot, jobs=[running]), width=160)
+        assert any(text in line and "8.0 s" in line for line in lines), lines
 
 
 def test_enter_opens_the_jobs_of_a_lambda_and_then_one(client, snapshot, jobs):

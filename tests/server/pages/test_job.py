@@ -48,6 +48,23 @@ def test_a_job_tells_what_it_was_run_with_and_how_it_fared(house: House, browser
     assert "/console/jobs?tag=y" in page.links
 
 
+def test_a_running_job_tells_when_it_may_end_and_that_it_is_late(
+    house: House, browser: Browser, make: Make, worker: str
+):
+    lambda_id = ""
+    for _ in range(3):
+        job = make(ends={"state": "Finished", "usage": {"wall_s": 20.0}})
+        lambda_id = house.call("GET", f"/job/{job}")["lambda"]["id"]
+    house.submit(lambda_id)
+    job = house.lease(worker)["job"]
+    house.clock.forward(8)
+    assert "20 s, about 12 s left" in browser.get(f"/console/jobs/{job}").text
+    house.clock.forward(92)
+    page = browser.get(f"/console/jobs/{job}").text
+    assert "20 s, straggler: over its usual time by 80 s" in page
+    assert "It is a straggler: it runs far longer than jobs of its lambda usually do." in page
+
+
 def test_to_look_at_a_job_is_not_to_read_its_result(house: House, browser: Browser, make: Make):
     job = make(b"x", retain_s=0)
     browser.get(f"/console/jobs/{job}")
