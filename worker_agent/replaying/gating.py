@@ -11,6 +11,7 @@ import msgspec
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import GateKind
+from piecework.protocol.text import clean_text
 from piecework.receipts.bundle import Bundle
 from piecework.receipts.errors import ReceiptError
 from piecework.receipts.gates import GateRun
@@ -99,7 +100,8 @@ class CodeGate:
             run = GateRun(job=job, kind="skipped", message=str(error))
         finally:
             remove_tree(room)
-        return msgspec.structs.replace(run, engine=f"wasmtime {find_version()}, {self._engine}")
+        engine = f"wasmtime {find_version()}, {self._engine}"
+        return msgspec.structs.replace(run, message=clean_text(run.message), engine=engine)
 
     def _check_denials(self, run: GateRun, bundle: Bundle, ended: Result) -> GateRun:
         """Return the finding, if there is one, that a call asks for what it is denied, and did not before.

@@ -10,8 +10,9 @@ import wasmtime
 from receipts import sha256
 from tries import tries
 
+from piecework.protocol.bodies import decode, encode
 from piecework.receipts import Bundle
-from piecework.receipts.gates import GateBounds, sum_runs
+from piecework.receipts.gates import GateBounds, GateRun, sum_runs
 from piecework.worker_agent.replaying.gating import CodeGate, NewCode, NewCodeError
 from piecework.worker_agent.runtimes.base import CodeFile
 from piecework.worker_agent.runtimes.linkage.direct import DirectLinkage
@@ -253,6 +254,15 @@ def test_a_failure_before_the_first_host_call_is_a_failure(bundle_run, pass_all,
     [run] = pass_all([old], b"raise ValueError('none of that')", "python3.12")
     assert run.kind == "failure"
     assert "none of that" in run.message
+
+
+def test_what_a_guest_says_of_its_failure_can_be_sent(bundle_run, pass_all, tmp_path):
+    old = bundle_run(b"print(1)", record=False, runtime="python3.12").write(tmp_path / "old.bundle")
+    [run] = pass_all(
+        [old], b"import sys; sys.stderr.write('a\\0b\\x1b[31m\\udc80\\n'); raise SystemExit(3)", "python3.12"
+    )
+    assert run.kind == "failure"
+    assert decode(encode(run), GateRun) == run
 
 
 def test_a_loop_without_end_is_given_up_by_its_fuel(bundle_run, pass_all, build_guest, tmp_path):
