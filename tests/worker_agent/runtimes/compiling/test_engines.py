@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from random_modules import write_module
+from tries import tries
 
 from piecework.protocol.codes import ErrorKind
 from piecework.worker_agent.runtimes import ENGINES
@@ -166,3 +168,13 @@ def test_each_engine_keeps_its_own_machine_code(toolchain, store_code, tmp_path,
     for engine in (*ENGINES, *reversed(ENGINES)):
         toolchain.load(code, Build(engine=engine)).close()
     assert len({toolchain.engine(Build(engine=engine)) for engine in ENGINES}) == len(ENGINES)
+
+
+@pytest.mark.parametrize("first", range(0, tries(100), 10))
+def test_random_modules_are_the_same_under_each_engine(compare, build_text, first):
+    ends = [
+        compare(build_text(write_module(seed)), memory_bytes=8 * 1024 * 1024) for seed in range(first, first + 10)
+    ]
+    kinds = {each.error and each.error.kind for each in ends}
+    assert kinds <= {None, ErrorKind.TRAP, ErrorKind.FUEL}
+    assert None in kinds
