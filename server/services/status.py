@@ -15,7 +15,7 @@ from piecework.server.services import findings
 from piecework.server.services.core import Core
 from piecework.server.services.functions.overview import Overview
 from piecework.server.services.queue.depths import Depth, Depths
-from piecework.server.services.queue.pace import Pace
+from piecework.server.services.queue.pace import UsualTimes
 from piecework.server.services.queue.statistics import LambdaFigures, Statistics, write_figures
 from piecework.server.services.queue.waits import Wait, find_wait
 from piecework.server.services.readiness import Readiness
@@ -60,7 +60,7 @@ class Status:
         statistics: Statistics,
         overview: Overview,
         depths: Depths,
-        pace: Pace,
+        pace: UsualTimes,
     ) -> None:
         self._store = store
         self._core, self._database, self._clock = core, core.database, core.clock

@@ -66,26 +66,29 @@ class _Writer:
         kind = self._random.choice(KINDS)
         match choice:
             case "set":
-                return f"(local.set ${kind}{self._random.randrange(LOCALS)} {self._value(kind, DEPTH)})"
+                text = f"(local.set ${kind}{self._random.randrange(LOCALS)} {self._value(kind, DEPTH)})"
             case "store":
-                return f"({kind}.store {self._place()} {self._value(kind, DEPTH)})"
+                text = f"({kind}.store {self._place()} {self._value(kind, DEPTH)})"
             case "global":
-                return f"(global.set $g{kind} {self._value(kind, DEPTH)})"
+                text = f"(global.set $g{kind} {self._value(kind, DEPTH)})"
             case "if":
-                return f"(if {self._value('i32', 2)} (then {self._some(depth)}) (else {self._some(depth)}))"
+                text = f"(if {self._value('i32', 2)} (then {self._some(depth)}) (else {self._some(depth)}))"
             case "loop":
                 counter, self._loops = self._loops, self._loops + 1
-                return (
+                text = (
                     f"(local.set $c{counter} (i32.const {self._random.randrange(1, 9)}))"
                     f"(loop $l{counter} {self._some(depth)}"
-                    f" (br_if $l{counter} (local.tee $c{counter} (i32.sub (local.get $c{counter}) (i32.const 1)))))"
+                    f" (br_if $l{counter} (local.tee $c{counter}"
+                    f" (i32.sub (local.get $c{counter}) (i32.const 1)))))"
                 )
             case "block":
-                return f"(block {self._some(depth)} (br_if 0 {self._value('i32', 2)}) {self._some(depth)})"
+                text = f"(block {self._some(depth)} (br_if 0 {self._value('i32', 2)}) {self._some(depth)})"
             case "call" if self._callees:
                 given = " ".join(self._value(each, 2) for each in KINDS)
-                return f"(call $f{self._random.choice(self._callees)} {given})"
-        return "(drop (memory.grow (i32.const 1)))"
+                text = f"(call $f{self._random.choice(self._callees)} {given})"
+            case _:
+                text = "(drop (memory.grow (i32.const 1)))"
+        return text
 
     def _some(self, depth: int) -> str:
         return " ".join(self._statement(depth - 1) for _ in range(self._random.randrange(1, 4)))
@@ -98,19 +101,24 @@ class _Writer:
             return self._leaf(kind)
         match self._random.randrange(7):
             case 0:
-                return f"({kind}.{self._random.choice(ALONE[kind[0]])} {self._value(kind, depth - 1)})"
+                text = f"({kind}.{self._random.choice(ALONE[kind[0]])} {self._value(kind, depth - 1)})"
             case 1:
                 name, other = self._random.choice([*CONVERTED[kind].items()])
-                return f"({kind}.{name} {self._value(other, depth - 1)})"
+                text = f"({kind}.{name} {self._value(other, depth - 1)})"
             case 2 if kind == "i32":
                 other = self._random.choice(KINDS)
                 name = self._random.choice(COMPARED[other[0]])
-                return f"({other}.{name} {self._value(other, depth - 1)} {self._value(other, depth - 1)})"
+                text = f"({other}.{name} {self._value(other, depth - 1)} {self._value(other, depth - 1)})"
             case 3:
                 both = f"{self._value(kind, depth - 1)} {self._value(kind, depth - 1)}"
-                return f"(select {both} {self._value('i32', depth - 1)})"
+                text = f"(select {both} {self._value('i32', depth - 1)})"
             case 4:
-                return f"({kind}.load {self._place()})"
+                text = f"({kind}.load {self._place()})"
+            case _:
+                text = self._operation(kind, depth)
+        return text
+
+    def _operation(self, kind: str, depth: int) -> str:
         name = self._random.choice(INTEGERS if kind[0] == "i" else FLOATS)
         first, second = self._value(kind, depth - 1), self._value(kind, depth - 1)
         if name[:3] in {"div", "rem"} and kind[0] == "i" and self._random.random() < SAFE:

@@ -22,7 +22,7 @@ from piecework.server.services.queue.limiter import release_ended
 from piecework.server.services.queue.limits import KeyLimits
 from piecework.server.services.queue.memos import Memos
 from piecework.server.services.queue.outcomes import Outcomes
-from piecework.server.services.queue.pace import Pace
+from piecework.server.services.queue.pace import UsualTimes
 from piecework.server.services.queue.posting import Poster
 from piecework.server.services.queue.receipts import Receipts
 from piecework.server.services.queue.removal import Removal
@@ -75,7 +75,7 @@ class QueueServices:
     feed: Feed
     dependants: Dependants
     statistics: Statistics
-    pace: Pace
+    pace: UsualTimes
     totals: JobTotals
     retention: Retention
     deletion: Deletion
@@ -99,9 +99,7 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
     submission = Submission(core, data, lambdas, webhooks, notifier, memos)
     bulk = Bulk(core, lambdas, endings, reruns, removal, notifier)
     groups = Groups(core, data, submission, webhooks, deliveries, notifier)
-    endings.reactions += [note_ended, release_ended, memos.react, dependants.react]
-    endings.reactions += [groups.react, deliveries.react]
-    endings.reversals += [dependants.take_back, groups.take_back]
+    _follow(endings, memos, dependants, groups, deliveries)
     return QueueServices(
         submission=submission,
         schedules=Schedules(core, submission, notifier),
@@ -127,7 +125,7 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
         dependants=dependants,
         removal=removal,
         statistics=statistics,
-        pace=Pace(core),
+        pace=UsualTimes(core),
         totals=JobTotals(core, feed),
         retention=Retention(core, removal),
         deletion=Deletion(core, lambdas, bulk),
@@ -138,6 +136,15 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
         rests=[dependants.settle, groups.settle],
         notifier=notifier,
     )
+
+
+def _follow(
+    endings: Endings, memos: Memos, dependants: Dependants, groups: Groups, deliveries: Deliveries
+) -> None:
+    """Have all react to ends of jobs that have to do with them, in this order."""
+    endings.reactions += [note_ended, release_ended, memos.react, dependants.react]
+    endings.reactions += [groups.react, deliveries.react]
+    endings.reversals += [dependants.take_back, groups.take_back]
 
 
 def _wire_webhooks(core: Core, lambdas: Lambdas, notifier: Notifier) -> tuple[Webhooks, Deliveries, Sender]:

@@ -64,7 +64,7 @@ class Straggler(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class UsualRun:
     """What is usual of a lambda's jobs."""
 
     learnt_at: int
@@ -80,13 +80,13 @@ class Usual:
     """Fuel for each second on a CPU, of runs on each worker."""
 
 
-class Pace:
+class UsualTimes:
     """Tells how long running jobs will take."""
 
     def __init__(self, core: Core) -> None:
         self._database, self._clock = core.database, core.clock
         self._lock = Lock()
-        self._known: dict[int, Usual] = {}
+        self._known: dict[int, UsualRun] = {}
         self._found: tuple[int, list[Straggler]] | None = None
 
     def foresee(self, found: Iterable[Job]) -> dict[int, Outlook]:
@@ -150,7 +150,7 @@ class Pace:
         stale = [id_ for id_ in ids if id_ not in learnt or abs(now - learnt[id_]) >= FRESH_MS]
         return sorted(stale, key=lambda id_: learnt.get(id_, 0))
 
-    def _note(self, lambda_id: int, usual: Usual) -> None:
+    def _note(self, lambda_id: int, usual: UsualRun) -> None:
         with self._lock:
             before = self._known.pop(lambda_id, None)
             if usual.wall_s is None and before is not None:  # those that ended are too far away now
@@ -160,10 +160,10 @@ class Pace:
                 del self._known[next(iter(self._known))]
 
 
-def _learn(finished: Sequence[FinishedRun], now: int) -> Usual:
+def _learn(finished: Sequence[FinishedRun], now: int) -> UsualRun:
     walls = sorted(each.usage.wall_s for each in finished if _is_time(each.usage.wall_s))
     if len(walls) < LEAST_RUNS:
-        return Usual(now)
+        return UsualRun(now)
     fuels, rests = list[int](), list[float]()
     speeds: dict[int, list[float]] = {}
     for worker_id, usage in finished:
@@ -175,8 +175,8 @@ def _learn(finished: Sequence[FinishedRun], now: int) -> Usual:
                 of_worker.append(usage.fuel / usage.cpu_s)
     long_s = walls[min(int(LONG_SHARE * len(walls)), len(walls) - 1)]
     if len(fuels) < LEAST_RUNS:
-        return Usual(now, median(walls), long_s)
-    return Usual(now, median(walls), long_s, median(fuels), median(rests), speeds)
+        return UsualRun(now, median(walls), long_s)
+    return UsualRun(now, median(walls), long_s, median(fuels), median(rests), speeds)
 
 
 def _is_time(told: float | None) -> TypeGuard[float]:
@@ -184,7 +184,7 @@ def _is_time(told: float | None) -> TypeGuard[float]:
     return told is not None and 0 <= told <= LONGEST_S
 
 
-def _expect(usual: Usual, worker_id: int, known: dict[int, Usual]) -> float:
+def _expect(usual: UsualRun, worker_id: int, known: dict[int, UsualRun]) -> float:
     """Return how long a job takes on a worker, seconds: by its fuel where that and the worker's speed are known.
 
     The speed is that of the lambda's own runs there, else of other lambdas' runs.

@@ -148,6 +148,7 @@ def judge(runs, **bounds):
     return sum_runs(1, "0" * 64, "wasi", runs, GateBounds(**bounds))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("toolchain", [DirectLinkage], indirect=True, ids=["direct"])
 @pytest.mark.parametrize("name", WORKS)
 def test_mutants_are_found_where_their_results_truly_differ(bundle_run, pass_all, build_text, tmp_path, name):
