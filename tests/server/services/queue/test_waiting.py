@@ -325,10 +325,10 @@ def test_the_sleeping_contract_of_a_worker_that_has_just_been_retired_gets_no_jo
 
 def test_the_sleeping_contract_of_a_process_that_was_replaced_takes_nothing_from_the_new_one(house: House, pool):
     worker, lambda_ = house.new_worker(), house.new_lambda()
-    old = start_contract(house, pool, worker, incarnation="first")
+    old = start_sleeper(house, pool, worker, incarnation="first")
     held = house.submit(lambda_)
     assert [found.id for found in old.result(PATIENCE_S).jobs] == [int(held)]
-    old = start_contract(house, pool, worker, incarnation="first")
+    old = start_sleeper(house, pool, worker, incarnation="first")
     # The process dies; a new one starts, gets that job when its lease ends, and holds it.
     new = wait_out(house.services.contracts.contract(int(worker), ContractRequest(max=5, incarnation="second")))
     assert [found.id for found in new.jobs] == [int(held)]
