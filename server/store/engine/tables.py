@@ -186,7 +186,10 @@ _partial("ix_lambdas_name", lambdas.c.name, lambdas.c.id, where="name IS NOT NUL
 _partial("ix_lambdas_deleted", lambdas.c.deleted_at, where="deleted_at IS NOT NULL")
 _partial("ix_lambdas_codex_sha256", lambdas.c.codex_sha256, lambdas.c.id, where="codex_sha256 IS NOT NULL")
 _partial("ix_jobs_claim", jobs.c.priority.desc(), jobs.c.lane_id, jobs.c.id, where="state = 'Enqueued'")
-_partial("ix_jobs_enqueued", jobs.c.lambda_id, jobs.c.lane_id, jobs.c.created_at, where="state = 'Enqueued'")
+# PostgreSQL would use it for claims while the table is empty, skipping from lambda to lambda, and keep that plan.
+_partial(
+    "ix_jobs_enqueued", jobs.c.lambda_id, jobs.c.lane_id, jobs.c.created_at, where="state = 'Enqueued'"
+).ddl_if(dialect="sqlite")
 _partial("ix_jobs_leased", jobs.c.lease_until, where="state = 'Running'")
 _partial("ix_jobs_held", jobs.c.worker_id, where="state = 'Running'")
 _partial("ix_jobs_due", jobs.c.due_at, where="state = 'Waiting' AND waits IS NULL")

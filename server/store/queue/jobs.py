@@ -261,7 +261,7 @@ def count_running_by_lane(connection: Connection) -> dict[int, int]:
 
 
 def count_enqueued_by_lambda(connection: Connection) -> dict[tuple[int, int], EnqueuedJobs]:
-    """Return what is enqueued, by the ids of lambda and lane. A million takes a quarter of a second."""
+    """Return what is enqueued, by the ids of lambda and lane. On SQLite a million takes a quarter of a second."""
     rows = _enqueued_by_lambda.rows(connection)
     return {(lambda_id, lane_id): EnqueuedJobs(*found) for lambda_id, lane_id, *found in rows}
 
