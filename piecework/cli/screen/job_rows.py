@@ -26,6 +26,10 @@ from piecework.protocol.messages import (
 FILES_SHOWN = 20
 
 
+_VERIFIED = {None: None, True: "others agreed", False: "nobody else was asked: its worker's owner was believed"}
+"""How a job stands with ``verify``."""
+
+
 def describe_job(info: JobInfo, now: float) -> dict[str, object]:
     """Return all that is known of a job, by the words that stand before it."""
     return {
@@ -57,6 +61,7 @@ def _describe_origin(info: JobInfo) -> dict[str, object]:
         "submitted by": info.submitter,
         "schedule": info.schedule,
         "key": info.key,
+        "agreement": _VERIFIED[given(info.verified)],
         "answered with": None if isinstance(info.recalled, UnsetType) else f"the result of job {info.recalled}",
         "runs again": info.retry_of,
         "run again as": info.run_again_as,
