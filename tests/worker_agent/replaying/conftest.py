@@ -45,6 +45,21 @@ def find_digests(*structs):
     return {each for each in values if isinstance(each, str)}
 
 
+def sum_up(done, made):
+    """Return what a receipt says that a run gave; ``made`` lists the files that it gave back, None: none."""
+    kind, fuel = done.error and done.error.kind, done.usage.fuel
+    return RunResult(
+        state="Fail_Execution" if done.error else "Finished",
+        exit_code=done.exit_code,
+        error_kind=kind,
+        output=done.usage.digests.output,
+        made=None if made is None else sha256(made),
+        memory=done.usage.digests.memory,
+        fuel=None if fuel is None else write_number(fuel),
+        comparable=is_comparable(kind, fuel),
+    )
+
+
 @pytest.fixture
 def bundle_run(run, workbench, monkeypatch, tmp_path):
     """Return a function that does a run, and returns it with its bundle's parts."""
@@ -88,32 +103,13 @@ def bundle_run(run, workbench, monkeypatch, tmp_path):
             args=sha256(parts[2]),
             env=sha256(parts[3]),
             files=None if folder is None else folder.checksum,
-            limits=RunLimits(
-                fuel=limits.fuel,
-                memory_bytes=limits.memory_bytes,
-                stack_bytes=limits.stack_bytes,
-                output_bytes=limits.output_bytes,
-                files_bytes=limits.files_bytes,
-                files_count=limits.files_count,
-                open_files=limits.open_files,
-            ),
+            limits=RunLimits(**{name: getattr(limits, name) for name in RunLimits.__struct_fields__}),
             seed=SEED.hex(),
             journal=digests.journal,
             journal_cut=digests.journal_cut,
             outputs=list(outputs),
         )
-        kind, fuel = error and error.kind, done.usage.fuel
-        result = RunResult(
-            state="Fail_Execution" if error else "Finished",
-            exit_code=done.exit_code,
-            error_kind=kind,
-            output=digests.output,
-            made=None if made is None else sha256(made),
-            memory=digests.memory,
-            fuel=None if fuel is None else write_number(fuel),
-            comparable=is_comparable(kind, fuel),
-        )
-        return Bundled(done, subject, result, {sha256(data): data for data in parts})
+        return Bundled(done, subject, sum_up(done, made), {sha256(data): data for data in parts})
 
     return run_bundled
 

@@ -254,7 +254,9 @@ def test_a_worker_that_registers_without_a_key_keeps_the_one_that_it_had(house: 
     job = submit(house)
     worker.register(known_as=worker.id, public_key=None, key_proof=None)
     worker.hand_in(worker.work())
-    verify_receipt(receipt_of(house, job), keys_of(house))
+    receipt = receipt_of(house, job)
+    verify_receipt(receipt, keys_of(house))
+    assert receipt.signatures[0].keyid == worker.key.keyid
 
 
 def test_keys_are_listed_in_pages_and_by_name(house: House):
