@@ -1,27 +1,24 @@
-"""The server's own process: the app and its services, made where requests are answered."""
+"""The server's own process: the app and its services, and how they start and end."""
 
 import os
 import sys
 from functools import partial
-from multiprocessing.util import Finalize
+from typing import NoReturn
 
 import structlog
 from flask import Flask
 
 from piecework.http.serving import (
-    STOP_SIGNALS,
     ListenOptions,
     serve_app,
     start_thread,
     wait_until_listening,
-    watch_signals,
 )
 from piecework.http.tcp import probe_connections
 from piecework.memory import settle, share_heaps
 from piecework.protocol.bodies import prepare_structs
 from piecework.server.app import create_app
 from piecework.server.errors import ServerError
-from piecework.server.logs import open_log
 from piecework.server.services import Services, system_clock
 from piecework.server.services.core import Clock
 from piecework.server.settings import Settings
@@ -36,13 +33,12 @@ STOP_TIMEOUT_S = 10
 """Requests that are under way get this long to end when the server stops."""
 
 
-def serve(settings: Settings, part: Part = WHOLE, clock: Clock = system_clock) -> None:
+def serve(settings: Settings, part: Part = WHOLE, clock: Clock = system_clock) -> NoReturn:
     """Serve a part until SIGTERM or SIGINT, on a port and a database that are known to be usable.
 
-    Exits the process with 1 when the app cannot be made or dies.
+    Exits the process: with 1 when the app cannot be made.
     """
     share_heaps()
-    settle()  # what is left out is not copied for the process that answers
     is_proxy = part == PROXY
     listen = ListenOptions(
         host=settings.host,
@@ -53,7 +49,13 @@ def serve(settings: Settings, part: Part = WHOLE, clock: Clock = system_clock) -
         is_asgi=is_proxy,
         underscores=settings.underscore_headers,
     )
-    serve_app(listen, partial(_load_app, settings, part, listen, clock))
+    app = _make_app(settings, part, clock)
+    services: Services = app.extensions["piecework"]
+    services.start()
+    settle()
+    start_thread("announce", partial(_announce, settings, listen))
+    front = open_front(services, app) if is_proxy else app
+    serve_app(listen, front, partial(_release_waiters, services), services.close)
 
 
 def _count_threads(settings: Settings) -> int:
@@ -61,22 +63,14 @@ def _count_threads(settings: Settings) -> int:
     return settings.calls_max + settings.request_threads + settings.listeners_max + BRIEFLY_MAX
 
 
-def _load_app(settings: Settings, part: Part, listen: ListenOptions, clock: Clock) -> object:
-    """Make the app in the process that answers requests."""
-    open_log(settings.log_format)
+def _make_app(settings: Settings, part: Part, clock: Clock) -> Flask:
     try:
         app = create_app(settings, clock, part)
     except ServerError as error:
         log.error("cannot start", error=str(error))  # noqa: TRY400  # the message is all there is to say
         sys.exit(1)
-    services: Services = app.extensions["piecework"]
     prepare_structs()
-    services.start()
-    settle()
-    Finalize(None, services.close, exitpriority=10)
-    watch_signals(partial(_release_on_signal, services))
-    start_thread("announce", partial(_announce, settings, listen))
-    return open_front(services, app) if listen.is_asgi else app
+    return app
 
 
 def open_front(services: Services, app: Flask) -> object:
@@ -88,11 +82,10 @@ def open_front(services: Services, app: Flask) -> object:
     return ProxyApp(CallForwarding(services), app, settings.calls_max + settings.request_threads)
 
 
-def _release_on_signal(services: Services, number: int) -> None:
+def _release_waiters(services: Services) -> None:
     """Answer all who wait as soon as the server is told to stop: granian waits for every request to end."""
-    if number in STOP_SIGNALS:
-        services.release_waiters()
-        log.info("stopping")
+    services.release_waiters()
+    log.info("stopping")
 
 
 def _announce(settings: Settings, listen: ListenOptions) -> None:
@@ -101,5 +94,5 @@ def _announce(settings: Settings, listen: ListenOptions) -> None:
         probe_connections(listen.port)
         database = settings.url.partition(":")[0]
         log.info(
-            "listening on %s", listen.url, data=str(settings.data.absolute()), database=database, pid=os.getppid()
+            "listening on %s", listen.url, data=str(settings.data.absolute()), database=database, pid=os.getpid()
         )

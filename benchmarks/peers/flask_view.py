@@ -27,5 +27,5 @@ if __name__ == "__main__":
         ListenOptions(
             host="127.0.0.1", port=int(sys.argv[1]), threads=THREADS, connections=1024, stop_timeout_s=2
         ),
-        load,
+        load(),
     )

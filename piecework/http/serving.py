@@ -1,23 +1,23 @@
 """One server process under granian: what must hold before it starts, and how it stops.
 
-Granian runs the app in a child process. What the app needs reaches it as an argument of a function, never on a
-command line. The child dies with its parent, so that killing a server with -9 leaves nothing behind on its port.
+Granian runs an app in a child process. Here it runs in the process that it was made in: another one, which would
+only wait, takes as much memory again.
 """
 
-import multiprocessing
 import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from granian import _granian, _signals
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -30,7 +30,10 @@ IDLE_S = 5
 BACKLOG = 2048
 FILES_MAX = 65_536
 ANNOUNCE_TIMEOUT_S = 30.0
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_native: Any = _granian
+_granian_signals: Any = _signals
+"""These have no types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +59,6 @@ class ListenOptions:
     """It is one of coroutines that must see a request as it was sent, and may break an answer off (ASGI)."""
     underscores: bool = False
     """A WSGI app gets headers with underscores in their names, too."""
-    takes_hangup: bool = False
-    """SIGHUP goes to the process with the app; else it replaces that process."""
 
     @property
     def url(self) -> str:
@@ -66,10 +67,22 @@ class ListenOptions:
         return f"{'https' if self.certificate else 'http'}://{shown}:{self.port}"
 
 
-def serve_app(listen: ListenOptions, load: Callable[[], object]) -> None:
-    """Serve the app that ``load`` makes, in the process that answers, until SIGTERM or SIGINT.
+def leave_on_signals() -> None:
+    """Have a stop end the process at once: until requests are answered, nothing is lost by leaving."""
+    for number in _STOP_SIGNALS:
+        signal.signal(number, lambda *_: os._exit(0))
 
-    Exits the process with 1 when that process dies.
+
+def serve_app(
+    listen: ListenOptions,
+    app: object,
+    on_stop: Callable[[], object] = lambda: None,
+    on_end: Callable[[], object] = lambda: None,
+) -> NoReturn:
+    """Serve an app until SIGTERM or SIGINT, and end the process with 0.
+
+    ``on_stop`` is called, in a thread, when the signal comes, and ``on_end`` when all requests have ended; when
+    they take too long, the process ends without it.
     """
     _allow_many_connections()
     server = _Server(
@@ -96,9 +109,13 @@ def serve_app(listen: ListenOptions, load: Callable[[], object]) -> None:
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": False}}},
     )
-    server.takes_hangup = listen.takes_hangup
+    server.on_stop = on_stop
     spawn = None if listen.is_async or listen.is_asgi else make_spawn(underscores=listen.underscores)
-    server.serve(spawn, partial(_load, load, takes_hangup=listen.takes_hangup), wrap_loader=False)
+    server.serve(spawn, lambda: app, wrap_loader=False)
+    on_end()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of granian's crash when they come back to an interpreter that is being taken down
 
 
 def _interface(listen: ListenOptions) -> Interfaces:
@@ -108,24 +125,28 @@ def _interface(listen: ListenOptions) -> Interfaces:
 
 
 class _Server(Server):  # type: ignore[misc, valid-type]  # which of its kinds is chosen when granian is imported
-    """Granian, with a worker process that misses no signal."""
+    """Granian, with its worker process in this one."""
 
-    takes_hangup = False
+    on_stop: Callable[[], object]
 
-    def _spawn_workers(self, *args: Any, **kwargs: Any) -> None:
-        # The worker is forked with the handlers of this process, which would swallow a stop: it has to wait until
-        # the worker has its own (see _load).
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        try:
-            super()._spawn_workers(*args, **kwargs)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    def _serve(self, spawn_target: Any, target_loader: Any) -> None:
+        _granian_signals.set_sync_signals = lambda: self._take_signals(signal.signal)
+        _granian_signals.set_loop_signals = lambda loop: self._take_signals(loop.add_signal_handler)
+        self._init_shared_socket()
+        self._spawn_worker(0, spawn_target, target_loader).inner.run()
 
-    def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
-        if not self.takes_hangup:
-            super().signal_handler_reload(*args, **kwargs)
-        for worker in self.wrks if self.takes_hangup else ():
-            os.kill(worker.inner.pid, signal.SIGHUP)
+    def _take_signals(self, take: Callable[[int, Callable[..., object]], object]) -> Any:
+        """Return what granian waits for, and have it set by the signals that stop a process."""
+        stop = _native.WorkerSignal()
+        for number in _STOP_SIGNALS:
+            take(number, lambda *_: start_thread("stop", partial(self._stop, stop)))
+        return stop
+
+    def _stop(self, stop: Any) -> None:
+        self.on_stop()
+        stop.set()
+        threading.Event().wait(self.workers_kill_timeout)
+        os._exit(0)
 
 
 def _allow_many_connections() -> None:
@@ -136,41 +157,9 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _load(load: Callable[[], object], *, takes_hangup: bool) -> object:
-    """Make the app in the process that answers requests."""
-    if takes_hangup:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the app takes it over
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0))  # until granian takes them over, nothing is lost by leaving
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    start_thread("parent", _die_with_parent)
-    return load()
-
-
 def start_thread(name: str, target: Callable[[], Any]) -> None:
     """Run a function beside the requests until the process ends."""
     threading.Thread(target=target, name=name, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """Kill this process when its parent is gone, as after kill -9: nobody could stop it any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def watch_signals(heard: Callable[[int], object]) -> None:
-    """Have each signal that arrives told, by its number, in a thread; whoever handles it."""
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
-
-    def listen() -> None:
-        while number := reader.recv(1):
-            heard(number[0])
-
-    start_thread("signals", listen)
 
 
 def wait_until_listening(listen: ListenOptions) -> bool:

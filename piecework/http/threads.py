@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Message = MutableMapping[str, Any]
 _native: Any = _granian
 _worker: Any = mp.WorkerProcess
-_set_signals: Any = _signals.set_sync_signals
+_granian_signals: Any = _signals
 """These have no types, or wrong ones."""
 _TELL_OF_BODIES = frozenset({b"content-length", b"transfer-encoding"})
 SILENCE_S = 60.0
@@ -232,7 +232,7 @@ def _wait(awaitable: Any) -> Any:
 
 
 def make_spawn(*, underscores: bool) -> Callable[..., None]:
-    """Return what granian starts as its worker process."""
+    """Return what granian runs as its worker process."""
 
     def spawn(  # granian calls it so
         worker_id: int, app: "WSGIApplication", sock: Any, ipc: Any, _loop: Any, runtime_mode: Any, threads: int,
@@ -240,7 +240,7 @@ def make_spawn(*, underscores: bool) -> Callable[..., None]:
         http_mode: Any, http1: Any, http2: Any, websockets: bool, static: Any, _log: Any, tls: tuple[Any, ...],
         _scope_options: Any, metrics: Any,
     ) -> None:  # fmt: skip
-        stop, stopped = _set_signals(), threading.Event()
+        stop, stopped = _granian_signals.set_sync_signals(), threading.Event()
         stop.add_cb(stopped.set)
         worker = _native.ASGIWorker(
             worker_id, sock, ipc, threads, blocking_threads, py_threads, py_threads_idle_s, backpressure,

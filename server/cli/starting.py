@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from piecework.http.serving import leave_on_signals
 from piecework.server.blobs import check_places
 from piecework.server.cli.options import Misuse, one_line_failures, opened_database, own_database
 from piecework.server.disks import describe_risk, find_network_disk
@@ -27,6 +28,7 @@ log = structlog.get_logger("server")
 
 def run_part(part: Part, settings: Settings, clock: Clock = system_clock) -> None:
     """Serve a part until SIGTERM or Ctrl-C, by a clock. Raises CommandRefused when it cannot start here."""
+    leave_on_signals()
     open_log(settings.log_format)
     for line in find_unknown(os.environ):
         log.warning(line)

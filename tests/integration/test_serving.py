@@ -271,6 +271,17 @@ def test_stop_lets_calls_end(tmp_path):
         assert served.find_guests() == []
 
 
+def test_stop_leaves_a_request_that_never_ends(tmp_path):
+    file = store(tmp_path, build(BY_BODY))
+    with ServedFunction(tmp_path, file, "--timeout", "1", "--processes", "1") as served:
+        with socket.create_connection(("127.0.0.1", served.port)) as caller:
+            caller.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
+            assert served.ask("/health").status == 200
+            served.signal(signal.SIGTERM)
+            assert served.wait(10) == 0
+        assert served.find_guests() == []
+
+
 def test_killed_server_leaves_nothing_behind(tmp_path):
     served = ServedFunction(tmp_path, SAMPLES / "echo.wasm", "--processes", "2")
     until(lambda: len(served.find_guests()) == 2)

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
-from piecework.http.serving import ListenOptions, serve_app, start_thread, wait_until_listening
+from piecework.http.serving import ListenOptions, leave_on_signals, serve_app, start_thread, wait_until_listening
 from piecework.tracing import open_tracer
 from piecework.worker_agent.cache import trim_folder
 from piecework.worker_agent.guests.executor import COMPILED_BYTES
@@ -52,8 +53,8 @@ class Plan:
     """Where traces are sent; "": nowhere."""
 
 
-def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reloads. Exits the process with 1 when the function cannot run."""
+def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> NoReturn:
+    """Serve until SIGTERM or SIGINT; SIGHUP reloads. Exits the process: with 1 when the function cannot run."""
     plan.compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
     trim_folder(plan.compiled, COMPILED_BYTES)
     listen = ListenOptions(
@@ -65,9 +66,10 @@ def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> 
         certificate=certificate,
         key=key,
         head_bytes=HEAD_BYTES,
-        takes_hangup=True,
     )
-    serve_app(listen, partial(_App, plan, listen))
+    leave_on_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the app takes it over
+    serve_app(listen, _App(plan, listen))
 
 
 def end_with_parent() -> None:
@@ -91,7 +93,7 @@ def launch(plan: Plan, folder: Path) -> GuestProcess:
 
 
 class _App:
-    """What granian calls in the process that answers."""
+    """What granian calls."""
 
     def __init__(self, plan: Plan, listen: ListenOptions) -> None:
         configure_logs(plan.log_format, "info")
@@ -156,5 +158,5 @@ class _App:
                 "serving on %s",
                 self._listen.url,
                 runtime=self._front.executor.version.task.runtime,
-                pid=os.getppid(),
+                pid=os.getpid(),
             )
