@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from piecework.cli.screen.endings import usual
 from piecework.cli.screen.figures import format_bytes
 from piecework.durations import format_duration
+from piecework.protocol.messages import Usage
 from piecework.protocol.states import JobState
 from piecework.terminal import escape_text
 
@@ -81,6 +82,17 @@ def count(number: int, *, is_all: bool = True) -> str:
     return f"{number:,}{'' if is_all else '+'}"
 
 
+def used(usage: Usage) -> str:
+    """Return what an attempt used, as far as it was measured: a job that was answered with a memo took no time."""
+    words = [
+        "" if usage.wall_s is None else format_duration(usage.wall_s),
+        "" if usage.cpu_s is None else f"{format_duration(usage.cpu_s)} CPU",
+        "" if usage.memory_bytes is None else f"{format_bytes(usage.memory_bytes)} memory",
+        "" if usage.fuel is None else f"{count(usage.fuel)} fuel",
+    ]
+    return ", ".join(filter(None, words))
+
+
 def address(path: str, **query: Any) -> str:
     """Return an address in the console; what is empty is left out."""
     given = {name.rstrip("_"): value for name, value in query.items() if value not in {None, "", UNSET}}
@@ -98,6 +110,7 @@ FILTERS: dict[str, Any] = {
     "bytes": format_bytes,
     "duration": lambda seconds: "" if seconds in {None, UNSET} else format_duration(max(0.0, seconds)),
     "usual": usual,
+    "used": used,
     "count": count,
     "word": word,
     "part": lambda text: quote(str(text), safe=""),

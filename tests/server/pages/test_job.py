@@ -48,6 +48,14 @@ def test_a_job_tells_what_it_was_run_with_and_how_it_fared(house: House, browser
     assert "/console/jobs?tag=y" in page.links
 
 
+def test_what_an_attempt_used_is_told_as_far_as_known(browser: Browser, make: Make):
+    whole = {"wall_s": 2.0, "cpu_s": 0.5, "memory_bytes": 64_000_000, "fuel": 12_345}
+    job = make(ends={"state": "Finished", "usage": whole})
+    assert "used 2.0 s, 500 ms CPU, 64.0 MB memory, 12,345 fuel" in browser.get(f"/console/jobs/{job}").text
+    job = make(ends={"state": "Finished", "usage": {"memory_bytes": 64_000_000}})
+    assert "used 64.0 MB memory" in browser.get(f"/console/jobs/{job}").text
+
+
 def test_a_running_job_tells_when_it_may_end_and_that_it_is_late(
     house: House, browser: Browser, make: Make, worker: str
 ):
