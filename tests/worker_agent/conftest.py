@@ -93,6 +93,17 @@ class Bench(Workbench):
     desk: Desk
     pulse: Pulse
 
+    def do(self, assign):
+        """Do a task, and return the report of it."""
+        turn = Turn(assign, StopSignal())
+        # As the desk does it: the pulse must not go to rest while a guest runs.
+        self.desk._turn = turn
+        self.pulse.wake()
+        try:
+            return self.perform(turn)
+        finally:
+            self.desk._turn = None
+
 
 @pytest.fixture(scope="session")
 def workbench(toolchain):
@@ -163,18 +174,7 @@ def make_assign(store_code, tmp_path):
 @pytest.fixture
 def perform(workbench):
     """Return a function that does a task in this process and returns what came of it."""
-
-    def perform_task(task):
-        turn = Turn(task, StopSignal())
-        # As the desk does it: the pulse must not go to rest while a guest runs.
-        workbench.desk._turn = turn
-        workbench.pulse.wake()
-        try:
-            return Ended(workbench.perform(turn))
-        finally:
-            workbench.desk._turn = None
-
-    return perform_task
+    return lambda task: Ended(workbench.do(task))
 
 
 @pytest.fixture

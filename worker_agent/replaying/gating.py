@@ -20,7 +20,7 @@ from piecework.worker_agent.guests.assignment import Loss
 from piecework.worker_agent.guests.frames import Assign
 from piecework.worker_agent.guests.slot import write_loss
 from piecework.worker_agent.replaying.comparing import FIELDS, Difference, find_difference, read_result
-from piecework.worker_agent.replaying.replay import ReplayNode, start_solo
+from piecework.worker_agent.replaying.replay import ReplayNode
 from piecework.worker_agent.replaying.runs import ReplayError, unpack
 from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import CodeFile
@@ -140,7 +140,7 @@ class CodeGate:
 
     def _perform(self, frame: Assign) -> Result | Loss:
         if self._solo is None:
-            self._solo = start_solo(self._node, self._folder)
+            self._solo = self._node.start(self._folder)
         end = self._solo.perform(frame)
         if isinstance(end, Loss):
             self._drop_process()

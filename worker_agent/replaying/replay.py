@@ -32,6 +32,24 @@ class ReplayNode(NamedTuple):
     interpreters: Path
     compile_bytes: int = COMPILE_BYTES
 
+    def start(self, folder: Path) -> Solo:
+        """Start a process for replays, to which nothing is granted. ``folder`` is for what it needs meanwhile.
+
+        Raises FunctionError.
+        """
+        return follow(
+            partial(
+                GuestProcess,
+                compiled=self.compiled,
+                last_words=folder / "stderr",
+                interpreters=self.interpreters,
+                rules=NodeRules(),
+                load_s=LOAD_S,
+                compile_bytes=self.compile_bytes,
+                scratch=folder,
+            )
+        )
+
 
 class Replay(Comparison, frozen=True, kw_only=True):
     """What came of a replay, and under what."""
@@ -41,25 +59,6 @@ class Replay(Comparison, frozen=True, kw_only=True):
     """Its version."""
     wall_s: float
     """How long it took, seconds, with starting the process and loading the code."""
-
-
-def start_solo(node: ReplayNode, folder: Path) -> Solo:
-    """Start a process for replays, to which nothing is granted. ``folder`` is for what it needs meanwhile.
-
-    Raises FunctionError.
-    """
-    return follow(
-        partial(
-            GuestProcess,
-            compiled=node.compiled,
-            last_words=folder / "stderr",
-            interpreters=node.interpreters,
-            rules=NodeRules(),
-            load_s=LOAD_S,
-            compile_bytes=node.compile_bytes,
-            scratch=folder,
-        )
-    )
 
 
 def replay(
@@ -74,7 +73,7 @@ def replay(
     folder = Path(tempfile.mkdtemp(prefix="piecework-replay-"))
     try:
         task = unpack(bundle, folder, engine=engine, timeout_s=timeout_s)
-        with start_solo(node, folder) as solo:
+        with node.start(folder) as solo:
             end = solo.perform(Assign(1, task, str(folder / "output")))
         if isinstance(end, Loss):
             raise ReplayError(f"the guest process did not survive the replay: {write_loss(end)}")

@@ -114,8 +114,31 @@ def bundle_run(run, workbench, monkeypatch, tmp_path):
     return run_bundled
 
 
-@pytest.fixture(scope="session")
-def node():
-    """What this machine has: interpreters take long to compile, so their machine code stays."""
+class Here:
+    """Does tasks in this process."""
+
+    def __init__(self, workbench):
+        self._workbench = workbench
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        pass
+
+    def perform(self, frame):
+        self._workbench._rules = NO_RULES
+        return self._workbench.do(frame)
+
+
+@pytest.fixture
+def node(request, monkeypatch):
+    """What this machine has: interpreters take long to compile, so their machine code stays.
+
+    Fast tests replay in this process: to start one takes ten times as long as most replays.
+    """
     build = Path(__file__).parents[3] / "build" / "tests"
+    if request.node.get_closest_marker("integration") is None:
+        workbench = request.getfixturevalue("workbench")
+        monkeypatch.setattr(ReplayNode, "start", lambda _node, _folder: Here(workbench))
     return ReplayNode(build / "compiled", build / "interpreters")

@@ -13,6 +13,7 @@ from tries import tries
 from piecework.protocol.bodies import decode, encode
 from piecework.receipts import Bundle
 from piecework.receipts.gates import GateBounds, GateRun, sum_runs
+from piecework.worker_agent.replaying import gating
 from piecework.worker_agent.replaying.gating import CodeGate, NewCode, NewCodeError
 from piecework.worker_agent.runtimes.base import CodeFile
 from piecework.worker_agent.runtimes.linkage.direct import DirectLinkage
@@ -266,7 +267,8 @@ def test_what_a_guest_says_of_its_failure_can_be_sent(bundle_run, pass_all, tmp_
     assert decode(encode(run), GateRun) == run
 
 
-def test_a_loop_without_end_is_given_up_by_its_fuel(bundle_run, pass_all, build_guest, tmp_path):
+def test_a_loop_without_end_is_given_up_by_its_fuel(bundle_run, pass_all, build_guest, tmp_path, monkeypatch):
+    monkeypatch.setattr(gating, "FUEL_SPARE", 1_000_000)
     old = bundle_run(build_guest("wasi/echo"), record=False, given=b"hello").write(tmp_path / "old.bundle")
     [run] = pass_all([old], build_guest("wasi/loop"))
     assert run.kind == "failure"

@@ -153,7 +153,7 @@ def test_code_that_an_engine_cannot_run_is_told(bundle_run, check, build_text):
 
 
 @pytest.fixture
-def command(node, tmp_path, monkeypatch):
+def command(tmp_path, monkeypatch):
     """Return a function that runs the command on a bundle."""
     monkeypatch.setenv("PIECEWORK_WORKER_STATE", str(tmp_path / "state"))
 
@@ -164,6 +164,7 @@ def command(node, tmp_path, monkeypatch):
     return run_command
 
 
+@pytest.mark.usefixtures("node")
 def test_the_command_says_it_in_a_line_or_for_programs(bundle_run, build_guest, command, tmp_path):
     bundled = bundle_run(build_guest("wasi/echo"), record=False, given=b"hello")
     code, said, _ = command(bundled.write(tmp_path / "good"))
@@ -181,6 +182,7 @@ def test_the_command_refuses_what_is_no_bundle(command, tmp_path):
     assert "none" in str(error)
 
 
+@pytest.mark.integration
 def test_piecework_replay_runs_it_and_ends_alike(bundle_run, build_guest, tmp_path):
     bundled = bundle_run(build_guest("wasi/echo"), record=False, given=b"hello")
     path = bundled.write(tmp_path / "bad", result={"fuel": 5})
