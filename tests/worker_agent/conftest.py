@@ -73,7 +73,14 @@ def store_code(tmp_path_factory):
     return store
 
 
-@pytest.fixture(scope="session", params=[DirectLinkage, PublicLinkage], ids=["direct", "public"])
+LINKAGES = [
+    pytest.param(DirectLinkage, id="direct"),
+    pytest.param(PublicLinkage, id="public", marks=pytest.mark.integration),
+]
+"""The one that nearly every agent has, and in the integration run what those with another wasmtime have, too."""
+
+
+@pytest.fixture(scope="session", params=LINKAGES)
 def toolchain(request):
     # It stays: interpreters take long to compile.
     return Toolchain(BUILD / "compiled", request.param)
