@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from house import migrated_file
+from house import House
 from patience import LONG_S
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -26,8 +26,7 @@ from piecework.protocol.messages import (
     WorkerRegister,
 )
 from piecework.protocol.states import JobState
-from piecework.server.app import create_app
-from piecework.server.settings import Settings
+from piecework.server.services import system_clock
 
 
 @pytest.fixture(autouse=True)
@@ -167,21 +166,19 @@ def pytest_runtest_teardown(nextitem):
 @contextmanager
 def run_server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
-    (folder / "piecework.db").write_bytes(migrated_file())
     logged = (folder / "server.log").open("w")  # not where tests read what commands print
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(logged))
-    app = create_app(Settings(data=folder, synchronous="OFF", webhook_private="127.0.0.1"))
-    services = app.extensions["piecework"]
-    services.start()
-    http = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
+    house = House(folder, settings={"webhook_private": "127.0.0.1"}, clock=system_clock)
+    house.services.start()
+    http = make_server("127.0.0.1", 0, house.app, threaded=True, request_handler=QuietHandler)
     thread = threading.Thread(target=http.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{http.server_port}"
     http.shutdown()
-    services.release_waiters()
+    house.services.release_waiters()
     http.server_close()
     thread.join()
-    services.close()
+    house.close()
     structlog.reset_defaults()
     logged.close()
 

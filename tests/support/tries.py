@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-FACTORS = {"few": 0.2, "usual": 1.0, "many": 10.0}
+FACTORS = {"few": 0.1, "usual": 1.0, "many": 10.0}
 EXAMPLES = 100
 """What Hypothesis tries of a property, as a rule."""
 
