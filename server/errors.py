@@ -339,5 +339,11 @@ class RevisionInUse(ServerError):
     code = Code.REVISION_IN_USE
 
 
+class RecordedCallNotFound(ServerError):
+    """The revision has no recorded call of this id."""
+
+    code = Code.RECORDED_CALL_NOT_FOUND
+
+
 class InvalidParameter(InvalidRequest):
     """An id in the path or a query parameter cannot be read."""

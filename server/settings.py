@@ -25,7 +25,9 @@ DIRECTORY = "directory"
 """Large blobs are kept in the data directory."""
 _STEP = r"(?!\.\.?(?:/|$))[A-Za-z0-9._-]+"
 S3 = re.compile(rf"s3://([a-zA-Z0-9][a-zA-Z0-9._-]{{1,61}}[a-zA-Z0-9])(?:/({_STEP}(?:/{_STEP})*))?/?")
-Kept = Literal["finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit", "memos"]
+Kept = Literal[
+    "finished", "failed", "cancelled", "uploads", "workers", "events", "deliveries", "audit", "memos", "calls"
+]
 """What stays for a time: jobs by how they ended, unused uploads, silent workers, events, deliveries, acts."""
 Migrate = Literal["auto", "expand", "never"]
 KEPT_LEAST_MS = {
@@ -140,6 +142,12 @@ class Settings:
     """Names of tokens with commas between: results of workers that registered with one are taken as they are."""
     retain_memos: str = "30d"
     """How long a result is kept for equal jobs since it was last used: a duration, or `never` removed."""
+    retain_calls: str = "30d"
+    """How long a recorded call of a function is kept: a duration, or `never` removed."""
+    recorded_calls_max: int = 1000
+    """So many recorded calls are kept of a revision: the newest."""
+    recorded_calls_max_bytes: int = 64 * MIB
+    """So much they may take, bytes; the oldest go first."""
     webhook_private: str = ""
     """Addresses and networks with commas between, such as `10.0.0.5,192.168.0.0/16`, that webhooks may lead to
     although they are not public; `*` for all."""

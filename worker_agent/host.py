@@ -20,6 +20,7 @@ from piecework.worker_agent.replicas.code import CodeStore
 from piecework.worker_agent.replicas.launcher import LOOPBACK, Launcher, Node
 from piecework.worker_agent.replicas.orders import Orders
 from piecework.worker_agent.replicas.ports import Ports
+from piecework.worker_agent.replicas.recordings import Recordings
 from piecework.worker_agent.replicas.replica import Times
 from piecework.worker_agent.replicas.supervisor import Supervisor
 from piecework.worker_agent.setting_texts import MIB
@@ -74,7 +75,10 @@ class ReplicaHost:
         options = DownloadOptions(find_token=partial(find_token, settings), ca=settings.ca)
         codes = CodeStore(cache, state, options, shared.server)
         self._local = self._make_local(state, codes, times) if settings.functions_port else None
-        self._orders = self._make_orders(shared, membership, codes, on_drain) if settings.functions else None
+        recordings = Recordings(state / "calls")
+        self._orders = (
+            self._make_orders(shared, membership, codes, recordings, on_drain) if settings.functions else None
+        )
         self._loops = self._make_loops(shared)
 
     def start(self) -> None:
@@ -121,7 +125,12 @@ class ReplicaHost:
         return LocalDeployments(self._supervisor, codes, NodeStateFile(state), bounds, proxy)
 
     def _make_orders(
-        self, shared: Shared, membership: Membership, codes: CodeStore, on_drain: Callable[[], None]
+        self,
+        shared: Shared,
+        membership: Membership,
+        codes: CodeStore,
+        recordings: Recordings,
+        on_drain: Callable[[], None],
     ) -> Orders:
         local = self._local
         return Orders(
@@ -129,6 +138,7 @@ class ReplicaHost:
             membership,
             self._supervisor,
             codes,
+            recordings,
             host=self._settings.functions_host,
             find_slots=lambda: max(0, self._settings.functions - (local.count if local is not None else 0)),
             on_drain=on_drain,

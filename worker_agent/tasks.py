@@ -6,7 +6,8 @@ import msgspec
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, JobError, Usage
-from piecework.receipts.payload import RunSubject
+from piecework.receipts.canonical import write_number
+from piecework.receipts.payload import RunLimits, RunSubject
 from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.runtimes.journal.differences import CallDifference
@@ -51,6 +52,8 @@ class Task(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False)
     engine: Engine | None = None
     """What makes machine code of it, see ``Build``; None: what does so for all tasks of its process."""
     mode: str = "text"
+    served: bool = False
+    """Replay a call of a function that is served."""
     grants: Grants | None = None
     """None: nothing, as for most."""
     ok_codes: tuple[int, ...] = ()
@@ -118,3 +121,16 @@ class LogUpdate(msgspec.Struct, frozen=True, kw_only=True):
     log: bytes
     offset: int
     """Bytes that the task logged before ``log``."""
+
+
+def write_bounds(bounds: Bounds) -> RunLimits:
+    """Return the limits of a run as its receipt has them."""
+    return RunLimits(
+        fuel=None if bounds.fuel is None else write_number(bounds.fuel),
+        memory_bytes=write_number(bounds.memory_bytes),
+        stack_bytes=write_number(bounds.stack_bytes),
+        output_bytes=write_number(bounds.output_bytes),
+        files_bytes=write_number(bounds.files_bytes),
+        files_count=write_number(bounds.files_count),
+        open_files=write_number(bounds.open_files),
+    )

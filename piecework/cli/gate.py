@@ -10,10 +10,21 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED
-from piecework.cli.gating import LAST, POLICIES, Candidate, GateOptions, describe_evidence, run_gate
+from piecework.cli.functions.gated import find_calls, find_function
+from piecework.cli.gating import (
+    LAST,
+    LAST_MAX,
+    POLICIES,
+    PROCESSES,
+    Candidate,
+    GateOptions,
+    find_jobs,
+    run_gate,
+)
 from piecework.cli.options import LAMBDA, STDIN, FileOrId
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
+from piecework.cli.screen.gate_rows import describe_evidence
 from piecework.cli.stock.code import resolve_name
 from piecework.client import NotFound
 from piecework.protocol.bodies import encode
@@ -30,7 +41,7 @@ PERCENT = click.FloatRange(min=0)
 @click.argument("old", metavar="OLD", type=LAMBDA)
 @click.argument("new", metavar="NEW", type=FileOrId("lambda"))
 @click.option(
-    "--last", type=click.IntRange(1, 10_000), default=LAST, help=f"Take so many calls at most.  [{LAST}]"
+    "--last", type=click.IntRange(1, LAST_MAX), default=LAST, help=f"Take so many calls at most.  [{LAST}]"
 )
 @click.option(
     "--policy",
@@ -54,6 +65,13 @@ PERCENT = click.FloatRange(min=0)
     help="Give a call up after.  [60]",
 )
 @click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=PROCESSES,
+    metavar="N",
+    help="Replay so many at once.  [one per CPU, 4 at most]",
+)
+@click.option(
     "-o", "--output", "file", type=NEW_FILE, metavar="FILE", help="Keep the evidence in this file, as JSON."
 )
 @remote_command
@@ -68,10 +86,10 @@ def gate(
 ) -> None:
     """Replay an old lambda's calls against new code, and say what differs.
 
-    OLD is a lambda whose jobs are recorded or deterministic; NEW a file with code, or a lambda. The newest
-    calls are run again on this machine. Nothing is granted, and nobody is asked: what the old code got from
-    outside is in its journals, and to ask for anything else is a finding. The exit code is 0 when NEW passes, 1
-    when it does not, and 3 when there are no records to go by.
+    OLD is a lambda whose jobs are recorded or deterministic, or FUNCTION/REVISION with recorded calls; NEW a
+    file with code, or a lambda. The newest calls are run again on this machine. Nothing is granted, and nobody is
+    asked: what the old code got from outside is in its journals, and to ask for anything else is a finding. The
+    exit code is 0 when NEW passes, 1 when it does not, and 3 when there are no records to go by.
     """
     then = remote.client.lambda_(old)
     with _find_code(remote, then, new, runtime) as candidate:
@@ -80,8 +98,12 @@ def gate(
             fuel_percent=options["fuel_percent"],
             memory_percent=options["memory_percent"],
         )
-        chosen = GateOptions(bounds, options["last"], options["engine"], options["timeout_s"])
-        found = run_gate(remote.client, then, candidate, chosen)
+        chosen = GateOptions(
+            bounds, options["last"], options["engine"], options["timeout_s"], options["processes"]
+        )
+        revision = find_function(remote.client, then)
+        old_code = find_calls(remote.client, *revision, {}) if revision else find_jobs(remote.client, then)
+        found = run_gate(old_code, candidate, chosen)
     if file is not None:
         file.write_bytes(encode(found) + b"\n")
     show_evidence(remote, found)

@@ -1,34 +1,38 @@
-"""Running gates: each of an old lambda's recorded calls is put into a bundle, and replayed against new code."""
+"""Running gates: an old one's recorded calls are brought here, and replayed against new code."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from queue import Empty, SimpleQueue
+from typing import IO, NamedTuple, Self
 
 import rich_click as click
-from msgspec import UnsetType
 
-from piecework.cli.screen.figures import format_bytes
 from piecework.client import Client, NotFound
-from piecework.protocol.bodies import decode
+from piecework.protocol.bodies import decode, encode
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import GateEvidence, JobInfo, LambdaInfo, given
 from piecework.receipts.bundle import Bundle
 from piecework.receipts.errors import ReceiptError
-from piecework.receipts.gates import GateBounds, GateRun, find_rise, sum_runs
+from piecework.receipts.gates import GateBounds, GateQuestion, GateRun, sum_runs
 from piecework.receipts.payload import RECEIPT_STATES
 
-LAST = 200
+LAST, LAST_MAX = 200, 10_000
 POLICIES = ("identical", "same-status", "report")
 NO_RECORDS = 3
 """What a command ends with when there are no records to go by."""
 LOOK_FACTOR, LOOK_MIN = 5, 1000
 """So many jobs are looked at for each with a receipt that is wanted, and so many at least."""
+PROCESSES = min(os.cpu_count() or 1, 4)
 _PROGRAM = (sys.executable, "-P", "-c", "from piecework.worker_agent.cli import main; main()", "gate")
+Calls = Iterator[GateQuestion | GateRun]
+"""What is to be replayed, the newest first; and what cannot be."""
 
 
 class NoRecords(click.ClickException):
@@ -38,10 +42,25 @@ class NoRecords(click.ClickException):
 
 
 class Candidate(NamedTuple):
-    """The code that is to take an old lambda's place."""
+    """The code that is to take an old one's place."""
 
     file: Path
     runtime: str
+
+
+class OldCode(NamedTuple):
+    """What new code is compared with."""
+
+    lambda_id: Id
+    bring: Callable[[Path, int], Calls]
+    """Puts so many recorded calls into a folder, one after the other. It may raise NoRecords."""
+    advice: str
+    """What to do when there are none."""
+    function: str | None = None
+    """``function/revision`` when it is one; None: the calls are jobs."""
+
+    def __str__(self) -> str:
+        return self.function or f"lambda {self.lambda_id}"
 
 
 class GateOptions(NamedTuple):
@@ -51,68 +70,120 @@ class GateOptions(NamedTuple):
     last: int = LAST
     engine: str | None = None
     timeout_s: float | None = None
+    processes: int = PROCESSES
 
 
 class Replayer:
     """The program that replays, while it runs."""
 
-    def __init__(self, process: "subprocess.Popen[str]", complaints: IO[str]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", complaints: IO[str]) -> None:
         """``complaints`` is the file to which its standard error goes."""
         self._process, self._complaints = process, complaints
 
-    def ask(self, bundle: Path, job: JobInfo) -> GateRun:
-        """Have a bundle of a job replayed. Raises click.ClickException when the program cannot."""
-        usage = given(job.usage)
-        memory = "" if usage is None or usage.memory_bytes is None else str(usage.memory_bytes)
+    def ask(self, question: GateQuestion) -> GateRun:
+        """Have a call replayed. Raises click.ClickException when the program cannot."""
         questions, answers = self._process.stdin, self._process.stdout
         assert questions is not None
         assert answers is not None
         try:
-            questions.write(f"{bundle}\t{memory}\n")
+            questions.write(encode(question) + b"\n")
             questions.flush()
             answer = answers.readline()
         except BrokenPipeError:
-            answer = ""
+            answer = b""
         if not answer:
             self._process.wait()
             self._complaints.seek(0)
             said = self._complaints.read().strip().removeprefix("worker-agent: ")
             raise click.ClickException(said or "the program that replays ended without a word.")
-        return decode(answer.encode(), GateRun)
+        return decode(answer, GateRun)
 
 
-def run_gate(client: Client, old: LambdaInfo, new: Candidate, options: GateOptions) -> GateEvidence:
-    """Replay the newest recorded calls of a lambda against new code, on this machine, with nothing granted.
+class Replayers:
+    """Some programs that replay, each a call at a time. Use it with ``with``.
+
+    The first call is waited for: it has the new code compiled, for all.
+    """
+
+    def __init__(self, new: Candidate, options: GateOptions) -> None:
+        self._new, self._options = new, options
+        self._idle: SimpleQueue[Replayer] = SimpleQueue()
+        self._started = 0
+
+    def __enter__(self) -> Self:
+        self._exits = ExitStack()
+        self._pool = self._exits.enter_context(ThreadPoolExecutor(self._options.processes))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._exits.__exit__(*exception)  # type: ignore[arg-type]
+
+    def replay(self, calls: Calls) -> list[GateRun]:
+        """Have calls replayed; returns what came of each, in their order. Raises click.ClickException."""
+        found: list[GateRun | Future[GateRun]] = []
+        for call in calls:
+            if isinstance(call, GateRun):
+                found.append(call)
+                continue
+            is_first = not self._started
+            begun = self._pool.submit(self._ask, self._take(), call)
+            found.append(begun.result() if is_first else begun)
+        return [each.result() if isinstance(each, Future) else each for each in found]
+
+    def _take(self) -> Replayer:
+        """Return a program that has nothing to do: another one while there may be more, else when one is done."""
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            if self._started == self._options.processes:
+                return self._idle.get()
+        self._started += 1
+        return self._exits.enter_context(_start(self._new, self._options))
+
+    def _ask(self, replayer: Replayer, question: GateQuestion) -> GateRun:
+        try:
+            return replayer.ask(question)
+        finally:
+            self._idle.put(replayer)
+            Path(question.path).unlink()
+
+
+def run_gate(old: OldCode, new: Candidate, options: GateOptions) -> GateEvidence:
+    """Replay the newest recorded calls of old code against new code, on this machine, with nothing granted.
 
     Raises NoRecords, and click.ClickException when the new code cannot be run.
     """
-    if not (old.deterministic is True or old.record is True):
-        raise NoRecords(f"lambda {old.id} keeps no records to go by. {_advise(old)}")
-    with tempfile.TemporaryDirectory(prefix="piecework-gate-") as name, _start(new, options) as replayer:
-        folder = Path(name)
-        runs = list(_replay_all(client, old, replayer, folder, options.last))
+    with tempfile.TemporaryDirectory(prefix="piecework-gate-") as folder, Replayers(new, options) as replayers:
+        runs = replayers.replay(old.bring(Path(folder), options.last))
     if not runs:
-        raise NoRecords(f"lambda {old.id} has no ended job with a receipt yet. {_advise(old)}")
+        raise NoRecords(old.advice)
     with new.file.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    evidence = sum_runs(old.id, checksum, new.runtime, runs, options.bounds)
+    evidence = sum_runs(old.lambda_id, checksum, new.runtime, runs, options.bounds, old.function)
     if not evidence.compared:
         said = next((run.message for run in runs if run.message), "")
-        raise NoRecords(f"none of the {len(runs)} calls of lambda {old.id} could be compared: {said}")
+        raise NoRecords(f"none of the {len(runs)} calls of {old} could be compared: {said}")
     return evidence
 
 
-def _advise(old: LambdaInfo) -> str:
-    if old.deterministic is True or old.record is True:
-        return "Let it do some jobs first."
-    return (
-        "Create it anew with --record, or with --deterministic when it needs nothing from outside, "
-        "let it do some jobs, and come back."
+def find_jobs(client: Client, old: LambdaInfo) -> OldCode:
+    """Return a lambda whose jobs are to be replayed. Raises NoRecords when no receipts of these are kept."""
+    if not (old.deterministic is True or old.record is True):
+        raise NoRecords(
+            f"lambda {old.id} keeps no records to go by. Create it anew with --record, or with --deterministic "
+            "when it needs nothing from outside, let it do some jobs, and come back."
+        )
+
+    def bring(folder: Path, last: int) -> Calls:
+        return _bring_jobs(client, old.id, folder, last)
+
+    return OldCode(
+        old.id, bring, f"lambda {old.id} has no ended job with a receipt yet. Let it do some jobs first."
     )
 
 
 @contextmanager
-def _start(new: Candidate, options: GateOptions) -> Iterator["Replayer"]:
+def _start(new: Candidate, options: GateOptions) -> Iterator[Replayer]:
     """Run the program that replays while the block runs. Raises OSError."""
     words = ["--runtime", new.runtime]
     words += [] if options.engine is None else ["--engine", options.engine]
@@ -121,7 +192,7 @@ def _start(new: Candidate, options: GateOptions) -> Iterator["Replayer"]:
     with (
         tempfile.TemporaryFile("w+") as complaints,
         subprocess.Popen(  # noqa: S603  # ours
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
         ) as process,
     ):
         try:
@@ -131,16 +202,13 @@ def _start(new: Candidate, options: GateOptions) -> Iterator["Replayer"]:
             raise
 
 
-def _replay_all(
-    client: Client, old: LambdaInfo, replayer: "Replayer", folder: Path, last: int
-) -> Iterator[GateRun]:
-    """Yield what came of each call, the newest first."""
+def _bring_jobs(client: Client, lambda_id: Id, folder: Path, last: int) -> Calls:
     have: dict[str, Path] = {}
     found = 0
-    for job in _list_ended(client, old.id, max(LOOK_MIN, LOOK_FACTOR * last)):
+    for job in _list_ended(client, lambda_id, max(LOOK_MIN, LOOK_FACTOR * last)):
         if found >= last:
             return
-        path = folder / "bundle"
+        path = folder / str(int(job.id))
         try:
             client.bundle(job.id, path, have=have)
         except NotFound:
@@ -152,8 +220,8 @@ def _replay_all(
         found += 1
         if not have:
             have = _keep_code(path, folder)
-        yield replayer.ask(path, job)
-        path.unlink()
+        usage = given(job.usage)
+        yield GateQuestion(job=job.id, path=str(path), memory_then=usage.memory_bytes if usage else None)
 
 
 def _list_ended(client: Client, lambda_id: Id, most: int) -> Iterator[JobInfo]:
@@ -169,45 +237,3 @@ def _keep_code(bundle: Path, folder: Path) -> dict[str, Path]:
         digest = opened.payload.claim.subject.module
         opened.copy(digest, folder / "code")
     return {digest: folder / "code"}
-
-
-def describe_evidence(found: GateEvidence) -> dict[str, object]:
-    """Return what came of a gate as fields to show."""
-    return {
-        "gate": f"{'passed' if found.passed else 'not passed'} ({found.policy})",
-        "why": "; ".join(found.why) or None,
-        "calls of": found.old,
-        "compared": found.compared,
-        "identical": found.identical,
-        "ask the outside for something else": found.calls or None,
-        "fail now, or otherwise": found.failures or None,
-        "fail no more": found.recoveries or None,
-        "other exit code": found.exit_codes or None,
-        "other output": found.outputs or None,
-        "other files": found.files or None,
-        "nothing follows": found.unclear or None,
-        "not replayed": found.skipped or None,
-        "fuel": _describe_change(given(found.fuel_then), given(found.fuel_now), "{:,}".format),
-        "memory": _describe_change(given(found.memory_then), given(found.memory_now), format_bytes),
-        "under": found.engine,
-        **list_findings(found),
-    }
-
-
-def list_findings(found: GateEvidence | UnsetType) -> dict[str, str]:
-    """Return the findings as fields to show."""
-    if isinstance(found, UnsetType):
-        return {}
-    return {f"job {each.job}": f"{each.kind}: {each.message}" for each in found.findings}
-
-
-def summarize(found: GateEvidence) -> str:
-    """Say in a line what came of a gate."""
-    passed = "passed" if found.passed else f"not passed ({'; '.join(found.why)})"
-    return f"{passed}: {found.identical} of {found.compared} calls of lambda {found.old} came to the same"
-
-
-def _describe_change(then: int | None, now: int | None, show: Callable[[int], str]) -> str | None:
-    if then is None or now is None:
-        return None
-    return f"{find_rise(then, now):+.1f} % ({show(then)} then, {show(now)} now)"

@@ -127,6 +127,8 @@ class Code(IntEnum):
     """The revision has no such URL."""
     REVISION_IN_USE = 1106
     """Calls that name no revision go to this one."""
+    RECORDED_CALL_NOT_FOUND = 1107
+    """The revision has no recorded call of this id, or none any more."""
 
     NO_JOB = 1299
     """Nothing to do for this worker now. Not an error."""

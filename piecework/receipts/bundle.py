@@ -21,7 +21,7 @@ from piecework.receipts.envelope import ENVELOPE_MAX_BYTES, read_envelope, read_
 from piecework.receipts.errors import ReceiptError
 from piecework.receipts.keys import KeyRing, read_keys
 from piecework.receipts.parts import DIGEST, ReceiptPart, list_files, list_parts
-from piecework.receipts.payload import ReceiptPayload
+from piecework.receipts.payload import ReceiptPayload, RunClaim
 from piecework.receipts.zips import check_directory
 
 RECEIPT_NAME, KEYS_NAME, PARTS = "receipt.json", "keys.json", "parts/"
@@ -110,6 +110,11 @@ class Bundle:
         self._zip.close()
         self._file.close()
 
+    @property
+    def claim(self) -> RunClaim:
+        """What the receipt says."""
+        return self.payload.claim
+
     def digests(self) -> set[str]:
         """Return the digests of all parts that are there."""
         return {name.removeprefix(PARTS) for name in self._entries if name.startswith(PARTS)}
@@ -118,7 +123,7 @@ class Bundle:
         """Return how many bytes a part has. Raises ReceiptError when it is not there."""
         return self._find(PARTS + digest).file_size
 
-    def read(self, digest: str, most_bytes: int = BUNDLE_MAX_BYTES) -> bytes:
+    def read(self, digest: str, most_bytes: int = BUNDLE_MAX_BYTES, /) -> bytes:
         """Return the bytes of a part. Raises ReceiptError when they are too many, missing, or others."""
         entry = self._find(PARTS + digest)
         if entry.file_size > most_bytes:
@@ -127,7 +132,7 @@ class Bundle:
             )
         return b"".join(self._check(digest, entry))
 
-    def copy(self, digest: str, target: Path) -> None:
+    def copy(self, digest: str, target: Path, /) -> None:
         """Write a part to a new file. Raises ReceiptError, and then there is no file, FileExistsError, OSError."""
         entry = self._find(PARTS + digest)
         with target.open("xb") as output:

@@ -12,14 +12,26 @@ from piecework.protocol.messages import GateEvidence, GateFinding, GateKind, Gat
 from piecework.protocol.messages.gates import FINDINGS_MAX, MESSAGE_MAX
 
 KINDS: dict[str, GateKind] = {kind: kind for kind in get_args(GateKind)}
-STATUS_KINDS: frozenset[GateKind] = frozenset({"calls", "failure", "recovery", "exit code"})
+STATUS_KINDS: frozenset[GateKind] = frozenset({"calls", "failure", "recovery", "exit code", "status"})
 """Findings about how a run ended, not about what came out."""
+
+
+class GateQuestion(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """What is asked of the program that replays calls."""
+
+    job: Id
+    """Which job it was, or which recorded call."""
+    path: str
+    """The file with its bundle, or with the recorded call."""
+    memory_then: int | None = None
+    """Bytes of memory that it used then; None: that is not known."""
 
 
 class GateRun(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """One recorded call, replayed against new code."""
 
     job: Id
+    """Or the recorded call."""
     kind: GateKind | Literal["identical", "unclear", "skipped"]
     message: str = ""
     byte: int | None = None
@@ -39,8 +51,18 @@ class GateBounds(msgspec.Struct, kw_only=True, frozen=True):
     memory_percent: float | None = None
 
 
-def sum_runs(old: Id, checksum: str, runtime: str, runs: Sequence[GateRun], bounds: GateBounds) -> GateEvidence:
-    """Say what came of all runs, and whether they pass. Without a run that was compared, they do not."""
+def sum_runs(
+    old: Id,
+    checksum: str,
+    runtime: str,
+    runs: Sequence[GateRun],
+    bounds: GateBounds,
+    function: str | None = None,
+) -> GateEvidence:
+    """Say what came of all runs, and whether they pass. Without a run that was compared, they do not.
+
+    ``function``: whose recorded calls they are, as ``function/revision``; None: they are jobs of the old lambda.
+    """
     found = [(run, KINDS[run.kind]) for run in runs if run.kind in KINDS]
     counts = Counter(run.kind for run in runs)
     compared = len(found) + counts["identical"]
@@ -54,6 +76,7 @@ def sum_runs(old: Id, checksum: str, runtime: str, runs: Sequence[GateRun], boun
             why.append(f"it uses {more:.1f} % more {what}, {most:g} % were allowed")
     return GateEvidence(
         old=old,
+        function=function or UNSET,
         checksum=checksum,
         runtime=runtime,
         policy=bounds.policy,
@@ -65,6 +88,7 @@ def sum_runs(old: Id, checksum: str, runtime: str, runs: Sequence[GateRun], boun
         failures=counts["failure"],
         recoveries=counts["recovery"],
         exit_codes=counts["exit code"],
+        statuses=counts["status"],
         outputs=counts["output"],
         files=counts["files"],
         unclear=counts["unclear"],

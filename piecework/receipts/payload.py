@@ -68,6 +68,8 @@ class RunSubject(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, 
     """Patterns of the files that it was to give back."""
     ok_codes: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(max_length=256)] = []
     """Exit codes with which it did well, beside 0."""
+    served: bool = False
+    """It answered a call of a served function: its port, and values that calls share, came from outside."""
 
 
 class RunResult(

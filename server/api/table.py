@@ -1,7 +1,7 @@
 """All that the server answers. What does not stand here is served by nobody."""
 
 from piecework.server.api import docs, metrics, system
-from piecework.server.api.functions import deployments, memory, routes
+from piecework.server.api.functions import deployments, memory, recorded_calls, routes
 from piecework.server.api.queue import (
     bulk,
     contracts,
@@ -39,6 +39,7 @@ FUNCTIONS: tuple[View, ...] = (
     deployments.list_all, deployments.show, deployments.deploy, deployments.scale, deployments.remove_revision,
     deployments.remove_function, deployments.set_default, deployments.remove_default, deployments.split,
     deployments.log, deployments.report,
+    recorded_calls.hand_in, recorded_calls.list_all, recorded_calls.show, recorded_calls.delete,
     memory.list_all, memory.register, memory.remove, memory.add_revision, memory.remove_revision, memory.add_url,
     memory.remove_url, memory.list_urls,
     routes.caddy,

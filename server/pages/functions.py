@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, current_app, request
 
 from piecework.protocol.messages import DefaultPut, DeploymentPut, DeploymentScale, FunctionInfo, SplitPut
-from piecework.server.api.functions import deployments as api
+from piecework.server.api.functions import deployments as api, recorded_calls
 from piecework.server.errors import InvalidParameter
 from piecework.server.forwarding.gateway import FunctionGate
 from piecework.server.forwarding.messages import FunctionCall
@@ -86,6 +86,8 @@ def act(_services: Services, function: str) -> Response:
             return go(here, "the calls are divided anew")
         case "remove":
             return go(here, ask(api.remove_revision, function, revision).message)
+        case "remove-calls":
+            return go(here, ask(recorded_calls.delete, function, revision).message)
         case "remove-all":
             return go(address("/functions"), ask(api.remove_function, function).message)
     raise InvalidParameter(f"{what[:40]!r} cannot be done to a function")

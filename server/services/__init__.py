@@ -19,6 +19,7 @@ from piecework.server.services.functions.functions import Functions
 from piecework.server.services.functions.health import Health, Prober
 from piecework.server.services.functions.hosting import Hosting
 from piecework.server.services.functions.overview import Overview
+from piecework.server.services.functions.recorded_calls import CallRecords
 from piecework.server.services.functions.routing import Routing
 from piecework.server.services.functions.sources import Sources
 from piecework.server.services.queue.assembly import QueueServices, wire_queue
@@ -83,6 +84,7 @@ class FunctionServices:
     hosting: Hosting
     deployments: Deployments
     overview: Overview
+    records: CallRecords
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         sweeper=Sweeper(
             [
                 *_list_sweeps(stock, queue),
+                Sweep("recorded calls", 60, functions.records.sweep),
                 Sweep("tokens that expired long ago", 3600, access.forget),
                 Sweep("free pages", 60, FreePages(core.database).step),
             ]
@@ -245,6 +248,7 @@ def _wire_functions(core: Core, stock: StockServices) -> FunctionServices:
         hosting=hosting,
         deployments=Deployments(core, stock.lambdas, sources, hosting, routing),
         overview=Overview(core, stock.lambdas, calls, health),
+        records=CallRecords(core),
     )
 
 

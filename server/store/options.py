@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Backoff, Grants, LambdaMode, Limits, Verify
+from piecework.protocol.messages import Backoff, CallRecording, Grants, LambdaMode, Limits, Verify
 from piecework.server.store.job_keys import NO_KEYS, JobKeys
 
 OnFailure = Literal["cancel", "run"]
@@ -36,6 +36,8 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Equal jobs are answered with the result of the first."""
     source: str = ""
     """Where its code was pulled from; "" when that is not known."""
+    recording: CallRecording | None = None
+    """Of a function: which of its calls are recorded; None: none."""
     gate: str = ""
     """What came of replaying an older one's calls against its code, as JSON; "" when there is nothing."""
 

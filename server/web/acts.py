@@ -93,6 +93,9 @@ ACTS: dict[tuple[str, str], ActWords] = {
         "scale", "{function}/{revision}", ("replicas",)
     ),
     ("DELETE", "/deployments/<string:function>/<string:revision>"): ActWords("undeploy", "{function}/{revision}"),
+    ("DELETE", "/deployments/<string:function>/<string:revision>/calls"): ActWords(
+        "remove recorded calls", "{function}/{revision}"
+    ),
     ("DELETE", "/deployments/<string:function>"): ActWords("undeploy", "{function}"),
     ("PUT", "/deployments/<string:function>/default"): ActWords("set default", "{function}/{revision}"),
     ("DELETE", "/deployments/<string:function>/default"): ActWords("remove default", "{function}"),
@@ -122,5 +125,6 @@ NOT_KEPT: dict[tuple[str, str], str] = {
     ("POST", "/worker/<worker>/finish"): "an agent's part",
     ("POST", "/worker/<worker>/heartbeat"): "an agent's part",
     ("POST", "/worker/<worker>/functions"): "an agent's part",
+    ("POST", "/worker/<worker>/calls"): "an agent's part",
 }
 """The other requests that change something, and why they are not in the audit."""

@@ -73,6 +73,7 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.RevisionExists: 409,
     errors.UrlNotFound: 404,
     errors.RevisionInUse: 409,
+    errors.RecordedCallNotFound: 404,
 }
 
 RETRY_AFTER_S = {429: 2, 503: 2}

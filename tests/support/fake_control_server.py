@@ -16,6 +16,7 @@ from piecework.protocol import bodies
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
+    CallsTaken,
     Content,
     ContractReply,
     DataReply,
@@ -170,6 +171,9 @@ class FakeControlServer:
 
     def report_functions(self, worker_id, report):
         return self._answer("functions", report, lambda _: self._order(worker_id))
+
+    def hand_in_calls(self, worker_id, calls):
+        return self._answer("calls", calls, lambda message: CallsTaken(kept=len(message.calls)))
 
     def _order(self, worker_id):
         worker = self._hear_of(worker_id, "")

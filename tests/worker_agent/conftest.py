@@ -35,7 +35,7 @@ class Ended:
     """What came of a task: the fields of its result, and the answer when it was a request."""
 
     def __init__(self, done):
-        vars(self).update(msgspec.structs.asdict(done.result), response=done.response)
+        vars(self).update(msgspec.structs.asdict(done.result), response=done.response, whole=done)
 
 
 @pytest.fixture(scope="session")

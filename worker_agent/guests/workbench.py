@@ -13,7 +13,7 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants, JobError, Usage
 from piecework.worker_agent.errors import BrokenBlobError
 from piecework.worker_agent.guests.desk import Turn
-from piecework.worker_agent.guests.frames import Attached, Done, Frame, Loaded, Loading, Serving
+from piecework.worker_agent.guests.frames import Assign, Attached, Done, Frame, Loaded, Loading
 from piecework.worker_agent.guests.pulse import Pulse
 from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.answering import HTTP, ask, run_request, settle
@@ -37,7 +37,7 @@ from piecework.worker_agent.runtimes.services.access import NodeRules, Permissio
 from piecework.worker_agent.runtimes.services.entries import AskEntries, has_no_server
 from piecework.worker_agent.runtimes.services.errors import ServiceError
 from piecework.worker_agent.runtimes.services.journaled import ask_through, pass_grants
-from piecework.worker_agent.runtimes.services.store import Store
+from piecework.worker_agent.runtimes.services.store import MemoryStore, Store
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason
 from piecework.worker_agent.runtimes.streams import LogTail, OutputSpool, ScratchError
 from piecework.worker_agent.runtimes.verdict import GuestFailedError
@@ -140,10 +140,13 @@ class Workbench:
                 node=self._rules
             )  # nothing is granted; it is for what a denied guest is told
         with stream, self._pulse.watching(turn, log):
-            return self._use(program, call, turn.assign.serving)
+            return self._use(program, call, turn.assign)
 
-    def _use(self, program: Program, call: Call, serving: Serving | None) -> tuple[CallResult, Response | None]:
+    def _use(self, program: Program, call: Call, assign: Assign) -> tuple[CallResult, Response | None]:
+        serving = assign.serving
         if serving is None:
+            if assign.task.served:  # its journal has what came of asking for these
+                call.store, call.http_port = MemoryStore(), 0
             return (run_request(program, call) if call.mode == HTTP else program.run(call)), None
         call.store, call.http_port = self._store, serving.http_port
         if serving.request is None:

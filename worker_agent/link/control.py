@@ -6,6 +6,8 @@ from typing import Protocol
 from piecework.client.uploads import Source
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
+    CallsHandIn,
+    CallsTaken,
     ContractReply,
     ContractRequest,
     DataReply,
@@ -33,6 +35,8 @@ class ControlServer(Protocol):
     def finish(self, worker_id: Id, finish: FinishRequest) -> FinishReply: ...
 
     def report_functions(self, worker_id: Id, report: FunctionReport) -> FunctionOrders: ...
+
+    def hand_in_calls(self, worker_id: Id, calls: CallsHandIn) -> CallsTaken: ...
 
     def leave(self, worker_id: Id, leave: WorkerLeave) -> str: ...
 

@@ -7,17 +7,27 @@ from typing import Any, Literal
 
 import msgspec
 
+from piecework.http.exchange import EnvelopeError, read_response
 from piecework.protocol.job_files import sum_files
-from piecework.receipts.bundle import Bundle
 from piecework.receipts.canonical import write_number
 from piecework.receipts.parts import LIST_MAX_BYTES, read_list
 from piecework.receipts.payload import RunResult, is_comparable
+from piecework.receipts.recorded_calls import RunParts
 from piecework.worker_agent.jobs.work.collecting import TooMuchError, collect, open_file
+from piecework.worker_agent.runtimes.answering import HTTP
 from piecework.worker_agent.runtimes.journal.differences import CallDifference
 from piecework.worker_agent.tasks import Result, Task
 
 Where = Literal[
-    "host call", "state", "error kind", "exit code", "output", "files that it gave back", "memory", "fuel"
+    "host call",
+    "state",
+    "error kind",
+    "exit code",
+    "HTTP status",
+    "output",
+    "files that it gave back",
+    "memory",
+    "fuel",
 ]
 Verdict = Literal["identical", "different", "cut", "incomparable"]
 FIELDS: tuple[tuple[str, Where], ...] = (
@@ -30,6 +40,7 @@ FIELDS: tuple[tuple[str, Where], ...] = (
     ("fuel", "fuel"),
 )
 """What is compared, in this order: what comes first tells most."""
+SAID_BYTES = 200
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,9 +87,9 @@ def read_result(task: Task, ended: Result) -> tuple[RunResult, dict[str, str] | 
     ), made
 
 
-def compare(bundle: Bundle, task: Task, ended: Result) -> Comparison:
+def compare(parts: RunParts, task: Task, ended: Result) -> Comparison:
     """Compare a replay with the receipt. Raises ReceiptError, OSError."""
-    claimed = bundle.payload.claim
+    claimed = parts.claim
     found, made = read_result(task, ended)
     if ended.difference is not None:
         was_cut = claimed.subject.journal_cut and ended.difference.is_cut
@@ -88,7 +99,7 @@ def compare(bundle: Bundle, task: Task, ended: Result) -> Comparison:
             result=found,
             files=made,
         )
-    difference = find_difference(bundle, found, ended, made)
+    difference = find_difference(parts, found, ended, made)
     if difference is None:
         return Comparison(verdict="identical", result=found, files=made)
     fair = claimed.result.comparable and found.comparable
@@ -102,7 +113,7 @@ def _name_call(found: CallDifference) -> Difference:
 
 
 def find_difference(
-    bundle: Bundle,
+    parts: RunParts,
     found: RunResult,
     ended: Result,
     made: dict[str, str] | None,
@@ -112,35 +123,60 @@ def find_difference(
 
     Raises ReceiptError, OSError.
     """
-    claimed = bundle.payload.claim.result
+    claimed = parts.claim.result
     for name, where in fields:
         then, now = getattr(claimed, name), getattr(found, name)
         if then == now:
             continue
         if where == "output" and then is not None and now is not None:
-            return _find_byte(bundle, then, ended)
+            return _find_byte(parts, then, ended)
         if where == "files that it gave back" and then is not None and made is not None:
-            return _find_file(bundle, then, made)
+            return _find_file(parts, then, made)
         said = f": {ended.error.message}" if ended.error is not None and where in {"state", "error kind"} else ""
         message = f"the {where} differs: then {_show(then)}, now {_show(now)}{said}"
         return Difference(where=where, message=message)
     return None
 
 
-def _find_byte(bundle: Bundle, then: str, ended: Result) -> Difference:
+def _find_byte(parts: RunParts, then: str, ended: Result) -> Difference:
     """Return at which byte two outputs differ."""
-    old = bundle.read(then, int(bundle.payload.claim.subject.limits.output_bytes))
+    old = parts.read(then, int(parts.claim.subject.limits.output_bytes))
     new = ended.output if isinstance(ended.output, bytes) else Path(ended.output.path).read_bytes()
+    if parts.claim.subject.mode == HTTP:
+        return _find_in_answer(old, new)
+    return _find_in_bytes(old, new, "output")
+
+
+def _find_in_bytes(old: bytes, new: bytes, what: str) -> Difference:
     byte = next((n for n, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), None)
     if byte is None:
         byte = min(len(old), len(new))
-    message = f"the output differs from byte {byte} on: then {len(old)} bytes, now {len(new)}"
+    message = f"the {what} differs from byte {byte} on: then {len(old)} bytes, now {len(new)}"
     return Difference(where="output", byte=byte, message=message)
 
 
-def _find_file(bundle: Bundle, then: str, made: dict[str, str]) -> Difference:
+def _find_in_answer(old: bytes, new: bytes) -> Difference:
+    """Return where two answers to an HTTP request differ."""
+    try:
+        then, now = read_response(old), read_response(new)
+    except EnvelopeError:
+        return _find_in_bytes(old, new, "output")
+    if then.status != now.status:
+        said = f": {now.body[:SAID_BYTES].decode(errors='replace')}" if now.status >= 500 else ""
+        return Difference(
+            where="HTTP status", message=f"it answers with the status {now.status}, then {then.status}{said}"
+        )
+    if then.headers != now.headers:
+        names = sorted({name for name, _ in {*then.headers} ^ {*now.headers}}) or ["their order"]
+        return Difference(
+            where="output", message=f"the headers of the answer differ: {', '.join(names)[:SAID_BYTES]}"
+        )
+    return _find_in_bytes(then.body, now.body, "body of the answer")
+
+
+def _find_file(parts: RunParts, then: str, made: dict[str, str]) -> Difference:
     """Return which file differs that a job gave back."""
-    old = dict(read_list(bundle.read(then, LIST_MAX_BYTES), "the list of the files that it gave back"))
+    old = dict(read_list(parts.read(then, LIST_MAX_BYTES), "the list of the files that it gave back"))
     path = min(path for path in old.keys() | made.keys() if old.get(path) != made.get(path))
     how = "is not there" if path not in made else "was not there then" if path not in old else "has other bytes"
     return Difference(where="files that it gave back", message=f"the file {path!r} that it gave back {how}")

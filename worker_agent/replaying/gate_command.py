@@ -1,10 +1,12 @@
-"""``worker-agent gate``: replays bundles against new code, for ``piecework gate``."""
+"""``worker-agent gate``: replays calls against new code, for ``piecework gate``."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +14,11 @@ from piecework.protocol.bodies import encode
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.replaying.command import open_node
 from piecework.worker_agent.runtimes import ENGINES, Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from piecework.receipts.recorded_calls import RunParts
 
 TIMEOUT_S = 60.0
 COMPILE_MB = 2048
@@ -34,15 +41,16 @@ COMPILE_MB = 2048
     help=f"Give a call up after this.  [{TIMEOUT_S:g}]",
 )
 def gate_runs(code: Path, runtime: str, engine: Engine, timeout_s: float) -> None:
-    """Replay bundles against new code, with nothing granted, and say of each what differs.
+    """Replay calls against new code, with nothing granted, and say of each what differs.
 
-    Reads a line for each from standard input, the path of a bundle, perhaps with a tab and how many bytes of
-    memory the old run used, and answers with a line of JSON. 'piecework gate' does all of it.
+    Reads a line of JSON for each from standard input, which names a file with a bundle or a recorded call, and
+    answers with a line of JSON. 'piecework gate' does all of it.
     """
     import hashlib  # noqa: PLC0415  # the agent starts without what follows
 
-    from piecework.receipts.bundle import Bundle  # noqa: PLC0415
+    from piecework.protocol.bodies import decode  # noqa: PLC0415
     from piecework.receipts.errors import ReceiptError  # noqa: PLC0415
+    from piecework.receipts.gates import GateQuestion  # noqa: PLC0415
     from piecework.worker_agent.replaying.gating import CodeGate, NewCode  # noqa: PLC0415
     from piecework.worker_agent.runtimes.base import CodeFile  # noqa: PLC0415
 
@@ -50,12 +58,27 @@ def gate_runs(code: Path, runtime: str, engine: Engine, timeout_s: float) -> Non
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
     new = NewCode(CodeFile(code, checksum), runtime)
     with CodeGate(new, open_node(os.environ, COMPILE_MB), engine=engine, timeout_s=timeout_s) as gate:
-        for line in sys.stdin:
-            path, _, memory = line.rstrip("\n").partition("\t")
+        for line in sys.stdin.buffer:
             try:
-                with Bundle(Path(path)) as bundle:
-                    run = gate.replay(bundle, int(memory) if memory else None)
+                question = decode(line, GateQuestion)
+                with _open_parts(Path(question.path)) as parts:
+                    run = gate.replay(question.job, parts, question.memory_then)
             except (ReceiptError, ValueError) as error:
                 raise AgentError(str(error)) from error
             sys.stdout.buffer.write(encode(run) + b"\n")
             sys.stdout.flush()
+
+
+@contextmanager
+def _open_parts(path: Path) -> Iterator[RunParts]:
+    """Open a bundle or a recorded call. Raises ReceiptError, OSError."""
+    from piecework.receipts.bundle import Bundle, is_bundle  # noqa: PLC0415  # as above
+    from piecework.receipts.recorded_calls import RecordedCall  # noqa: PLC0415
+
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not is_bundle(start):
+        yield RecordedCall.read_from(path.read_bytes())
+        return
+    with Bundle(path) as bundle:
+        yield bundle

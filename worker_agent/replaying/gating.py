@@ -12,10 +12,10 @@ from piecework.protocol.codes import ErrorKind
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import GateKind
 from piecework.protocol.text import clean_text
-from piecework.receipts.bundle import Bundle
 from piecework.receipts.errors import ReceiptError
 from piecework.receipts.gates import GateRun
 from piecework.receipts.payload import RunResult
+from piecework.receipts.recorded_calls import RunParts
 from piecework.worker_agent.guests.assignment import Loss
 from piecework.worker_agent.guests.frames import Assign
 from piecework.worker_agent.guests.slot import write_loss
@@ -42,6 +42,7 @@ _DENIAL = re.compile(
 _KINDS: dict[str, GateKind] = {
     "error kind": "failure",
     "exit code": "exit code",
+    "HTTP status": "status",
     "output": "output",
     "files that it gave back": "files",
 }
@@ -55,7 +56,7 @@ class NewCode(NamedTuple):
 
 
 class CodeGate:
-    """Replays bundles against new code, one after the other: it is loaded once. Use it with ``with``.
+    """Replays calls against new code, one after the other: it is loaded once. Use it with ``with``.
 
     Nothing is granted, and what comes from outside comes from the journals.
     """
@@ -77,23 +78,23 @@ class CodeGate:
         self._drop_process()
         remove_tree(self._folder)
 
-    def replay(self, bundle: Bundle, memory_then: int | None = None) -> GateRun:
-        """Replay a call. ``memory_then``: bytes that it used then, which no receipt tells.
+    def replay(self, job: Id, parts: RunParts, memory_then: int | None = None) -> GateRun:
+        """Replay what was done as a job, or as a call that has an id like one.
 
-        Raises ReplayError when the new code cannot be loaded, ReceiptError for a bundle that is damaged, OSError.
+        ``memory_then``: bytes that it used then, which no receipt tells. Raises ReplayError when the new code
+        cannot be loaded, OSError.
         """
-        job = Id(bundle.payload.job)
         room = self._folder / "call"
         room.mkdir(mode=0o700)
         try:
-            task = self._prepare(bundle, room, self._code)
+            task = self._prepare(parts, room, self._code)
             end = self._perform(Assign(next(self._keys), task, str(room / "output")))
             if isinstance(end, Loss):
                 run = GateRun(job=job, kind="failure", message=f"the guest process died: {write_loss(end)}")
             else:
-                run = self._judge(job, bundle, task, end, memory_then)
-                if bundle.payload.claim.subject.profile == "deterministic":
-                    run = self._check_denials(run, bundle, end)
+                run = self._judge(job, parts, task, end, memory_then)
+                if parts.claim.subject.profile == "deterministic":
+                    run = self._check_denials(run, parts, end)
         except (ReplayError, ReceiptError) as error:
             if isinstance(error, NewCodeError):
                 raise
@@ -103,7 +104,7 @@ class CodeGate:
         engine = f"wasmtime {find_version()}, {self._engine}"
         return msgspec.structs.replace(run, message=clean_text(run.message), engine=engine)
 
-    def _check_denials(self, run: GateRun, bundle: Bundle, ended: Result) -> GateRun:
+    def _check_denials(self, run: GateRun, parts: RunParts, ended: Result) -> GateRun:
         """Return the finding, if there is one, that a call asks for what it is denied, and did not before.
 
         A deterministic call has no journal that would tell; its log does, and that of the old code, run here.
@@ -114,7 +115,7 @@ class CodeGate:
         room = self._folder / "old"
         room.mkdir(mode=0o700)
         try:
-            then = self._perform(Assign(next(self._keys), self._prepare(bundle, room), str(room / "output")))
+            then = self._perform(Assign(next(self._keys), self._prepare(parts, room), str(room / "output")))
         finally:
             remove_tree(room)
         before = set() if isinstance(then, Loss) else set(find_denials(then.log))
@@ -123,10 +124,10 @@ class CodeGate:
             return run
         return GateRun(job=run.job, kind="calls", message=f"it asks for what the old one did not: {new}")
 
-    def _prepare(self, bundle: Bundle, room: Path, code: NewCode | None = None) -> Task:
+    def _prepare(self, parts: RunParts, room: Path, code: NewCode | None = None) -> Task:
         """Return the task of a call, for new code or its own."""
         task = unpack(
-            bundle,
+            parts,
             room,
             engine=self._engine,
             timeout_s=self._timeout_s,
@@ -134,7 +135,7 @@ class CodeGate:
         )
         bounds = task.bounds
         if bounds.fuel is None:
-            used = int(bundle.payload.claim.result.fuel or 0)
+            used = int(parts.claim.result.fuel or 0)
             bounds = msgspec.structs.replace(bounds, fuel=min(used * FUEL_FACTOR + FUEL_SPARE, 2**62))
         return msgspec.structs.replace(task, runtime=code.runtime if code else task.runtime, bounds=bounds)
 
@@ -153,14 +154,14 @@ class CodeGate:
             with solo:
                 pass
 
-    def _judge(self, job: Id, bundle: Bundle, task: Task, ended: Result, memory_then: int | None) -> GateRun:
-        claim, error = bundle.payload.claim, ended.error
+    def _judge(self, job: Id, parts: RunParts, task: Task, ended: Result, memory_then: int | None) -> GateRun:
+        claim, error = parts.claim, ended.error
         if error is not None and error.kind in {ErrorKind.LOAD, ErrorKind.WORKER}:
             raise NewCodeError(f"the new code cannot be run: {error.message}")
         if error is not None and error.kind is ErrorKind.INPUT:
             return GateRun(job=job, kind="skipped", message=error.message)
         found, made = read_result(task, ended)
-        difference = find_difference(bundle, found, ended, made, RESULT_FIELDS)
+        difference = find_difference(parts, found, ended, made, RESULT_FIELDS)
         differs = ended.difference
         if differs is not None and claim.subject.journal_cut and differs.is_cut:
             return GateRun(job=job, kind="unclear", message=differs.message)

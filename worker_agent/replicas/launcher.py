@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from piecework.http.addresses import is_loopback
-from piecework.protocol.messages import Grants, Limits
+from piecework.protocol.messages import CallRecording, Grants, Limits
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.replicas.code import CodeSource
 from piecework.worker_agent.replicas.ports import NoPortError, Ports
@@ -35,6 +35,10 @@ class ReplicaSpec:
     grants: Grants | None = None
     """What it may touch, if the node's operator allows it too; None: all that the operator allows."""
     mode: str = "http"
+    record: CallRecording | None = None
+    """Which of its calls are recorded; None: none."""
+    record_to: Path | None = None
+    """The folder for these."""
     token: str = field(default="", repr=False)
     """What its callers must show; "" lets everybody call who reaches it."""
     host: str = LOOPBACK
@@ -118,7 +122,7 @@ def list_arguments(spec: ReplicaSpec, path: Path, node: Node, port: int) -> list
     """Return the command line of a replica, which everybody on the node can read: no secrets."""
     limits = spec.limits
     is_open = not spec.token and not is_loopback(spec.host)
-    values = {
+    values: dict[str, object] = {
         "--host": spec.host,
         "--port": port,
         "--env-file": "-",
@@ -133,9 +137,13 @@ def list_arguments(spec: ReplicaSpec, path: Path, node: Node, port: int) -> list
         "--stack": _count_mib(limits.stack_bytes),
         "--grants": None if spec.grants is None else msgspec.json.encode(spec.grants).decode(),
     }
+    if spec.record is not None:
+        values |= {"--record": f"{100 * spec.record.share:.15g}%", "--record-to": spec.record_to}
     found = ["serve", str(path), "--die-with-parent", *node.allowances, *(["--open"] if is_open else [])]
     for option, value in values.items():
         found += [] if value is None else [option, str(value)]
+    for name in spec.record.kept if spec.record is not None else ():
+        found += ["--record-with", name]
     return [*found, "--", *spec.args]
 
 

@@ -7,13 +7,21 @@ import structlog
 
 from piecework.client import ClientError
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import FunctionOrders, FunctionReport, ReplicaOrder, ReplicaReport, ReplicaState
+from piecework.protocol.messages import (
+    FunctionOrders,
+    FunctionReport,
+    ReplicaOrder,
+    ReplicaReport,
+    ReplicaState,
+    given,
+)
 from piecework.protocol.text import clean_text
 from piecework.worker_agent.link.link import is_refusal
 from piecework.worker_agent.link.membership import Membership, is_unknown_worker
 from piecework.worker_agent.link.shared import Shared
 from piecework.worker_agent.replicas.code import CodeStore
 from piecework.worker_agent.replicas.launcher import ReplicaSpec
+from piecework.worker_agent.replicas.recordings import Recordings
 from piecework.worker_agent.replicas.supervisor import SupervisedReplica, Supervisor
 
 log = structlog.get_logger()
@@ -42,6 +50,7 @@ class Orders:
         membership: Membership,
         supervisor: Supervisor,
         codes: CodeStore,
+        recordings: Recordings,
         *,
         host: str,
         find_slots: Callable[[], int],
@@ -52,6 +61,7 @@ class Orders:
         self._membership = membership
         self._supervisor = supervisor
         self._codes = codes
+        self._recordings = recordings
         self._host = host
         self._find_slots = find_slots
         self._on_drain = on_drain
@@ -79,6 +89,8 @@ class Orders:
                 return
             self._backoff.reset()
             self._shared.link.answered()
+            replicas = [Id(key.removeprefix(PREFIX)) for key in self._supervised()]
+            self._recordings.hand_in(worker, self._shared.server, replicas)
         self._wake.wait(REPORT_S)
 
     def leave(self) -> None:
@@ -131,6 +143,7 @@ class Orders:
             errors=figures.errors,
             p50_ms=figures.p50_ms,
             p99_ms=figures.p99_ms,
+            unrecorded=dict(figures.unrecorded),
             log=part,
             log_start=start,
         )
@@ -151,6 +164,7 @@ class Orders:
             self._on_drain()
 
     def _read(self, order: ReplicaOrder) -> ReplicaSpec:
+        record = given(order.record)
         return ReplicaSpec(
             function=order.function,
             revision=order.revision,
@@ -161,6 +175,8 @@ class Orders:
             limits=order.limits,
             grants=order.grants,
             mode=order.mode,
+            record=record,
+            record_to=None if record is None else self._recordings.open_folder(order.id),
             token=order.token,
             host=self._host,
         )

@@ -18,6 +18,7 @@ class _Stats(msgspec.Struct):
     errors: int = 0
     p50_ms: float | None = None
     p99_ms: float | None = None
+    unrecorded: dict[str, int] = {}
 
 
 def probe(url: str, token: str = "") -> ReplicaFigures | None:
@@ -30,7 +31,7 @@ def probe(url: str, token: str = "") -> ReplicaFigures | None:
         return None
     with contextlib.suppress(msgspec.DecodeError):
         stats = msgspec.json.decode(found or b"{}", type=_Stats)
-        return ReplicaFigures(stats.calls, stats.errors, stats.p50_ms, stats.p99_ms)
+        return ReplicaFigures(stats.calls, stats.errors, stats.p50_ms, stats.p99_ms, stats.unrecorded)
     return ReplicaFigures()
 
 

@@ -1,7 +1,7 @@
 """One replica: what becomes of it. Nothing here waits, but for the answer of a probe."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from piecework.backoff import pause_after
@@ -40,6 +40,8 @@ class ReplicaFigures:
     errors: int = 0
     p50_ms: float | None = None
     p99_ms: float | None = None
+    unrecorded: Mapping[str, int] = field(default_factory=dict)
+    """Calls that were not recorded although it was their turn, by the reason."""
 
 
 class Process(Protocol):

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,13 +20,17 @@ from piecework.http.ports import find_port
 from piecework.http.urls import check_url
 from piecework.oci.errors import OciError
 from piecework.oci.references import Reference
+from piecework.shares import SHARE
 from piecework.worker_agent.endings import describe_os_error
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.runtimes.base import Bounds
-from piecework.worker_agent.serving.function import Function
+from piecework.worker_agent.serving.function import HTTP, Function
 from piecework.worker_agent.serving.options import HELP, NodeContext, describe_function, function_options
 from piecework.worker_agent.setting_texts import MIB
 from piecework.worker_agent.settings import LOG_FORMATS
+
+if TYPE_CHECKING:
+    from piecework.worker_agent.serving.recording import RecordingPlan
 
 TOKEN_VARIABLE = "PIECEWORK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 EXEC_BOUNDS = Bounds(timeout_s=math.inf, files_bytes=1024 * MIB, files_count=100_000)
@@ -126,6 +130,21 @@ def exec_function(**options: Any) -> int:
     callback=_check_endpoint,
     help="Send traces there, by OTLP over HTTP.  [none; env PIECEWORK_OTEL_ENDPOINT]",
 )
+@click.option(
+    "--record", type=SHARE, metavar="PERCENT", help="Record this share of the calls, such as 5%; see --record-to."
+)
+@click.option(
+    "--record-to",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    help="Where each recorded call becomes a file; 20 at most lie there.",
+)
+@click.option(
+    "--record-with",
+    metavar="NAME",
+    multiple=True,
+    help="Record calls with this header or parameter, too, although its name looks secret.",
+)
 @click.option("--die-with-parent", is_flag=True, help="End when the program ends that started this.")
 def serve(**options: Any) -> None:
     """Answer HTTP requests with a wasm module or script until stopped; each in a fresh instance.
@@ -144,6 +163,7 @@ def serve(**options: Any) -> None:
     with _one_line_failures():
         host = resolve_host(options["host"])
     _check_door(options, host, token)
+    _check_recording(options)
     node = NodeContext(options, supervised=options["die_with_parent"])
     configure_logs(options["log_format"], "info")
     if options["otel_endpoint"]:
@@ -175,6 +195,7 @@ def serve(**options: Any) -> None:
             queue=processes * QUEUE_PER_PROCESS if options["queue"] is None else options["queue"],
             log_format=options["log_format"],
             otel_endpoint=options["otel_endpoint"],
+            recording=_plan_recording(options),
         )
         serve_plan(plan, host, options["crt"], options["key"])
 
@@ -193,6 +214,24 @@ def _check_door(options: dict[str, Any], host: str, token: str | None) -> None:
             f"on {options['host']} anybody could call this function: set {TOKEN_VARIABLE}, which callers must "
             "show, or allow it with --open"
         )
+
+
+def _check_recording(options: dict[str, Any]) -> None:
+    if (options["record"] is None) != (options["record_to"] is None):
+        raise click.UsageError("--record and --record-to belong together")
+    if options["record_with"] and options["record"] is None:
+        raise click.UsageError("--record-with goes with --record")
+    if options["record"] is not None and options["handler"] != HTTP:
+        raise click.UsageError(f"--record goes with --handler {HTTP}")
+
+
+def _plan_recording(options: dict[str, Any]) -> "RecordingPlan | None":
+    from piecework.worker_agent.serving.recording import RecordingPlan  # noqa: PLC0415
+
+    if options["record"] is None:
+        return None
+    kept = frozenset(name.lower() for name in options["record_with"])
+    return RecordingPlan(folder=options["record_to"].absolute(), share=options["record"], kept=kept)
 
 
 def _check_certificate(certificate: Path, key: Path) -> None:

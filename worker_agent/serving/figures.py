@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter, deque
+from collections.abc import Mapping
 from math import ceil
 
 import msgspec
@@ -37,13 +38,17 @@ class Figures:
         """Calls that were answered with a status from 500 on."""
         return sum(times for status, times in self._statuses.items() if status >= 500)
 
-    def write_json(self) -> bytes:
-        """Return calls, errors and the percentiles of the last 1,000 calls, ms; null without any."""
+    def write_json(self, unrecorded: Mapping[str, int] | None = None) -> bytes:
+        """Return calls, errors and the percentiles of the last 1,000 calls, ms; null without any.
+
+        ``unrecorded``: calls that were not recorded although some are, by the reason.
+        """
         ordered = sorted(self._recent_s)
         p50, p99 = (
             round(ordered[ceil(part * len(ordered)) - 1] * 1000, 3) if ordered else None for part in (0.5, 0.99)
         )
-        return msgspec.json.encode({"calls": self.calls, "errors": self.errors, "p50_ms": p50, "p99_ms": p99})
+        told = {"calls": self.calls, "errors": self.errors, "p50_ms": p50, "p99_ms": p99}
+        return msgspec.json.encode(told if unrecorded is None else told | {"unrecorded": unrecorded})
 
     def write_metrics(self) -> bytes:
         """Return all as text in the format of Prometheus."""

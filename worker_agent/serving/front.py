@@ -1,9 +1,11 @@
 """The front of a served function: from HTTP to calls of its guest processes, and back."""
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 import msgspec
@@ -18,6 +20,7 @@ from piecework.worker_agent.serving.call_span import CallSpan
 from piecework.worker_agent.serving.calls import BusyError, CallExecutor, HangUp, LostError
 from piecework.worker_agent.serving.figures import Figures
 from piecework.worker_agent.serving.function import FunctionError
+from piecework.worker_agent.serving.recording import CallDraft, CallRecorder
 
 TOKEN_HEADER = "piecework-replica-token"  # noqa: S105  # a header's name
 HEALTH_HOOK, METRICS_HOOK = "OnHealthCheck", "OnMetrics"
@@ -56,8 +59,10 @@ class Front:
         open_executor: Callable[[], Awaitable[CallExecutor]],
         options: FrontOptions,
         tracer: Tracer | None = None,
+        recorder: CallRecorder | None = None,
     ) -> None:
         self._open_executor = open_executor
+        self._recorder = recorder
         self._tracer = tracer
         self._options = options
         self._keeps_underscores = options.underscores or options.token is not None
@@ -122,7 +127,10 @@ class Front:
             request = Request(scope.method, uri, self._pick_headers(scope.headers), bytes(body))
             if span:
                 request = span.pass_on(request)
-            return await self._ask(request, hang_up=exchange.client_disconnect, span=span)
+            recorder, draft = self._recorder, None
+            if recorder is not None and recorder.picks(request):
+                draft = recorder.prepare(self.executor.version, request, self._options.port)
+            return await self._ask(request, hang_up=exchange.client_disconnect, span=span, draft=draft)
         finally:
             self._bodies.let_go(body)
 
@@ -142,17 +150,25 @@ class Front:
         hang_up: HangUp | None = None,
         busy: Response | None = None,
         span: CallSpan | None = None,
+        draft: CallDraft | None = None,
     ) -> Response:
-        """Have a request answered; ``busy`` is the answer when nobody is free in time."""
-        wait_s = self._options.wait_s if wait_s is None else wait_s
-        task = self.executor.version.assign(Serving(request, self._options.port), mode)
+        """Have a request answered; ``busy`` is the answer when nobody is free in time.
+
+        With a ``draft`` the call is recorded.
+        """
+        wait_s, began = self._options.wait_s if wait_s is None else wait_s, time.perf_counter()
+        serving = Serving(request, self._options.port)
+        frame = self.executor.version.assign(serving, mode) if draft is None else draft.frame
         try:
-            done = await self.executor.perform(task, wait_s, hang_up)
+            done = await self.executor.perform(frame, wait_s, hang_up)
         except BusyError:
             return busy or _refuse(503, "all guest processes are busy, and others wait already", _LATER)
         except LostError as error:
             log.warning("guest process lost", reason=str(error), method=request.method)
             return _refuse(504 if error.overdue else 500, str(error))
+        if draft is not None and self._recorder is not None:
+            keep = partial(self._recorder.keep, draft, done, time.perf_counter() - began)
+            asyncio.get_running_loop().run_in_executor(None, keep)
         if span:
             span.note(done)
         return _read_response(done)
@@ -174,7 +190,8 @@ class Front:
         return Response(200, (("content-type", "text/plain; version=0.0.4; charset=utf-8"),), body)
 
     async def _tell_stats(self) -> Response:
-        return Response(200, (_JSON,), self._figures.write_json())
+        unrecorded = None if self._recorder is None else self._recorder.omitted
+        return Response(200, (_JSON,), self._figures.write_json(unrecorded))
 
 
 def _read_response(done: Done) -> Response:

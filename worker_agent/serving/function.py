@@ -92,10 +92,19 @@ class Version:
         task = self.task if mode is None else replace(self.task, mode=mode)
         return Assign(next(self._keys), task, "", serving)
 
-    def assign_rehearsal(self) -> Assign:
-        """Return the frame for loading the code and starting a guest that does nothing."""
+    def assign_recorded(self, task: Task, serving: Serving) -> Assign:
+        """Return the frame for one call of it that is recorded: ``task`` says so."""
+        key = next(self._keys)
+        return Assign(key, task, f"{task.codex}-{key}", serving)
+
+    def assign_rehearsal(self, seed: bytes | None = None) -> Assign:
+        """Return the frame for loading the code and starting a guest that does nothing.
+
+        With a ``seed`` it is loaded as for calls that are recorded.
+        """
         bounds = self.task.bounds
         task = replace(self.task, bounds=replace(bounds, timeout_s=min(bounds.timeout_s, START_S)))
+        task = task if seed is None else replace(task, seed=seed)
         return Assign(next(self._keys), task, "", Serving())
 
     def explain(self, error: JobError) -> str:

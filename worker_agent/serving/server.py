@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import random
 import signal
 import sys
 import time
@@ -23,15 +24,18 @@ from piecework.worker_agent.guests.scratch import Scratch
 from piecework.worker_agent.logs import configure_logs
 from piecework.worker_agent.runtimes.base import COMPILE_BYTES
 from piecework.worker_agent.serving.bodies import Exchange, Scope
-from piecework.worker_agent.serving.calls import CALLS, CallExecutor
+from piecework.worker_agent.serving.calls import CALLS, BusyError, CallExecutor, LostError
 from piecework.worker_agent.serving.entries import open_entries
 from piecework.worker_agent.serving.front import Front, FrontOptions
 from piecework.worker_agent.serving.function import Function, FunctionError
 from piecework.worker_agent.serving.log_writer import LogWriter
+from piecework.worker_agent.serving.recording import CallRecorder, RecordingPlan
 
 CONNECTIONS = 4096
 HEAD_BYTES = 64 * 1024
 """Longest head of a request; longer ones get the status 431."""
+SEED_BYTES = 32
+REHEARSAL_WAIT_S = 120.0
 _PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger("function")
@@ -51,6 +55,8 @@ class Plan:
     log_format: str = "console"
     otel_endpoint: str = ""
     """Where traces are sent; "": nowhere."""
+    recording: RecordingPlan | None = None
+    """Which calls are recorded; None: none."""
 
 
 def serve(plan: Plan, host: str, certificate: Path | None, key: Path | None) -> NoReturn:
@@ -92,6 +98,26 @@ def launch(plan: Plan, folder: Path) -> GuestProcess:
     )
 
 
+def open_recorder(plan: RecordingPlan | None) -> CallRecorder | None:
+    """Return what has calls recorded, if some are to be."""
+    if plan is None:
+        return None
+    return CallRecorder(plan, clock=time.time, draw=random.random, draw_seed=partial(os.urandom, SEED_BYTES))
+
+
+async def _rehearse_recording(executor: CallExecutor) -> None:
+    """Have the code compiled as recorded calls need it, before one comes. Raises FunctionError."""
+    try:
+        done = await executor.perform(executor.version.assign_rehearsal(bytes(SEED_BYTES)), REHEARSAL_WAIT_S)
+        error = done.result.error
+        reason = "" if error is None else executor.version.explain(error)
+    except (BusyError, LostError) as failure:
+        reason = str(failure)
+    if reason:
+        await executor.close()
+        raise FunctionError(f"its calls cannot be recorded: {reason}")
+
+
 class _App:
     """What granian calls."""
 
@@ -101,7 +127,7 @@ class _App:
         self._listen = listen
         self._log_writer = LogWriter()
         self._tracer = open_tracer("piecework-replica", plan.otel_endpoint)
-        self._front = Front(self._open, plan.options, self._tracer)
+        self._front = Front(self._open, plan.options, self._tracer, open_recorder(plan.recording))
         self._reloading: asyncio.Task[None] | None = None
         self._changed = False
         self._entries = open_entries(plan.function.kv_server)
@@ -139,6 +165,8 @@ class _App:
             entries=self._entries,
         )
         await executor.open()
+        if plan.recording is not None:
+            await _rehearse_recording(executor)
         return executor
 
     def _reload(self) -> None:

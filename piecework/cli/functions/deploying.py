@@ -11,6 +11,7 @@ from rich.status import Status
 
 from piecework.cli.completing import list_functions, list_runtimes, offer
 from piecework.cli.failures import warn
+from piecework.cli.functions.gated import FunctionGate, GateType, pass_gate
 from piecework.cli.kv_grants import kv_grant_option
 from piecework.cli.options import LAMBDA, NAME, lambda_options, run_options
 from piecework.cli.remote import Remote, remote_command
@@ -23,10 +24,12 @@ from piecework.client.functions.functions import find_revision
 from piecework.durations import DURATION_OR_ZERO
 from piecework.oci.references import LATEST, Reference
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import DeploymentPut, Grants, Limits
+from piecework.protocol.messages import CallRecording, DeploymentPut, GateEvidence, Grants, Limits
 from piecework.protocol.names import ModuleName, is_name
+from piecework.shares import SHARE
 
 T = TypeVar("T")
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 RESERVED = frozenset({"default", "split"})
 """Names of revisions that mean something else."""
 DIGEST_CHARS = 12
@@ -56,6 +59,26 @@ DIGEST_CHARS = 12
     "--runtime", shell_complete=offer(list_runtimes), help="The runtime that it needs; usually found out."
 )
 @click.option("--default", "is_default", is_flag=True, help="Send the calls that name no revision to this one.")
+@click.option(
+    "--record",
+    type=SHARE,
+    metavar="PERCENT",
+    help="Record this share of the calls that its replicas answer, such as 5%, for the gate of the next revision.",
+)
+@click.option(
+    "--record-with",
+    metavar="NAME",
+    multiple=True,
+    help="Record calls with this header or parameter, too, although its name looks secret; with its value.",
+)
+@click.option(
+    "--gate",
+    type=GateType(),
+    metavar="last=N[,POLICY]...",
+    help="Replay recorded calls of the revision that gets them first, and deploy only what passes: identical, "
+    "same-status or report; more in the guide.",
+)
+@click.option("--evidence", type=NEW_FILE, metavar="FILE", help="Keep what the gate found in this file, as JSON.")
 @click.option("--wait", is_flag=True, help="Wait until its replicas run.")
 @click.option(
     "--wait-timeout", type=DURATION_OR_ZERO, default=60, show_default=True, metavar="DURATION",
@@ -77,6 +100,8 @@ def deploy(
     wait: bool,
     wait_timeout: float,
     plain_http: bool,
+    gate: FunctionGate | None,
+    evidence: Path | None,
     **options: Any,
 ) -> None:
     """Make a revision of a function, and have it served by agents that run functions.
@@ -86,6 +111,7 @@ def deploy(
     """
     if [module, file, lambda_id].count(None) != 2:
         raise click.UsageError("Name the code by one of --module, --file and --lambda.")
+    _check_options(options, gate, evidence)
     remote.if_interrupted = f"{name} was not deployed"
     codex: Id | UnsetType = UNSET
     digest = source = ""
@@ -93,11 +119,19 @@ def deploy(
         lambda_id = remote.client.lambda_(lambda_id).id
     if isinstance(module, Reference):
         module, file = None, module
+    found: GateEvidence | UnsetType = UNSET
+    env = dict(options["env"])
     if file is not None:
-        with fetched(file, plain_http=plain_http) as (found, source):
-            codex, digest, options["runtime"] = _upload(remote, found, options["runtime"])
-    elif options["runtime"] is not None:
-        options["runtime"] = resolve_name(remote.client, options["runtime"])
+        with fetched(file, plain_http=plain_http) as (path, source):
+            if gate is not None:
+                found = pass_gate(remote, name, path, options["runtime"], env, gate, evidence)
+            codex, digest, options["runtime"] = _upload(remote, path, options["runtime"])
+    else:
+        if options["runtime"] is not None:
+            options["runtime"] = resolve_name(remote.client, options["runtime"])
+        code = module if module is not None else lambda_id
+        if gate is not None and code is not None:
+            found = pass_gate(remote, name, code, options["runtime"], env, gate, evidence)
     chosen = revision or _name_revision(module or file, digest, lambda_id)
     if chosen in RESERVED:
         raise click.UsageError(f"A revision cannot be called {chosen!r} here: that is how calls are routed.")
@@ -106,6 +140,7 @@ def deploy(
         source=source or UNSET,
         module=UNSET if module is None else str(module),
         lambda_=_or_unset(lambda_id),
+        gate=found,
         **options,
     )
     tells = f"'piecework function show {name}' tells"
@@ -138,6 +173,7 @@ def _describe(
     source: str | UnsetType,
     module: str | UnsetType,
     lambda_: Id | UnsetType,
+    gate: GateEvidence | UnsetType,
     **options: Any,
 ) -> DeploymentPut:
     """Turn the options into a deployment; what was not given is left to the server, or to the lambda."""
@@ -154,8 +190,24 @@ def _describe(
         tags=list(options["tags"]) or UNSET,
         limits=UNSET if limits == Limits() else limits,
         grants=UNSET if grants == Grants() else grants,
+        record=_read_recording(options),
+        gate=gate,
         default=options["is_default"],
     )
+
+
+def _check_options(options: dict[str, Any], gate: FunctionGate | None, evidence: Path | None) -> None:
+    """Raise click.UsageError for options that mean nothing by themselves."""
+    if options["record_with"] and options["record"] is None:
+        raise click.UsageError("--record-with goes with --record.")
+    if evidence is not None and gate is None:
+        raise click.UsageError("--evidence goes with --gate.")
+
+
+def _read_recording(options: dict[str, Any]) -> CallRecording | UnsetType:
+    if options["record"] is None:
+        return UNSET
+    return CallRecording(share=options["record"], kept=list(options["record_with"]))
 
 
 def _or_unset(value: T | None) -> T | UnsetType:

@@ -7,6 +7,7 @@ import rich_click as click
 from piecework.cli.completing import list_functions, offer
 from piecework.cli.functions.calling import invoke, logs
 from piecework.cli.functions.deploying import deploy
+from piecework.cli.functions.recorded import calls
 from piecework.cli.options import NAME, KeyValueType
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
@@ -23,6 +24,7 @@ def function() -> None:
 function.add_command(deploy)
 function.add_command(invoke)
 function.add_command(logs)
+function.add_command(calls)
 
 
 @function.command("list")

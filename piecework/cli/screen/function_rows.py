@@ -1,13 +1,15 @@
 """Functions and their revisions as rows, columns and fields."""
 
 import time
+from collections import Counter
 
 import msgspec
 
 from piecework.cli.screen.display import Display
 from piecework.cli.screen.figures import format_age, format_ms
+from piecework.cli.screen.gate_rows import list_findings, summarize
 from piecework.client.functions.functions import why_not_ready
-from piecework.protocol.messages import FunctionInfo, ReplicaInfo, ReplicaState, RevisionInfo, Traffic
+from piecework.protocol.messages import FunctionInfo, ReplicaInfo, ReplicaState, RevisionInfo, Traffic, given
 
 REVISION_COLUMNS = (
     "revision",
@@ -21,6 +23,12 @@ REVISION_COLUMNS = (
     "created",
     "remark",
 )
+UNRECORDED = {
+    "secrets": "that carry what looks secret (--record-with NAME keeps those with this header or parameter)",
+    "size": "that are too large",
+    "haste": "while others had just been recorded",
+}
+"""Calls that are not recorded, by the reason."""
 REPLICA_COLUMNS = ("replica", "worker", "state", "since", "pid", "calls", "errors", "p50", "p99", "url", "error")
 
 
@@ -124,12 +132,39 @@ def _describe_revision(revision: RevisionInfo) -> dict[str, object]:
         "limits": describe_pairs(revision.limits),
         "grants": describe_pairs(revision.grants),
         "URLs": revision.urls,
+        **_describe_records(revision),
         "calls": traffic.calls or None,
         "errors": traffic.errors or None,
         "as jobs": traffic.jobs or None,
         "p50": format_ms(traffic.p50_ms),
         "p99": format_ms(traffic.p99_ms),
         "created": format_age(revision.created_at, time.time()),
+    }
+
+
+def tell_unrecorded(revision: RevisionInfo) -> str | None:
+    """Say which calls were not recorded although it was their turn; None when there are none."""
+    counts: Counter[str] = Counter()
+    for replica in revision.replicas:
+        counts.update(given(replica.unrecorded) or {})
+    told = [f"{count} {UNRECORDED.get(reason, reason)}" for reason, count in counts.items()]
+    traffic = given(revision.traffic)
+    if traffic is not None and traffic.jobs:
+        told.append(f"{traffic.jobs} that ran as jobs")
+    return "; ".join(told) or None
+
+
+def _describe_records(revision: RevisionInfo) -> dict[str, object]:
+    """Return what is recorded of a revision's calls, and what a gate found when it was deployed."""
+    recording, gate = given(revision.record), given(revision.gate)
+    return {
+        "recorded": None
+        if recording is None
+        else f"{format_share(recording.share)} of the calls, {given(revision.recorded) or 0} are kept",
+        "not recorded": None if recording is None else tell_unrecorded(revision),
+        "also with": None if recording is None else recording.kept,
+        "gate": None if gate is None else summarize(gate),
+        **list_findings(revision.gate),
     }
 
 

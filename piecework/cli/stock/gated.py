@@ -14,12 +14,12 @@ from piecework.cli.gating import (
     Candidate,
     GateOptions,
     NoRecords,
-    list_findings,
+    find_jobs,
     run_gate,
-    summarize,
 )
 from piecework.cli.options import STDIN
 from piecework.cli.remote import Remote
+from piecework.cli.screen.gate_rows import list_findings, summarize
 from piecework.cli.stock.code import find_runtime, read_code
 from piecework.client import NotFound
 from piecework.protocol.ids import Id
@@ -83,7 +83,7 @@ def pass_gate(
         if isinstance(file, Id):
             file = Path(folder) / "code"
             file.write_bytes(read_code(remote.client, code))
-        evidence = run_gate(remote.client, old, Candidate(file, found), options)
+        evidence = run_gate(find_jobs(remote.client, old), Candidate(file, found), options)
     if not evidence.passed:
         findings = list(list_findings(evidence).items())[:SHOWN]
         told = "".join(f"\n  {job}, {finding}" for job, finding in findings)

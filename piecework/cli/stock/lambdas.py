@@ -11,7 +11,6 @@ from click.exceptions import Exit
 from msgspec import UNSET
 
 from piecework.cli.failures import FAILED
-from piecework.cli.gating import list_findings, summarize
 from piecework.cli.job_file_options import COLLECT_OPTION
 from piecework.cli.kv_grants import kv_grant_option, read_kv_grants
 from piecework.cli.options import (
@@ -28,6 +27,7 @@ from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import describe_limit, format_age, format_bytes, format_stay
 from piecework.cli.screen.function_rows import describe_pairs
+from piecework.cli.screen.gate_rows import list_findings, summarize
 from piecework.cli.screen.job_rows import list_ok_codes
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.stock.code import put_lambda, read_code

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 
-from piecework.client.calls import CallGroup, path_name
+from piecework.client.calls import AnyId, CallGroup, path_id, path_name
 from piecework.client.errors import NotFound, NotReady
 from piecework.client.modes import call, iteration
 from piecework.client.transport import PreparedRequest
@@ -18,6 +18,9 @@ from piecework.protocol.messages import (
     DeploymentScale,
     FunctionInfo,
     FunctionList,
+    RecordedCallInfo,
+    RecordedCallList,
+    RecordedCallReply,
     ReplicaLog,
     ReplicaState,
     RevisionInfo,
@@ -130,6 +133,25 @@ class FunctionCalls(CallGroup):
                     yield part
             ends = {part.replica: part.next for part in parts}
             await self._pause(pause)
+
+    @iteration
+    def recorded_calls(
+        self, function: str, revision: str, limit: int | None = None
+    ) -> AsyncIterator[RecordedCallInfo]:
+        """Go through the recorded calls of a revision, newest first; at most ``limit``. Raises NotFound."""
+        return self._items(f"{_path(function, revision)}/calls", {}, RecordedCallList, "calls", limit)
+
+    @call
+    async def recorded_call(self, function: str, revision: str, call_id: AnyId) -> RecordedCallReply:
+        """Return a recorded call; ``piecework.receipts.recorded_calls`` reads its bytes. Raises NotFound."""
+        path = f"{_path(function, revision)}/calls/{path_id(call_id)}"
+        return await self.carrier.call(PreparedRequest("GET", path, repeatable=True), RecordedCallReply)
+
+    @call
+    async def delete_recorded_calls(self, function: str, revision: str) -> str:
+        """Remove all recorded calls of a revision. Returns what the server says. Raises NotFound."""
+        path = f"{_path(function, revision)}/calls"
+        return await self._steer(PreparedRequest("DELETE", path, repeatable=True))
 
     @call
     async def invoke(

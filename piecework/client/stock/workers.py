@@ -6,6 +6,8 @@ from piecework.client.calls import AnyId, CallGroup, path_id
 from piecework.client.modes import call, iteration
 from piecework.client.transport import PreparedRequest
 from piecework.protocol.messages import (
+    CallsHandIn,
+    CallsTaken,
     ContractReply,
     ContractRequest,
     FinishReply,
@@ -76,6 +78,12 @@ class AgentCalls(CallGroup):
         """
         path = f"/worker/{path_id(worker_id)}/functions"
         return await self.carrier.call(PreparedRequest("POST", path, body=report), FunctionOrders)
+
+    @call
+    async def hand_in_calls(self, worker_id: AnyId, calls: CallsHandIn) -> CallsTaken:
+        """Hand in calls that the worker's replicas recorded. Never repeated here: each would be kept twice."""
+        path = f"/worker/{path_id(worker_id)}/calls"
+        return await self.carrier.call(PreparedRequest("POST", path, body=calls), CallsTaken)
 
 
 class WorkerCalls(AgentCalls):

@@ -116,6 +116,15 @@ from piecework.protocol.messages.receipts import (
     SigningKeyInfo,
     SigningKeyList,
 )
+from piecework.protocol.messages.recorded_calls import (
+    CallRecording,
+    CallsHandIn,
+    CallsTaken,
+    HandedInCall,
+    RecordedCallInfo,
+    RecordedCallList,
+    RecordedCallReply,
+)
 from piecework.protocol.messages.routes import (
     RevisionAdd,
     RevisionRemove,
@@ -187,6 +196,9 @@ __all__ = [
     "BlobRef",
     "BulkAction",
     "BulkRefusal",
+    "CallRecording",
+    "CallsHandIn",
+    "CallsTaken",
     "CapsuleReply",
     "CatchUp",
     "Content",
@@ -234,6 +246,7 @@ __all__ = [
     "GroupInfo",
     "GroupList",
     "GroupSeal",
+    "HandedInCall",
     "HeartbeatReply",
     "HeartbeatRequest",
     "HeldJob",
@@ -298,6 +311,9 @@ __all__ = [
     "OwnerInfo",
     "OwnerList",
     "ReceiptReply",
+    "RecordedCallInfo",
+    "RecordedCallList",
+    "RecordedCallReply",
     "RenewedLease",
     "ReplicaInfo",
     "ReplicaLog",

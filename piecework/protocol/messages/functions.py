@@ -8,7 +8,9 @@ from msgspec import UNSET, Meta
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages.base import Maybe, Message, Reply, Shown
+from piecework.protocol.messages.gates import GateEvidence
 from piecework.protocol.messages.lambdas import Grants, Limits
+from piecework.protocol.messages.recorded_calls import CallRecording
 from piecework.protocol.names import LambdaRef
 from piecework.protocol.text import Name, VariableName
 
@@ -57,6 +59,9 @@ class ReplicaReport(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, fro
     """Half of its latest calls took no longer, milliseconds."""
     p99_ms: Milliseconds | None = None
     """99 of 100 of its latest calls took no longer, milliseconds."""
+    unrecorded: dict[str, Count] = {}
+    """Calls whose turn it was to be recorded, and that were not, by the reason: ``secrets`` in what they carry;
+    their ``size``; ``haste``, when too many others had just been recorded."""
     log: bytes = b""
     """What its function wrote to the log since the last report; base64 in JSON."""
     log_start: Count = 0
@@ -103,6 +108,8 @@ class ReplicaOrder(Shown, msgspec.Struct, kw_only=True, frozen=True):
     """What it may touch, if the node's operator allows it too."""
     mode: str = "http"
     """The lambda's mode: how it is called."""
+    record: Maybe[CallRecording] = UNSET
+    """Which of its calls are recorded; absent: none."""
     token: str
     """A secret: the replica answers only calls that show it in ``Piecework-Replica-Token``."""
 
@@ -144,6 +151,10 @@ class DeploymentPut(Message, kw_only=True):
     """What it may touch outside of its sandbox."""
     source: Maybe[str] = UNSET
     """Where the code of ``codex`` was pulled from, for people: ``oci://HOST/NAME@sha256:…``."""
+    record: Maybe[CallRecording] = UNSET
+    """Which of its calls are recorded; left out: none."""
+    gate: Maybe[GateEvidence] = UNSET
+    """What came of replaying recorded calls against its code; kept, and shown."""
     default: bool = False
     """Calls that name no revision go to this one from now on. They do to a function's first revision anyway."""
 
@@ -211,6 +222,8 @@ class ReplicaInfo(Shown, msgspec.Struct, kw_only=True):
     """Half of its latest calls took no longer, milliseconds."""
     p99_ms: Maybe[float] = UNSET
     """99 of 100 of its latest calls took no longer, milliseconds."""
+    unrecorded: Maybe[dict[str, int]] = UNSET
+    """Calls that were not recorded though it was their turn, by the reason, as its host reports them."""
 
 
 class RevisionInfo(Shown, msgspec.Struct, kw_only=True):
@@ -252,6 +265,12 @@ class RevisionInfo(Shown, msgspec.Struct, kw_only=True):
     """What one call may use."""
     grants: Maybe[Grants] = UNSET
     """What it may touch."""
+    record: Maybe[CallRecording] = UNSET
+    """Which of its calls are recorded; absent: none."""
+    recorded: Maybe[int] = UNSET
+    """How many recorded calls are kept of it; absent when none ever should be."""
+    gate: Maybe[GateEvidence] = UNSET
+    """What came of replaying recorded calls against its code, as its maker says."""
     advice: Maybe[str] = UNSET
     """Why it has fewer replicas than it should, when that is known."""
 

@@ -11,9 +11,10 @@ from piecework.protocol.messages.base import Maybe, Shown
 GatePolicy = Literal["identical", "same-status", "report"]
 """What a gate lets through: runs that came to the same in everything; those that ended alike, whatever their
 output; all."""
-GateKind = Literal["calls", "failure", "recovery", "exit code", "output", "files"]
+GateKind = Literal["calls", "failure", "recovery", "exit code", "status", "output", "files"]
 """What a finding is about, what tells most first: it asks the outside for something else; it fails, or fails
-otherwise; it failed and does no more; its exit code, output, or files that it gives back are others."""
+otherwise; it failed and does no more; its exit code, the HTTP status of its answer, its output, or files that it
+gives back are others."""
 FINDINGS_MAX = 20
 """So many findings are kept."""
 MESSAGE_MAX = 300
@@ -25,7 +26,7 @@ class GateFinding(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, froze
     """How the new code did not do in a recorded call what the old one did."""
 
     job: Id
-    """The old one's job."""
+    """The old one's job; of a function, the recorded call."""
     kind: GateKind
     """What differs."""
     message: Annotated[str, Meta(max_length=MESSAGE_MAX)]
@@ -39,6 +40,8 @@ class GateEvidence(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, froz
 
     old: Id
     """The lambda whose calls they are."""
+    function: Maybe[Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}$")]] = UNSET
+    """The function whose recorded calls they are, with its revision: ``hola/blue``; absent when they are jobs."""
     checksum: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     """SHA-256 of the new code, hex."""
     runtime: Annotated[str, Meta(max_length=200)]
@@ -61,6 +64,8 @@ class GateEvidence(Shown, msgspec.Struct, kw_only=True, omit_defaults=True, froz
     """Such that failed, and do no more."""
     exit_codes: Count = 0
     """Such that ended with another exit code."""
+    statuses: Count = 0
+    """Such that answered an HTTP request with another status."""
     outputs: Count = 0
     """Such whose output is another."""
     files: Count = 0

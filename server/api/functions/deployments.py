@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from piecework.protocol.bodies import decode
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     DefaultPut,
@@ -12,6 +13,7 @@ from piecework.protocol.messages import (
     FunctionList,
     FunctionOrders,
     FunctionReport,
+    GateEvidence,
     MessageReply,
     ReplicaInfo,
     ReplicaLog,
@@ -181,6 +183,10 @@ def _revision_info(view: RevisionView, of: FunctionView) -> RevisionInfo:
         info.checksum, info.source = view.checksum or UNSET, options.source or UNSET
         info.args, info.env, info.tags = list(options.args), mask_secrets(options.env), list(options.tags)
         info.limits, info.grants = options.limits, options.grants
+        if options.recording is not None:
+            info.record, info.recorded = options.recording, view.recorded
+        if options.gate:
+            info.gate = decode(options.gate.encode(), GateEvidence)
     return info
 
 
@@ -198,4 +204,5 @@ def _replica_info(replica: ReplicaRow, host: HostRow | None) -> ReplicaInfo:
         errors=replica.errors,
         p50_ms=UNSET if replica.p50_ms is None else replica.p50_ms,
         p99_ms=UNSET if replica.p99_ms is None else replica.p99_ms,
+        unrecorded=UNSET if replica.unrecorded is None else decode(replica.unrecorded.encode(), dict[str, int]),
     )

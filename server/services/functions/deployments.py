@@ -1,10 +1,12 @@
 """Deployments: revisions with their lambdas, how many replicas they are to have, which of them is the default."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
 from msgspec import UnsetType
+from msgspec.structs import replace as replace_options
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeploymentPut, LambdaCreate
@@ -24,7 +26,7 @@ from piecework.server.store.records import Lambda
 from piecework.server.store.stock import blobs, lambdas
 
 T = TypeVar("T")
-OPTIONS = ("args", "env", "tags", "limits", "grants")
+OPTIONS = ("args", "env", "tags", "limits", "grants", "recording")
 """What a revision is made with, beside its code."""
 HTTP: Final = "http"
 """The mode of a function's lambda: without replicas, a call is a job with a request as its input."""
@@ -63,7 +65,10 @@ class Deployments:
                 "the lambda is deterministic: its clock and random numbers come from a job, which a call has not"
             )
         if options.record:
-            raise InvalidRequest("the lambda is recorded: a journal is kept beside a job, which a call has not")
+            raise InvalidRequest(
+                "the lambda is recorded: a journal is kept beside a job, which a call has not; "
+                "`record` of the deployment has calls recorded"
+            )
         runtime = _pick(request.runtime, "") or (given.runtime if given else self._sources.detect_runtime(source))
         wanted = self._lambdas.prepare(
             LambdaCreate(
@@ -77,8 +82,11 @@ class Deployments:
                 grants=_pick(request.grants, options.grants),
                 mode=HTTP,
                 source=_pick(request.source, options.source or None),
+                gate=request.gate,
             )
         )
+        recording = _pick(request.record, options.recording)
+        wanted = replace(wanted, options=replace_options(wanted.options, recording=recording))
         is_given = given and given.runtime == wanted.runtime
         return (
             given if given and is_given and options.without_order() == wanted.options.without_order() else wanted

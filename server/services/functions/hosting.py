@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple, Self
 
 import structlog
+from msgspec import UNSET
 
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import FunctionOrders, FunctionReport, ReplicaOrder, ReplicaReport, ReplicaState
@@ -123,6 +124,7 @@ class Hosting:
             limits=options.limits.over(self._settings.default_limits),
             grants=options.grants,
             mode=options.mode,
+            record=options.recording or UNSET,
             token=order.token,
         )
 

@@ -15,7 +15,7 @@ from piecework.server.services.functions.health import Health
 from piecework.server.services.functions.routing import DEFAULT, HOST_SILENT_MS
 from piecework.server.services.stock.lambdas import Lambdas
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.functions import functions, replicas
+from piecework.server.store.functions import functions, recorded_calls, replicas
 from piecework.server.store.functions.functions import Function, Revision
 from piecework.server.store.functions.replicas import HostRow, Name, ReplicaRow, WantedRevision
 from piecework.server.store.records import Lambda
@@ -36,6 +36,8 @@ class RevisionView(NamedTuple):
     """What passed this server; None when nothing did."""
     set_aside: Mapping[str, str]
     """URLs that calls to this server pass by, each with the reason."""
+    recorded: int
+    """How many recorded calls are kept of it."""
     advice: str
     """Why it has fewer replicas than it should; "" when it has them, or nothing is known."""
 
@@ -58,6 +60,7 @@ class _Rows:
     replicas: Mapping[Name, Sequence[ReplicaRow]]
     urls: Mapping[Name, Sequence[str]]
     hosts: Sequence[HostRow]
+    recorded: Mapping[Name, int]
 
 
 class Overview:
@@ -119,7 +122,10 @@ class Overview:
             advice = _advise(wanted, len(running), rows.hosts, self._clock())
         traffic, urls = self._calls.read(*name), rows.urls.get(name, ())
         set_aside = self._health.reasons([*urls, *(each.url for each in running if each.url)])
-        return RevisionView(revision, lambda_, digest.hex(), running, urls, share, traffic, set_aside, advice)
+        recorded = rows.recorded.get(name, 0)
+        return RevisionView(
+            revision, lambda_, digest.hex(), running, urls, share, traffic, set_aside, recorded, advice
+        )
 
 
 def share_out(function: Function, revisions: Sequence[str]) -> dict[str, float]:
@@ -137,7 +143,8 @@ def _read(connection: Connection, shown: Sequence[Function], only: str | None = 
         running[replica.name].append(replica)
     for url in functions.list_urls(connection, only):
         urls[url.function, url.revision].append(url.url)
-    return _Rows(shown, revisions, running, urls, replicas.list_hosts(connection))
+    recorded = recorded_calls.count_calls(connection, only)
+    return _Rows(shown, revisions, running, urls, replicas.list_hosts(connection), recorded)
 
 
 def _advise(wanted: WantedRevision, has: int, hosts: Sequence[HostRow], now: int) -> str:

@@ -95,6 +95,7 @@ replicas = Table(
     Column("since", BigInteger, nullable=False),  # when it got into its state
     Column("log", LargeBinary, nullable=False),
     Column("log_start", BigInteger, nullable=False),  # bytes that were dropped before log
+    Column("unrecorded", Text),  # JSON of calls that were not recorded, by the reason; NULL: none
     ForeignKeyConstraint(["function", "revision"], ["revisions.function", "revisions.name"]),
     CheckConstraint(
         "state = 'starting' OR state = 'running' OR state = 'failed' OR state = 'stopping'", name="state"
@@ -117,3 +118,25 @@ ended_logs = Table(
     ForeignKeyConstraint(["function", "revision"], ["revisions.function", "revisions.name"]),
     Index("ix_ended_logs_function_revision", "function", "revision"),
 )
+
+recorded_calls = Table(
+    "recorded_calls",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("function", String(NAME_LENGTH), nullable=False),
+    Column("revision", String(NAME_LENGTH), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("took_s", Float, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("uri", Text, nullable=False),  # the beginning of a long one
+    Column("status", Integer),  # NULL: the function failed
+    Column("error", String(20)),  # why it failed
+    Column("fuel", BigInteger),
+    Column("memory_bytes", BigInteger),
+    Column("size", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["function", "revision"], ["revisions.function", "revisions.name"]),
+    Index("ix_recorded_calls_function_revision", "function", "revision", "id"),
+    Index("ix_recorded_calls_at", "at"),
+)
+"""Calls that replicas recorded, to be replayed against the next revision."""

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, inspect, sel
 from sqlalchemy.exc import IntegrityError
 
 from piecework.server.errors import CapacityReached
-from piecework.server.store.engine.function_tables import replicas
+from piecework.server.store.engine.function_tables import recorded_calls, replicas
 from piecework.server.store.engine.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
 from piecework.server.store.engine.tables import (
     blobs,
@@ -32,7 +32,18 @@ _release = delete(servers).where(*_mine)
 _largest = union_all(
     *(
         select(func.max(table.c.id)).where(table.c.id <= NEW_ID_MAX)
-        for table in (blobs, groups, jobs, lambdas, lanes, namespaces, replicas, schedules, workers)
+        for table in (
+            blobs,
+            groups,
+            jobs,
+            lambdas,
+            lanes,
+            namespaces,
+            recorded_calls,
+            replicas,
+            schedules,
+            workers,
+        )
     )
 )
 

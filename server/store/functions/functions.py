@@ -6,7 +6,15 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from piecework.server.store.engine.function_tables import ended_logs, functions, hosts, replicas, revisions, urls
+from piecework.server.store.engine.function_tables import (
+    ended_logs,
+    functions,
+    hosts,
+    recorded_calls,
+    replicas,
+    revisions,
+    urls,
+)
 from piecework.server.store.engine.statements import Row, Statement, to_json
 
 FILE, REQUEST = "file", "request"
@@ -123,7 +131,7 @@ _empty_revision = [
         delete(table).where(table.c.function == bindparam("which"), table.c.revision == bindparam("version")),
         "which", "version",
     )
-    for table in (urls, replicas, ended_logs)
+    for table in (urls, replicas, ended_logs, recorded_calls)
 ]  # fmt: skip
 _lock = Statement(select(revisions.c.name).order_by(revisions.c.function, revisions.c.name).with_for_update())
 _delete_revision = Statement(delete(revisions).where(*_this_revision), "which", "version")
@@ -191,7 +199,7 @@ def lock_revisions(connection: Connection) -> None:
 
 
 def delete_revision(connection: Connection, function: str, name: str) -> bool:
-    """Remove a revision, its URLs, its logs and the rows of its replicas, whose hosts then stop them.
+    """Remove a revision with all that belongs to it, and the rows of its replicas, whose hosts then stop them.
 
     What ``default`` stands for is left as it is. Returns False when there is no such revision.
     """

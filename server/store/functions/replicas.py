@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal_column, nu
 from piecework.protocol.matching import TagSet, worker_tags
 from piecework.protocol.messages import ReplicaReport, ReplicaState
 from piecework.server.store.engine.function_tables import hosts, replicas, revisions
-from piecework.server.store.engine.statements import Statement, without_nul
+from piecework.server.store.engine.statements import Statement, to_json, without_nul
 from piecework.server.store.engine.tables import lambdas, workers
 from piecework.server.store.functions.ended_logs import keep_log
 from piecework.server.store.functions.kept_logs import KeptLog
@@ -57,6 +57,8 @@ class ReplicaRow(NamedTuple):
     p50_ms: float | None
     p99_ms: float | None
     since: int
+    unrecorded: str | None
+    """JSON of calls that were not recorded, by the reason."""
 
     @property
     def name(self) -> Name:
@@ -100,7 +102,7 @@ _host = (
 _replica = (
     replicas.c.id, replicas.c.function, replicas.c.revision, replicas.c.worker_id, replicas.c.state,
     replicas.c.url, replicas.c.pid, replicas.c.token, replicas.c.error, replicas.c.calls, replicas.c.errors,
-    replicas.c.p50_ms, replicas.c.p99_ms, replicas.c.since,
+    replicas.c.p50_ms, replicas.c.p99_ms, replicas.c.since, replicas.c.unrecorded,
 )  # fmt: skip
 _this_host = hosts.c.worker_id == bindparam("worker")
 _this_replica = replicas.c.id == bindparam("replica")
@@ -146,8 +148,9 @@ _update = Statement(
         p50_ms=bindparam("half"),
         p99_ms=bindparam("most"),
         since=bindparam("at"),
+        unrecorded=bindparam("left"),
     ),
-    "replica", "to", "address", "process", "why", "called", "failed", "half", "most", "at",
+    "replica", "to", "address", "process", "why", "called", "failed", "half", "most", "at", "left",
 )  # fmt: skip
 _reset = Statement(
     update(replicas)
@@ -239,7 +242,7 @@ def note_report(connection: Connection, known: ReplicaRow, report: ReplicaReport
     since = known.since if report.state is known.state else now
     _update.run(
         connection, known.id, report.state.value, report.url, report.pid, without_nul(report.error[:ERROR_CHARS]),
-        report.calls, report.errors, report.p50_ms, report.p99_ms, since,
+        report.calls, report.errors, report.p50_ms, report.p99_ms, since, to_json(report.unrecorded or None),
     )  # fmt: skip
     if report.log:
         row = _log.row(connection, known.id)

@@ -27,6 +27,7 @@ from piecework.worker_agent.link.state import StateDirectory
 from piecework.worker_agent.replicas.code import CodeStore
 from piecework.worker_agent.replicas.launcher import ReplicaSpec
 from piecework.worker_agent.replicas.orders import LOG_PART_BYTES, LONGEST_PAUSE_S, REFUSED_PAUSE_S, Orders
+from piecework.worker_agent.replicas.recordings import Recordings
 from piecework.worker_agent.settings import Settings
 
 
@@ -82,6 +83,7 @@ class Node:
             self.membership,
             self.supervisor,
             CodeStore(None, folder, None, self.server),
+            Recordings(folder / "calls"),
             host="10.0.0.5",
             find_slots=lambda: slots,
             on_drain=lambda: self.drained.append(True),

@@ -7,13 +7,12 @@ from msgspec import UNSET
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedFile, LeasedJob, LeasedLambda, Maybe, Outcome, given
 from piecework.protocol.messages.receipts import Envelope
-from piecework.receipts.canonical import write_number
 from piecework.receipts.claims import NamedDigest, add_journal, make_result, make_subject
 from piecework.receipts.envelope import seal
 from piecework.receipts.keys import PrivateKey
-from piecework.receipts.payload import EngineFacts, ReceiptPayload, RunClaim, RunLimits, write_payload
+from piecework.receipts.payload import EngineFacts, ReceiptPayload, RunClaim, write_payload
 from piecework.worker_agent.runtimes.base import Bounds
-from piecework.worker_agent.tasks import LeasedTask, RunDraft
+from piecework.worker_agent.tasks import LeasedTask, RunDraft, write_bounds
 
 
 def name_files(files: Sequence[LeasedFile]) -> list[NamedDigest]:
@@ -46,22 +45,10 @@ def draft_receipt(job: LeasedJob, lambda_: LeasedLambda, seed: bytes | None) -> 
         folder=None if folder is None else name_files(folder.files),
         outputs=() if folder is None else folder.outputs,
         ok_codes=given(job.ok_codes) or (),
-        limits=_write_limits(Bounds.of(job.limits)),
+        limits=write_bounds(Bounds.of(job.limits)),
         seed=seed,
     )
     return RunDraft(job.attempt, lambda_.id, subject)
-
-
-def _write_limits(bounds: Bounds) -> RunLimits:
-    return RunLimits(
-        fuel=None if bounds.fuel is None else write_number(bounds.fuel),
-        memory_bytes=write_number(bounds.memory_bytes),
-        stack_bytes=write_number(bounds.stack_bytes),
-        output_bytes=write_number(bounds.output_bytes),
-        files_bytes=write_number(bounds.files_bytes),
-        files_count=write_number(bounds.files_count),
-        open_files=write_number(bounds.open_files),
-    )
 
 
 class ReceiptMaker:

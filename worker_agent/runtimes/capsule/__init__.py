@@ -151,7 +151,7 @@ class CapsuleProgram:
             self._tell(body, _LAST, served)
 
         with GuestServices(call.access, call.stop, call.store, call.journal) as services:
-            services.store.set_default(VERSION_KEY, self.generation.version.encode())
+            services.own_store.set_default(VERSION_KEY, self.generation.version.encode())
             self._host.turn = CapsuleCall(call, self.generation, services, asked)
             outcome = self._reactor.run(call, use, self._host.meet)
         return outcome, answers[0] if answers and outcome.error is None else None

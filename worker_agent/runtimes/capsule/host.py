@@ -128,7 +128,8 @@ def _talk(turn: CapsuleCall, text: bytes) -> bytes:
 def _get_host_information(turn: CapsuleCall) -> bytes:
     if turn.call.http_port is None:
         return b"{}"
-    return msgspec.json.encode({"httpPort": turn.call.http_port, "capsuleVersion": turn.generation.version})
+    told = {"httpPort": turn.call.http_port, "capsuleVersion": turn.generation.version}
+    return turn.ask("host", b"", lambda: msgspec.json.encode(told))
 
 
 def _get_env(turn: CapsuleCall, name: bytes) -> bytes:

@@ -43,6 +43,8 @@ class GuestServices:
     ) -> None:
         """Whatever leaves the sandbox passes the journal, if there is one: then one thread may use it."""
         self.store: Store = MemoryStore() if store is None else store
+        self.own_store = self.store
+        """The same, for what is none of the guest's questions."""
         if journal is not None and store is not None:
             self.store = journaled.JournaledStore("store", journal, lambda: store)
         self._journal = journal
