@@ -71,9 +71,7 @@ def sum_runs(
     refused = [kind for _, kind in found if bounds.policy == "identical" or kind in STATUS_KINDS]
     if refused and bounds.policy != "report":
         why.append(f"{len(refused)} of {compared} calls did not come to what {bounds.policy!r} asks for")
-    for what, pair, most in (("fuel", fuel, bounds.fuel_percent), ("memory", memory, bounds.memory_percent)):
-        if most is not None and pair is not None and (more := find_rise(*pair)) > most:
-            why.append(f"it uses {more:.1f} % more {what}, {most:g} % were allowed")
+    why += _find_excess("fuel", fuel, bounds.fuel_percent) + _find_excess("memory", memory, bounds.memory_percent)
     return GateEvidence(
         old=old,
         function=function or UNSET,
@@ -103,6 +101,13 @@ def sum_runs(
             for run, kind in found[:FINDINGS_MAX]
         ],
     )
+
+
+def _find_excess(what: str, pair: tuple[int, int] | None, most: float | None) -> list[str]:
+    """Say that more is used than may be; nothing when it is not."""
+    if most is None or pair is None or (more := find_rise(*pair)) <= most:
+        return []
+    return [f"it uses {more:.1f} % more {what}, {most:g} % were allowed"]
 
 
 def find_rise(then: int, now: int) -> float:

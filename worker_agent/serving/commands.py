@@ -160,10 +160,7 @@ def serve(**options: Any) -> None:
     if options["die_with_parent"]:
         end_with_parent()
     token = os.environ.get(TOKEN_VARIABLE) or None
-    with _one_line_failures():
-        host = resolve_host(options["host"])
-    _check_door(options, host, token)
-    _check_recording(options)
+    host = _find_host(options, token)
     node = NodeContext(options, supervised=options["die_with_parent"])
     configure_logs(options["log_format"], "info")
     if options["otel_endpoint"]:
@@ -198,6 +195,15 @@ def serve(**options: Any) -> None:
             recording=_plan_recording(options),
         )
         serve_plan(plan, host, options["crt"], options["key"])
+
+
+def _find_host(options: dict[str, Any], token: str | None) -> str:
+    """Return the address to listen on. Raises click.UsageError for options that do not go together."""
+    with _one_line_failures():
+        host = resolve_host(options["host"])
+    _check_door(options, host, token)
+    _check_recording(options)
+    return host
 
 
 def _check_door(options: dict[str, Any], host: str, token: str | None) -> None:

@@ -1,9 +1,10 @@
 """`piecework function deploy`."""
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import rich_click as click
 from msgspec import UNSET, UnsetType
@@ -11,7 +12,7 @@ from rich.status import Status
 
 from piecework.cli.completing import list_functions, list_runtimes, offer
 from piecework.cli.failures import warn
-from piecework.cli.functions.gated import FunctionGate, GateType, pass_gate
+from piecework.cli.functions.gated import CallsGate, GateType, pass_gate
 from piecework.cli.kv_grants import kv_grant_option
 from piecework.cli.options import LAMBDA, NAME, lambda_options, run_options
 from piecework.cli.remote import Remote, remote_command
@@ -100,7 +101,7 @@ def deploy(
     wait: bool,
     wait_timeout: float,
     plain_http: bool,
-    gate: FunctionGate | None,
+    gate: CallsGate | None,
     evidence: Path | None,
     **options: Any,
 ) -> None:
@@ -109,38 +110,25 @@ def deploy(
     The same again changes nothing but the number of replicas. A revision never changes, so other code or options
     need another name. The first revision of a function gets the calls that name none.
     """
-    if [module, file, lambda_id].count(None) != 2:
-        raise click.UsageError("Name the code by one of --module, --file and --lambda.")
+    code = _choose_code(module, file, lambda_id)
     _check_options(options, gate, evidence)
     remote.if_interrupted = f"{name} was not deployed"
-    codex: Id | UnsetType = UNSET
-    digest = source = ""
-    if isinstance(lambda_id, str):
-        lambda_id = remote.client.lambda_(lambda_id).id
-    if isinstance(module, Reference):
-        module, file = None, module
-    found: GateEvidence | UnsetType = UNSET
-    env = dict(options["env"])
-    if file is not None:
-        with fetched(file, plain_http=plain_http) as (path, source):
-            if gate is not None:
-                found = pass_gate(remote, name, path, options["runtime"], env, gate, evidence)
-            codex, digest, options["runtime"] = _upload(remote, path, options["runtime"])
-    else:
-        if options["runtime"] is not None:
-            options["runtime"] = resolve_name(remote.client, options["runtime"])
-        code = module if module is not None else lambda_id
-        if gate is not None and code is not None:
-            found = pass_gate(remote, name, code, options["runtime"], env, gate, evidence)
-    chosen = revision or _name_revision(module or file, digest, lambda_id)
+    if isinstance(code, str):
+        code = remote.client.lambda_(code).id
+
+    def try_code(found: ModuleName | Path | Id) -> GateEvidence | UnsetType:
+        if gate is None:
+            return UNSET
+        return pass_gate(remote, name, found, options["runtime"], dict(options["env"]), gate, evidence)
+
+    stored = _bring(remote, code, try_code, options, plain_http=plain_http)
+    chosen = revision or _name_revision(code, stored.digest)
     if chosen in RESERVED:
         raise click.UsageError(f"A revision cannot be called {chosen!r} here: that is how calls are routed.")
     deployment = _describe(
-        codex=codex,
-        source=source or UNSET,
-        module=UNSET if module is None else str(module),
-        lambda_=_or_unset(lambda_id),
-        gate=found,
+        stored,
+        module=str(code) if isinstance(code, ModuleName) else UNSET,
+        lambda_=code if isinstance(code, Id) else UNSET,
         **options,
     )
     tells = f"'piecework function show {name}' tells"
@@ -153,34 +141,55 @@ def deploy(
     _tell(remote, name, chosen)
 
 
-def _upload(remote: Remote, file: Path, runtime: str | None) -> tuple[Id, str, str]:
-    """Store a file; returns its blob, its digest and its runtime."""
-    codex, found = put_code(remote.client, file, runtime)
+class _StoredCode(NamedTuple):
+    """Code that is to be deployed, where the server finds it."""
+
+    codex: Id | UnsetType = UNSET
+    digest: str = ""
+    source: str = ""
+    """Where it was pulled from; "" when it was not."""
+    evidence: GateEvidence | UnsetType = UNSET
+
+
+def _bring(
+    remote: Remote,
+    code: ModuleName | Reference | Path | Id,
+    try_code: Callable[[ModuleName | Path | Id], GateEvidence | UnsetType],
+    options: dict[str, Any],
+    *,
+    plain_http: bool,
+) -> _StoredCode:
+    """Try code, then store it unless the server has it. The runtime of a file is put into the options."""
+    if isinstance(code, ModuleName | Id):
+        if options["runtime"] is not None:
+            options["runtime"] = resolve_name(remote.client, options["runtime"])
+        return _StoredCode(evidence=try_code(code))
+    with fetched(code, plain_http=plain_http) as (file, source):
+        evidence = try_code(file)
+        codex, options["runtime"] = put_code(remote.client, file, options["runtime"])
     checksum = remote.client.data(codex).checksum
     assert isinstance(checksum, str), "who asks for a blob is answered with it"
-    return codex, checksum, found
+    return _StoredCode(codex, checksum, source, evidence)
 
 
-def _name_revision(code: ModuleName | Reference | Path | None, digest: str, lambda_id: Id | None) -> str:
+def _name_revision(code: ModuleName | Reference | Path | Id, digest: str) -> str:
     """Return what a revision is called when nobody says. What is the latest changes, and a revision does not."""
     if isinstance(code, ModuleName) or (isinstance(code, Reference) and code.tag != LATEST and is_name(code.tag)):
         return code.tag
-    return digest[:DIGEST_CHARS] or str(int(lambda_id or 0))
+    return digest[:DIGEST_CHARS] or str(int(code) if isinstance(code, Id) else 0)
 
 
 def _describe(
-    codex: Id | UnsetType,
-    source: str | UnsetType,
+    stored: _StoredCode,
     module: str | UnsetType,
     lambda_: Id | UnsetType,
-    gate: GateEvidence | UnsetType,
     **options: Any,
 ) -> DeploymentPut:
     """Turn the options into a deployment; what was not given is left to the server, or to the lambda."""
     limits, grants = read_limits(**options), read_grants(**options)
     return DeploymentPut(
-        codex=codex,
-        source=source,
+        codex=stored.codex,
+        source=stored.source or UNSET,
         module=module,
         lambda_=lambda_,
         replicas=_or_unset(options["replicas"]),
@@ -191,12 +200,22 @@ def _describe(
         limits=UNSET if limits == Limits() else limits,
         grants=UNSET if grants == Grants() else grants,
         record=_read_recording(options),
-        gate=gate,
+        gate=stored.evidence,
         default=options["is_default"],
     )
 
 
-def _check_options(options: dict[str, Any], gate: FunctionGate | None, evidence: Path | None) -> None:
+def _choose_code(
+    module: ModuleName | Reference | None, file: Path | Reference | None, lambda_id: Id | str | None
+) -> ModuleName | Reference | Path | Id | str:
+    """Return the one that is given. Raises click.UsageError for none, and for several."""
+    given = [each for each in (module, file, lambda_id) if each is not None]
+    if len(given) != 1:
+        raise click.UsageError("Name the code by one of --module, --file and --lambda.")
+    return given[0]
+
+
+def _check_options(options: dict[str, Any], gate: CallsGate | None, evidence: Path | None) -> None:
     """Raise click.UsageError for options that mean nothing by themselves."""
     if options["record_with"] and options["record"] is None:
         raise click.UsageError("--record-with goes with --record.")

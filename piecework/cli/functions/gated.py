@@ -45,7 +45,7 @@ PROCESSES_MAX = 64
 
 
 @dataclass(frozen=True)
-class FunctionGate:
+class CallsGate:
     """The gate that is asked for."""
 
     options: GateOptions
@@ -58,8 +58,8 @@ class GateType(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
     name = "gate"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> FunctionGate:
-        if isinstance(value, FunctionGate):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CallsGate:
+        if isinstance(value, CallsGate):
             return value
         try:
             return read_gate(str(value))
@@ -67,7 +67,7 @@ class GateType(click.ParamType):  # type: ignore[type-arg]  # generic since clic
             self.fail(f"{error}.", param, ctx)
 
 
-def read_gate(text: str) -> FunctionGate:
+def read_gate(text: str) -> CallsGate:
     """Return the gate that a text asks for. Raises ValueError that says what is wrong."""
     options, bounds, of = GateOptions(), GateBounds(), None
     for part in text.split(","):
@@ -92,7 +92,7 @@ def read_gate(text: str) -> FunctionGate:
                     f"{part!r} is none of last=N, identical, same-status, report, fuel=PERCENT, memory=PERCENT, "
                     "of=REVISION, timeout=SECONDS, processes=N"
                 )
-    return FunctionGate(options._replace(bounds=bounds), of)
+    return CallsGate(options._replace(bounds=bounds), of)
 
 
 def _read_whole(name: str, text: str, most: int) -> int:
@@ -117,7 +117,7 @@ def pass_gate(
     code: ModuleName | Path | Id,
     runtime: str | None,
     env: Mapping[str, str],
-    gate: FunctionGate,
+    gate: CallsGate,
     evidence_file: Path | None,
 ) -> GateEvidence:
     """Return what the gate found when it lets code through. Raises click.ClickException when it does not.

@@ -57,7 +57,7 @@ class ReplicaRow(NamedTuple):
     p50_ms: float | None
     p99_ms: float | None
     since: int
-    unrecorded: str | None
+    unrecorded: str | None = None
     """JSON of calls that were not recorded, by the reason."""
 
     @property

@@ -1,5 +1,6 @@
 """Every page: empty, with something to show, with what strangers wrote, and for whom."""
 
+import base64
 import io
 import re
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from console import ORIGIN, Browser
 from house import House, failed, finished
 from kept_houses import Keep, Kept
+from recorded import some_call
 
+from piecework.http.exchange import Request, Response
 from piecework.server.pages.table import PAGES
 from piecework.server.services.token_acts import create_token
 
@@ -58,12 +61,21 @@ def fill(house: House) -> dict[str, str]:
     )
     push = {"file": (io.BytesIO(WASM), "m.wasm"), "info": HOSTILE[:-3]}
     house.client.post("/registry/upload/org/mod/1", data=push)
-    house.call("PUT", "/deployments/hola/blue", {"lambda": "upper", "replicas": 0})
+    host = house.new_worker("wasi")
+    house.call("POST", f"/worker/{host}/functions", {"slots": 1})
+    deployment = {"lambda": "upper", "replicas": 1, "tags": [], "record": {"share": 0.5}}
+    house.call("PUT", "/deployments/hola/blue", deployment)
+    orders = house.call("POST", f"/worker/{host}/functions", {"slots": 1})["replicas"]
+    request = Request("PUT", f"/{HOSTILE}", (("X-Who", HOSTILE),), HOSTILE.encode())
+    recorded = some_call(WASM, request, Response(200, (("X-Who", HOSTILE),), HOSTILE.encode()))
+    calls = [{"replica": orders[0]["id"], "call": base64.b64encode(recorded).decode()}]
+    assert house.call("POST", f"/worker/{host}/calls", {"calls": calls})["kept"] == 1
+    call = house.call("GET", "/deployments/hola/blue/calls")["calls"][0]["id"]
     create_or = {"job": job, "group": "night", "schedule": str(schedule), "lambda_": lambda_id, "worker": worker}
     return create_or | {
         "function": "hola", "revision": "blue", "namespace": str(namespace), "webhook": str(hook),
         "delivery": str(delivery), "held": held, "blob": house.call("GET", f"/lambda/{lambda_id}")["codex"],
-        "org": "org", "module": "mod", "tag": "1",
+        "call": call, "org": "org", "module": "mod", "tag": "1",
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from mutants import FUEL, MODULE, WORKS, Direct, make_inputs, make_mutants
+from code_mutants import FUEL, MODULE, WORKS, Direct, make_inputs, make_mutants
 from receipts import sha256
 from tries import tries
 

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from mutants import FUEL, INPUTS, MODULE, WORKS, Direct, make_inputs, make_mutants
+from code_mutants import FUEL, INPUTS, MODULE, WORKS, Direct, make_inputs, make_mutants
 from receipts import sha256
 
 from piecework.protocol.bodies import decode, encode

@@ -103,7 +103,7 @@ def test_a_new_replica_starts_and_its_order_names_the_lambda(database: Database)
 
 def test_a_report_is_kept_and_its_time_only_when_the_state_changes(database: Database):
     row = note(database, NOW + 1, pid=7, calls=3, errors=1, p50_ms=1.5, p99_ms=9.0)
-    assert row[4:] == (ReplicaState.RUNNING, "http://h:1", 7, "t1", "", 3, 1, 1.5, 9.0, NOW + 1)
+    assert row[4:14] == (ReplicaState.RUNNING, "http://h:1", 7, "t1", "", 3, 1, 1.5, 9.0, NOW + 1)
     assert note(database, NOW + 2, calls=4).since == NOW + 1
     failed = note(database, NOW + 3, state=ReplicaState.FAILED, url=None, error="it \0 ended" + "!" * 9000)
     assert (failed.state, failed.url, failed.since) == (ReplicaState.FAILED, None, NOW + 3)
