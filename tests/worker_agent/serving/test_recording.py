@@ -27,21 +27,29 @@ def version(tmp_path):
 
 
 @pytest.fixture
-def recorder(tmp_path):
-    """Return a function that makes a recorder, and has the folder for its files."""
-    folder = tmp_path / "calls"
-    folder.mkdir()
+def folder(tmp_path):
+    made = tmp_path / "calls"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def recorder(folder):
+    """Return a function that makes a recorder."""
 
     def make(draws=(0.0,), **plan):
         draw = itertools.cycle(draws).__next__
         plan = RecordingPlan(folder=folder, **plan)
         return CallRecorder(plan, clock=lambda: 5.5, draw=draw, draw_seed=lambda: bytes(32))
 
-    make.files = lambda: sorted(folder.iterdir())
     return make
 
 
 ANSWER = Response(200, (("Content-Type", "text/plain"),), b"hi")
+
+
+def list_files(folder):
+    return sorted(folder.iterdir())
 
 
 def end(response=ANSWER, **fields):
@@ -76,12 +84,12 @@ def test_secrets_that_are_named_are_kept(recorder):
     assert not made.picks(Request(headers=(("X-Api-Key", "x"), ("Cookie", "y"))))
 
 
-def test_a_call_is_kept_with_all_that_it_was(recorder, version):
+def test_a_call_is_kept_with_all_that_it_was(recorder, folder, version):
     made = recorder()
     request = Request("PUT", "/a?b=c", (("Accept", "text/plain"), ("accept", "a/b")), b"body")
     draft = made.prepare(version, request, 8080)
     made.keep(draft, end(), 0.25)
-    [file] = recorder.files()
+    [file] = list_files(folder)
     call = RecordedCall.read_from(file.read_bytes())
     assert call.request == Request("PUT", "/a?b=c", (("Accept", "text/plain, a/b"),), b"body")
     assert call.request == draft.frame.serving.request, "what it was asked is what a replay asks"
@@ -92,7 +100,7 @@ def test_a_call_is_kept_with_all_that_it_was(recorder, version):
     assert (result.state, result.fuel, result.comparable) == ("Finished", 7, True)
 
 
-def test_a_failure_is_kept_and_another_end_is_not(recorder, version):
+def test_a_failure_is_kept_and_another_end_is_not(recorder, folder, version):
     made = recorder()
     lost = [
         end(cancelled=True),
@@ -103,51 +111,51 @@ def test_a_failure_is_kept_and_another_end_is_not(recorder, version):
     ]
     for each in lost:
         made.keep(made.prepare(version, Request(), 1), each, 0.1)
-    assert recorder.files() == []
+    assert list_files(folder) == []
     made.keep(made.prepare(version, Request(), 1), end(error=JobError(kind=ErrorKind.TRAP, message="x")), 0.1)
-    [file] = recorder.files()
+    [file] = list_files(folder)
     call = RecordedCall.read_from(file.read_bytes())
     assert (call.response, call.claim.result.state) == (None, "Fail_Execution")
 
 
-def test_what_is_too_large_is_not_kept(recorder, version):
+def test_what_is_too_large_is_not_kept(recorder, folder, version):
     made = recorder()
     assert not made.picks(Request(body=bytes(CALL_MAX_BYTES)))
     made.keep(made.prepare(version, Request(), 1), end(Response(body=bytes(CALL_MAX_BYTES))), 0.1)
-    assert (recorder.files(), made.omitted) == ([], {"size": 2})
+    assert (list_files(folder), made.omitted) == ([], {"size": 2})
 
 
-def test_an_answer_that_sets_a_cookie_is_not_kept(recorder, version):
+def test_an_answer_that_sets_a_cookie_is_not_kept(recorder, folder, version):
     made = recorder()
     made.keep(made.prepare(version, Request(), 1), end(Response(headers=(("Set-Cookie", "a=b"),))), 0.1)
-    assert (recorder.files(), made.omitted) == ([], {"secrets": 1})
+    assert (list_files(folder), made.omitted) == ([], {"secrets": 1})
 
 
-def test_no_more_files_than_a_few_wait(recorder, version):
+def test_no_more_files_than_a_few_wait(recorder, folder, version):
     made = recorder()
     for _ in range(WAITING_MAX):
         assert made.picks(Request())
         made.keep(made.prepare(version, Request(), 1), end(), 0.1)
     assert not made.picks(Request())
     assert made.omitted == {"haste": 1}
-    recorder.files()[0].unlink()
+    list_files(folder)[0].unlink()
     assert made.picks(Request())
 
 
-def test_a_journal_in_a_file_is_read_and_removed(recorder, version):
+def test_a_journal_in_a_file_is_read_and_removed(recorder, folder, version):
     made = recorder()
     draft = made.prepare(version, Request(), 1)
     spool = Path(draft.frame.journal_spool)
     spool.write_bytes(b"a long journal")
     made.keep(draft, end(journal=File(str(spool))), 0.1)
-    [kept] = recorder.files()
+    [kept] = list_files(folder)
     assert b"a long journal" in RecordedCall.read_from(kept.read_bytes()).record.parts
     assert not spool.exists()
 
 
-def test_a_disk_that_takes_nothing_fails_no_call(recorder, version):
+def test_a_disk_that_takes_nothing_fails_no_call(recorder, folder, version):
     made = recorder()
     draft = made.prepare(version, Request(), 1)
-    made._plan.folder.rmdir()
+    folder.rmdir()
     made.keep(draft, end(), 0.1)
-    assert not made._plan.folder.exists()
+    assert not folder.exists()
