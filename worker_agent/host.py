@@ -149,7 +149,7 @@ class ReplicaHost:
         if self._local is not None and self._local.announcer is not None:
             steps["routes"] = partial(self._local.announcer.step, shared.stop)
         if self._orders is not None:
-            steps["orders"] = self._orders.step
+            steps |= {"orders": self._orders.step, "recorded calls": self._orders.hand_in}
         new_loop = partial(Loop, stop=shared.stop, bug_pause_s=shared.pace.bug_s, threads=shared.threads)
         return [new_loop(name, step) for name, step in steps.items()]
 

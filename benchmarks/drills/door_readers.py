@@ -1,6 +1,7 @@
 """Everything beside the server's paths that reads what strangers wrote, with sound inputs and its own refusals."""
 
 import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 from damaging import damage_bytes, damage_json, damage_msgpack
 from mutants import find_parents
 from mutations import mutate
@@ -22,7 +24,7 @@ from piecework.configuration.places import ConfigError
 from piecework.durations import parse_duration, parse_retention
 from piecework.http import urls
 from piecework.http.answers import Answer, Broken, NotHttp
-from piecework.http.exchange import EnvelopeError, Request, read_request, read_response
+from piecework.http.exchange import EnvelopeError, Request, read_request, read_response, write_request
 from piecework.modules import CHECKS, ModuleError, check_code, inspect_code
 from piecework.oci.archives import unpack_module
 from piecework.oci.challenges import read_challenges
@@ -31,6 +33,7 @@ from piecework.oci.manifests import choose_layer, choose_manifest, read_manifest
 from piecework.oci.references import Reference
 from piecework.protocol.bodies import JSON, MSGPACK, BodyDecodeError, MessageError, decode
 from piecework.receipts import Bundle, ReceiptError, read_envelope, read_keys, read_receipt, verify_receipt
+from piecework.receipts.recorded_calls import RecordedCall
 from piecework.server import configuration as of_server
 from piecework.server.errors import InvalidRequest
 from piecework.server.forwarding.messages import CallRefused
@@ -122,6 +125,7 @@ def list_readers(folder: Path, samples: Sequence[Any]) -> list[Reader]:
         Reader("receipts", _bytes([_sample("receipt_reply")]), _read_receipt, (ReceiptError,)),
         Reader("keys of receipts", _bytes([_sample("signing_key_list")]), _read_keys, (ReceiptError,)),
         Reader("bundles", _bytes([_bundle()]), lambda it: _read_bundle(folder, it), (ReceiptError,)),
+        Reader("recorded calls", _bytes([_recorded_call()]), _read_recorded_call, (ReceiptError,)),
         Reader("journals", _bytes(_journals()), _read_journal, (JournalError,)),
         Reader("URLs", _texts(URLS), _read_url),
         Reader("durations", _texts(TEXTS["durations"]), _read_duration),
@@ -160,6 +164,26 @@ def _read_bundle(folder: Path, data: bytes) -> None:
     (folder / "bundle").write_bytes(data)
     with Bundle(folder / "bundle") as bundle:
         bundle.check_parts()
+
+
+def _recorded_call() -> bytes:
+    """Return a recorded call that failed: its answer is not there."""
+    given, args = write_request(Request("POST", "/a?b=c", (("Accept", "*/*"),), b"body")), b"[]"
+    names = ("module", "args", "env", "seed", "journal")
+    limits = ("memory_bytes", "stack_bytes", "output_bytes", "files_bytes", "files_count", "open_files")
+    subject = {name: hashlib.sha256(args).hexdigest() for name in names} | {
+        "runtime": "wasi", "mode": "http", "profile": "record", "served": True, "limits": dict.fromkeys(limits, 1),
+        "input": hashlib.sha256(given).hexdigest(),
+    }  # fmt: skip
+    result = {"state": "Fail_Execution", "exit_code": 0, "error_kind": "trap", "comparable": True}
+    claim = {"subject": subject, "result": result}
+    record = {"version": 1, "at": 5.0, "took_s": 0.5, "claim": claim, "parts": [given, args]}
+    return msgspec.msgpack.encode(record)
+
+
+def _read_recorded_call(data: bytes) -> None:
+    call = RecordedCall.read_from(data)
+    _ = call.request, call.response
 
 
 def _journals() -> list[bytes]:

@@ -21,7 +21,7 @@ from piecework.worker_agent.link.membership import Membership, is_unknown_worker
 from piecework.worker_agent.link.shared import Shared
 from piecework.worker_agent.replicas.code import CodeStore
 from piecework.worker_agent.replicas.launcher import ReplicaSpec
-from piecework.worker_agent.replicas.recordings import Recordings
+from piecework.worker_agent.replicas.recordings import HAND_IN_S, Recordings
 from piecework.worker_agent.replicas.supervisor import SupervisedReplica, Supervisor
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ PREFIX = "order-"
 
 
 class Orders:
-    """Carries out orders. ``step`` is for one thread; all else may be called by any.
+    """Carries out orders. ``step`` is for one thread, ``hand_in`` for another; all else may be called by any.
 
     Replicas go on while the server is away: only its answer says which of them are not wanted any more.
     """
@@ -90,8 +90,17 @@ class Orders:
             self._backoff.reset()
             self._shared.link.answered()
             replicas = [Id(key.removeprefix(PREFIX)) for key in self._supervised()]
-            self._recordings.hand_in(worker, self._shared.server, replicas)
+            self._recordings.tidy(replicas)
         self._wake.wait(REPORT_S)
+
+    def hand_in(self) -> None:
+        """Hand in the calls that replicas recorded once, then wait until it is time to do so again.
+
+        For a thread of its own: nobody waits for it.
+        """
+        if self._membership.joined:
+            self._recordings.hand_in(self._membership.worker_id, self._shared.server)
+        self._shared.stop.wait(HAND_IN_S)
 
     def leave(self) -> None:
         """Take no more replicas. Those that run go on while the server has others start in their place."""

@@ -242,5 +242,7 @@ def _tell(remote: Remote, name: str, chosen: str) -> None:
     found = find_revision(info, chosen)
     if isinstance(found.advice, str):
         warn(f"{found.advice}; until then each call is a job")
+    if found.record and not found.wanted:
+        warn("without replicas each call is a job, and those are not recorded")
     path = name if found.share == 1 else f"{name}/{chosen}"
     remote.display.line(f"{name}/{chosen}: {describe_replicas(found)}, {remote.client.url}/functions/{path}")

@@ -81,9 +81,9 @@ class AgentCalls(CallGroup):
 
     @call
     async def hand_in_calls(self, worker_id: AnyId, calls: CallsHandIn) -> CallsTaken:
-        """Hand in calls that the worker's replicas recorded. Never repeated here: each would be kept twice."""
+        """Hand in calls that the worker's replicas recorded. Safe to repeat."""
         path = f"/worker/{path_id(worker_id)}/calls"
-        return await self.carrier.call(PreparedRequest("POST", path, body=calls), CallsTaken)
+        return await self.carrier.call(PreparedRequest("POST", path, body=calls, repeatable=True), CallsTaken)
 
 
 class WorkerCalls(AgentCalls):

@@ -32,6 +32,15 @@ class RecordedCallRow(NamedTuple):
 _columns = tuple(table.c[name] for name in RecordedCallRow._fields)
 _of_revision = (table.c.function == bindparam("which"), table.c.revision == bindparam("version"))
 _insert = Statement(insert(table), *RecordedCallRow._fields, "content")
+_same = Statement(
+    select(table.c.id).where(
+        table.c.at == bindparam("began"),
+        table.c.took_s == bindparam("lasted"),
+        *_of_revision,
+        table.c.size == bindparam("bytes"),
+    ),
+    "began", "lasted", "which", "version", "bytes",
+)  # fmt: skip
 _page = Statement(
     select(*_columns)
     .where(*_of_revision, table.c.id > bindparam("above"), table.c.id < bindparam("below"))
@@ -62,8 +71,9 @@ _delete_all = Statement(delete(table).where(*_of_revision), "which", "version")
 
 
 def add_call(connection: Connection, new: RecordedCallRow, content: bytes) -> None:
-    """Store a recorded call of a revision that is there."""
-    _insert.run(connection, *new, content)
+    """Store a recorded call of a revision that is there, unless it is there already. Safe to repeat."""
+    if _same.row(connection, new.at, new.took_s, new.function, new.revision, new.size) is None:
+        _insert.run(connection, *new, content)
 
 
 def trim_calls(connection: Connection, function: str, revision: str, most: int, most_bytes: int) -> None:

@@ -31,9 +31,9 @@ def sent(server):
 
 
 def test_nothing_is_asked_without_files(server, recordings):
-    recordings.hand_in(Id(1), server, [Id(5)])
+    recordings.hand_in(Id(1), server)
     put(recordings, 5)
-    recordings.hand_in(Id(1), server, [Id(5)])
+    recordings.hand_in(Id(1), server)
     assert sent(server) == []
 
 
@@ -41,21 +41,22 @@ def test_files_go_to_the_server_once(server, recordings):
     put(recordings, 5, b"a", b"b")
     folder = put(recordings, 6, b"c")
     (folder / "1.part").write_bytes(b"not whole yet")
-    recordings.hand_in(Id(1), server, [Id(5), Id(6)])
-    recordings.hand_in(Id(1), server, [Id(5), Id(6)])
+    recordings.hand_in(Id(1), server)
+    recordings.hand_in(Id(1), server)
     assert sent(server) == [[(5, b"a"), (5, b"b"), (6, b"c")]]
     assert [each.name for each in folder.iterdir()] == ["1.part"]
 
 
 def test_many_go_in_several_requests(server, recordings):
     put(recordings, 5, *[bytes(REQUEST_BYTES // 2)] * 5)
-    recordings.hand_in(Id(1), server, [Id(5)])
+    recordings.hand_in(Id(1), server)
     assert [len(each) for each in sent(server)] == [2, 2, 1]
 
 
 def test_what_replicas_recorded_that_are_gone_is_dropped(server, recordings):
     gone, kept = put(recordings, 5, b"a"), put(recordings, 6)
-    recordings.hand_in(Id(1), server, [Id(6)])
+    recordings.tidy([Id(6)])
+    recordings.hand_in(Id(1), server)
     assert (gone.exists(), kept.exists()) == (False, True)
     assert sent(server) == []
 
@@ -64,5 +65,5 @@ def test_what_replicas_recorded_that_are_gone_is_dropped(server, recordings):
 def test_files_stay_while_the_server_is_away(server, recordings, error, left):
     folder = put(recordings, 5, b"a")
     server.fail_once("calls", error)
-    recordings.hand_in(Id(1), server, [Id(5)])
+    recordings.hand_in(Id(1), server)
     assert len(list(folder.iterdir())) == left

@@ -75,6 +75,12 @@ def test_handed_in_calls_are_told_newest_first(house: House, replica: Replica):
     assert house.call("GET", "/deployments/hola")["revisions"][0]["recorded"] == 2
 
 
+def test_a_call_that_is_handed_in_again_is_there_once(house: House, replica: Replica):
+    calls = [some_call(WASM, at=now(house)), some_call(WASM, at=now(house, 1))]
+    assert replica.hand_in(*calls)["kept"] == replica.hand_in(*calls)["kept"] == 2
+    assert len(replica.listed()) == 2
+
+
 def test_calls_that_cannot_be_kept_are_refused_alone(house: House, replica: Replica):
     good = some_call(WASM, at=now(house))
     cut = RecordedCall.read_from(good).record
@@ -105,7 +111,7 @@ def test_only_the_newest_calls_are_kept(house: House):
     house.settings |= {"recorded_calls_max": 3}
     house.restart()
     replica = Replica(house, record={"share": 1})
-    replica.hand_in(*[some_call(WASM, Request("GET", f"/{n}")) for n in range(5)])
+    replica.hand_in(*[some_call(WASM, Request("GET", f"/{n}"), at=now(house, 9 - n)) for n in range(5)])
     assert [each["uri"] for each in replica.listed()] == ["/4", "/3", "/2"]
 
 
@@ -114,7 +120,7 @@ def test_all_together_take_so_many_bytes_at_most(house: House):
     house.settings |= {"recorded_calls_max_bytes": 2 * size}
     house.restart()
     replica = Replica(house, record={"share": 1})
-    replica.hand_in(*[some_call(WASM, Request("GET", f"/{n}")) for n in range(4)])
+    replica.hand_in(*[some_call(WASM, Request("GET", f"/{n}"), at=now(house, 9 - n)) for n in range(4)])
     assert [each["uri"] for each in replica.listed()] == ["/3", "/2"]
 
 
@@ -127,7 +133,7 @@ def test_old_calls_are_swept(house: House, replica: Replica):
 
 
 def test_calls_are_removed_and_go_with_their_revision(house: House, replica: Replica):
-    replica.hand_in(some_call(WASM), some_call(WASM))
+    replica.hand_in(some_call(WASM, at=now(house)), some_call(WASM, at=now(house, 1)))
     [*_, call] = replica.listed()
     assert house.call("DELETE", CALLS)["message"] == "2 recorded calls of hola/blue are removed"
     assert house.call("GET", f"{CALLS}/{call['id']}", status=404)["code"] == 1107
