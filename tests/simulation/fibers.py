@@ -45,7 +45,7 @@ class Fiber:
             self.world.note_bug(self, error)
         finally:
             self.is_over = True
-            self.machine.fibers.discard(self)
+            self.machine.fibers.pop(self, None)
             for each in self.joiners:
                 self.world.wake(each)
 
@@ -70,18 +70,19 @@ class Machine:
         self.is_dead = False
         self.still_until_s = 0.0
         """Until then nothing on it goes on."""
-        self.fibers: set[Fiber] = set()
+        self.fibers: dict[Fiber, None] = {}
+        """In the order in which they were started."""
 
     def start(self, target: Callable[[], object], name: str) -> Fiber:
         fiber = Fiber(self.world, self, target, name)
-        self.fibers.add(fiber)
+        self.fibers[fiber] = None
         self.world.wake(fiber)
         return fiber
 
     def kill(self) -> None:
         """End it as ``kill -9`` does."""
         self.is_dead = True
-        for fiber in sorted(self.fibers, key=lambda each: each.name):
+        for fiber in list(self.fibers):
             self.world.wake(fiber)
 
     def threads(self) -> Threads:

@@ -8,11 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from fibers import Killed, Machine, World
-from house import migrated_file
+from house import borrow_app, give_back_app, migrated_file
 from network import Network, OpenCall, Receiver, Sent, answer
 
 from piecework.client.replies import HttpReply
-from piecework.server.app import wire_app
 from piecework.server.errors import DatabaseAway
 from piecework.server.services import Services, open_services
 from piecework.server.services.core import Sleeper
@@ -56,7 +55,8 @@ class SimulatedServer:
         self.starts = 0
         self.on_answer: Callable[[Sent, HttpReply], object] = lambda *_: None
         """Sees each answer before the network has it."""
-        self._calls: set[OpenCall] = set()
+        self._calls: dict[OpenCall, None] = {}
+        """In the order in which they came: that of a set depends on addresses."""
 
     def start(self) -> None:
         self.starts += 1
@@ -64,7 +64,8 @@ class SimulatedServer:
         sleeper = Sleeper(lambda: self.world.now_s, self.world.acquire)
         self.services = open_services(self._settings, self.clock, sleeper)
         self._haunt(self.services)
-        self.app = self.app or wire_app(self.services)
+        if self.app is None:
+            self.app = borrow_app(self.services)
         self.app.extensions["piecework"] = self.services
         self.machine.start(self._keep_time, "timekeeper")
         machine, core = self.machine, SimpleNamespace(clock=self.clock, sleeper=sleeper)
@@ -124,7 +125,7 @@ class SimulatedServer:
         if self.machine.is_dead:
             return
         self.machine.kill()
-        calls, self._calls = self._calls, set()
+        calls, self._calls = self._calls, {}
         for call in calls:
             call.settle(None, "connection reset")
         services, self.services = self.services, None
@@ -145,12 +146,12 @@ class SimulatedServer:
             return
         assert self.machine is not None
         if call is not None:
-            self._calls.add(call)
+            self._calls[call] = None
 
         def handle() -> None:
             reply = answer(self.app, sent, call)
             if call is not None:
-                self._calls.discard(call)
+                self._calls.pop(call, None)
             self.on_answer(sent, reply)
             on_answer(reply)
 
@@ -159,3 +160,5 @@ class SimulatedServer:
     def close(self) -> None:
         if self.services is not None:
             self.services.close()
+        if self.app is not None:
+            give_back_app(self.app)

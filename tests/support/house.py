@@ -36,6 +36,19 @@ _free_apps: defaultdict[Part, list[Flask]] = defaultdict(list)
 """Apps of houses that were closed: wiring one takes longer than opening its services."""
 
 
+def borrow_app(services: Services, part: Part = WHOLE, *, fresh: bool = False) -> Flask:
+    """Return an app that answers with these services, perhaps one that others used; ``fresh``: none of those."""
+    free = _free_apps[part]
+    app = free.pop() if free and not fresh else wire_app(services, part)
+    app.extensions["piecework"] = services
+    return app
+
+
+def give_back_app(app: Flask, part: Part = WHOLE) -> None:
+    """Let others use an app; the services that it answered with are closed."""
+    _free_apps[part].append(app)
+
+
 @dataclass
 class House:
     """A control server without a network: requests go straight into the Flask app."""
@@ -55,9 +68,7 @@ class House:
             if not (self.data / "piecework.db").exists():
                 (self.data / "piecework.db").write_bytes(migrated_file())
         self.services = self._open()
-        free = _free_apps[self.part]
-        self.app = free.pop() if free and not self.fresh else wire_app(self.services, self.part)
-        self.app.extensions["piecework"] = self.services
+        self.app = borrow_app(self.services, self.part, fresh=self.fresh)
         # Programs keep no cookies, and to look for them takes a tenth of a request's time.
         self.client: FlaskClient = self.app.test_client(use_cookies=False)
         self._names = itertools.count()
@@ -73,7 +84,7 @@ class House:
 
     def close(self) -> None:
         self.services.close()
-        _free_apps[self.part].append(self.app)
+        give_back_app(self.app, self.part)
 
     def call(self, method: str, path: str, body: Any = None, *, status: int | None = 200, **more: Any) -> Any:
         """Send a request and return the decoded answer; the status must be the expected one (None: any)."""
