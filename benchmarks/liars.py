@@ -114,7 +114,7 @@ def _run(services: Services, kind: str, liars: int, jobs: int, verify: Verify, c
             chance.shuffle(owners)
             for owner in owners:
                 ended.executions += _work(services, owner, expected, 1 if owner.name == TRUSTED else 20)
-        services.agreement.recheck()
+        services.doubts.recheck()
     for start in range(0, jobs, 1000):
         ids = list(expected)[start : start + 1000]
         with services.database.read() as connection:

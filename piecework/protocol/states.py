@@ -41,7 +41,8 @@ NEXT_STATES: dict[JobState, frozenset[JobState]] = {
     JobState.CANCELLED: frozenset({JobState.PAUSED, JobState.WAITING, JobState.ENQUEUED}),
 }
 """Where a job may go from each state; nothing else happens to any. New ones are paused, wait or are enqueued.
-From a final state it goes only when somebody has it run again.
+From a final state it goes only when somebody has it run again. Beside these, a job that nobody ran ends when it is
+answered with the result of an equal one, and a finished one is run again when its result is in doubt.
 """
 FINAL_STATES = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
 UNSTARTED_STATES = frozenset(NEXT_STATES) - FINAL_STATES - {JobState.RUNNING}

@@ -119,7 +119,7 @@ class Status:
         queued = []
         for lane in known:
             head = heads.get(groups[lane.id].head) if lane.id in groups else None
-            wait = find_wait(connection, head, self._clock()) if head else None
+            wait = find_wait(connection, head, self._clock(), self._core.settings) if head else None
             counts = depth.enqueued.get(lane.id, 0), running.get(lane.id, 0)
             queued.append(Queued(lane, *counts, head, wait))
         return sorted(queued, key=lambda each: (-each.enqueued, -each.running, each.lane.id))

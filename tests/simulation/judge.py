@@ -1,5 +1,6 @@
 """What must be true of every history: the promises of docs/guarantees.md, one by one."""
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -7,9 +8,10 @@ from itertools import pairwise
 
 from agents import Executions
 from network import Sent
+from trust_judge import AGAIN, ANSWERED, TrustJudge
 from workload import Asked
 
-from piecework.client import Client
+from piecework.client import Client, NotFound
 from piecework.client.replies import HttpReply
 from piecework.protocol import bodies
 from piecework.protocol.codes import Code
@@ -22,7 +24,7 @@ from piecework.protocol.messages import (
     StatsFigures,
     TraceEvent,
 )
-from piecework.protocol.states import NEXT_STATES, JobState
+from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
 from piecework.server.settings import Settings
 from piecework.server.store.queue.tallies import COUNTED
 
@@ -34,12 +36,16 @@ CLOCK_S = 0.002
 class Judge:
     """Sees what servers answer, and says in the end what was wrong."""
 
-    def __init__(self, executions: Executions) -> None:
-        self.executions = executions
+    def __init__(self, executions: Executions, trust: TrustJudge | None = None) -> None:
+        self.executions, self.trust = executions, trust
         self.accepted: defaultdict[int, dict[str, JobState]] = defaultdict(dict)
         """The outcomes that a server acknowledged, by job and lease."""
+        self.jobs: dict[int, JobInfo] = {}
+        """The jobs as they are in the end."""
         self.states: dict[int, JobState] = {}
-        """Where the jobs stand in the end."""
+        """Where they stand."""
+        self.gone = 0
+        """Jobs whose time was over."""
         self.leased: defaultdict[int, set[str]] = defaultdict(set)
         """The leases that a server gave, by job."""
         self.trails: dict[int, list[TraceEvent]] = {}
@@ -68,9 +74,10 @@ class Judge:
 
     def find_faults(self, client: Client, asked: dict[int, Asked]) -> Iterator[str]:
         """Go through what is wrong with the jobs, now that all should have ended."""
-        self.states = {id_: client.job(id_).state for id_ in asked}
-        for id_, job in asked.items():
-            info, trail = client.job(id_), client.trace(id_)
+        self._read_jobs(client, asked)
+        self.states = {id_: info.state for id_, info in self.jobs.items()}
+        for id_, info in self.jobs.items():
+            job, trail = asked[id_], client.trace(id_)
             self.trails[id_] = [event for event in trail if not event.detail.startswith("refused")]
             output = client.read(info.output.id) if info.state is JobState.FINISHED else b""  # type: ignore[union-attr]
             faults = (
@@ -82,6 +89,15 @@ class Judge:
             for fault in faults:
                 told = [f"{event.at:.3f} {event.state} {event.lease or ''} {event.detail}" for event in trail]
                 yield "\n".join([f"job {id_}, {info.state}: {fault}", *told])
+
+    def _read_jobs(self, client: Client, asked: dict[int, Asked]) -> None:
+        for id_, job in asked.items():
+            try:
+                self.jobs[id_] = client.job(id_)
+            except NotFound:
+                if "retain_s" not in job.options:
+                    raise
+                self.gone += 1
 
     def _check_end(self, asked: Asked, info: JobInfo) -> Iterator[str]:
         """I1: every acknowledged job is in one final state, for a reason that somebody gave."""
@@ -96,6 +112,13 @@ class Judge:
 
     def _check_result(self, asked: Asked, info: JobInfo, output: bytes) -> Iterator[str]:
         """I2, I3, I8: one result is accepted at most, that of the last lease, and its bytes are the guest's."""
+        if asked.rule and self.trust:
+            yield from self.trust.find_faults_of(asked, info)
+        if asked.rule and asked.rule.verify:  # what is acknowledged is a vote
+            told = info.usage.digests.output if info.usage and info.usage.digests else ""
+            if info.state is JobState.FINISHED and hashlib.sha256(output).hexdigest() != told:
+                yield "its output is not what its digest says"
+            return
         accepted = self.accepted[int(asked.id)]
         good = [lease for lease, state in accepted.items() if state is JobState.FINISHED]
         if len(good) > 1:
@@ -113,7 +136,8 @@ class Judge:
             yield f"it ran under leases that its trail does not tell of: {unknown}"
         if len(starts) != len(set(starts)):
             yield "it ran twice under one lease"
-        if info.attempt > (asked.options["max_attempts"] + VANISHED_MAX) * (1 + asked.retries):
+        again = asked.retries + sum(event.detail.startswith(AGAIN) for event in trail)
+        if info.attempt > (asked.options["max_attempts"] + VANISHED_MAX) * (1 + again):
             yield f"it was tried {info.attempt} times"
 
     def find_doubled_ticks(
@@ -133,8 +157,8 @@ class Judge:
         for body in told:
             data = json.loads(body)["data"]
             news[int(data["job"])][data["state"]] += 1
-        for id_, job in asked.items():
-            states = [event.state for event in self.trails[id_]] if "on_end" in job.options else []
+        for id_, trail in self.trails.items():
+            states = [event.state for event in trail] if "on_end" in asked[id_].options else []
             ends = Counter(state.value for state in states if state.is_final)
             if ends != news[id_]:
                 yield f"job {id_} ended as {dict(ends)}, and its webhook was told of {dict(news[id_])}"
@@ -148,16 +172,16 @@ class Judge:
             if event.state.is_final and not event.detail.startswith("refused")
         )
         for state, word in COUNTED.items():
-            if ends[state] != getattr(counted, word):
+            if ends[state] != getattr(counted, word) and not self.gone:
                 yield f"{ends[state]} jobs ended as {state}, and {getattr(counted, word)} were counted"
 
     def find_rushes(self, asked: dict[int, Asked], limit: int, period_s: float) -> Iterator[str]:
         """In no stretch as long as the period did more jobs of the key of rates start than its limit says."""
         starts = sorted(
             event.at
-            for id_, job in asked.items()
-            if "rate_key" in job.options
-            for event in self.trails[id_]
+            for id_, trail in self.trails.items()
+            if "rate_key" in asked[id_].options
+            for event in trail
             if event.state is JobState.RUNNING
         )
         for first, last in zip(starts, starts[limit:], strict=False):
@@ -166,11 +190,14 @@ class Judge:
 
     def _check_trail(self, info: JobInfo, trail: list[TraceEvent]) -> Iterator[str]:
         """I9: the trail leads from the submission to the state that the job is in, by steps that are allowed."""
-        states = [event.state for event in trail if not event.detail.startswith("refused")]
-        if not states or states[-1] != info.state:
-            yield f"its trail ends with {states[-1:]}"
-        for before, after in pairwise(states):
+        steps = [event for event in trail if not event.detail.startswith("refused")]
+        if not steps or steps[-1].state != info.state:
+            yield f"its trail ends with {[each.state for each in steps[-1:]]}"
+        for before, step in pairwise(steps):
+            is_answered = step.detail.startswith(ANSWERED) and before.state in UNSTARTED_STATES
+            is_doubted = step.detail.startswith(AGAIN) and before.state is JobState.FINISHED
             # It waited for others and now waits for its time, or was paused with others and then by itself.
-            waits_on = before is after and before in {JobState.WAITING, JobState.PAUSED}
-            if after not in NEXT_STATES[before] and not waits_on:
-                yield f"its trail goes from {before} to {after}"
+            waits_on = before.state is step.state and before.state in {JobState.WAITING, JobState.PAUSED}
+            is_allowed = step.state in NEXT_STATES[before.state] or waits_on or is_answered or is_doubted
+            if not is_allowed:
+                yield f"its trail goes from {before.state} to {step.state}"

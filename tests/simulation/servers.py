@@ -21,6 +21,8 @@ from piecework.server.settings import Settings
 START_MS = 1_790_000_000_000
 SEND_S = 0.5
 """Webhooks that are due are sent within this time."""
+SWEEP_S = 1.0
+"""So often a server removes what is over."""
 RESTART_S = 4.0
 """A server that crashed is started again within this time."""
 
@@ -53,6 +55,8 @@ class SimulatedServer:
         self.services: Services | None = None
         self.app: Any = None
         self.starts = 0
+        self.sweeps = False
+        """Remove jobs whose time is over, and results that are not kept any more."""
         self.on_answer: Callable[[Sent, HttpReply], object] = lambda *_: None
         """Sees each answer before the network has it."""
         self._calls: dict[OpenCall, None] = {}
@@ -68,6 +72,8 @@ class SimulatedServer:
             self.app = borrow_app(self.services)
         self.app.extensions["piecework"] = self.services
         self.machine.start(self._keep_time, "timekeeper")
+        if self.sweeps:
+            self.machine.start(self._sweep, "sweeper")
         machine, core = self.machine, SimpleNamespace(clock=self.clock, sleeper=sleeper)
         spawn = partial(machine.start, name="webhook")
         sender = Sender(core, self.services.deliveries, self._receiver.post, spawn)  # type: ignore[arg-type]
@@ -112,6 +118,15 @@ class SimulatedServer:
             except DatabaseAway:
                 sleep_s = 1.0
             self.world.sleep(max(sleep_s, 0.02))
+
+    def _sweep(self) -> None:
+        services = self.services
+        assert services is not None
+        while self.sweeps:
+            self.world.sleep(SWEEP_S)
+            with suppress(DatabaseAway):
+                services.retention.step()
+                services.memos.sweep()
 
     def _send(self, sender: Sender) -> None:
         while True:

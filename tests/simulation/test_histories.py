@@ -4,11 +4,15 @@
 """
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from history import LiveThrough
 from tries import tries
+from trust import Trust
 
+CRASHING, TRUSTING = 9, 8
+"""Seeds of histories in which servers crash; in the second one, results are kept or agreed on."""
 HISTORIES_EACH = 5
 """In one test."""
 KEPT = [
@@ -48,7 +52,9 @@ def judge(start: int, live_through: LiveThrough) -> None:
     assert sum(each.jobs for each in verdicts) > 0
 
 
-def test_a_history_depends_on_nothing_but_its_seed(on_sqlite: LiveThrough):
-    first, again = on_sqlite(2), on_sqlite(2)
+@pytest.mark.parametrize("seed", [CRASHING, TRUSTING])
+def test_a_history_depends_on_nothing_but_its_seed(seed: int, on_sqlite: LiveThrough):
+    first, again = on_sqlite(seed), on_sqlite(seed)
     assert first == again
-    assert min(first.jobs, first.requests) > 0
+    assert min(first.jobs, first.requests, first.crashes) > 0
+    assert (Trust.draw(Random(-seed)) is not None) == (seed == TRUSTING)

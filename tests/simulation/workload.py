@@ -10,6 +10,7 @@ import msgspec
 from agents import Script
 from fibers import World
 from msgspec import UNSET
+from trust import Rule
 
 from piecework.client import ApiError, Client, ClientError, Conflict, NotFound
 from piecework.client.transport import PreparedRequest
@@ -41,9 +42,16 @@ class Asked:
     id: Id
     script: Script
     options: dict[str, Any]
+    rule: Rule | None = None
+    """What its lambda says of results, if it says anything."""
     may_be_cancelled: bool = False
     retries: int = 0
     """How often it may have been run again."""
+
+    @property
+    def has_one_end(self) -> bool:
+        """Whether it stays, and ends once unless somebody asks for more."""
+        return "retain_s" not in self.options and not (self.rule and self.rule.verify)
 
 
 @dataclass
@@ -79,13 +87,7 @@ class Workload:
 
     def run(self, until_s: float) -> None:
         """Use the queue until then, then have whatever was paused go on."""
-        actions: list[tuple[Callable[[], object], float]] = [
-            (self.submit_one, 6), (self.submit_some, 3), (self.cancel_one, 1), (self.pause_one, 1),
-            (self.resume_one, 1), (self.submit_after, 3), (self.submit_chain, 1), (self.submit_group, 1),
-            (self.submit_then, 0.5), (self.schedule, 1),
-            (self.retry_one, 2), (self.retry_failed, 1), (self.cancel_many, 0.3), (self.hold_all, 0.7),
-        ]  # fmt: skip
-        calls, weights = zip(*actions, strict=True)
+        calls, weights = zip(*self.list_actions(), strict=True)
         while self.world.now_s < until_s:
             self.world.sleep(self.random.expovariate(1 / THINK_S))
             [act] = self.random.choices(calls, weights)
@@ -95,6 +97,15 @@ class Workload:
                 continue
         self.settle_down()
         self.is_done = True
+
+    def list_actions(self) -> list[tuple[Callable[[], object], float]]:
+        """Return what this user does, each with how often among others."""
+        return [
+            (self.submit_one, 6), (self.submit_some, 3), (self.cancel_one, 1), (self.pause_one, 1),
+            (self.resume_one, 1), (self.submit_after, 3), (self.submit_chain, 1), (self.submit_group, 1),
+            (self.submit_then, 0.5), (self.schedule, 1),
+            (self.retry_one, 2), (self.retry_failed, 1), (self.cancel_many, 0.3), (self.hold_all, 0.7),
+        ]  # fmt: skip
 
     def new_script(self) -> Script:
         self.numbers += 1
@@ -135,7 +146,8 @@ class Workload:
 
     def submit_after(self) -> None:
         """Submit a job that waits for others."""
-        parents = self.random.sample(list(self.asked), min(len(self.asked), self.random.randint(1, 3)))
+        lasting = [id_ for id_, job in self.asked.items() if job.has_one_end]
+        parents = self.random.sample(lasting, min(len(lasting), self.random.randint(1, 3)))
         script, options = self.new_script(), self.new_options()
         options |= {"after": parents, "on_failure": self.random.choice(["cancel", "run"])}
         self.note(self.client.submit(self.lambda_id, msgspec.json.encode(script), **options), script, options)
@@ -191,9 +203,9 @@ class Workload:
         self.schedules.append(name)
         self.client.transport.call(PreparedRequest("POST", "/schedule", body=create), ScheduleInfo)
 
-    def note(self, id_: Id, script: Script, options: dict[str, Any]) -> None:
+    def note(self, id_: Id, script: Script, options: dict[str, Any], rule: Rule | None = None) -> None:
         assert id_ not in self.asked, f"two submissions got the job {id_}"
-        self.asked[id_] = Asked(id_, script, options)
+        self.asked[id_] = Asked(id_, script, options, rule)
 
     def choose(self) -> Asked | None:
         return self.random.choice(list(self.asked.values())) if self.asked else None
@@ -257,11 +269,16 @@ class Workload:
         """Have nothing wait for this user any more."""
         self.resume_all()
         for id_ in self.asked:
-            self.insist(lambda id_=id_: self.client.job(id_).state == "Paused" and self.steer(id_, "Enqueued"))
+            self.insist(lambda id_=id_: self.have_go_on(id_))
         for name in list(self.schedules):
             self.insist(lambda name=name: self.pause_schedule(name))
         for name in self.groups:
             self.insist(lambda name=name: self.seal_group(name))
+
+    def have_go_on(self, id_: Id) -> None:
+        with suppress(NotFound):  # its time was over
+            if self.client.job(id_).state == "Paused":
+                self.steer(id_, "Enqueued")
 
     def seal_group(self, name: str) -> None:
         with suppress(NotFound):

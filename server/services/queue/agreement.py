@@ -4,15 +4,15 @@ A job whose lambda says ``verify`` is not final with its first result. That is a
 the job goes back into the queue, to a lane that takes no worker of an owner who has voted. When enough owners
 said the same, the last of them ends the job; who said otherwise is caught. With ``sample``, an owner is
 believed after a streak of results that others agreed with, but for a share that is drawn only when the result
-is there: so nobody knows which of its results is looked at. What was accepted because its owner was believed is
-run again when that owner is caught.
+is there: so nobody knows which of its results is looked at. With what is kept as a memo others are answered: for
+that, no owner is believed. See ``doubts`` for what becomes of accepted results when an owner is caught.
 """
 
 import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -23,13 +23,10 @@ from piecework.protocol.messages import JobError, Usage, Verify
 from piecework.protocol.states import JobState
 from piecework.server.services.core import Core
 from piecework.server.services.queue import retries
-from piecework.server.services.queue.batches import BatchResult
-from piecework.server.services.queue.memo_terms import REPEATABLE
-from piecework.server.services.queue.reruns import Reruns
-from piecework.server.services.queue.waiting import Notifier
+from piecework.server.services.queue.memo_terms import REPEATABLE, needed_votes
 from piecework.server.settings import Settings
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.queue import jobs, lanes, votes
+from piecework.server.store.queue import lanes, votes
 from piecework.server.store.queue.votes import OwnerRecord, Vote
 from piecework.server.store.records import Job, KeptUsage, LeaseEnd, Worker
 
@@ -41,10 +38,6 @@ HARDEST = 6
 """But no more often than this."""
 VOTES_MAX = 7
 """When so many owners do not agree, nobody knows what a job gives."""
-RECHECKED = 200
-"""Votes of an owner that was caught which are looked at in one transaction."""
-CAUGHT = 10
-"""Owners that are looked at in one transaction."""
 LISTED = 1000
 """Owners that are told of."""
 OTHER_ENGINE = f"{ENGINE_TAG}pulley"
@@ -98,16 +91,17 @@ def sum_result(given: GivenResult) -> str | None:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
+def is_kept(job: Job) -> bool:
+    """Tell whether other jobs are answered with the result of one, or compared with it."""
+    return job.options.memo is not None or job.options.checks is not None
+
+
 class Agreement:
     """Has owners of workers agree on results."""
 
-    def __init__(self, core: Core, reruns: Reruns, notifier: Notifier, chance: Random = random.random) -> None:
-        self._database, self._ids, self._clock, self._settings = core.database, core.ids, core.clock, core.settings
-        self._reruns = reruns
-        self._notifier = notifier
+    def __init__(self, core: Core, chance: Random = random.random) -> None:
+        self._database, self._ids, self._settings = core.database, core.ids, core.settings
         self._chance = chance
-        self._looked_at: dict[OwnerRecord, int] = {}
-        """How far the votes of owners who were caught were looked at."""
 
     def weigh(self, connection: Connection, job: Job, verify: Verify, given: GivenResult, now: int) -> Weighed:
         """Decide what becomes of a job that would be final now with what its worker gave."""
@@ -123,12 +117,12 @@ class Agreement:
         cast = [*earlier, vote]
         if owner in self._settings.trusted:
             return self._accept(connection, job, given, cast, digest, now)
-        if not earlier and self._is_believed(connection, owner, verify):
+        if not (earlier or is_kept(job)) and self._is_believed(connection, owner, verify):
             votes.put_vote(connection, vote._replace(alone=True))
             return Weighed(given.end, job)
         alike = [each for each in cast if each.digest == digest]
         is_diverse = not verify.diverse or any(each.diverse for each in alike)
-        if len(alike) >= (verify.quorum or 2) and is_diverse:
+        if len(alike) >= needed_votes(verify) and is_diverse:
             return self._accept(connection, job, given, cast, digest, now)
         votes.put_vote(connection, vote)
         if len(cast) >= VOTES_MAX:
@@ -169,53 +163,25 @@ class Agreement:
             tags.append(f"+{TRUSTED_TAG}")
         elif verify.diverse and not any(each.diverse for each in cast):
             tags.append(f"+{OTHER_ENGINE}")
-        moved = self._move(connection, [(job, tags)])[0]
+        moved = self._move(connection, job, tags)
         said = Counter(each.digest for each in cast)
         what = "do not agree" if len(said) > 1 else "said the same"
         count = f"{len(cast)} owners {what}" if len(cast) > 1 else "one owner's worker gave a result"
         return Weighed(retries.end_handed_back(job), moved, f"{count}: another has to agree")
 
-    def _move(self, connection: Connection, wanted: Sequence[tuple[Job, Sequence[str]]]) -> list[Job]:
-        """Put jobs into lanes with further tags. Returns the jobs as they are then."""
-        known = {lane.id: lane for lane in lanes.find_lanes(connection, {job.lane_id for job, _ in wanted})}
-        moved = []
-        for job, more in wanted:
-            lane = known[job.lane_id]
-            tags = [*(f"+{tag}" for tag in lane.necessary), *(f"-{tag}" for tag in lane.rejected), *more]
-            lane_id = lanes.ensure_lane(connection, lane.runtime, tags, self._ids.next, lane.tenant)
-            moved.append(job._replace(lane_id=lane_id))
-        votes.move_to_lane(connection, [(job.id, job.lane_id) for job in moved])
-        return moved
+    def _move(self, connection: Connection, job: Job, more: Sequence[str]) -> Job:
+        """Put a job into a lane with further tags. Returns it as it is then."""
+        [lane] = lanes.find_lanes(connection, {job.lane_id})
+        tags = [*(f"+{tag}" for tag in lane.necessary), *(f"-{tag}" for tag in lane.rejected), *more]
+        lane_id = lanes.ensure_lane(connection, lane.runtime, tags, self._ids.next, lane.tenant)
+        votes.move_to_lane(connection, [(job.id, lane_id)])
+        return job._replace(lane_id=lane_id)
 
     def _fail(self, job: Job, error: JobError, now: int) -> LeaseEnd:
         return retries.end_failed(
             job, error, usage=Usage(), now=now, repeats=True, vanished_max=self._settings.vanished_max,
             random=self._chance,
         )  # fmt: skip
-
-    def recheck(self) -> None:
-        """Have jobs run again whose results were accepted because an owner was believed that was caught since."""
-        with self._database.read() as connection:
-            caught = votes.find_caught(connection, CAUGHT)
-        for owner in caught:
-            done, next_ = self._database.write(partial(self._doubt, owner=owner))
-            self._notifier.notify(done.changes)
-            if next_ is None:
-                self._looked_at.pop(owner, None)
-            else:
-                self._looked_at[owner] = next_
-
-    def _doubt(self, connection: Connection, owner: OwnerRecord) -> tuple[BatchResult, int | None]:
-        done, after = BatchResult(), self._looked_at.get(owner, 0)
-        ids, next_ = votes.find_doubtful(connection, owner.name, after, RECHECKED)
-        if next_ is None:
-            votes.note_looked(connection, owner)
-        found = jobs.lock_jobs(connection, ids).values()
-        votes.forget_votes(connection, ids)
-        ended = [job for job in found if job.state in {JobState.FINISHED, JobState.FAILED}]
-        moved = self._move(connection, [(job, [f"-{OWNER_TAG}{owner.name}"]) for job in ended]) if ended else []
-        self._reruns.run_again(connection, moved, f"run again: {owner.name} gave a wrong result elsewhere", done)
-        return done, next_
 
     def list_owners(self) -> list[OwnerRecord]:
         """Return how the workers of each owner did, as far as others ran the same."""

@@ -12,6 +12,7 @@ from piecework.server.services.queue.deletion import Deletion
 from piecework.server.services.queue.deliveries import Deliveries
 from piecework.server.services.queue.dependants import Dependants
 from piecework.server.services.queue.depths import Depths, LambdaDepths
+from piecework.server.services.queue.doubts import Doubts
 from piecework.server.services.queue.endings import Endings
 from piecework.server.services.queue.failures import FailureCounts
 from piecework.server.services.queue.feed import Feed
@@ -66,6 +67,7 @@ class QueueServices:
     memos: Memos
     receipts: Receipts
     agreement: Agreement
+    doubts: Doubts
     endings: Endings
     limits: KeyLimits
     tenants: Tenants
@@ -93,7 +95,7 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
     memos = Memos(core, data, lambdas, endings)
     dependants, removal = Dependants(core, endings, notifier, memos.settle), Removal(core, data, feed)
     reruns, statistics, depths = Reruns(core, endings), Statistics(core, lambdas, feed), Depths(core)
-    agreement = Agreement(core, reruns, notifier)
+    agreement = Agreement(core)
     outcomes = Outcomes(core, data, lambdas, endings, receipts, notifier, agreement)
     webhooks, deliveries, sender = _wire_webhooks(core, lambdas, notifier)
     submission = Submission(core, data, lambdas, webhooks, notifier, memos)
@@ -116,6 +118,7 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
         memos=memos,
         receipts=receipts,
         agreement=agreement,
+        doubts=Doubts(core, reruns, notifier),
         endings=endings,
         limits=KeyLimits(core, notifier),
         tenants=Tenants(core, statistics, depths),

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Limits
 from piecework.protocol.states import JobState
 from piecework.server.store.engine.database import Connection
@@ -81,9 +82,13 @@ def find_details(connection: Connection, job: Job, lambda_: Lambda, defaults: Li
 
 
 def _is_verified(connection: Connection, job: Job) -> bool | None:
-    """Tell whether others agreed with the result of a job; None while there is none."""
+    """Tell whether others agreed with the result of a job; None while, or when, there is none."""
     if job.state not in {JobState.FINISHED, JobState.FAILED}:
         return None
+    if job.error and job.error.kind is ErrorKind.WORKER:
+        return None  # no guest brought that about
+    if job.attempt == 0 and job.options.recalled is not None:
+        return True  # only with what others agreed on are such jobs answered
     cast = votes.find_votes(connection, [job.id])
     return bool(cast) and not any(each.alone for each in cast)
 

@@ -16,10 +16,10 @@ from piecework.server.store.engine.ids import IdSource
 from piecework.server.store.job_keys import NO_KEYS
 from piecework.server.store.options import NO_OPTIONS
 from piecework.server.store.queue import events, feed, jobs, lanes
-from piecework.server.store.records import NewJob
+from piecework.server.store.records import Job, NewJob
 
 
-def lane_tags(job: NewJob) -> tuple[str, ...]:
+def lane_tags(job: NewJob | Job) -> tuple[str, ...]:
     """Return the tags of a job, and of what its worker must know."""
     if job.options is None:
         return job.tags

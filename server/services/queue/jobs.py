@@ -230,7 +230,7 @@ class Jobs:
     def find_wait(self, job: Job) -> Wait | None:
         """Say why a job waits; None when it does not."""
         with self._database.read() as connection:
-            return find_wait(connection, job, self._clock())
+            return find_wait(connection, job, self._clock(), self._settings)
 
 
 def check_count(ids: Sequence[int]) -> None:

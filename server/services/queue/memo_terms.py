@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.messages import Limits, Usage
+from piecework.protocol.messages import Limits, Usage, Verify
 from piecework.protocol.states import JobState
 from piecework.server.services.queue.details import merge_options
 from piecework.server.store.engine.statements import to_json
@@ -25,6 +25,8 @@ class MemoTerms(NamedTuple):
     text: bytes
     code_sha256: str
     """Hex."""
+    is_verified: bool
+    """Owners of workers must agree on them."""
 
     def find_key(self, input_sha256: bytes, files: bytes) -> str:
         """Return the key for an input, empty bytes for none, and the digest of files."""
@@ -48,16 +50,23 @@ class Facts(NamedTuple):
         return ", ".join(name for name, mine, theirs in zip(names, self, other, strict=True) if mine != theirs)
 
 
+def needed_votes(verify: Verify) -> int:
+    """Return how many owners must give a result alike, unless one of them is believed."""
+    return verify.quorum or 2
+
+
 def find_memo_terms(lambda_: Lambda, options: JobOptions, tenant: str, defaults: Limits) -> MemoTerms | None:
     """Return what decides the results of jobs; None when they are not kept."""
     if not lambda_.options.memo or lambda_.codex_sha256 is None or options.outputs or options.has_files:
         return None
     terms, code = merge_options(options, lambda_, defaults), lambda_.codex_sha256.hex()
-    parts = (
+    parts: tuple[object, ...] = (
         VERSION, tenant, code, lambda_.runtime, lambda_.options.mode, terms.args, terms.env,
         msgspec.structs.replace(terms.limits, timeout_s=None, log_bytes=None), terms.ok_codes, options.has_folder,
     )  # fmt: skip
-    return MemoTerms(msgspec.json.encode(parts, order="deterministic"), code)
+    if verify := lambda_.options.verify:  # what was accepted on fewer words is not enough
+        parts = (*parts, needed_votes(verify), verify.diverse)
+    return MemoTerms(msgspec.json.encode(parts, order="deterministic"), code, is_verified=verify is not None)
 
 
 def read_facts(state: str | None, error_json: str | None, usage_json: str | None) -> Facts | None:

@@ -69,7 +69,7 @@ class LookedUp(NamedTuple):
     hits: dict[int, Memo]
     """Which of them are answered, with what."""
     edges: list[Edge]
-    """Which of them wait for which others."""
+    """Which of them wait for which others; done: they are answered with what owners agreed on."""
     checks: dict[int, NewJob]
     """New jobs that run all the same what others are answered with, by the ids of those."""
 
@@ -152,6 +152,7 @@ class Memos:
 
     def look_up(self, connection: Connection, asked: Iterable[Asked], now: int) -> LookedUp:
         """See what there is for new jobs, inside the transaction that stores them."""
+        verified = {each.job.id for each in asked if each.terms.is_verified}
         wanted = {each.job.id: (each.job, Memo(each.key, each.terms.code_sha256, each.job.id)) for each in asked}
         stopped = memos.find_stopped(connection, {memo.code_sha256 for _, memo in wanted.values()})
         wanted = {id_: each for id_, each in wanted.items() if each[1].code_sha256 not in stopped}
@@ -162,17 +163,19 @@ class Memos:
         for job, mine in wanted.values():
             memo = known.get(mine.key)
             if memo is not None and (not memo.output_id or memo.output_id in held):
-                self._apply(found, job, memo)
-        leaders = {each.parent_id for each in found.edges}
+                self._apply(found, job, memo, is_verified=job.id in verified)
+        leaders = {each.parent_id for each in found.edges if each.state == "open"}
         for id_ in leaders & found.jobs.keys():
             found.jobs[id_] = found.jobs[id_]._replace(awaited=True)
         dependencies.mark_awaited(connection, leaders - found.jobs.keys())
         return found
 
-    def _apply(self, found: LookedUp, job: NewJob, memo: Memo) -> None:
+    def _apply(self, found: LookedUp, job: NewJob, memo: Memo, *, is_verified: bool) -> None:
         options = msgspec.structs.replace(job.options or NO_OPTIONS, memo=memo.key)
         if memo.state_name is not None:
             found.hits[job.id] = memo
+            if is_verified:  # that may come to be doubted
+                found.edges.append(Edge(job.id, memo.job_id, AS_MEMO, "done"))
             options = msgspec.structs.replace(options, recalled=memo.job_id)
             if self._chance() < self._settings.memo_check:
                 checks = msgspec.structs.replace(options, memo=None, recalled=None, checks=memo.key, on_end=None)

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from piecework.modules import suggest_runtime
 from piecework.protocol.ids import ID_MAX
-from piecework.protocol.matching import AGENT_TAGS, RuntimeName, offers_runtime
+from piecework.protocol.matching import AGENT_TAGS, OWNER_TAG, TRUSTED_TAG, RuntimeName, offers_runtime
 from piecework.protocol.messages import WaitReason
 from piecework.protocol.states import FINAL_STATES, JobState
+from piecework.server.services.queue.agreement import offer_tags
 from piecework.server.services.queue.claims import GROUPS_MAX, admits
 from piecework.server.services.queue.limitwaits import describe_limits
 from piecework.server.services.stock.workers import GONE_MS
+from piecework.server.settings import Settings
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue import dependencies, groups, holds, jobs, lanes
 from piecework.server.store.queue.lanes import TOP
@@ -24,6 +26,8 @@ TROUBLES_MAX = 3
 """Workers whose troubles one reason tells."""
 _OF_AGENTS = frozenset(AGENT_TAGS)
 """Tags that our agents do not register, but say in each contract."""
+OWNERS_MAX = 7
+"""Owners that one reason names."""
 PARENTS_MAX = 3
 """Jobs that one reason names of those that another waits for."""
 AHEAD_MAX = 10_000
@@ -38,7 +42,7 @@ class Wait(NamedTuple):
     """For people."""
 
 
-def find_wait(connection: Connection, job: Job, now: int) -> Wait | None:
+def find_wait(connection: Connection, job: Job, now: int, settings: Settings) -> Wait | None:
     """Say why a job waits; None when it does not, or will be given to a worker any moment."""
     if job.state is JobState.PAUSED and job.waits != "hold":
         return Wait(WaitReason.PAUSED, "it is paused, and someone must resume it")
@@ -48,7 +52,7 @@ def find_wait(connection: Connection, job: Job, now: int) -> Wait | None:
         return _describe_wait(connection, job, now)
     if job.state is not JobState.ENQUEUED:
         return None
-    lack, limited = _find_lack(connection, job, now), describe_limits(connection, job, now)
+    lack, limited = _find_lack(connection, job, now, settings), describe_limits(connection, job, now)
     is_it = limited and (lack is None or not lack.reason.is_hopeless)
     return Wait(WaitReason.LIMIT, limited) if limited and is_it else lack
 
@@ -78,13 +82,16 @@ def _find_hold(connection: Connection, job: Job) -> Wait | None:
     return Wait(WaitReason.HELD, f"{hold.describe()} is paused since {since}{who}{hold.note and f': {hold.note}'}")
 
 
-def _find_lack(connection: Connection, job: Job, now: int) -> Wait | None:
+def _find_lack(connection: Connection, job: Job, now: int, settings: Settings) -> Wait | None:
     """Say which workers an enqueued job waits for."""
     [lane] = lanes.find_lanes(connection, [job.lane_id])
-    seen = workers.workers_seen_since(connection, now - GONE_MS)
+    seen = [
+        worker._replace(tags=tuple(offer_tags(worker, (), settings)))
+        for worker in workers.workers_seen_since(connection, now - GONE_MS)
+    ]
     fitting = [worker for worker in seen if _may_run(worker, lane)]
     if not fitting:
-        return Wait(WaitReason.NO_WORKER, _describe_lack(lane, seen))
+        return Wait(WaitReason.NO_WORKER, _describe_owners(lane, seen) or _describe_lack(lane, seen))
     if troubles := _describe_troubles(fitting):
         return Wait(WaitReason.UNABLE, troubles)
     taking = [worker for worker in fitting if not worker.draining and not worker.trouble]
@@ -140,6 +147,18 @@ def _describe_time(job: Job) -> Wait:
         f"{job.error.kind}: {job.error.message}",
     )
     return Wait(WaitReason.RETRY, f"attempt {tries} is due at {due}; the last one failed, {why}")
+
+
+def _describe_owners(lane: Lane, seen: Sequence[Worker]) -> str | None:
+    """Say that workers lack only owners whose word counts; None when they lack more."""
+    rejected = {tag for tag in lane.rejected if tag.startswith(OWNER_TAG)}
+    open_lane = lane._replace(rejected=lane.rejected - rejected, necessary=lane.necessary - {TRUSTED_TAG})
+    if open_lane == lane or not any(_may_run(worker, open_lane) for worker in seen):
+        return None
+    if TRUSTED_TAG in lane.necessary:
+        return "no worker of a trusted owner was heard of lately, and only that decides where others do not agree"
+    names = ", ".join(sorted(tag.removeprefix(OWNER_TAG) for tag in rejected)[:OWNERS_MAX])
+    return f"others must agree on its result, and no worker of another owner than {names} was heard of lately"
 
 
 def _describe_lack(lane: Lane, seen: Sequence[Worker]) -> str:

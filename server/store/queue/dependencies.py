@@ -48,6 +48,22 @@ _of_parent = Statement(
     .limit(bindparam("most")),
     "parent", "stands", "most",
 )  # fmt: skip
+_named_of_parent = Statement(
+    select(*_columns)
+    .where(
+        dependencies.c.parent_id == bindparam("parent"), dependencies.c.state == bindparam("stands"),
+        dependencies.c.name == bindparam("named"),
+    )
+    .limit(bindparam("most")),
+    "parent", "stands", "named", "most",
+)  # fmt: skip
+_remove = Statement(
+    delete(dependencies).where(
+        dependencies.c.child_id == bindparam("child"), dependencies.c.parent_id == bindparam("parent"),
+        dependencies.c.name == bindparam("named"),
+    ),
+    "child", "parent", "named",
+)  # fmt: skip
 _mark = Statement(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.awaited.is_(None))
@@ -185,6 +201,16 @@ def set_edges(connection: Connection, edges: Sequence[Edge]) -> None:
 def find_of_parent(connection: Connection, parent_id: int, state: EdgeState, most: int) -> list[Edge]:
     """Return some of the dependencies on a job or group that stand so."""
     return [Edge._make(row) for row in _of_parent.rows(connection, parent_id, state, most)]
+
+
+def find_named(connection: Connection, parent_id: int, state: EdgeState, name: str, most: int) -> list[Edge]:
+    """Return some of the dependencies of a name on a job that stand so."""
+    return [Edge._make(row) for row in _named_of_parent.rows(connection, parent_id, state, name, most)]
+
+
+def remove_edges(connection: Connection, edges: Sequence[Edge]) -> None:
+    """Forget dependencies."""
+    _remove.run_many(connection, [edge[:3] for edge in edges])
 
 
 def mark_awaited(connection: Connection, ids: Iterable[int]) -> None:

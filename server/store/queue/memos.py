@@ -33,6 +33,7 @@ _take_over = Statement(
     update(memos).where(*_mine, memos.c.state.is_(None)).values(job_id=bindparam("next")), "memo", "job", "next"
 )
 _drop_open = Statement(delete(memos).where(*_mine, memos.c.state.is_(None)), "memo", "job")
+_drop_made = Statement(delete(memos).where(*_mine, memos.c.state.is_not(None)), "memo", "job")
 _hit = Statement(
     update(memos)
     .where(memos.c.key == bindparam("memo"))
@@ -152,6 +153,11 @@ def take_over(connection: Connection, moves: Sequence[tuple[str, int, int]]) -> 
 def drop_open(connection: Connection, which: Sequence[tuple[str, int]]) -> None:
     """Forget that jobs were to give results: (key, job)."""
     _drop_open.run_many(connection, which)
+
+
+def drop_made(connection: Connection, which: Sequence[tuple[str, int]]) -> None:
+    """Forget the results that jobs gave: (key, job)."""
+    _drop_made.run_many(connection, which)
 
 
 def note_hits(connection: Connection, hits: Mapping[str, int], now: int) -> None:

@@ -30,6 +30,9 @@ _reject = Statement(
     delete(votes).where(votes.c.job_id == bindparam("job"), votes.c.digest != bindparam("right")), "job", "right"
 )
 _forget = Statement(delete(votes).where(votes.c.job_id == bindparam("job")), "job")
+_remove = Statement(
+    delete(votes).where(votes.c.job_id == bindparam("job"), votes.c.owner == bindparam("whose")), "job", "whose"
+)
 _others, _records = votes.alias("others"), owners.alias("records")
 _is_backed = exists().where(
     _others.c.job_id == votes.c.job_id,
@@ -121,6 +124,11 @@ def confirm_votes(connection: Connection, job_id: int, digest: str) -> None:
 def forget_votes(connection: Connection, job_ids: Iterable[int]) -> None:
     """Remove the votes on jobs, which are run again."""
     _forget.run_many(connection, [(id_,) for id_ in job_ids])
+
+
+def remove_votes(connection: Connection, which: Sequence[tuple[int, str]]) -> None:
+    """Remove votes: (job, owner)."""
+    _remove.run_many(connection, which)
 
 
 def find_doubtful(connection: Connection, owner: str, after: int, most: int) -> tuple[list[int], int | None]:

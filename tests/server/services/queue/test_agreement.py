@@ -1,53 +1,10 @@
 """Results on which workers of several owners must agree."""
 
-import hashlib
 from typing import Any
 
 import pytest
-from house import House, failed, finished
-
-from piecework.protocol.messages import WorkerRegister
-
-DIGESTS = {"module": "m" * 64, "input": "i" * 64, "memory": "e" * 64}
-
-
-def new_worker(house: House, owner: str | None, **fields: Any) -> str:
-    """Register a worker with an owner's token."""
-    request = WorkerRegister(runtime=["default"], **fields)
-    return str(house.services.workers.register(request, owner).id)
-
-
-def told(lease: dict[str, str], text: str = "right", *, fuel: int = 100) -> dict[str, Any]:
-    digests = DIGESTS | {"output": hashlib.sha256(text.encode()).hexdigest()}
-    return finished(lease, text) | {"usage": {"fuel": fuel, "digests": digests}}
-
-
-def verified(house: House, **verify: Any) -> str:
-    return house.new_lambda(deterministic=True, verify=verify)
-
-
-def run(house: House, worker: str, text: str = "right", **more: Any) -> None:
-    house.finish(worker, told(house.lease(worker), text, **more))
-
-
-def result(house: House, job: str) -> str:
-    found = house.call("GET", f"/job/{job}?view=full")["output"]
-    return house.fetch(f"/data/{found['id']}/blob").text
-
-
-def owner(house: House, name: str) -> tuple[int, int, int]:
-    [found] = [each for each in house.services.agreement.list_owners() if each.name == name]
-    return found.streak, found.agreed, found.wrong
-
-
-def earn(house: House, lambda_id: str, *workers: str, count: int = 10) -> None:
-    """Have workers of two owners give so many results that are alike."""
-    for number in range(count):
-        job = house.submit(lambda_id, input={"text": f"earn {number}"})
-        for worker in workers:
-            if house.state(job) == "Enqueued":
-                run(house, worker)
-        assert house.state(job) == "Finished"
+from house import House, failed
+from owners import earn, new_worker, owner, result, run, told, verified
 
 
 def test_two_owners_must_say_the_same(house: House):
@@ -127,50 +84,6 @@ def test_failures_need_others_who_agree_too(house: House):
     assert owner(house, "eve") == (0, 0, 1)
 
 
-def test_an_owner_is_believed_after_a_streak_and_no_longer_once_it_is_caught(house: House):
-    lambda_id = verified(house, sample=0.0)
-    ada, ben, cid = (new_worker(house, name) for name in ("ada", "ben", "cid"))
-    earn(house, lambda_id, ada, ben)
-    assert owner(house, "ada")[0] == 10
-    trusted = house.submit(lambda_id)
-    run(house, ada, "wrong, and nobody looks")
-    assert house.state(trusted) == "Finished"
-    # A lambda of which each result is looked at catches it.
-    checked = house.submit(verified(house, quorum=2))
-    run(house, ada, "wrong")
-    run(house, ben)
-    run(house, cid)
-    assert house.state(checked) == "Finished"
-    assert owner(house, "ada")[0] == 0
-    house.services.agreement.recheck()
-    assert house.trace(trusted)[-1] == ("Enqueued", "run again: ada gave a wrong result elsewhere")
-    assert house.contract(ada)["jobs"] == []
-    run(house, ben)
-    assert result(house, trusted) == "right"
-    house.services.agreement.recheck()
-    house.services.agreement.recheck()
-    assert house.services.agreement.list_owners()[0].caught_at is None
-
-
-def test_what_only_caught_owners_agreed_on_is_run_again(house: House):
-    lambda_id = verified(house, quorum=2)
-    eve, mal, ada, ben = (new_worker(house, name) for name in ("eve", "mal", "ada", "ben"))
-    together = house.submit(lambda_id)
-    run(house, eve, "wrong")
-    run(house, mal, "wrong")
-    assert result(house, together) == "wrong"
-    for liar in (eve, mal):
-        house.submit(lambda_id)
-        run(house, liar, "wrong")
-        run(house, ada)
-        run(house, ben)
-        house.services.agreement.recheck()
-    assert house.trace(together)[-1] == ("Enqueued", "run again: mal gave a wrong result elsewhere")
-    run(house, ada)
-    run(house, ben)
-    assert result(house, together) == "right"
-
-
 def test_a_share_of_what_a_believed_owner_gives_is_looked_at(house: House):
     lambda_id = verified(house, sample=1.0)
     ada, ben = new_worker(house, "ada"), new_worker(house, "ben")
@@ -194,6 +107,28 @@ def test_a_trusted_owner_breaks_a_tie(tmp_path_factory: pytest.TempPathFactory):
     house.close()
 
 
+def test_a_job_says_that_it_waits_for_another_owner(tmp_path_factory: pytest.TempPathFactory):
+    house = House(tmp_path_factory.mktemp("house"), settings={"trusted_owners": "me"})
+    ada, ben = new_worker(house, "ada"), new_worker(house, "ben")
+    job = house.submit(verified(house, quorum=3))
+
+    def why() -> str | None:
+        found: str | None = house.call("GET", f"/job/{job}?view=full").get("advice")
+        return found
+
+    run(house, ada)
+    assert why() is None  # ben may have it
+    run(house, ben)
+    lacking = "others must agree on its result, and no worker of another owner than ada, ben was heard of lately"
+    assert why() == lacking
+    run(house, new_worker(house, "cid"), "wrong")
+    lacking = "no worker of a trusted owner was heard of lately, and only that decides where others do not agree"
+    assert why() == lacking
+    new_worker(house, "me")
+    assert why() is None
+    house.close()
+
+
 def test_another_engine_is_asked_for(house: House):
     ada, ben = new_worker(house, "ada"), new_worker(house, "ben")
     pulley = new_worker(house, "cid", tags=["engine:pulley"])
@@ -211,6 +146,7 @@ def test_when_nobody_agrees_the_job_fails_and_says_so(house: House):
     found = house.call("GET", f"/job/{job}?view=full")
     assert found["state"] == "Fail_Execution"
     assert found["error"]["message"] == "7 owners of workers do not agree: the largest group of them has 1"
+    assert "verified" not in found
 
 
 def test_jobs_tell_whether_others_agreed(house: House):
