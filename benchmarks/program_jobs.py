@@ -66,14 +66,20 @@ def compare(client: Client, program: Program, packages: Path, folder: Path) -> b
     return same
 
 
-def run_as_job(client: Client, packages: Path, program: Program, work: Path) -> Run:
-    """Run a program once, as a job with what is in its folders; the first then has what it gave back."""
-    code = client.create_lambda(packages / program.wasm, reuse=True)
+def collect_files(program: Program, packages: Path, work: Path) -> dict[str, Path]:
+    """Return what a job takes along: the files in the program's folders, by the path that it has for them."""
     files = {str(path.relative_to(work)): path for path in find_files(work)}
     for guest, folder in program.mounts.items():
         for file in (packages / folder).glob(program.takes):
             if file.is_file():
                 files[f"{guest[1:]}/{file.relative_to(packages / folder)}"] = file
+    return files
+
+
+def run_as_job(client: Client, packages: Path, program: Program, work: Path) -> Run:
+    """Run a program once, as a job with what is in its folders; the first then has what it gave back."""
+    code = client.create_lambda(packages / program.wasm, reuse=True)
+    files = collect_files(program, packages, work)
     began = monotonic()
     job = client.submit(
         code,

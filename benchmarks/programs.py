@@ -9,7 +9,7 @@ pandoc-wasm``. What is not there is left out. ``sql.wasm`` is ``guests/sql.c``, 
 A program has its work in a folder that is ``/`` to it, with a ``/tmp`` and a ``/dev/urandom``. What it writes,
 prints and ends with must be the same both ways. Times are the shortest of three with compiled code at hand; cold
 is without.
-``program_jobs.py`` has the same programs as jobs.
+``program_jobs.py`` has the same programs as jobs, ``engines.py`` as deterministic jobs under each engine.
 """
 
 import argparse
@@ -241,18 +241,14 @@ def compare(program: Program, packages: Path, folder: Path) -> bool:
 def run_repeatedly(program: Program, folder: Path, way: Way) -> tuple[Run, float]:
     """Return the quickest of the runs with compiled code, and how long the first took."""
     cold_s, best = 0.0, None
-    work = folder / (program.folder or program.name.replace(" ", ""))
-    for name in ("tmp", "dev"):
-        (work / name).mkdir(parents=True, exist_ok=True)
-    (work / "dev" / "urandom").write_text("0123456789" * 100)
+    work = find_work(program, folder)
     before = {path.name: path.read_bytes() for path in work.iterdir() if path.is_file()}
     for number in range(RUNS + 1):
         for path in find_files(work):
             path.unlink()
         for name, data in before.items():
             (work / name).write_bytes(data)
-        for name, text in program.given.items():
-            (work / name).write_text(text)
+        lay_out(program, work)
         done = way(program, work)
         if number == 0:
             cold_s = done.total_s
@@ -260,6 +256,21 @@ def run_repeatedly(program: Program, folder: Path, way: Way) -> tuple[Run, float
             best = done
     assert best is not None
     return best, cold_s
+
+
+def find_work(program: Program, folder: Path) -> Path:
+    """Return the folder that a program works in, with what each has: another may have left something there."""
+    work = folder / (program.folder or program.name.replace(" ", ""))
+    for name in ("tmp", "dev"):
+        (work / name).mkdir(parents=True, exist_ok=True)
+    (work / "dev" / "urandom").write_text("0123456789" * 100)
+    return work
+
+
+def lay_out(program: Program, work: Path) -> None:
+    """Put there what a program is given."""
+    for name, text in program.given.items():
+        (work / name).write_text(text)
 
 
 def find_files(work: Path) -> list[Path]:
