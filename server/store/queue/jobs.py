@@ -11,6 +11,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    tuple_,
     update,
 )
 
@@ -84,12 +85,13 @@ _set_input = Statement(
     .values(input_id=bindparam("input")),
     "job", "input",
 )  # fmt: skip
+_ID_MAX: ColumnElement[Any] = literal_column(str(ID_MAX))
 # A limit keeps SQLite from going through all jobs in the order of their lanes to find the few that run.
 _run = (
     select(jobs.c.lane_id, jobs.c.lambda_id)
     .where(jobs.c.state == literal_column("'Running'"))
     .order_by(jobs.c.lease_until)
-    .limit(literal_column(str(ID_MAX)))
+    .limit(_ID_MAX)
     .subquery()
 )
 _running_by_lane = Statement(select(_run.c.lane_id, func.count()).group_by(_run.c.lane_id))
@@ -106,20 +108,34 @@ _enqueued_by_lane = Statement(
     .where(jobs.c.state == literal_column("'Enqueued'"))
     .group_by(jobs.c.priority, jobs.c.lane_id)  # as the index of claims is ordered
 )
-_enqueued = Statement(
-    select(func.count()).select_from(
+
+
+def in_lane(
+    lane: ColumnElement[Any], after: ColumnElement[Any], before: ColumnElement[Any] = _ID_MAX
+) -> list[ColumnElement[bool]]:
+    """Return what is true of jobs of a lane between two ids, for PostgreSQL, with order by lane and id.
+
+    With ``lane_id = …`` it may walk all jobs by their ids: it does so while most of them are enqueued, and goes on
+    when these have ended. SQLite would walk the lane from its start.
+    """
+    place = tuple_(jobs.c.lane_id, jobs.c.id)
+    return [place > tuple_(lane, after), place < tuple_(lane, before)]
+
+
+def _write_enqueued(*between: ColumnElement[bool]) -> Statement:
+    some = (
         select(jobs.c.id)
-        .where(
-            jobs.c.state == literal_column("'Enqueued'"),
-            jobs.c.priority == bindparam("level"),
-            jobs.c.lane_id == bindparam("lane"),
-            jobs.c.id < bindparam("job"),
-        )
+        .where(jobs.c.state == literal_column("'Enqueued'"), jobs.c.priority == bindparam("level"), *between)
+        .order_by(jobs.c.lane_id, jobs.c.id)
         .limit(bindparam("most"))
-        .subquery()
-    ),
-    "level", "lane", "job", "most",
-)  # fmt: skip
+    )
+    return Statement(select(func.count()).select_from(some.subquery()), "level", "lane", "job", "most")
+
+
+_enqueued = {
+    "sqlite": _write_enqueued(jobs.c.lane_id == bindparam("lane"), jobs.c.id < bindparam("job")),
+    "postgresql": _write_enqueued(*in_lane(bindparam("lane"), literal_column("0"), bindparam("job"))),
+}
 # In two parts, each with an index of its own: what waits for a time, and what waits for something else.
 _waiting_count = Statement(
     select(
@@ -273,7 +289,7 @@ def count_running_by_lambda(connection: Connection) -> dict[tuple[int, int], int
 
 def count_enqueued(connection: Connection, priority: int, lane_id: int, before: int, most: int) -> int:
     """Return how many jobs of a priority and lane are enqueued with ids below ``before``; ``most`` for more."""
-    return int(_enqueued.value(connection, priority, lane_id, before, most))
+    return int(_enqueued[connection.dialect.name].value(connection, priority, lane_id, before, most))
 
 
 def count_waiting(connection: Connection) -> int:

@@ -2,6 +2,7 @@
 
 import re
 
+import psycopg
 import pytest
 from places import Place, migrate
 from postgres import Cluster
@@ -25,7 +26,7 @@ from piecework.server.store.stock import blobs, holding, lambdas
 HOT = {
     "candidates": leases._candidates,
     "groups": lanes._groups,
-    "enqueued of a lane": jobs._enqueued,
+    "enqueued of a lane": jobs._enqueued["sqlite"],
     "overdue": leases._overdue,
     "next time": leases._next_times,
     "first lease by input": leases._first_by_input,
@@ -82,7 +83,9 @@ def test_a_hot_statement_never_reads_the_whole_table(sqlite_place: Place, name: 
     ], steps
 
 
+CLAIM = "candidates of many lanes"
 NOT_ON_POSTGRESQL = {
+    "candidates",
     "enqueued by lane",
     "running by lane",
     "held by all",
@@ -94,7 +97,8 @@ NOT_ON_POSTGRESQL = {
 ON_POSTGRESQL = {name: HOT[name].statement for name in HOT if name not in NOT_ON_POSTGRESQL} | {
     "by ids": jobs._by_ids._postgres.statement,
     "lock by ids": jobs._lock_by_ids._postgres.statement,
-    "candidates of many lanes": leases._candidates_of_many.statement,
+    CLAIM: leases._candidates_of_many.statement,
+    "enqueued of a lane": jobs._enqueued["postgresql"].statement,
     "grant many": leases._grant._for_arrays(postgresql.dialect()).statement,
     "end many": leases._end._for_arrays(postgresql.dialect()).statement,
     "unused blobs": blobs._unused_by_ids._postgres.statement,
@@ -112,15 +116,24 @@ def new_url(postgres: Cluster) -> str:
     return url
 
 
+def explain(url: str, name: str) -> str:
+    """Return how PostgreSQL runs a statement, whatever its values are."""
+    compiled = ON_POSTGRESQL[name].compile(dialect=postgresql.dialect(paramstyle="numeric_dollar"))
+    database = open_database(url)
+    with database.read() as connection:
+        driver = connection.connection.driver_connection
+        driver.execute("BEGIN")
+        if name == CLAIM:
+            driver.execute(leases.IN_ORDER)
+        lines = driver.execute(f"EXPLAIN (GENERIC_PLAN) {compiled}").fetchall()
+    database.close()
+    return "\n".join(line for (line,) in lines)
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ON_POSTGRESQL)
 def test_on_postgresql_a_plan_made_for_an_empty_table_walks_an_index_too(new_url: str, name: str):
-    compiled = ON_POSTGRESQL[name].compile(dialect=postgresql.dialect(paramstyle="numeric_dollar"))
-    database = open_database(new_url)
-    with database.read() as connection:
-        lines = connection.connection.driver_connection.execute(f"EXPLAIN (GENERIC_PLAN) {compiled}").fetchall()
-    database.close()
-    plan = "\n".join(line for (line,) in lines)
+    plan = explain(new_url, name)
     assert re.search(r"Index .*Scan", plan), plan
     if name.endswith("many"):
         assert re.search(r"Index Cond: \((job_)?id = given.job\)", plan), plan
@@ -129,3 +142,33 @@ def test_on_postgresql_a_plan_made_for_an_empty_table_walks_an_index_too(new_url
     assert not re.search(
         r"(Seq|Bitmap Heap) Scan on (jobs|blobs|schedules|ticks)|Hash|Merge|(?<!Incremental )Sort(?! Key)", plan
     ), plan
+
+
+MISLEADING = ["most are enqueued", "all were removed"]
+BACKLOG = """
+INSERT INTO jobs (id, lambda_id, lane_id, state, priority, input_id, attempt, max_attempts, vanished, created_at)
+SELECT id, 1, 1, 'Enqueued', 0, id, 0, 3, 0, id FROM generate_series(1, 30000) AS id
+"""
+
+
+@pytest.fixture(scope="module", params=MISLEADING)
+def known_url(postgres: Cluster, request: pytest.FixtureRequest) -> str:
+    """The URL of a database whose planner was told what is in it, at a moment at which that misleads it."""
+    url = postgres.create_database(f"plans_{MISLEADING.index(request.param)}")
+    migrate(url)
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")  # of nothing that the jobs name there is any
+        connection.execute(BACKLOG)
+        if request.param == "all were removed":
+            connection.execute("DELETE FROM jobs")
+        connection.execute("VACUUM ANALYZE jobs")
+    return url
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", [CLAIM, "groups"])
+def test_on_postgresql_claims_walk_their_index_always(known_url: str, name: str):
+    plan = explain(known_url, name)
+    ways = re.findall(r"using (\w+) on jobs(?! first)", plan)  # the first job of a group is found by its id
+    assert set(ways) == {"ix_jobs_claim"}, plan
+    assert not re.search("Sort(?! Key)", plan), plan
