@@ -155,15 +155,14 @@ def _describe(draft: CallDraft, done: Done, took_s: float) -> CallRecord | None:
 
 def _read_result(result: Result, answer: bytes | None) -> RunResult:
     error, fuel, digests = result.error, result.usage.fuel, result.usage.digests
-    kind = None if error is None else error.kind
+    kind, is_cut = None if error is None else error.kind, digests is not None and digests.journal_cut
     return RunResult(
         state="Finished" if error is None else "Fail_Execution",
         exit_code=result.exit_code,
         error_kind=kind,
         output=None if answer is None else _sum(answer),
-        memory=None if digests is None else digests.memory,
         fuel=None if fuel is None else write_number(fuel),
-        comparable=is_comparable(kind, fuel) and not (digests is not None and digests.journal_cut),
+        comparable=is_comparable(kind, fuel) and not is_cut,
     )
 
 

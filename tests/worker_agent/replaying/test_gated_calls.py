@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from abis import ABIS
 from code_mutants import FUEL, MODULE, WORKS, Direct, make_inputs, make_mutants
 from receipts import sha256
 from tries import tries
@@ -25,6 +26,7 @@ from piecework.worker_agent.serving.recording import SUFFIX, CallRecorder, Recor
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 DIRECT_ONLY = pytest.mark.parametrize("toolchain", [DirectLinkage], indirect=True, ids=["direct"])
+GUESTS = [(name, "echo") for name in ABIS] + [(name, "trap") for name, abi in ABIS.items() if abi.suffix == "wat"]
 REBUILT = b"\0\x08\x04noteabc"
 """Behind a module, it is the same with another digest."""
 COUNTER = b"""
@@ -109,6 +111,16 @@ def test_mutants_of_a_function_are_found(record, replay, build_text, name):
     assert caught >= len(mutants) // 2
     evidence = judge(replay(calls, old + REBUILT), fuel_percent=0, memory_percent=0)
     assert (evidence.passed, evidence.identical) == (True, len(inputs))
+
+
+@pytest.mark.integration
+@DIRECT_ONLY
+@pytest.mark.parametrize(("runtime", "guest"), GUESTS)
+def test_calls_of_each_runtime_replay_alike(record, replay, build_guest, interpreters, runtime, guest):
+    code = build_guest(f"{runtime}/{guest}")
+    requests = [post(ABIS[runtime].wrap(b"Zoe"), "/a?b=c"), Request("GET", "/")]
+    calls = [record(code, each, runtime) for each in requests]
+    assert [run.kind for run in replay(calls, code, runtime)] == ["identical"] * 2
 
 
 @DIRECT_ONLY
