@@ -21,7 +21,7 @@ from piecework.cli.gating import (
     find_jobs,
     run_gate,
 )
-from piecework.cli.options import LAMBDA, STDIN, FileOrId
+from piecework.cli.options import LAMBDA, STDIN, FileOrId, KeyValueType
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.gate_rows import describe_evidence
@@ -54,6 +54,9 @@ PERCENT = click.FloatRange(min=0)
 )
 @click.option(
     "--memory", "memory_percent", type=PERCENT, metavar="PERCENT", help="Let it use so much more memory at most."
+)
+@click.option(
+    "--env", type=KeyValueType(), multiple=True, help="A secret variable of the old calls, which the server hides."
 )
 @click.option("--runtime", help="What runs a FILE.  [what runs OLD]")
 @click.option("--engine", type=click.Choice(ENGINES), help="What makes the code run.  [cranelift]")
@@ -101,8 +104,8 @@ def gate(
         chosen = GateOptions(
             bounds, options["last"], options["engine"], options["timeout_s"], options["processes"]
         )
-        revision = find_function(remote.client, then)
-        old_code = find_calls(remote.client, *revision, {}) if revision else find_jobs(remote.client, then)
+        revision, env = find_function(remote.client, then), dict(options["env"])
+        old_code = find_calls(remote.client, *revision, env) if revision else find_jobs(remote.client, then, env)
         found = run_gate(old_code, candidate, chosen)
     if file is not None:
         file.write_bytes(encode(found) + b"\n")

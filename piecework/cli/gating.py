@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -166,8 +166,11 @@ def run_gate(old: OldCode, new: Candidate, options: GateOptions) -> GateEvidence
     return evidence
 
 
-def find_jobs(client: Client, old: LambdaInfo) -> OldCode:
-    """Return a lambda whose jobs are to be replayed. Raises NoRecords when no receipts of these are kept."""
+def find_jobs(client: Client, old: LambdaInfo, env: Mapping[str, str] | None = None) -> OldCode:
+    """Return a lambda whose jobs are to be replayed. Raises NoRecords when no receipts of these are kept.
+
+    ``env``: variables of the jobs whose values the server hides.
+    """
     if not (old.deterministic is True or old.record is True):
         raise NoRecords(
             f"lambda {old.id} keeps no records to go by. Create it anew with --record, or with --deterministic "
@@ -175,7 +178,7 @@ def find_jobs(client: Client, old: LambdaInfo) -> OldCode:
         )
 
     def bring(folder: Path, last: int) -> Calls:
-        return _bring_jobs(client, old.id, folder, last)
+        return _bring_jobs(client, old.id, folder, last, env)
 
     return OldCode(
         old.id, bring, f"lambda {old.id} has no ended job with a receipt yet. Let it do some jobs first."
@@ -202,7 +205,7 @@ def _start(new: Candidate, options: GateOptions) -> Iterator[Replayer]:
             raise
 
 
-def _bring_jobs(client: Client, lambda_id: Id, folder: Path, last: int) -> Calls:
+def _bring_jobs(client: Client, lambda_id: Id, folder: Path, last: int, env: Mapping[str, str] | None) -> Calls:
     have: dict[str, Path] = {}
     found = 0
     for job in _list_ended(client, lambda_id, max(LOOK_MIN, LOOK_FACTOR * last)):
@@ -210,7 +213,7 @@ def _bring_jobs(client: Client, lambda_id: Id, folder: Path, last: int) -> Calls
             return
         path = folder / str(int(job.id))
         try:
-            client.bundle(job.id, path, have=have)
+            client.bundle(job.id, path, have=have, env=env)
         except NotFound:
             continue  # it has no receipt
         except ReceiptError as error:

@@ -93,6 +93,7 @@ def test_a_revision_is_made_only_when_it_passes(
     assert "passed: 3 of 3 calls of hola/blue came to the same" in shown
     assert "100 % of the calls, 5 are kept" in shown
     assert command(server, "gate", "hola/blue", code["same"]).returncode == 3, "a secret variable is hidden"
+    assert command(server, "gate", "hola/blue", code["same"], "--env", "API_KEY=secret").returncode == 0
 
 
 def test_what_a_gate_lets_pass_is_told(

@@ -87,8 +87,7 @@ class CallRecorder:
             return "secrets"
         if len(request.body) > BODY_MAX_BYTES:
             return "size"
-        waiting = sum(each.suffix == SUFFIX for each in self._plan.folder.iterdir())
-        return "haste" if waiting >= WAITING_MAX else None
+        return "haste" if len(list(self._plan.folder.glob(f"*{SUFFIX}"))) >= WAITING_MAX else None
 
     def prepare(self, version: Version, request: Request, port: int) -> CallDraft:
         """Return what has a call recorded. The request comes as one that is replayed does."""

@@ -7,6 +7,7 @@ import rich_click as click
 from msgspec import UNSET
 
 from piecework.cli.completing import list_functions, offer
+from piecework.cli.failures import warn
 from piecework.cli.options import ID, NAME
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
@@ -72,7 +73,8 @@ def calls(
     if file is not None and call is None:
         raise click.UsageError("-o goes with a CALL.")
     name, wanted = function
-    revision = pick_revision(remote.client.function(name), wanted).name
+    chosen = pick_revision(remote.client.function(name), wanted)
+    revision = chosen.name
     if delete:
         remote.display.line(remote.client.delete_recorded_calls(name, revision))
     elif call is None:
@@ -80,6 +82,8 @@ def calls(
         now = time.time()
         rows = [_row(each, now) for each in found]
         remote.display.listing(found, COLUMNS, rows, less=["size", "fuel", "memory", "began"])
+        if chosen.record is UNSET:
+            warn(f"calls of {name}/{revision} are not recorded: it was deployed without --record")
     else:
         _show(remote, name, revision, call, file)
 

@@ -157,5 +157,6 @@ def test_a_disk_that_takes_nothing_fails_no_call(recorder, folder, version):
     made = recorder()
     draft = made.prepare(version, Request(), 1)
     folder.rmdir()
+    assert made.picks(Request())
     made.keep(draft, end(), 0.1)
     assert not folder.exists()
