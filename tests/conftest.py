@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--tries", choices=list(FACTORS), default="few", help="how often to try what is drawn by lot (few)"
     )
-    parser.addoption("--seeds", type=int, help="how many histories to simulate (as many as --tries has of 200)")
+    parser.addoption("--seeds", type=int, help="how many histories to simulate (as many as --tries has of 80)")
     parser.addoption("--first-seed", type=int, default=1000, help="the seed of the first of them (1000)")
 
 

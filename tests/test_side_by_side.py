@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from side_by_side import main, put_in_order
+from side_by_side import PROJECT, USUAL_TIMES, main, put_in_order
 
 CONFTEST = """
 import pytest
@@ -35,6 +35,10 @@ def test_files_are_taken_by_their_times_and_those_without_by_their_size(tmp_path
         (tmp_path / name).write_bytes(bytes(size))
     times = {"long": 4.0, "short": 2.0, "shorter": 0.5}
     assert put_in_order(tmp_path, sizes, times) == ["long", "new", "short", "shorter"]
+
+
+def test_files_that_are_known_to_take_long_are_there():
+    assert [file for file in json.loads(USUAL_TIMES.read_text()) if not (PROJECT / file).is_file()] == []
 
 
 def read_times(project: Path) -> dict[str, dict[str, float]]:

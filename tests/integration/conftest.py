@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from machine_code import share_compiled
 from packages import build, copy_project
 
 from piecework import Client
@@ -28,7 +29,9 @@ def client(server: LocalServer) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def agent(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAgent]:
     """An agent of that server that runs two jobs at once."""
-    with LocalAgent(server.url, tmp_path_factory.mktemp("agent"), "shared", "--slots", "2") as agent:
+    folder = tmp_path_factory.mktemp("agent")
+    share_compiled(folder / "shared")
+    with LocalAgent(server.url, folder, "shared", "--slots", "2") as agent:
         yield agent
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from guests import guest
+from machine_code import share_compiled
 
 from piecework import Client
 from piecework.client.errors import JobFailed
@@ -55,6 +56,8 @@ def nodes(server: LocalServer, site: str, tmp_path_factory: pytest.TempPathFacto
     reach = ["--allow-http", site, "--allow-http", "127.0.0.1/32", "--allow-dir", f"{folder / 'data'}=/data",
              "--allow-env", "PLACE"]  # fmt: skip
     env = os.environ | {"PLACE": "here"}
+    for name in ("one", "two"):
+        share_compiled(folder / name)
     agents = [
         LocalAgent(server.url, folder, "one", "--slots", "1", "--tag", "one", *reach, environ=env),
         LocalAgent(server.url, folder, "two", "--slots", "1", "--engine", "pulley", *reach, environ=env),

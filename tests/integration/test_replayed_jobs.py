@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from guests import guest
+from machine_code import COMPILED, INTERPRETERS, share_compiled
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer, stop_together
@@ -21,7 +22,6 @@ from piecework.worker_agent.runtimes import ENGINES
 pytestmark = pytest.mark.integration
 
 PATIENCE_S = 60.0
-BUILD = Path(__file__).parents[2] / "build" / "tests"
 SCRIPT = """
 import os, random, sys, time
 open("/out.txt", "w").write(open("/given.txt").read() + open("/data/a").read())
@@ -47,6 +47,7 @@ def folder(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "--allow-env",
         "PLACE",
     ]
+    share_compiled(made / "node")
     agent = LocalAgent(server.url, made, "node", *options, environ=os.environ | {"PLACE": "here"})
     yield made
     stop_together([agent])
@@ -59,7 +60,7 @@ def check(client: Client, job: Id, tmp_path: Path) -> None:
     with Bundle(path) as bundle:
         bundle.check_parts()
         verify_receipt(bundle.envelope, bundle.keys)
-        node = ReplayNode(BUILD / "compiled", BUILD / "interpreters")
+        node = ReplayNode(COMPILED, INTERPRETERS)
         for engine in ENGINES:
             found = replay(bundle, node, engine=engine, timeout_s=300.0)
             assert found.verdict == "identical", found.difference

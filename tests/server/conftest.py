@@ -33,6 +33,13 @@ def postgres_url(postgres: Cluster) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def emptying(postgres_url: str) -> Iterator[psycopg.Connection]:
+    """The connection that empties it: to open one for each test takes as long as that."""
+    with psycopg.connect(postgres_url, autocommit=True, options="-c lock_timeout=5s") as connection:
+        yield connection
+
+
 @pytest.fixture
 def sqlite_place(tmp_path: Path) -> Place:
     (tmp_path / "piecework.db").write_bytes(migrated_file())
@@ -40,10 +47,9 @@ def sqlite_place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def postgres_place(tmp_path: Path, postgres_url: str) -> Iterator[Place]:
+def postgres_place(tmp_path: Path, postgres_url: str, emptying: psycopg.Connection) -> Iterator[Place]:
     yield Place(tmp_path, postgres_url)
-    with psycopg.connect(postgres_url, options="-c lock_timeout=5s") as connection:
-        connection.execute(EMPTY_ALL)
+    emptying.execute(EMPTY_ALL)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])

@@ -25,7 +25,7 @@ KEPT = [
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     seeds, first = (metafunc.config.getoption(name) for name in ("seeds", "first_seed"))
-    seeds = tries(200) if seeds is None else seeds
+    seeds = tries(80) if seeds is None else seeds
     if "start" in metafunc.fixturenames:
         share = seeds // 4 if "on_postgres" in metafunc.fixturenames else seeds - seeds // 4
         metafunc.parametrize("start", range(first, first + share, HISTORIES_EACH))
@@ -41,6 +41,7 @@ def test_every_promise_holds_on_postgresql(start: int, on_postgres: LiveThrough)
     judge(start, on_postgres)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", KEPT)
 def test_a_history_that_went_wrong_once_goes_well(seed: int, on_sqlite: LiveThrough):
     assert on_sqlite(seed).faults == []

@@ -21,8 +21,10 @@ from turns import FILES, TIMES
 
 PROJECT = Path(__file__).parents[2]
 TURNS = Path(__file__).with_name("turns.py")
+USUAL_TIMES = Path(__file__).with_name("usual_times.json")
+"""How long the longest files took, seconds, for a checkout where nobody has timed them."""
 BYTES_PER_S = 10_000
-"""What is assumed of a file that nobody has timed."""
+"""What is assumed of any other."""
 MEMORY = Path("/dev/shm")  # a folder of its own is made there
 ROOM_BYTES = 4 << 30
 LONGEST = 3
@@ -79,11 +81,12 @@ def main(root: Path, options: list[str], count: int) -> int:
     """Run all tests of a project that the options leave, and return 1 when something is wrong."""
     began, times_file = time.monotonic(), root / "build" / "tests" / "times-by-options.json"
     memory = json.loads(times_file.read_text()) if times_file.exists() else {}
+    known = json.loads(USUAL_TIMES.read_text()) | memory.get(" ".join(options), {})
     files = [str(path.relative_to(root)) for path in (root / "tests").rglob("test_*.py")]
     times: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(dir=find_room(), prefix="tests-") as name:
         folder = Path(name)
-        (folder / FILES).write_text(json.dumps(put_in_order(root, files, memory.get(" ".join(options), {}))))
+        (folder / FILES).write_text(json.dumps(put_in_order(root, files, known)))
         runs = [Run(root, folder, number, options) for number in range(count)]
         try:
             are_well = [run.wait() for run in runs]

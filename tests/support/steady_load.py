@@ -15,7 +15,8 @@ from piecework.protocol.ids import Id
 from piecework.server.store.engine.database import Database
 
 WITH_THE_CLIENTS_TRIES = 60
-PAUSE_S = 0.05
+PAUSE_S = 0.15
+"""After each job; more jobs than that only keep servers from starting."""
 END_S = 180.0
 
 

@@ -4,12 +4,12 @@ import hashlib
 import itertools
 import socket
 import threading
-from pathlib import Path
 
 import msgspec
 import pytest
 from abis import ABIS
 from guest_texts import GUESTS, build, read_guest
+from machine_code import COMPILED, INTERPRETERS
 from patience import PATIENCE_S
 
 from piecework.worker_agent.guests.desk import Desk, Turn
@@ -27,7 +27,6 @@ from piecework.worker_agent.runtimes.stopping import StopSignal
 from piecework.worker_agent.tasks import File, Task
 
 KEYS = itertools.count(1)
-BUILD = Path(__file__).parents[2] / "build" / "tests"
 LUA_NAMES = ("lua5.4", "dlabLua", "dlabLua54")
 
 
@@ -83,14 +82,14 @@ LINKAGES = [
 @pytest.fixture(scope="session", params=LINKAGES)
 def toolchain(request):
     # It stays: interpreters take long to compile.
-    return Toolchain(BUILD / "compiled", request.param)
+    return Toolchain(COMPILED, request.param)
 
 
 @pytest.fixture(scope="session")
 def interpreters():
     """Return a folder where Lua is; it is built when it is not there, which takes a minute or two."""
-    install_lua(BUILD / "interpreters", print)
-    return BUILD / "interpreters"
+    install_lua(INTERPRETERS, print)
+    return INTERPRETERS
 
 
 class Bench(Workbench):
@@ -119,7 +118,7 @@ def workbench(toolchain):
     gone = threading.Event()
     desk = Desk(far_end, Marker())
     pulse = Pulse(desk, gone.set)
-    library = Library(toolchain, BUILD / "interpreters")
+    library = Library(toolchain, INTERPRETERS)
     reports = []
     pulse.start()
     bench = Bench(library, pulse, reports.append)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from machine_code import COMPILED, INTERPRETERS
 from receipts import both_keys, sha256, some_envelope, some_payload
 
 from piecework.protocol.job_files import sum_files
@@ -137,8 +138,7 @@ def node(request, monkeypatch):
 
     Fast tests replay in this process: to start one takes ten times as long as most replays.
     """
-    build = Path(__file__).parents[3] / "build" / "tests"
     if request.node.get_closest_marker("integration") is None:
         workbench = request.getfixturevalue("workbench")
         monkeypatch.setattr(ReplayNode, "start", lambda _node, _folder: Here(workbench))
-    return ReplayNode(build / "compiled", build / "interpreters")
+    return ReplayNode(COMPILED, INTERPRETERS)

@@ -170,7 +170,7 @@ def test_each_engine_keeps_its_own_machine_code(toolchain, store_code, tmp_path,
     assert len({toolchain.engine(Build(engine=engine)) for engine in ENGINES}) == len(ENGINES)
 
 
-@pytest.mark.parametrize("first", range(0, tries(100), 10))
+@pytest.mark.parametrize("first", range(0, tries(50), 10))
 def test_random_modules_are_the_same_under_each_engine(compare, build_text, first):
     ends = [
         compare(build_text(write_module(seed)), memory_bytes=8 * 1024 * 1024) for seed in range(first, first + 10)
