@@ -1,5 +1,6 @@
 """A server in one process for tests: services with a clock that tests move, and short ways to use them."""
 
+import hashlib
 import itertools
 import tempfile
 from collections import defaultdict
@@ -11,6 +12,7 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 from hand_clock import START_MS, HandClock
+from machine_code import BUILD
 from werkzeug.test import TestResponse
 
 from piecework.server.app import wire_app
@@ -21,15 +23,27 @@ from piecework.server.store.engine.database import open_database
 from piecework.server.web.parts import WHOLE, Part
 
 
+ROOT = Path(__file__).parents[2]
+
+
 @cache
 def migrated_file() -> bytes:
-    """Return an empty SQLite database with the program's schema: copying it is quicker than migrating."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "piecework.db"
-        database = open_database(f"sqlite:///{path}", synchronous="OFF")
-        prepare_schema(database)
-        database.close()
-        return path.read_bytes()
+    """Return an empty SQLite database with the program's schema: copying it is quicker than migrating.
+
+    It stays for other processes until what makes it changes.
+    """
+    sources = sorted([*ROOT.glob("migrations/**/*.py"), *ROOT.glob("server/store/engine/*.py")])
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    kept = BUILD / f"empty-{digest}.db"
+    if not kept.exists():
+        BUILD.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+            path = Path(folder) / "piecework.db"
+            database = open_database(f"sqlite:///{path}", synchronous="OFF")
+            prepare_schema(database)
+            database.close()
+            path.replace(kept)
+    return kept.read_bytes()
 
 
 _free_apps: defaultdict[Part, list[Flask]] = defaultdict(list)
