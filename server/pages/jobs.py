@@ -8,7 +8,7 @@ from flask import Response, request
 
 from piecework.protocol.messages import JobInfo, JobSelection
 from piecework.protocol.states import JobState
-from piecework.server.api.queue.jobinfo import explain_waits, job_infos
+from piecework.server.api.queue.jobinfo import explain_waits, foresee_ends, job_infos
 from piecework.server.api.queue.selection import read_filter
 from piecework.server.errors import GroupNotFound, InvalidParameter, LambdaNotFound, ScheduleNotFound
 from piecework.server.pages.page import go, is_live, page, render
@@ -145,6 +145,7 @@ def _look(services: Services, which: JobFilter, cursor: Spot | None, looked_at: 
 def _describe(services: Services, found: list[Any]) -> list[JobInfo]:
     infos = job_infos(services, services.jobs.show(found), inline=False, named=True)
     explain_waits(services, infos[:ROWS_EXPLAINED], found[:ROWS_EXPLAINED])
+    foresee_ends(services, infos, found)
     for info, job in zip(infos, found, strict=True):
         info.submitter = job.submitter or msgspec.UNSET
     return infos

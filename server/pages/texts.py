@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup, escape
 from msgspec import UNSET, UnsetType
 
-from piecework.cli.screen.endings import usual
+from piecework.cli.screen.endings import outlook, usual
 from piecework.cli.screen.figures import format_bytes
 from piecework.durations import format_duration
 from piecework.protocol.messages import Usage
@@ -109,6 +109,7 @@ FILTERS: dict[str, Any] = {
     "exact": exact,
     "bytes": format_bytes,
     "duration": lambda seconds: "" if seconds in {None, UNSET} else format_duration(max(0.0, seconds)),
+    "outlook": outlook,
     "usual": usual,
     "used": used,
     "count": count,

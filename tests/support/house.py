@@ -22,7 +22,6 @@ from piecework.server.settings import Settings
 from piecework.server.store.engine.database import open_database
 from piecework.server.web.parts import WHOLE, Part
 
-
 ROOT = Path(__file__).parents[2]
 
 

@@ -114,6 +114,20 @@ def test_counts_stand_beside_the_states(browser: Browser, jobs: dict[str, str]):
     assert "all 2" in " ".join(browser.get("/console/jobs?lambda=crash").text.split())
 
 
+def test_running_jobs_tell_when_they_may_end(house: House, browser: Browser):
+    lambda_id, worker = house.new_lambda(), house.new_worker()
+    for _ in range(3):
+        house.submit(lambda_id)
+        house.finish(worker, finished(house.lease(worker)) | {"usage": {"wall_s": 20.0}})
+    assert "ETA" not in browser.get("/console/jobs").text
+    house.submit(lambda_id)
+    house.lease(worker)
+    house.clock.forward(8)
+    assert "8.0 s… about 12 s left" in " ".join(browser.get("/console/jobs?state=running").text.split())
+    house.clock.forward(92)
+    assert "straggler: over its usual time by 80 s" in browser.get("/console/jobs").text
+
+
 def test_the_end_of_an_id_leads_to_its_job(house: House, browser: Browser, jobs: dict[str, str]):
     answer = house.client.get(f"/console/jobs?q={jobs['tag'][-9:]}")
     assert answer.headers["Location"] == f"/console/jobs/{jobs['tag']}"
