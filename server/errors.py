@@ -165,6 +165,12 @@ class WorkerRetired(ServerError):
     code = Code.WORKER_RETIRED
 
 
+class WorkerUnfit(ServerError):
+    """The worker cannot do what is asked of it; the message says why."""
+
+    code = Code.WORKER_UNFIT
+
+
 class JobNotFound(ServerError):
     """No job has this id."""
 

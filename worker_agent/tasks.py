@@ -5,9 +5,9 @@ from typing import NamedTuple
 import msgspec
 
 from piecework.protocol.ids import Id
-from piecework.protocol.messages import Grants, JobError, Usage
+from piecework.protocol.messages import Grants, JobError, LeasedFile, Usage
 from piecework.receipts.canonical import write_number
-from piecework.receipts.payload import RunLimits, RunSubject
+from piecework.receipts.payload import ReceiptPayload, RunLimits, RunSubject
 from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.runtimes.journal.differences import CallDifference
@@ -79,6 +79,20 @@ class RunDraft(NamedTuple):
     subject: RunSubject
 
 
+class ReplayDraft(NamedTuple):
+    """What a replay is to come to."""
+
+    payload: ReceiptPayload
+    """Of the receipt that it is compared with."""
+    engine: Engine
+    """What runs it."""
+    journal: LeasedFile | None
+    output: LeasedFile | None
+    """What the job wrote to its output; None: there is none, or it is not there any more."""
+    made: tuple[LeasedFile, ...]
+    """Files that it gave back."""
+
+
 class LeasedTask(NamedTuple):
     """A task, and the lease under which it runs."""
 
@@ -88,6 +102,8 @@ class LeasedTask(NamedTuple):
     task: Task
     draft: RunDraft | None = None
     """For its receipt; None: it has none."""
+    replay: ReplayDraft | None = None
+    """It does the run of another job again, and is compared with this."""
 
 
 class Result(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):

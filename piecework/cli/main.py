@@ -45,7 +45,7 @@ COMMANDS = {
     ),
     "replay": (
         "piecework.cli.replay:replay",
-        "Do a run again on this machine, and say whether it came to the same.",
+        "Do a run again, here or on a worker, and say whether it came to the same.",
     ),
     "gate": (
         "piecework.cli.gate:gate",

@@ -109,6 +109,22 @@ class NamedType(IdType):
         return super().convert(value, param, ctx)
 
 
+class WorkerRefType(IdType):
+    """A worker: its id or the end of one, or its name."""
+
+    name = "worker"
+
+    def __init__(self) -> None:
+        super().__init__("worker")
+
+    def convert(  # type: ignore[override]  # it may be a name
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Id | str | Ending:
+        if isinstance(value, str) and value and not value.isdecimal():
+            return value
+        return super().convert(value, param, ctx)
+
+
 class FileOrId(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """A file, ``-`` for standard input, or the id of a blob; or a lambda. A file of that name wins over these."""
 
@@ -256,6 +272,7 @@ GROUP = NamedType("group")
 LAMBDA = LambdaType()
 NEW_NAME = NewNameType()
 WORKER = IdType("worker")
+WORKER_OR_NAME = WorkerRefType()
 NAMESPACE = IdType("namespace")
 SCHEDULE = NamedType("schedule")
 WEBHOOK = NamedType("webhook")

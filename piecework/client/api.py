@@ -23,6 +23,7 @@ from piecework.client.queue.jobs import JobOptions
 from piecework.client.queue.limits import LimitCalls
 from piecework.client.queue.mapping import MapCalls
 from piecework.client.queue.receipts import ReceiptCalls
+from piecework.client.queue.replays import ReplayCalls
 from piecework.client.queue.schedules import ScheduleCalls
 from piecework.client.queue.stats import StatsCalls
 from piecework.client.queue.webhooks import WebhookCalls
@@ -53,6 +54,7 @@ class ServerCalls(
     JobFileCalls,
     LimitCalls,
     ReceiptCalls,
+    ReplayCalls,
     ScheduleCalls,
     EventCalls,
     StatsCalls,

@@ -61,6 +61,8 @@ class Code(IntEnum):
     """No worker has this id: register again."""
     WORKER_RETIRED = 802
     """The worker was retired: register again."""
+    WORKER_UNFIT = 803
+    """The worker cannot do what is asked of it; the message says why."""
 
     JOB_NOT_FOUND = 901
     """No job has this id."""

@@ -8,7 +8,9 @@ INPUTS_TAG = "inputs"
 """What who gives jobs the outputs of others as files says in its contracts. Jobs that get some need it."""
 FILES_TAG = "files"
 """The same of who gives jobs a directory of their own."""
-AGENT_TAGS = (INPUTS_TAG, FILES_TAG)
+REPLAY_TAG = "replay"
+"""The same of who does runs of others again, and compares."""
+AGENT_TAGS = (INPUTS_TAG, FILES_TAG, REPLAY_TAG)
 """What our agents say in each contract, and do not register."""
 
 
@@ -67,6 +69,8 @@ class TagSet(NamedTuple):
 
 OWNER_TAG = "owner:"
 """What the tag begins with that a server gives each worker: whose it is."""
+WORKER_TAG = "worker:"
+"""What the tag begins with that a server gives each worker alone: its id follows."""
 TRUSTED_TAG = "trusted"
 """The tag that a server gives workers whose results it accepts as they are."""
 ENGINE_TAG = "engine:"
@@ -86,3 +90,8 @@ def worker_tags(registered: Iterable[str], asked: Iterable[str] = ()) -> frozens
 def _join_tags(registered: tuple[str, ...], asked: tuple[str, ...]) -> frozenset[str]:
     own, wanted = TagSet.parse(registered), TagSet.parse(asked)
     return (own.suggested | own.necessary | wanted.suggested | wanted.necessary) - wanted.rejected
+
+
+def is_given(tag: str) -> bool:
+    """Tell whether a tag is one that servers give workers, and that none has by itself."""
+    return tag == TRUSTED_TAG or tag.startswith((OWNER_TAG, WORKER_TAG))

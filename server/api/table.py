@@ -11,6 +11,7 @@ from piecework.server.api.queue import (
     jobs,
     limits,
     receipts,
+    replays,
     scale,
     schedules,
     stats,
@@ -23,7 +24,7 @@ from piecework.server.web.endpoint import Endpoint, View, endpoints_of
 
 QUEUE: tuple[View, ...] = (
     jobs.submit, jobs.list_all, jobs.show, updates.update, jobs.cancel, jobs.trace, jobs.log, jobs.logs,
-    receipts.show,
+    receipts.show, replays.start,
     bulk.bulk, bulk.failures, holds.list_all, holds.pause, holds.resume,
     groups.create, groups.list_all, groups.show, groups.seal, groups.then,
     contracts.contract, contracts.finish, contracts.heartbeat,

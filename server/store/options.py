@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from piecework.protocol.codes import ErrorKind
+from piecework.protocol.engines import Engine
 from piecework.protocol.messages import Backoff, CallRecording, Grants, LambdaMode, Limits, Verify
 from piecework.server.store.job_keys import NO_KEYS, JobKeys
 
@@ -79,6 +80,8 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     memo: str | None = None  # the key of the memo that its result is kept as, or that it was answered with
     recalled: int | None = None  # the job whose result it was answered with
     checks: str | None = None  # the key of the memo that its result is compared with
+    replays: int | None = None  # the job whose run it does again, to compare
+    engine: Engine | None = None  # what makes the code of a replay run; None: what does so on its worker
     due_at: int | None = None  # what it was to wait for when it was submitted, whether that is over or not
 
 

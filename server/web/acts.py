@@ -61,6 +61,7 @@ ACTS: dict[tuple[str, str], ActWords] = {
     ("DELETE", "/kv/<namespace>/field"): ActWords("flush namespace", "{namespace}"),
     ("POST", "/job/<job>"): ActWords("change job", "{job}", ("status",)),
     ("DELETE", "/job/<job>"): ActWords("cancel job", "{job}"),
+    ("POST", "/job/<job>/replay"): ActWords("replay job", "{job}", ("worker", "engine")),
     ("POST", "/job/bulk"): ActWords("{action} jobs", "", ("ids", "where", "key")),
     ("PUT", "/hold/<string:kind>/<text:target>"): ActWords("pause {kind}", "{target}", ("note",)),
     ("DELETE", "/hold/<string:kind>/<text:target>"): ActWords("resume {kind}", "{target}"),

@@ -48,6 +48,7 @@ HTTP_STATUS: dict[type[errors.ServerError], int] = {
     errors.NotWasm: 422,
     errors.WorkerNotFound: 404,
     errors.WorkerRetired: 404,
+    errors.WorkerUnfit: 409,
     errors.JobNotFound: 404,
     errors.ReceiptNotFound: 404,
     errors.LimitNotFound: 404,

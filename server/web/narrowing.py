@@ -33,6 +33,7 @@ FOR_SOME_LAMBDAS = frozenset(
 UNCOUNTED = frozenset(
     {
         ("POST", "/job/bulk"),
+        ("POST", "/job/<job>/replay"),
         ("POST", "/schedule"),
         ("PATCH", "/schedule/<ref:schedule>"),
         ("POST", "/schedule/<ref:schedule>/resume"),
@@ -53,7 +54,7 @@ def check_reach(
         return
     if token.quota.is_counted and (method, path) in UNCOUNTED:
         raise Forbidden(
-            f"the jobs of the token {token.name} are counted: it can submit, but not schedule or retry"
+            f"the jobs of the token {token.name} are counted: it can submit, but not schedule, retry or replay"
         )
     if not token.quota.lambdas:
         return

@@ -27,6 +27,7 @@ from piecework.protocol.messages import (
     LeasedFolder,
     LeasedJob,
     LeasedLambda,
+    LeasedReplay,
     Limits,
     OutcomeAck,
     RenewedLease,
@@ -67,6 +68,8 @@ class Job:
     """Blobs that are files in its own directory; None: it has none."""
     outputs: tuple[str, ...] = ()
     """Patterns of the files that it gives back."""
+    replay: LeasedReplay | None = None
+    """It does the run of another again."""
     accepted: list = field(default_factory=list)
     """Outcomes that counted; the job's own is the last."""
     log: bytes = b""
@@ -271,6 +274,7 @@ class FakeControlServer:
             limits=LIMITS,
             files=[self._describe_file(*item) for item in job.files.items()] or UNSET,
             folder=self._describe_folder(job),
+            replay=job.replay or UNSET,
         )
 
     def _describe_folder(self, job):

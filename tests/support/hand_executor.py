@@ -75,8 +75,8 @@ class HandExecutor:
         """Let a task end well."""
         self._end(self._find(job), result(output=output, **fields))
 
-    def fail(self, job, kind=ErrorKind.TRAP, message="unreachable"):
-        self._end(self._find(job), result(error=JobError(kind=kind, message=message)))
+    def fail(self, job, kind=ErrorKind.TRAP, message="unreachable", **fields):
+        self._end(self._find(job), result(error=JobError(kind=kind, message=message), **fields))
 
     def log(self, job, text):
         task = self._find(job)
@@ -102,7 +102,7 @@ class HandExecutor:
         self.on_done([(task, ended)])
 
 
-def result(output=b"", error=None, wall_s=0.5, log=b"", log_offset=0, **fields):
-    usage = Usage(wall_s=wall_s)
+def result(output=b"", error=None, wall_s=0.5, log=b"", log_offset=0, usage=None, **fields):
+    usage = usage or Usage(wall_s=wall_s)
     output = File(str(output)) if isinstance(output, Path) else output
     return Result(output=output, error=error, usage=usage, log=log, log_offset=log_offset, **fields)

@@ -23,7 +23,7 @@ from piecework.protocol.messages.content import Content
 from piecework.protocol.states import JobState
 from piecework.receipts import EngineFacts, KeyRing, PrivateKey, ReceiptPayload, read_receipt, seal, write_payload
 from piecework.receipts.keys import prove_key
-from piecework.worker_agent.jobs.work.inputs import find_run_seed
+from piecework.worker_agent.jobs.work.inputs import choose_seed
 from piecework.worker_agent.jobs.work.receipts import ReceiptMaker, draft_receipt
 from piecework.worker_agent.tasks import LeasedTask, Task
 
@@ -64,7 +64,7 @@ class SigningWorker:
         """Lease a job and return the outcome of running it, with its receipt."""
         _, job, lambda_ = self.lease()
         task = Task(runtime="default", codex="", checksum="")
-        leased = LeasedTask(job.job, job.lease, task, draft_receipt(job, lambda_, find_run_seed(job, lambda_)))
+        leased = LeasedTask(job.job, job.lease, task, draft_receipt(job, lambda_, choose_seed(job, lambda_)))
         digests = Digests(
             module=lambda_.codex_checksum, input=job.input_checksum, output=sha256(output), memory="5" * 64
         )

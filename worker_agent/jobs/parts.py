@@ -38,6 +38,7 @@ from piecework.worker_agent.link.link import Clock, Link
 from piecework.worker_agent.link.looping import Loop, do_all
 from piecework.worker_agent.link.membership import Membership
 from piecework.worker_agent.link.shared import Pace
+from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.engine_facts import describe_engine
 from piecework.worker_agent.settings import Settings
 from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
@@ -142,7 +143,7 @@ class Parts:
         self.contracting = Contracting(
             shared,
             sender,
-            Intake(shared.lease_table, self.fetcher, self.executor, finisher, self.fetchers, self.folders),
+            self._make_intake(shared, finisher, settings.engine),
             self.heartbeat,
             prefetching=self.prefetching,
             job_logger=self.job_logger,
@@ -160,12 +161,18 @@ class Parts:
         return Finisher(
             shared,
             self.uploaders,
+            self.fetcher,
             prefetching=self.prefetching,
             job_logger=self.job_logger,
             fitness=self.fitness,
             folders=self.folders,
             receipts=receipts,
             inline_max_bytes=self.terms.inline_max_bytes,
+        )
+
+    def _make_intake(self, shared: JobsShared, finisher: Finisher, engine: Engine) -> Intake:
+        return Intake(
+            shared.lease_table, self.fetcher, self.executor, finisher, self.fetchers, self.folders, engine
         )
 
     def _make_loops(self, shared: JobsShared) -> tuple[Loop, ...]:

@@ -22,11 +22,9 @@ from piecework.worker_agent.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from piecework.worker_agent.replaying.replay import Replay, ReplayNode
+    from piecework.worker_agent.replaying.replay import ReplayNode
 
 TIMEOUT_S = 3600.0
-EXITS = {"identical": 0, "different": 1, "cut": 3, "incomparable": 3}
-"""What the command ends with; 2 is for a command that was misused."""
 
 
 @click.command(
@@ -54,6 +52,7 @@ def replay_run(bundle: Path, engine: Engine, timeout_s: float, compile_memory: i
     """
     from piecework.receipts.bundle import Bundle  # noqa: PLC0415
     from piecework.receipts.errors import ReceiptError  # noqa: PLC0415
+    from piecework.receipts.replays import EXITS, describe_replay  # noqa: PLC0415
     from piecework.worker_agent.replaying.replay import replay  # noqa: PLC0415
 
     node = open_node(os.environ, compile_memory)
@@ -67,7 +66,7 @@ def replay_run(bundle: Path, engine: Engine, timeout_s: float, compile_memory: i
         sys.stdout.buffer.write(encode(found) + b"\n")
         sys.stdout.flush()
     else:
-        click.echo(describe(found))
+        click.echo(describe_replay(found))
     return EXITS[found.verdict]
 
 
@@ -81,16 +80,3 @@ def open_node(environ: Mapping[str, str], compile_mb: int) -> ReplayNode:
         raise click.UsageError("\n  ".join(["these settings cannot be used:", *error.args])) from error
     state = settings.state or platformdirs.user_state_path("piecework") / "functions"
     return ReplayNode(state / "compiled", settings.interpreters_path, compile_mb * MIB)
-
-
-def describe(found: Replay) -> str:
-    """Put what came of a replay into a sentence or two."""
-    under = f"under {found.engine} of wasmtime {found.wasmtime}, {found.wall_s:.1f} s"
-    said = found.difference.message if found.difference is not None else ""
-    if found.verdict == "identical":
-        return f"identical ({under})"
-    if found.verdict == "cut":
-        return f"the same as far as the journal goes ({under}): {said}"
-    if found.verdict == "incomparable":
-        return f"nothing follows: the run ended in a way that depends on the machine ({under}); {said}"
-    return f"different ({under}): {said}"

@@ -16,10 +16,11 @@ from piecework.receipts.errors import ReceiptError
 from piecework.receipts.gates import GateRun
 from piecework.receipts.payload import RunResult
 from piecework.receipts.recorded_calls import RunParts
+from piecework.receipts.replays import Difference
 from piecework.worker_agent.guests.assignment import Loss
 from piecework.worker_agent.guests.frames import Assign
 from piecework.worker_agent.guests.slot import write_loss
-from piecework.worker_agent.replaying.comparing import FIELDS, Difference, find_difference, read_result
+from piecework.worker_agent.jobs.work.comparing import FIELDS, find_difference, read_result
 from piecework.worker_agent.replaying.replay import ReplayNode
 from piecework.worker_agent.replaying.runs import ReplayError, unpack
 from piecework.worker_agent.runtimes import Engine

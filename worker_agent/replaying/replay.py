@@ -10,11 +10,12 @@ from typing import NamedTuple
 from msgspec.structs import asdict
 
 from piecework.receipts.bundle import Bundle
+from piecework.receipts.replays import Replay
 from piecework.worker_agent.guests.assignment import Loss
 from piecework.worker_agent.guests.frames import Assign
 from piecework.worker_agent.guests.process import GuestProcess
 from piecework.worker_agent.guests.slot import write_loss
-from piecework.worker_agent.replaying.comparing import Comparison, compare
+from piecework.worker_agent.jobs.work.comparing import compare
 from piecework.worker_agent.replaying.runs import ReplayError, unpack
 from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import COMPILE_BYTES, OURS
@@ -49,16 +50,6 @@ class ReplayNode(NamedTuple):
                 scratch=folder,
             )
         )
-
-
-class Replay(Comparison, frozen=True, kw_only=True):
-    """What came of a replay, and under what."""
-
-    engine: Engine
-    wasmtime: str
-    """Its version."""
-    wall_s: float
-    """How long it took, seconds, with starting the process and loading the code."""
 
 
 def replay(

@@ -4,11 +4,10 @@ A new one is a file beside these, a line in ``RUNTIMES``, and a folder with its 
 Importing this package is cheap: wasmtime is loaded by the processes that run guests, not by the agent.
 """
 
-from typing import Literal, get_args
+from piecework.protocol.engines import ENGINES, Engine
 
-Engine = Literal["cranelift", "cranelift-none", "pulley"]
-"""What makes machine code of modules."""
-ENGINES: tuple[Engine, ...] = get_args(Engine)
+__all__ = ["DEFAULT", "ENGINES", "RUNTIMES", "RUNTIME_NAMES", "Engine"]
+
 DEFAULT = "default"
 """Look at the code and choose."""
 

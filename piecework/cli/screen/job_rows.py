@@ -63,6 +63,7 @@ def _describe_origin(info: JobInfo) -> dict[str, object]:
         "key": info.key,
         "agreement": _VERIFIED[given(info.verified)],
         "answered with": None if isinstance(info.recalled, UnsetType) else f"the result of job {info.recalled}",
+        "replays": None if isinstance(info.replays, UnsetType) else f"job {info.replays}",
         "runs again": info.retry_of,
         "run again as": info.run_again_as,
         "concurrency key": info.concurrency_key,

@@ -37,6 +37,7 @@ from piecework.protocol.messages.contracts import (
     LeasedFolder,
     LeasedJob,
     LeasedLambda,
+    LeasedReplay,
     LogPart,
     RenewedLease,
 )
@@ -125,6 +126,7 @@ from piecework.protocol.messages.recorded_calls import (
     RecordedCallList,
     RecordedCallReply,
 )
+from piecework.protocol.messages.replays import REPLAY_S, ReplayStart, ReplayStarted
 from piecework.protocol.messages.routes import (
     RevisionAdd,
     RevisionRemove,
@@ -187,6 +189,7 @@ from piecework.protocol.messages.workers import (
 
 __all__ = [
     "DIRECT_LEAST_BYTES",
+    "REPLAY_S",
     "ActorKind",
     "Amount",
     "AttemptLog",
@@ -288,6 +291,7 @@ __all__ = [
     "LeasedFolder",
     "LeasedJob",
     "LeasedLambda",
+    "LeasedReplay",
     "LimitCheck",
     "LimitInfo",
     "LimitList",
@@ -315,6 +319,8 @@ __all__ = [
     "RecordedCallList",
     "RecordedCallReply",
     "RenewedLease",
+    "ReplayStart",
+    "ReplayStarted",
     "ReplicaInfo",
     "ReplicaLog",
     "ReplicaOrder",

@@ -10,6 +10,7 @@ from piecework.protocol.messages.base import Maybe, Message, Reply, Shown, given
 from piecework.protocol.messages.content import Content
 from piecework.protocol.messages.lambdas import Grants, Limits
 from piecework.protocol.messages.outcomes import LeaseRef, Outcome, OutcomeAck
+from piecework.protocol.messages.receipts import Envelope
 
 
 class ContractRequest(Message, kw_only=True):
@@ -86,6 +87,24 @@ class LeasedFolder(Shown, msgspec.Struct, kw_only=True):
     """Patterns of the files that the job gives back."""
 
 
+class LeasedReplay(Shown, msgspec.Struct, kw_only=True):
+    """What a replay needs beside what the job had whose run it does again.
+
+    For a worker whose contract has the tag ``replay``.
+    """
+
+    receipt: Maybe[Envelope] = UNSET
+    """What the run is compared with; absent when that job, or its receipt, is gone."""
+    engine: Maybe[str] = UNSET
+    """What makes the code run; absent: what does so for other jobs."""
+    journal: Maybe[LeasedFile] = UNSET
+    """What the guest got from outside; absent when nothing was recorded."""
+    output: Maybe[LeasedFile] = UNSET
+    """What the job wrote to its output; absent when there is none."""
+    made: Maybe[list[LeasedFile]] = UNSET
+    """Files that it gave back; absent when it has no directory of its own."""
+
+
 class LeasedJob(Shown, msgspec.Struct, kw_only=True):
     """One leased job: all that the agent needs to run it."""
 
@@ -119,6 +138,8 @@ class LeasedJob(Shown, msgspec.Struct, kw_only=True):
     """The W3C trace context that it is part of, where the server traces jobs."""
     folder: Maybe[LeasedFolder] = UNSET
     """The directory of its own, for a worker whose contract has the tag ``files``."""
+    replay: Maybe[LeasedReplay] = UNSET
+    """The run of another job is to be done again, and compared; all else is as that job had it."""
 
     @property
     def all_files(self) -> list[LeasedFile]:

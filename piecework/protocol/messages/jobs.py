@@ -286,6 +286,8 @@ class JobInfo(Reply, kw_only=True):
     Only with ``view=full``."""
     recalled: Maybe[Id] = UNSET
     """The equal job with whose result it was answered; nobody ran it."""
+    replays: Maybe[Id] = UNSET
+    """The job whose run it does again, to compare: its output says what came of that."""
     retry_of: Maybe[Id] = UNSET
     """The job that it runs again with changes."""
     run_again_as: Maybe[list[Id]] = UNSET

@@ -16,13 +16,13 @@ from piecework.protocol.messages import (
     FinishRequest,
     HeartbeatReply,
     HeartbeatRequest,
-    LeasedFile,
     LeasedFolder,
     LeasedJob,
     LeasedLambda,
     Limits,
     Maybe,
 )
+from piecework.server.api.queue.replays import add_replay, find_shown, leased_files
 from piecework.server.dialects import v05
 from piecework.server.services import Services
 from piecework.server.services.queue.contracts import Contracted
@@ -42,7 +42,7 @@ def contract(services: Services, id_: Id, body: ContractRequest) -> Work[Contrac
         services.traces.note_leased(contracted.jobs)
     if not body.knows_leases:
         return v05.write_contract(id_, [job.id for job in contracted.jobs])
-    known = services.lambdas.get_many(job.lambda_id for job in contracted.jobs)
+    known = services.lambdas.get_many(find_shown(contracted, job).lambda_id for job in contracted.jobs)
     codices = services.lambdas.find_codices(each.codex for each in known.values())
     jobs = _leased_jobs(contracted, known, services.settings.default_limits, body.inline_max_bytes)
     return ContractReply(
@@ -97,14 +97,16 @@ def _leased_jobs(
     packed, leased = wants_msgpack(), []
     alike: dict[tuple[int, str | None], partial[LeasedJob]] = {}
     for job in contracted.jobs:
-        key = (job.lambda_id, job.options_json)
+        shown = find_shown(contracted, job)
+        key = (shown.lambda_id, shown.options_json)
         if key not in alike:
-            alike[key] = _with_terms(job, known[job.lambda_id], defaults)
-        blob = contracted.inputs.get(job.input_id)
+            alike[key] = _with_terms(shown, known[shown.lambda_id], defaults)
+        blob = contracted.inputs.get(shown.input_id)
         if blob is not None and blob.content is not None and blob.size <= inline_max_bytes:
             input_ = Content.of(blob.content, packed=packed, blob=Id(blob.id))
         else:
-            input_ = Content(id=Id(job.input_id))
+            input_ = Content(id=Id(shown.input_id))
+        files = contracted.files.get(shown.id)
         leased.append(
             alike[key](
                 job=Id(job.id),
@@ -114,25 +116,20 @@ def _leased_jobs(
                 input=input_,
                 input_checksum=blob.sha256.hex() if blob else "",
                 input_size=blob.size if blob else 0,
-                files=_leased_files(contracted.files[job.id]) or UNSET if job.id in contracted.files else UNSET,
+                files=leased_files(files) or UNSET if files is not None else UNSET,
                 traceparent=(job.options.trace or UNSET) if job.options_json else UNSET,
-                folder=_leased_folder(contracted.given.get(job.id, ()), job) if job.options_json else UNSET,
+                folder=_leased_folder(contracted.given.get(shown.id, ()), shown) if shown.options_json else UNSET,
             )
         )
+        if job.options_json and job.options.replays is not None:
+            add_replay(leased[-1], job, contracted.replays.get(job.id))
     return leased
 
 
 def _leased_folder(files: Sequence[StoredFile], job: Job) -> Maybe[LeasedFolder]:
     if not job.options.has_folder:
         return UNSET
-    return LeasedFolder(files=_leased_files(files), outputs=list(job.options.outputs))
-
-
-def _leased_files(files: Sequence[StoredFile]) -> list[LeasedFile]:
-    return [
-        LeasedFile(name=each.name, blob=Id(each.blob_id or 0), checksum=each.sha256.hex(), size=each.size)
-        for each in files
-    ]
+    return LeasedFolder(files=leased_files(files), outputs=list(job.options.outputs))
 
 
 def _with_terms(job: Job, lambda_: Lambda, defaults: Limits) -> partial[LeasedJob]:

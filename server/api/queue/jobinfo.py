@@ -157,6 +157,7 @@ def _job_info(kind: type[JobInfo], view: JobView, lambda_: JobLambda, output: Ma
         group=UNSET if job.group_id is None else Id(job.group_id),
         schedule=UNSET if job.schedule_id is None else Id(job.schedule_id),
         recalled=_find_recalled(job),
+        replays=_find_replayed(job),
         retry_of=UNSET if job.retry_of is None else Id(job.retry_of),
         concurrency_key=UNSET if job.concurrency_key is None else job.concurrency_key,
         rate_key=UNSET if job.rate_key is None else job.rate_key,
@@ -167,6 +168,12 @@ def _find_recalled(job: Job) -> Maybe[Id]:
     """Return the job with whose result one was answered that nobody ran."""
     recalled = job.options.recalled if job.options_json and job.attempt == 0 else None
     return UNSET if recalled is None else Id(recalled)
+
+
+def _find_replayed(job: Job) -> Maybe[Id]:
+    """Return the job whose run one does again."""
+    replays = job.options.replays if job.options_json else None
+    return UNSET if replays is None else Id(replays)
 
 
 def _output(services: Services, view: JobView, *, inline: bool, packed: bool) -> Maybe[Content]:

@@ -12,19 +12,17 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from piecework.protocol.codes import ErrorKind
-from piecework.protocol.matching import ENGINE_TAG, OWNER_TAG, TRUSTED_TAG, worker_tags
+from piecework.protocol.matching import ENGINE_TAG, OWNER_TAG, TRUSTED_TAG
 from piecework.protocol.messages import JobError, Usage, Verify
 from piecework.protocol.states import JobState
 from piecework.server.services.core import Core
 from piecework.server.services.queue import retries
 from piecework.server.services.queue.memo_terms import REPEATABLE, needed_votes
-from piecework.server.settings import Settings
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue import lanes, votes
 from piecework.server.store.queue.votes import OwnerRecord, Vote
@@ -62,17 +60,6 @@ class GivenResult(NamedTuple):
     """What that would be, were it believed."""
     output_sha256: str
     """Of the output that is stored, hex; of nothing when there is none."""
-
-
-def offer_tags(worker: Worker, asked: Sequence[str], settings: Settings) -> frozenset[str]:
-    """Return all tags of a worker, with what a contract adds and takes away, and what the server gives."""
-    return _join_tags(worker.tags, tuple(asked), worker.whose, worker.owner in settings.trusted)
-
-
-@lru_cache(maxsize=10_000)
-def _join_tags(own: tuple[str, ...], asked: tuple[str, ...], whose: str, is_trusted: bool) -> frozenset[str]:
-    tags = worker_tags(own, asked) | {OWNER_TAG + whose}
-    return tags | {TRUSTED_TAG} if is_trusted else tags - {TRUSTED_TAG}
 
 
 def sum_result(given: GivenResult) -> str | None:

@@ -27,6 +27,7 @@ from piecework.server.services.queue.pace import UsualTimes
 from piecework.server.services.queue.posting import Poster
 from piecework.server.services.queue.receipts import Receipts
 from piecework.server.services.queue.removal import Removal
+from piecework.server.services.queue.replays import Replays
 from piecework.server.services.queue.reruns import Reruns
 from piecework.server.services.queue.retention import Retention
 from piecework.server.services.queue.scale import Scale
@@ -66,6 +67,7 @@ class QueueServices:
     outcomes: Outcomes
     memos: Memos
     receipts: Receipts
+    replays: Replays
     agreement: Agreement
     doubts: Doubts
     endings: Endings
@@ -92,10 +94,9 @@ class QueueServices:
 def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notifier: Notifier) -> QueueServices:
     """Give each service of the queue the ones that it calls."""
     endings, feed, receipts = Endings(), Feed(core, notifier), Receipts(core, lambdas, signing)
-    memos = Memos(core, data, lambdas, endings)
+    memos, agreement = Memos(core, data, lambdas, endings), Agreement(core)
     dependants, removal = Dependants(core, endings, notifier, memos.settle), Removal(core, data, feed)
     reruns, statistics, depths = Reruns(core, endings), Statistics(core, lambdas, feed), Depths(core)
-    agreement = Agreement(core)
     outcomes = Outcomes(core, data, lambdas, endings, receipts, notifier, agreement)
     webhooks, deliveries, sender = _wire_webhooks(core, lambdas, notifier)
     submission = Submission(core, data, lambdas, webhooks, notifier, memos)
@@ -117,6 +118,7 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
         outcomes=outcomes,
         memos=memos,
         receipts=receipts,
+        replays=Replays(core, lambdas, receipts, notifier),
         agreement=agreement,
         doubts=Doubts(core, reruns, notifier),
         endings=endings,

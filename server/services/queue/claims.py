@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from piecework.protocol.ids import ID_MAX
-from piecework.protocol.matching import OWNER_TAG, TagSet, offers_runtime
+from piecework.protocol.matching import OWNER_TAG, WORKER_TAG, TagSet, offers_runtime
 from piecework.protocol.states import JobState
 from piecework.server.services.queue.counting import note_started
 from piecework.server.services.queue.limiter import Limiter, names_of
@@ -36,8 +36,8 @@ def admits(lane: Lane, runtimes: tuple[str, ...], tags: frozenset[str]) -> bool:
 
 
 @lru_cache(maxsize=10_000)
-def _leave_out_owner(tags: frozenset[str]) -> frozenset[str]:
-    return frozenset(tag for tag in tags if not tag.startswith(OWNER_TAG))
+def _leave_out_own(tags: frozenset[str]) -> frozenset[str]:
+    return frozenset(tag for tag in tags if not tag.startswith((OWNER_TAG, WORKER_TAG)))
 
 
 class Claimed(NamedTuple):
@@ -71,7 +71,7 @@ class Claimant(NamedTuple):
 
     @property
     def offer(self) -> Offer:
-        return self.runtimes, _leave_out_owner(self.tags)
+        return self.runtimes, _leave_out_own(self.tags)
 
     def may_run(self, lane: Lane) -> bool:
         return admits(lane, self.runtimes, self.tags)
@@ -97,7 +97,7 @@ class Claims:
         changes = Changes()
         holds = HoldGate(connection, changes, now)
         gate = Gate(connection, now, waits=claimant.is_first)
-        fit = claimant.fit if _leave_out_owner(claimant.tags) else None
+        fit = claimant.fit if _leave_out_own(claimant.tags) else None
         choice = _Choice(claimant, lambda: holding.count_suspects(connection, grant.worker_id))
         for groups in _walk(connection, claimant, holds, self._turns):
             priority = groups[0].priority

@@ -20,13 +20,14 @@ from piecework.protocol.messages import (
 from piecework.protocol.states import JobState
 from piecework.server.errors import CapacityReached, InvalidRequest, Stopping, WorkerNotFound, WorkerRetired
 from piecework.server.services.core import Core
-from piecework.server.services.queue.agreement import offer_tags
 from piecework.server.services.queue.claims import NOTHING, Claimant, Claimed, Claims, admits
 from piecework.server.services.queue.contents import find_inputs
 from piecework.server.services.queue.endings import Endings
+from piecework.server.services.queue.offers import offer_tags
 from piecework.server.services.queue.outcomes import Outcomes, Recorded, Report
 from piecework.server.services.queue.overdue import move_overdue
 from piecework.server.services.queue.pauses import Work
+from piecework.server.services.queue.replays import NO_REPLAYS, ReplayOrder, find_orders
 from piecework.server.services.queue.waiting import Admits, Changes, Notifier
 from piecework.server.services.stock.workers import hear_of, note_clock, note_trouble, require_worker
 from piecework.server.store.engine.database import Connection
@@ -59,6 +60,8 @@ class Contracted(NamedTuple):
     """What jobs get from others, by job id."""
     given: Mapping[int, Sequence[StoredFile]] = NOTHING_FOUND
     """What jobs get in directories of their own, by job id."""
+    replays: Mapping[int, ReplayOrder] = NO_REPLAYS
+    """What replays are of, by job id: they get what those jobs got."""
     acks: Sequence[OutcomeAck] = ()
     drain: bool = False
 
@@ -178,7 +181,7 @@ class Contracts:
                 self._offers = {}
             self._offers[worker_id] = worker
         return partial(
-            admits, runtimes=worker.runtimes, tags=offer_tags(worker, request.tags or (), self._settings)
+            admits, runtimes=worker.runtimes, tags=offer_tags(worker, request.tags or (), self._settings.trusted)
         )
 
     def _answer_for(self, connection: Connection, ask: _Ask) -> tuple[Contracted | None, Changes]:
@@ -241,16 +244,19 @@ class Contracts:
         kind, lease_s = _choose_lease(ask, self._settings.lease_s)
         until = now + round(lease_s * 1000)
         grant = LeaseGrant(secrets.token_hex(8), kind, until, worker.id, worker.incarnation)
-        tags = offer_tags(worker, ask.request.tags or (), self._settings)
+        tags = offer_tags(worker, ask.request.tags or (), self._settings.trusted)
         claimant = Claimant(worker.runtimes, tags, ask.room, worker.slots, ask.slept, is_first)
         claimed = self._claims.claim(connection, claimant, grant, now)
         if not ask.request.knows_leases:
             return Contracted(claimed.jobs, lease_s), claimed
-        inputs = blobs.find_blobs(connection, (job.input_id for job in claimed.jobs))
-        with_folder = [job.id for job in claimed.jobs if job.options_json and job.options.has_folder]
+        replays = find_orders(connection, claimed.jobs)
+        shown = [replays[job.id].original if job.id in replays else job for job in claimed.jobs]
+        inputs = blobs.find_blobs(connection, (job.input_id for job in shown))
+        with_folder = [job.id for job in shown if job.options_json and job.options.has_folder]
         given = files.find_files(connection, "given", with_folder) if with_folder else {}
         given = {id_: [each for each in own if each.blob_id is not None] for id_, own in given.items()}
-        return Contracted(claimed.jobs, lease_s, inputs, find_inputs(connection, claimed.jobs), given), claimed
+        inputs_of = find_inputs(connection, shown)
+        return Contracted(claimed.jobs, lease_s, inputs, inputs_of, given, replays), claimed
 
     def _is_overdue(self) -> bool:
         """Tell whether the time of a job has come."""

@@ -110,14 +110,21 @@ class Receipts:
 
     def get(self, job_id: int) -> Envelope:
         """Return the receipt of a job. Raises JobNotFound, or ReceiptNotFound that says why there is none."""
+        return self._find(job_id)[1]
+
+    def require(self, job_id: int) -> Job:
+        """Return a job that has a receipt. Raises as ``get`` does."""
+        return self._find(job_id)[0]
+
+    def _find(self, job_id: int) -> tuple[Job, Envelope]:
         with self._database.read() as connection:
-            job = jobs.find_jobs(connection, [job_id]).get(job_id)
-            kept = receipts.find_receipt(connection, job_id)
+            job = jobs.find_job(connection, job_id)
+            found = find_receipt(connection, job) if job else None
         if job is None:
             raise JobNotFound(f"there is no job {job_id}")
-        if kept is not None and kept.attempt == job.attempt and job.state in REPEATABLE:
-            return msgspec.json.decode(kept.envelope, type=Envelope)
-        raise ReceiptNotFound(f"job {job_id} has no receipt: {self._explain(job)}")
+        if found is None:
+            raise ReceiptNotFound(f"job {job_id} has no receipt: {self._explain(job)}")
+        return job, found
 
     def count(self) -> dict[str, int]:
         """Return how many receipts this server took, and refused, since it started."""
@@ -138,6 +145,14 @@ class Receipts:
     def _count(self, what: str, more: int) -> None:
         with self._lock:
             self._counts[what] += more
+
+
+def find_receipt(connection: Connection, job: Job) -> Envelope | None:
+    """Return the receipt of a job's end; None when it has none."""
+    kept = receipts.find_receipt(connection, job.id) if job.state in REPEATABLE else None
+    if kept is None or kept.attempt != job.attempt:
+        return None
+    return msgspec.json.decode(kept.envelope, type=Envelope)
 
 
 def _read(envelope: Envelope, key: bytes) -> HandedReceipt:

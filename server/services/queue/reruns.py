@@ -90,6 +90,8 @@ def find_fault(job: Job, edges: Sequence[Edge], known: Container[int], *, anew: 
 
     ``edges`` are its dependencies, ``known`` has the ids of inputs that are there. ``anew``: as a new job.
     """
+    if job.options.replays is not None:
+        return "it is a replay: ask for another one"
     if job.state not in RERUN:
         return f"it is {job.state}: only jobs that failed or were cancelled can be run again"
     if any(edge.state == "broken" for edge in edges):

@@ -1,16 +1,17 @@
 """How many slots the queue could use: what autoscalers of agents go by."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import ceil
 from typing import NamedTuple
 
 from piecework.modules import BUILT_IN, suggest_runtime
-from piecework.protocol.matching import AGENT_TAGS, RuntimeName, TagSet, offers_runtime
+from piecework.protocol.matching import RuntimeName, TagSet, offers_runtime
 from piecework.protocol.names import LambdaRef
 from piecework.server.errors import InvalidRequest
 from piecework.server.services.core import Core
 from piecework.server.services.queue.depths import Depths, LambdaDepths
+from piecework.server.services.queue.offers import expect_tags
 from piecework.server.services.queue.statistics import Statistics
 from piecework.server.services.stock.keys import check_tenant
 from piecework.server.services.stock.lambdas import Lambdas
@@ -66,7 +67,7 @@ class Scale:
     def __init__(
         self, core: Core, lambda_service: Lambdas, statistics: Statistics, depths: Depths, by_lambda: LambdaDepths
     ) -> None:
-        self._database, self._clock = core.database, core.clock
+        self._database, self._clock, self._trusted = core.database, core.clock, core.settings.trusted
         self._lambdas, self._statistics = lambda_service, statistics
         self._depths, self._by_lambda = depths, by_lambda
 
@@ -95,7 +96,7 @@ class Scale:
         slots = self._count_slots(
             lambda worker: (
                 (runtime is None or offers_runtime(worker.runtimes, runtime))
-                and (meant is None or any(_may_run(worker, each) for each in meant.values()))
+                and (meant is None or any(_may_run(worker, each, self._trusted) for each in meant.values()))
             )
         )
         need = _add_up(found, slots)
@@ -207,9 +208,9 @@ def _check_runtime(connection: Connection, runtime: str, now: int) -> None:
     raise InvalidRequest(f"no lambda, job or worker has the runtime {runtime[:200]!r}{hint}")
 
 
-def _may_run(worker: Worker, which: Lambda) -> bool:
+def _may_run(worker: Worker, which: Lambda, trusted: Collection[str | None]) -> bool:
     tags = TagSet.parse(which.options.tags)
-    return offers_runtime(worker.runtimes, which.runtime) and tags.admits(frozenset((*worker.tags, *AGENT_TAGS)))
+    return offers_runtime(worker.runtimes, which.runtime) and tags.admits(expect_tags(worker, trusted))
 
 
 def _offers_one_of(names: Sequence[str]) -> Callable[[Worker], bool]:

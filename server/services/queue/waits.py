@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from piecework.modules import suggest_runtime
 from piecework.protocol.ids import ID_MAX
-from piecework.protocol.matching import AGENT_TAGS, OWNER_TAG, TRUSTED_TAG, RuntimeName, offers_runtime
+from piecework.protocol.matching import OWNER_TAG, TRUSTED_TAG, WORKER_TAG, RuntimeName, offers_runtime
 from piecework.protocol.messages import WaitReason
 from piecework.protocol.states import FINAL_STATES, JobState
-from piecework.server.services.queue.agreement import offer_tags
 from piecework.server.services.queue.claims import GROUPS_MAX, admits
 from piecework.server.services.queue.limitwaits import describe_limits
+from piecework.server.services.queue.offers import expect_tags
 from piecework.server.services.stock.workers import GONE_MS
 from piecework.server.settings import Settings
 from piecework.server.store.engine.database import Connection
@@ -22,10 +22,10 @@ from piecework.server.store.queue.relations import Settling
 from piecework.server.store.records import Job, Lane, Worker
 from piecework.server.store.stock import holding, workers
 
+IDLE_MS = 30_000
+"""A worker that could take a replay for longer, and does not, does not know of replays."""
 TROUBLES_MAX = 3
 """Workers whose troubles one reason tells."""
-_OF_AGENTS = frozenset(AGENT_TAGS)
-"""Tags that our agents do not register, but say in each contract."""
 OWNERS_MAX = 7
 """Owners that one reason names."""
 PARENTS_MAX = 3
@@ -86,20 +86,27 @@ def _find_lack(connection: Connection, job: Job, now: int, settings: Settings) -
     """Say which workers an enqueued job waits for."""
     [lane] = lanes.find_lanes(connection, [job.lane_id])
     seen = [
-        worker._replace(tags=tuple(offer_tags(worker, (), settings)))
+        worker._replace(tags=tuple(expect_tags(worker, settings.trusted)))
         for worker in workers.workers_seen_since(connection, now - GONE_MS)
     ]
     fitting = [worker for worker in seen if _may_run(worker, lane)]
     if not fitting:
-        return Wait(WaitReason.NO_WORKER, _describe_owners(lane, seen) or _describe_lack(lane, seen))
+        return Wait(
+            WaitReason.NO_WORKER,
+            _describe_absence(connection, lane) or _describe_owners(lane, seen) or _describe_lack(lane, seen),
+        )
     if troubles := _describe_troubles(fitting):
         return Wait(WaitReason.UNABLE, troubles)
     taking = [worker for worker in fitting if not worker.draining and not worker.trouble]
     if not taking:
         return Wait(WaitReason.DRAINING, "every worker that could run it drains and takes no more jobs")
-    return _describe_queue(
-        _count_ahead(connection, job, lane, taking), taking, holding.count_held_by_all(connection)
-    )
+    ahead = _count_ahead(connection, job, lane, taking)
+    queue = _describe_queue(ahead, taking, holding.count_held_by_all(connection))
+    if queue is None and job.options.replays and now - job.created_at > IDLE_MS:
+        return Wait(
+            WaitReason.NO_WORKER, f"worker {taking[0].name} is idle and does not take it: its agent is too old"
+        )
+    return queue
 
 
 def _describe_parents(connection: Connection, job: Job) -> Wait:
@@ -126,8 +133,21 @@ def _describe_parent(connection: Connection, end: Settling) -> str:
 
 
 def _may_run(worker: Worker, lane: Lane) -> bool:
-    said = _OF_AGENTS if worker.agent_version else frozenset()
-    return admits(lane, worker.runtimes, frozenset(worker.tags) | said)
+    return admits(lane, worker.runtimes, frozenset(worker.tags))
+
+
+def _describe_absence(connection: Connection, lane: Lane) -> str | None:
+    """Say what became of the one worker that jobs of this lane are for; None when they are for others, too."""
+    for tag in lane.necessary:
+        id_ = tag.removeprefix(WORKER_TAG)
+        if id_ == tag or not id_.isdecimal():
+            continue
+        worker = workers.find_worker(connection, int(id_)) if int(id_) <= ID_MAX else None
+        if worker is None or worker.retired_at is not None:
+            return f"it is for worker {id_} alone, which is not in service"
+        how = "was not heard of for over a minute" if worker.stopped_at is None else "has stopped"
+        return f"it is for worker {worker.name} ({id_}) alone, which {how}"
+    return None
 
 
 def _describe_troubles(fitting: Sequence[Worker]) -> str | None:

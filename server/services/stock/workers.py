@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from piecework.protocol.matching import OWNER_TAG, TRUSTED_TAG
+from piecework.protocol.ids import Id
+from piecework.protocol.matching import is_given
 from piecework.protocol.messages import ContractRequest, WorkerRegister, WorkerState
 from piecework.server.errors import InvalidRequest, WorkerNotFound, WorkerRetired
 from piecework.server.services.core import Core
@@ -54,7 +55,7 @@ class Workers:
                 raise InvalidRequest(
                     f"a worker lists at most {NAMES_MAX} {what}, each of 1 to {NAME_LENGTH} characters"
                 )
-        if own := [tag for tag in tags if tag.lstrip("+") == TRUSTED_TAG or tag.lstrip("+").startswith(OWNER_TAG)]:
+        if own := [tag for tag in tags if is_given(tag.lstrip("+"))]:
             raise InvalidRequest(f"the tag {own[0]!r} is not for workers to have: the server gives it")
         id_, now, key = self._ids.next(), self._clock(), read_worker_key(request)
         slots = _given(request.slots, 1)
@@ -148,17 +149,49 @@ class Workers:
 
     def state_of(self, worker: Worker) -> WorkerState:
         """Say how a worker stands now."""
-        if worker.retired_at is not None:
-            return WorkerState.RETIRED
-        if worker.stopped_at is not None:
-            return WorkerState.STOPPED
-        if self._clock() - worker.seen_at > GONE_MS:
-            return WorkerState.GONE
-        if worker.draining:
-            return WorkerState.DRAINING
-        if worker.trouble is not None:
-            return WorkerState.UNABLE
-        return WorkerState.BUSY if worker.running else WorkerState.IDLE
+        return find_state(worker, self._clock())
+
+
+def find_state(worker: Worker, now: int) -> WorkerState:
+    """Say how a worker stands."""
+    if worker.retired_at is not None:
+        return WorkerState.RETIRED
+    if worker.stopped_at is not None:
+        return WorkerState.STOPPED
+    if now - worker.seen_at > GONE_MS:
+        return WorkerState.GONE
+    if worker.draining:
+        return WorkerState.DRAINING
+    if worker.trouble is not None:
+        return WorkerState.UNABLE
+    return WorkerState.BUSY if worker.running else WorkerState.IDLE
+
+
+def resolve_worker(connection: Connection, ref: str, now: int) -> Worker:
+    """Return the worker that an id or a name means, also one that was retired, or is gone.
+
+    Raises WorkerNotFound, and InvalidRequest when the name belongs to several that are there.
+    """
+    if ref.isdecimal():
+        worker = workers.find_worker(connection, _read_id(ref))
+        if worker is None:
+            raise WorkerNotFound(f"there is no worker {ref}")
+        return worker
+    found = workers.find_by_name(connection, ref)
+    if not found:
+        raise WorkerNotFound(f"there is no worker named {ref[:NAME_LENGTH]!r}")
+    there = [each for each in found if find_state(each, now) not in {WorkerState.GONE, WorkerState.STOPPED}]
+    if len(there) > 1:
+        ids = ", ".join(str(each.id) for each in there)
+        raise InvalidRequest(f"several workers are named {ref!r}: say which by its id, one of {ids}")
+    return (there or found)[0]
+
+
+def _read_id(text: str) -> Id:
+    try:
+        return Id.parse(text)
+    except ValueError as error:
+        raise InvalidRequest(f"the worker is wrong: {error}") from error
 
 
 def _store(connection: Connection, new: Worker, known_as: int | None) -> Worker:

@@ -18,7 +18,7 @@ _columns = (
     lambdas.c.id, lambdas.c.codex, lambdas.c.runtime, lambdas.c.name, lambdas.c.options, lambdas.c.created_at,
     lambdas.c.codex_sha256, lambdas.c.deleted_at,
 )  # fmt: skip
-_insert = Statement(insert(lambdas), *(column.name for column in _columns[:-1]))
+_insert = Statement(insert(lambdas), *(column.name for column in _columns))
 _kept = lambdas.c.deleted_at.is_(None)
 _by_ids = ByList(select(*_columns), lambdas.c.id)
 _page = Statement(
@@ -70,7 +70,10 @@ _revision = Statement(
 
 def add_lambda(connection: Connection, new: Lambda) -> None:
     options = to_json(new.options)
-    _insert.run(connection, new.id, new.codex, new.runtime, new.name, options, new.created_at, new.codex_sha256)
+    _insert.run(
+        connection, new.id, new.codex, new.runtime, new.name, options, new.created_at, new.codex_sha256,
+        new.deleted_at,
+    )  # fmt: skip
 
 
 def find_lambdas(connection: Connection, ids: set[int]) -> dict[int, Lambda]:

@@ -3,13 +3,15 @@
 from functools import partial
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, null, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, null, select, update
 
 from piecework.server.store.engine.ids import read_newest
 from piecework.server.store.engine.statements import Row, Statement, to_json
 from piecework.server.store.engine.tables import workers
 from piecework.server.store.records import Worker
 
+ALIKE_MAX = 20
+"""Workers of one name that are looked at, those that were heard of last."""
 _columns = (
     workers.c.id, workers.c.name, workers.c.hostname, workers.c.agent_version, workers.c.incarnation,
     workers.c.runtimes, workers.c.tags, workers.c.slots, workers.c.draining, workers.c.registered_at,
@@ -37,6 +39,13 @@ _page_of_all = Statement(
     .limit(bindparam("limit")),
     "above", "below", "limit",
 )  # fmt: skip
+_by_name = Statement(
+    select(*_columns)
+    .where(workers.c.name == bindparam("called"), workers.c.retired_at.is_(None))
+    .order_by(workers.c.seen_at.desc())
+    .limit(literal_column(str(ALIKE_MAX))),
+    "called",
+)
 _at_work = Statement(
     select(*_columns).where(
         workers.c.seen_at >= bindparam("since"), workers.c.retired_at.is_(None), workers.c.stopped_at.is_(None)
@@ -108,6 +117,11 @@ def find_worker(connection: Connection, id_: int) -> Worker | None:
     """Return the worker, also when it was retired."""
     row = _by_id.row(connection, id_)
     return _to_worker(row) if row else None
+
+
+def find_by_name(connection: Connection, name: str) -> list[Worker]:
+    """Return workers in service that have a name, the one that was heard of last first. It looks at all."""
+    return list(map(_to_worker, _by_name.rows(connection, name)))
 
 
 def list_workers(connection: Connection, *, since: int | None, before: int, limit: int) -> list[Worker]:

@@ -93,10 +93,10 @@ def test_a_job_whose_file_is_gone_fails_with_kind_input(agent, server):
     assert outcome.error.message == f"the blob {gone} of the file a does not exist"
 
 
-def test_a_contract_says_that_files_are_given(agent, server):
+def test_a_contract_says_what_its_agent_knows(agent, server):
     server.add_job(b"in")
     agent.parts.contracting.step()
-    assert server.sent("contract")[-1].tags == ["inputs", "files"]
+    assert server.sent("contract")[-1].tags == ["inputs", "files", "replay"]
 
 
 # The directory that a job has for itself

@@ -334,11 +334,11 @@ def described(**fields):
 def test_task_has_all_that_the_job_and_its_lambda_say(tmp_path):
     job = leased(args=["a"], env={"K": "V"}, attempt=2)
     lambda_ = described(runtime="wasi+x", grants=Grants(env=["HOME"]), mode="json")
-    ref_job, lease, task, draft = write_task(job, lambda_, tmp_path, Given(b"in"))
+    ref_job, lease, task, draft, replay = write_task(job, lambda_, tmp_path, Given(b"in"))
     assert (ref_job, lease, task.runtime) == (1, "l", "wasi+x")
     assert (task.args, task.env, task.grants, task.mode) == (("a",), {"K": "V"}, Grants(env=["HOME"]), "json")
     assert (task.codex, task.checksum, task.input) == (str(tmp_path), "c", b"in")
-    assert (task.seed, draft) == (None, None)
+    assert (task.seed, draft, replay) == (None, None, None)
 
 
 def test_seed_of_a_deterministic_run_depends_on_the_call_alone():

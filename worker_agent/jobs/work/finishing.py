@@ -20,13 +20,14 @@ from piecework.worker_agent.jobs.leases.outbox import ref_of
 from piecework.worker_agent.jobs.leases.prefetching import Prefetching
 from piecework.worker_agent.jobs.shared import JobsShared
 from piecework.worker_agent.jobs.work.collecting import TooMuchError, collect
-from piecework.worker_agent.jobs.work.fetching import NotWantedError
+from piecework.worker_agent.jobs.work.fetching import BlobFetcher, NotWantedError
 from piecework.worker_agent.jobs.work.job_folders import JobFolders
 from piecework.worker_agent.jobs.work.receipts import ReceiptMaker
+from piecework.worker_agent.jobs.work.replays import report_replay
 from piecework.worker_agent.jobs.work.thread_pool import ThreadPool
 from piecework.worker_agent.jobs.work.uploading import NotTakenError, Uploader
 from piecework.worker_agent.runtimes.base import OURS, PARTIAL_BYTES, Bounds
-from piecework.worker_agent.tasks import File, JobFolder, LeasedTask, Result
+from piecework.worker_agent.tasks import File, JobFolder, LeasedTask, ReplayDraft, Result
 
 log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ class Finisher:
         self,
         shared: JobsShared,
         pool: ThreadPool,
+        fetcher: BlobFetcher,
         *,
         prefetching: Prefetching,
         job_logger: JobLogger,
@@ -74,6 +76,7 @@ class Finisher:
         self._shared = shared
         self._lease_table = shared.lease_table
         self._pool = pool
+        self._fetcher = fetcher
         self._prefetching = prefetching
         self._job_logger = job_logger
         self._fitness = fitness
@@ -124,6 +127,10 @@ class Finisher:
             self._pool.give(partial(self.return_unprepared, [ref_of(task)], result.error.message))
             return []
         outcome = self._write_outcome(task, result)
+        if task.replay is not None and outcome.state in PRODUCTIVE:
+            report = partial(self._report_replay, task, task.replay, result, produced)
+            self._pool.give(report, partial(self.give_up, [ref_of(task)]))
+            return []
         folder = _find_folder(task, result, outcome)
         output, journal = produced
         if folder is None and self._is_small(output) and self._is_small(journal):
@@ -186,6 +193,28 @@ class Finisher:
                 self.end(outcome)
                 return
             self.return_unprepared([ref_of(outcome)], f"the output cannot be read on the worker: {error.strerror}")
+        finally:
+            produced.discard()
+
+    def _report_replay(self, task: LeasedTask, draft: ReplayDraft, result: Result, produced: "_Produced") -> None:
+        """Let what came of a replay go to the server, as the output of its job; however its guest ended."""
+        outcome = Outcome(
+            job=task.job, lease=task.lease, state=JobState.FINISHED, log=result.log or UNSET,
+            log_offset=result.log_offset,
+        )  # fmt: skip
+        try:
+            report = report_replay(task, draft, result, self._fetcher)
+            if isinstance(report, JobError):
+                outcome.state, outcome.error = JobState.FAILED, report.clean()
+            else:
+                self._uploader.add_output(outcome, report)
+            self.end(outcome)
+        except NotWantedError:
+            return
+        except NotTakenError as error:
+            self.fail(ref_of(outcome), error.kind, f"the server refuses what came of the replay: {error}")
+        except OSError as error:
+            self.return_unprepared([ref_of(outcome)], f"what it made cannot be read: {error.strerror}")
         finally:
             produced.discard()
 

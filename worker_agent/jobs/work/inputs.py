@@ -14,6 +14,7 @@ from piecework.protocol.ids import NO_ID, Id
 from piecework.protocol.job_files import find_clash, is_path
 from piecework.protocol.messages import Grants, LeasedFile, LeasedJob, LeasedLambda, LeaseRef, given
 from piecework.receipts.claims import find_recorded_seed, find_seed, sum_given
+from piecework.receipts.errors import ReceiptError
 from piecework.tracing import VARIABLE
 from piecework.worker_agent.errors import AgentError, CacheError, ExecutorStoppedError
 from piecework.worker_agent.jobs.executing import GuestExecutor
@@ -22,7 +23,9 @@ from piecework.worker_agent.jobs.work.fetching import BlobFetcher, NotWantedErro
 from piecework.worker_agent.jobs.work.finishing import Finisher
 from piecework.worker_agent.jobs.work.job_folders import JobFolders
 from piecework.worker_agent.jobs.work.receipts import draft_receipt, name_files
+from piecework.worker_agent.jobs.work.replays import GONE, draft_replay, write_replay
 from piecework.worker_agent.jobs.work.thread_pool import ThreadPool, do_guarded
+from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.tasks import File, JobFolder, LeasedTask, Task
 
@@ -60,20 +63,27 @@ class Intake:
         finisher: Finisher,
         pool: ThreadPool,
         folders: JobFolders,
+        engine: Engine,
     ) -> None:
+        """``engine``: what runs jobs here, unless they say otherwise."""
         self._fetcher = fetcher
         self._lease_table = lease_table
         self._executor = executor
         self._finisher = finisher
         self._pool = pool
         self._folders = folders
+        self._engine = engine
 
     def accept(self, jobs: Jobs, lambdas: Sequence[LeasedLambda]) -> None:
         """See to it that each job is run, or ends with the reason why not. Does not wait for downloads."""
         known = {each.id: each for each in lambdas}
         by_lambda: defaultdict[Id, Jobs] = defaultdict(dict)
         for ref, job in jobs.items():
-            by_lambda[job.lambda_][ref] = job
+            replay = given(job.replay)
+            if replay is not None and replay.receipt is UNSET:
+                self._finisher.fail(ref, ErrorKind.INPUT, GONE)
+            else:
+                by_lambda[job.lambda_][ref] = job
         for id_, group in by_lambda.items():
             lambda_ = known.get(id_)
             if lambda_ is None:
@@ -116,6 +126,8 @@ class Intake:
         self._get_inputs(near, lambda_, codex)
 
     def _is_at_hand(self, job: LeasedJob) -> bool:
+        if job.replay is not UNSET:
+            return False
         blobs = [each.checksum for each in job.all_files if each.blob]
         if job.input.id and not job.input.is_inline:
             blobs.append(job.input_checksum)
@@ -125,10 +137,18 @@ class Intake:
         """Get the inputs of some jobs, and give the executor all of them at once."""
         tasks = {}
         for ref, job in jobs.items():
-            found = self._try([ref], partial(self._get_all, ref, job))
-            if found is not None:
-                tasks[ref] = write_task(job, lambda_, codex, found)
+            task = self._try([ref], partial(self._make_task, ref, job, lambda_, codex))
+            if task is not None:
+                tasks[ref] = task
         self._submit(tasks)
+
+    def _make_task(self, ref: LeaseRef, job: LeasedJob, lambda_: LeasedLambda, codex: Path) -> LeasedTask:
+        if job.replay is UNSET:
+            return write_task(job, lambda_, codex, self._get_all(ref, job))
+        draft = draft_replay(job, lambda_, self._engine)
+        leased = write_task(job, lambda_, codex, self._get_all(ref, job))
+        journal = None if draft.journal is None else self._get_file(ref, draft.journal)
+        return write_replay(job, leased.task, draft, journal)
 
     def _try(self, refs: Sequence[LeaseRef], get: Callable[[], T]) -> T | None:
         """Get something that jobs need; None: that failed, and they have ended, with the reason if it is ours."""
@@ -138,6 +158,8 @@ class Intake:
             return None
         except UnfitError as error:
             kind, message = error.kind, str(error)
+        except ReceiptError as error:
+            kind, message = ErrorKind.INPUT, f"the run cannot be done again: {error}"
         except (CacheError, OSError) as error:  # the node's own fault: another may do better
             self._finisher.return_unprepared(refs, f"the worker could not prepare the job: {error}")
             return None
@@ -239,7 +261,7 @@ def _check_room(files: Sequence[LeasedFile], bounds: Bounds) -> None:
 def write_task(job: LeasedJob, lambda_: LeasedLambda, codex: Path, got: Given) -> LeasedTask:
     """Put together what the executor needs to know."""
     data = got.input
-    seed = _choose_seed(job, lambda_)
+    seed = choose_seed(job, lambda_)
     task = Task(
         runtime=lambda_.runtime,
         codex=str(codex),
@@ -265,7 +287,7 @@ def _write_env(job: LeasedJob, lambda_: LeasedLambda) -> dict[str, str]:
     return job.env if trace is None or repeats else {VARIABLE: trace, **job.env}
 
 
-def _choose_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes | None:
+def choose_seed(job: LeasedJob, lambda_: LeasedLambda) -> bytes | None:
     """Return what a run's random numbers come from; None: from nothing that is known.
 
     Each run of a recorded lambda has others: jobs that are leased together may share their lease.

@@ -180,7 +180,7 @@ def test_a_job_that_is_run_again_counts_again(house: House):
     [id_] = submit(house, lambda_, 1, shop)["ids"]
     house.call("DELETE", f"/job/{id_}", **shop)
     assert (
-        "not schedule or retry"
+        "not schedule, retry or replay"
         in house.call("POST", "/job/bulk", {"action": "retry"}, status=403, **shop)["message"]
     )
     house.call("POST", "/job/bulk", {"action": "retry", "ids": [id_]}, **root)

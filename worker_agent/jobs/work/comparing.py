@@ -3,33 +3,20 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Any, Protocol
 
 from piecework.http.exchange import EnvelopeError, read_response
 from piecework.protocol.job_files import sum_files
 from piecework.receipts.canonical import write_number
+from piecework.receipts.errors import ReceiptError
 from piecework.receipts.parts import LIST_MAX_BYTES, read_list
-from piecework.receipts.payload import RunResult, is_comparable
-from piecework.receipts.recorded_calls import RunParts
+from piecework.receipts.payload import RunClaim, RunResult, is_comparable
+from piecework.receipts.replays import Comparison, Difference, Where
 from piecework.worker_agent.jobs.work.collecting import TooMuchError, collect, open_file
 from piecework.worker_agent.runtimes.answering import HTTP
 from piecework.worker_agent.runtimes.journal.differences import CallDifference
 from piecework.worker_agent.tasks import Result, Task
 
-Where = Literal[
-    "host call",
-    "state",
-    "error kind",
-    "exit code",
-    "HTTP status",
-    "output",
-    "files that it gave back",
-    "memory",
-    "fuel",
-]
-Verdict = Literal["identical", "different", "cut", "incomparable"]
 FIELDS: tuple[tuple[str, Where], ...] = (
     ("state", "state"),
     ("error_kind", "error kind"),
@@ -43,30 +30,14 @@ FIELDS: tuple[tuple[str, Where], ...] = (
 SAID_BYTES = 200
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a replay was first not like its record."""
+class RecordedRun(Protocol):
+    """What came of a run, with what that names, as far as a comparison asks for it."""
 
-    where: Where
-    message: str
-    """For people."""
-    call: int | None = None
-    """Which host call, from 1."""
-    byte: int | None = None
-    """Which byte of what was asked, or of the output, from 0."""
+    @property
+    def claim(self) -> RunClaim: ...
 
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came of a replay."""
-
-    verdict: Verdict
-    """``cut``: the same as far as the journal goes, which was full then. ``incomparable``: how it ended depends on
-    the machine or the engine, so that nothing follows."""
-    difference: Difference | None = None
-    """Unless it is identical, the first."""
-    result: RunResult
-    """Of the replay."""
-    files: dict[str, str] | None = None
-    """SHA-256 of what it gave back, by path."""
+    def read(self, digest: str, most_bytes: int, /) -> bytes:
+        """Return the bytes of a part. Raises ReceiptError when they are too many, missing, or others."""
 
 
 def read_result(task: Task, ended: Result) -> tuple[RunResult, dict[str, str] | None]:
@@ -87,7 +58,7 @@ def read_result(task: Task, ended: Result) -> tuple[RunResult, dict[str, str] | 
     ), made
 
 
-def compare(parts: RunParts, task: Task, ended: Result) -> Comparison:
+def compare(parts: RecordedRun, task: Task, ended: Result) -> Comparison:
     """Compare a replay with the receipt. Raises ReceiptError, OSError."""
     claimed = parts.claim
     found, made = read_result(task, ended)
@@ -113,7 +84,7 @@ def _name_call(found: CallDifference) -> Difference:
 
 
 def find_difference(
-    parts: RunParts,
+    parts: RecordedRun,
     found: RunResult,
     ended: Result,
     made: dict[str, str] | None,
@@ -138,9 +109,12 @@ def find_difference(
     return None
 
 
-def _find_byte(parts: RunParts, then: str, ended: Result) -> Difference:
+def _find_byte(parts: RecordedRun, then: str, ended: Result) -> Difference:
     """Return at which byte two outputs differ."""
-    old = parts.read(then, int(parts.claim.subject.limits.output_bytes))
+    try:
+        old = parts.read(then, int(parts.claim.subject.limits.output_bytes))
+    except ReceiptError as error:
+        return Difference(where="output", message=f"the output differs, from which byte on is not known: {error}")
     new = ended.output if isinstance(ended.output, bytes) else Path(ended.output.path).read_bytes()
     if parts.claim.subject.mode == HTTP:
         return _find_in_answer(old, new)
@@ -174,7 +148,7 @@ def _find_in_answer(old: bytes, new: bytes) -> Difference:
     return _find_in_bytes(then.body, now.body, "body of the answer")
 
 
-def _find_file(parts: RunParts, then: str, made: dict[str, str]) -> Difference:
+def _find_file(parts: RecordedRun, then: str, made: dict[str, str]) -> Difference:
     """Return which file differs that a job gave back."""
     old = dict(read_list(parts.read(then, LIST_MAX_BYTES), "the list of the files that it gave back"))
     path = min(path for path in old.keys() | made.keys() if old.get(path) != made.get(path))
