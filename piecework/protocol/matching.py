@@ -73,6 +73,8 @@ WORKER_TAG = "worker:"
 """What the tag begins with that a server gives each worker alone: its id follows."""
 TRUSTED_TAG = "trusted"
 """The tag that a server gives workers whose results it accepts as they are."""
+RECEIPTS_TAG = "receipts"
+"""The tag that a server gives workers that sign receipts."""
 ENGINE_TAG = "engine:"
 """What the tags of workers begin with that run code with another engine than most."""
 
@@ -94,4 +96,4 @@ def _join_tags(registered: tuple[str, ...], asked: tuple[str, ...]) -> frozenset
 
 def is_given(tag: str) -> bool:
     """Tell whether a tag is one that servers give workers, and that none has by itself."""
-    return tag == TRUSTED_TAG or tag.startswith((OWNER_TAG, WORKER_TAG))
+    return tag in {TRUSTED_TAG, RECEIPTS_TAG} or tag.startswith((OWNER_TAG, WORKER_TAG))

@@ -35,6 +35,8 @@ class LambdaOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many workers must agree on a result; None: one is enough."""
     memo: bool = False
     """Equal jobs are answered with the result of the first."""
+    receipts: bool = False
+    """No result counts without a receipt that its worker signed."""
     source: str = ""
     """Where its code was pulled from; "" when that is not known."""
     recording: CallRecording | None = None

@@ -188,3 +188,15 @@ def test_a_job_without_a_receipt_is_refused_with_the_reason(run: Run, client: Cl
         ("bundle", job, "-o", "b"),
     ):
         assert "has no receipt: its lambda is neither" in run(*words, code=1).stderr
+
+
+def test_a_lambda_that_requires_receipts_says_so(run: Run, client: Client, tmp_path: Path):
+    (tmp_path / "code").write_bytes(guest("count_bytes"))
+    said = run("lambda", "create", tmp_path / "code", "--receipts", code=1).stderr
+    assert "`receipts` needs `deterministic` or `record`" in said
+    lambda_id = run("lambda", "create", tmp_path / "code", "--receipts", "--record").stdout.strip()
+    job = client.submit(lambda_id, b"x")
+    client.result(job, PATIENCE_S)
+    assert "required" in run("lambda", "show", lambda_id).stdout
+    assert "required" in run("job", "show", job).stdout
+    run("receipt", "show", job)

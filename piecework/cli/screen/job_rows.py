@@ -62,6 +62,7 @@ def _describe_origin(info: JobInfo) -> dict[str, object]:
         "schedule": info.schedule,
         "key": info.key,
         "agreement": _VERIFIED[given(info.verified)],
+        "receipt": "required" if info.receipts is True else None,
         "answered with": None if isinstance(info.recalled, UnsetType) else f"the result of job {info.recalled}",
         "replays": None if isinstance(info.replays, UnsetType) else f"job {info.replays}",
         "runs again": info.retry_of,

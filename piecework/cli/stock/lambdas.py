@@ -72,6 +72,11 @@ def lambda_() -> None:
 )
 @click.option("--diverse", is_flag=True, help="With --verify: one of those must use another engine.")
 @click.option("--memo", is_flag=True, help="Run equal jobs once; with --deterministic only.")
+@click.option(
+    "--receipts",
+    is_flag=True,
+    help="Take no result without a receipt of its worker; with --deterministic or --record.",
+)
 @click.option("--reuse", is_flag=True, help="Print the id of one that is the same, if there is one.")
 @click.option(
     "--mode",
@@ -260,6 +265,7 @@ def describe_lambda(**options: Any) -> LambdaCreate:
         record=options.get("record") or UNSET,
         verify=read_verify(options.get("verify"), diverse=options.get("diverse", False)),
         memo=options.get("memo") or UNSET,
+        receipts=options.get("receipts") or UNSET,
         mode=options.get("mode", "text"),
         outputs=list(options.get("patterns", ())) or UNSET,
         retain_s=options.get("retain_s"),
@@ -323,6 +329,7 @@ def _fields(info: LambdaInfo) -> dict[str, object]:
         "recorded": "yes" if info.record is True else None,
         "agreement": describe_verify(given(info.verify)),
         "equal jobs": "run once" if info.memo is True else None,
+        "receipts": "required" if info.receipts is True else None,
         "mode": info.mode if info.mode != "text" else None,
         "jobs give back": info.outputs,
         "jobs stay": format_stay(info.retain_s),

@@ -60,6 +60,7 @@ class LambdaOptions(TypedDict, total=False):
     rate_limit: int
     rate_period_s: float
     memo: bool
+    receipts: bool
     source: str
     verify: Verify
     gate: GateEvidence

@@ -284,6 +284,8 @@ class JobInfo(Reply, kw_only=True):
     verified: Maybe[bool] = UNSET
     """Of a lambda with ``verify``, whether others agreed with its result; false: its worker's owner was believed.
     Only with ``view=full``."""
+    receipts: Maybe[bool] = UNSET
+    """Whether no result of its lambda counts without a receipt; absent: it does. Only with ``view=full``."""
     recalled: Maybe[Id] = UNSET
     """The equal job with whose result it was answered; nobody ran it."""
     replays: Maybe[Id] = UNSET

@@ -135,6 +135,8 @@ class LambdaCreate(Message, kw_only=True):
     """Have workers of several owners agree on results. The lambda must be deterministic."""
     memo: Maybe[bool | None] = UNSET
     """Run equal jobs once, and answer the others with the result of the first. It must be deterministic."""
+    receipts: Maybe[bool | None] = UNSET
+    """Take no result without a receipt that its worker signed. It must be deterministic or recorded."""
     source: Maybe[str | None] = UNSET
     """Where its code was pulled from, for people: ``oci://HOST/NAME@sha256:…``, the digest of the manifest."""
     gate: Maybe[GateEvidence | None] = UNSET
@@ -202,6 +204,8 @@ class LambdaInfo(Reply, kw_only=True):
     """Who must agree on its results; absent: one worker's word is enough."""
     memo: Maybe[bool] = UNSET
     """Whether equal jobs are answered with the result of the first; absent: they are not."""
+    receipts: Maybe[bool] = UNSET
+    """Whether no result counts without a receipt that its worker signed; absent: it does."""
     source: Maybe[str] = UNSET
     """Where its code was pulled from, as its maker says: ``oci://HOST/NAME@sha256:…``; absent when not known."""
     gate: Maybe[GateEvidence] = UNSET

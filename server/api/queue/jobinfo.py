@@ -73,6 +73,7 @@ def complete(services: Services, info: JobInfo, view: JobView) -> JobInfo:
         info.outputs = list(job.options.outputs)
     info.journal = UNSET if details.journal is None else Id(details.journal)
     info.verified = UNSET if details.is_verified is None else details.is_verified
+    info.receipts = view.lambda_.options.receipts or UNSET
     info.run_again_as = list(map(Id, details.made)) or UNSET
     info.retain_s = UNSET if job.retain_ms is None else retain_s(job.retain_ms)
     info.removed_at = _seconds(services.retention.find_end(job))

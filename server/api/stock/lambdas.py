@@ -118,6 +118,7 @@ def _full_info(services: Services, found: Lambda) -> LambdaInfo:
         rate_limit=_or_unset(options.keys.rate_limit),
         verify=options.verify or UNSET,
         memo=options.memo or UNSET,
+        receipts=options.receipts or UNSET,
         source=options.source or UNSET,
         gate=decode(options.gate.encode(), GateEvidence) if options.gate else UNSET,
     )

@@ -3,7 +3,15 @@
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
-from piecework.protocol.matching import AGENT_TAGS, OWNER_TAG, TRUSTED_TAG, WORKER_TAG, is_given, worker_tags
+from piecework.protocol.matching import (
+    AGENT_TAGS,
+    OWNER_TAG,
+    RECEIPTS_TAG,
+    TRUSTED_TAG,
+    WORKER_TAG,
+    is_given,
+    worker_tags,
+)
 from piecework.server.store.records import Worker
 
 
@@ -12,7 +20,12 @@ def offer_tags(worker: Worker, asked: Sequence[str], trusted: Collection[str | N
 
     ``trusted``: the owners whose results are taken as they are.
     """
-    return _join_tags(worker.tags, tuple(asked), worker.whose, worker.id, worker.owner in trusted)
+    given = [f"{OWNER_TAG}{worker.whose}", f"{WORKER_TAG}{worker.id}"]
+    if worker.owner in trusted:
+        given.append(TRUSTED_TAG)
+    if worker.public_key is not None:
+        given.append(RECEIPTS_TAG)
+    return _join_tags(worker.tags, tuple(asked), tuple(given))
 
 
 def expect_tags(worker: Worker, trusted: Collection[str | None]) -> frozenset[str]:
@@ -21,8 +34,5 @@ def expect_tags(worker: Worker, trusted: Collection[str | None]) -> frozenset[st
 
 
 @lru_cache(maxsize=10_000)
-def _join_tags(
-    own: tuple[str, ...], asked: tuple[str, ...], whose: str, id_: int, is_trusted: bool
-) -> frozenset[str]:
-    tags = frozenset(tag for tag in worker_tags(own, asked) if not is_given(tag))
-    return tags | {OWNER_TAG + whose, f"{WORKER_TAG}{id_}"} | ({TRUSTED_TAG} if is_trusted else set())
+def _join_tags(own: tuple[str, ...], asked: tuple[str, ...], given: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(tag for tag in worker_tags(own, asked) if not is_given(tag)).union(given)

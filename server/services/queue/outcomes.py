@@ -23,7 +23,8 @@ from piecework.server.services.queue.counting import note_over
 from piecework.server.services.queue.endings import Ended, Endings
 from piecework.server.services.queue.folders import NewFile, read_journal, read_made, store_journals, store_made
 from piecework.server.services.queue.limiter import release_jobs
-from piecework.server.services.queue.receipts import HandedReceipt, Produced, ReceiptCheck, Receipts
+from piecework.server.services.queue.memo_terms import REPEATABLE
+from piecework.server.services.queue.receipts import HandedReceipt, Produced, Receipts
 from piecework.server.services.queue.waiting import Changes, Notifier
 from piecework.server.services.stock.data import Data
 from piecework.server.services.stock.lambdas import Lambdas
@@ -111,13 +112,26 @@ class Report(NamedTuple):
         return Report(failed, None, None)
 
 
-class _Verified(NamedTuple):
-    """Jobs that are final only once workers of several owners agree."""
+class _Rules(NamedTuple):
+    """What some lambdas ask of results."""
 
     worker: Worker
     """Whose outcomes are recorded."""
-    rules: Mapping[int, Verify]
-    """By lambda."""
+    verify: Mapping[int, Verify]
+    """Those whose jobs are final only once workers of several owners agree."""
+    signed: frozenset[int]
+    """Those for which no result counts without a receipt."""
+
+    def find_lack(self, job: Job, report: Report) -> str | None:
+        """Say why a result has no receipt that counts, though it must have one; None: all is well."""
+        outcome = report.outcome
+        kind = outcome.error.kind if isinstance(outcome.error, JobError) else None
+        is_result = outcome.state is JobState.FINISHED or (outcome.state is JobState.FAILED and kind in REPEATABLE)
+        if job.lambda_id not in self.signed or report.receipt or not is_result:
+            return None
+        if outcome.receipt is UNSET:
+            return "is missing: its lambda takes no result without one"
+        return "cannot be signed by this server: 'piecework doctor' says why"
 
 
 class Outcomes:
@@ -195,7 +209,7 @@ class Outcomes:
         existing = blobs.hold_blobs(connection, named)
         handed = [int(report.outcome.job) for report in reports if report.receipt]
         check = self._receipts.open_check(connection, worker_id, handed, found) if handed else None
-        verified = self._find_verified(connection, worker_id, found.values())
+        rules = self._find_rules(connection, worker_id, found.values())
         accepted: list[Report] = []
         ended: set[int] = set()
         for report in reports:
@@ -208,10 +222,12 @@ class Outcomes:
                 if job is not None:
                     recorded.trail.append(_refusal(job, worker_id, report.outcome, now, message))
             elif job is not None and job.lease == report.outcome.lease and job.id not in ended:
-                taken = report
+                fault = rules.find_lack(job, report) if rules else None
                 if check and report.receipt:
-                    taken = self._look_at_receipt(connection, check, job, report, existing, ack)
-                self._accept(connection, recorded, job, taken, existing, verified, now)
+                    wrong = check.find_fault(job, report.receipt, report.outcome, report.sum_up(existing))
+                    fault = wrong and f"does not fit: {wrong}"
+                taken = report if fault is None else self._refuse(connection, job, report, fault, ack)
+                self._accept(connection, recorded, job, taken, existing, rules, now)
                 accepted.append(taken)
                 ended.add(job.id)  # a second outcome of the same lease in this request is a repetition
         self._store(connection, recorded, accepted, found)
@@ -228,23 +244,11 @@ class Outcomes:
             recorded.changes.note_lanes(lanes.lanes_with_jobs(connection))
         return recorded
 
-    def _look_at_receipt(
-        self,
-        connection: Connection,
-        check: ReceiptCheck,
-        job: Job,
-        report: Report,
-        existing: Mapping[int, tuple[bytes, int]],
-        ack: OutcomeAck,
-    ) -> Report:
-        """Return the report, or that of a failed attempt when its receipt does not fit; the worker is told."""
-        assert report.receipt is not None
-        fault = check.find_fault(job, report.receipt, report.outcome, report.sum_up(existing))
-        if fault is None:
-            return report
-        ack.code, ack.message = int(Code.RECEIPT_REFUSED), f"the receipt does not fit: {fault}"
-        self._receipts.refuse(connection, job, fault, self._clock())
-        return report.without_result(f"its worker's receipt does not fit: {fault}")
+    def _refuse(self, connection: Connection, job: Job, report: Report, fault: str, ack: OutcomeAck) -> Report:
+        """Return the report of a failed attempt in the place of one without a good receipt; the worker is told."""
+        ack.code, ack.message = int(Code.RECEIPT_REFUSED), f"the receipt {fault}"
+        self._receipts.refuse(connection, job, fault.removeprefix("does not fit: "), self._clock())
+        return report.without_result(f"its worker's receipt {fault}")
 
     def _judge(
         self, job: Job | None, worker_id: int, report: Report, existing: Container[int]
@@ -263,12 +267,13 @@ class Outcomes:
             return Code.OK, ""
         return Code.LEASE_LOST, f"the lease is not the current one; job {job.id} is {job.state}"
 
-    def _find_verified(self, connection: Connection, worker_id: int, found: Iterable[Job]) -> _Verified | None:
-        """Return which of the jobs are final only once others agree, and the worker; None when none is."""
+    def _find_rules(self, connection: Connection, worker_id: int, found: Iterable[Job]) -> _Rules | None:
+        """Return what the lambdas of some jobs ask of results; None when none asks for anything."""
         known = self._lambdas.get_many({job.lambda_id for job in found})
-        rules = {id_: each.options.verify for id_, each in known.items() if each.options.verify}
-        worker = workers.find_worker(connection, worker_id) if rules else None
-        return _Verified(worker, rules) if worker else None
+        verify = {id_: each.options.verify for id_, each in known.items() if each.options.verify}
+        signed = frozenset(id_ for id_, each in known.items() if each.options.receipts)
+        worker = workers.find_worker(connection, worker_id) if verify or signed else None
+        return _Rules(worker, verify, signed) if worker else None
 
     def _accept(
         self,
@@ -277,7 +282,7 @@ class Outcomes:
         job: Job,
         report: Report,
         existing: Mapping[int, tuple[bytes, int]],
-        verified: _Verified | None,
+        rules: _Rules | None,
         now: int,
     ) -> None:
         end = self._end(job, report, now)
@@ -286,9 +291,9 @@ class Outcomes:
             detail = f"exit code {code}"
         if report.outcome.state is JobState.ENQUEUED:
             detail = f"handed back: {detail}" if detail else "handed back"
-        verify = verified.rules.get(job.lambda_id) if verified else None
-        if verified and verify and end.finished_at is not None and end.state is not JobState.CANCELLED:
-            told = GivenResult(verified.worker, end, report.find_output(existing))
+        verify = rules.verify.get(job.lambda_id) if rules else None
+        if rules and verify and end.finished_at is not None and end.state is not JobState.CANCELLED:
+            told = GivenResult(rules.worker, end, report.find_output(existing))
             end, job, why = self._agreement.weigh(connection, job, verify, told, now)
             detail = why or detail
         recorded.ends.append(end)

@@ -11,7 +11,7 @@ from piecework.modules import CHECKED, ModuleError, check_code, check_room
 from piecework.protocol.bodies import encode
 from piecework.protocol.ids import ID_MAX, NO_ID, Id
 from piecework.protocol.kv_grants import KvGrant
-from piecework.protocol.matching import RuntimeName
+from piecework.protocol.matching import RECEIPTS_TAG, RuntimeName
 from piecework.protocol.messages import GateEvidence, Grants, LambdaCreate, Limits, Maybe, given
 from piecework.protocol.names import LAMBDA_NAME_RULE, LambdaName, LambdaRef, is_lambda_name
 from piecework.protocol.retention import Retain, retain_ms
@@ -91,6 +91,10 @@ class Lambdas:
                 "a lambda has one of `deterministic`, which keeps everything from outside away, and `record`, "
                 "which writes it down"
             )
+        if given(request.receipts) and not (request.deterministic or request.record is True):
+            raise InvalidRequest(
+                "`receipts` needs `deterministic` or `record`: only what can be repeated has receipts"
+            )
         if given(request.outputs):
             check_has_folders(request.runtime)
         if given(request.memo):
@@ -98,7 +102,7 @@ class Lambdas:
         if given(request.verify):
             _check_verify(request)
         options = LambdaOptions(
-            tags=tuple(request.tags or ()),
+            tags=(*(request.tags or ()), *((f"+{RECEIPTS_TAG}",) if given(request.receipts) else ())),
             args=tuple(request.args or ()),
             env=request.env or {},
             limits=request.limits,
@@ -112,6 +116,7 @@ class Lambdas:
             keys=read_keys(request),
             verify=given(request.verify),
             memo=bool(given(request.memo)),
+            receipts=bool(given(request.receipts)),
             source=_read_source(given(request.source)),
             gate=_write_gate(given(request.gate)),
         )

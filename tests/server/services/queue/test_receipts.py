@@ -9,6 +9,7 @@ from house import House
 from msgspec import UNSET
 from places import Place
 from signing_worker import (
+    RUNTIME,
     SigningWorker,
     deterministic_lambda,
     keys_of,
@@ -314,3 +315,77 @@ def test_a_job_that_another_ones_result_answers_has_none_and_points_to_that(hous
     told = house.call("GET", f"/job/{again}/receipt", status=404)["message"]
     assert told.endswith(f"it was answered with the result of job {first}: see the receipt of that one")
     receipt_of(house, first)
+
+
+# Lambdas that require receipts
+
+
+def submit_strict(house: House) -> str:
+    lambda_ = deterministic_lambda(house, deterministic=True, receipts=True, tags=["near"])
+    return house.submit(lambda_, backoff={"kind": "none"})
+
+
+def test_only_workers_with_a_key_get_jobs_that_require_receipts(house: House, worker: SigningWorker):
+    job, plain = submit_strict(house), house.new_worker(RUNTIME, agent_version="0.1.0")
+    assert not house.contract(plain, tags=["receipts"])["jobs"]
+    assert worker.hand_in(worker.work()).acks[0].code == 0
+    info = house.call("GET", f"/job/{job}?view=full")
+    assert (info["state"], info["receipts"], info["tags"]) == ("Finished", True, ["near", "+receipts"])
+    lambda_ = house.call("GET", f"/lambda/{info['lambda']['id']}?view=full")
+    assert (lambda_["receipts"], lambda_["tags"]) == (True, ["near", "+receipts"])
+    assert receipt_of(house, job).signatures
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"state": JobState.FAILED, "exit_code": 1, "error": JobError(kind="guest", message="no")}],
+    ids=["result", "failure of the guest"],
+)
+def test_a_result_without_a_required_receipt_is_refused_and_another_gives_it(
+    house: House, worker: SigningWorker, changes
+):
+    job, outcome = submit_strict(house), worker.work(**changes)
+    outcome.receipt = UNSET
+    [ack] = worker.hand_in(outcome, status=409).acks
+    why = "receipt is missing: its lambda takes no result without one"
+    assert (ack.code, ack.message) == (Code.RECEIPT_REFUSED, f"the {why}")
+    info = house.call("GET", f"/job/{job}?view=full")
+    assert (info["state"], info["lost"]) == ("Enqueued", 1)
+    assert (info["error"]["kind"], info["error"]["message"]) == ("worker", f"its worker's {why}")
+    [act] = house.call("GET", "/audit?act=refused receipt")["entries"]
+    assert act["detail"] == why.removeprefix("receipt ")
+    other = SigningWorker(house)
+    assert other.hand_in(other.work()).acks[0].code == 0
+    assert house.state(job) == "Finished"
+
+
+def test_a_job_that_gets_no_receipt_from_anybody_fails(house: House, worker: SigningWorker):
+    job = submit_strict(house)
+    for _ in range(house.services.settings.vanished_max + 1):
+        outcome = worker.work()
+        outcome.receipt = UNSET
+        worker.hand_in(outcome, status=409)
+    assert house.state(job) == "Fail_Execution"
+
+
+def test_an_attempt_that_came_to_no_end_needs_no_receipt(house: House, worker: SigningWorker):
+    job = submit_strict(house)
+    error = JobError(kind="timeout", message="too long")
+    outcome = worker.work(state=JobState.FAILED, error=error, usage=Usage(wall_s=1.0))
+    assert outcome.receipt is UNSET
+    assert worker.hand_in(outcome).acks[0].code == 0
+    assert house.call("GET", f"/job/{job}?view=full")["error"]["kind"] == "timeout"
+
+
+def test_receipts_are_required_only_of_what_can_be_repeated(house: House):
+    body = {"codex": "0", "runtime": RUNTIME, "receipts": True}
+    said = house.call("POST", "/lambda", body, status=422)["message"]
+    assert said == "`receipts` needs `deterministic` or `record`: only what can be repeated has receipts"
+    house.call("POST", "/lambda", body | {"record": True})
+
+
+def test_a_server_that_cannot_sign_says_so_where_receipts_are_required(house: House, worker: SigningWorker):
+    (house.data / "receipts.key").touch(mode=0o600)
+    submit_strict(house)
+    [ack] = worker.hand_in(worker.work(), status=409).acks
+    assert ack.message == "the receipt cannot be signed by this server: 'piecework doctor' says why"
