@@ -16,7 +16,7 @@ from piecework.client import Client
 from piecework.client.retries import RetryPolicy
 from piecework.protocol.messages import WorkerRegister
 from piecework.receipts.errors import KeyFileError
-from piecework.receipts.keys import PrivateKey, open_key, prove_key
+from piecework.receipts.keys import KEY_FILE, PrivateKey, open_key, prove_key
 from piecework.tracing import open_tracer
 from piecework.worker_agent.agent import Agent
 from piecework.worker_agent.allowances import name_offer
@@ -36,8 +36,6 @@ log = structlog.get_logger()
 
 SIGNALLED = 128
 """Exit code of a process that a signal ended, less the signal's number."""
-KEY_NAME = "receipts.key"
-"""The file with the key of receipts, in the agent's directory."""
 PULSE = RetryPolicy(attempts=1, connect_s=5.0, read_s=5.0)
 """A heartbeat that takes longer is tried again, while the leases still hold."""
 
@@ -94,7 +92,7 @@ def list_tags(settings: Settings) -> list[str]:
 def open_worker_key(state: StateDirectory) -> PrivateKey:
     """Return the key that this agent signs receipts with, made at its first start. Raises StateError."""
     try:
-        return open_key(state.path / KEY_NAME)
+        return open_key(state.path / KEY_FILE)
     except KeyFileError as error:
         raise StateError(str(error)) from error
 

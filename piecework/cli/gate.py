@@ -28,11 +28,11 @@ from piecework.cli.screen.gate_rows import describe_evidence
 from piecework.cli.stock.code import resolve_name
 from piecework.client import NotFound
 from piecework.protocol.bodies import encode
-from piecework.protocol.engines import ENGINES
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import GateEvidence, GatePolicy, LambdaInfo
 from piecework.receipts.gates import GateBounds
 
+ENGINES = ("cranelift", "cranelift-none", "pulley")
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 PERCENT = click.FloatRange(min=0)
 

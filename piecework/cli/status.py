@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import rich_click as click
 from click.exceptions import Exit
@@ -12,8 +13,14 @@ from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age, format_bytes, tell_count
 from piecework.client import ApiError, ClientError, NotFound
+from piecework.configuration.checking import read_environment
+from piecework.configuration.layers import configure
+from piecework.configuration.places import ConfigError
 from piecework.durations import format_duration
+from piecework.memory import import_lastingly
 from piecework.protocol.messages import Finding, StatsFigures, StatsTimes, StatusReply, given
+from piecework.receipts.errors import KeyFileError
+from piecework.receipts.keys import KEY_FILE, check_key
 
 SKEW_S = 5.0
 """A clock that differs by more from the server's is told of."""
@@ -87,9 +94,9 @@ def show_findings(remote: Remote, findings: Sequence[Finding]) -> None:
 def doctor(remote: Remote) -> None:
     """Look for what is wrong and say what to do.
 
-    It looks at the connection, the token, versions and clocks, and has the server look at its settings, database,
-    disk, files, workers, queue, stragglers, failures, schedules, webhooks, functions and backups. It ends with 1
-    when something is wrong.
+    It looks at the connection, the token, versions and clocks, at the keys of agents on this machine, and has the
+    server look at its settings, database, disk, files, key, workers, queue, stragglers, failures, schedules,
+    webhooks, functions and backups. It ends with 1 when something is wrong.
     """
     found = _look(remote)
     if remote.display.as_json:
@@ -119,7 +126,32 @@ def _look(remote: Remote) -> list[Finding]:
         return [*found, Finding(check="token", level="wrong", text=error.message, advice=advice)]
     middle = (began + time.time()) / 2
     found += [_look_at_version(answer), _look_at_clock(answer.at - middle, (time.time() - began) / 2)]
-    return [*found, *answer.findings]
+    return [*found, *_look_at_agents(), *answer.findings]
+
+
+def _look_at_agents() -> list[Finding]:
+    """Tell of keys for receipts that agents of this machine cannot use: such an agent does not start."""
+    found = []
+    for folder in _list_agents():
+        try:
+            if check_key(folder / KEY_FILE):
+                found.append(Finding(check="this agent", level="ok", text=f"its key in {folder} is good"))
+        except KeyFileError as error:
+            advice = f"the agent of {folder} does not start until then; a new key counts from then on"
+            found.append(Finding(check="this agent", level="wrong", text=str(error), advice=advice))
+    return found
+
+
+def _list_agents() -> list[Path]:
+    """Return the directories of this user's agents: the one that settings name, else those that agents choose."""
+    import platformdirs  # noqa: PLC0415  # slow to import
+
+    section = import_lastingly("piecework.worker_agent.configuration").SECTION
+    try:
+        state = read_environment(section, configure(section, runs_commands=False))["state"]
+    except ConfigError:
+        return []
+    return [state] if state else sorted((platformdirs.user_state_path("piecework") / "agents").glob("*"))
 
 
 def _look_at_version(answer: StatusReply) -> Finding:

@@ -18,6 +18,8 @@ from piecework.receipts.errors import KeyFileError, ReceiptError
 if TYPE_CHECKING:
     from nacl.signing import SigningKey
 
+KEY_FILE = "receipts.key"
+"""In the directory of an agent, and in the data directory of a server."""
 FIRST_WORD = "piecework-ed25519"
 """How a file with a private key begins."""
 FILE_MAX_BYTES = 200
@@ -102,6 +104,14 @@ def _read_key(path: Path) -> PrivateKey | None:
     if word != FIRST_WORD or len(seed) != KEY_BYTES:
         raise KeyFileError(f"the key file {path} is damaged: bring it back, or remove it, and a new key is made")
     return PrivateKey(seed)
+
+
+def check_key(path: Path) -> bool:
+    """Return whether there is a key in a file. Raises KeyFileError when it cannot be used, with what to do."""
+    try:
+        return _read_key(path) is not None
+    except OSError as error:
+        raise KeyFileError(f"cannot use the key file {path}: {error.strerror}") from error
 
 
 def _make_key(path: Path) -> PrivateKey:

@@ -111,6 +111,8 @@ class EngineFacts(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True,
     opt_level: ShortText
     flags: Annotated[list[ShortText], Meta(max_length=50)] = []
     """What was switched on because it changes what guests see."""
+    interpreter: Sha256 | None = None
+    """Of the module that interpreted the code; absent when the code is a module itself."""
 
 
 class ReceiptPayload(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,8 @@ from pathlib import Path
 from piecework import __version__
 from piecework.durations import format_duration
 from piecework.protocol.messages import Finding, FindingLevel, WaitReason, WorkerState
+from piecework.receipts.errors import KeyFileError
+from piecework.receipts.keys import check_key
 from piecework.server.blobs import BlobStore
 from piecework.server.services.functions.overview import FunctionView
 from piecework.server.services.queue.pace import Straggler
@@ -74,6 +76,16 @@ def look_at_files(settings: Settings) -> Finding:
             f"chmod -R go= {settings.data.absolute()}",
         )  # fmt: skip
     return _say("files", "ok", "only the server's user can read what it stores")
+
+
+def look_at_key(path: Path) -> Finding:
+    """Tell whether this server can sign receipts. ``path``: its key."""
+    try:
+        is_there = check_key(path)
+    except KeyFileError as error:
+        advice = "until then jobs get no receipts, and lambdas that require them no results"
+        return _say("receipts", "wrong", str(error), advice)
+    return _say("receipts", "ok", "this server has a key" if is_there else "the first one makes this server's key")
 
 
 def look_at_settings(settings: Settings) -> list[Finding]:

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from piecework import __version__
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.messages import Finding, LaneBrief, StatusReply
+from piecework.receipts.keys import KEY_FILE
 from piecework.server.blobs import BlobStore, has_files
 from piecework.server.errors import BlobsAway, ServerError
 from piecework.server.services import findings
@@ -138,6 +139,7 @@ class Status:
             self._look_at_database(),
             findings.look_at_disk(settings.data, self._find_free()),
             findings.look_at_files(settings),
+            findings.look_at_key(settings.data / KEY_FILE),
             *findings.look_at_settings(settings),
             findings.look_at_blobs(settings, self._store, has_files=has_files(settings)),
             *findings.look_at_workers(known, states, now),

@@ -120,3 +120,18 @@ def test_what_does_not_go_together_is_told(server: LocalServer, code: dict[str, 
         done = command(server, "lambda", "create", code["same"], *words)
         assert done.returncode == 2
         assert said in done.stderr
+
+
+def test_calls_with_secret_variables_are_replayed_when_these_are_given(
+    client: Client, server: LocalServer, agent: LocalAgent, code: dict[str, Path]
+) -> None:
+    old = client.create_lambda(guest("count_bytes"), "wasi", name="secret", deterministic=True)
+    job = client.submit(old, b"x", tags=["+gated"], env={"API_KEY": "hush", "LANG": "C"})
+    client.wait([job], PATIENCE_S)
+    done = command(server, "gate", old, code["same"])
+    assert done.returncode == 3
+    assert done.stderr.endswith("give them with --env API_KEY=VALUE\n")
+    given = ("--env", "API_KEY=hush")
+    assert command(server, "gate", old, code["same"], *given).returncode == 0
+    line = ("lambda", "create", code["same"], "--name", "secret", "--gate", "--deterministic", *given)
+    assert command(server, *line, "--env", "LANG=de").returncode == 0

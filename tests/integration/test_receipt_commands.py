@@ -172,7 +172,7 @@ def test_variables_that_the_server_hides_are_asked_for(run: Run, client: Client,
     job = client.submit(lambda_id, b"x", env={"API_TOKEN": "hush"})
     client.result(job, PATIENCE_S)
     said = run("bundle", job, "-o", tmp_path / "b", code=1).stderr
-    assert "give those of API_TOKEN with --env NAME=VALUE" in said
+    assert "give them with --env API_TOKEN=VALUE" in said
     wrong = run("bundle", job, "-o", tmp_path / "b", "--env", "API_TOKEN=loud", code=1).stderr
     assert "the environment is another than that of the receipt" in wrong
     run("bundle", job, "-o", tmp_path / "b", "--env", "API_TOKEN=hush")

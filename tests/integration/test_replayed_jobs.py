@@ -15,9 +15,10 @@ from piecework import Client
 from piecework.local import LocalAgent, LocalServer, stop_together
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants
-from piecework.receipts import Bundle, verify_receipt
+from piecework.receipts import Bundle, read_receipt, verify_receipt
 from piecework.worker_agent.replaying.replay import ReplayNode, replay
 from piecework.worker_agent.runtimes import ENGINES
+from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN
 
 pytestmark = pytest.mark.integration
 
@@ -79,6 +80,8 @@ def test_a_recorded_job_with_files_is_replayed(client: Client, folder: Path, tmp
     job = run(client, lambda_id, b"the input", args=["a", "ö"], files=files, outputs=["*.txt"])
     assert client.job(job).state == "Finished"
     check(client, job, tmp_path)
+    [python] = [each for each in KNOWN if each.name == "python3.12"]
+    assert read_receipt(client.receipt(job)).engine.interpreter == python.checksum
 
 
 @pytest.mark.parametrize("name", ["burn_cpu", "crash", "exit_with_code", "count_bytes"])
@@ -111,11 +114,19 @@ def test_the_command_replays_a_job(client: Client, server: LocalServer, folder: 
     assert "deterministic" in done.stderr
 
 
-def test_a_job_with_secret_variables_cannot_be_bundled(client: Client, server: LocalServer, folder: Path):
+def test_secret_variables_are_asked_for_and_given(client: Client, server: LocalServer, folder: Path):
     job = run(client, client.create_lambda(guest("count_bytes"), record=True), b"x", env={"API_KEY": "hush"})
     done = replay_by_command(server, str(job))
     assert done.returncode == 1
     assert "has variables whose names look secret" in done.stderr
+    assert done.stderr.endswith("give them with --env API_KEY=VALUE\n")
+    wrong = replay_by_command(server, str(job), "--env", "API_KEY=loud")
+    assert (wrong.returncode, "another than that of the receipt" in wrong.stderr) == (1, True)
+    done = replay_by_command(server, str(job), "--env", "API_KEY=hush", "--env", "OTHER=x")
+    assert (done.returncode, done.stdout.startswith("identical")) == (0, True)
+    client.bundle(job, folder / "b", env={"API_KEY": "hush"})
+    misused = replay_by_command(server, str(folder / "b"), "--env", "API_KEY=hush")
+    assert (misused.returncode, "a bundle has all its variables" in misused.stderr) == (2, True)
 
 
 def test_an_input_and_files_of_other_jobs_are_in_the_bundle(client: Client, folder: Path, tmp_path: Path):

@@ -77,7 +77,7 @@ class SigningWorker:
         )
         for name, value in changes.items():
             setattr(outcome, name, value)
-        maker = ReceiptMaker(self.key, lambda: int(self.id), lambda: ENGINE)
+        maker = ReceiptMaker(self.key, lambda: int(self.id), lambda _: ENGINE)
         outcome.receipt = maker.sign(leased, outcome)
         return outcome
 

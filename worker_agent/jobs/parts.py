@@ -133,7 +133,7 @@ class Parts:
         self.fetchers = ThreadPool("fetcher", FETCHERS, shared.threads)
         self.uploaders = ThreadPool("uploader", UPLOADERS, shared.threads)
         self.fetcher, self.folders = BlobFetcher(shared, cache), JobFolders(cache.folder.with_name("folders"))
-        find_engine = partial(describe_engine, settings.engine)
+        find_engine = partial(describe_engine, settings.engine, interpreters=settings.interpreters_path)
         finisher = self._make_finisher(shared, ReceiptMaker(key, lambda: membership.worker_id, find_engine))
         shared.lease_table.on_close = self._let_go
         sender, self.executor = OutcomeSender(shared, membership), make_executor(finisher.done)

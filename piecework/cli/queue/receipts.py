@@ -194,6 +194,7 @@ def _describe(payload: ReceiptPayload) -> dict[str, object]:
     digests = {name: getattr(subject, name) for name in ("module", "input", "args", "env", "files", "inputs")}
     digests |= {"journal": subject.journal}
     digests |= {name: getattr(result, name) for name in ("output", "made", "memory")}
+    digests |= {"interpreter": engine.interpreter}
     return {
         "job": payload.job,
         "attempt": payload.attempt,

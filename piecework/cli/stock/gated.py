@@ -1,7 +1,7 @@
 """Lambdas that are created only when they pass a gate: their name's newest lambda is the old one."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,9 +66,12 @@ def read_gate(
 
 
 def pass_gate(
-    remote: Remote, name: str, code: Path | Id, runtime: str | None, options: GateOptions
+    remote: Remote, name: str, code: Path | Id, runtime: str | None, options: GateOptions, env: Mapping[str, str]
 ) -> GateEvidence:
-    """Return what the gate found when it lets the code through. Raises click.ClickException when it does not."""
+    """Return what the gate found when it lets the code through. Raises click.ClickException when it does not.
+
+    ``env``: variables of the old calls whose values the server hides.
+    """
     if code == STDIN:
         raise click.UsageError("with --gate, give the code as a file: it is read several times.")
     try:
@@ -83,7 +86,7 @@ def pass_gate(
         if isinstance(file, Id):
             file = Path(folder) / "code"
             file.write_bytes(read_code(remote.client, code))
-        evidence = run_gate(find_jobs(remote.client, old), Candidate(file, found), options)
+        evidence = run_gate(find_jobs(remote.client, old, env), Candidate(file, found), options)
     if not evidence.passed:
         findings = list(list_findings(evidence).items())[:SHOWN]
         told = "".join(f"\n  {job}, {finding}" for job, finding in findings)

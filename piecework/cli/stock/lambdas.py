@@ -124,7 +124,8 @@ def create(
         described = describe_lambda(**options)
         described.source = pulled or UNSET
         if gate is not None:
-            described.gate = pass_gate(remote, options["name"], found, runtime, gate)
+            env = dict(options["env"])
+            described.gate = pass_gate(remote, options["name"], found, runtime, gate, env)
         created, runtime = put_lambda(remote.client, found, runtime, described, tell)
     if remote.display.as_json:
         codex = remote.client.lambda_(created).codex

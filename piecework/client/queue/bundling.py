@@ -57,13 +57,13 @@ def _put_files(places: Places, listed: Iterable[JobFile]) -> None:
 
 
 def _put_env(places: Places, digest: str, told: Mapping[str, str], env: Mapping[str, str]) -> None:
-    known = {**told, **env}
+    known = {name: env.get(name, value) if value == MASK else value for name, value in told.items()}
     if _put(places, encode_canonical(known)) == digest:
         return
     hidden = [name for name, value in known.items() if value == MASK]
     if hidden:
         raise ReceiptError(
-            "the job has variables whose names look secret, and its server does not tell their values: give those "
-            f"of {', '.join(hidden)} with --env NAME=VALUE"
+            "the job has variables whose names look secret, and its server does not tell their values: give them "
+            f"with {' '.join(f'--env {name}=VALUE' for name in hidden)}"
         )
     raise ReceiptError("the environment is another than that of the receipt")

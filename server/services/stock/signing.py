@@ -9,7 +9,7 @@ import structlog
 from piecework.protocol.messages import Envelope, WorkerRegister, given
 from piecework.receipts.envelope import countersign
 from piecework.receipts.errors import KeyFileError
-from piecework.receipts.keys import PrivateKey, is_signature, key_id, open_key, write_proof
+from piecework.receipts.keys import KEY_FILE, PrivateKey, is_signature, key_id, open_key, write_proof
 from piecework.server.errors import InvalidRequest
 from piecework.server.services.core import Core
 from piecework.server.store.engine.database import Connection
@@ -19,9 +19,6 @@ from piecework.server.store.stock.audit import Act, Actor, store_act
 from piecework.server.store.stock.public_keys import NO_OWNER, SigningKeyRow
 
 log = structlog.get_logger("server")
-
-KEY_FILE = "receipts.key"
-"""In the data directory."""
 
 
 class Signing:

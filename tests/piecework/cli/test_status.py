@@ -3,6 +3,7 @@
 import pytest
 
 from piecework.protocol.messages import Finding
+from piecework.receipts import open_key
 
 
 @pytest.fixture
@@ -33,6 +34,26 @@ def test_doctor_tells_of_all_that_it_looked_at(run, stuck):
     shown = run("doctor", exit_code=1).out
     assert "well    connection: http" in shown
     assert "WRONG   queue: " in shown
+
+
+def test_doctor_tells_of_keys_of_agents_on_this_machine(run, stuck, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIECEWORK_WORKER_STATE", str(tmp_path))
+
+    def look():
+        found = run("doctor", "--json", exit_code=1).document
+        return [(each["level"], each["text"]) for each in found if each["check"] == "this agent"]
+
+    assert look() == []
+    open_key(tmp_path / "receipts.key")
+    assert look() == [("ok", f"its key in {tmp_path} is good")]
+    (tmp_path / "receipts.key").write_bytes(b"piecework-ed25519 AAAA")
+    damaged = (
+        f"the key file {tmp_path / 'receipts.key'} is damaged: bring it back, or remove it, and a new key is made"
+    )
+    assert look() == [("wrong", damaged)]
+    (tmp_path / "receipts.key").chmod(0o644)
+    assert look()[0][1].endswith("run chmod 600 on it, or remove it")
+    assert f"the agent of {tmp_path} does not start until then" in run("doctor", exit_code=1).out
 
 
 def test_doctor_says_what_to_do_when_no_server_answers(run):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from house import House, failed, finished
 
+from piecework.receipts import open_key
 from piecework.server.services.backups import write_backup
 from piecework.server.services.findings import look_at_disk
 
@@ -151,3 +152,15 @@ def test_settings_that_cost_safety_are_told_of(tmp_path: Path):
     house = House(tmp_path, settings={"webhook_private": "*"})
     assert "settings" in findings(house, "notice")
     house.close()
+
+
+def test_a_damaged_key_of_receipts_is_wrong_and_it_is_said_what_to_do(house: House):
+    house.new_worker()
+    assert findings(house, "ok")["receipts"] == "the first one makes this server's key"
+    key = house.data / "receipts.key"
+    open_key(key)
+    assert findings(house, "ok")["receipts"] == "this server has a key"
+    key.write_bytes(b"")
+    damaged = f"the key file {key} is damaged: bring it back, or remove it, and a new key is made"
+    assert findings(house)["receipts"] == damaged
+    assert not house.call("GET", "/sys/status")["is_well"]

@@ -30,7 +30,7 @@ def sign(given, outcome, key=None):
     job, lambda_ = given
     draft = draft_receipt(job, lambda_, find_run_seed(job, lambda_))
     task = LeasedTask(Id(1), "l", Task(runtime="wasi", codex="", checksum=SUM), draft)
-    return ReceiptMaker(key or PrivateKey.new(), lambda: Id(7), lambda: ENGINE).sign(task, outcome)
+    return ReceiptMaker(key or PrivateKey.new(), lambda: Id(7), lambda _: ENGINE).sign(task, outcome)
 
 
 def ended(state=JobState.FINISHED, usage=None, **fields):

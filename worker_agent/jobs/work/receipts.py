@@ -55,9 +55,12 @@ class ReceiptMaker:
     """Signs what this agent ran. The key never leaves the agent's own process."""
 
     def __init__(
-        self, key: PrivateKey | None, find_worker: Callable[[], Id], find_engine: Callable[[], EngineFacts]
+        self, key: PrivateKey | None, find_worker: Callable[[], Id], find_engine: Callable[[str], EngineFacts]
     ) -> None:
-        """``key`` None: nothing is signed. ``find_worker`` tells who this agent is, ``find_engine`` what runs."""
+        """``key`` None: nothing is signed.
+
+        ``find_worker`` tells who this agent is, ``find_engine`` what runs the code of a runtime.
+        """
         self._key = key
         self._find_worker = find_worker
         self._find_engine = find_engine
@@ -77,6 +80,6 @@ class ReceiptMaker:
             lambda_=str(int(lambda_)),
             worker=str(int(self._find_worker())),
             claim=RunClaim(subject=add_journal(subject, outcome), result=result),
-            engine=self._find_engine(),
+            engine=self._find_engine(subject.runtime),
         )
         return seal(write_payload(payload), self._key)

@@ -4,6 +4,7 @@ An interpreter is a wasm module. It comes with a Python package, or is built on 
 into the folder of interpreters, described by a file ``NAME.toml``. Importing this is cheap.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,14 @@ class Interpreter:
     """It is QuickJS as a reactor: called rather than run."""
     advice: str = ""
     """What to do when it is missing."""
+
+    def find_checksum(self) -> str:
+        """Return the SHA-256 of the module that is here, hex. Raises OSError."""
+        assert self.wasm is not None, "it is here"
+        if self.checksum:
+            return self.checksum
+        with self.wasm.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,6 +162,17 @@ def find_interpreters(folder: Path | None) -> list[Interpreter]:
 def list_names(interpreters: Iterable[Interpreter]) -> tuple[str, ...]:
     """Return the names of the runtimes that can be run."""
     return tuple(name for each in interpreters if each.wasm is not None for name in each.names)
+
+
+def find_checksum(runtime: str, folder: Path | None) -> str | None:
+    """Return the SHA-256 of what interprets the code of a runtime, hex; None when nothing does.
+
+    Raises InterpreterError for a bad description, OSError.
+    """
+    if runtime in RUNTIME_NAMES:
+        return None
+    found = (each for each in find_interpreters(folder) if runtime in each.names and each.wasm is not None)
+    return next((each.find_checksum() for each in found), None)
 
 
 def find_built(folder: Path) -> tuple[Path, str] | None:

@@ -3,7 +3,6 @@
 The script is the only file of its guest, read-only and in memory; the interpreter is compiled once per node.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from os import fsencode
@@ -74,12 +73,8 @@ class ScriptRuntime:
         interpreter = self._interpreter
         if interpreter.wasm is None:
             raise LoadError(f"this worker lacks the interpreter of {interpreter.name}: {interpreter.advice}")
-        checksum = interpreter.checksum
-        if not checksum:
-            with interpreter.wasm.open("rb") as file:
-                checksum = hashlib.file_digest(file, "sha256").hexdigest()
         try:
-            module = self._toolchain.load(CodeFile(interpreter.wasm, checksum), build)
+            module = self._toolchain.load(CodeFile(interpreter.wasm, interpreter.find_checksum()), build)
         except BrokenBlobError:
             raise LoadError(f"{interpreter.wasm.name} has other bytes than its SHA-256 announces") from None
         linkage = self._toolchain.make_linkage(build)

@@ -1,9 +1,12 @@
 """Which interpreters a node has, and those that its operator adds."""
 
+import hashlib
+
 import pytest
 
 from piecework.worker_agent.errors import InterpreterError
 from piecework.worker_agent.runtimes import RUNTIME_NAMES
+from piecework.worker_agent.runtimes.engine_facts import describe_engine
 from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN, PACKAGED, find_interpreters, list_names
 from piecework.worker_agent.settings import Settings, SettingsError
 
@@ -85,3 +88,13 @@ def test_bad_description_is_named(tmp_path, text, name, hint):
     write(tmp_path, text, name)
     with pytest.raises(InterpreterError, match=hint):
         find_interpreters(tmp_path)
+
+
+def test_receipts_name_the_module_that_interprets(tmp_path):
+    write(tmp_path, 'wasm = "ruby.wasm"\nargv = ["ruby", "{script}"]\naliases = ["rb"]')
+    empty = hashlib.sha256(b"").hexdigest()
+    python = next(each.checksum for each in KNOWN if each.name == "python3.12")
+    for runtime, checksum in (("rb", empty), ("python3.12+net", python), ("wasi", None), ("lua5.4", None)):
+        assert describe_engine("cranelift", runtime, tmp_path).interpreter == checksum
+    (tmp_path / "ruby.toml").write_text("no description")
+    assert describe_engine("pulley", "rb", tmp_path).interpreter is None
