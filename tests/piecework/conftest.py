@@ -189,6 +189,12 @@ def server_url(tmp_path_factory):
     return SHARED.get(run_server, tmp_path_factory)
 
 
+@pytest.fixture(scope="module")
+def new_server():
+    """The server of a module whose lambdas must be counted: of a minute only two hundred are, each by itself."""
+    SHARED.end()
+
+
 class QuietHandler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 

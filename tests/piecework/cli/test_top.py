@@ -26,6 +26,8 @@ from piecework.cli.top.rows import JOB_STATES, JOBS
 from piecework.cli.top.snapshot import Wish, take_snapshot
 from piecework.protocol.states import JobState
 
+pytestmark = pytest.mark.usefixtures("new_server")
+
 
 @pytest.fixture
 def lambda_id(client):
