@@ -121,6 +121,7 @@ def test_blobs_go_up_and_down_and_are_checked(go, tmp_path):
     assert (tmp_path / "down").read_bytes() == content
 
 
+@pytest.mark.integration
 def test_hundreds_of_coroutines_share_a_client(go, shout):
     async def main(client):
         outputs = await asyncio.gather(*(client.run(shout, f"word {number}") for number in range(TASKS)))
