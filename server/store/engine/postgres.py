@@ -40,6 +40,7 @@ _UNWANTED = (
     "enable_hashjoin",
     "enable_mergejoin",
     "enable_sort",
+    "enable_incremental_sort",
     "jit",
 )
 """Ways that look cheap while a table is empty, and cost more with every row: taken where there is no other."""

@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
     Connection,
+    Select,
     bindparam,
     column,
     func,
@@ -23,7 +25,7 @@ from sqlalchemy import (
 
 from piecework.protocol.states import JobState
 from piecework.server.store.engine.connections import LostRace
-from piecework.server.store.engine.statements import Statement, driver_of, to_array, to_json
+from piecework.server.store.engine.statements import Statement, to_array, to_json
 from piecework.server.store.engine.tables import jobs, limits
 from piecework.server.store.queue.holds import MARK
 from piecework.server.store.queue.jobs import COLUMNS, in_lane
@@ -40,20 +42,32 @@ _EXPIRING = jobs.c.expires_at.is_not(None) & jobs.c.state.in_(
 )
 
 
-_FRESH = jobs.c.expires_at.is_(None) | (jobs.c.expires_at > bindparam("now"))
-_candidates = Statement(
-    select(*COLUMNS)
-    .where(
-        jobs.c.lane_id == bindparam("lane"),
-        jobs.c.priority == bindparam("level"),
-        jobs.c.id > bindparam("after"),
-        _ENQUEUED,
-        _FRESH,
+def _find_enqueued(
+    priority: ColumnElement[Any], limit: ColumnElement[Any], *between: ColumnElement[bool]
+) -> Select[Any]:
+    return (
+        select(*COLUMNS)
+        .where(
+            jobs.c.priority == priority,
+            *between,
+            _ENQUEUED,
+            jobs.c.expires_at.is_(None) | (jobs.c.expires_at > bindparam("now")),
+        )
+        .order_by(jobs.c.lane_id, jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
     )
-    .order_by(jobs.c.id)
-    .limit(bindparam("limit")),
-    "lane", "level", "after", "limit", "now",
-)  # fmt: skip
+
+
+_candidates = {
+    dialect: Statement(
+        _find_enqueued(bindparam("level"), bindparam("limit"), *between), "lane", "level", "after", "limit", "now"
+    )
+    for dialect, between in {
+        "sqlite": [jobs.c.lane_id == bindparam("lane"), jobs.c.id > bindparam("after")],
+        "postgresql": in_lane(bindparam("lane"), bindparam("after")),
+    }.items()
+}
 
 
 def _write_candidates_of_many() -> Statement:
@@ -63,20 +77,12 @@ def _write_candidates_of_many() -> Statement:
     given = (
         func.unnest(*arrays).table_valued(*(column(name, BigInteger) for name in names)).render_derived("given")
     )
-    found = (
-        select(*COLUMNS)
-        .where(jobs.c.priority == given.c.level, *in_lane(given.c.lane, given.c.after), _ENQUEUED, _FRESH)
-        .order_by(jobs.c.lane_id, jobs.c.id)
-        .limit(given.c.limit)
-        .with_for_update(skip_locked=True)
-        .lateral("found")
-    )
+    lane, level, after, limit = (given.c[name] for name in names)
+    found = _find_enqueued(level, limit, *in_lane(lane, after)).lateral("found")
     return Statement(select(*found.c).select_from(given.join(found, true())), *names, "now")
 
 
 _candidates_of_many = _write_candidates_of_many()
-IN_ORDER = "SET LOCAL enable_incremental_sort TO off"
-"""For PostgreSQL: after its tables were empty, it finds a whole lane by another index and sorts that otherwise."""
 # The next three find jobs by id. With a state spelled out, PostgreSQL might go through all jobs in that state.
 _granting = (
     update(jobs)
@@ -177,13 +183,11 @@ def find_candidates(connection: Connection, wanted: Sequence[Wanted], now: int) 
 
     On PostgreSQL they are locked, and those that another server looks at are left out.
     """
-    if not wanted:
-        return []
-    if connection.dialect.name == "postgresql":
-        driver_of(connection).execute(IN_ORDER)
+    dialect = connection.dialect.name
+    if dialect == "postgresql" and len(wanted) > 1:
         rows = _candidates_of_many.rows(connection, *map(to_array, zip(*wanted, strict=True)), now)
     else:
-        rows = [row for each in wanted for row in _candidates.rows(connection, *each, now)]
+        rows = [row for each in wanted for row in _candidates[dialect].rows(connection, *each, now)]
     return list(map(read_job, rows))
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, literal_column, select
 
 from piecework.protocol.states import JobState
-from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.statements import Statement, driver_of
 from piecework.server.store.engine.tables import OWN_END, jobs
 
 
@@ -17,6 +17,8 @@ class OverAt(NamedTuple):
 
 
 START = OverAt(-(1 << 62))
+SORT_EQUALS = "SET LOCAL enable_incremental_sort TO on"
+"""For PostgreSQL, which is kept from it elsewhere: here indexes give the order but for jobs of one moment."""
 
 
 def _list(at: ColumnElement[Any], *which: ColumnElement[bool], names: tuple[str, ...] = ()) -> Statement:
@@ -39,16 +41,25 @@ _unread = _list(jobs.c.finished_at, jobs.c.finished_at.is_not(None), jobs.c.reta
 _own = _list(OWN_END, jobs.c.retain_ms > literal_column("0"))
 
 
+def _read(connection: Connection, statement: Statement, *values: object) -> list[OverAt]:
+    if connection.dialect.name == "sqlite":
+        return [OverAt(*row) for row in statement.rows(connection, *values)]
+    driver = driver_of(connection)
+    with driver.transaction():
+        driver.execute(SORT_EQUALS)
+        return [OverAt(*row) for row in statement.rows(connection, *values)]
+
+
 def list_by_state(connection: Connection, after: OverAt, until: int, limit: int, state: JobState) -> list[OverAt]:
     """Return jobs that ended in a state and did not say how long they stay, by when they ended."""
-    return [OverAt(*row) for row in _by_state.rows(connection, state.value, *after, until, limit)]
+    return _read(connection, _by_state, state.value, *after, until, limit)
 
 
 def list_unread(connection: Connection, after: OverAt, until: int, limit: int) -> list[OverAt]:
     """Return jobs that stay until they are read, by when they ended."""
-    return [OverAt(*row) for row in _unread.rows(connection, *after, until, limit)]
+    return _read(connection, _unread, *after, until, limit)
 
 
 def list_expired(connection: Connection, after: OverAt, until: int, limit: int) -> list[OverAt]:
     """Return jobs that said how long they stay, by when that is over."""
-    return [OverAt(*row) for row in _own.rows(connection, *after, until, limit)]
+    return _read(connection, _own, *after, until, limit)

@@ -24,7 +24,7 @@ from piecework.server.store.queue import (
 from piecework.server.store.stock import blobs, holding, lambdas
 
 HOT = {
-    "candidates": leases._candidates,
+    "candidates": leases._candidates["sqlite"],
     "groups": lanes._groups,
     "enqueued of a lane": jobs._enqueued["sqlite"],
     "overdue": leases._overdue,
@@ -83,9 +83,8 @@ def test_a_hot_statement_never_reads_the_whole_table(sqlite_place: Place, name: 
     ], steps
 
 
-CLAIM = "candidates of many lanes"
+RETENTION = {"jobs by end", "jobs until read", "jobs by their own end"}
 NOT_ON_POSTGRESQL = {
-    "candidates",
     "enqueued by lane",
     "running by lane",
     "held by all",
@@ -97,7 +96,8 @@ NOT_ON_POSTGRESQL = {
 ON_POSTGRESQL = {name: HOT[name].statement for name in HOT if name not in NOT_ON_POSTGRESQL} | {
     "by ids": jobs._by_ids._postgres.statement,
     "lock by ids": jobs._lock_by_ids._postgres.statement,
-    CLAIM: leases._candidates_of_many.statement,
+    "candidates of many lanes": leases._candidates_of_many.statement,
+    "candidates": leases._candidates["postgresql"].statement,
     "enqueued of a lane": jobs._enqueued["postgresql"].statement,
     "grant many": leases._grant._for_arrays(postgresql.dialect()).statement,
     "end many": leases._end._for_arrays(postgresql.dialect()).statement,
@@ -123,8 +123,8 @@ def explain(url: str, name: str) -> str:
     with database.read() as connection:
         driver = connection.connection.driver_connection
         driver.execute("BEGIN")
-        if name == CLAIM:
-            driver.execute(leases.IN_ORDER)
+        if name in RETENTION:
+            driver.execute(retention.SORT_EQUALS)
         lines = driver.execute(f"EXPLAIN (GENERIC_PLAN) {compiled}").fetchall()
     database.close()
     return "\n".join(line for (line,) in lines)
@@ -166,7 +166,7 @@ def known_url(postgres: Cluster, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", [CLAIM, "groups"])
+@pytest.mark.parametrize("name", ["candidates", "candidates of many lanes", "groups", "enqueued of a lane"])
 def test_on_postgresql_claims_walk_their_index_always(known_url: str, name: str):
     plan = explain(known_url, name)
     ways = re.findall(r"using (\w+) on jobs(?! first)", plan)  # the first job of a group is found by its id
