@@ -33,6 +33,14 @@ from piecework.oci.manifests import choose_layer, choose_manifest, read_manifest
 from piecework.oci.references import Reference
 from piecework.protocol.bodies import JSON, MSGPACK, BodyDecodeError, MessageError, decode
 from piecework.receipts import Bundle, ReceiptError, read_envelope, read_keys, read_receipt, verify_receipt
+from piecework.receipts.journals import (
+    End,
+    Head,
+    JournalEntry,
+    JournalError,
+    JournalReader,
+    write_frame,
+)
 from piecework.receipts.recorded_calls import RecordedCall
 from piecework.server import configuration as of_server
 from piecework.server.errors import InvalidRequest
@@ -47,14 +55,6 @@ from piecework.worker_agent.downloads import DownloadError, check_download_url
 from piecework.worker_agent.runtimes.capsule import envelopes
 from piecework.worker_agent.runtimes.capsule.generations import GENERATIONS
 from piecework.worker_agent.runtimes.funless import find_problem
-from piecework.worker_agent.runtimes.journal.entries import (
-    End,
-    Head,
-    JournalEntry,
-    JournalError,
-    JournalReader,
-    write_frame,
-)
 
 ROOT = Path(__file__).parents[2]
 MANIFEST_TYPES = (

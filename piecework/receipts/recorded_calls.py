@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from piecework.http.exchange import EnvelopeError, Request, Response, read_request, read_response
 from piecework.receipts.errors import ReceiptError
+from piecework.receipts.journals import JournalError, JournalReader, show_question
 from piecework.receipts.payload import RunClaim
 
 CALL_MAX_BYTES = 1024 * 1024
@@ -97,6 +98,18 @@ class RecordedCall:
         try:
             return None if output is None else read_response(self.read(output))
         except EnvelopeError as error:
+            raise ReceiptError(f"the recorded call is damaged: {error}") from error
+
+    def list_questions(self) -> list[str]:
+        """Return what it asked the outside, in this order, for people. Raises ReceiptError."""
+        digest = self.claim.subject.journal
+        try:
+            entries = JournalReader(self.read(digest)).read() if digest else ()
+            return [
+                f"{show_question(each.kind, each.asked)}{f': {each.failure}' if each.failure else ''}"
+                for each in entries
+            ]
+        except JournalError as error:
             raise ReceiptError(f"the recorded call is damaged: {error}") from error
 
     def with_parts(self, more: Iterable[bytes]) -> "RecordedCall":

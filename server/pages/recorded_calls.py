@@ -12,6 +12,8 @@ from piecework.server.pages.previews import Preview, show_bytes
 from piecework.server.services import Services
 from piecework.server.web.paging import PageQuery
 
+QUESTIONS_SHOWN = 100
+"""So many questions to the outside are shown."""
 BODY_BYTES = 64 * 1024
 """So much of a body is shown."""
 
@@ -33,7 +35,7 @@ def show(_services: Services, function: str, revision: str, call: str) -> Respon
     found = ask(api.show, function, revision, call)
     try:
         kept = RecordedCall.read_from(found.call)
-        wanted, response = kept.request, kept.response
+        wanted, response, questions = kept.request, kept.response, kept.list_questions()[:QUESTIONS_SHOWN]
     except ReceiptError as error:
         raise RecordedCallNotFound(f"call {call} cannot be shown: {error}") from error
     return render(
@@ -44,6 +46,7 @@ def show(_services: Services, function: str, revision: str, call: str) -> Respon
         request=wanted,
         asked=_preview(wanted.body),
         response=response,
+        questions=questions,
         answered=None if response is None else _preview(response.body),
     )
 

@@ -105,7 +105,7 @@ def test_what_a_gate_lets_pass_is_told(
     gate = show(client, "loose", "green").gate
     assert [(str(each.job), each.kind) for each in gate.findings] == [(newest, "output")]
     shown = command(server, "function", "calls", "loose/blue", newest).stdout
-    for text in ("POST /a?n=1", "Jane", "200", "hey people", "hola"):
+    for text in ("POST /a?n=1", "Jane", "200", "hey people", "hola", "host call 1  "):
         assert text in shown, text
     listed = json.loads(command(server, "function", "calls", "loose/blue", "--json").stdout)
     assert next(each["id"] for each in listed) == newest

@@ -16,7 +16,7 @@ from piecework import Client
 from piecework.client.errors import JobFailed
 from piecework.local import LocalAgent, LocalServer, stop_together
 from piecework.protocol.messages import Digests, Grants, JobInfo, Usage, given
-from piecework.worker_agent.runtimes.journal.entries import JournalReader
+from piecework.receipts.journals import JournalReader
 
 pytestmark = pytest.mark.integration
 

@@ -5,12 +5,14 @@ import hashlib
 from piecework.http.exchange import Request, Response, write_request, write_response
 from piecework.protocol.codes import ErrorKind
 from piecework.receipts.canonical import encode_canonical
+from piecework.receipts.journals import End, Head, JournalEntry, write_frame
 from piecework.receipts.payload import RunClaim, RunLimits, RunResult, RunSubject, sum_env
 from piecework.receipts.recorded_calls import CallRecord, write_call
 
 LIMITS = RunLimits(
     memory_bytes=1, stack_bytes=1, output_bytes=1, files_bytes=1, files_count=1, open_files=1
 )  # fmt: skip
+JOURNAL = (Head(), JournalEntry("clock", b"REALTIME", b"1"), JournalEntry("http", b"GET", b"no", "denied"), End(2))
 ANSWER = Response(200, (("Content-Type", "text/plain"),), b"hello")
 
 
@@ -29,7 +31,7 @@ def some_call(
     served: bool = True,
 ) -> bytes:
     """Return a recorded call; without a response, its function trapped."""
-    given, args, journal = write_request(request), encode_canonical([]), b"journal"
+    given, args, journal = write_request(request), encode_canonical([]), b"".join(map(write_frame, JOURNAL))
     answer = None if response is None else write_response(response)
     claim = RunClaim(
         subject=RunSubject(

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from piecework.http.exchange import Response
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants, JobError, Usage
+from piecework.receipts.journals import READ_BYTES, JournalError
 from piecework.worker_agent.errors import BrokenBlobError
 from piecework.worker_agent.guests.desk import Turn
 from piecework.worker_agent.guests.frames import Assign, Attached, Done, Frame, Loaded, Loading
@@ -29,7 +30,6 @@ from piecework.worker_agent.runtimes.base import (
     Program,
 )
 from piecework.worker_agent.runtimes.compiling.library import Library
-from piecework.worker_agent.runtimes.journal.entries import READ_BYTES, JournalError
 from piecework.worker_agent.runtimes.journal.player import Player
 from piecework.worker_agent.runtimes.journal.recorder import Recorder
 from piecework.worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter

@@ -19,6 +19,8 @@ from piecework.protocol.messages import RecordedCallInfo
 from piecework.receipts.recorded_calls import RecordedCall
 
 LISTED = 20
+QUESTIONS_SHOWN = 100
+"""So many questions to the outside are shown."""
 BODY_SHOWN = 2000
 """So many characters of a body are shown."""
 COLUMNS = ("call", "request", "answer", "took", "fuel", "memory", "size", "began")
@@ -130,6 +132,7 @@ def _show(remote: Remote, function: str, revision: str, call: Id, file: Path | N
             "answer": _tell_answer(info),
             "headers": None if response is None else _list_headers(response.headers),
             "body": None if response is None else _show_body(response.body),
+            **{f"host call {n}": asked for n, asked in enumerate(found.list_questions()[:QUESTIONS_SHOWN], 1)},
         }
     )
 

@@ -49,7 +49,7 @@ def test_recorded_calls_are_listed_and_shown(browser: Browser, calls: list[str])
     for text in ("POST /a?b=c", "200", "GET /bad", "failed: trap", "1,234"):
         assert text in page.text, text
     page = browser.get(f"{PLACE}/blue/calls/{calls[1]}")
-    for text in ("POST /a?b=c", "hi", "hello", "Accept: */*", "1,234"):
+    for text in ("POST /a?b=c", "hi", "hello", "Accept: */*", "1,234", "clock b'REALTIME'", "http b'GET': denied"):
         assert text in page.text, text
     assert "The function failed: trap" in browser.get(f"{PLACE}/blue/calls/{calls[0]}").text
 

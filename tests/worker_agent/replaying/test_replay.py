@@ -12,11 +12,11 @@ from receipts import sha256
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
 from piecework.receipts import Bundle
+from piecework.receipts.journals import End, Head, JournalReader, write_frame
 from piecework.worker_agent.replaying.command import replay_run
 from piecework.worker_agent.replaying.replay import replay
 from piecework.worker_agent.replaying.runs import ReplayError
 from piecework.worker_agent.runtimes import ENGINES
-from piecework.worker_agent.runtimes.journal.entries import End, Head, JournalReader, write_frame
 from piecework.worker_agent.runtimes.services.access import NodeRules, SharedDir
 
 CODE = b"""

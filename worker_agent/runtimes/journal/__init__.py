@@ -6,9 +6,6 @@ A recorded run writes it; a replay takes from it what the guest asks for, and as
 from collections.abc import Callable
 from typing import Protocol
 
-JOURNAL_BYTES = 16 * 1024 * 1024
-"""No journal is larger: what a guest gets from outside after that is not written down."""
-
 
 class Journal(Protocol):
     """Stands between a guest and all that is not the same in each run. Used by the thread that runs the guest."""

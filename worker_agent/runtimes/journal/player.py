@@ -5,14 +5,11 @@ from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from typing import NoReturn
 
+from piecework.receipts.journals import JournalEntry, JournalError, JournalReader, show_question
 from piecework.worker_agent.runtimes.journal.differences import CallDifference
-from piecework.worker_agent.runtimes.journal.entries import JournalEntry, JournalError, JournalReader
 from piecework.worker_agent.runtimes.services.errors import DeniedError, ServiceError
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
 from piecework.worker_agent.runtimes.verdict import GuestFailedError
-
-SHOWN_BYTES = 60
-"""So much of a question is shown."""
 
 
 class OtherwiseError(GuestFailedError):
@@ -46,18 +43,18 @@ class Player:
         try:
             entry = next(self._entries, None)
         except JournalError as error:
-            self._differ(None, str(error), show(kind, asked))
+            self._differ(None, str(error), show_question(kind, asked))
         if entry is None:
-            said = f"the guest asks for {show(kind, asked)}, {self._tell_end()}"
-            self._differ(None, said, show(kind, asked), is_cut=self._end.cut)
+            said = f"the guest asks for {show_question(kind, asked)}, {self._tell_end()}"
+            self._differ(None, said, show_question(kind, asked), is_cut=self._end.cut)
         if entry.kind != kind:
-            mine, its = show(kind, asked), show(entry.kind, entry.asked)
+            mine, its = show_question(kind, asked), show_question(entry.kind, entry.asked)
             self._differ(None, f"the guest asks for {mine}, the record has {its}", mine, its)
         if entry.asked != asked:
             byte = next(
                 place for place, (one, other) in enumerate(zip_longest(asked, entry.asked)) if one != other
             )
-            mine, its = show(kind, asked, byte), show(entry.kind, entry.asked, byte)
+            mine, its = show_question(kind, asked, byte), show_question(entry.kind, entry.asked, byte)
             said = f"the guest asks for {mine}, the record has {its}: they differ at byte {byte}"
             self._differ(byte, said, mine, its)
         if entry.failure:
@@ -92,11 +89,3 @@ class Player:
         if entry.failure == "guest":
             raise GuestFailedError(message)
         raise DeniedError(message) if entry.failure == "denied" else ServiceError(message)
-
-
-def show(kind: str, asked: bytes, place: int = 0) -> str:
-    """Return a question as people read it: the part around a byte."""
-    start = max(0, place - SHOWN_BYTES // 2)
-    part = asked[start : start + SHOWN_BYTES]
-    dots = "…" if start + SHOWN_BYTES < len(asked) else ""
-    return f"{kind} {'…' if start else ''}{part!r}{dots}" if asked else kind

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from piecework.worker_agent.runtimes.journal import JOURNAL_BYTES
-from piecework.worker_agent.runtimes.journal.entries import End, Head, JournalEntry, write_frame
+from piecework.receipts.journals import JOURNAL_BYTES, End, Head, JournalEntry, write_frame
 from piecework.worker_agent.runtimes.services.errors import DeniedError, ServiceError
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopSignal
 from piecework.worker_agent.runtimes.streams import OutputFullError, OutputSpool, ScratchError

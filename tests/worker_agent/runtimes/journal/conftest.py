@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
+from piecework.receipts.journals import JournalReader
 from piecework.worker_agent.guests.workbench import NO_RULES
-from piecework.worker_agent.runtimes.journal.entries import JournalReader
 
 COMPARED = ("output", "error", "exit_code", "log")
 
@@ -57,7 +57,7 @@ def change():
     """Return a function that returns a journal with another entry in some place."""
 
     def change_journal(journal, place, **fields):
-        from piecework.worker_agent.runtimes.journal.entries import End, Head, write_frame
+        from piecework.receipts.journals import End, Head, write_frame
 
         entries = [*JournalReader(journal).read()]
         entries[place] = msgspec.structs.replace(entries[place], **fields)

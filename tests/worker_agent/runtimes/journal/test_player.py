@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from piecework.protocol.codes import ErrorKind
-from piecework.worker_agent.runtimes.journal.entries import (
+from piecework.receipts.journals import (
     End,
     Head,
     JournalEntry,

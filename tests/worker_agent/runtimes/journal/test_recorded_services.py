@@ -7,7 +7,7 @@ import pytest
 
 from piecework.http.exchange import Request
 from piecework.protocol.messages import Grants
-from piecework.worker_agent.runtimes.journal.entries import JournalReader
+from piecework.receipts.journals import JournalReader
 from piecework.worker_agent.runtimes.journal.player import Player
 from piecework.worker_agent.runtimes.journal.recorder import Recorder
 from piecework.worker_agent.runtimes.services import DeniedError, GuestServices, ServiceError

@@ -10,9 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from piecework.worker_agent.runtimes.journal import JOURNAL_BYTES
-
 VERSION = 1
+SHOWN_BYTES = 60
+"""So much of a question is shown."""
+JOURNAL_BYTES = 16 * 1024 * 1024
+"""No journal is larger: what a guest gets from outside after that is not written down."""
 READ_BYTES = JOURNAL_BYTES + 1024
 """No journal that is read is larger: its last frame may stand behind the limit."""
 _LENGTH = struct.Struct("<I")
@@ -118,3 +120,11 @@ def _walk(data: bytes) -> Iterator[tuple[int, int]]:
             raise JournalError(f"the journal is cut short: it ends {what}")
         yield start, end
         place, count = end, count + 1
+
+
+def show_question(kind: str, asked: bytes, place: int = 0) -> str:
+    """Return a question as people read it: the part around a byte."""
+    start = max(0, place - SHOWN_BYTES // 2)
+    part = asked[start : start + SHOWN_BYTES]
+    dots = "…" if start + SHOWN_BYTES < len(asked) else ""
+    return f"{kind} {'…' if start else ''}{part!r}{dots}" if asked else kind
