@@ -10,6 +10,7 @@ from abis import ABIS
 from code_mutants import FUEL, MODULE, WORKS, Direct, make_inputs, make_mutants
 from receipts import sha256
 from tries import tries
+from web_host import WebHost
 
 from piecework.http.exchange import Request
 from piecework.protocol.messages import Grants
@@ -161,6 +162,23 @@ def test_no_packet_leaves_in_a_replay(record, replay, build_guest):
         assert re.match(r"host call \d+: it asks for http .*, which the old one did not", run.message)
         with pytest.raises(BlockingIOError):
             listening.accept()
+
+
+@DIRECT_ONLY
+def test_an_answer_from_outside_comes_from_the_journal(record, replay):
+    fetch = (SAMPLES / "funless_fetch.wasm").read_bytes()
+    host = WebHost()
+    try:
+        host.pages["/"] = b"hello"
+        allowed = host.url.removeprefix("http://")
+        rules, grants = NodeRules(http=(allowed,)), Grants(http=[allowed])
+        call = record(fetch, post(f'"{host.url}/"'.encode()), "funless", rules=rules, grants=grants)
+    finally:
+        host.close()
+    assert (call.response.body, len(host.requests)) == (b"200", 1)
+    [run] = replay([call], fetch + REBUILT, "funless")
+    assert run.kind == "identical"
+    assert len(host.requests) == 1
 
 
 @DIRECT_ONLY
