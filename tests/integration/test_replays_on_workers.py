@@ -22,7 +22,7 @@ from piecework.client import JobCancelled
 from piecework.local import LocalAgent, LocalServer, stop_together
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, Digests, Grants, Usage
-from piecework.worker_agent.runtimes.journal.entries import End, Head, write_frame
+from piecework.receipts.journals import End, Head, write_frame
 
 pytestmark = pytest.mark.integration
 
