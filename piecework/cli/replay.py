@@ -116,6 +116,7 @@ def _require_job(what: Path | Id, env: Sequence[tuple[str, str]]) -> Id:
 
 def _replay_there(remote: Remote, job: Id, worker: Id | str, options: ReplayOptions) -> int:
     client = remote.patient_client
+    remote.if_interrupted = "the replay may have been started: 'piecework job list' shows it then"
     started = client.start_replay(job, worker, engine=options.engine, timeout_s=options.timeout_s)
     with explaining(partial(cancel_left, client, started.id)), telling_why(client, lambda: started.id):
         found = client.end_replay(started.id, options.timeout_s)

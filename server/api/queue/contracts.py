@@ -22,7 +22,7 @@ from piecework.protocol.messages import (
     Limits,
     Maybe,
 )
-from piecework.server.api.queue.replays import add_replay, find_shown, leased_files
+from piecework.server.api.queue.replays import add_replay, leased_files
 from piecework.server.dialects import v05
 from piecework.server.services import Services
 from piecework.server.services.queue.contracts import Contracted
@@ -42,7 +42,7 @@ def contract(services: Services, id_: Id, body: ContractRequest) -> Work[Contrac
         services.traces.note_leased(contracted.jobs)
     if not body.knows_leases:
         return v05.write_contract(id_, [job.id for job in contracted.jobs])
-    known = services.lambdas.get_many(find_shown(contracted, job).lambda_id for job in contracted.jobs)
+    known = services.lambdas.get_many(job.lambda_id for job in contracted.shown)
     codices = services.lambdas.find_codices(each.codex for each in known.values())
     jobs = _leased_jobs(contracted, known, services.settings.default_limits, body.inline_max_bytes)
     return ContractReply(
@@ -96,8 +96,7 @@ def _leased_jobs(
 ) -> list[LeasedJob]:
     packed, leased = wants_msgpack(), []
     alike: dict[tuple[int, str | None], partial[LeasedJob]] = {}
-    for job in contracted.jobs:
-        shown = find_shown(contracted, job)
+    for job, shown in zip(contracted.jobs, contracted.shown, strict=True):
         key = (shown.lambda_id, shown.options_json)
         if key not in alike:
             alike[key] = _with_terms(shown, known[shown.lambda_id], defaults)

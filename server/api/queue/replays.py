@@ -8,7 +8,6 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedFile, LeasedJob, LeasedReplay, Maybe, ReplayStart, ReplayStarted
 from piecework.receipts.envelope import read_receipt
 from piecework.server.services import Services
-from piecework.server.services.queue.contracts import Contracted
 from piecework.server.services.queue.replays import ReplayOrder, read_limits
 from piecework.server.store.queue.files import StoredFile
 from piecework.server.store.records import Job
@@ -20,12 +19,6 @@ def start(services: Services, id_: Id, body: ReplayStart, caller: str | None) ->
     """Have the run of a job that has a receipt done again on a worker, and compared."""
     replay, worker = services.replays.start(id_, body, caller)
     return ReplayStarted(id=Id(replay), worker=Id(worker.id))
-
-
-def find_shown(contracted: Contracted, job: Job) -> Job:
-    """Return the job whose run a leased one is to do: its own, or that which it replays."""
-    order = contracted.replays.get(job.id)
-    return job if order is None else order.original
 
 
 def add_replay(leased: LeasedJob, job: Job, order: ReplayOrder | None) -> None:

@@ -27,7 +27,7 @@ from piecework.server.services.queue.offers import offer_tags
 from piecework.server.services.queue.outcomes import Outcomes, Recorded, Report
 from piecework.server.services.queue.overdue import move_overdue
 from piecework.server.services.queue.pauses import Work
-from piecework.server.services.queue.replays import NO_REPLAYS, ReplayOrder, find_orders
+from piecework.server.services.queue.replays import NO_REPLAYS, ReplayOrder, find_orders, show_originals
 from piecework.server.services.queue.waiting import Admits, Changes, Notifier
 from piecework.server.services.stock.workers import hear_of, note_clock, note_trouble, require_worker
 from piecework.server.store.engine.database import Connection
@@ -61,7 +61,9 @@ class Contracted(NamedTuple):
     given: Mapping[int, Sequence[StoredFile]] = NOTHING_FOUND
     """What jobs get in directories of their own, by job id."""
     replays: Mapping[int, ReplayOrder] = NO_REPLAYS
-    """What replays are of, by job id: they get what those jobs got."""
+    """What replays are of, by job id."""
+    shown: Sequence[Job] = ()
+    """Of each job, whose run it is to do: its own, or that of the job that it replays."""
     acks: Sequence[OutcomeAck] = ()
     drain: bool = False
 
@@ -250,13 +252,13 @@ class Contracts:
         if not ask.request.knows_leases:
             return Contracted(claimed.jobs, lease_s), claimed
         replays = find_orders(connection, claimed.jobs)
-        shown = [replays[job.id].original if job.id in replays else job for job in claimed.jobs]
+        shown = show_originals(claimed.jobs, replays) if replays else claimed.jobs
         inputs = blobs.find_blobs(connection, (job.input_id for job in shown))
         with_folder = [job.id for job in shown if job.options_json and job.options.has_folder]
         given = files.find_files(connection, "given", with_folder) if with_folder else {}
         given = {id_: [each for each in own if each.blob_id is not None] for id_, own in given.items()}
         inputs_of = find_inputs(connection, shown)
-        return Contracted(claimed.jobs, lease_s, inputs, inputs_of, given, replays), claimed
+        return Contracted(claimed.jobs, lease_s, inputs, inputs_of, given, replays, shown), claimed
 
     def _is_overdue(self) -> bool:
         """Tell whether the time of a job has come."""

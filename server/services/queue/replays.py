@@ -172,6 +172,11 @@ def find_orders(connection: Connection, leased: Sequence[Job]) -> Mapping[int, R
     return found
 
 
+def show_originals(leased: Sequence[Job], replays: Mapping[int, ReplayOrder]) -> list[Job]:
+    """Return of each job whose run it is to do."""
+    return [replays[job.id].original if job.id in replays else job for job in leased]
+
+
 def _describe(connection: Connection, original: Job, envelope: Envelope) -> ReplayOrder:
     journal = journals.find_journal(connection, original.id)
     made = files.find_files(connection, "made", [original.id]).get(original.id, [])
