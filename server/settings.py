@@ -30,6 +30,8 @@ Kept = Literal[
 ]
 """What stays for a time: jobs by how they ended, unused uploads, silent workers, events, deliveries, acts."""
 Migrate = Literal["auto", "expand", "never"]
+SharedBy = Literal["jobs", "fuel"]
+"""What tenants have equal shares of: the number of jobs, or what they cost."""
 KEPT_LEAST_MS = {
     "uploads": 600_000,
     "workers": 3_600_000,
@@ -165,6 +167,8 @@ class Settings:
     """Readers of the feed that may wait at once; another one takes the place of the one that waits longest."""
     request_threads: int = 64
     """Threads for requests that do not wait, or have not waited for long."""
+    tenants_share: str = "jobs"
+    """What tenants take turns by: `jobs`, of which each goes as often, or the `fuel` that these usually burn."""
     memo_check: float = 0.01
     """The share of jobs answered with a memo that are run all the same, to compare their results; 0: none."""
     body_max_bytes: int = 64 * MIB
@@ -242,6 +246,7 @@ class Settings:
                 ("log_format", self.log_format, LOG_FORMATS),
                 ("synchronous", self.synchronous.upper(), ("FULL", "EXTRA", "NORMAL", "OFF")),
                 ("migrate", self.migrate, get_args(Migrate)),
+                ("tenants_share", self.tenants_share, get_args(SharedBy)),
             )
             if given not in {*others, last}
         ]

@@ -177,6 +177,7 @@ def _wire(core: Core, number: ServerNumber) -> Services:
         Chore("check limits by key", 5, queue.limits.check_some),
         Chore("give numbers to events", 1, queue.feed.keep_up),
         Chore("look after groups", 10, queue.groups.look_after),
+        Chore("learn what jobs cost", 2, queue.contracts.costs.learn),
         Chore("look after what caught owners gave", 1, queue.doubts.recheck),
         Chore("store refusals", 5, stock.audit.refusals.store),
         Chore("store uses of tokens", 5, access.store_uses),

@@ -94,7 +94,7 @@ class QueueServices:
 def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notifier: Notifier) -> QueueServices:
     """Give each service of the queue the ones that it calls."""
     endings, feed, receipts = Endings(), Feed(core, notifier), Receipts(core, lambdas, signing)
-    memos, agreement = Memos(core, data, lambdas, endings), Agreement(core)
+    memos, agreement, pace = Memos(core, data, lambdas, endings), Agreement(core), UsualTimes(core)
     dependants, removal = Dependants(core, endings, notifier, memos.settle), Removal(core, data, feed)
     reruns, statistics, depths = Reruns(core, endings), Statistics(core, lambdas, feed), Depths(core)
     outcomes = Outcomes(core, data, lambdas, endings, receipts, notifier, agreement)
@@ -114,7 +114,7 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
         pauses=Pausing(core, notifier),
         failures=FailureCounts(core, lambdas),
         unfenced=Unfenced(core),
-        contracts=Contracts(core, endings, outcomes, notifier),
+        contracts=Contracts(core, endings, outcomes, notifier, pace),
         outcomes=outcomes,
         memos=memos,
         receipts=receipts,
@@ -130,7 +130,7 @@ def wire_queue(core: Core, data: Data, lambdas: Lambdas, signing: Signing, notif
         dependants=dependants,
         removal=removal,
         statistics=statistics,
-        pace=UsualTimes(core),
+        pace=pace,
         totals=JobTotals(core, feed),
         retention=Retention(core, removal),
         deletion=Deletion(core, lambdas, bulk),

@@ -1,7 +1,7 @@
 """Choosing jobs for a worker, inside the caller's transaction."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
@@ -12,11 +12,13 @@ from piecework.protocol.states import JobState
 from piecework.server.services.queue.counting import note_started
 from piecework.server.services.queue.limiter import Limiter, names_of
 from piecework.server.services.queue.parking import HoldGate
+from piecework.server.services.queue.shares import Cost, Shares
 from piecework.server.services.queue.turns import Offer, Round, Turns
 from piecework.server.services.queue.waiting import Changes
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue import feed, lanes, leases
 from piecework.server.store.queue.lanes import TOP, Group
+from piecework.server.store.queue.leases import Wanted
 from piecework.server.store.queue.limits import LimitName
 from piecework.server.store.records import Job, Lane, LeaseGrant
 from piecework.server.store.stock import holding
@@ -84,8 +86,10 @@ class Claimant(NamedTuple):
 class Claims:
     """Gives enqueued jobs to workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, cost: Cost | None = None) -> None:
+        """``cost``: what tenants share, rather than the number of jobs."""
         self._turns = Turns()
+        self._shares = Shares(cost) if cost else None
 
     def claim(self, connection: Connection, claimant: Claimant, grant: LeaseGrant, now: int) -> Claimed:
         """Lease jobs: by priority, then in turn among tenants.
@@ -99,10 +103,12 @@ class Claims:
         gate = Gate(connection, now, waits=claimant.is_first)
         fit = claimant.fit if _leave_out_own(claimant.tags) else None
         choice = _Choice(claimant, lambda: holding.count_suspects(connection, grant.worker_id))
-        for groups in _walk(connection, claimant, holds, self._turns):
+        at_once = GROUPS_MAX if self._shares else claimant.room + GROUPS
+        for groups in _walk(connection, claimant, holds, self._turns, at_once):
             priority = groups[0].priority
-            turn = self._turns.find(claimant.offer, priority)
-            round_ = Round(groups, turn, fit, lambda wanted: leases.find_candidates(connection, wanted, now))
+            fetch = partial(_fetch, connection, now)
+            shared = self._shares and self._shares.open_round(claimant.offer, priority, groups, fit, fetch)
+            round_ = shared or Round(groups, self._turns.find(claimant.offer, priority), fit, fetch)
             while drawn := round_.draw(claimant.room - len(chosen), choice.may_take):
                 free, parked = holds.part(drawn)
                 gate.leave(parked)
@@ -111,7 +117,8 @@ class Claims:
                 # Then the room is full, or there are no more.
                 if len(passed) == len(drawn) or gate.is_tired or holds.is_tired:
                     break
-            self._turns.keep(claimant.offer, priority, round_.turn)
+            if isinstance(round_, Round):
+                self._turns.keep(claimant.offer, priority, round_.turn)
             if len(chosen) == claimant.room or gate.is_tired or holds.is_tired:
                 break
         leases.grant_leases(connection, [job.id for job in chosen], grant, now, holds.holds.mark)
@@ -221,12 +228,18 @@ class _Choice:
         return True
 
 
-def _walk(connection: Connection, claimant: Claimant, holds: HoldGate, turns: Turns) -> Iterator[list[Group]]:
+def _fetch(connection: Connection, now: int, wanted: Sequence[Wanted]) -> list[Job]:
+    return leases.find_candidates(connection, wanted, now)
+
+
+def _walk(
+    connection: Connection, claimant: Claimant, holds: HoldGate, turns: Turns, most: int
+) -> Iterator[list[Group]]:
     """Yield what is enqueued that a claimant may run, one priority after the other.
 
-    When one has many lanes, some of them at a time, beginning with the tenant whose turn it is.
+    When one has many lanes, at most ``most``, or some more, at a time, beginning with the tenant whose turn it is.
     """
-    most, below = claimant.room + GROUPS, TOP
+    below = TOP
     while True:
         groups = holds.look(lanes.find_groups(connection, below, ID_MAX, most))
         levels = [(priority, list(some)) for priority, some in groupby(groups, attrgetter("priority"))]
@@ -239,15 +252,15 @@ def _walk(connection: Connection, claimant: Claimant, holds: HoldGate, turns: Tu
             return
         if not levels:
             below = last[0]
-            yield from _go_round(connection, claimant, holds, turns, below)
+            yield from _go_round(connection, claimant, holds, turns, below, most)
 
 
 def _go_round(
-    connection: Connection, claimant: Claimant, holds: HoldGate, turns: Turns, priority: int
+    connection: Connection, claimant: Claimant, holds: HoldGate, turns: Turns, priority: int, most: int
 ) -> Iterator[list[Group]]:
     """Yield the lanes of one priority that a claimant may run, once round, some at a time."""
     start = after = turns.find(claimant.offer, priority).after
-    most, wrapped = claimant.room + GROUPS, False
+    wrapped = False
     while True:
         groups = holds.look(lanes.find_groups(connection, priority, after, most))
         beside = [each for each in groups if each.priority == priority and not (wrapped and each.lane.id > start)]

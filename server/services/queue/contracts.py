@@ -22,10 +22,12 @@ from piecework.server.errors import CapacityReached, InvalidRequest, Stopping, W
 from piecework.server.services.core import Core
 from piecework.server.services.queue.claims import NOTHING, Claimant, Claimed, Claims, admits
 from piecework.server.services.queue.contents import find_inputs
+from piecework.server.services.queue.costs import JobCosts
 from piecework.server.services.queue.endings import Endings
 from piecework.server.services.queue.offers import offer_tags
 from piecework.server.services.queue.outcomes import Outcomes, Recorded, Report
 from piecework.server.services.queue.overdue import move_overdue
+from piecework.server.services.queue.pace import UsualTimes
 from piecework.server.services.queue.pauses import Work
 from piecework.server.services.queue.replays import NO_REPLAYS, ReplayOrder, find_orders, show_originals
 from piecework.server.services.queue.waiting import Admits, Changes, Notifier
@@ -106,13 +108,17 @@ class _Ask(NamedTuple):
 class Contracts:
     """Gives jobs to workers."""
 
-    def __init__(self, core: Core, endings: Endings, outcomes: Outcomes, notifier: Notifier) -> None:
+    def __init__(
+        self, core: Core, endings: Endings, outcomes: Outcomes, notifier: Notifier, pace: UsualTimes
+    ) -> None:
         self._database, self._clock, self._settings = core.database, core.clock, core.settings
         self._now_s = core.sleeper.now_s
         self._endings = endings
         self._outcomes = outcomes
         self._notifier = notifier
-        self._claims = Claims()
+        self.costs = JobCosts(pace)
+        """What jobs cost; learnt while that is what tenants share."""
+        self._claims = Claims(self.costs.find if core.settings.tenants_share == "fuel" else None)
         self._offers: dict[int, Worker] = {}
         """Workers by their ids, for what they offer."""
 

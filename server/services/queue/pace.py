@@ -4,7 +4,7 @@ Nothing is noted when a job ends: what is usual is learnt from jobs that finishe
 that runs, and remembered for some seconds. So it is the same on every server of a database, and after a restart.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import median
@@ -12,6 +12,7 @@ from threading import Lock
 from typing import NamedTuple, TypeGuard
 
 from piecework.durations import LONGEST_S
+from piecework.protocol.ids import ID_MAX
 from piecework.protocol.states import JobState
 from piecework.server.services.core import Core
 from piecework.server.store.engine.database import Connection
@@ -74,6 +75,8 @@ class UsualRun:
     """LONG_SHARE of them took no longer."""
     fuel: float | None = None
     """Half of them burnt more; None: it is not counted."""
+    cpu_s: float | None = None
+    """Half of them took longer on a CPU; None: that is not known."""
     rest_s: float = 0.0
     """How long one waits for other things than a CPU."""
     speeds: dict[int, list[float]] | None = None
@@ -100,6 +103,14 @@ class UsualTimes:
             return {}
         with self._database.read() as connection:
             return self._judge(connection, going, len(going))
+
+    def find_usual(self, lambda_ids: Iterable[int]) -> dict[int, UsualRun]:
+        """Return what is usual of lambdas, by their newest jobs; a few of them are learnt, the others known."""
+        asked = list(lambda_ids)
+        with self._database.read() as connection:
+            self._refresh(connection, dict.fromkeys(asked, ID_MAX), LEARNT_MAX)
+        with self._lock:
+            return {id_: self._known[id_] for id_ in asked if id_ in self._known}
 
     def list_stragglers(self) -> list[Straggler]:
         """Return running jobs that straggle, the longest first; found at most ``FRESH_MS`` ago."""
@@ -128,8 +139,7 @@ class UsualTimes:
         now, first = self._clock(), dict[int, int]()
         for run in going:
             first[run.lambda_id] = min(first.get(run.lambda_id, run.job_id), run.job_id)
-        for id_ in self._list_stale(first, now)[:most]:
-            self._note(id_, _learn(runs.find_finished(connection, id_, first[id_]), now))
+        self._refresh(connection, first, most)
         with self._lock:
             known = dict(self._known)
         outlooks = {}
@@ -142,6 +152,12 @@ class UsualTimes:
             late = ran_s > max(FACTOR * expected_s, STRAGGLING_MS / 1000, usual.long_s)
             outlooks[run.job_id] = Outlook(expected_s, run.started_at + round(expected_s * 1000), late)
         return outlooks
+
+    def _refresh(self, connection: Connection, near: Mapping[int, int], most: int) -> None:
+        """Learn what is usual of lambdas from the runs near a job of each, ``most`` of those that are stale."""
+        now = self._clock()
+        for id_ in self._list_stale(near, now)[:most]:
+            self._note(id_, _learn(runs.find_finished(connection, id_, near[id_]), now))
 
     def _list_stale(self, ids: Iterable[int], now: int) -> list[int]:
         """Return the lambdas that are to be learnt, those first of which nothing is known, or for longest."""
@@ -174,9 +190,11 @@ def _learn(finished: Sequence[FinishedRun], now: int) -> UsualRun:
             if len(of_worker) < SPEEDS_MAX:
                 of_worker.append(usage.fuel / usage.cpu_s)
     long_s = walls[min(int(LONG_SHARE * len(walls)), len(walls) - 1)]
+    cpus = [each.usage.cpu_s for each in finished if _is_time(each.usage.cpu_s)]
+    cpu_s = median(cpus) if len(cpus) >= LEAST_RUNS else None
     if len(fuels) < LEAST_RUNS:
-        return UsualRun(now, median(walls), long_s)
-    return UsualRun(now, median(walls), long_s, median(fuels), median(rests), speeds)
+        return UsualRun(now, median(walls), long_s, cpu_s=cpu_s)
+    return UsualRun(now, median(walls), long_s, median(fuels), cpu_s, median(rests), speeds)
 
 
 def _is_time(told: float | None) -> TypeGuard[float]:

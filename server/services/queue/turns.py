@@ -137,10 +137,7 @@ class Round:
 
     def __init__(self, groups: Iterable[Group], turn: TenantTurn, fit: Fit | None, fetch: Fetch) -> None:
         """``fit``: None when all jobs fit alike."""
-        by_tenant: dict[str, list[Group]] = {}
-        for group in groups:
-            by_tenant.setdefault(group.lane.tenant, []).append(group)
-        queues = sorted((TenantQueue(mine, fit) for mine in by_tenant.values()), key=lambda each: each.first_lane)
+        queues = list_queues(groups, fit)
         behind = [queue for queue in queues if queue.last_lane > turn.after]
         self._queues = deque([*behind, *queues[: len(queues) - len(behind)]])
         goes_on = bool(turn.left and behind and behind[0].last_lane == turn.last_lane)
@@ -159,7 +156,7 @@ class Round:
                 left = room
             while left and len(drawn) < room:
                 if queue.is_dry:
-                    self._fill([queue], [max(REFILL, room - len(drawn))])
+                    fill([queue], [max(REFILL, room - len(drawn))], self._fetch)
                 taken = queue.take(min(left, room - len(drawn)))
                 if not taken:
                     self._queues.popleft()
@@ -183,18 +180,28 @@ class Round:
             weights += queue.weight
         rounds, ahead = -(-room // max(1, weights)), self._ahead // max(1, len(first))
         dry = [queue for queue in first if queue.is_dry]
-        self._fill(dry, [min(room, rounds * queue.weight) + ahead for queue in dry])
+        fill(dry, [min(room, rounds * queue.weight) + ahead for queue in dry], self._fetch)
 
-    def _fill(self, queues: Sequence[TenantQueue], counts: Sequence[int]) -> None:
-        wanted = [(queue, each) for queue, n in zip(queues, counts, strict=True) for each in queue.stock(n)]
-        if not wanted:
-            return
-        found = self._fetch([each for _, each in wanted])
-        if len(wanted) == 1:
-            wanted[0][0].add(wanted[0][1], found)
-            return
-        by_lane: dict[int, list[Job]] = {}
-        for job in found:
-            by_lane.setdefault(job.lane_id, []).append(job)
-        for queue, each in wanted:
-            queue.add(each, by_lane.get(each.lane_id, []))
+
+def fill(queues: Sequence[TenantQueue], counts: Sequence[int], fetch: Fetch) -> None:
+    """Fetch so many jobs for each of some tenants, at once."""
+    wanted = [(queue, each) for queue, n in zip(queues, counts, strict=True) for each in queue.stock(n)]
+    if not wanted:
+        return
+    found = fetch([each for _, each in wanted])
+    if len(wanted) == 1:
+        wanted[0][0].add(wanted[0][1], found)
+        return
+    by_lane: dict[int, list[Job]] = {}
+    for job in found:
+        by_lane.setdefault(job.lane_id, []).append(job)
+    for queue, each in wanted:
+        queue.add(each, by_lane.get(each.lane_id, []))
+
+
+def list_queues(groups: Iterable[Group], fit: Fit | None) -> list[TenantQueue]:
+    """Return the queues of the tenants that have enqueued jobs, in the order of their lanes."""
+    by_tenant: dict[str, list[Group]] = {}
+    for group in groups:
+        by_tenant.setdefault(group.lane.tenant, []).append(group)
+    return sorted((TenantQueue(mine, fit) for mine in by_tenant.values()), key=lambda each: each.first_lane)
