@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from abis import MODULE_ABIS
 from random_modules import write_module
 from tries import tries
 
@@ -132,19 +133,25 @@ def test_nothing_of_the_machine_shows(compare, build_text, name):
     assert (done.error is None) == (not name.startswith("a"))
 
 
-@pytest.mark.parametrize("runtime", ["python3.12", "javascript", "lua5.4"])
+@pytest.mark.parametrize("runtime", ["python3.12", "javascript", "lua5.4", "micropython"])
 def test_interpreters_are_the_same_under_each_engine(compare, runtime):
     code = {
         "python3.12": b"print(sum(i * 0.1 for i in range(100)), hash('x'))",
         "javascript": b"console.log([3, 1, 2].sort(), 0.1 + 0.2, Math.random(), Date.now())",
         "lua5.4": b"print(0.1 + 0.2, math.random(), os.time())",
+        "micropython": b"import time; print(sum(i * 0.1 for i in range(100)), hash('x'), time.time())",
     }[runtime]
     done = compare(code, runtime=runtime, fuel=None)
     assert done.error is None
 
 
-def test_components_are_the_same_under_each_engine(compare, build_guest):
-    assert compare(build_guest("component/echo"), runtime="component", given=b"hello").output == b"hello"
+@pytest.mark.parametrize("runtime", MODULE_ABIS)
+@pytest.mark.parametrize("behaviour", ["echo", "fail", "flood_output", "loop", "read_part", "trap"])
+def test_guests_of_all_kinds_are_the_same_under_each_engine(compare, build_guest, runtime, behaviour):
+    given = next(iter(MODULE_ABIS[runtime].echoes.values()))
+    code = build_guest(f"{runtime}/{behaviour}")
+    done = compare(code, runtime=runtime, given=given, fuel=1_000_000, output_bytes=10_000)
+    assert (done.error is None) == (behaviour in {"echo", "read_part"})
 
 
 def test_depth_of_the_stack_is_no_match(run, build_guest):
