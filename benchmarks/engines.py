@@ -4,7 +4,7 @@
 server and an agent for each engine run every program, all files go along by value, and the receipts of the three
 jobs are compared: what was run, and output, files, memory and fuel. The interpreters that agents have are run as
 well, and modules of Capsule and FunLess. A result is named by the beginning of its digest. Times are the guests'
-own, of one run.
+own, of one run; "no" stands for an engine that cannot compile the program.
 """
 
 import argparse
@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from program_jobs import COMPILING, LIMITS, collect_files
 from programs import PROGRAMS, SAMPLES, Program, find_files, find_work, lay_out
 
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer, stop_together
+from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Usage, given
+from piecework.protocol.states import JobState
 from piecework.receipts.payload import RunResult, read_payload, result_digest, subject_digest
 from piecework.worker_agent.runtimes import ENGINES
 
@@ -30,7 +33,7 @@ NUMBERS = '{"a": [1, 2.5, {"b": 1e-7}]}'
 SCRIPTS = {
     "javascript": Program("QuickJS", str(SAMPLES / "scripts" / "json_sum.js"), (), stdin=NUMBERS),
     "lua5.4": Program("Lua 5.4", str(SAMPLES / "scripts" / "word_count.lua"), (), stdin=WORDS),
-    "micropython": Program("MicroPython", str(SAMPLES / "scripts" / "json_sum.py"), (), stdin=NUMBERS),
+    "micropython": Program("MicroPython, script", str(SAMPLES / "scripts" / "json_sum.py"), (), stdin=NUMBERS),
     "python3.12": Program("CPython 3.12, script", str(SAMPLES / "scripts" / "json_sum.py"), (), stdin=NUMBERS),
 }
 """Scripts, by the runtime that has their interpreter."""
@@ -41,6 +44,8 @@ FUNCTIONS = (
     Program("Capsule 4", str(SAMPLES / "capsule_g4.wasm"), (), stdin="cache-set a b"),
     Program("FunLess", str(SAMPLES / "funless_before.wasm"), (), stdin="[1, 2]"),
 )
+PATIENT = structs.replace(LIMITS, timeout_s=7200.0)
+"""The interpreter among the engines takes its time."""
 SHOWN = 12
 """Characters of a digest that are shown."""
 
@@ -94,16 +99,15 @@ def compare(client: Client, program: Program, packages: Path, folder: Path, runt
         work = find_work(program, folder / engine)
         lay_out(program, work)
         runs.append(run(client, program, packages, work, runtime=runtime, engine=engine))
-    first = runs[0]
-    same = all((each.subject, each.result) == (first.subject, first.result) for each in runs)
+    done = [each for each in runs if each]
+    first = done[0]
+    same = all((each.subject, each.result) == (first.subject, first.result) for each in done)
     size = (packages / program.wasm).stat().st_size / 1e6
     name = result_digest(first.result)[:SHOWN] if same else "**differs**"
     well = "" if first.result.state == "Finished" else f", {first.result.error_kind}"
-    times = " | ".join(f"{each.took_s:.2f} s" for each in runs)
-    print(
-        f"| {program.name} | {size:.1f} MB | `{name}`{well} | {int(first.result.fuel or 0):,} | {times} |",
-        flush=True,
-    )
+    times = " | ".join(f"{each.took_s:.2f} s" if each else "no" for each in runs)
+    fuel = int(first.result.fuel or 0)
+    print(f"| {program.name} | {size:.1f} MB | `{name}`{well} | {fuel:,} | {times} |", flush=True)
     if not same:
         print(*runs, sep="\n", file=sys.stderr)
     return same
@@ -111,8 +115,11 @@ def compare(client: Client, program: Program, packages: Path, folder: Path, runt
 
 def run(
     client: Client, program: Program, packages: Path, work: Path, *, runtime: str | None, engine: str
-) -> EngineRun:
-    """Run a program as a job of one engine's agent; its folder then has what it gave back."""
+) -> EngineRun | None:
+    """Run a program as a job of one engine's agent; its folder then has what it gave back.
+
+    Returns None when the engine cannot compile it.
+    """
     code = client.create_lambda(packages / program.wasm, runtime, deterministic=True, reuse=True)
     is_command = runtime is None and program not in FUNCTIONS
     terms: dict[str, Any] = (
@@ -123,11 +130,16 @@ def run(
         program.stdin,
         args=list(program.args),
         tags=[f"+on-{engine}"],
-        limits=LIMITS,
+        limits=PATIENT,
         max_attempts=1,
         **terms,
     )
     [info] = client.wait([job])
+    if info.state is not JobState.FINISHED:
+        error = given(info.error)
+        print(program.name, engine, error and error.message, client.log(job).text[-1000:], file=sys.stderr)
+        if error and error.kind is ErrorKind.LOAD:
+            return None
     claim = read_payload(client.receipt(job).payload).claim
     if is_command:
         for path in find_files(work):

@@ -5,7 +5,6 @@ request may be repeated, and nothing is done twice to a job that comes back mean
 """
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -67,7 +66,7 @@ class Bulk:
         reruns: Reruns,
         removal: Removal,
         notifier: Notifier,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
         self._database, self._clock = core.database, core.clock
         self._lambdas = lambdas
@@ -75,7 +74,7 @@ class Bulk:
         self._reruns = reruns
         self._removal = removal
         self._notifier = notifier
-        self._monotonic = monotonic
+        self._monotonic = monotonic or core.sleeper.now_s
         self._size = StepSize()
 
     def work_on(self, order: BulkOrder, which: JobFilter, cursor: str | None, *, dry_run: bool) -> Come:

@@ -9,7 +9,7 @@ from threading import Lock
 
 from piecework.server.services.queue.pace import UsualRun, UsualTimes
 
-FUEL_PER_S = 1e9
+FUEL_PER_S = 1e10
 """What a worker burns in a second on a CPU, where no lambda tells."""
 LEAST = FUEL_PER_S / 1000
 """A job costs this at least: whoever runs it has other work with it, too."""

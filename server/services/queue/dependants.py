@@ -5,7 +5,6 @@ hear of it in steps, from the timekeeper: what is left to tell is stored, so tha
 A group that is waited for counts as a job here, which is Finished when all its members are.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -74,9 +73,9 @@ class Dependants:
         endings: Endings,
         notifier: Notifier,
         settle_equals: SettleEquals,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
-        self._database, self._clock, self._monotonic = core.database, core.clock, monotonic
+        self._database, self._clock, self._monotonic = core.database, core.clock, monotonic or core.sleeper.now_s
         self._endings = endings
         self._notifier = notifier
         self._settle_equals = settle_equals

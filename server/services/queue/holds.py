@@ -5,7 +5,6 @@ and on a shared database once more in the statement that leases. Whoever pauses 
 began before. Jobs of a lambda or a group are then parked in steps, so that claims do not go past them each time.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -35,10 +34,10 @@ CHORE_S = 0.3
 class Pausing:
     """Pausing things as a whole, and lets them go on."""
 
-    def __init__(self, core: Core, notifier: Notifier, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, core: Core, notifier: Notifier, monotonic: Callable[[], float] | None = None) -> None:
         self._database, self._ids, self._clock = core.database, core.ids, core.clock
         self._notifier = notifier
-        self._monotonic = monotonic
+        self._monotonic = monotonic or core.sleeper.now_s
         self._size = StepSize()
         self._walks: dict[int, Position] = {}
         """How far the jobs of holds have been parked."""

@@ -1,6 +1,5 @@
 """Removing final jobs, in transactions so short that nobody waits for them."""
 
-import time
 from collections.abc import Callable, Collection
 from functools import partial
 
@@ -18,14 +17,12 @@ BUSY_S = 0.02
 class Removal:
     """Removes jobs with everything that belongs to them alone."""
 
-    def __init__(
-        self, core: Core, data: Data, feed: Feed, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, core: Core, data: Data, feed: Feed, monotonic: Callable[[], float] | None = None) -> None:
         self._database, self._clock = core.database, core.clock
         self._data = data
         self._uploads_ms = core.settings.keep_ms("uploads")
         self._feed = feed
-        self._monotonic = monotonic
+        self._monotonic = monotonic or core.sleeper.now_s
 
     def remove(self, ids: Collection[int]) -> list[int]:
         """Remove those of the jobs that are final, and return which were. Safe to repeat.

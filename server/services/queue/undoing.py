@@ -4,7 +4,6 @@ What was cancelled is run again, what was run again is cancelled, what was pause
 round. What was deleted is gone.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -40,13 +39,13 @@ class Undoing:
         endings: Endings,
         reruns: Reruns,
         notifier: Notifier,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
         self._database, self._clock = core.database, core.clock
         self._endings = endings
         self._reruns = reruns
         self._notifier = notifier
-        self._monotonic = monotonic
+        self._monotonic = monotonic or core.sleeper.now_s
 
     def undo(self, key: str, who: str | None, cursor: str | None, *, dry_run: bool) -> Come:
         """Take back what was done under a key, or tell what would be, for REQUEST_S. Safe to repeat.
