@@ -26,7 +26,9 @@ VOTED = "another has to agree"
 ANSWERED = "answered with the result of job "
 """How the detail of a step begins with which a job ends that nobody ran."""
 AGAIN = "run again: "
-"""How the detail of a step begins with which all votes on a job are void."""
+"""How the detail of a step begins with which a job runs again whose result is in doubt."""
+ANEW = "run again"
+"""How that of any begins with which all votes on a job are void."""
 Select = Callable[[str], list[Any]]
 
 
@@ -88,7 +90,7 @@ class TrustJudge:
             voted: set[str] = set()
             for event in trail:
                 owner = owner_of.get(int(given(event.worker) or 0), "")
-                if event.detail.startswith(AGAIN):
+                if event.detail.startswith(ANEW):
                     voted.clear()
                 elif event.state is JobState.RUNNING and owner in voted:
                     yield f"job {id_} was given to {owner} again, who has voted on it"

@@ -7,16 +7,14 @@ were caught themselves; so are jobs that were answered with it. Its votes on job
 from collections.abc import Sequence
 from functools import partial
 
-from piecework.protocol.matching import OWNER_TAG
 from piecework.protocol.states import JobState
 from piecework.server.services.core import Core
 from piecework.server.services.queue.batches import BatchResult
 from piecework.server.services.queue.dependants import AS_MEMO
-from piecework.server.services.queue.intake import lane_tags
 from piecework.server.services.queue.reruns import Reruns
 from piecework.server.services.queue.waiting import Notifier
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.queue import dependencies, jobs, lanes, memos, votes
+from piecework.server.store.queue import dependencies, jobs, memos, votes
 from piecework.server.store.queue.relations import Edge
 from piecework.server.store.queue.votes import OwnerRecord
 from piecework.server.store.records import Job
@@ -31,7 +29,7 @@ class Doubts:
     """Looks after what owners gave that were caught."""
 
     def __init__(self, core: Core, reruns: Reruns, notifier: Notifier) -> None:
-        self._database, self._ids = core.database, core.ids
+        self._database = core.database
         self._reruns = reruns
         self._notifier = notifier
         self._looked_at: dict[OwnerRecord, int] = {}
@@ -58,7 +56,6 @@ class Doubts:
         if answered := self._find_answered(connection, ended):
             self._run_again(connection, answered, owner, done)
             return done, after  # for there may be more of them
-        votes.forget_votes(connection, [job.id for job in ended])
         votes.remove_votes(connection, [(id_, owner.name) for id_ in ids])
         self._run_again(connection, ended, owner, done)
         if next_ is None:
@@ -81,11 +78,5 @@ class Doubts:
         self, connection: Connection, found: Sequence[Job], owner: OwnerRecord, done: BatchResult
     ) -> None:
         """Have jobs run again, by whoever may but that owner."""
-        known = {lane.id: lane for lane in lanes.find_lanes(connection, {job.lane_id for job in found})}
-        moved = []
-        for job in found:
-            lane, tags = known[job.lane_id], [*lane_tags(job), f"-{OWNER_TAG}{owner.name}"]
-            lane_id = lanes.ensure_lane(connection, lane.runtime, tags, self._ids.next, lane.tenant)
-            moved.append(job._replace(lane_id=lane_id))
-        votes.move_to_lane(connection, [(job.id, job.lane_id) for job in moved])
-        self._reruns.run_again(connection, moved, f"run again: {owner.name} gave a wrong result elsewhere", done)
+        detail = f"run again: {owner.name} gave a wrong result elsewhere"
+        self._reruns.run_again(connection, found, detail, done, without=owner.name)

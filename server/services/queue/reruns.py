@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import UnsetType
 
+from piecework.protocol.matching import OWNER_TAG
 from piecework.protocol.messages import JobEdit, Limits, read_ref
 from piecework.protocol.states import JobState
 from piecework.server.errors import BlobNotFound, InvalidRequest
@@ -14,7 +15,7 @@ from piecework.server.services.core import Core
 from piecework.server.services.queue.batches import BatchResult
 from piecework.server.services.queue.dependants import AS_INPUT
 from piecework.server.services.queue.endings import Endings
-from piecework.server.services.queue.intake import take_in
+from piecework.server.services.queue.intake import lane_tags, take_in
 from piecework.server.services.queue.jobspecs import check_texts
 from piecework.server.services.queue.limiter import place_jobs
 from piecework.server.services.queue.placing import place
@@ -23,7 +24,7 @@ from piecework.server.services.stock.lambdas import Lambdas, check_limits, read_
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.job_keys import JobKeys
 from piecework.server.store.options import NO_OPTIONS, JobOptions
-from piecework.server.store.queue import dependencies, events, files, journals, lanes, receipts
+from piecework.server.store.queue import dependencies, events, files, journals, lanes, receipts, votes
 from piecework.server.store.queue.files import FileRow, StoredFile
 from piecework.server.store.queue.relations import Edge
 from piecework.server.store.queue.reruns import Rerun, find_made_of, rerun_jobs
@@ -234,8 +235,16 @@ class Reruns:
         files.add_files(connection, "given", kept)
         return done
 
-    def run_again(self, connection: Connection, found: Sequence[Job], detail: str, done: BatchResult) -> None:
-        """Have final jobs run again under the same ids."""
+    def run_again(
+        self,
+        connection: Connection,
+        found: Sequence[Job],
+        detail: str,
+        done: BatchResult,
+        without: str | None = None,
+    ) -> None:
+        """Have final jobs run again under the same ids; ``without``: not by workers of this owner."""
+        found = self._forget_votes(connection, found, without)
         now, settings = self._clock(), self._settings
         again = [rerun(job, settings.max_attempts, settings.vanished_max, now) for job in found]
         rerun_jobs(connection, again)
@@ -252,6 +261,24 @@ class Reruns:
         enqueued = [job for job, event in zip(found, trail, strict=True) if event.state is JobState.ENQUEUED]
         place_jobs(connection, enqueued, done.changes, now)
         self._endings.take_back(connection, found, done.changes, now)
+
+    def _forget_votes(self, connection: Connection, found: Sequence[Job], without: str | None) -> list[Job]:
+        """Have whoever may run jobs, whoever has voted on them. Returns them as they are then."""
+        votes.forget_votes(connection, [job.id for job in found])
+        known = {lane.id: lane for lane in lanes.find_lanes(connection, {job.lane_id for job in found})}
+        rejected = [] if without is None else [f"-{OWNER_TAG}{without}"]
+        again: list[Job] = []
+        for job in found:
+            lane = known[job.lane_id]
+            if rejected or any(tag.startswith(OWNER_TAG) for tag in lane.rejected):
+                tags = [*lane_tags(job), *rejected]
+                lane_id = lanes.ensure_lane(connection, lane.runtime, tags, self._ids.next, lane.tenant)
+                again.append(job._replace(lane_id=lane_id))
+            else:
+                again.append(job)
+        moved = [(new.id, new.lane_id) for new, job in zip(again, found, strict=True) if new is not job]
+        votes.move_to_lane(connection, moved)
+        return again
 
     def _make(
         self,

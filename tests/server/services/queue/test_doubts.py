@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from house import House
-from owners import earn, new_worker, owner, result, run, verified
+from house import House, failed
+from owners import DIGESTS, earn, new_worker, owner, result, run, verified
 
 CODE = b"#!deterministic"
 
@@ -83,6 +83,27 @@ def test_who_voted_honestly_may_run_it_again(house: House):
     run(house, ada)
     run(house, ben)
     assert result(house, job) == "right"
+
+
+def test_a_failure_that_is_run_again_is_voted_on_anew(tmp_path_factory: pytest.TempPathFactory):
+    house = House(tmp_path_factory.mktemp("house"), settings={"trusted_owners": "me"})
+    mine, ada, eve = (new_worker(house, name) for name in ("me", "ada", "eve"))
+    job = house.submit(verified(house, quorum=3))
+    house.finish(mine, fails(house.lease(mine)))
+    assert house.state(job) == "Fail_Execution"
+    house.call("POST", "/job/bulk", {"action": "retry", "ids": [job]})
+    house.finish(ada, fails(house.lease(ada)))
+    run(house, eve, "wrong")  # now the trusted owner decides, who had voted before
+    house.finish(mine, fails(house.lease(mine)))
+    assert house.state(job) == "Fail_Execution"
+    assert house.call("GET", f"/job/{job}?view=full")["verified"] is True
+    assert owner(house, "eve")[2] == 1
+    house.close()
+
+
+def fails(lease: dict[str, str]) -> dict[str, Any]:
+    """Return an outcome of a deterministic run that failed."""
+    return failed(lease, "guest", "no luck") | {"usage": {"fuel": 7, "digests": DIGESTS}}
 
 
 def catch(house: House, liar: str, *honest: str) -> None:
