@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from flask import request
 from msgspec import UNSET
 
 from piecework.protocol.ids import Id
@@ -17,6 +18,8 @@ from piecework.server.web.endpoint import endpoint
 @endpoint("POST", "/job/<job>/replay", scope="submit", body=ReplayStart, reply=ReplayStarted, caller=True)
 def start(services: Services, id_: Id, body: ReplayStart, caller: str | None) -> ReplayStarted:
     """Have the run of a job that has a receipt done again on a worker, and compared."""
+    if services.replays.tells_secrets(id_, caller):
+        services.access.check("operate", request.headers)
     replay, worker = services.replays.start(id_, body, caller)
     return ReplayStarted(id=Id(replay), worker=Id(worker.id))
 

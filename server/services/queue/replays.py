@@ -16,10 +16,12 @@ import msgspec
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.matching import REPLAY_TAG, WORKER_TAG, TagSet, offers_runtime
 from piecework.protocol.messages import Envelope, Limits, ReplayStart, WorkerState, given
+from piecework.protocol.secrets import mask_secrets
 from piecework.protocol.states import JobState
 from piecework.receipts.payload import RunLimits
 from piecework.server.errors import KeyConflict, WorkerUnfit
 from piecework.server.services.core import Core
+from piecework.server.services.queue.details import merge_terms
 from piecework.server.services.queue.intake import take_in
 from piecework.server.services.queue.jobspecs import check_key
 from piecework.server.services.queue.offers import expect_tags
@@ -71,6 +73,15 @@ class Replays:
         self._lambdas = lambda_service
         self._receipts = receipts
         self._notifier = notifier
+
+    def tells_secrets(self, job_id: int, who: str | None) -> bool:
+        """Tell whether a worker of choice would get variables of a job of somebody else that viewers do not get.
+
+        Raises JobNotFound, ReceiptNotFound.
+        """
+        original = self._receipts.require(job_id)
+        env = merge_terms(original, self._lambdas.get(original.lambda_id), self._settings.default_limits).env
+        return original.submitter != who and mask_secrets(env) != env
 
     def start(self, job_id: int, asked: ReplayStart, submitter: str | None) -> tuple[int, Worker]:
         """Have a job's run done again. Returns the job that does it, and its worker. Safe to repeat with a key.

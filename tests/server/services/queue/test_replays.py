@@ -14,6 +14,7 @@ from piecework.protocol import bodies
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ContractReply
 from piecework.receipts import read_receipt
+from piecework.server.services.token_acts import create_token
 
 AGENT = {"agent_version": "0.1.0"}
 TAGS = ["inputs", "files", "replay"]
@@ -44,8 +45,9 @@ def done_job(house: House, worker: SigningWorker, output: bytes = b"out", **fiel
     return job
 
 
-def start(house: House, job: str, worker: str, status: int = 200, **fields: Any) -> Any:
-    return house.call("POST", f"/job/{job}/replay", {"worker": worker} | fields, status=status)
+def start(house: House, job: str, worker: str, status: int = 200, headers: Any = None, **fields: Any) -> Any:
+    more = {"headers": headers} if headers else {}
+    return house.call("POST", f"/job/{job}/replay", {"worker": worker} | fields, status=status, **more)
 
 
 def lease(house: House, worker: str) -> ContractReply:
@@ -227,3 +229,24 @@ def test_who_asks_is_in_the_audit(house: House, worker: SigningWorker):
     start(house, job, other, engine="pulley")
     [act] = house.call("GET", "/audit?act=replay job")["entries"]
     assert (act["target"], act["detail"]) == (job, f"worker={other}, engine=pulley")
+
+
+def test_secret_variables_go_to_a_worker_of_choice_only_for_their_owner_and_operators(
+    house: House, worker: SigningWorker
+):
+    other = house.new_worker(RUNTIME, **AGENT)
+    plain, secret = done_job(house, worker), done_job(house, worker, env={"API_KEY": "hush"})
+    shown: dict[str, Any] = {}
+    for name, scope in (("ada", "submit"), ("ben", "submit"), ("ops", "operate"), ("root", "admin")):
+        made = create_token(house.services.database, name, scope, house.clock())
+        shown[name] = {"headers": {"Authorization": f"Bearer {made}"}}
+    house.clock.forward(1.1)
+    for name, job, status in (("ada", plain, 200), ("ada", secret, 403), ("ops", secret, 200)):
+        assert start(house, job, other, status, **shown[name])
+    house.client.environ_base["HTTP_AUTHORIZATION"] = shown["root"]["headers"]["Authorization"]
+    lambda_ = deterministic_lambda(house, deterministic=True)
+    body = {"lambda": lambda_, "env": {"API_KEY": "hush"}}
+    own = str(house.call("POST", "/job", body, **shown["ada"])["id"])
+    worker.hand_in(worker.work())
+    for name, status in (("ben", 403), ("ada", 200), ("root", 200)):
+        assert start(house, own, other, status, **shown[name])
