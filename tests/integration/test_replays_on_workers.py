@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from guests import guest
 from live_door import LiveDoor
+from machine_code import share_compiled
 from signing_worker import SigningWorker
 
 from piecework import Client
@@ -82,6 +83,8 @@ def world(server: LocalServer, client: Client, tmp_path_factory: pytest.TempPath
     (made / "data" / "a").write_text("; of the node")
     allows = ["--allow-dir", f"{made / 'data'}=/data", "--allow-env", "PLACE"]
     environ = os.environ | {"PLACE": "here"}
+    for name in ("left", "right"):
+        share_compiled(made / name)
     left = LocalAgent(server.url, made, "left", "--slots", "1", *allows, environ=environ)
     first = run(client, client.create_lambda(guest("count_bytes")), b"12345")
     grants = Grants(dirs=["/data"], env=["PLACE"])
@@ -224,24 +227,34 @@ def test_the_time_is_over_and_control_c_cancels(server: LocalServer, client: Cli
     client.cancel(busy)
 
 
-def test_a_worker_that_dies_in_a_replay_does_it_again_and_one_that_leaves_does_not(
+def open_third(server: LocalServer, folder: Path) -> LocalAgent:
+    return LocalAgent(server.url, folder, "third", "--slots", "1", "--tag", "third")
+
+
+def test_a_worker_that_dies_in_a_replay_does_it_again(
     server: LocalServer, client: Client, world: World, tmp_path: Path
 ):
     lambda_id = client.create_lambda(guest("burn_cpu"), deterministic=True, args=["rounds", "20000"])
     job = run(client, lambda_id)
-    third = LocalAgent(server.url, tmp_path, "third", "--slots", "1", "--tag", "third")
-    run(client, client.create_lambda(guest("count_bytes")), tags=["+third"])
-    started = client.start_replay(job, "third", engine="pulley")
-    wait_for(lambda: client.job(started.id).state == "Running")
-    third.kill()
-    third = LocalAgent(server.url, tmp_path, "third", "--slots", "1", "--tag", "third")
-    assert client.end_replay(started.id).verdict == "identical"
+    with open_third(server, tmp_path) as third:
+        run(client, client.create_lambda(guest("count_bytes")), tags=["+third"])
+        started = client.start_replay(job, "third", engine="pulley")
+        wait_for(lambda: client.job(started.id).state == "Running")
+        third.kill()
+    with open_third(server, tmp_path):
+        assert client.end_replay(started.id).verdict == "identical"
     assert [each.state for each in client.trace(started.id)].count("Running") == 2
-    busy = client.submit(client.create_lambda(guest("burn_cpu"), args=["600000"]), tags=["+third"], timeout_s=300)
-    wait_for(lambda: client.job(busy).state == "Running")
-    started = client.start_replay(job, "third")
-    client.cancel(busy)
-    third.kill()
+
+
+def test_a_replay_ends_when_its_worker_leaves(server: LocalServer, client: Client, world: World, tmp_path: Path):
+    burning = client.create_lambda(guest("burn_cpu"), args=["600000"])
+    job = run(client, client.create_lambda(guest("count_bytes"), deterministic=True))
+    with open_third(server, tmp_path) as third:
+        busy = client.submit(burning, tags=["+third"], timeout_s=300)
+        wait_for(lambda: client.job(busy).state == "Running")
+        started = client.start_replay(job, "third")
+        client.cancel(busy)
+        third.kill()
     client.retire_worker(started.worker)
     with pytest.raises(JobCancelled, match="alone, which is not in service"):
         client.end_replay(started.id)
