@@ -86,6 +86,11 @@ class JournalReader:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise JournalError(f"the journal is damaged at its entry {number}: {error}") from None
 
+    def list_questions(self) -> Iterator[str]:
+        """Yield what was asked, and what failed of it, for people. Raises JournalError at a damaged entry."""
+        for each in self.read():
+            yield f"{show_question(each.kind, each.asked)}{f': {each.failure}' if each.failure else ''}"
+
     def _check(self) -> End:
         first = last = (0, 0)
         count = 0

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from piecework.http.exchange import EnvelopeError, Request, Response, read_request, read_response
 from piecework.receipts.errors import ReceiptError
-from piecework.receipts.journals import JournalError, JournalReader, show_question
+from piecework.receipts.journals import JournalError, JournalReader
 from piecework.receipts.payload import RunClaim
 
 CALL_MAX_BYTES = 1024 * 1024
@@ -104,11 +104,7 @@ class RecordedCall:
         """Return what it asked the outside, in this order, for people. Raises ReceiptError."""
         digest = self.claim.subject.journal
         try:
-            entries = JournalReader(self.read(digest)).read() if digest else ()
-            return [
-                f"{show_question(each.kind, each.asked)}{f': {each.failure}' if each.failure else ''}"
-                for each in entries
-            ]
+            return list(JournalReader(self.read(digest)).list_questions()) if digest else []
         except JournalError as error:
             raise ReceiptError(f"the recorded call is damaged: {error}") from error
 

@@ -11,6 +11,7 @@ from piecework.server.pages import (
     groups,
     job,
     jobs,
+    journals,
     lambdas,
     limits,
     overview,
@@ -27,7 +28,8 @@ from piecework.server.pages.page import Page, pages_of
 VIEWS: tuple[Callable[..., Any], ...] = (
     sign_in.leave,
     jobs.list_all, jobs.failures,
-    job.show, job.save_log, receipts.save_receipt, job.act, job.run_again, blobs.download, blobs.show_image,
+    job.show, job.save_log, receipts.save_receipt, journals.show, job.act, job.run_again,
+    blobs.download, blobs.show_image,
     bulk.choose, bulk.count, bulk.work, bulk.undo, bulk.work_back,
     overview.show, overview.storage, groups.list_all, groups.show, groups.seal, groups.hold,
     schedules.list_all, schedules.create, schedules.show, schedules.act, limits.show, limits.rule, limits.weigh,

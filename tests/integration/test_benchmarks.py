@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 @pytest.mark.parametrize("name", ["piecework", "piecework-v05"])
 def test_a_small_comparison_gives_right_answers_and_figures(tmp_path: Path, name):
     tmp_path.chmod(0o755)
-    [run] = run_rounds([name], Sizes(jobs=60, singles=5, cpu_jobs=20, rounds=1), 1000, tmp_path)
+    [run] = run_rounds([name], Sizes(jobs=400, singles=5, cpu_jobs=20, rounds=1), 1000, tmp_path)
     assert "error" not in run, run["error"]
     assert [run[part]["wrong"] for part in ("noop", "latency", "cpu")] == [0, 0, 0]
     assert run["noop"]["jobs_per_s"] > 0
