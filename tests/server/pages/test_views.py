@@ -13,6 +13,7 @@ from kept_houses import Keep, Kept
 from recorded import some_call
 
 from piecework.http.exchange import Request, Response
+from piecework.receipts.journals import End, Head, JournalEntry, write_frame
 from piecework.server.pages.table import PAGES
 from piecework.server.services.token_acts import create_token
 
@@ -40,12 +41,15 @@ def fill(house: House) -> dict[str, str]:
     )  # fmt: skip
     worker = house.new_worker("wasi", name="w <b>", hostname=HOSTILE[:18], tags=["gpu"])
     group = str(house.call("POST", "/group", {"name": "night"})["group"]["id"])
+    noted = house.new_lambda(name="noted", runtime="wasi", codex=upload(house, WASM), record=True)
     job = house.submit(
-        lambda_id, group="night", tenant="acme", concurrency_key="k<b>", concurrency_limit=2, rate_key="r",
+        noted, group="night", tenant="acme", concurrency_key="k<b>", concurrency_limit=2, rate_key="r",
         rate_limit=5, max_attempts=1, args=[HOSTILE],
     )  # fmt: skip
     house.submit(lambda_id, after=[group])
-    house.finish(worker, failed(house.lease(worker), "trap", HOSTILE))
+    asked = (Head(), JournalEntry(HOSTILE[:20], HOSTILE.encode(), b"", "denied"), End(1))
+    journal = {"base64": base64.b64encode(b"".join(map(write_frame, asked))).decode()}
+    house.finish(worker, failed(house.lease(worker), "trap", HOSTILE) | {"journal": journal})
     held = house.submit(lambda_id)
     house.lease(worker)
     schedule = house.call("POST", "/schedule", {"name": "often", "every_s": 60, "job": {"lambda": "upper"}})["id"]
