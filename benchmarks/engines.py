@@ -100,6 +100,9 @@ def compare(client: Client, program: Program, packages: Path, folder: Path, runt
         lay_out(program, work)
         runs.append(run(client, program, packages, work, runtime=runtime, engine=engine))
     done = [each for each in runs if each]
+    if not done:
+        print(f"{program.name}: no engine can compile it", file=sys.stderr)
+        return True
     first = done[0]
     same = all((each.subject, each.result) == (first.subject, first.result) for each in done)
     size = (packages / program.wasm).stat().st_size / 1e6
