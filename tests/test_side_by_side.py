@@ -1,9 +1,12 @@
 """The tests run in several processes, and what goes wrong in any of them is seen."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from patience import until
 from side_by_side import PROJECT, USUAL_TIMES, main, put_in_order
 
 CONFTEST = """
@@ -92,3 +95,28 @@ def test_what_goes_wrong_in_one_process_is_shown(
     (project / "tests" / file).write_text(broken)
     assert main(project, [], 2) == 1
     assert "that" in capsys.readouterr().out
+
+
+ENDLESS = """
+import pathlib, threading, pytest
+
+@pytest.fixture(scope="session")
+def server():
+    yield
+    pathlib.Path("stopped").touch()
+
+def test_it(server):
+    pathlib.Path("begun").touch()
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.integration
+def test_a_stop_ends_what_fixtures_began(project: Path):
+    (project / "tests" / "test_endless.py").write_text(ENDLESS)
+    run = f"from side_by_side import *; stop_in_order(); main(Path({str(project)!r}), [], 2)"
+    process = subprocess.Popen([sys.executable, "-c", run], cwd=PROJECT / "tests" / "support")
+    until((project / "begun").exists)
+    process.terminate()
+    process.wait()
+    assert (project / "stopped").exists()

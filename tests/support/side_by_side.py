@@ -62,10 +62,11 @@ class Run:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTEST_DEBUG_TEMPROOT": str(own)},
+                process_group=0,  # Ctrl-C would reach it, too, and a second stop break off the first
             )
 
     def stop(self) -> None:
-        """End it, unless it has ended."""
+        """End it, unless it has ended; servers and agents of its tests are stopped first."""
         self._process.terminate()
         self._process.wait()
 
@@ -102,10 +103,14 @@ def main(root: Path, options: list[str], count: int) -> int:
     return 0 if all(are_well) else 1
 
 
+def stop_in_order() -> None:
+    """Have SIGTERM stop all as Ctrl-C does: else their folder stays in memory, and what tests started runs on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--processes", type=int, default=max(2, (os.cpu_count() or 1) * 3 // 2), metavar="N")
     chosen, others = parser.parse_known_args()
-    # Or its folder would stay in memory.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop_in_order()
     sys.exit(main(PROJECT, others, chosen.processes))

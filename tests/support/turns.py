@@ -4,6 +4,7 @@ The folder has the list of the files, as ``files.json``, and gets a file for eac
 """
 
 import json
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -93,4 +94,5 @@ def main(folder: Path, number: str, options: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they began
     sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
