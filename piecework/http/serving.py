@@ -4,6 +4,7 @@ Granian runs an app in a child process. Here it runs in the process that it was 
 only wait, takes as much memory again.
 """
 
+import asyncio
 import os
 import resource
 import signal
@@ -130,17 +131,36 @@ class _Server(Server):  # type: ignore[misc, valid-type]  # which of its kinds i
     on_stop: Callable[[], object]
 
     def _serve(self, spawn_target: Any, target_loader: Any) -> None:
-        _granian_signals.set_sync_signals = lambda: self._take_signals(signal.signal)
-        _granian_signals.set_loop_signals = lambda loop: self._take_signals(loop.add_signal_handler)
+        _granian_signals.set_sync_signals = self._watch_signals
+        _granian_signals.set_loop_signals = self._handle_signals
         self._init_shared_socket()
         self._spawn_worker(0, spawn_target, target_loader).inner.run()
 
-    def _take_signals(self, take: Callable[[int, Callable[..., object]], object]) -> Any:
-        """Return what granian waits for, and have it set by the signals that stop a process."""
+    def _watch_signals(self) -> Any:
+        """Return what granian waits for in the main thread, and have it set by a signal that stops the process.
+
+        A signal just before the main thread begins to wait does not wake it: its handler would never run.
+        """
+        stop = _native.WorkerSignal()
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, lambda *_: None)
+        start_thread("signals", partial(self._await_signal, reader, stop))
+        return stop
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> Any:
+        """Do the same in an event loop, which each signal wakes."""
         stop = _native.WorkerSignal()
         for number in _STOP_SIGNALS:
-            take(number, lambda *_: start_thread("stop", partial(self._stop, stop)))
+            loop.add_signal_handler(number, lambda *_: start_thread("stop", partial(self._stop, stop)))
         return stop
+
+    def _await_signal(self, reader: socket.socket, stop: Any) -> None:
+        while reader.recv(1)[0] not in _STOP_SIGNALS:
+            pass
+        self._stop(stop)
 
     def _stop(self, stop: Any) -> None:
         self.on_stop()

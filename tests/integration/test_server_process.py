@@ -1,5 +1,6 @@
 """The server as a process: starting, stopping, being killed, and who gets in."""
 
+import ctypes
 import json
 import os
 import re
@@ -149,6 +150,12 @@ def test_a_killed_server_starts_again_on_its_port(tmp_path: Path):
 def test_a_server_is_one_process(server: LocalServer):
     assert requests.get(f"{server.url}/ping", timeout=PATIENCE_S).ok
     assert process_tree(server.pid) == [server.pid]
+
+
+def test_a_stop_counts_whichever_thread_gets_it(server: LocalServer):
+    thread = sorted(int(each.name) for each in Path(f"/proc/{server.pid}/task").iterdir())[1]  # the first is main
+    assert ctypes.CDLL(None).tgkill(server.pid, thread, signal.SIGTERM) == 0
+    assert server.wait(SOON_S) == 0
 
 
 def test_a_second_server_on_the_same_data_is_refused(server: LocalServer):
