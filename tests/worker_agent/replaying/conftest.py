@@ -61,6 +61,14 @@ def sum_up(done, made):
     )
 
 
+def fill_folder(folder, files):
+    """Write files, and return their names with their digests."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return [(name, sha256(data)) for name, data in files.items()]
+
+
 @pytest.fixture
 def bundle_run(run, workbench, monkeypatch, tmp_path):
     """Return a function that does a run, and returns it with its bundle's parts."""
@@ -75,10 +83,7 @@ def bundle_run(run, workbench, monkeypatch, tmp_path):
         folder = None
         if files is not None:
             own = tmp_path / "first"
-            for name, data in files.items():
-                (own / name).parent.mkdir(parents=True, exist_ok=True)
-                (own / name).write_bytes(data)
-            listed = [(name, sha256(data)) for name, data in files.items()]
+            listed = fill_folder(own, files)
             folder = JobFolder(str(own), tuple(outputs), sum_files(listed))
         done = run(code, rules, runtime=runtime, given=given, args=args, env=env, seed=SEED, record=record,
                    mode=mode, grants=grants, folder=folder, **bounds)  # fmt: skip
