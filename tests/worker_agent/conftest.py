@@ -99,9 +99,9 @@ class Bench(Workbench):
     desk: Desk
     pulse: Pulse
 
-    def do(self, assign):
+    def do(self, assign, stop=None):
         """Do a task, and return the report of it."""
-        turn = Turn(assign, StopSignal())
+        turn = Turn(assign, stop or StopSignal())
         # As the desk does it: the pulse must not go to rest while a guest runs.
         self.desk._turn = turn
         self.pulse.wake()

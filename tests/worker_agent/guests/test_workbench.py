@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from piecework.protocol.codes import ErrorKind
-from piecework.worker_agent.guests.desk import Turn
 from piecework.worker_agent.guests.frames import Loaded, Loading
 from piecework.worker_agent.runtimes.stopping import StopReason, StopSignal
 from piecework.worker_agent.runtimes.streams import OutputSpool, ScratchError
@@ -14,11 +13,7 @@ from piecework.worker_agent.runtimes.streams import OutputSpool, ScratchError
 
 @pytest.fixture
 def perform(workbench):
-    def perform_task(task, stop=None):
-        workbench.pulse.wake()
-        return workbench.perform(Turn(task, stop or StopSignal())).result
-
-    return perform_task
+    return lambda task, stop=None: workbench.do(task, stop).result
 
 
 def change_task(assign, **fields):
