@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from patience import until
 from side_by_side import PROJECT, USUAL_TIMES, main, put_in_order
+from turns import choose
 
 CONFTEST = """
 import pytest
@@ -37,7 +38,32 @@ def test_files_are_taken_by_their_times_and_those_without_by_their_size(tmp_path
     for name, size in sizes.items():
         (tmp_path / name).write_bytes(bytes(size))
     times = {"long": 4.0, "short": 2.0, "shorter": 0.5}
-    assert put_in_order(tmp_path, sizes, times) == ["long", "new", "short", "shorter"]
+    assert list(put_in_order(tmp_path, sizes, times).items()) == [
+        ("long", 4.0),
+        ("new", 3.0),
+        ("short", 2.0),
+        ("shorter", 0.5),
+    ]
+
+
+FILES = {"a/long": 4.0, "b/one": 3.0, "b/two": 2.5, "a/short": 1.0, "c/small": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("taken", "folder", "next_file"),
+    [
+        ([], "", "b/one"),
+        (["b/one"], "b", "b/two"),
+        (["b/one"], "", "a/long"),
+        (["b/one", "b/two", "a/long"], "b", "c/small"),
+        (["b/one", "a/long", "c/small"], "c", "b/two"),
+        (list(FILES), "c", None),
+    ],
+)
+def test_a_process_stays_in_a_folder_and_then_goes_where_nobody_is(
+    taken: list[str], folder: str, next_file: str | None
+):
+    assert choose(FILES, set(taken), folder) == next_file
 
 
 def test_files_that_are_known_to_take_long_are_there():

@@ -50,7 +50,7 @@ class Greeter(http.server.BaseHTTPRequestHandler):
 def web() -> Iterator[str]:
     """``host:port`` of an HTTP server on this machine."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()

@@ -13,6 +13,7 @@ from patience import LONG_S
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from piecework.client import Client, ServerUnreachable
+from piecework.client.async_transport import AsyncTransport
 from piecework.client.transport import Transport
 from piecework.protocol import bodies
 from piecework.protocol.codes import ErrorKind
@@ -33,7 +34,12 @@ from piecework.server.services import system_clock
 def pauses(monkeypatch):
     """Nothing pauses between repeats; the pauses that there would have been, seconds."""
     asked = []
+
+    async def rest(seconds):
+        asked.append(seconds)
+
     monkeypatch.setattr(Transport, "pause", staticmethod(asked.append))
+    monkeypatch.setattr(AsyncTransport, "rest", staticmethod(rest))
     return asked
 
 

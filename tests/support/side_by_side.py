@@ -2,7 +2,7 @@
 
 With pytest-xdist every process collects every test, and tells another one about each: of tests that take some
 milliseconds, that is a third of the time. Here each takes the next file whenever it is done with one, those first
-that took longest last time, and collects only that.
+that took longest last time, and collects only that. See ``turns.choose``.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from turns import FILES, TIMES
+from turns import FILES, TAKEN, TIMES
 
 PROJECT = Path(__file__).parents[2]
 TURNS = Path(__file__).with_name("turns.py")
@@ -33,10 +33,10 @@ NOTHING_TO_DO = 5
 """pytest's exit code when it had no test to run."""
 
 
-def put_in_order(root: Path, files: Iterable[str], times: dict[str, float]) -> list[str]:
-    """Return the files in the order in which they are taken: the longest first, that none is left at the end."""
+def put_in_order(root: Path, files: Iterable[str], times: dict[str, float]) -> dict[str, float]:
+    """Return what each file takes, seconds, as far as is known: the longest first, that none is left at the end."""
     seconds = {file: times.get(file, (root / file).stat().st_size / BYTES_PER_S) for file in files}
-    return sorted(seconds, key=lambda file: seconds[file], reverse=True)
+    return dict(sorted(seconds.items(), key=lambda item: item[1], reverse=True))
 
 
 def find_room() -> Path | None:
@@ -87,6 +87,7 @@ def main(root: Path, options: list[str], count: int) -> int:
     times: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(dir=find_room(), prefix="tests-") as name:
         folder = Path(name)
+        (folder / TAKEN).mkdir()
         (folder / FILES).write_text(json.dumps(put_in_order(root, files, known)))
         runs = [Run(root, folder, number, options) for number in range(count)]
         try:

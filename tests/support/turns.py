@@ -1,6 +1,7 @@
 """One of the processes of ``side_by_side``: ``python turns.py FOLDER NUMBER [options of pytest]``.
 
-The folder has the list of the files, as ``files.json``, and gets a file for each that is taken.
+The folder has the list of the files, as ``files.json``, and gets a file for each that is taken. A process stays in
+a folder of tests while there are some left: what their first one had to import, compile and open is there.
 """
 
 import json
@@ -9,14 +10,32 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
+from os.path import dirname
 from pathlib import Path
 
 import pytest
 from _pytest.runner import collect_one_node
 
-FILES, TIMES = "files.json", "times-{}.json"
+FILES, TAKEN, TIMES = "files.json", "taken", "times-{}.json"
 UNUSED = ("cacheprovider", "hypothesispytest", "logging", "platformdirs", "pytest_cov", "valkey")
 """Plugins that would take time."""
+
+
+def choose(files: dict[str, float], taken: set[str], folder: str) -> str | None:
+    """Return the file to take next: the longest of the folder at hand, else of the one with most left to do.
+
+    Folders where nobody is come first. ``files`` has their seconds, the longest first; None: none is left.
+    """
+    left: Counter[str] = Counter()
+    longest: dict[str, str] = {}
+    for file, seconds in files.items():
+        if file not in taken:
+            left[dirname(file)] += seconds
+            longest.setdefault(dirname(file), file)
+    if folder in longest:
+        return longest[folder]
+    begun = {dirname(file) for file in taken}
+    return longest[max(left, key=lambda each: (each not in begun, left[each]))] if left else None
 
 
 class Turns:
@@ -24,14 +43,18 @@ class Turns:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._modules: list[pytest.Item | pytest.Collector] = []
+        self._taken = folder / TAKEN
+        self._at = ""
+        """The folder of tests where this is."""
+        self._files: dict[str, float] = {}
+        self._modules: dict[str, pytest.Item | pytest.Collector] = {}
         self.seconds: Counter[str] = Counter()
         """What the tests of each file took."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
         """Find the files, and look into none of them yet."""
-        files = json.loads((self._folder / FILES).read_text())
+        files: dict[str, float] = json.loads((self._folder / FILES).read_text())
         option = session.config.option
         asked = option.markexpr, option.keyword
         option.markexpr = option.keyword = ""  # what a file has for them is not known yet
@@ -41,8 +64,9 @@ class Turns:
         folders = session.perform_collect(named, genitems=False)
         option.markexpr, option.keyword = asked
         found = {str(each.path): each for each in _find_files(folders)}
-        paths = [str(session.startpath / file) for file in files]
-        self._modules = [found[path] for path in paths if path in found]  # all but those of a broken conftest.py
+        paths = {file: str(session.startpath / file) for file in files}
+        self._modules = {file: found[path] for file, path in paths.items() if path in found}
+        self._files = {file: files[file] for file in self._modules}  # all but those of a broken conftest.py
         return True
 
     @pytest.hookimpl(tryfirst=True)
@@ -63,15 +87,21 @@ class Turns:
 
     def _take(self, session: pytest.Session) -> Iterator[pytest.Item]:
         hook = session.config.hook
-        for number, module in enumerate(self._modules):
-            try:
-                (self._folder / f"{number}.taken").open("x").close()
-            except FileExistsError:
-                continue
-            items = list(session.genitems(module))
+        while file := self._take_file():
+            items = list(session.genitems(self._modules[file]))
             hook.pytest_collection_modifyitems(session=session, config=session.config, items=items)
             hook.pytest_collection_finish(session=session)
             yield from items
+
+    def _take_file(self) -> str | None:
+        while file := choose(self._files, {each.name.replace("+", "/") for each in self._taken.iterdir()}, self._at):
+            try:
+                (self._taken / file.replace("/", "+")).open("x").close()
+            except FileExistsError:
+                continue
+            self._at = dirname(file)
+            return file
+        return None
 
 
 def _find_files(nodes: Iterable[pytest.Item | pytest.Collector]) -> Iterator[pytest.Item | pytest.Collector]:

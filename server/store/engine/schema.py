@@ -50,7 +50,7 @@ def read_standing(database: Database) -> Standing:
     Raises SchemaMismatch when the database's is newer and does not say that this program may use it.
     """
     found, own = current_revision(database), known_revisions()[-1]
-    if found is None:
+    if found is None or found == own:
         return Standing(found, own)
     with database.read() as connection:
         contract = _read_contract(connection)
