@@ -55,9 +55,9 @@ TRIES := few
 SIDE_BY_SIDE := $(BIN)/python tests/support/side_by_side.py
 
 .PHONY: test-fast
-test-fast: $(VENV)/.installed-dev ## Run the fast tests
+test-fast: $(VENV)/.installed-dev ## Run the fast tests: half a minute
 	@echo "Fast tests:"
-	@$(SIDE_BY_SIDE) -m "not integration" --tries $(TRIES)
+	@$(SIDE_BY_SIDE) -m "not integration and not slow" --tries $(TRIES)
 
 .PHONY: browser
 browser: $(VENV)/.installed-dev ## Install Chromium and axe-core for the tests of the console, where they are missing
@@ -73,9 +73,9 @@ oci-registry: $(VENV)/.installed-dev ## Install Debian's OCI registry for its te
 
 .PHONY: test
 test: TRIES := usual
-test: check-tests test-fast browser s3-server oci-registry ## Run all tests: the fast ones, then those with real servers, agents and databases
-	@echo "Integration tests:"
-	@$(SIDE_BY_SIDE) --processes $$((2 * $$(getconf _NPROCESSORS_ONLN))) -m integration --tries $(TRIES)  # they wait a lot
+test: check-tests test-fast browser s3-server oci-registry ## Run all tests: the fast ones, then those with real servers, agents and databases, and what takes long
+	@echo "Integration tests, and slow ones:"
+	@$(SIDE_BY_SIDE) --processes $$((2 * $$(getconf _NPROCESSORS_ONLN))) -m "integration or slow" --tries $(TRIES)  # they wait a lot
 
 .PHONY: drills
 drills: $(VENV)/.installed-dev ## Run the drills ten times as long as `make test` does (about 4 minutes)

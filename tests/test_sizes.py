@@ -33,6 +33,7 @@ def find_long(source: str, place: str) -> Iterator[str]:
                 yield f"{place}:{node.lineno} {node.name} has {lines} lines, at most {FUNCTION_LINES} are allowed"
 
 
+@pytest.mark.slow
 def test_no_file_and_no_function_is_too_long():
     assert len(FILES) > 300
     found = [long for path in FILES for long in find_long(path.read_text(), str(path.relative_to(ROOT)))]

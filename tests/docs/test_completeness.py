@@ -37,6 +37,7 @@ def house(tmp_path: Path):
     house.close()
 
 
+@pytest.mark.slow
 def test_every_endpoint_has_a_heading_and_a_row_in_the_protocol(documents, house):
     text = documents["docs/protocol.md"]
     assert len(ENDPOINTS) > 25
@@ -62,6 +63,7 @@ def test_every_error_kind_and_state_is_explained(documents, enum):
     assert all(found[member.value][1] for member in enum)
 
 
+@pytest.mark.slow
 def test_every_message_is_on_the_page_and_every_field_is_explained(documents):
     text = documents["docs/protocol.md"]
     for name in set(messages.__all__) - {"Message", "Reply"}:

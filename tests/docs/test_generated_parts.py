@@ -10,6 +10,7 @@ After.
 """
 
 
+@pytest.mark.slow
 def test_every_generated_part_is_up_to_date(builder, documents):
     stale = [name for name, text in documents.items() if builder.rebuild(text) != text]
     assert not stale, f"run: make docs (it rewrites {', '.join(stale)})"

@@ -122,6 +122,7 @@ def test_tokens_of_no_server_are_refused(run: Run, tmp_path: Path, command: list
     assert "there is no server's data in" in _one_line(run("token", *command))
 
 
+@pytest.mark.slow
 def test_a_new_data_directory_is_kept_from_other_users(run: Run, tmp_path: Path):
     _succeed(run("migrate"))
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
@@ -215,6 +216,7 @@ def test_a_newer_database_is_left_alone(run: Run, tmp_path: Path):
         assert "schema version 9999, which this program does not know" in _one_line(run(*command))
 
 
+@pytest.mark.slow
 def test_a_directory_in_use_is_not_migrated(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("piecework.http.ports.WAIT_S", 0.05)
     (tmp_path / "data").mkdir()
@@ -245,6 +247,7 @@ def test_the_hint_names_the_data_directory(run: Run, tmp_path: Path):
     assert line.endswith(f"--scope admin --data {tmp_path / 'd'}")
 
 
+@pytest.mark.slow
 def test_what_the_hint_says_opens_the_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     served: list[str] = []
     monkeypatch.setattr("piecework.server.cli.starting.serve", lambda settings, *_: served.append(settings.host))

@@ -53,6 +53,7 @@ def judge(start: int, live_through: LiveThrough) -> None:
     assert sum(each.jobs for each in verdicts) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [CRASHING, pytest.param(TRUSTING, marks=pytest.mark.integration)])
 def test_a_history_depends_on_nothing_but_its_seed(seed: int, on_sqlite: LiveThrough):
     first, again = on_sqlite(seed), on_sqlite(seed)

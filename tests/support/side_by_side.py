@@ -34,7 +34,7 @@ NOTHING_TO_DO = 5
 
 
 def put_in_order(root: Path, files: Iterable[str], times: dict[str, float]) -> dict[str, float]:
-    """Return what each file takes, seconds, as far as is known: the longest first, that none is left at the end."""
+    """Return the seconds that each file takes, where known, else a guess; the longest first."""
     seconds = {file: times.get(file, (root / file).stat().st_size / BYTES_PER_S) for file in files}
     return dict(sorted(seconds.items(), key=lambda item: item[1], reverse=True))
 

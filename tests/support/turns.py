@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
-from os.path import dirname
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,10 @@ from _pytest.runner import collect_one_node
 FILES, TAKEN, TIMES = "files.json", "taken", "times-{}.json"
 UNUSED = ("cacheprovider", "hypothesispytest", "logging", "platformdirs", "pytest_cov", "valkey")
 """Plugins that would take time."""
+
+
+def find_folder(file: str) -> str:
+    return file.rpartition("/")[0]
 
 
 def choose(files: dict[str, float], taken: set[str], folder: str) -> str | None:
@@ -30,11 +33,11 @@ def choose(files: dict[str, float], taken: set[str], folder: str) -> str | None:
     longest: dict[str, str] = {}
     for file, seconds in files.items():
         if file not in taken:
-            left[dirname(file)] += seconds
-            longest.setdefault(dirname(file), file)
+            left[find_folder(file)] += seconds
+            longest.setdefault(find_folder(file), file)
     if folder in longest:
         return longest[folder]
-    begun = {dirname(file) for file in taken}
+    begun = {find_folder(file) for file in taken}
     return longest[max(left, key=lambda each: (each not in begun, left[each]))] if left else None
 
 
@@ -94,12 +97,14 @@ class Turns:
             yield from items
 
     def _take_file(self) -> str | None:
-        while file := choose(self._files, {each.name.replace("+", "/") for each in self._taken.iterdir()}, self._at):
+        while file := choose(
+            self._files, {each.name.replace("+", "/") for each in self._taken.iterdir()}, self._at
+        ):
             try:
                 (self._taken / file.replace("/", "+")).open("x").close()
             except FileExistsError:
                 continue
-            self._at = dirname(file)
+            self._at = find_folder(file)
             return file
         return None
 

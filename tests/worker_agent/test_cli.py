@@ -70,6 +70,7 @@ def test_options_override_the_environment(monkeypatch):
     assert (settings.server, settings.slots) == ("http://b.test", 3)
 
 
+@pytest.mark.slow
 def test_server_that_does_not_answer_ends_no_wait_with_code_1_and_one_line(nowhere, tmp_path):
     result = run("run", "--no-wait", "--server", nowhere, "--state", str(tmp_path), "--cache-size", "5")
     assert result.exit_code == 1

@@ -21,6 +21,7 @@ def silent():
     server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "answer_s"),
     [

@@ -29,6 +29,7 @@ def test_a_job_tells_a_webhook_how_it_ended(run, secret, script, lambda_id, work
     assert run("webhook", "show", "hook", "--json").document["failed"] == 0
 
 
+@pytest.mark.slow
 def test_a_test_tells_what_came_of_it(run, client, secret, script):
     script.answer({}, status=202)
     assert run("webhook", "test", "hook").out.startswith("it answered 202: {} in ")

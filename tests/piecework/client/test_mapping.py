@@ -144,6 +144,7 @@ def test_without_order_a_result_does_not_wait_for_those_before_it(client, shout,
         next(results)
 
 
+@pytest.mark.slow
 def test_a_mapping_that_ends_early_cancels_what_has_not_ended(client, exotic, sent):
     with pytest.raises(StillRunning) as caught:
         list(client.map(exotic, WORDS, wait_s=0, tags=["early"]))

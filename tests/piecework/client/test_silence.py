@@ -68,6 +68,7 @@ def _hasty(monkeypatch):
 # Every call ends in its time
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quickly")
 @pytest.mark.parametrize("peer", [listen, drip])
 @pytest.mark.parametrize(
@@ -99,6 +100,7 @@ def test_the_time_of_a_call_is_for_all_its_tries(script):
     assert len(script.seen) == 1, "the next try would have come too late"
 
 
+@pytest.mark.slow
 def test_jobs_of_a_server_that_falls_silent_are_still_running(script):
     hold = threading.Event()
     script.answer(JobList(jobs=[]))
@@ -187,6 +189,7 @@ def keep_two(client, script):
         first.result()
 
 
+@pytest.mark.slow
 def test_a_dead_connection_condemns_those_of_its_age(script, relay):
     with Client(relay.url, attempts=1) as client:
         keep_two(client, script)
@@ -198,6 +201,7 @@ def test_a_dead_connection_condemns_those_of_its_age(script, relay):
     assert relay.taken == 3
 
 
+@pytest.mark.slow
 def test_an_answer_elsewhere_ends_a_poll_that_was_forgotten(script, relay, monkeypatch):
     monkeypatch.setattr(connections, "SILENCE_S", 0.1)
     hold = threading.Event()
@@ -218,6 +222,7 @@ def test_an_answer_elsewhere_ends_a_poll_that_was_forgotten(script, relay, monke
     hold.set()
 
 
+@pytest.mark.slow
 def test_a_poll_on_a_newer_connection_is_let_alone(script, relay, monkeypatch):
     monkeypatch.setattr(connections, "SILENCE_S", 0.1)
     hold = threading.Event()

@@ -94,6 +94,7 @@ def test_a_part_that_is_missing_is_named(bundle, part):
         read.check_parts()
 
 
+@pytest.mark.slow
 def test_every_byte_of_a_bundle_counts(bundle):
     """A zip file has a few bytes that nobody reads, such as times; what is changed there changes nothing."""
     data, refused = bundle.read_bytes(), 0

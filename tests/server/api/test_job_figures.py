@@ -59,6 +59,7 @@ def test_histograms_add_up(house: House):
     assert 0.2 < found["piecework_job_run_seconds_sum", "lambda=upper"] < 0.4
 
 
+@pytest.mark.slow
 def test_counters_begin_at_a_start_and_rise_over_midnight(house: House):
     lambda_id, worker = house.new_lambda(name="upper"), house.new_worker()
     name = ("piecework_jobs_submitted_total", "lambda=upper")
@@ -72,6 +73,7 @@ def test_counters_begin_at_a_start_and_rise_over_midnight(house: House):
         house.clock.forward(86_400 * 0.7)
 
 
+@pytest.mark.slow
 def test_only_the_busiest_lambdas_have_labels_and_no_counter_ever_falls(house: House):
     lambdas = [house.new_lambda(name=f"l{number}") for number in range(NAMES_MAX + 10)]
     house.submit(house.new_lambda())

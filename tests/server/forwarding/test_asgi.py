@@ -101,6 +101,7 @@ def test_a_caller_that_leaves_before_the_end_of_its_body_calls_nothing(house: Ho
     assert (start["status"], upstream.calls) == (400, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("headers", [{"content_length": "200000"}, {"transfer_encoding": "chunked"}])
 def test_a_caller_that_stops_sending_does_not_keep_its_place(
     house: House, upstream: Upstream, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch

@@ -504,6 +504,7 @@ def test_a_reset_before_the_answer_is_a_bad_gateway(house: House, raw: RawServer
     assert call(house, "hola", "POST").status_code == 502
 
 
+@pytest.mark.slow
 def test_a_url_that_is_too_slow_times_out_and_is_set_aside(tmp_path, upstream: Upstream):
     house = House(tmp_path, settings={"call_timeout_s": 0.2})
     route(house, "hola", upstream.url)
@@ -514,6 +515,7 @@ def test_a_url_that_is_too_slow_times_out_and_is_set_aside(tmp_path, upstream: U
     house.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop", [b"x", b"HTTP/1.1 102 Processing\r\n\r\n"])
 def test_a_head_that_comes_drop_by_drop_times_out_too(tmp_path, raw: RawServer, drop: bytes):
     house = House(tmp_path, settings={"call_timeout_s": 0.3})
@@ -532,6 +534,7 @@ def test_a_head_that_comes_drop_by_drop_times_out_too(tmp_path, raw: RawServer, 
     house.close()
 
 
+@pytest.mark.slow
 def test_events_that_take_long_to_come_are_no_reason_to_set_a_url_aside(tmp_path, upstream: Upstream):
     house = House(tmp_path, settings={"call_timeout_s": 0.2})
     route(house, "hola", upstream.url)

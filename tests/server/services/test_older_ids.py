@@ -82,6 +82,7 @@ def _list(house: House, path: str, more: str = "") -> list[str]:
         cursor = f"&cursor={page['next']}"
 
 
+@pytest.mark.slow
 def test_new_ids_are_small_and_jobs_keep_their_order(house: House):
     late, urgent = house.submit(str(LAMBDA)), house.submit(str(LAMBDA), priority=5)
     assert max(int(late), int(urgent)) < 2**53

@@ -75,6 +75,7 @@ def test_running_guest_is_halted_soon(session, make_assign, build_guest):
     assert done.result.usage.wall_s < 5
 
 
+@pytest.mark.slow
 def test_log_comes_while_the_guest_runs(session, make_assign, build_text):
     source = """
     (module

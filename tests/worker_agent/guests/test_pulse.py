@@ -93,6 +93,7 @@ def test_tick_survives_a_broken_link(scene):
         assert not scene.tick_after(LOG_EVERY_S)
 
 
+@pytest.mark.slow
 def test_pulse_rests_when_idle_and_wakes_for_a_task(scene, make_assign, monkeypatch):
     monkeypatch.setattr("piecework.worker_agent.guests.pulse.IDLE_TICKS", 2)
     scene.pulse.start()

@@ -115,6 +115,7 @@ def test_guest_that_traps_keeps_its_first_output(perform, make_assign, build_tex
     assert (len(output), done.exit_code, done.error.kind) == (kept, 0, ErrorKind.TRAP)
 
 
+@pytest.mark.slow
 def test_guest_that_runs_out_of_time_keeps_its_output(perform, make_assign, build_text):
     done = perform(make_assign(write_then(build_text, 7, "(loop (br 0))"), timeout_s=0.1))
     assert (len(done.output), done.error.kind) == (7, ErrorKind.TIMEOUT)

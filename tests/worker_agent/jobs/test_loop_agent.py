@@ -23,6 +23,7 @@ def end(agent):
     assert not agent.thread.is_alive()
 
 
+@pytest.mark.slow
 def test_agent_works_until_it_is_stopped(running, server):
     agent = running()
     agent.parts.executor.instant = True
@@ -109,6 +110,7 @@ def test_every_step_of_the_end_survives_the_failure_of_the_one_before(running, s
     ]
 
 
+@pytest.mark.slow
 def test_poll_that_was_on_its_way_when_it_was_ended_is_ended_again(running, server):
     agent = running()
     assert server.wait_for(is_polling(agent))
@@ -221,6 +223,7 @@ def test_leaving_at_once_ends_the_guests_and_reports_nothing(running, server):
     assert server.workers[agent.membership.worker_id].stopped
 
 
+@pytest.mark.slow
 def test_stopping_ends_with_a_goodbye(running, server):
     agent = running()
     job = server.add_job(b"in")
@@ -263,6 +266,7 @@ def test_leaving_at_once_does_not_wait_for_guests_that_cannot_be_ended(make_agen
     never.set()
 
 
+@pytest.mark.slow
 def test_second_agent_on_the_node_takes_over_the_jobs_of_one_that_was_killed(make_agent, running, server, clock):
     first = make_agent()
     assert first.join()

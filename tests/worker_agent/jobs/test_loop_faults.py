@@ -109,6 +109,7 @@ def executor_result(data, chance):
     return result(output=data, wall_s=chance.choice([0.001, 0.01, 3.0]) if chance else 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(tries(6)))
 def test_every_job_ends_once_whatever_goes_wrong(agent, server, clock, seed):
     storm = Storm(agent, server, clock, seed)

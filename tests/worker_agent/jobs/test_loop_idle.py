@@ -65,6 +65,7 @@ def test_an_agent_that_was_not_told_so_stays(make_agent, clock):
     assert not look(agent, clock, 600)
 
 
+@pytest.mark.slow
 def test_a_whole_agent_ends_in_good_order(running, server, clock):
     agent = running(exit_when_idle_s=60.0)
     assert server.wait_for(lambda: agent.shared.lease_table.polling)

@@ -62,6 +62,7 @@ WAYS = (
 """How jobs end, and what befalls their agent then."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_forgetful")
 def test_an_agent_keeps_no_more_after_many_jobs(agent, server, clock):
     ways, counts = cycle(WAYS), []

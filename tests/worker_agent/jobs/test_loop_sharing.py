@@ -72,6 +72,7 @@ def test_noops_come_by_the_hundred():
     assert fleet.exchanges - before < 10_000 / 110
 
 
+@pytest.mark.slow
 def test_noops_of_a_new_lambda_cost_only_a_few_exchanges_more():
     fleet = Fleet(agents=2)
     fleet.submit([NOOP_S] * 10_000)

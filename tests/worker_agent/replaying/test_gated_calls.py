@@ -124,6 +124,7 @@ def test_calls_of_each_runtime_replay_alike(record, replay, build_guest, interpr
     assert [run.kind for run in replay(calls, code, runtime)] == ["identical"] * 2
 
 
+@pytest.mark.slow
 @DIRECT_ONLY
 def test_a_rebuild_of_a_script_is_no_alarm(record, replay):
     requests = [post(b"hello", "/a/b?c=d", Accept="text/plain"), post(b"none"), post(b"fail"), Request()]

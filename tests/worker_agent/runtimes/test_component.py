@@ -192,6 +192,7 @@ def test_guest_waits_for_two_things_at_once(run, build_text):
     assert run(build_text(TWO_TIMERS), runtime="component", seed=b"a").error is None
 
 
+@pytest.mark.slow
 def test_command_that_sleeps_under_our_own_host_hears_of_its_end(run_guest):
     assert run_guest("sleep_in_host", seed=b"a", timeout_s=0.1).error.kind is ErrorKind.TIMEOUT
 

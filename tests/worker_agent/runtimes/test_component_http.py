@@ -107,6 +107,7 @@ def test_response_that_is_too_large_ends_its_guest(ask):
     assert ask(body="x" * 5000, output_bytes=4999).error.kind is ErrorKind.OUTPUT
 
 
+@pytest.mark.slow
 def test_handler_that_loops_is_stopped_at_its_time(ask):
     done = ask((FINISH, "(loop $ever (br $ever))"), timeout_s=0.1)
     assert done.error.kind is ErrorKind.TIMEOUT

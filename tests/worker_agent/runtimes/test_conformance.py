@@ -73,6 +73,7 @@ def test_echo_of_nothing(run_sample, abi):
     assert (done.error, done.output) == (None, abi.for_nothing)
 
 
+@pytest.mark.slow
 @every("echo")
 def test_echo_of_10_mb_from_a_file_comes_out_in_a_file(run_sample, abi, tmp_path):
     given = abi.wrap(b"0123456789abcdef" * (10 * MIB // 16))

@@ -187,6 +187,7 @@ def test_fuel_is_left_out_when_the_end_loses_count(run, build_text, end, call):
     assert fuel is None
 
 
+@pytest.mark.slow
 def test_fuel_is_left_out_when_time_is_over(run, build_text):
     fuel, error = count_fuel(run, build_text, "(loop $on (br $on))", 1000, fuel=2**62, timeout_s=0.1)
     assert error.kind is ErrorKind.TIMEOUT

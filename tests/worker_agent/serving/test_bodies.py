@@ -43,6 +43,7 @@ def test_body_is_returned_whole():
     assert read(Bodies(LIMIT), Way()) == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "status"),
     [

@@ -458,6 +458,7 @@ def registry():
     registry.close()
 
 
+@pytest.mark.slow
 def test_module_of_an_oci_registry_is_run(execute, registry, tmp_path):
     stored = registry.put_module("1", registry.put_blob((SAMPLES / "echo.wasm").read_bytes()))
     name = f"oci://{registry.host}/team/echo:1"

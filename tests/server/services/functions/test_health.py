@@ -92,6 +92,7 @@ def test_what_nobody_routes_to_is_forgotten():
     assert health.next_look_s() is None
 
 
+@pytest.mark.slow
 def test_a_url_that_takes_connections_again_is_well_again():
     health = Health(time.monotonic)
     prober = Prober(health)

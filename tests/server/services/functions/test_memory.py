@@ -37,6 +37,7 @@ def do_round(house: House, number: int) -> None:
     house.call("DELETE", f"/worker/{worker}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_forgetful")
 def test_a_server_keeps_no_more_after_many_jobs(house: House):
     counts = []

@@ -174,6 +174,7 @@ def listed(house: House) -> list[LimitView]:
     return house.services.limits.list_page(LimitName("concurrency", ""), 9)
 
 
+@pytest.mark.slow
 def test_a_lowered_limit_counts_for_jobs_that_are_enqueued(house: House):
     worker, lambda_ = house.new_worker(slots=500), house.new_lambda()
     ids = submit(house, lambda_, 450, **two(limit=400))
@@ -322,6 +323,7 @@ def test_limits_that_nobody_uses_are_forgotten(house: House):
     assert [each.limit.key for each in listed(house)] == ["ruled"]
 
 
+@pytest.mark.slow
 def test_claims_that_happen_at_once_keep_to_the_limits(house: House):
     lambda_ = house.new_lambda()
     for key in "abc":

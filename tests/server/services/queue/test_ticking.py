@@ -106,6 +106,7 @@ def spring_clock() -> HandClock:
     return HandClock(round(BEFORE_SPRING.timestamp() * 1000))
 
 
+@pytest.mark.slow
 def test_a_week_over_a_change_of_the_clocks_with_a_restart(sqlite_place: Place, spring_clock: HandClock):
     house = House(sqlite_place.data, clock=spring_clock)
     plan_week(house)
@@ -535,6 +536,7 @@ def store_many(house: House, count: int, **fields: Any) -> None:
     house.services.database.write(store)
 
 
+@pytest.mark.slow
 def test_ten_thousand_schedules_cost_nothing_while_they_are_idle(house: House):
     create(house, every_s=3600)
     store_many(house, 9_999)

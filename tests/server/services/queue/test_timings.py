@@ -169,6 +169,7 @@ def expect(fields: tuple[str, ...], zone: str, start: datetime, end: datetime) -
     return sorted(round(each.timestamp() * 1000) for each in found if start < each < end)
 
 
+@pytest.mark.slow
 @given(
     fields=FIELDS, zone=st.sampled_from(sorted(NIGHTS)), night=st.integers(0, 1), second=st.integers(0, 172_800)
 )

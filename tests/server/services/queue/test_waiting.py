@@ -526,6 +526,7 @@ def wait_called(
         note_caller(None)
 
 
+@pytest.mark.slow
 def test_requests_without_a_connection_end_and_others_wait_on(pool):
     places, called = Places(100), []
     waiters, watch = Waiters(places), JobWatch(places)

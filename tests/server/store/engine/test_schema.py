@@ -82,6 +82,7 @@ def test_a_new_database_is_empty_until_upgraded(tmp_path: Path):
     database.close()
 
 
+@pytest.mark.slow
 def test_an_older_database_is_upgraded_with_what_is_in_it(empty_url: str):
     old = open_database(empty_url, synchronous="OFF")
     with old.engine.connect() as connection:
@@ -109,6 +110,7 @@ def test_an_older_database_is_upgraded_with_what_is_in_it(empty_url: str):
     database.close()
 
 
+@pytest.mark.slow
 def test_an_upgrade_of_sqlite_leaves_the_indexes_as_a_new_database_has_them(tmp_path: Path):
     urls = [f"sqlite:///{tmp_path / name}" for name in ("old.db", "new.db")]
     old, new = (open_database(url, synchronous="OFF") for url in urls)
@@ -176,6 +178,7 @@ def test_a_newer_database_is_refused_and_left_alone(database: Database):
         database.write(lambda c: c.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{known}'"))
 
 
+@pytest.mark.slow
 def test_a_migration_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     database = open_database(f"sqlite:///{tmp_path / 'new.db'}", synchronous="OFF")
     whole = command.upgrade

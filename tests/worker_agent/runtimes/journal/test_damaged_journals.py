@@ -27,6 +27,7 @@ def flip(noise, journal):
     return bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GUESTS)
 def test_a_damaged_journal_fails_no_host(record, build_text, tmp_path, kind):
     (tmp_path / "file").write_text("hello")
