@@ -28,11 +28,11 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.states import JobState
 from piecework.server.services import Services, open_services
-from piecework.server.services.queue.agreement import STREAK_LEAST
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.trust.agreement import STREAK_LEAST
+from piecework.server.services.queue.waiting.pauses import wait_out
 from piecework.server.settings import Settings
-from piecework.server.store.queue.jobs import find_jobs_with_outputs, find_states
-from piecework.server.store.queue.votes import find_caught
+from piecework.server.store.queue.jobs.jobs import find_jobs_with_outputs, find_states
+from piecework.server.store.queue.trust.votes import find_caught
 
 OWNERS = 20
 BATCH = 200

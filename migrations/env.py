@@ -3,8 +3,8 @@
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from piecework.server.store.engine import receipt_tables  # noqa: F401  # it adds tables
-from piecework.server.store.engine.function_tables import metadata
+from piecework.server.store.engine.tables import receipts as receipt_tables  # noqa: F401  # it adds tables
+from piecework.server.store.engine.tables.functions import metadata
 
 
 def run(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from alembic import context, op
 
-from piecework.server.store.engine.patient_locks import SET_TIMEOUT, try_patiently
+from piecework.server.store.schema.patient_locks import SET_TIMEOUT, try_patiently
 
 T = TypeVar("T")
 BATCH_ROWS = 1000

@@ -47,8 +47,8 @@ from piecework.server.errors import InvalidRequest
 from piecework.server.forwarding.messages import CallRefused
 from piecework.server.forwarding.paths import read_place
 from piecework.server.services.functions.names import check_url
-from piecework.server.services.queue.posting import read_url
-from piecework.server.services.queue.timings import read_cron
+from piecework.server.services.queue.schedules.timings import read_cron
+from piecework.server.services.queue.webhooks.posting import read_url
 from piecework.server.web.ranges import find_parts
 from piecework.worker_agent import configuration as of_agent
 from piecework.worker_agent.downloads import DownloadError, check_download_url

@@ -19,7 +19,7 @@ from piecework.protocol.messages import Content, ContractRequest, JobSpec, Lambd
 from piecework.protocol.states import JobState
 from piecework.server.services import open_services
 from piecework.server.services.free_pages import FreePages
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting.pauses import wait_out
 from piecework.server.settings import Settings
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -17,7 +17,7 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ContractRequest, JobSpec, LambdaCreate, Outcome, WorkerRegister
 from piecework.protocol.states import JobState
 from piecework.server.services import open_services
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting.pauses import wait_out
 from piecework.server.settings import Settings
 
 EXCHANGES = {50: 10, 1: 40}

@@ -28,7 +28,7 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.states import JobState
 from piecework.server.services import Services, open_services
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting.pauses import wait_out
 from piecework.server.settings import Settings
 
 RUNTIME = "depth"

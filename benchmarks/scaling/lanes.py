@@ -16,7 +16,7 @@ from harness.tables import Table, number
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, ContractRequest, JobSpec, LambdaCreate, WorkerRegister
 from piecework.server.services import Services, open_services
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting.pauses import wait_out
 from piecework.server.settings import Settings
 from scaling.depth import EXCHANGES, SPARE, Lease, finished
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from piecework.server.services.queue.totals import Totals
-from piecework.server.store.queue.tallies import BOUNDS_MS, middle_s
+from piecework.server.services.queue.figures.totals import Totals
+from piecework.server.store.queue.figures.tallies import BOUNDS_MS, middle_s
 
 SHOWN_MS = BOUNDS_MS[1:36:2]
 """The upper ends of the buckets that are shown, up to about three hours."""

@@ -7,8 +7,8 @@ import rich_click as click
 from piecework.server.cli.options import Misuse, load_settings, one_line_failures, own_database, store_options
 from piecework.server.settings import Settings
 from piecework.server.store.engine.database import is_there, open_database, show_url
-from piecework.server.store.engine.migrating import Migrated, read_plan, upgrade_schema, write_sql
-from piecework.server.store.engine.revisions import MigrationPlan, Step, known_revisions, make_plan
+from piecework.server.store.schema.migrating import Migrated, read_plan, upgrade_schema, write_sql
+from piecework.server.store.schema.revisions import MigrationPlan, Step, known_revisions, make_plan
 
 PENDING = 3
 """Exit code of a plan with something to do."""

@@ -17,7 +17,7 @@ from piecework.server.services.schema_at_start import prepare_schema
 from piecework.server.settings import LOG_FORMATS, Settings, SettingsError
 from piecework.server.startup import CannotStart, DirectoryLock
 from piecework.server.store.engine.database import Database, is_there, open_database
-from piecework.server.store.engine.schema import check_schema, current_revision
+from piecework.server.store.schema.standing import check_schema, current_revision
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -24,7 +24,7 @@ from piecework.server.forwarding.paths import read_place
 from piecework.server.forwarding.upstreams import Upstreams
 from piecework.server.services import Services
 from piecework.server.services.functions.routing import RevisionRoutes, Table
-from piecework.server.services.queue.quotas import find_allowed, refuse
+from piecework.server.services.queue.submitting.quotas import find_allowed, refuse
 from piecework.server.web.errors import HTTP_STATUS, find_retry_after_s
 from piecework.server.web.refusals import naming, note_refusal
 

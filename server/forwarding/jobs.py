@@ -17,9 +17,9 @@ from piecework.server.forwarding.messages import JOB_HEADER, CallRefused, CallRe
 from piecework.server.services import Services
 from piecework.server.services.callers import note_caller
 from piecework.server.services.functions.routing import RevisionRoutes
-from piecework.server.services.queue.jobs import JobView
-from piecework.server.services.queue.pauses import wait_out
-from piecework.server.services.queue.quotas import Allowed
+from piecework.server.services.queue.reading.jobs import JobView
+from piecework.server.services.queue.submitting.quotas import Allowed
+from piecework.server.services.queue.waiting.pauses import wait_out
 
 
 def call_as_job(services: Services, call: FunctionCall, path: str, revision: RevisionRoutes) -> CallReply:

@@ -9,7 +9,7 @@ import msgspec
 
 from piecework.http.exchange import HOP_BY_HOP, Headers
 from piecework.protocol.messages import CapsuleReply
-from piecework.server.services.queue.quotas import Allowed
+from piecework.server.services.queue.submitting.quotas import Allowed
 
 NO_ROUTE = "😢 Houston? We have a problem 🥵"
 """What Capsule's reverse proxy said of a path that leads nowhere."""

@@ -14,7 +14,7 @@ from piecework.server.errors import InvalidParameter
 from piecework.server.pages.assets import asset_url
 from piecework.server.pages.gate import PLACE, viewer
 from piecework.server.pages.texts import FILTERS, address, jobs_address, show
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting.pauses import wait_out
 from piecework.server.web.endpoint import View, WholeResponse, acting, current_services, endpoints_of, tell_caller
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])

@@ -3,27 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from piecework.server.pages import (
-    audit,
-    blobs,
-    bulk,
-    functions,
-    groups,
-    job,
-    jobs,
-    journals,
-    lambdas,
-    limits,
-    overview,
-    receipts,
-    recorded_calls,
-    schedules,
-    sign_in,
-    stock,
-    webhooks,
-    workers,
-)
+from piecework.server.pages import overview, sign_in
+from piecework.server.pages.functions import functions, recorded_calls
 from piecework.server.pages.page import Page, pages_of
+from piecework.server.pages.queue import bulk, groups, job, jobs, journals, limits, receipts, schedules, webhooks
+from piecework.server.pages.stock import audit, blobs, lambdas, stock, workers
 
 VIEWS: tuple[Callable[..., Any], ...] = (
     sign_in.leave,

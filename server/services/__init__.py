@@ -23,9 +23,9 @@ from piecework.server.services.functions.recorded_calls import CallRecords
 from piecework.server.services.functions.routing import Routing
 from piecework.server.services.functions.sources import Sources
 from piecework.server.services.queue.assembly import QueueServices, wire_queue
-from piecework.server.services.queue.pauses import Places
-from piecework.server.services.queue.timekeeper import Chore, Timekeeper
-from piecework.server.services.queue.waiting import JobWatch, Notifier, Waiters
+from piecework.server.services.queue.schedules.timekeeper import Chore, Timekeeper
+from piecework.server.services.queue.waiting.pauses import Places
+from piecework.server.services.queue.waiting.waiting import JobWatch, Notifier, Waiters
 from piecework.server.services.readiness import Readiness
 from piecework.server.services.schema_at_start import note_standing, prepare_schema
 from piecework.server.services.server_number import ServerNumber
@@ -47,7 +47,7 @@ from piecework.server.settings import Settings
 from piecework.server.store.engine import servers
 from piecework.server.store.engine.database import Database, open_database
 from piecework.server.store.engine.ids import IdSource
-from piecework.server.store.engine.schema import read_standing
+from piecework.server.store.schema.standing import read_standing
 from piecework.tracing import open_tracer
 
 log = structlog.get_logger("server")

@@ -22,8 +22,8 @@ from piecework.server.errors import BlobNotFound, DatabaseAway, StorageFull
 from piecework.server.services.stock.audit import act_by_command
 from piecework.server.settings import BLOBS_NAME, DATABASE_NAME, Settings
 from piecework.server.store.engine.database import open_database
-from piecework.server.store.engine.schema import check_schema, current_revision
 from piecework.server.store.engine.snapshots import copy_database, find_problem, forget_blobs, stored_digests
+from piecework.server.store.schema.standing import check_schema, current_revision
 from piecework.server.store.stock import blobs
 from piecework.server.store.stock.audit import store_act
 

@@ -11,15 +11,15 @@ from piecework.receipts.errors import KeyFileError
 from piecework.receipts.keys import check_key
 from piecework.server.blobs import BlobStore
 from piecework.server.services.functions.overview import FunctionView
-from piecework.server.services.queue.pace import Straggler
-from piecework.server.services.queue.statistics import LambdaFigures
-from piecework.server.services.queue.waits import Wait
+from piecework.server.services.queue.figures.statistics import LambdaFigures
+from piecework.server.services.queue.leasing.pace import Straggler
+from piecework.server.services.queue.reading.waits import Wait
 from piecework.server.settings import DIRECTORY, Settings
-from piecework.server.store.queue.holds import Hold
-from piecework.server.store.queue.memos import MemoStop
-from piecework.server.store.queue.schedule_records import Schedule
-from piecework.server.store.queue.tallies import Tally
-from piecework.server.store.queue.webhook_records import Webhook
+from piecework.server.store.queue.figures.tallies import Tally
+from piecework.server.store.queue.leasing.holds import Hold
+from piecework.server.store.queue.schedules.schedule_records import Schedule
+from piecework.server.store.queue.trust.memos import MemoStop
+from piecework.server.store.queue.webhooks.webhook_records import Webhook
 from piecework.server.store.records import Job, Lane, Worker
 
 SHOWN_MAX = 5

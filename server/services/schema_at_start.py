@@ -5,9 +5,9 @@ import structlog
 from piecework.server.errors import SchemaMismatch
 from piecework.server.settings import Migrate
 from piecework.server.store.engine.database import Database
-from piecework.server.store.engine.migrating import upgrade_schema
-from piecework.server.store.engine.revisions import list_pending
-from piecework.server.store.engine.schema import Standing, read_standing
+from piecework.server.store.schema.migrating import upgrade_schema
+from piecework.server.store.schema.revisions import list_pending
+from piecework.server.store.schema.standing import Standing, read_standing
 
 log = structlog.get_logger("server")
 

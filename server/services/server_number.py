@@ -10,7 +10,7 @@ from piecework.server.errors import ServerError
 from piecework.server.services.core import Clock
 from piecework.server.store.engine import servers
 from piecework.server.store.engine.database import Database
-from piecework.server.store.engine.revisions import known_revisions
+from piecework.server.store.schema.revisions import known_revisions
 
 log = structlog.get_logger("server")
 

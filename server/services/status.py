@@ -15,17 +15,21 @@ from piecework.server.errors import BlobsAway, ServerError
 from piecework.server.services import findings
 from piecework.server.services.core import Core
 from piecework.server.services.functions.overview import Overview
-from piecework.server.services.queue.depths import Depth, Depths
-from piecework.server.services.queue.pace import UsualTimes
-from piecework.server.services.queue.statistics import LambdaFigures, Statistics, write_figures
-from piecework.server.services.queue.waits import Wait, find_wait
+from piecework.server.services.queue.figures.depths import Depth, Depths
+from piecework.server.services.queue.figures.statistics import LambdaFigures, Statistics, write_figures
+from piecework.server.services.queue.leasing.pace import UsualTimes
+from piecework.server.services.queue.reading.waits import Wait, find_wait
 from piecework.server.services.readiness import Readiness
 from piecework.server.services.stock.workers import Workers
 from piecework.server.services.storage import measure
 from piecework.server.store.engine import servers
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.queue import holds, jobs, lanes, memos, schedules, webhooks
-from piecework.server.store.queue.lanes import TOP, Group
+from piecework.server.store.queue.jobs import jobs
+from piecework.server.store.queue.leasing import holds, lanes
+from piecework.server.store.queue.leasing.lanes import TOP, Group
+from piecework.server.store.queue.schedules import schedules
+from piecework.server.store.queue.trust import memos
+from piecework.server.store.queue.webhooks import webhooks
 from piecework.server.store.records import Job, Lane, Worker
 from piecework.server.store.stock import audit
 

@@ -6,7 +6,7 @@ from piecework.protocol.messages import Amount, JobCounts, StorageReply
 from piecework.protocol.states import JobState
 from piecework.server.blobs import BlobStore
 from piecework.server.services.core import Core
-from piecework.server.services.queue.retention import Retention
+from piecework.server.services.queue.changing.retention import Retention
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.engine.pages import read_pages
 from piecework.server.store.stock import usage

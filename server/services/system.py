@@ -5,10 +5,11 @@ from collections import Counter
 from piecework.protocol.matching import offers_runtime
 from piecework.protocol.messages import RuntimeStats, WorkerState
 from piecework.protocol.states import JobState
-from piecework.server.services.queue.depths import Depths
+from piecework.server.services.queue.figures.depths import Depths
 from piecework.server.services.stock.workers import GONE_MS, Workers
 from piecework.server.store.engine.database import Database
-from piecework.server.store.queue import jobs, lanes
+from piecework.server.store.queue.jobs import jobs
+from piecework.server.store.queue.leasing import lanes
 from piecework.server.store.stock import endings, holding, workers
 
 

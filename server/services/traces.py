@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from piecework.protocol.states import JobState
 from piecework.server.services.core import Clock
 from piecework.server.store.engine.database import Database
-from piecework.server.store.queue import jobs
+from piecework.server.store.queue.jobs import jobs
 from piecework.server.store.records import Job
 from piecework.tracing import Tracer, ending, read_traceparent
 

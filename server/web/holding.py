@@ -19,7 +19,7 @@ from flask.globals import app_ctx, request_ctx
 
 from piecework.http.requests import HELD, HOLD, WATCH
 from piecework.server.services.callers import note_caller
-from piecework.server.services.queue.pauses import Pause, Resume, Waiter, Work
+from piecework.server.services.queue.waiting.pauses import Pause, Resume, Waiter, Work
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

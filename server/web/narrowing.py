@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from piecework.server.errors import BlobNotFound, Forbidden
 from piecework.server.services import Services
-from piecework.server.services.queue.quotas import Allowed
+from piecework.server.services.queue.submitting.quotas import Allowed
 from piecework.server.store.stock.tokens import Token
 
 FOR_SOME_LAMBDAS = frozenset(

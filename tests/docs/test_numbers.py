@@ -7,11 +7,11 @@ import pytest
 from piecework.backoff import Pauses
 from piecework.http.serving import FILES_MAX
 from piecework.protocol.messages import Backoff
-from piecework.server.services.queue.contracts import MARGIN_S, UNSEEN_S
-from piecework.server.services.queue.jobs import IDS_MAX
-from piecework.server.services.queue.jobspecs import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
-from piecework.server.services.queue.pauses import SAFE_S
-from piecework.server.services.queue.turns import LOOK_AHEAD
+from piecework.server.services.queue.leasing.contracts import MARGIN_S, UNSEEN_S
+from piecework.server.services.queue.leasing.turns import LOOK_AHEAD
+from piecework.server.services.queue.reading.jobs import IDS_MAX
+from piecework.server.services.queue.submitting.jobspecs import ATTEMPTS_MAX, KEY_LENGTH, TEXT_MAX_BYTES
+from piecework.server.services.queue.waiting.pauses import SAFE_S
 from piecework.server.services.stock.lambdas import TAGS_MAX
 from piecework.server.services.stock.workers import GONE_MS, TOUCH_MS
 from piecework.server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S

@@ -15,7 +15,7 @@ from postgres import Cluster
 from piecework.protocol.messages import ContractRequest, FunctionReport
 from piecework.protocol.states import JobState
 from piecework.server.errors import RevisionNotFound
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting.pauses import wait_out
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.functions import functions
 
@@ -54,7 +54,7 @@ def test_a_submit_at_one_wakes_a_contract_at_the_other_and_its_end_wakes_a_reade
 
 
 def test_a_change_is_heard_of_at_once_and_not_at_the_next_look(houses, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("piecework.server.services.queue.timekeeper.SHARED_TICK_S", 60.0)
+    monkeypatch.setattr("piecework.server.services.queue.schedules.timekeeper.SHARED_TICK_S", 60.0)
     here, there = houses
     worker, lambda_ = there.new_worker(), here.new_lambda()
     with ThreadPoolExecutor() as pool:

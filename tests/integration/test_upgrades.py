@@ -18,8 +18,8 @@ from steady_load import SteadyLoad
 
 from piecework.local import LocalAgent, LocalServer, ProgramError, stop_together
 from piecework.server.store.engine.database import Database, open_database
-from piecework.server.store.engine.migrating import upgrade_schema
-from piecework.server.store.engine.schema import current_revision
+from piecework.server.store.schema.migrating import upgrade_schema
+from piecework.server.store.schema.standing import current_revision
 
 pytestmark = pytest.mark.integration
 

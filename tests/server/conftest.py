@@ -11,7 +11,7 @@ from places import Place, migrate
 from postgres import Cluster
 
 from piecework.server.store.engine.database import Database
-from piecework.server.store.engine.function_tables import metadata
+from piecework.server.store.engine.tables.functions import metadata
 
 NUMBERS = itertools.count(1)
 EMPTY_ALL = ";".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))

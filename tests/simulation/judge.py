@@ -26,7 +26,7 @@ from piecework.protocol.messages import (
 )
 from piecework.protocol.states import NEXT_STATES, UNSTARTED_STATES, JobState
 from piecework.server.settings import Settings
-from piecework.server.store.queue.tallies import COUNTED
+from piecework.server.store.queue.figures.tallies import COUNTED
 
 VANISHED_MAX = Settings.vanished_max
 CLOCK_S = 0.002

@@ -13,7 +13,7 @@ from piecework.client.errors import ServerUnreachable
 from piecework.client.replies import HttpReply, read_refusal
 from piecework.client.transport import PreparedRequest, Transport
 from piecework.server.services.callers import note_caller
-from piecework.server.services.queue.posting import TIMEOUT_S, Posted, WebhookMessage
+from piecework.server.services.queue.webhooks.posting import TIMEOUT_S, Posted, WebhookMessage
 
 if TYPE_CHECKING:
     from servers import SimulatedServer
@@ -145,7 +145,7 @@ class Receiver:
         """What came, by its id."""
 
     def post(self, _url: str, _secrets: list[str], message: WebhookMessage) -> Posted:
-        """Fulfil ``piecework.server.services.queue.sender.Post``."""
+        """Fulfil ``piecework.server.services.queue.webhooks.sender.Post``."""
         network = self._network
         network.world.sleep(network.delay_s())
         if not network.happens(network.faults.lost_request):

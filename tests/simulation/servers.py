@@ -15,7 +15,7 @@ from piecework.client.replies import HttpReply
 from piecework.server.errors import DatabaseAway
 from piecework.server.services import Services, open_services
 from piecework.server.services.core import Sleeper
-from piecework.server.services.queue.sender import Sender
+from piecework.server.services.queue.webhooks.sender import Sender
 from piecework.server.settings import Settings
 
 START_MS = 1_790_000_000_000

@@ -8,15 +8,17 @@ import pytest
 from history import LiveThrough
 
 from piecework.protocol.codes import Code
-from piecework.server.services.queue import assembly, contracts, timekeeper
-from piecework.server.services.queue.deliveries import Deliveries
-from piecework.server.services.queue.dependants import Dependants
-from piecework.server.services.queue.limiter import Limiter
-from piecework.server.services.queue.outcomes import Outcomes
-from piecework.server.services.queue.waiting import Changes
-from piecework.server.store.queue import feed
-from piecework.server.store.queue.counters import add_tallies
-from piecework.server.store.queue.tallies import Tally
+from piecework.server.services.queue import assembly
+from piecework.server.services.queue.dependencies.dependants import Dependants
+from piecework.server.services.queue.leasing import contracts
+from piecework.server.services.queue.leasing.outcomes import Outcomes
+from piecework.server.services.queue.limits.limiter import Limiter
+from piecework.server.services.queue.schedules import timekeeper
+from piecework.server.services.queue.waiting.waiting import Changes
+from piecework.server.services.queue.webhooks.deliveries import Deliveries
+from piecework.server.store.queue.figures import feed
+from piecework.server.store.queue.figures.counters import add_tallies
+from piecework.server.store.queue.figures.tallies import Tally
 from piecework.worker_agent.jobs.leases.lease_table import LeaseTable
 
 pytestmark = pytest.mark.integration  # they wait long, in simulated time, for ends that never come

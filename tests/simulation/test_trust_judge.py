@@ -11,14 +11,15 @@ import pytest
 from history import LiveThrough
 from trust import Trust
 
-from piecework.server.services.queue import agreement
-from piecework.server.services.queue.agreement import Agreement, GivenResult, sum_result
-from piecework.server.services.queue.doubts import Doubts
-from piecework.server.services.queue.memo_terms import MemoTerms
-from piecework.server.services.queue.memos import Memos
-from piecework.server.store.engine.vote_tables import votes as vote_rows
-from piecework.server.store.queue import removal, votes
-from piecework.server.store.queue.votes import Vote, put_vote
+from piecework.server.services.queue.changing.doubts import Doubts
+from piecework.server.services.queue.lifecycle.memo_terms import MemoTerms
+from piecework.server.services.queue.trust import agreement
+from piecework.server.services.queue.trust.agreement import Agreement, GivenResult, sum_result
+from piecework.server.services.queue.trust.memos import Memos
+from piecework.server.store.engine.tables.votes import votes as vote_rows
+from piecework.server.store.queue.jobs import removal
+from piecework.server.store.queue.trust import votes
+from piecework.server.store.queue.trust.votes import Vote, put_vote
 from piecework.server.store.records import Worker
 
 SEEDS = [seed for seed in range(1, 60) if Trust.draw(Random(-seed))]

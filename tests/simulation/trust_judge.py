@@ -10,7 +10,7 @@ from workload import Asked
 
 from piecework.protocol.messages import JobInfo, TraceEvent, given
 from piecework.protocol.states import JobState
-from piecework.server.services.queue.memo_terms import REPEATABLE
+from piecework.server.services.queue.lifecycle.memo_terms import REPEATABLE
 
 WRONG = "SELECT name, wrong FROM owners WHERE wrong > 0"
 UNLOOKED = "SELECT name FROM owners WHERE caught_at IS NOT NULL LIMIT 1"

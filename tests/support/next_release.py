@@ -14,7 +14,7 @@ from pathlib import Path
 
 from piecework.local import ChildProgram, LocalServer
 from piecework.migrations import versions
-from piecework.server.store.engine.revisions import known_revisions, read_steps
+from piecework.server.store.schema.revisions import known_revisions, read_steps
 
 FOLDER = str(Path(__file__).parent / "next_schema")
 ADDED, FILLED, CONTRACTED = "9001", "9002", "9003"
@@ -71,7 +71,7 @@ def run_command() -> None:
     from sqlalchemy import Column, Text, literal_column
 
     from piecework.cli.main import main
-    from piecework.server.store.queue import jobs
+    from piecework.server.store.queue.jobs import jobs
 
     jobs.jobs.append_column(Column("tint", Text, default=literal_column("'new'")))
     with next_release():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from piecework.server.store.engine.database import Database, open_database
-from piecework.server.store.engine.migrating import upgrade_schema
+from piecework.server.store.schema.migrating import upgrade_schema
 
 
 @dataclass(frozen=True)

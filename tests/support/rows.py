@@ -5,7 +5,8 @@ from typing import Any
 from piecework.protocol.states import JobState
 from piecework.server.store.engine.database import Connection, Database
 from piecework.server.store.options import LambdaOptions
-from piecework.server.store.queue import jobs, lanes, leases
+from piecework.server.store.queue.jobs import jobs
+from piecework.server.store.queue.leasing import lanes, leases
 from piecework.server.store.records import Blob, Job, Lambda, LeaseEnd, LeaseGrant, NewJob, Worker
 from piecework.server.store.stock import lambdas
 

@@ -3,10 +3,11 @@
 from places import Place
 from rows import LAMBDA, lambda_, new_job
 
-from piecework.server.services.queue.claims import Claimant, Claims
-from piecework.server.services.queue.shares import Cost
+from piecework.server.services.queue.leasing.claims import Claimant, Claims
+from piecework.server.services.queue.leasing.shares import Cost
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.queue import jobs, lanes, tenants
+from piecework.server.store.queue.jobs import jobs
+from piecework.server.store.queue.leasing import lanes, tenants
 from piecework.server.store.records import LeaseGrant
 from piecework.server.store.stock import lambdas
 

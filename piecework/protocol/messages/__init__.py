@@ -1,6 +1,5 @@
 """The messages of the worker API, one file per resource. Source: docs/protocol.md."""
 
-from piecework.protocol.messages.audit import ActorKind, AuditEntry, AuditList
 from piecework.protocol.messages.base import (
     CapsuleReply,
     ErrorReply,
@@ -14,36 +13,8 @@ from piecework.protocol.messages.base import (
     VersionReply,
     given,
 )
-from piecework.protocol.messages.bulk import (
-    BulkAction,
-    BulkRefusal,
-    FailureCount,
-    FailureList,
-    JobBulk,
-    JobBulkReply,
-    JobEdit,
-    JobRetry,
-    JobSelection,
-)
 from piecework.protocol.messages.content import BlobRef, Content, JobRef, blob_id, read_ref
-from piecework.protocol.messages.contracts import (
-    ContractReply,
-    ContractRequest,
-    FinishReply,
-    FinishRequest,
-    HeartbeatReply,
-    HeartbeatRequest,
-    LeasedFile,
-    LeasedFolder,
-    LeasedJob,
-    LeasedLambda,
-    LeasedReplay,
-    LogPart,
-    RenewedLease,
-)
-from piecework.protocol.messages.data import DIRECT_LEAST_BYTES, DataList, DataReply, DirectReply, DirectUpload
-from piecework.protocol.messages.feed import FeedEvent, FeedPage
-from piecework.protocol.messages.functions import (
+from piecework.protocol.messages.functions.functions import (
     DefaultPut,
     DeploymentLog,
     DeploymentPut,
@@ -61,10 +32,73 @@ from piecework.protocol.messages.functions import (
     SplitPut,
     Traffic,
 )
+from piecework.protocol.messages.functions.recorded_calls import (
+    CallRecording,
+    CallsHandIn,
+    CallsTaken,
+    HandedInCall,
+    RecordedCallInfo,
+    RecordedCallList,
+    RecordedCallReply,
+)
+from piecework.protocol.messages.functions.routes import (
+    RevisionAdd,
+    RevisionRemove,
+    RevisionUrl,
+    RouteRegister,
+    RouteRemove,
+    RouteReply,
+)
 from piecework.protocol.messages.gates import GateEvidence, GateFinding, GateKind, GatePolicy
-from piecework.protocol.messages.groups import GroupBrief, GroupCount, GroupCreate, GroupInfo, GroupList, GroupSeal
-from piecework.protocol.messages.holds import HoldInfo, HoldKind, HoldList, HoldPut
-from piecework.protocol.messages.jobs import (
+from piecework.protocol.messages.lambdas import (
+    Grants,
+    LambdaCreate,
+    LambdaCreated,
+    LambdaInfo,
+    LambdaList,
+    LambdaMode,
+    Limits,
+    MemosInfo,
+    Verify,
+)
+from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, MadeFile, Outcome, OutcomeAck, Usage
+from piecework.protocol.messages.queue.bulk import (
+    BulkAction,
+    BulkRefusal,
+    FailureCount,
+    FailureList,
+    JobBulk,
+    JobBulkReply,
+    JobEdit,
+    JobRetry,
+    JobSelection,
+)
+from piecework.protocol.messages.queue.contracts import (
+    ContractReply,
+    ContractRequest,
+    FinishReply,
+    FinishRequest,
+    HeartbeatReply,
+    HeartbeatRequest,
+    LeasedFile,
+    LeasedFolder,
+    LeasedJob,
+    LeasedLambda,
+    LeasedReplay,
+    LogPart,
+    RenewedLease,
+)
+from piecework.protocol.messages.queue.feed import FeedEvent, FeedPage
+from piecework.protocol.messages.queue.groups import (
+    GroupBrief,
+    GroupCount,
+    GroupCreate,
+    GroupInfo,
+    GroupList,
+    GroupSeal,
+)
+from piecework.protocol.messages.queue.holds import HoldInfo, HoldKind, HoldList, HoldPut
+from piecework.protocol.messages.queue.jobs import (
     Backoff,
     FullBackoff,
     JobCreated,
@@ -78,18 +112,7 @@ from piecework.protocol.messages.jobs import (
     JobUpdate,
     WaitReason,
 )
-from piecework.protocol.messages.lambdas import (
-    Grants,
-    LambdaCreate,
-    LambdaCreated,
-    LambdaInfo,
-    LambdaList,
-    LambdaMode,
-    Limits,
-    MemosInfo,
-    Verify,
-)
-from piecework.protocol.messages.limits import (
+from piecework.protocol.messages.queue.limits import (
     LimitCheck,
     LimitInfo,
     LimitList,
@@ -98,45 +121,9 @@ from piecework.protocol.messages.limits import (
     TenantList,
     TenantPut,
 )
-from piecework.protocol.messages.modules import ModuleInfo, ModuleList
-from piecework.protocol.messages.namespaces import (
-    KeyList,
-    NamespaceCreate,
-    NamespaceCreated,
-    NamespaceInfo,
-    NamespaceList,
-    ValueDelete,
-    ValueReply,
-    ValueSet,
-)
-from piecework.protocol.messages.outcomes import Digests, JobError, LeaseRef, MadeFile, Outcome, OutcomeAck, Usage
-from piecework.protocol.messages.receipts import (
-    Envelope,
-    EnvelopeSignature,
-    ReceiptReply,
-    SigningKeyInfo,
-    SigningKeyList,
-)
-from piecework.protocol.messages.recorded_calls import (
-    CallRecording,
-    CallsHandIn,
-    CallsTaken,
-    HandedInCall,
-    RecordedCallInfo,
-    RecordedCallList,
-    RecordedCallReply,
-)
-from piecework.protocol.messages.replays import REPLAY_S, ReplayStart, ReplayStarted
-from piecework.protocol.messages.routes import (
-    RevisionAdd,
-    RevisionRemove,
-    RevisionUrl,
-    RouteRegister,
-    RouteRemove,
-    RouteReply,
-)
-from piecework.protocol.messages.scale import ScaleReply
-from piecework.protocol.messages.schedules import (
+from piecework.protocol.messages.queue.replays import REPLAY_S, ReplayStart, ReplayStarted
+from piecework.protocol.messages.queue.scale import ScaleReply
+from piecework.protocol.messages.queue.schedules import (
     CatchUp,
     Overlap,
     ScheduleCreate,
@@ -148,7 +135,7 @@ from piecework.protocol.messages.schedules import (
     TickList,
     TickOutcome,
 )
-from piecework.protocol.messages.stats import (
+from piecework.protocol.messages.queue.stats import (
     LambdaStats,
     StatsCounts,
     StatsFigures,
@@ -157,10 +144,8 @@ from piecework.protocol.messages.stats import (
     StatsReply,
     StatsTimes,
 )
-from piecework.protocol.messages.status import Finding, FindingLevel, LaneBrief, StatusReply
-from piecework.protocol.messages.storage import Amount, JobCounts, StorageReply
-from piecework.protocol.messages.trails import AttemptLog, JobLog, JobLogs, TraceEvent, TraceReply
-from piecework.protocol.messages.webhooks import (
+from piecework.protocol.messages.queue.trails import AttemptLog, JobLog, JobLogs, TraceEvent, TraceReply
+from piecework.protocol.messages.queue.webhooks import (
     DeliveryBrief,
     DeliveryInfo,
     DeliveryList,
@@ -175,7 +160,35 @@ from piecework.protocol.messages.webhooks import (
     WebhookTest,
     WebhookUpdate,
 )
-from piecework.protocol.messages.workers import (
+from piecework.protocol.messages.receipts import (
+    Envelope,
+    EnvelopeSignature,
+    ReceiptReply,
+    SigningKeyInfo,
+    SigningKeyList,
+)
+from piecework.protocol.messages.stock.audit import ActorKind, AuditEntry, AuditList
+from piecework.protocol.messages.stock.data import (
+    DIRECT_LEAST_BYTES,
+    DataList,
+    DataReply,
+    DirectReply,
+    DirectUpload,
+)
+from piecework.protocol.messages.stock.modules import ModuleInfo, ModuleList
+from piecework.protocol.messages.stock.namespaces import (
+    KeyList,
+    NamespaceCreate,
+    NamespaceCreated,
+    NamespaceInfo,
+    NamespaceList,
+    ValueDelete,
+    ValueReply,
+    ValueSet,
+)
+from piecework.protocol.messages.stock.status import Finding, FindingLevel, LaneBrief, StatusReply
+from piecework.protocol.messages.stock.storage import Amount, JobCounts, StorageReply
+from piecework.protocol.messages.stock.workers import (
     HeldJob,
     OwnerInfo,
     OwnerList,

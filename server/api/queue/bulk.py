@@ -16,10 +16,10 @@ from piecework.protocol.messages import (
 from piecework.server.api.queue.selection import SelectionQuery, read_filter, read_query
 from piecework.server.errors import InvalidRequest
 from piecework.server.services import Services
-from piecework.server.services.queue.batches import Come
-from piecework.server.services.queue.bulk import BulkOrder
-from piecework.server.services.queue.failures import FailureReason
-from piecework.server.services.queue.reruns import read_edit
+from piecework.server.services.queue.changing.batches import Come
+from piecework.server.services.queue.changing.bulk import BulkOrder
+from piecework.server.services.queue.changing.reruns import read_edit
+from piecework.server.services.queue.reading.failures import FailureReason
 from piecework.server.web.endpoint import endpoint
 
 SHOWN_MAX = 100

@@ -25,10 +25,10 @@ from piecework.protocol.messages import (
 from piecework.server.api.queue.replays import add_replay, leased_files
 from piecework.server.dialects import v05
 from piecework.server.services import Services
-from piecework.server.services.queue.contracts import Contracted
-from piecework.server.services.queue.details import merge_terms
-from piecework.server.services.queue.pauses import Work
-from piecework.server.store.queue.files import StoredFile
+from piecework.server.services.queue.leasing.contracts import Contracted
+from piecework.server.services.queue.lifecycle.details import merge_terms
+from piecework.server.services.queue.waiting.pauses import Work
+from piecework.server.store.queue.jobs.files import StoredFile
 from piecework.server.store.records import Job, Lambda
 from piecework.server.web.endpoint import endpoint, message_response, wants_msgpack
 

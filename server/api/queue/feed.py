@@ -14,9 +14,9 @@ from piecework.protocol.messages import FeedEvent, FeedPage
 from piecework.protocol.states import parse_state
 from piecework.server.errors import FeedGone, InvalidParameter, ServerError
 from piecework.server.services import Services
-from piecework.server.services.queue.feed import Interest
-from piecework.server.services.queue.pauses import Waiter
-from piecework.server.store.queue.feed import JobChange
+from piecework.server.services.queue.reading.feed import Interest
+from piecework.server.services.queue.waiting.pauses import Waiter
+from piecework.server.store.queue.figures.feed import JobChange
 from piecework.server.web.endpoint import Query, endpoint, message_response
 
 T = TypeVar("T")

@@ -17,10 +17,10 @@ from piecework.protocol.messages import (
 from piecework.server.api.queue.jobs import read_seconds
 from piecework.server.errors import InvalidRequest
 from piecework.server.services import Services
-from piecework.server.services.queue.groups import GroupView
-from piecework.server.services.queue.pauses import Work
-from piecework.server.services.queue.quotas import Allowed
-from piecework.server.store.queue.relations import JobGroup
+from piecework.server.services.queue.reading.groups import GroupView
+from piecework.server.services.queue.submitting.quotas import Allowed
+from piecework.server.services.queue.waiting.pauses import Work
+from piecework.server.store.queue.dependencies.relations import JobGroup
 from piecework.server.web.endpoint import Query, endpoint
 from piecework.server.web.paging import PageQuery, next_cursor
 

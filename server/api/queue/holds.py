@@ -9,7 +9,7 @@ from msgspec import UNSET
 from piecework.protocol.messages import HoldInfo, HoldKind, HoldList, HoldPut
 from piecework.server.errors import GroupNotFound, InvalidParameter, LambdaNotFound
 from piecework.server.services import Services
-from piecework.server.store.queue.holds import KINDS, Hold
+from piecework.server.store.queue.leasing.holds import KINDS, Hold
 from piecework.server.web.endpoint import endpoint
 
 OF_ALL = frozenset({"runtime", "tenant"})

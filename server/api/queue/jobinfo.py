@@ -12,10 +12,10 @@ from piecework.protocol.secrets import mask_secrets
 from piecework.protocol.states import UNSTARTED_STATES, JobState
 from piecework.server.dialects import v05
 from piecework.server.services import Services
-from piecework.server.services.queue.dependants import AS_FILE
-from piecework.server.services.queue.jobs import JobView
-from piecework.server.store.queue.files import StoredFile
-from piecework.server.store.queue.relations import Edge
+from piecework.server.services.queue.dependencies.dependants import AS_FILE
+from piecework.server.services.queue.reading.jobs import JobView
+from piecework.server.store.queue.dependencies.relations import Edge
+from piecework.server.store.queue.jobs.files import StoredFile
 from piecework.server.store.records import Job, Lambda
 from piecework.server.web.endpoint import wants_msgpack
 

@@ -25,8 +25,8 @@ from piecework.server.api.queue.jobinfo import complete, explain_waits, foresee_
 from piecework.server.api.queue.selection import SelectionQuery, read_query
 from piecework.server.errors import InvalidParameter
 from piecework.server.services import Services
-from piecework.server.services.queue.pauses import Work
-from piecework.server.services.queue.quotas import Allowed
+from piecework.server.services.queue.submitting.quotas import Allowed
+from piecework.server.services.queue.waiting.pauses import Work
 from piecework.server.web.endpoint import Query, endpoint
 from piecework.server.web.paging import next_cursor
 

@@ -5,9 +5,9 @@ from msgspec import UNSET
 from piecework.protocol.messages import LimitCheck, LimitInfo, LimitList, LimitPut, MessageReply, given
 from piecework.server.errors import InvalidParameter
 from piecework.server.services import Services
-from piecework.server.services.queue.limits import LimitView, Rule
+from piecework.server.services.queue.limits.limits import LimitView, Rule
 from piecework.server.services.stock.keys import read_period_ms
-from piecework.server.store.queue.limits import KINDS, LimitName
+from piecework.server.store.queue.leasing.limits import KINDS, LimitName
 from piecework.server.web.endpoint import Query, endpoint
 from piecework.server.web.paging import DEFAULT_LIMIT
 

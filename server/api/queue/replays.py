@@ -9,8 +9,8 @@ from piecework.protocol.ids import Id
 from piecework.protocol.messages import LeasedFile, LeasedJob, LeasedReplay, Maybe, ReplayStart, ReplayStarted
 from piecework.receipts.envelope import read_receipt
 from piecework.server.services import Services
-from piecework.server.services.queue.replays import ReplayOrder, read_limits
-from piecework.server.store.queue.files import StoredFile
+from piecework.server.services.queue.leasing.replays import ReplayOrder, read_limits
+from piecework.server.store.queue.jobs.files import StoredFile
 from piecework.server.store.records import Job
 from piecework.server.web.endpoint import endpoint
 

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from piecework.protocol.messages import ScaleReply
 from piecework.server.services import Services
-from piecework.server.services.queue.scale import SlotNeed
+from piecework.server.services.queue.figures.scale import SlotNeed
 from piecework.server.web.endpoint import Query, endpoint
 
 

@@ -26,9 +26,9 @@ from piecework.protocol.secrets import mask_secrets
 from piecework.protocol.states import JobState
 from piecework.server.dialects.unknown import read_strictly
 from piecework.server.services import Services
-from piecework.server.services.queue.recurring import MERGED
-from piecework.server.services.queue.schedules import ScheduleView
-from piecework.server.store.queue.schedule_records import Schedule, Tick
+from piecework.server.services.queue.schedules.recurring import MERGED
+from piecework.server.services.queue.schedules.schedules import ScheduleView
+from piecework.server.store.queue.schedules.schedule_records import Schedule, Tick
 from piecework.server.web.endpoint import endpoint
 from piecework.server.web.paging import PageQuery, next_cursor
 

@@ -7,7 +7,7 @@ from piecework.protocol.messages import JobSelection
 from piecework.selection import read_kinds, read_states, read_time
 from piecework.server.errors import InvalidParameter
 from piecework.server.services import Services
-from piecework.server.store.queue.filters import JobFilter
+from piecework.server.store.queue.jobs.filters import JobFilter
 from piecework.server.web.paging import PageQuery
 
 

@@ -13,7 +13,7 @@ from piecework.protocol.messages import (
     StatsReply,
 )
 from piecework.server.services import Services
-from piecework.server.services.queue.statistics import FiguresOverTime, LambdaFigures, write_figures
+from piecework.server.services.queue.figures.statistics import FiguresOverTime, LambdaFigures, write_figures
 from piecework.server.web.endpoint import Query, endpoint
 
 

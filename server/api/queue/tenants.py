@@ -5,7 +5,7 @@ from msgspec import UNSET
 from piecework.protocol.messages import TenantInfo, TenantList, TenantPut
 from piecework.server.errors import InvalidParameter
 from piecework.server.services import Services
-from piecework.server.services.queue.tenants import TenantView
+from piecework.server.services.queue.figures.tenants import TenantView
 from piecework.server.web.endpoint import Query, endpoint
 from piecework.server.web.paging import DEFAULT_LIMIT
 

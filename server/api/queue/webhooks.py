@@ -17,7 +17,7 @@ from piecework.protocol.messages import (
     WebhookUpdate,
 )
 from piecework.server.services import Services
-from piecework.server.store.queue.webhook_records import Delivery, Webhook
+from piecework.server.store.queue.webhooks.webhook_records import Delivery, Webhook
 from piecework.server.web.endpoint import Query, endpoint
 from piecework.server.web.paging import PageQuery, next_cursor
 

@@ -6,7 +6,6 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, inspect, sel
 from sqlalchemy.exc import IntegrityError
 
 from piecework.server.errors import CapacityReached
-from piecework.server.store.engine.function_tables import recorded_calls, replicas
 from piecework.server.store.engine.ids import LOW_BITS, NEW_ID_MAX, SERVERS_MAX
 from piecework.server.store.engine.tables import (
     blobs,
@@ -19,6 +18,7 @@ from piecework.server.store.engine.tables import (
     servers,
     workers,
 )
+from piecework.server.store.engine.tables.functions import recorded_calls, replicas
 
 FORGOTTEN_AFTER_MS = 120_000
 """A server that was not heard of for this long has given its number up."""

@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from piecework.server.store.engine.function_tables import ended_logs, replicas
 from piecework.server.store.engine.statements import Statement
 from piecework.server.store.engine.tables import workers
+from piecework.server.store.engine.tables.functions import ended_logs, replicas
 from piecework.server.store.functions.kept_logs import KeptLog
 from piecework.server.store.records import Log
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from piecework.server.store.engine.function_tables import (
+from piecework.server.store.engine.statements import Row, Statement, to_json
+from piecework.server.store.engine.tables.functions import (
     ended_logs,
     functions,
     hosts,
@@ -15,7 +16,6 @@ from piecework.server.store.engine.function_tables import (
     revisions,
     urls,
 )
-from piecework.server.store.engine.statements import Row, Statement, to_json
 
 FILE, REQUEST = "file", "request"
 """Who added a URL: the configuration file, or somebody who called."""

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
-from piecework.server.store.engine.function_tables import recorded_calls as table
 from piecework.server.store.engine.ids import read_newest
 from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables.functions import recorded_calls as table
 from piecework.server.store.functions.replicas import Name
 
 

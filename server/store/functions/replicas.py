@@ -9,9 +9,9 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal_column, nu
 
 from piecework.protocol.matching import TagSet, worker_tags
 from piecework.protocol.messages import ReplicaReport, ReplicaState
-from piecework.server.store.engine.function_tables import hosts, replicas, revisions
 from piecework.server.store.engine.statements import Statement, to_json, without_nul
 from piecework.server.store.engine.tables import lambdas, workers
+from piecework.server.store.engine.tables.functions import hosts, replicas, revisions
 from piecework.server.store.functions.ended_logs import keep_log
 from piecework.server.store.functions.kept_logs import KeptLog
 from piecework.server.store.options import LambdaOptions

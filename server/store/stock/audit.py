@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from piecework.protocol.messages import ActorKind
-from piecework.server.store.engine.audit_tables import TEXT_MAX, audit
 from piecework.server.store.engine.statements import Statement, without_nul
+from piecework.server.store.engine.tables.audit import TEXT_MAX, audit
 
 SUBMIT = "submit jobs"
 _COUNT = "acted_on"

@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, null, or_, select
 
-from piecework.server.store.engine.function_tables import modules
 from piecework.server.store.engine.ids import read_newest
-from piecework.server.store.engine.memo_tables import memos
 from piecework.server.store.engine.statements import ByList, Statement
 from piecework.server.store.engine.tables import (
     blobs,
@@ -20,6 +18,8 @@ from piecework.server.store.engine.tables import (
     lambdas,
     schedules,
 )
+from piecework.server.store.engine.tables.functions import modules
+from piecework.server.store.engine.tables.memos import memos
 from piecework.server.store.records import Blob
 
 _columns = (blobs.c.id, blobs.c.sha256, blobs.c.size, blobs.c.content, blobs.c.created_at, blobs.c.name)

@@ -6,7 +6,7 @@ from piecework.protocol.ids import ID_MAX
 from piecework.server.store.engine.ids import age
 from piecework.server.store.engine.statements import Statement
 from piecework.server.store.engine.tables import blobs, groups, jobs, lambdas, namespaces, schedules, workers
-from piecework.server.store.engine.webhook_tables import deliveries, webhooks
+from piecework.server.store.engine.tables.webhooks import deliveries, webhooks
 
 FOUND_MAX = 5
 """So many are told at most: more only say that the ending is too short."""

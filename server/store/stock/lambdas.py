@@ -7,10 +7,10 @@ import msgspec
 from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 
 from piecework.protocol.ids import ID_MAX
-from piecework.server.store.engine.function_tables import revisions
 from piecework.server.store.engine.ids import read_newest
 from piecework.server.store.engine.statements import ByList, Row, Statement, to_json
 from piecework.server.store.engine.tables import lambdas
+from piecework.server.store.engine.tables.functions import revisions
 from piecework.server.store.options import LambdaOptions
 from piecework.server.store.records import Lambda
 

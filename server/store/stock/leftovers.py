@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, Select, and_, bindparam, delete, exists, literal_column, or_, select
 
-from piecework.server.store.engine.function_tables import hosts, replicas, revisions
 from piecework.server.store.engine.ids import NEW_ID_MAX
 from piecework.server.store.engine.statements import ByList, Statement
 from piecework.server.store.engine.tables import blobs, jobs, lambdas, lanes, workers
+from piecework.server.store.engine.tables.functions import hosts, replicas, revisions
 from piecework.server.store.stock.blobs import is_unused
 
 

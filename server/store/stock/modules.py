@@ -5,9 +5,9 @@ from functools import partial
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 from sqlalchemy.dialects import postgresql
 
-from piecework.server.store.engine.function_tables import modules, revisions
 from piecework.server.store.engine.ids import read_newest
 from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables.functions import modules, revisions
 from piecework.server.store.records import Module
 
 _columns = (

@@ -4,8 +4,8 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, literal_column, null, select, update
 
-from piecework.server.store.engine.receipt_tables import public_keys
 from piecework.server.store.engine.statements import Statement
+from piecework.server.store.engine.tables.receipts import public_keys
 
 KeyOwnerKind = Literal["worker", "server"]
 NO_OWNER = 0

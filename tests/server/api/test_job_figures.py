@@ -7,7 +7,7 @@ import pytest
 from house import House, failed, finished
 from prometheus_client.parser import text_string_to_metric_families
 
-from piecework.server.services.queue.totals import NAMES_MAX, OTHER, UNNAMED
+from piecework.server.services.queue.figures.totals import NAMES_MAX, OTHER, UNNAMED
 
 
 @pytest.fixture

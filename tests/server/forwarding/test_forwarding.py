@@ -191,7 +191,7 @@ def add_replicas(house: House, *urls: str) -> None:
     """Have replicas run there, in this order, for the revision ``blue`` of ``hola``."""
     from sqlalchemy import insert
 
-    from piecework.server.store.engine.function_tables import hosts, replicas
+    from piecework.server.store.engine.tables.functions import hosts, replicas
 
     now = house.clock()
     common = {

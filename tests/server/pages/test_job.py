@@ -10,7 +10,8 @@ import pytest
 from console import ORIGIN, Browser
 from house import House, failed, finished
 
-from piecework.server.pages import job as pages, previews
+from piecework.server.pages import previews
+from piecework.server.pages.queue import job as pages
 
 Make = Callable[..., str]
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 40

@@ -5,7 +5,7 @@ from console import Browser
 from house import House, failed, finished
 from kept_houses import Keep, Kept
 
-from piecework.server.store.queue import searches
+from piecework.server.store.queue.jobs import searches
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202egpj.exe\x07"
 

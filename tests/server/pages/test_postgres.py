@@ -7,7 +7,7 @@ from console import Browser
 from house import House, failed
 from places import Place
 
-from piecework.server.pages.jobs import FIELDS
+from piecework.server.pages.queue.jobs import FIELDS
 
 pytestmark = pytest.mark.integration
 

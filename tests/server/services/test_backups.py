@@ -16,7 +16,7 @@ from piecework.server.errors import DatabaseAway, SchemaMismatch
 from piecework.server.services.backups import BackupError, Contents, restore_backup, write_backup
 from piecework.server.settings import Settings
 from piecework.server.store.engine import snapshots
-from piecework.server.store.engine.schema import current_revision
+from piecework.server.store.schema.standing import current_revision
 
 LARGE, SMALL = bytes(range(256)) * 400, b"small"
 

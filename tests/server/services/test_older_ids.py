@@ -10,8 +10,8 @@ from alembic import command
 from house import House
 from places import migrate
 
-from piecework.server.store.engine import migrating
 from piecework.server.store.engine.database import open_database
+from piecework.server.store.schema import migrating
 
 OLD = 91_322_632_779_071_488
 """An id as it was given in November 2026."""

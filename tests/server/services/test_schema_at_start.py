@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from piecework.server.errors import SchemaMismatch
 from piecework.server.services.schema_at_start import prepare_schema
-from piecework.server.store.engine import migrating, revisions, schema
 from piecework.server.store.engine.database import Database, open_database
+from piecework.server.store.schema import migrating, revisions, standing as schema
 
 
 def test_an_empty_database_may_be_given_its_schema_by_another_server_meanwhile(

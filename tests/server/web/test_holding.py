@@ -12,8 +12,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from piecework.http.requests import HELD, HOLD, WATCH
 from piecework.protocol.states import JobState
 from piecework.server.services.core import REAL_SLEEP
-from piecework.server.services.queue.pauses import Pause, Places, Waiter
-from piecework.server.services.queue.waiting import JobWatch
+from piecework.server.services.queue.waiting.pauses import Pause, Places, Waiter
+from piecework.server.services.queue.waiting.waiting import JobWatch
 from piecework.server.web import holding
 from piecework.server.web.holding import ENDS_KEPT, Holder
 

@@ -4,7 +4,8 @@ import pytest
 from house import House, finished
 from kept_objects import count_objects
 
-from piecework.server.services.queue import contracts, submission
+from piecework.server.services.queue.leasing import contracts
+from piecework.server.services.queue.submitting import submission
 from piecework.server.services.stock import lambdas
 
 ROUND = 3

@@ -8,8 +8,8 @@ import pytest
 from house import House
 from places import Place
 
-from piecework.server.services.queue.timekeeper import SHARED_TICK_S
-from piecework.server.services.queue.waiting import ContractWaiter
+from piecework.server.services.queue.schedules.timekeeper import SHARED_TICK_S
+from piecework.server.services.queue.waiting.waiting import ContractWaiter
 
 pytestmark = pytest.mark.integration
 WAITING = 100

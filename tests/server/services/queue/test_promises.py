@@ -15,7 +15,7 @@ from tries import tries
 
 from piecework.protocol.messages import ContractRequest
 from piecework.protocol.states import NEXT_STATES, JobState
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting.pauses import wait_out
 
 FINAL = {"Finished", "Fail_Execution", "Cancelled"}
 

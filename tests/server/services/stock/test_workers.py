@@ -7,7 +7,7 @@ from house import House
 from patience import PATIENCE_S, until
 
 from piecework.protocol.messages import ContractRequest
-from piecework.server.services.queue.pauses import wait_out
+from piecework.server.services.queue.waiting.pauses import wait_out
 
 DAY_S = 24 * 3600
 

@@ -14,7 +14,7 @@ from rows import blob
 from piecework.server.errors import DatabaseAway, StorageFull
 from piecework.server.store.engine.database import Connection, Database, SqliteDatabase, _Unit, open_database
 from piecework.server.store.engine.postgres import RACES_MAX
-from piecework.server.store.engine.schema import current_revision
+from piecework.server.store.schema.standing import current_revision
 from piecework.server.store.stock import blobs
 
 TIMEOUT_S = 10

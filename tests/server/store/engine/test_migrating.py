@@ -21,10 +21,10 @@ from postgres import Cluster
 from piecework.server.errors import MigrationRefused, SchemaMismatch
 from piecework.server.store.engine import servers
 from piecework.server.store.engine.database import Database, open_database, show_url
-from piecework.server.store.engine.migrating import Migrated, read_plan, upgrade_schema, write_sql
-from piecework.server.store.engine.patient_locks import try_patiently
-from piecework.server.store.engine.schema import check_schema, current_revision, read_standing
 from piecework.server.store.engine.servers import FORGOTTEN_AFTER_MS
+from piecework.server.store.schema.migrating import Migrated, read_plan, upgrade_schema, write_sql
+from piecework.server.store.schema.patient_locks import try_patiently
+from piecework.server.store.schema.standing import check_schema, current_revision, read_standing
 from piecework.server.store.stock.tokens import add_token
 
 NUMBERS = itertools.count()
@@ -271,7 +271,7 @@ def test_a_change_without_its_lock_lets_others_through(shared: Database):
 @pytest.mark.integration
 def test_a_lock_that_is_never_given_is_told(shared: Database, monkeypatch: pytest.MonkeyPatch):
     few = lambda what, work: try_patiently(what, work, 2)  # noqa: E731
-    monkeypatch.setattr("piecework.server.store.engine.migrating.try_patiently", few)
+    monkeypatch.setattr("piecework.server.store.schema.migrating.try_patiently", few)
     with psycopg.connect(_plain(shared)) as reader:
         reader.execute("SELECT count(*) FROM jobs")
         with pytest.raises(MigrationRefused, match="migration 9001 did not get its locks in 2 tries"):

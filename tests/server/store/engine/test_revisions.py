@@ -6,7 +6,7 @@ import pytest
 from next_release import ADDED, CONTRACTED, FILLED, last_revision, next_release
 
 from piecework.server.errors import MigrationRefused
-from piecework.server.store.engine.revisions import (
+from piecework.server.store.schema.revisions import (
     CONTRACT,
     EXPAND,
     known_revisions,

@@ -14,15 +14,16 @@ from rows import blob
 from sqlalchemy import text
 
 from piecework.server.errors import SchemaMismatch
-from piecework.server.services.queue.trails import tell_trail
-from piecework.server.store.engine import migrating
+from piecework.server.services.queue.lifecycle.trails import tell_trail
 from piecework.server.store.engine.database import Connection, Database, open_database
-from piecework.server.store.engine.function_tables import metadata
-from piecework.server.store.engine.migrating import upgrade_schema
-from piecework.server.store.engine.revisions import known_revisions
-from piecework.server.store.engine.schema import check_schema, current_revision
-from piecework.server.store.queue import events, jobs
+from piecework.server.store.engine.tables.functions import metadata
+from piecework.server.store.queue.figures import events
+from piecework.server.store.queue.jobs import jobs
 from piecework.server.store.records import Job
+from piecework.server.store.schema import migrating
+from piecework.server.store.schema.migrating import upgrade_schema
+from piecework.server.store.schema.revisions import known_revisions
+from piecework.server.store.schema.standing import check_schema, current_revision
 from piecework.server.store.stock import blobs, lambdas
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*expression-based index")

@@ -5,7 +5,9 @@ from rows import LANE, NOW, blob, end, grant, new_job, read_job, store_jobs
 
 from piecework.protocol.states import JobState
 from piecework.server.store.engine.database import Database
-from piecework.server.store.queue import events, jobs, leases
+from piecework.server.store.queue.figures import events
+from piecework.server.store.queue.jobs import jobs
+from piecework.server.store.queue.leasing import leases
 from piecework.server.store.records import Event
 from piecework.server.store.stock import blobs
 

@@ -6,7 +6,7 @@ from rows import LAMBDA, NOW, lambda_
 from sqlalchemy import insert
 
 from piecework.server.store.engine.database import Connection, Database
-from piecework.server.store.engine.function_tables import hosts, replicas
+from piecework.server.store.engine.tables.functions import hosts, replicas
 from piecework.server.store.functions import functions
 from piecework.server.store.functions.functions import Function, Revision, Url
 from piecework.server.store.stock import lambdas

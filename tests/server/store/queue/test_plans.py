@@ -9,18 +9,9 @@ from postgres import Cluster
 from sqlalchemy.dialects import postgresql, sqlite
 
 from piecework.server.store.engine.database import open_database
-from piecework.server.store.queue import (
-    jobs,
-    keyed,
-    lanes,
-    leases,
-    limits,
-    removal,
-    retention,
-    schedules,
-    submissions,
-    ticks,
-)
+from piecework.server.store.queue.jobs import jobs, removal, retention, submissions
+from piecework.server.store.queue.leasing import keyed, lanes, leases, limits
+from piecework.server.store.queue.schedules import schedules, ticks
 from piecework.server.store.stock import blobs, holding, lambdas
 
 HOT = {

@@ -5,7 +5,7 @@ from rows import blob, lambda_, new_job, store_jobs
 
 from piecework.protocol.states import JobState
 from piecework.server.store.engine.database import Database
-from piecework.server.store.queue import jobs
+from piecework.server.store.queue.jobs import jobs
 from piecework.server.store.stock import blobs, lambdas
 
 BIG = 1 << 40

@@ -1,0 +1,1 @@
+"""Pages of what jobs and functions share."""

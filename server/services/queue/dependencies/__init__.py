@@ -1,0 +1,1 @@
+"""Jobs that wait for others, and what they get of them."""

@@ -1,0 +1,1 @@
+"""How much is in the queue, and what became of it."""

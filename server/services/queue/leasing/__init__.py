@@ -1,0 +1,1 @@
+"""Giving jobs to workers, and taking what they report."""

@@ -1,0 +1,1 @@
+"""What a job goes through: its ends, its next try, its place in the queue."""

@@ -1,0 +1,1 @@
+"""What people see of jobs, groups and the feed."""

@@ -1,0 +1,1 @@
+"""Jobs that recur, and the thread that minds the time."""

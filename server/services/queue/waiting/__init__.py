@@ -1,0 +1,1 @@
+"""Requests that wait: contracts for a job, readers for a state."""

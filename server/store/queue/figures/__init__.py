@@ -1,0 +1,1 @@
+"""What happened to jobs, in numbers and in order."""

@@ -1,0 +1,1 @@
+"""Job rows, and those that belong to one job alone."""

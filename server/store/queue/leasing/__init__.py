@@ -1,0 +1,1 @@
+"""What decides which job is leased next, and who has it."""

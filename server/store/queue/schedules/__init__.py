@@ -1,0 +1,1 @@
+"""Rows of schedules and their ticks."""
