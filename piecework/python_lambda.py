@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from piecework.client.api import Client
 from piecework.client.errors import JobFailed, NotFound
-from piecework.client.queue.handles import Job
-from piecework.client.queue.inputs import Input
-from piecework.client.queue.jobs import JobOptions
-from piecework.client.queue.mapping import MapOptions
-from piecework.client.queue.results import JobResult
+from piecework.client.queue.jobs.handles import Job
+from piecework.client.queue.jobs.inputs import Input
+from piecework.client.queue.jobs.jobs import JobOptions
+from piecework.client.queue.jobs.mapping import MapOptions
+from piecework.client.queue.jobs.results import JobResult
 from piecework.client.stock.lambdas import LambdaOptions
 from piecework.modules import resolve_runtime
 from piecework.modules.choice import MICROPYTHON, PYTHON

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from piecework.server.errors import ServerError
-from piecework.streams import prepare_streams
-from piecework.terminal import escape_event
+from piecework.terminal.streams import prepare_streams
+from piecework.terminal.texts import escape_event
 
 log = structlog.get_logger("server")
 

@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, cast, get_args
 
-from piecework.durations import parse_retention
 from piecework.http.addresses import is_loopback, read_networks
 from piecework.http.urls import check_url
 from piecework.protocol.messages import Limits
 from piecework.protocol.retention import FOR_EVER_MS, retain_ms
+from piecework.text.durations import parse_retention
 
 PREFIX = "PIECEWORK_"
 MIB = 1024 * 1024

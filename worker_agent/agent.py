@@ -5,9 +5,10 @@ import contextlib
 import structlog
 
 from piecework.client import ClientError
-from piecework.durations import format_duration
 from piecework.protocol.messages import ContractRequest, WorkerRegister
+from piecework.text.durations import format_duration
 from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.figures import AgentFigures, Figure, measure_memory
 from piecework.worker_agent.jobs.parts import Environment, Parts
@@ -15,7 +16,6 @@ from piecework.worker_agent.link.link import describe, is_refusal
 from piecework.worker_agent.link.looping import do_all
 from piecework.worker_agent.link.membership import Membership
 from piecework.worker_agent.link.state import StateDirectory
-from piecework.worker_agent.settings import Settings
 
 log = structlog.get_logger()
 

@@ -19,8 +19,9 @@ from piecework.receipts.errors import KeyFileError
 from piecework.receipts.keys import KEY_FILE, PrivateKey, open_key, prove_key
 from piecework.tracing import open_tracer
 from piecework.worker_agent.agent import Agent
-from piecework.worker_agent.allowances import name_offer
 from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.config.allowances import name_offer
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.guests.executor import Executor
 from piecework.worker_agent.jobs.job_traces import JobTraces
@@ -30,7 +31,6 @@ from piecework.worker_agent.link.entries import wait_between_tries
 from piecework.worker_agent.link.state import StateDirectory, StateError
 from piecework.worker_agent.runtimes import ENGINES
 from piecework.worker_agent.runtimes.services.access import NodeRules
-from piecework.worker_agent.settings import Settings
 
 log = structlog.get_logger()
 

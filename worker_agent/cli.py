@@ -7,12 +7,14 @@ from typing import Any, NoReturn
 import click
 
 from piecework import __version__
-from piecework.completion import SHELLS, write_completion
-from piecework.durations import DURATION, DURATION_OR_ZERO
 from piecework.extras import require
 from piecework.memory import settle
-from piecework.terminal import escape_text
+from piecework.terminal.completion import SHELLS, write_completion
+from piecework.terminal.texts import escape_text
+from piecework.text.durations import DURATION, DURATION_OR_ZERO
 from piecework.variables import find_unknown
+from piecework.worker_agent.config.setting_texts import MIB
+from piecework.worker_agent.config.settings import LOG_FORMATS, LOG_LEVELS, Settings, SettingsError
 from piecework.worker_agent.endings import CommandGroup
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.replaying.command import replay_run
@@ -21,8 +23,6 @@ from piecework.worker_agent.runtime_commands import INTERPRETERS, offer, runtime
 from piecework.worker_agent.runtimes import ENGINES, RUNTIME_NAMES
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.serving.commands import exec_function, serve
-from piecework.worker_agent.setting_texts import MIB
-from piecework.worker_agent.settings import LOG_FORMATS, LOG_LEVELS, Settings, SettingsError
 
 for library in ("structlog", "wasmtime"):
     require(library)  # what runs imports them, too late to say so in one line
@@ -234,7 +234,7 @@ def read_settings(given: dict[str, Any], profile: str | None = None) -> Settings
     """
     # Other commands start sooner without.
     from piecework.configuration.layers import configure  # noqa: PLC0415
-    from piecework.worker_agent.configuration import SECTION  # noqa: PLC0415
+    from piecework.worker_agent.config.configuration import SECTION  # noqa: PLC0415
 
     configured = configure(SECTION, url=given.get("server"), profile=profile)
     for line in configured.warnings:

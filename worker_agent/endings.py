@@ -8,8 +8,8 @@ import click
 
 from piecework.configuration.places import ConfigError
 from piecework.extras import WORKER, describe_missing
-from piecework.streams import standard_streams
-from piecework.terminal import escape_text
+from piecework.terminal.streams import standard_streams
+from piecework.terminal.texts import escape_text
 from piecework.worker_agent.errors import AgentError
 
 FAILED = 1

@@ -11,6 +11,8 @@ from piecework.worker_agent.cache import BlobCache
 from piecework.worker_agent.capsule_node.local import DeploymentLimits, LocalDeployments
 from piecework.worker_agent.capsule_node.node_state import NodeStateFile
 from piecework.worker_agent.capsule_node.reverse_proxy import ReverseProxy
+from piecework.worker_agent.config.setting_texts import MIB
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.downloads import DownloadOptions
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.link.looping import Loop
@@ -23,8 +25,6 @@ from piecework.worker_agent.replicas.ports import Ports
 from piecework.worker_agent.replicas.recordings import Recordings
 from piecework.worker_agent.replicas.replica import Times
 from piecework.worker_agent.replicas.supervisor import Supervisor
-from piecework.worker_agent.setting_texts import MIB
-from piecework.worker_agent.settings import Settings
 
 if TYPE_CHECKING:
     from piecework.worker_agent.capsule_node.listening import Listener

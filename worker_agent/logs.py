@@ -9,8 +9,8 @@ import msgspec
 import structlog
 
 from piecework.protocol.ids import Id
-from piecework.streams import prepare_streams
-from piecework.terminal import escape_event
+from piecework.terminal.streams import prepare_streams
+from piecework.terminal.texts import escape_event
 
 
 def configure_logs(form: str, level: str, stream: TextIO | None = None) -> None:

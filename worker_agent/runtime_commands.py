@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from piecework.worker_agent.config.settings import Settings, SettingsError
 from piecework.worker_agent.errors import AgentError, InterpreterError
 from piecework.worker_agent.runtimes import RUNTIME_NAMES
 from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN, LUA, Interpreter, find_interpreters
-from piecework.worker_agent.settings import Settings, SettingsError
 
 INTERPRETERS = [name for each in KNOWN for name in each.names]
 
@@ -42,7 +42,7 @@ def runtimes(context: click.Context, /, as_json: bool, **options: Path | None) -
     """List the runtimes of this node, and say what those that are missing need."""
     # Other commands start sooner without.
     from piecework.configuration.layers import configure  # noqa: PLC0415
-    from piecework.worker_agent.configuration import SECTION  # noqa: PLC0415
+    from piecework.worker_agent.config.configuration import SECTION  # noqa: PLC0415
 
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:

@@ -17,11 +17,10 @@ from mutants import find_parents
 from mutations import mutate
 from oracle import Reader
 
-from piecework.cli.config import CLIENT
+from piecework.cli.local.config import CLIENT
 from piecework.configuration.checking import check_files
 from piecework.configuration.files import read_file
 from piecework.configuration.places import ConfigError
-from piecework.durations import parse_duration, parse_retention
 from piecework.http import urls
 from piecework.http.answers import Answer, Broken, NotHttp
 from piecework.http.exchange import EnvelopeError, Request, read_request, read_response, write_request
@@ -50,7 +49,8 @@ from piecework.server.services.functions.names import check_url
 from piecework.server.services.queue.schedules.timings import read_cron
 from piecework.server.services.queue.webhooks.posting import read_url
 from piecework.server.web.ranges import find_parts
-from piecework.worker_agent import configuration as of_agent
+from piecework.text.durations import parse_duration, parse_retention
+from piecework.worker_agent.config import configuration as of_agent
 from piecework.worker_agent.downloads import DownloadError, check_download_url
 from piecework.worker_agent.runtimes.capsule import envelopes
 from piecework.worker_agent.runtimes.capsule.generations import GENERATIONS

@@ -14,11 +14,11 @@ from collections import defaultdict
 from pathlib import Path
 from socket import socketpair
 
-from piecework.worker_agent.guests.desk import Desk, Turn
 from piecework.worker_agent.guests.frames import Assign, pack
 from piecework.worker_agent.guests.marker import Marker
-from piecework.worker_agent.guests.pulse import Pulse
-from piecework.worker_agent.guests.workbench import Workbench
+from piecework.worker_agent.guests.work.desk import Desk, Turn
+from piecework.worker_agent.guests.work.pulse import Pulse
+from piecework.worker_agent.guests.work.workbench import Workbench
 from piecework.worker_agent.runtimes.compiling.library import Library
 from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain
 from piecework.worker_agent.runtimes.scripting.lua import install_lua

@@ -11,7 +11,7 @@ from piecework.protocol.messages import ReplicaState, WaitReason, WorkerState
 from piecework.protocol.states import JobState
 from piecework.server.api.table import ENDPOINTS
 from piecework.server.errors import ServerError
-from piecework.server.services.access import OPEN
+from piecework.server.services.tokens.access import OPEN
 from piecework.server.web.endpoint import Endpoint
 from piecework.server.web.errors import HTTP_STATUS
 from piecework.server.web.fielddocs import field_docs, member_docs

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from piecework.sample_guests import find_samples
 from piecework.server.app import create_app
-from piecework.server.services.access import GRANTS
+from piecework.server.services.tokens.access import GRANTS
 from piecework.server.settings import Settings
 from piecework.worker_agent.figures import AgentFigures, Figure
 from tables.markdown import as_code, write_table

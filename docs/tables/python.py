@@ -9,12 +9,12 @@ import piecework
 from piecework.client import errors
 from piecework.client.api import AnyClient, Client, ServerCalls
 from piecework.client.modes import Method
-from piecework.client.queue.bulk import EditOptions
 from piecework.client.queue.events import EventOptions
-from piecework.client.queue.handles import Completes, Submits, SubmitsMany
-from piecework.client.queue.jobs import JobOptions
-from piecework.client.queue.mapping import MapOptions
-from piecework.client.queue.selection import Selection
+from piecework.client.queue.jobs.bulk import EditOptions
+from piecework.client.queue.jobs.handles import Completes, Submits, SubmitsMany
+from piecework.client.queue.jobs.jobs import JobOptions
+from piecework.client.queue.jobs.mapping import MapOptions
+from piecework.client.queue.jobs.selection import Selection
 from piecework.client.stock.lambdas import LambdaOptions
 from piecework.testing import guests, plugin, servers
 from tables.markdown import as_code, write_table

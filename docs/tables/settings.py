@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields
 
 from piecework.server import settings as server
 from piecework.server.web.fielddocs import member_docs
-from piecework.worker_agent import settings as agent
+from piecework.worker_agent.config import settings as agent
 from tables.markdown import as_code, write_table
 
 MIB = 1024 * 1024

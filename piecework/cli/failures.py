@@ -5,11 +5,11 @@ from typing import NamedTuple
 import rich_click as click
 
 from piecework.configuration.places import ConfigError
-from piecework.exits import exit_status
 from piecework.extras import describe_missing
 from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
-from piecework.terminal import escape_text
+from piecework.terminal.exits import exit_status
+from piecework.terminal.texts import escape_text
 
 FAILED = 1
 """The request, or the job, failed."""

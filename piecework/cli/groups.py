@@ -8,7 +8,7 @@ import rich_click as click
 from piecework.cli.failures import INTERRUPTED, describe_failure, warn
 from piecework.extras import SERVER, WORKER, describe_missing
 from piecework.memory import import_lastingly
-from piecework.streams import standard_streams
+from piecework.terminal.streams import standard_streams
 
 EXTRAS = {"server": SERVER, "worker_agent": WORKER}
 """Which extra a command needs whose module is below ``piecework`` in one of these."""

@@ -3,13 +3,13 @@
 import rich_click as click
 
 from piecework import __version__
-from piecework.cli.connection_options import connection_options
 from piecework.cli.groups import LazyCommand, RootGroup
+from piecework.cli.options.connection import connection_options
 
 COMMANDS = {
     "run": ("piecework.cli.run:run", "Run a wasm file, or a script, as one job and print its output."),
     "job": (
-        "piecework.cli.queue.jobs:job",
+        "piecework.cli.queue.jobs.jobs:job",
         "Submit jobs, look at them, wait for them, cancel them, run them again.",
     ),
     "schedule": (
@@ -51,11 +51,14 @@ COMMANDS = {
         "piecework.cli.gate:gate",
         "Replay an old lambda's calls against new code, and say what differs.",
     ),
-    "new": ("piecework.cli.new:new", "Make a new function: its source, build line and test."),
-    "dev": ("piecework.cli.dev:dev", "Build and run a function whenever it changes."),
-    "samples": ("piecework.cli.samples:samples", "Show and copy the sample guests that come with this package."),
+    "new": ("piecework.cli.local.new:new", "Make a new function: its source, build line and test."),
+    "dev": ("piecework.cli.local.dev:dev", "Build and run a function whenever it changes."),
+    "samples": (
+        "piecework.cli.local.samples:samples",
+        "Show and copy the sample guests that come with this package.",
+    ),
     "demo": (
-        "piecework.cli.demo:demo",
+        "piecework.cli.local.demo:demo",
         "Run a server, two agents and over a hundred real jobs on this machine, and check what comes out.",
     ),
     "server": ("piecework.server.cli:server_commands", "Run and look after a control server."),
@@ -70,11 +73,11 @@ COMMANDS = {
         "Look for what is wrong and say what to do.",
     ),
     "config": (
-        "piecework.cli.config:config",
+        "piecework.cli.local.config:config",
         "Show settings and where they come from, and make and check files of them.",
     ),
     "ping": ("piecework.cli.ping:ping", "Ask the server whether it is alive."),
-    "completion": ("piecework.cli.completion:completion", "Print a script for a shell's completion."),
+    "completion": ("piecework.cli.local.completion:completion", "Print a script for a shell's completion."),
 }
 """Commands in the order of the help page; their modules are imported when they are used."""
 

@@ -8,7 +8,7 @@ import rich_click as click
 
 from piecework.cli.remote import HASTY, Remote, remote_command
 from piecework.client import Client, Refused
-from piecework.durations import DURATION, format_duration
+from piecework.text.durations import DURATION, format_duration
 
 ANSWER_S = 1.0
 """A server that is well answers this sooner."""

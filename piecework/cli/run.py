@@ -7,12 +7,12 @@ from typing import Any
 import rich_click as click
 
 from piecework.cli.failures import GuestFailure
-from piecework.cli.job_file_options import COLLECT_OPTION, FILE_OPTION, INTO_OPTION, read_files
-from piecework.cli.kv_grants import kv_grant_option
-from piecework.cli.options import FILE_OR_STDIN, OK_CODE_OPTION, STDIN, runtime_options
-from piecework.cli.queue.job_files import fetch_files
-from piecework.cli.queue.waiting import cancel_left, describe_end, explaining, list_of
-from piecework.cli.queue.watching import show_result, watch_job
+from piecework.cli.options.common import FILE_OR_STDIN, OK_CODE_OPTION, STDIN, runtime_options
+from piecework.cli.options.job_files import COLLECT_OPTION, FILE_OPTION, INTO_OPTION, read_files
+from piecework.cli.options.kv_grants import kv_grant_option
+from piecework.cli.queue.jobs.job_files import fetch_files
+from piecework.cli.queue.jobs.waiting import cancel_left, describe_end, explaining, list_of
+from piecework.cli.queue.jobs.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.stock.code import put_lambda
 from piecework.cli.stock.data import put_file, put_piped_input

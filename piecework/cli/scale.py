@@ -5,8 +5,8 @@ import rich_click as click
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age
-from piecework.durations import DURATION, format_duration
 from piecework.protocol.messages import ScaleReply, given
+from piecework.text.durations import DURATION, format_duration
 
 
 @click.command

@@ -16,11 +16,11 @@ from piecework.client import ApiError, ClientError, NotFound
 from piecework.configuration.checking import read_environment
 from piecework.configuration.layers import configure
 from piecework.configuration.places import ConfigError
-from piecework.durations import format_duration
 from piecework.memory import import_lastingly
 from piecework.protocol.messages import Finding, StatsFigures, StatsTimes, StatusReply, given
 from piecework.receipts.errors import KeyFileError
 from piecework.receipts.keys import KEY_FILE, check_key
+from piecework.text.durations import format_duration
 
 SKEW_S = 5.0
 """A clock that differs by more from the server's is told of."""
@@ -146,7 +146,7 @@ def _list_agents() -> list[Path]:
     """Return the directories of this user's agents: the one that settings name, else those that agents choose."""
     import platformdirs  # noqa: PLC0415  # slow to import
 
-    section = import_lastingly("piecework.worker_agent.configuration").SECTION
+    section = import_lastingly("piecework.worker_agent.config.configuration").SECTION
     try:
         state = read_environment(section, configure(section, runs_commands=False))["state"]
     except ConfigError:

@@ -24,13 +24,13 @@ from piecework.client.errors import (
     StillRunning,
     TooLarge,
 )
-from piecework.client.queue.bulk import BulkCount, BulkResult, EditOptions
-from piecework.client.queue.executor import JobExecutor, JobFuture
-from piecework.client.queue.handles import AsyncJob, Job, as_completed, gather
-from piecework.client.queue.inputs import output_of
-from piecework.client.queue.jobs import JobOptions
-from piecework.client.queue.results import JobResult
-from piecework.client.queue.selection import Selection
+from piecework.client.queue.jobs.bulk import BulkCount, BulkResult, EditOptions
+from piecework.client.queue.jobs.executor import JobExecutor, JobFuture
+from piecework.client.queue.jobs.handles import AsyncJob, Job, as_completed, gather
+from piecework.client.queue.jobs.inputs import output_of
+from piecework.client.queue.jobs.jobs import JobOptions
+from piecework.client.queue.jobs.results import JobResult
+from piecework.client.queue.jobs.selection import Selection
 from piecework.client.stock.lambdas import LambdaOptions
 
 if TYPE_CHECKING:

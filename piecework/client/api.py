@@ -14,16 +14,16 @@ from piecework.client.environment import find_server
 from piecework.client.functions.functions import FunctionCalls
 from piecework.client.modes import Blocking, call
 from piecework.client.queue.events import EventCalls, EventOptions
-from piecework.client.queue.executor import JobExecutor
 from piecework.client.queue.groups import GroupCalls
-from piecework.client.queue.handles import Job
 from piecework.client.queue.holds import HoldCalls
-from piecework.client.queue.job_files import JobFileCalls
-from piecework.client.queue.jobs import JobOptions
+from piecework.client.queue.jobs.executor import JobExecutor
+from piecework.client.queue.jobs.handles import Job
+from piecework.client.queue.jobs.job_files import JobFileCalls
+from piecework.client.queue.jobs.jobs import JobOptions
+from piecework.client.queue.jobs.mapping import MapCalls
+from piecework.client.queue.jobs.receipts import ReceiptCalls
+from piecework.client.queue.jobs.replays import ReplayCalls
 from piecework.client.queue.limits import LimitCalls
-from piecework.client.queue.mapping import MapCalls
-from piecework.client.queue.receipts import ReceiptCalls
-from piecework.client.queue.replays import ReplayCalls
 from piecework.client.queue.schedules import ScheduleCalls
 from piecework.client.queue.stats import StatsCalls
 from piecework.client.queue.webhooks import WebhookCalls

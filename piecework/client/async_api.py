@@ -7,7 +7,7 @@ from typing import Any, Self
 from piecework.client.api import AnyClient
 from piecework.client.async_transport import AsyncTransport
 from piecework.client.calls import AnyId, path_id
-from piecework.client.queue.handles import AsyncJob
+from piecework.client.queue.jobs.handles import AsyncJob
 from piecework.client.retries import RetryPolicy
 
 

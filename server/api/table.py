@@ -3,22 +3,18 @@
 from piecework.server.api import docs, metrics, system
 from piecework.server.api.functions import deployments, memory, recorded_calls, routes
 from piecework.server.api.queue import (
-    bulk,
     contracts,
     feed,
     groups,
     holds,
-    jobs,
     limits,
-    receipts,
-    replays,
     scale,
     schedules,
     stats,
     tenants,
-    updates,
     webhooks,
 )
+from piecework.server.api.queue.jobs import bulk, jobs, receipts, replays, updates
 from piecework.server.api.stock import audit, data, keys, lambdas, modules, namespaces, workers
 from piecework.server.web.endpoint import Endpoint, View, endpoints_of
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import rich_click as click
 
-from piecework.durations import DURATION
 from piecework.server.cli.options import listen_options, load_settings, log_option, routes_option, store_options
 from piecework.server.cli.starting import run_part
 from piecework.server.settings import MIB
 from piecework.server.web.parts import WHOLE
+from piecework.text.durations import DURATION
 
 
 @click.command

@@ -13,9 +13,10 @@ from piecework.server.cli.options import Misuse, one_line_failures, opened_datab
 from piecework.server.disks import describe_risk, find_network_disk
 from piecework.server.errors import InvalidRequest
 from piecework.server.logs import open_log
-from piecework.server.services import system_clock, token_acts
+from piecework.server.services import system_clock
 from piecework.server.services.core import Clock
 from piecework.server.services.functions.functions import load_routes
+from piecework.server.services.tokens import token_acts
 from piecework.server.serving import serve
 from piecework.server.settings import Settings
 from piecework.server.startup import CannotStart, choose_host, choose_port

@@ -7,15 +7,16 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
+from piecework.cli.options.terms import MOMENT_OR_DURATION, RATE, Rate
 from piecework.cli.screen.display import Display
-from piecework.cli.terms import MOMENT_OR_DURATION, RATE, Rate
-from piecework.durations import DAY_S, DURATION_OR_ZERO
 from piecework.server.cli.options import load_settings, opened_database, store_options
-from piecework.server.services import access, system_clock, token_acts
-from piecework.server.services.token_acts import show_quota
+from piecework.server.services import system_clock
+from piecework.server.services.tokens import access, token_acts
+from piecework.server.services.tokens.token_acts import show_quota
 from piecework.server.store.engine.database import Database
 from piecework.server.store.stock.quotas import Quota
 from piecework.server.store.stock.tokens import Token
+from piecework.text.durations import DAY_S, DURATION_OR_ZERO
 
 COLUMNS = ["name", "scope", "state", "quota", "created", "last used", "expires", "revoked"]
 

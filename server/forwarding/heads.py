@@ -2,7 +2,7 @@
 
 from piecework.http.exchange import HOP_BY_HOP, Headers, pick_sendable
 from piecework.server.forwarding.messages import JOB_HEADER, REPLICA_TOKEN, CallRefused, FunctionCall, drop_hops
-from piecework.server.services.token_acts import SECRET_PREFIX
+from piecework.server.services.tokens.token_acts import SECRET_PREFIX
 
 HOPS_MAX = 8
 """A call that passed this many proxies like this one goes in a circle."""

@@ -11,10 +11,10 @@ from msgspec import UNSET, UnsetType
 
 from piecework.cli.screen.endings import outlook, usual
 from piecework.cli.screen.figures import format_bytes
-from piecework.durations import format_duration
 from piecework.protocol.messages import Usage
 from piecework.protocol.states import JobState
-from piecework.terminal import escape_text
+from piecework.terminal.texts import escape_text
+from piecework.text.durations import format_duration
 
 STATE_WORDS = {
     JobState.PAUSED: "paused",

@@ -10,7 +10,6 @@ import structlog
 
 from piecework.protocol.messages import StorageReply
 from piecework.server.blobs import open_store
-from piecework.server.services.access import Access
 from piecework.server.services.core import REAL_SLEEP, Clock, Core, Sleeper
 from piecework.server.services.free_pages import FreePages
 from piecework.server.services.functions.calls import CallStatistics
@@ -22,15 +21,15 @@ from piecework.server.services.functions.overview import Overview
 from piecework.server.services.functions.recorded_calls import CallRecords
 from piecework.server.services.functions.routing import Routing
 from piecework.server.services.functions.sources import Sources
+from piecework.server.services.health.readiness import Readiness
+from piecework.server.services.health.status import Status
+from piecework.server.services.health.storage import describe_storage
 from piecework.server.services.queue.assembly import QueueServices, wire_queue
 from piecework.server.services.queue.schedules.timekeeper import Chore, Timekeeper
 from piecework.server.services.queue.waiting.pauses import Places
 from piecework.server.services.queue.waiting.waiting import JobWatch, Notifier, Waiters
-from piecework.server.services.readiness import Readiness
 from piecework.server.services.schema_at_start import note_standing, prepare_schema
 from piecework.server.services.server_number import ServerNumber
-from piecework.server.services.sessions import Sessions
-from piecework.server.services.status import Status
 from piecework.server.services.stock.audit import Audit
 from piecework.server.services.stock.data import Data
 from piecework.server.services.stock.entries import Entries
@@ -40,8 +39,9 @@ from piecework.server.services.stock.modules import Modules
 from piecework.server.services.stock.namespaces import Namespaces
 from piecework.server.services.stock.signing import Signing
 from piecework.server.services.stock.workers import Workers
-from piecework.server.services.storage import describe_storage
 from piecework.server.services.sweeper import Sweep, Sweeper
+from piecework.server.services.tokens.access import Access
+from piecework.server.services.tokens.sessions import Sessions
 from piecework.server.services.traces import Traces
 from piecework.server.settings import Settings
 from piecework.server.store.engine import servers

@@ -23,7 +23,7 @@ WaitsFor = Literal["after", "key", "rate", "hold"]
 ``key`` or ``rate`` key (all Waiting), or until what it belongs to is taken off ``hold`` (Paused)."""
 
 Scope = Literal["view", "invoke", "submit", "worker", "operate", "admin"]
-"""What a token allows, and what an endpoint asks for; ``services/access.py`` says what covers what."""
+"""What a token allows, and what an endpoint asks for; ``services/tokens/access.py`` says what covers what."""
 
 
 class Blob(NamedTuple):

@@ -25,8 +25,8 @@ from piecework.protocol.names import NAME_RULE, is_name
 from piecework.protocol.text import find_fault, has_fault
 from piecework.server.errors import BodyEncoded, InvalidParameter, InvalidRequest, ServerError
 from piecework.server.services import Services
-from piecework.server.services.access import Need
 from piecework.server.services.queue.submitting.quotas import find_allowed
+from piecework.server.services.tokens.access import Need
 from piecework.server.store.records import Scope
 from piecework.server.store.stock.audit import Actor
 from piecework.server.store.stock.tokens import Token

@@ -15,11 +15,11 @@ from piecework.protocol import messages
 from piecework.protocol.codes import Code, ErrorKind
 from piecework.protocol.states import JobState
 from piecework.server.api.table import ENDPOINTS
-from piecework.server.services.access import GRANTS
+from piecework.server.services.tokens.access import GRANTS
 from piecework.server.settings import PREFIX, Settings
 from piecework.server.web.fielddocs import field_docs
 from piecework.worker_agent.cli import worker_commands
-from piecework.worker_agent.settings import VARIABLES, Settings as AgentSettings
+from piecework.worker_agent.config.settings import VARIABLES, Settings as AgentSettings
 
 
 def rows(text):

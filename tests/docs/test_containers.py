@@ -19,7 +19,7 @@ from deploying import PROGRAMS, SERVER_VARIABLES, find_metrics, list_metrics, pa
 
 from piecework.protocol.messages import ScaleReply
 from piecework.server.api.table import ENDPOINTS
-from piecework.worker_agent.settings import VARIABLES, Settings
+from piecework.worker_agent.config.settings import VARIABLES, Settings
 
 CONTAINERS, KUBERNETES = "deploy/containers", "deploy/kubernetes"
 OVERLAYS = ("", "setup", "keda-prometheus", "keda-scale")

@@ -12,7 +12,7 @@ import yaml
 from deploying import PROGRAMS, SERVER_VARIABLES, find_metrics, list_metrics, parse
 from house import House, finished
 
-from piecework.worker_agent.settings import VARIABLES
+from piecework.worker_agent.config.settings import VARIABLES
 
 
 def read_unit(path):

@@ -3,7 +3,7 @@
 import ast
 import re
 
-FILE = re.compile(r"^- \[(tests/[\w/]+\.py)\]", re.MULTILINE)
+FILE = re.compile(r"^- \[[\w/.]+\]\(\.\./(tests/[\w/]+\.py)\)", re.MULTILINE)
 
 
 def test_every_promise_names_tests_that_exist(documents, root):

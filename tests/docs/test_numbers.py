@@ -18,12 +18,12 @@ from piecework.server.serving import CONNECTIONS_PER_WAITER, STOP_TIMEOUT_S
 from piecework.server.settings import Settings
 from piecework.server.store.engine.connections import CONNECTIONS
 from piecework.server.web.paging import DEFAULT_LIMIT
+from piecework.worker_agent.config.settings import Settings as AgentSettings
 from piecework.worker_agent.guests.executor import COMPILED_BYTES, Executor
 from piecework.worker_agent.jobs.job_logger import LINES_MAX
 from piecework.worker_agent.jobs.leases.prefetching import STUCK_S, WORK_AHEAD_S
 from piecework.worker_agent.jobs.loops.heartbeat import INTERVAL_MAX_S
 from piecework.worker_agent.runtimes.sandbox import TABLE_ELEMENTS, TABLES
-from piecework.worker_agent.settings import Settings as AgentSettings
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SERVER = Settings()

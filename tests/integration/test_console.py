@@ -23,7 +23,7 @@ from patience import LONG_S, until
 from piecework import Client
 from piecework.local import LocalAgent, LocalServer
 from piecework.protocol.messages import DeploymentPut
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(find_chromium() is None, reason=MISSING)]
 

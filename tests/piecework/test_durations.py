@@ -1,6 +1,6 @@
 import pytest
 
-from piecework.durations import parse_duration
+from piecework.text.durations import parse_duration
 
 
 @pytest.mark.parametrize(

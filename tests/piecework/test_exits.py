@@ -2,7 +2,7 @@
 
 import pytest
 
-from piecework.exits import exit_status
+from piecework.terminal.exits import exit_status
 
 
 @pytest.mark.parametrize(

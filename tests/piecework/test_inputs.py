@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from screens import Screen
 
-from piecework import inputs
 from piecework.client.modes import run
-from piecework.client.queue.inputs import input_content
+from piecework.client.queue.jobs.inputs import input_content
 from piecework.client.uploads import MultipartFile
-from piecework.inputs import copy_piped_input, has_unread_input
+from piecework.terminal import inputs
+from piecework.terminal.inputs import copy_piped_input, has_unread_input
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from piecework.terminal import escape_pieces, escape_text
+from piecework.terminal.texts import escape_pieces, escape_text
 
 OBEYED = {
     "\x1b[31mred": r"\x1b[31mred",

@@ -6,7 +6,7 @@ import pytest
 
 from piecework.server.settings import Settings
 from piecework.variables import KNOWN, PREFIX, find_unknown
-from piecework.worker_agent.settings import VARIABLES
+from piecework.worker_agent.config.settings import VARIABLES
 
 
 def test_all_settings_are_known():

@@ -14,7 +14,7 @@ from postgres import Cluster
 from structlog.testing import capture_logs
 
 from piecework.cli.main import main
-from piecework.server.services.access import digest
+from piecework.server.services.tokens.access import digest
 from piecework.server.startup import CannotStart, DirectoryLock, choose_port
 from piecework.server.store.engine.database import open_database
 from piecework.server.store.stock import tokens

@@ -17,11 +17,11 @@ from piecework.protocol.messages import JobError, Usage, WorkerRegister
 from piecework.worker_agent.agent import Agent
 from piecework.worker_agent.assembly import PULSE
 from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.errors import ExecutorStoppedError
 from piecework.worker_agent.jobs.executing import Ended
 from piecework.worker_agent.jobs.parts import Environment
 from piecework.worker_agent.link.state import StateDirectory
-from piecework.worker_agent.settings import Settings
 from piecework.worker_agent.tasks import File, LeasedTask, LogUpdate, Result
 
 RESTART_S = 6.0

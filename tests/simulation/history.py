@@ -33,7 +33,7 @@ from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import ContractReply, JobInfo
 from piecework.server.services.queue.trust import agreement
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 
 CODE = b"\0asm\1\0\0\0\1\4\1\x60\0\0\3\2\1\0\7\n\1\6_start\0\0\n\4\1\2\0\x0b"
 """A WASI command that does nothing; nobody runs it here."""

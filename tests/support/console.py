@@ -9,7 +9,7 @@ from house import House
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 
 ORIGIN = "http://localhost"
 VOID = {"meta", "link", "input", "img", "br", "hr"}

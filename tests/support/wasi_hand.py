@@ -3,7 +3,7 @@
 import struct
 
 from piecework.worker_agent.runtimes.wasi.errno import Errno
-from piecework.worker_agent.runtimes.wasi.files import Rights
+from piecework.worker_agent.runtimes.wasi.fs.files import Rights
 
 READ, WRITE = int(Rights.FD_READ), int(Rights.FD_READ | Rights.FD_WRITE)
 CREATE, DIRECTORY, EXCLUSIVE, TRUNCATE = 1, 2, 4, 8

@@ -12,11 +12,11 @@ from guest_texts import GUESTS, build, read_guest
 from machine_code import COMPILED, INTERPRETERS
 from patience import PATIENCE_S
 
-from piecework.worker_agent.guests.desk import Desk, Turn
 from piecework.worker_agent.guests.frames import Assign
 from piecework.worker_agent.guests.marker import Marker
-from piecework.worker_agent.guests.pulse import Pulse
-from piecework.worker_agent.guests.workbench import NO_RULES, Workbench
+from piecework.worker_agent.guests.work.desk import Desk, Turn
+from piecework.worker_agent.guests.work.pulse import Pulse
+from piecework.worker_agent.guests.work.workbench import NO_RULES, Workbench
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.runtimes.compiling.library import Library
 from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain

@@ -2,9 +2,9 @@
 
 import pytest
 
-from piecework.worker_agent.allowances import name_offer, read_couchbase, read_http, read_redis
+from piecework.worker_agent.config.allowances import name_offer, read_couchbase, read_http, read_redis
+from piecework.worker_agent.config.settings import Settings, SettingsError
 from piecework.worker_agent.runtimes.services.access import CouchbaseServer, NodeRules, RedisServer, SharedDir
-from piecework.worker_agent.settings import Settings, SettingsError
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from loading import loaded_by
 
 from piecework.worker_agent.assembly import choose_functions
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.host import find_token, list_allowances
-from piecework.worker_agent.settings import Settings
 
 SERVER = "http://queue.test:8000"
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from piecework.worker_agent.settings import MIB, VARIABLES, Settings, SettingsError
+from piecework.worker_agent.config.settings import MIB, VARIABLES, Settings, SettingsError
 
 
 def test_environment_gives_only_what_is_set():
@@ -184,7 +184,7 @@ def test_a_name_for_functions_becomes_the_address_that_is_announced():
     [("0.0.0.0", "give an address at which others"), ("192.0.2.7", "192.0.2.7 is reached from elsewhere")],
 )
 def test_rules_of_addresses_hold_for_what_a_name_leads_to(address, problem, monkeypatch):
-    monkeypatch.setattr("piecework.worker_agent.settings.resolve_host", lambda _: address)
+    monkeypatch.setattr("piecework.worker_agent.config.settings.resolve_host", lambda _: address)
     with pytest.raises(SettingsError, match=problem):
         Settings(functions_host="node7.example", functions_port=9999).with_address()
 

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from piecework.worker_agent.guests.desk import Desk
 from piecework.worker_agent.guests.frames import Ready
 from piecework.worker_agent.guests.marker import Marker
-from piecework.worker_agent.guests.pulse import Pulse
 from piecework.worker_agent.guests.scratch import LazyScratch
-from piecework.worker_agent.guests.sharing import SharedStore
-from piecework.worker_agent.guests.workbench import Workbench
+from piecework.worker_agent.guests.work.desk import Desk
+from piecework.worker_agent.guests.work.pulse import Pulse
+from piecework.worker_agent.guests.work.sharing import SharedStore
+from piecework.worker_agent.guests.work.workbench import Workbench
 from piecework.worker_agent.runtimes.base import STACK_MAX_BYTES
 from piecework.worker_agent.runtimes.compiling.library import Library
 from piecework.worker_agent.runtimes.compiling.toolchain import Toolchain

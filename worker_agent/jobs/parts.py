@@ -12,6 +12,7 @@ from piecework.backoff import Pauses
 from piecework.protocol.messages import LeaseRef
 from piecework.receipts.keys import PrivateKey
 from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.jobs.executing import ExecutorMaker
 from piecework.worker_agent.jobs.job_logger import JobLogger
 from piecework.worker_agent.jobs.job_traces import JobTraces
@@ -40,7 +41,6 @@ from piecework.worker_agent.link.membership import Membership
 from piecework.worker_agent.link.shared import Pace
 from piecework.worker_agent.runtimes import Engine
 from piecework.worker_agent.runtimes.engine_facts import describe_engine
-from piecework.worker_agent.settings import Settings
 from piecework.worker_agent.threads import SYSTEM_THREADS, Threads
 
 FETCHERS = 4

@@ -14,10 +14,10 @@ import click
 import platformdirs
 
 from piecework.protocol.bodies import encode
+from piecework.worker_agent.config.setting_texts import MIB
+from piecework.worker_agent.config.settings import Settings, SettingsError
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.runtimes import ENGINES, Engine
-from piecework.worker_agent.setting_texts import MIB
-from piecework.worker_agent.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ import os
 import select
 from collections.abc import Iterable
 
-from piecework.streams import StreamFailed
-from piecework.terminal import TerminalFilter
+from piecework.terminal.streams import StreamFailed
+from piecework.terminal.texts import TerminalFilter
 from piecework.worker_agent.runtimes.stopping import StopReason, StopSignal
 from piecework.worker_agent.runtimes.streams import Bytes, LogTail, OutputSpool, ScratchError
 

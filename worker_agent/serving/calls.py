@@ -22,8 +22,8 @@ from piecework.worker_agent.guests.entry_desk import EntryDesk
 from piecework.worker_agent.guests.frames import Ask, Assign, Done, Fetch, Told
 from piecework.worker_agent.guests.pool import Pool
 from piecework.worker_agent.guests.process import GuestProcess
-from piecework.worker_agent.guests.sharing import look_up
 from piecework.worker_agent.guests.slot import Order, Policy, Rehearsal, Slot, write_loss
+from piecework.worker_agent.guests.work.sharing import look_up
 from piecework.worker_agent.runtimes.services.entries import GuestEntries, NoEntries
 from piecework.worker_agent.runtimes.services.store import MemoryStore
 from piecework.worker_agent.serving.function import FunctionError, Version

@@ -20,14 +20,14 @@ from piecework.http.ports import find_port
 from piecework.http.urls import check_url
 from piecework.oci.errors import OciError
 from piecework.oci.references import Reference
-from piecework.shares import SHARE
+from piecework.text.shares import SHARE
+from piecework.worker_agent.config.setting_texts import MIB
+from piecework.worker_agent.config.settings import LOG_FORMATS
 from piecework.worker_agent.endings import describe_os_error
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.serving.function import HTTP, Function
 from piecework.worker_agent.serving.options import HELP, NodeContext, describe_function, function_options
-from piecework.worker_agent.setting_texts import MIB
-from piecework.worker_agent.settings import LOG_FORMATS
 
 if TYPE_CHECKING:
     from piecework.worker_agent.serving.recording import RecordingPlan

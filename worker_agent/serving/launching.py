@@ -14,11 +14,11 @@ from typing import NamedTuple, NoReturn, Self
 import click
 from msgspec.structs import replace
 
-from piecework.exits import exit_status
-from piecework.inputs import copy_piped_input
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.text import find_fault
-from piecework.terminal import escape_text
+from piecework.terminal.exits import exit_status
+from piecework.terminal.inputs import copy_piped_input
+from piecework.terminal.texts import escape_text
 from piecework.worker_agent.guests.assignment import Loss
 from piecework.worker_agent.guests.frames import Assign, Attached, Done
 from piecework.worker_agent.guests.process import GuestProcess

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from piecework.terminal import escape_pieces
+from piecework.terminal.texts import escape_pieces
 
 WAITING_BYTES = 8 * 1024 * 1024
 """So much waits at most; what comes then is dropped."""

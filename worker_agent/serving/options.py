@@ -16,18 +16,18 @@ from msgspec.structs import replace as replace_bounds
 
 from piecework.configuration.places import has_configuration
 from piecework.configuration.tokens import add_token_of_file
-from piecework.durations import DURATION
 from piecework.modules import DEFAULT, ModuleError, resolve_runtime
 from piecework.oci.options import PLAIN_HTTP_HELP, OrReference
 from piecework.protocol.messages import Grants
 from piecework.protocol.text import find_fault, find_variable_fault
+from piecework.text.durations import DURATION
+from piecework.worker_agent.config.setting_texts import MIB
+from piecework.worker_agent.config.settings import Settings, SettingsError
 from piecework.worker_agent.runtimes.base import COMPILE_BYTES, Bounds
 from piecework.worker_agent.runtimes.scripting.interpreters import find_interpreters
 from piecework.worker_agent.runtimes.services.access import NodeRules
 from piecework.worker_agent.serving.entries import KvServer, read_allowed
 from piecework.worker_agent.serving.function import Function
-from piecework.worker_agent.setting_texts import MIB
-from piecework.worker_agent.settings import Settings, SettingsError
 
 F = TypeVar("F", bound=Callable[..., Any])
 LOOPBACK = ("127.0.0.1", "::1")
@@ -158,7 +158,7 @@ def find_environ(*, supervised: bool) -> Mapping[str, str]:
             raise click.UsageError(str(error)) from error
     # Most have no file: theirs starts sooner.
     from piecework.configuration.layers import configure  # noqa: PLC0415
-    from piecework.worker_agent.configuration import SECTION  # noqa: PLC0415
+    from piecework.worker_agent.config.configuration import SECTION  # noqa: PLC0415
 
     configured = configure(SECTION)
     allowed = {name for name in configured.values if name.startswith("PIECEWORK_WORKER_ALLOW_")}

@@ -9,18 +9,18 @@ from urllib.parse import quote
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.completing import list_functions, offer
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options import FILE_OR_STDIN, NAME, STDIN
+from piecework.cli.options.common import FILE_OR_STDIN, NAME, STDIN
+from piecework.cli.options.completing import list_functions, offer
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document, write_output, write_text
 from piecework.cli.screen.figures import format_moment
 from piecework.cli.stock.data import refuse_piped_input
 from piecework.client import Client, NotFound, Refused
 from piecework.client.functions.functions import CALL_S, find_revision, pick_revision
-from piecework.durations import DURATION
 from piecework.http.exchange import Headers, Request, Response
 from piecework.protocol.messages import Content, ReplicaLog
+from piecework.text.durations import DURATION
 
 ENCODED = "!#$%&'()*+,/:;=?@[]~"
 """What stands in a path and query as it is; the rest is encoded."""

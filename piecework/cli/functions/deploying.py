@@ -10,11 +10,11 @@ import rich_click as click
 from msgspec import UNSET, UnsetType
 from rich.status import Status
 
-from piecework.cli.completing import list_functions, list_runtimes, offer
 from piecework.cli.failures import warn
 from piecework.cli.functions.gated import CallsGate, GateType, pass_gate
-from piecework.cli.kv_grants import kv_grant_option
-from piecework.cli.options import LAMBDA, NAME, lambda_options, run_options
+from piecework.cli.options.common import LAMBDA, NAME, lambda_options, run_options
+from piecework.cli.options.completing import list_functions, list_runtimes, offer
+from piecework.cli.options.kv_grants import kv_grant_option
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import stderr_console, to_document
 from piecework.cli.screen.function_rows import describe_replicas
@@ -22,12 +22,12 @@ from piecework.cli.stock.code import put_code, resolve_name
 from piecework.cli.stock.lambdas import read_grants, read_limits
 from piecework.cli.stock.oci import FILE_OR_OCI, MODULE_OR_OCI, fetched, plain_http_option
 from piecework.client.functions.functions import find_revision
-from piecework.durations import DURATION_OR_ZERO
 from piecework.oci.references import LATEST, Reference
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import CallRecording, DeploymentPut, GateEvidence, Grants, Limits
 from piecework.protocol.names import ModuleName, is_name
-from piecework.shares import SHARE
+from piecework.text.durations import DURATION_OR_ZERO
+from piecework.text.shares import SHARE
 
 T = TypeVar("T")
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)

@@ -4,11 +4,11 @@ import time
 
 import rich_click as click
 
-from piecework.cli.completing import list_functions, offer
 from piecework.cli.functions.calling import invoke, logs
 from piecework.cli.functions.deploying import deploy
 from piecework.cli.functions.recorded import calls
-from piecework.cli.options import NAME, KeyValueType
+from piecework.cli.options.common import NAME, KeyValueType
+from piecework.cli.options.completing import list_functions, offer
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.function_rows import REVISION_COLUMNS, describe_function, revision_row, show_function

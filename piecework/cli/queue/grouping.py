@@ -7,23 +7,23 @@ from typing import Any
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.completing import list_webhooks, offer
 from piecework.cli.failures import FAILED
-from piecework.cli.options import FILE_OR_ID, GROUP, LAMBDA
-from piecework.cli.queue.bulk import CANCEL, RETRY, ask_first, sure_options, work_on
-from piecework.cli.queue.selecting import NAMES
-from piecework.cli.queue.submit import job_options, submission_options
-from piecework.cli.queue.waiting import explaining
+from piecework.cli.options.common import FILE_OR_ID, GROUP, LAMBDA
+from piecework.cli.options.completing import list_webhooks, offer
+from piecework.cli.queue.jobs.bulk import CANCEL, RETRY, ask_first, sure_options, work_on
+from piecework.cli.queue.jobs.selecting import NAMES
+from piecework.cli.queue.jobs.submit import job_options, submission_options
+from piecework.cli.queue.jobs.waiting import explaining
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age
 from piecework.cli.screen.progress import counting
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.stock.data import put_file
-from piecework.durations import DURATION_OR_ZERO
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import GroupBrief, GroupInfo, given
 from piecework.protocol.states import JobState
+from piecework.text.durations import DURATION_OR_ZERO
 
 ON_END = click.option(
     "--on-end",

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 
 import rich_click as click
 
-from piecework.cli.completing import list_limits, offer
-from piecework.cli.options import KEY, TENANT
+from piecework.cli.options.common import KEY, TENANT
+from piecework.cli.options.completing import list_limits, offer
+from piecework.cli.options.terms import RATE, Rate
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age
 from piecework.cli.screen.rests import tell_rest
-from piecework.cli.terms import RATE, Rate
-from piecework.durations import format_duration
 from piecework.protocol.messages import LimitInfo
+from piecework.text.durations import format_duration
 
 COLUMNS = ["key", "kind", "limit", "set by", "used", "waiting"]
 

@@ -9,22 +9,22 @@ import msgspec
 import rich_click as click
 from msgspec import UNSET
 
-from piecework.cli.completing import complete_time_zone
 from piecework.cli.failures import warn
-from piecework.cli.options import FILE_OR_ID, LAMBDA, NEW_NAME, SCHEDULE
-from piecework.cli.queue.submit import TERMS_OPTIONS, add_options, job_options
-from piecework.cli.queue.waiting import describe_end, describe_going_on
-from piecework.cli.queue.watching import show_result, watch_job
+from piecework.cli.options.common import FILE_OR_ID, LAMBDA, NEW_NAME, SCHEDULE
+from piecework.cli.options.completing import complete_time_zone
+from piecework.cli.queue.jobs.submit import TERMS_OPTIONS, add_options, job_options
+from piecework.cli.queue.jobs.waiting import describe_end, describe_going_on
+from piecework.cli.queue.jobs.watching import show_result, watch_job
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_moment
 from piecework.cli.screen.rests import tell_rest
 from piecework.cli.screen.schedule_rows import COLUMNS, TICK_COLUMNS, describe_schedule, schedule_row, tick_row
 from piecework.cli.stock.data import put_file
-from piecework.durations import DURATION, DURATION_OR_ZERO
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import CatchUp, JobSpec, Overlap, ScheduleInfo, ScheduleUpdate
+from piecework.text.durations import DURATION, DURATION_OR_ZERO
 
 F = TypeVar("F", bound=Callable[..., Any])
 

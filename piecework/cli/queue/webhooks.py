@@ -10,14 +10,14 @@ from msgspec import UNSET
 from rich_click import ClickException
 
 from piecework.cli.failures import warn
-from piecework.cli.options import DELIVERY, NEW_NAME, WEBHOOK
+from piecework.cli.options.common import DELIVERY, NEW_NAME, WEBHOOK
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age
 from piecework.cli.screen.rests import tell_rest
-from piecework.durations import format_duration
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DeliveryBrief, DeliveryState, WebhookInfo, given
+from piecework.text.durations import format_duration
 
 COLUMNS = ("id", "type", "of", "state", "attempts", "last", "status", "detail")
 TEST_S = 30.0

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from piecework.cli.screen.tables import print_fields, print_table
 from piecework.protocol import bodies
-from piecework.terminal import escape_pieces, escape_text
+from piecework.terminal.texts import escape_pieces, escape_text
 
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 

@@ -2,9 +2,9 @@
 
 from msgspec import UNSET, UnsetType
 
-from piecework.durations import format_duration
 from piecework.protocol.messages import JobInfo
 from piecework.protocol.states import JobState
+from piecework.text.durations import format_duration
 
 ENDING_COLUMNS = ("state", "attempts", "took", "reason")
 

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from msgspec import UNSET, UnsetType
 
-from piecework.durations import format_duration
 from piecework.protocol.messages import StatusReply
+from piecework.text.durations import format_duration
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 

@@ -8,7 +8,6 @@ from msgspec import UNSET, UnsetType
 
 from piecework.cli.screen.endings import reason, took, usual
 from piecework.cli.screen.figures import format_age, format_bytes, format_stay
-from piecework.durations import format_duration
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (
     Backoff,
@@ -22,6 +21,7 @@ from piecework.protocol.messages import (
     blob_id,
     given,
 )
+from piecework.text.durations import format_duration
 
 FILES_SHOWN = 20
 

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from piecework.cli.screen.display import stderr_console
-from piecework.terminal import escape_text
+from piecework.terminal.texts import escape_text
 
 LARGE_BYTES = 4_000_000
 """Transfers below this size show no bar: they are over before it could be read."""

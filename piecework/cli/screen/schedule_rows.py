@@ -8,8 +8,8 @@ from msgspec import UNSET, UnsetType
 from piecework.cli.screen.figures import format_age, format_moment
 from piecework.cli.screen.job_rows import describe_backoff, list_ok_codes
 from piecework.cli.screen.tables import Brief
-from piecework.durations import format_duration
 from piecework.protocol.messages import Backoff, JobSpec, Maybe, ScheduleInfo, ScheduleTick, blob_id, given
+from piecework.text.durations import format_duration
 
 COLUMNS = ("name", "ticks", "lambda", "next", "last", "last job", "state", "trouble")
 TICK_COLUMNS = ("tick", "outcome", "job", "state", "detail")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from piecework.protocol.ids import Id
 from piecework.protocol.states import JobState
-from piecework.terminal import escape_text
+from piecework.terminal.texts import escape_text
 
 STYLES = {
     JobState.FINISHED: "green",

@@ -3,7 +3,7 @@
 import rich_click as click
 from msgspec import UNSET
 
-from piecework.cli.queue.selecting import TIME
+from piecework.cli.queue.jobs.selecting import TIME
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.figures import format_moment
 from piecework.cli.screen.rests import tell_rest

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 import rich_click as click
 
 from piecework.cli.failures import warn
-from piecework.cli.options import DATA, FILE_OR_STDIN, STDIN
+from piecework.cli.options.common import DATA, FILE_OR_STDIN, STDIN
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document, write_output
 from piecework.cli.screen.figures import format_age, format_bytes
@@ -18,9 +18,9 @@ from piecework.cli.screen.progress import reading, receiving
 from piecework.cli.screen.rests import tell_rest
 from piecework.client import Client
 from piecework.client.uploads import SPOOL_BYTES
-from piecework.inputs import copy_piped_input, has_unread_input
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataReply
+from piecework.terminal.inputs import copy_piped_input, has_unread_input
 
 
 @click.group

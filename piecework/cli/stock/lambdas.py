@@ -11,9 +11,7 @@ from click.exceptions import Exit
 from msgspec import UNSET
 
 from piecework.cli.failures import FAILED
-from piecework.cli.job_file_options import COLLECT_OPTION
-from piecework.cli.kv_grants import kv_grant_option, read_kv_grants
-from piecework.cli.options import (
+from piecework.cli.options.common import (
     LAMBDA,
     MIB,
     NEW_NAME,
@@ -23,6 +21,8 @@ from piecework.cli.options import (
     read_rate,
     runtime_options,
 )
+from piecework.cli.options.job_files import COLLECT_OPTION
+from piecework.cli.options.kv_grants import kv_grant_option, read_kv_grants
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import describe_limit, format_age, format_bytes, format_stay
@@ -35,12 +35,12 @@ from piecework.cli.stock.gated import gate_options, pass_gate, read_gate
 from piecework.cli.stock.oci import FILE_ID_OR_OCI, FILE_LAMBDA_OR_OCI, MODULE_OR_OCI, fetched, plain_http_option
 from piecework.cli.stock.verifying import VERIFY, describe_verify, read_verify
 from piecework.client import NotFound
-from piecework.durations import RETENTION
 from piecework.modules import Inspection, ModuleError, inspect_code
 from piecework.oci.references import Reference
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, LambdaCreate, LambdaInfo, Limits, given
 from piecework.protocol.names import ModuleName
+from piecework.text.durations import RETENTION
 
 
 @click.group("lambda")

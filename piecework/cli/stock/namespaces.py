@@ -6,15 +6,15 @@ from pathlib import Path
 
 import rich_click as click
 
-from piecework.cli.options import FILE_OR_STDIN, KEY, NAMESPACE, STDIN
+from piecework.cli.options.common import FILE_OR_STDIN, KEY, NAMESPACE, STDIN
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document, write_output
 from piecework.cli.screen.figures import format_age, format_bytes
 from piecework.cli.screen.rests import tell_rest
-from piecework.durations import DURATION
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import NamespaceInfo
 from piecework.protocol.text import find_fault
+from piecework.text.durations import DURATION
 
 
 @click.group

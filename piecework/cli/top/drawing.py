@@ -11,9 +11,9 @@ from piecework.cli.screen.tables import STYLES, to_text
 from piecework.cli.top.board import HELP, Board
 from piecework.cli.top.rows import TABS, Row
 from piecework.cli.top.snapshot import Snapshot
-from piecework.durations import format_duration
 from piecework.protocol.messages import StatsPoint, StatsTimes, given
-from piecework.terminal import escape_text
+from piecework.terminal.texts import escape_text
+from piecework.text.durations import format_duration
 
 LEAST_CELLS = 6
 """No column is cut to less, but the last."""

@@ -8,10 +8,10 @@ from piecework.cli.screen.endings import outlook
 from piecework.cli.screen.figures import format_age
 from piecework.cli.screen.tables import to_text
 from piecework.cli.top.snapshot import Snapshot
-from piecework.durations import format_duration
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import given
 from piecework.protocol.states import FINAL_STATES, JobState
+from piecework.text.durations import format_duration
 
 
 class Row(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Unpack
 
 from piecework.client.calls import AnyId, path_name
 from piecework.client.modes import call, iteration
-from piecework.client.queue.handles import submits
-from piecework.client.queue.inputs import Input
-from piecework.client.queue.jobs import POLL_S, JobCalls, JobOptions
+from piecework.client.queue.jobs.handles import submits
+from piecework.client.queue.jobs.inputs import Input
+from piecework.client.queue.jobs.jobs import POLL_S, JobCalls, JobOptions
 from piecework.client.transport import PreparedRequest, Query
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import GroupBrief, GroupCreate, GroupInfo, GroupList, GroupSeal, JobCreated

@@ -8,8 +8,8 @@ from msgspec import UNSET
 
 from piecework.client.calls import AnyLambda, lambda_ref, path_id, path_name
 from piecework.client.modes import call, iteration
-from piecework.client.queue.inputs import Input, input_content
-from piecework.client.queue.jobs import JobCalls, JobOptions, to_fields
+from piecework.client.queue.jobs.inputs import Input, input_content
+from piecework.client.queue.jobs.jobs import JobCalls, JobOptions, to_fields
 from piecework.client.transport import PreparedRequest
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (

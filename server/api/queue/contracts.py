@@ -22,7 +22,7 @@ from piecework.protocol.messages import (
     Limits,
     Maybe,
 )
-from piecework.server.api.queue.replays import add_replay, leased_files
+from piecework.server.api.queue.jobs.replays import add_replay, leased_files
 from piecework.server.dialects import v05
 from piecework.server.services import Services
 from piecework.server.services.queue.leasing.contracts import Contracted

@@ -14,7 +14,7 @@ from piecework.protocol.messages import (
     JobSubmit,
     given,
 )
-from piecework.server.api.queue.jobs import read_seconds
+from piecework.server.api.queue.jobs.jobs import read_seconds
 from piecework.server.errors import InvalidRequest
 from piecework.server.services import Services
 from piecework.server.services.queue.reading.groups import GroupView

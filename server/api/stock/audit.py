@@ -3,12 +3,12 @@
 from msgspec import UNSET
 
 from piecework.protocol.messages import AuditEntry, AuditList
-from piecework.selection import read_time
 from piecework.server.errors import InvalidParameter
 from piecework.server.services import Services
 from piecework.server.store.stock.audit import AuditFilter, AuditRow
 from piecework.server.web.endpoint import endpoint
 from piecework.server.web.paging import PageQuery, next_cursor
+from piecework.text.selection import read_time
 
 
 class AuditQuery(PageQuery, kw_only=True, forbid_unknown_fields=True):

@@ -25,7 +25,7 @@ from piecework.server.dialects.paths import was_open
 from piecework.server.errors import InvalidParameter
 from piecework.server.services import Services
 from piecework.server.services.stock.namespaces import Use
-from piecework.server.store.stock.namespace_records import Entry, Namespace
+from piecework.server.store.stock.namespaces.namespace_records import Entry, Namespace
 from piecework.server.web.endpoint import Query, endpoint, message_response
 from piecework.server.web.paging import PageQuery, next_cursor
 

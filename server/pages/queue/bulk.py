@@ -22,7 +22,7 @@ from piecework.protocol.messages import (
     JobSelection,
     given,
 )
-from piecework.server.api.queue import bulk as api
+from piecework.server.api.queue.jobs import bulk as api
 from piecework.server.errors import InvalidParameter
 from piecework.server.pages.page import ask, page, render, value
 from piecework.server.pages.queue.jobs import read_choice

@@ -22,8 +22,8 @@ from piecework.protocol.messages import (
 from piecework.protocol.messages.lambdas import OkCodes
 from piecework.protocol.secrets import MASK, mask_secrets
 from piecework.protocol.states import JobState
-from piecework.server.api.queue import bulk, jobs as api, updates
-from piecework.server.api.queue.jobinfo import complete, job_info
+from piecework.server.api.queue.jobs import bulk, jobs as api, updates
+from piecework.server.api.queue.jobs.jobinfo import complete, job_info
 from piecework.server.errors import BadTransition, InvalidParameter
 from piecework.server.pages.lines import submit_lines
 from piecework.server.pages.page import ask, go, is_live, page, read_id, render, value

@@ -8,8 +8,8 @@ from flask import Response, request
 
 from piecework.protocol.messages import JobInfo, JobSelection
 from piecework.protocol.states import JobState
-from piecework.server.api.queue.jobinfo import explain_waits, foresee_ends, job_infos
-from piecework.server.api.queue.selection import read_filter
+from piecework.server.api.queue.jobs.jobinfo import explain_waits, foresee_ends, job_infos
+from piecework.server.api.queue.jobs.selection import read_filter
 from piecework.server.errors import GroupNotFound, InvalidParameter, LambdaNotFound, ScheduleNotFound
 from piecework.server.pages.page import go, is_live, page, render
 from piecework.server.pages.texts import address

@@ -9,7 +9,8 @@ from piecework.modules.inspection import Inspection, inspect_code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobSubmit, LambdaCreate
 from piecework.protocol.states import JobState
-from piecework.server.api.queue import holds, jobs as job_api, stats
+from piecework.server.api.queue import holds, stats
+from piecework.server.api.queue.jobs import jobs as job_api
 from piecework.server.api.stock import lambdas as api
 from piecework.server.api.stock.data import ViewQuery
 from piecework.server.errors import BlobNotFound, InvalidParameter

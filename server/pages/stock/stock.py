@@ -11,7 +11,7 @@ from piecework.server.pages.lists import RowsQuery, older
 from piecework.server.pages.page import ask, go, page, read_id, read_query, render, value
 from piecework.server.pages.texts import address
 from piecework.server.services import Services
-from piecework.server.services.token_acts import list_tokens, show_quota
+from piecework.server.services.tokens.token_acts import list_tokens, show_quota
 
 KEYS = 100
 VALUE_CHARS = 20_000

@@ -10,8 +10,8 @@ from piecework.server.errors import BodyTooLarge, InvalidRequest, NotANumber, Va
 from piecework.server.services.core import Core
 from piecework.server.services.stock.namespaces import not_found
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.stock import entries, namespaces
-from piecework.server.store.stock.namespace_records import Entry
+from piecework.server.store.stock.namespaces import entries, namespaces
+from piecework.server.store.stock.namespaces.namespace_records import Entry
 
 EXPIRE_MAX_S = 100 * 366 * 24 * 3600
 NUMBER_MAX = 2**63 - 1

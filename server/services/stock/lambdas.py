@@ -25,7 +25,8 @@ from piecework.server.services.stock.outputs import check_has_folders, read_outp
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.options import LambdaOptions
 from piecework.server.store.records import Lambda
-from piecework.server.store.stock import blobs, lambdas, namespaces
+from piecework.server.store.stock import blobs, lambdas
+from piecework.server.store.stock.namespaces import namespaces
 
 CACHED = 10_000
 SHARED_MS = 10_000

@@ -7,8 +7,8 @@ from piecework.protocol.ids import Id
 from piecework.server.errors import InvalidRequest, NamespaceNotFound
 from piecework.server.services.core import Core
 from piecework.server.store.engine.database import Connection
-from piecework.server.store.stock import entries, namespaces
-from piecework.server.store.stock.namespace_records import Namespace
+from piecework.server.store.stock.namespaces import entries, namespaces
+from piecework.server.store.stock.namespaces.namespace_records import Namespace
 
 CONSISTENCIES = ("none", "eventual")
 SWEPT = 100

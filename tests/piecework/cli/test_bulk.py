@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from piecework.cli.queue import bulk
+from piecework.cli.queue.jobs import bulk
 from piecework.protocol.messages import given
 
 

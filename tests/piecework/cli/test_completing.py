@@ -7,8 +7,8 @@ import pytest
 from click.shell_completion import ShellComplete
 from patience import LONG_S
 
-from piecework.cli import completing
 from piecework.cli.main import main
+from piecework.cli.options import completing
 from piecework.protocol.messages import DeploymentPut, LambdaList
 
 

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from piecework.cli.failures import warn
-from piecework.cli.queue import waiting
+from piecework.cli.queue.jobs import waiting
 from piecework.client import Client
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Backoff, Content, ErrorReply, MessageReply

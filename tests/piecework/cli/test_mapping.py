@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from piecework.client.queue.results import JobWait
+from piecework.client.queue.jobs.results import JobWait
 from piecework.protocol.states import JobState
 
 

@@ -143,7 +143,7 @@ def test_pipes_are_files_wherever_one_is_taken(run, run_job, client, pipe):
 def test_input_that_nobody_asked_for_is_refused(run, client, pipe, monkeypatch):
     created = client.create_lambda(0, "exotic")
     with Path(pipe(b"hi")).open() as piped:
-        monkeypatch.setattr("piecework.inputs.sys", SimpleNamespace(stdin=piped))
+        monkeypatch.setattr("piecework.terminal.inputs.sys", SimpleNamespace(stdin=piped))
         err = run("job", "submit", created, exit_code=2).err
         assert "--input - makes it the input, </dev/null leaves it out" in err
         assert "--input -" in run("function", "invoke", "any", exit_code=2).err

@@ -8,7 +8,7 @@ from click.shell_completion import ShellComplete
 from patience import until
 
 from piecework.cli.main import main
-from piecework.cli.terms import BACKOFF, KINDS
+from piecework.cli.options.terms import BACKOFF, KINDS
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Backoff
 from piecework.protocol.states import JobState

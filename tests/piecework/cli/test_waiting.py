@@ -2,9 +2,9 @@
 
 import pytest
 
-from piecework.cli.queue.waiting import AGAIN_S, FIRST_S, SAME_S, WaitNotes
+from piecework.cli.queue.jobs.waiting import AGAIN_S, FIRST_S, SAME_S, WaitNotes
 from piecework.client import Client, ServerUnreachable
-from piecework.client.queue.results import JobWait
+from piecework.client.queue.jobs.results import JobWait
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Content, JobInfo, JobLambda, WaitReason
 from piecework.protocol.states import JobState

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from piecework.client import Conflict, Invalid, NotFound
-from piecework.client.queue.selection import select_jobs, to_query
+from piecework.client.queue.jobs.selection import select_jobs, to_query
 from piecework.protocol import bodies
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import JobBulk, JobBulkReply, JobSelection

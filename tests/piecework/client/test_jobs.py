@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from piecework.client import Client, Conflict, Invalid, JobCancelled, JobFailed, NotFound, StillRunning
-from piecework.client.queue import jobs as jobs_module
-from piecework.client.queue.inputs import INLINE_BYTES
+from piecework.client.queue.jobs import jobs as jobs_module
+from piecework.client.queue.jobs.inputs import INLINE_BYTES
 from piecework.protocol import bodies
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import (

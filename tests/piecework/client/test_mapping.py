@@ -4,9 +4,9 @@ import sys
 import pytest
 
 from piecework.client import Client, JobCancelled, JobFailed, NotFound, ServerUnreachable, StillRunning
-from piecework.client.queue import mapping
-from piecework.client.queue.jobs import JOBS_PER_BODY
-from piecework.client.queue.progress import open_progress
+from piecework.client.queue.jobs import mapping
+from piecework.client.queue.jobs.jobs import JOBS_PER_BODY
+from piecework.client.queue.jobs.progress import open_progress
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import JobCreated, JobList, JobSubmit
 from piecework.protocol.states import JobState

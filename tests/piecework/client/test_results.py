@@ -4,8 +4,8 @@ import pytest
 from job_infos import info
 
 from piecework.client import Client, JobCancelled, JobFailed, StillRunning
-from piecework.client.queue.jobs import POLL_S
-from piecework.client.queue.results import (
+from piecework.client.queue.jobs.jobs import POLL_S
+from piecework.client.queue.jobs.results import (
     BATCH_POLL_S,
     CROWD_POLL_S,
     FEW_JOBS,

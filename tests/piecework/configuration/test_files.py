@@ -10,7 +10,7 @@ from piecework.configuration.keys import CLIENT
 from piecework.configuration.layers import configure
 from piecework.configuration.places import ConfigError, find_places, find_user_place, has_configuration
 from piecework.server.configuration import SECTION as SERVER
-from piecework.worker_agent.configuration import SECTION as AGENT
+from piecework.worker_agent.config.configuration import SECTION as AGENT
 
 
 def test_a_user_overrides_the_system(disk):

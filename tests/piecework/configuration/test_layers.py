@@ -7,7 +7,7 @@ from piecework.configuration.keys import CLIENT
 from piecework.configuration.layers import configure
 from piecework.configuration.places import ConfigError
 from piecework.server.configuration import SECTION as SERVER
-from piecework.worker_agent.configuration import SECTION as AGENT
+from piecework.worker_agent.config.configuration import SECTION as AGENT
 
 LAB = '[profiles.lab]\nurl = "http://lab"\ntoken = "of-lab"\n'
 FAR = '[profiles.far]\nurl = "http://far"\ntoken = "of-far"\n'

@@ -10,7 +10,7 @@ from piecework.configuration.places import ConfigError
 from piecework.server.configuration import SECTION as SERVER
 from piecework.server.settings import Settings
 from piecework.variables import AGENT_NAMES, SERVER_NAMES
-from piecework.worker_agent.configuration import SECTION as AGENT
+from piecework.worker_agent.config.configuration import SECTION as AGENT
 
 SECTIONS = {"server": SERVER, "agent": AGENT, "client": CLIENT}
 

@@ -23,9 +23,9 @@ from piecework.configuration.tokens import (
     run_command,
 )
 from piecework.protocol.messages import ErrorReply, MessageReply
-from piecework.worker_agent.configuration import SECTION as AGENT
+from piecework.worker_agent.config.configuration import SECTION as AGENT
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.host import find_token
-from piecework.worker_agent.settings import Settings
 
 REFUSED = {"status": 401, "headers": {"WWW-Authenticate": 'Bearer realm="piecework"'}}
 PRINTS = [sys.executable, "-c", "print('of-command')"]

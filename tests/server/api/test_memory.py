@@ -157,7 +157,7 @@ def test_routes_survive_a_restart(house: House):
 
 
 def test_tokens_that_may_view_or_invoke_change_no_routes(house: House):
-    from piecework.server.services.token_acts import create_token
+    from piecework.server.services.tokens.token_acts import create_token
 
     def ask(scope: str) -> tuple[int, int]:
         secret = create_token(house.services.database, scope, scope, house.clock())

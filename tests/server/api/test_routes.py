@@ -3,7 +3,7 @@
 import pytest
 from house import House
 
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 
 
 def test_caddys_configuration_names_this_server_for_what_has_no_route(house: House):

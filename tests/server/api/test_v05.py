@@ -6,7 +6,7 @@ import io
 import pytest
 from house import House
 
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 
 
 def v05_contract(house: House, worker: str, **fields):

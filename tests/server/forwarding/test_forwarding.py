@@ -14,7 +14,7 @@ from upstreams import Upstream, route
 from werkzeug.test import TestResponse
 
 from piecework.http.answers import Broken, NotHttp
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 from piecework.server.store.functions import functions
 
 NO_ROUTE = {"code": "ERROR", "message": "😢 Houston? We have a problem 🥵"}

@@ -13,7 +13,7 @@ from patience import PATIENCE_S, until
 from werkzeug.test import TestResponse
 
 from piecework.http.exchange import Request, Response, read_request, write_response
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 from piecework.server.store.functions import functions
 from piecework.server.store.queue.jobs.filters import JobFilter
 from piecework.server.store.stock.quotas import Quota

@@ -10,8 +10,8 @@ from house import House
 
 from piecework.server.pages.gate import COOKIE
 from piecework.server.pages.table import PAGES
-from piecework.server.services.sessions import KEY_FILE, NAME, SESSION_MS, Sessions
-from piecework.server.services.token_acts import create_token, revoke_token
+from piecework.server.services.tokens.sessions import KEY_FILE, NAME, SESSION_MS, Sessions
+from piecework.server.services.tokens.token_acts import create_token, revoke_token
 from piecework.server.store.engine.snapshots import copy_database
 from piecework.server.store.stock import signing_keys
 

@@ -15,7 +15,7 @@ from recorded import some_call
 from piecework.http.exchange import Request, Response
 from piecework.receipts.journals import End, Head, JournalEntry, write_frame
 from piecework.server.pages.table import PAGES
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 
 HOSTILE = "<script>x</script>\x1b[1m\u202e\"'&"
 LISTS = sorted(each.path for each in PAGES if each.method == "GET" and "<" not in each.path)

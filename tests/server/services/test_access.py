@@ -8,9 +8,9 @@ from hand_clock import HandClock
 from places import Place
 
 from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
-from piecework.server.services import access, token_acts
-from piecework.server.services.access import GRANTS, Access
-from piecework.server.services.sessions import Sessions
+from piecework.server.services.tokens import access, token_acts
+from piecework.server.services.tokens.access import GRANTS, Access
+from piecework.server.services.tokens.sessions import Sessions
 from piecework.server.store.engine.database import Database
 
 

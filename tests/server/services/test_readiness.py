@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from piecework.local import LISTENING, ChildProgram
 from piecework.server.blobs.disk_space import LACKED_S, LEAST_BYTES
 from piecework.server.errors import StorageFull
-from piecework.server.services.readiness import TRY_EVERY_S, Readiness
+from piecework.server.services.health.readiness import TRY_EVERY_S, Readiness
 from piecework.server.store.engine.database import Database
 
 MB = 1_000_000

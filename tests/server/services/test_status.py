@@ -7,7 +7,7 @@ from house import House, failed, finished
 
 from piecework.receipts import open_key
 from piecework.server.services.backups import write_backup
-from piecework.server.services.findings import look_at_disk
+from piecework.server.services.health.findings import look_at_disk
 
 
 def findings(house: House, level: str = "wrong", query: str = "checks=all") -> dict[str, str]:

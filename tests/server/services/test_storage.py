@@ -36,7 +36,7 @@ def test_what_takes_the_disk_is_told(house: House):
 
 
 def test_sizes_are_added_up_of_the_newest_only(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("piecework.server.services.storage.ROWS_MAX", 2)
+    monkeypatch.setattr("piecework.server.services.health.storage.ROWS_MAX", 2)
     end(house, 3)
     told = house.call("GET", "/sys/storage")
     assert told["blobs"]["count"] == 2

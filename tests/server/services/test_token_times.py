@@ -8,9 +8,9 @@ from hand_clock import START_MS, HandClock
 from places import Place
 
 from piecework.server.errors import DatabaseAway, Forbidden, InvalidRequest, Unauthorized
-from piecework.server.services import token_acts
-from piecework.server.services.access import Access
-from piecework.server.services.sessions import Sessions
+from piecework.server.services.tokens import token_acts
+from piecework.server.services.tokens.access import Access
+from piecework.server.services.tokens.sessions import Sessions
 from piecework.server.store.engine.database import Database
 from piecework.server.store.stock.tokens import Token
 

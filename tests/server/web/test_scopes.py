@@ -6,8 +6,8 @@ import pytest
 from house import House
 
 from piecework.server.api.table import ENDPOINTS
-from piecework.server.services.access import GRANTS
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.access import GRANTS
+from piecework.server.services.tokens.token_acts import create_token
 from piecework.server.web.endpoint import Endpoint
 
 OPEN = {"/ping", "/healthz", "/readyz", "/docs", "/openapi.json"}

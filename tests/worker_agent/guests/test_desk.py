@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from patience import PATIENCE_S
 
 from piecework.protocol.messages import Usage
-from piecework.worker_agent.guests.desk import OUTBOX_BYTES, SYNC_S, Desk
 from piecework.worker_agent.guests.frames import (
     Ask,
     Done,
@@ -24,6 +23,7 @@ from piecework.worker_agent.guests.frames import (
     read_reports,
 )
 from piecework.worker_agent.guests.marker import Marker
+from piecework.worker_agent.guests.work.desk import OUTBOX_BYTES, SYNC_S, Desk
 from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryFault, EntryRequest
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason
 from piecework.worker_agent.tasks import Result

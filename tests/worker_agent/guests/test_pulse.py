@@ -6,10 +6,10 @@ import threading
 import pytest
 from patience import PATIENCE_S
 
-from piecework.worker_agent.guests.desk import Desk, Turn
 from piecework.worker_agent.guests.frames import Logged, pack, read_reports
 from piecework.worker_agent.guests.marker import Marker
-from piecework.worker_agent.guests.pulse import LOG_EVERY_S, LOG_PART_BYTES, TICK_S, Pulse
+from piecework.worker_agent.guests.work.desk import Desk, Turn
+from piecework.worker_agent.guests.work.pulse import LOG_EVERY_S, LOG_PART_BYTES, TICK_S, Pulse
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
 from piecework.worker_agent.runtimes.streams import LogTail
 
@@ -95,7 +95,7 @@ def test_tick_survives_a_broken_link(scene):
 
 @pytest.mark.slow
 def test_pulse_rests_when_idle_and_wakes_for_a_task(scene, make_assign, monkeypatch):
-    monkeypatch.setattr("piecework.worker_agent.guests.pulse.IDLE_TICKS", 2)
+    monkeypatch.setattr("piecework.worker_agent.guests.work.pulse.IDLE_TICKS", 2)
     scene.pulse.start()
     assert not scene.gone.wait(10 * TICK_S)
     scene.near.sendall(pack(make_assign(b"code", timeout_s=0.05)))

@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from piecework.worker_agent.guests.desk import Desk
 from piecework.worker_agent.guests.frames import pack, read_reports
 from piecework.worker_agent.guests.marker import Marker
-from piecework.worker_agent.guests.sharing import SharedStore, look_up
+from piecework.worker_agent.guests.work.desk import Desk
+from piecework.worker_agent.guests.work.sharing import SharedStore, look_up
 from piecework.worker_agent.runtimes.services.errors import ServiceError
 from piecework.worker_agent.runtimes.services.store import STORE_BYTES, MemoryStore
 

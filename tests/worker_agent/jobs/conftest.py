@@ -13,10 +13,10 @@ from patience import LONG_S
 from piecework.protocol.messages import WorkerRegister
 from piecework.worker_agent.agent import Agent
 from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.jobs.parts import Environment
 from piecework.worker_agent.link.shared import Pace
 from piecework.worker_agent.link.state import StateDirectory
-from piecework.worker_agent.settings import Settings
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from patience import LONG_S, until
 
 from piecework.protocol.states import JobState
-from piecework.worker_agent.settings import Settings, SettingsError
+from piecework.worker_agent.config.settings import Settings, SettingsError
 
 
 @pytest.fixture

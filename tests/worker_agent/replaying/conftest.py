@@ -14,7 +14,7 @@ from piecework.receipts import write_bundle, write_payload
 from piecework.receipts.canonical import encode_canonical, write_number
 from piecework.receipts.parts import write_list
 from piecework.receipts.payload import RunClaim, RunLimits, RunResult, RunSubject, is_comparable
-from piecework.worker_agent.guests.workbench import NO_RULES
+from piecework.worker_agent.guests.work.workbench import NO_RULES
 from piecework.worker_agent.replaying.replay import ReplayNode
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.tasks import JobFolder

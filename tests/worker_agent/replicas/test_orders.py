@@ -18,6 +18,7 @@ from piecework.protocol.codes import Code
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Grants, Limits, ReplicaOrder, ReplicaState, WorkerRegister
 from piecework.worker_agent.cache import BlobCache
+from piecework.worker_agent.config.settings import Settings
 from piecework.worker_agent.errors import AgentError
 from piecework.worker_agent.host import ReplicaHost
 from piecework.worker_agent.link.link import Link
@@ -28,7 +29,6 @@ from piecework.worker_agent.replicas.code import CodeStore
 from piecework.worker_agent.replicas.launcher import ReplicaSpec
 from piecework.worker_agent.replicas.orders import LOG_PART_BYTES, LONGEST_PAUSE_S, REFUSED_PAUSE_S, Orders
 from piecework.worker_agent.replicas.recordings import Recordings
-from piecework.worker_agent.settings import Settings
 
 
 def order(number, **fields):

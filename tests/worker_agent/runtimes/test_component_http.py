@@ -10,7 +10,7 @@ import pytest
 
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.messages import Grants
-from piecework.worker_agent.guests.workbench import NO_RULES
+from piecework.worker_agent.guests.work.workbench import NO_RULES
 from piecework.worker_agent.runtimes.component.http_types import OutBody, SentBody
 from piecework.worker_agent.runtimes.component.io_calls import StreamError
 from piecework.worker_agent.runtimes.services.access import NodeRules

@@ -12,9 +12,9 @@ from piecework.worker_agent.runtimes.base import Build
 from piecework.worker_agent.runtimes.services import ANSWER_BYTES
 from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions
 from piecework.worker_agent.runtimes.services.entries import EntryAnswer, EntryRequest
+from piecework.worker_agent.runtimes.wasi.calls.kv_calls import APPEND, IF_ABSENT, IF_VALUE, OLD
 from piecework.worker_agent.runtimes.wasi.errno import Errno
 from piecework.worker_agent.runtimes.wasi.host import WasiHost
-from piecework.worker_agent.runtimes.wasi.kv_calls import APPEND, IF_ABSENT, IF_VALUE, OLD
 from piecework.worker_agent.serving.entries import MemoryEntries
 
 MEMORY_BYTES = 64 * 65_536

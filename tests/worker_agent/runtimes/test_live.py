@@ -6,7 +6,7 @@ import pytest
 
 from piecework.worker_agent.runtimes.live import LiveInput, LiveLog, LiveOutput, LiveWriter, wait_readable
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason, StopSignal
-from piecework.worker_agent.runtimes.wasi.files import InputFile
+from piecework.worker_agent.runtimes.wasi.fs.files import InputFile
 
 
 @pytest.fixture

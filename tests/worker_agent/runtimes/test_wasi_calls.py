@@ -11,11 +11,11 @@ from piecework.worker_agent.runtimes.base import Build
 from piecework.worker_agent.runtimes.stopping import StoppedError, StopReason
 from piecework.worker_agent.runtimes.streams import OutputFullError
 from piecework.worker_agent.runtimes.wasi.errno import Errno
-from piecework.worker_agent.runtimes.wasi.files import Rights
+from piecework.worker_agent.runtimes.wasi.fs.files import Rights
+from piecework.worker_agent.runtimes.wasi.fs.script_folder import ScriptFolder
 from piecework.worker_agent.runtimes.wasi.guest import GuestExitError
 from piecework.worker_agent.runtimes.wasi.host import CALLS
 from piecework.worker_agent.runtimes.wasi.memory import CHUNK_BYTES, MAX_VECTORS
-from piecework.worker_agent.runtimes.wasi.script_folder import ScriptFolder
 
 MEMORY_BYTES = 64 * 65_536
 OUTSIDE = MEMORY_BYTES - 2
@@ -201,7 +201,7 @@ def test_too_much_output_ends_the_guest(make_probe):
 
 
 def test_one_transfer_moves_only_so_much(probe, monkeypatch):
-    monkeypatch.setattr("piecework.worker_agent.runtimes.wasi.file_calls.MAX_TRANSFER_BYTES", 5)
+    monkeypatch.setattr("piecework.worker_agent.runtimes.wasi.calls.file_calls.MAX_TRANSFER_BYTES", 5)
     probe.put_vectors(0, (100, 2), (100, 2), (100, 2))
     assert probe.call("fd_write", 1, 0, 3, 64) == Errno.SUCCESS
     assert (probe.get_u32(64), probe.output.size) == (4, 4)

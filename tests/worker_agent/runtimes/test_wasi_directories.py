@@ -15,7 +15,7 @@ from piecework.worker_agent.runtimes.base import Bounds, Call
 from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
 from piecework.worker_agent.runtimes.streams import LogTail
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
-from piecework.worker_agent.runtimes.wasi.resolving import split
+from piecework.worker_agent.runtimes.wasi.fs.resolving import split
 
 
 def count_open():

@@ -10,7 +10,7 @@ from wasi_hand import ANSWER, BUFFER, CREATE, DIRECTORY, READ, TRUNCATE, WRITE, 
 from piecework.protocol.messages import Grants
 from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions, SharedDir
 from piecework.worker_agent.runtimes.wasi.errno import Errno
-from piecework.worker_agent.runtimes.wasi.files import Rights, read_stat
+from piecework.worker_agent.runtimes.wasi.fs.files import Rights, read_stat
 
 WRITE_ONLY = int(Rights.FD_WRITE)
 U64 = 2**64 - 1

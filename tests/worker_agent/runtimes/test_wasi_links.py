@@ -6,7 +6,7 @@ import pytest
 from wasi_hand import ANSWER, BUFFER, CREATE, DIRECTORY, EXCLUSIVE, PLACE, READ, TRUNCATE, WRITE
 
 from piecework.worker_agent.runtimes.wasi.errno import Errno
-from piecework.worker_agent.runtimes.wasi.resolving import LINKS_MAX, leads_out
+from piecework.worker_agent.runtimes.wasi.fs.resolving import LINKS_MAX, leads_out
 
 FOLLOW = 1
 OUT = {Errno.PERM, Errno.LOOP, Errno.NOTDIR, Errno.NOENT, Errno.XDEV, Errno.NAMETOOLONG}

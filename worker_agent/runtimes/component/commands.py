@@ -24,7 +24,7 @@ from piecework.worker_agent.runtimes.live import LiveInput
 from piecework.worker_agent.runtimes.sandbox import Sandbox
 from piecework.worker_agent.runtimes.streams import OutputFullError, ScratchError
 from piecework.worker_agent.runtimes.verdict import GuestFailedError
-from piecework.worker_agent.runtimes.wasi.directories import open_folders
+from piecework.worker_agent.runtimes.wasi.fs.directories import open_folders
 
 _DESCRIPTOR = "/dev/fd/{}"
 """wasmtime takes the input as a file that has a name, and directories, too."""

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from piecework.worker_agent.runtimes.component.guest import FailureError
 from piecework.worker_agent.runtimes.component.io_calls import CHUNK_BYTES, IoError, StreamError
-from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
-from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, Rights, Stat
+from piecework.worker_agent.runtimes.wasi.fs.directories import GuestDirectory
+from piecework.worker_agent.runtimes.wasi.fs.files import FileType, GuestFile, Rights, Stat
 
 _CODES = {
     Errno.ACCES: "access",

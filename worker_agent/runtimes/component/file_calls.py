@@ -34,9 +34,9 @@ from piecework.worker_agent.runtimes.component.values import (
     Variant,
 )
 from piecework.worker_agent.runtimes.wasi.clocks import NS_PER_S, find_now_ns
-from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory, OpenMode
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
-from piecework.worker_agent.runtimes.wasi.files import OFFSET_MAX, Rights, Stat, TimesNs
+from piecework.worker_agent.runtimes.wasi.fs.directories import GuestDirectory
+from piecework.worker_agent.runtimes.wasi.fs.files import OFFSET_MAX, OpenMode, Rights, Stat, TimesNs
 
 DESCRIPTOR, ENTRIES = 18, 19
 FILES_MAX = 128

@@ -20,7 +20,7 @@ from piecework.worker_agent.runtimes.wasi.clocks import (
     choose_clock,
     choose_random,
 )
-from piecework.worker_agent.runtimes.wasi.journaled_files import Granted, open_directories
+from piecework.worker_agent.runtimes.wasi.fs.journaled_files import Granted, open_directories
 
 PROGRAM_NAME = "lambda"
 """``argv[0]``."""

@@ -21,10 +21,10 @@ from piecework.worker_agent.runtimes.scripting.interpreters import ARGS, HEAP, S
 from piecework.worker_agent.runtimes.scripting.lacking import explain_missing
 from piecework.worker_agent.runtimes.streams import LogTail
 from piecework.worker_agent.runtimes.verdict import GuestFailedError
+from piecework.worker_agent.runtimes.wasi.fs.script_folder import ScriptFolder
 from piecework.worker_agent.runtimes.wasi.guest import Guest, GuestExitError
 from piecework.worker_agent.runtimes.wasi.host import WasiHost
 from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
-from piecework.worker_agent.runtimes.wasi.script_folder import ScriptFolder
 
 SCRIPT_BYTES = 16 * 1024 * 1024
 """Size of the largest script: each process keeps those that it used last."""

@@ -11,14 +11,14 @@ from piecework.worker_agent.runtimes.base import NO_ACCESS, Bounds, Call
 from piecework.worker_agent.runtimes.services.access import INPUTS
 from piecework.worker_agent.runtimes.stopping import StopSignal
 from piecework.worker_agent.runtimes.wasi.clocks import Clock, RandomSource, choose_clock, choose_random
-from piecework.worker_agent.runtimes.wasi.devices import DeviceDirectory
-from piecework.worker_agent.runtimes.wasi.directories import GuestDirectory
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
-from piecework.worker_agent.runtimes.wasi.files import FileType, GuestFile, InputFile, OutputFile
-from piecework.worker_agent.runtimes.wasi.journaled_files import open_directories
+from piecework.worker_agent.runtimes.wasi.fs.devices import DeviceDirectory
+from piecework.worker_agent.runtimes.wasi.fs.directories import GuestDirectory
+from piecework.worker_agent.runtimes.wasi.fs.files import FileType, GuestFile, InputFile, OutputFile
+from piecework.worker_agent.runtimes.wasi.fs.journaled_files import open_directories
+from piecework.worker_agent.runtimes.wasi.fs.script_folder import ScriptFolder
+from piecework.worker_agent.runtimes.wasi.fs.temporary import TemporaryDirectory
 from piecework.worker_agent.runtimes.wasi.memory import GuestMemory
-from piecework.worker_agent.runtimes.wasi.script_folder import ScriptFolder
-from piecework.worker_agent.runtimes.wasi.temporary import TemporaryDirectory
 
 PROGRAM_NAME = b"lambda"
 """``argv[0]``."""

@@ -7,7 +7,7 @@ from collections.abc import Container
 
 from piecework.modules.kv import KV_INTERFACE
 from piecework.worker_agent.runtimes.linkage import HostFunction, Linkage
-from piecework.worker_agent.runtimes.wasi import file_calls, kv_calls, path_calls, poll_calls, process_calls
+from piecework.worker_agent.runtimes.wasi.calls import file_calls, kv_calls, path_calls, poll_calls, process_calls
 from piecework.worker_agent.runtimes.wasi.errno import WasiError, translate
 from piecework.worker_agent.runtimes.wasi.guest import Guest
 

@@ -11,7 +11,6 @@ from statistics import median
 from threading import Lock
 from typing import NamedTuple, TypeGuard
 
-from piecework.durations import LONGEST_S
 from piecework.protocol.ids import ID_MAX
 from piecework.protocol.states import JobState
 from piecework.server.services.core import Core
@@ -20,6 +19,7 @@ from piecework.server.store.queue.leasing import runs
 from piecework.server.store.queue.leasing.runs import FinishedRun, OpenRun
 from piecework.server.store.records import Job
 from piecework.server.store.stock import lambdas
+from piecework.text.durations import LONGEST_S
 
 LEAST_RUNS = 3
 """Fewer do not tell what is usual."""

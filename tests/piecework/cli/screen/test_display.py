@@ -10,13 +10,13 @@ from msgspec import UNSET
 
 import piecework.cli
 from piecework.cli.failures import warn
-from piecework.cli.queue.watching import watch_job
+from piecework.cli.queue.jobs.watching import watch_job
 from piecework.cli.screen import progress
 from piecework.cli.screen.display import Display, to_document, write_output, write_text
 from piecework.cli.screen.figures import format_age, format_bytes, format_moment
-from piecework.durations import format_duration
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import DataReply
+from piecework.text.durations import format_duration
 
 LONG_ID = Id(9_000_000_000_000_000_001)
 

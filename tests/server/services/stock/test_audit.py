@@ -10,7 +10,7 @@ from house import House, finished
 from piecework.server.api.table import ENDPOINTS
 from piecework.server.errors import Forbidden, Unauthorized
 from piecework.server.services.stock.refusals import HOUR_MAX, MINUTE_MAX
-from piecework.server.services.token_acts import create_token, revoke_token, rotate_token
+from piecework.server.services.tokens.token_acts import create_token, revoke_token, rotate_token
 from piecework.server.store.engine.tables.audit import audit as table
 from piecework.server.store.stock import audit as store
 from piecework.server.store.stock.audit import Actor, AuditFilter

@@ -205,7 +205,7 @@ def test_a_module_that_goes_while_the_backup_is_made_is_left_out(tmp_path: Path,
 
 
 def test_who_may_push_and_who_may_pull(house: House):
-    from piecework.server.services import access, token_acts
+    from piecework.server.services.tokens import access, token_acts
 
     def headers(scope: str) -> dict[str, str]:
         secret = token_acts.create_token(house.services.database, scope, scope, house.clock())

@@ -4,8 +4,8 @@ import pytest
 from rows import NOW
 
 from piecework.server.store.engine.database import Database
-from piecework.server.store.stock import entries, namespaces
-from piecework.server.store.stock.namespace_records import Entry, Namespace, Unswept
+from piecework.server.store.stock.namespaces import entries, namespaces
+from piecework.server.store.stock.namespaces.namespace_records import Entry, Namespace, Unswept
 
 ANY = bytes(range(256))
 ENTRY = Entry(ANY, None, NOW)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from piecework.receipts.journals import JournalReader
-from piecework.worker_agent.guests.workbench import NO_RULES
+from piecework.worker_agent.guests.work.workbench import NO_RULES
 
 COMPARED = ("output", "error", "exit_code", "log")
 

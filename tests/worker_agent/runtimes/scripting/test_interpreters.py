@@ -4,11 +4,11 @@ import hashlib
 
 import pytest
 
+from piecework.worker_agent.config.settings import Settings, SettingsError
 from piecework.worker_agent.errors import InterpreterError
 from piecework.worker_agent.runtimes import RUNTIME_NAMES
 from piecework.worker_agent.runtimes.engine_facts import describe_engine
 from piecework.worker_agent.runtimes.scripting.interpreters import KNOWN, PACKAGED, find_interpreters, list_names
-from piecework.worker_agent.settings import Settings, SettingsError
 
 PACKAGED_NAMES = ("javascript", "micropython", "python3.12")
 

@@ -5,9 +5,10 @@ import pytest
 from piecework.protocol.messages import Grants
 from piecework.worker_agent.runtimes.base import Bounds
 from piecework.worker_agent.runtimes.services.access import NodeRules, Permissions
-from piecework.worker_agent.runtimes.wasi.directories import OpenMode, open_granted
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError
-from piecework.worker_agent.runtimes.wasi.script_folder import ScriptFolder
+from piecework.worker_agent.runtimes.wasi.fs.directories import open_granted
+from piecework.worker_agent.runtimes.wasi.fs.files import OpenMode
+from piecework.worker_agent.runtimes.wasi.fs.script_folder import ScriptFolder
 
 READ = OpenMode(
     read=True, write=False, create=False, exclusive=False, truncate=False, directory=False, follow=True, flags=0

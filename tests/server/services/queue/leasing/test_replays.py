@@ -14,7 +14,7 @@ from piecework.protocol import bodies
 from piecework.protocol.codes import Code
 from piecework.protocol.messages import ContractReply
 from piecework.receipts import read_receipt
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 
 AGENT = {"agent_version": "0.1.0"}
 TAGS = ["inputs", "files", "replay"]

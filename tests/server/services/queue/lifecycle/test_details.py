@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from house import House, failed, finished
 
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 
 NO_PAUSE = {"kind": "none"}
 DETAILS = {

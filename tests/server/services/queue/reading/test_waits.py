@@ -131,7 +131,7 @@ def test_jobs_are_listed_by_the_worker_that_has_them(house: House):
 
 
 def test_a_list_says_of_the_first_that_wait_why_they_do(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("piecework.server.api.queue.jobinfo.EXPLAINED_MAX", 2)
+    monkeypatch.setattr("piecework.server.api.queue.jobs.jobinfo.EXPLAINED_MAX", 2)
     lambda_, worker = house.new_lambda(), house.new_worker()
     ended = house.submit(lambda_)
     house.finish(worker, failed(house.lease(worker)) | {"state": "Finished", "error": None})

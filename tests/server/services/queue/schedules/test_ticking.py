@@ -19,7 +19,7 @@ from piecework.server.services.queue.schedules import ticking
 from piecework.server.services.queue.schedules.catchup import CAUGHT_UP
 from piecework.server.services.queue.submitting.submission import Submission
 from piecework.server.services.queue.waiting.pauses import wait_out
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue.schedules import schedules
 from piecework.server.store.queue.schedules.schedule_records import Schedule

@@ -8,7 +8,7 @@ from house import House
 
 from piecework.server.api.table import ENDPOINTS
 from piecework.server.errors import InvalidRequest
-from piecework.server.services import token_acts
+from piecework.server.services.tokens import token_acts
 from piecework.server.store.stock.quotas import Quota
 from piecework.server.web.narrowing import FOR_SOME_LAMBDAS, UNCOUNTED
 

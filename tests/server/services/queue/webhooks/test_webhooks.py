@@ -25,7 +25,7 @@ from piecework.server.services.queue.waiting.waiting import Changes
 from piecework.server.services.queue.webhooks import posting
 from piecework.server.services.queue.webhooks.deliveries import LEASE_MS, PAUSES_S
 from piecework.server.services.queue.webhooks.posting import Posted
-from piecework.server.services.token_acts import create_token
+from piecework.server.services.tokens.token_acts import create_token
 from piecework.server.store.engine.database import Connection
 from piecework.server.store.queue.jobs import jobs as job_rows
 

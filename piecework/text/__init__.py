@@ -1,0 +1,1 @@
+"""What people write for durations, shares and jobs."""

@@ -1,0 +1,1 @@
+"""Rows of namespaces and their entries."""

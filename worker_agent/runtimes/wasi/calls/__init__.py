@@ -1,0 +1,1 @@
+"""The functions of the host, by what they are about."""
