@@ -13,14 +13,15 @@ from piecework.worker_agent.runtimes.journal import Journal
 from piecework.worker_agent.runtimes.streams import Bytes
 from piecework.worker_agent.runtimes.verdict import GuestFailedError
 from piecework.worker_agent.runtimes.wasi.errno import Errno, WasiError, translate
-from piecework.worker_agent.runtimes.wasi.fs.directories import (
-    Directory,
+from piecework.worker_agent.runtimes.wasi.fs.directories import Directory, GuestDirectory, open_granted
+from piecework.worker_agent.runtimes.wasi.fs.files import (
     DirectoryEntry,
-    GuestDirectory,
+    FileType,
+    GuestFile,
     OpenMode,
-    open_granted,
+    Stat,
+    TimesNs,
 )
-from piecework.worker_agent.runtimes.wasi.fs.files import FileType, GuestFile, Stat, TimesNs
 
 _encode, _decode = msgspec.msgpack.encode, msgspec.msgpack.decode
 
