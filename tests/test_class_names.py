@@ -5,6 +5,8 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("piecework", "server", "worker_agent")
 SHARED = {
@@ -29,6 +31,7 @@ def find_places() -> dict[str, list[str]]:
     return places
 
 
+@pytest.mark.slow
 def test_a_class_name_has_one_meaning():
     several = {name: places for name, places in find_places().items() if len(places) > 1}
     assert {name: places for name, places in several.items() if name not in SHARED} == {}

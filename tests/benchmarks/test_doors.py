@@ -22,6 +22,7 @@ def make_short(noise: Random) -> bytes:
     return noise.randbytes(noise.randrange(1, 4)).replace(b"\x07", b"\0")
 
 
+@pytest.mark.slow
 def test_reader_that_raises_something_else_is_found():
     readers = [Reader("sound", make_short, len), Reader("lengths", make_short, read_length, (ValueError,))]
     with pytest.raises(DrillError, match=r"the seed 5, .*\nlengths: ZeroDivisionError: .*: b'"):

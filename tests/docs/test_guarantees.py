@@ -3,9 +3,12 @@
 import ast
 import re
 
+import pytest
+
 FILE = re.compile(r"^- \[[\w/.]+\]\(\.\./(tests/[\w/]+\.py)\)", re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_every_promise_names_tests_that_exist(documents, root):
     promises = re.split(r"^## ", documents["docs/guarantees.md"], flags=re.MULTILINE)[1:]
     assert len(promises) >= 10

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
@@ -16,6 +18,7 @@ def links(text):
     return [target for target in LINK.findall(FENCE.sub("", text)) if "://" not in target]
 
 
+@pytest.mark.slow
 def test_every_relative_link_and_anchor_exists(documents, root):
     broken = []
     count = 0

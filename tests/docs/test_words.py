@@ -20,6 +20,7 @@ def banned(documents):
     return sorted({word for word in words if word and word != "not" and set(word) != {"-"}})
 
 
+@pytest.mark.slow
 def test_no_document_uses_a_word_that_the_glossary_replaces(documents, banned):
     assert {"task", "requeue", "artifact"} <= set(banned)
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, banned))})s?\b", re.IGNORECASE)
@@ -58,6 +59,7 @@ def test_the_readme_stays_short(documents):
     assert len(written.splitlines()) <= 60
 
 
+@pytest.mark.slow
 def test_parts_in_the_glossary_are_still_in_the_code(documents, root):
     section = documents["docs/glossary.md"].partition("## Parts of the programs")[2].partition("\n## ")[0]
     words = [line.split("|")[1].strip() for line in section.splitlines() if line[:1] == "|"][2:]

@@ -40,6 +40,7 @@ def distributions():
     return metadata.packages_distributions().items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", ["server", "worker", "postgres", "s3"])
 def test_every_library_of_an_extra_is_known_by_its_import(extra, distributions):
     for distribution in names(EXTRAS[extra]):

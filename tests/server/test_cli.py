@@ -67,6 +67,7 @@ def test_a_token_is_made_listed_and_revoked(run: Run, tmp_path: Path):
     assert [word in table for word in ("alice", "submit", "revoked")] == [True] * 3
 
 
+@pytest.mark.slow
 def test_a_token_name_that_is_taken_is_refused_in_one_line(run: Run, tmp_path: Path):
     _make_data(tmp_path / "data")
     _succeed(run("token", "create", "alice", "--scope", "view"))
@@ -74,6 +75,7 @@ def test_a_token_name_that_is_taken_is_refused_in_one_line(run: Run, tmp_path: P
     assert "no live token named bob" in _one_line(run("token", "revoke", "bob"))
 
 
+@pytest.mark.slow
 def test_a_token_that_expires_is_listed_and_rotated(run: Run, tmp_path: Path):
     _make_data(tmp_path / "data")
     first = _succeed(run("token", "create", "alice", "--scope", "submit", "--expires", "90d"))
@@ -135,6 +137,7 @@ def test_the_data_option_goes_before_the_variable(run: Run, tmp_path: Path):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_migrate_says_what_it_did_and_is_safe_to_repeat(run: Run):
     assert _succeed(run("migrate")).startswith("schema version none -> 0")
     assert _succeed(run("migrate")).endswith("as before")
@@ -159,6 +162,7 @@ def test_a_plan_tells_what_is_to_be_run_and_runs_nothing(run: Run, tmp_path: Pat
     assert _succeed(run("migrate")).endswith("as before")
 
 
+@pytest.mark.slow
 def test_a_migration_stops_where_it_should_and_goes_back(run: Run, tmp_path: Path):
     _make_data(tmp_path / "data")
     with next_release():
@@ -294,6 +298,7 @@ def test_what_was_checked_of_a_name_is_what_is_listened_on(
     assert served == ["127.0.0.1"]
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_one_clear_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("piecework.http.ports.WAIT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -341,6 +346,7 @@ def test_a_database_that_does_not_answer_is_one_clear_line(run: Run):
     assert "hush" not in line
 
 
+@pytest.mark.slow
 def test_backup_and_restore(run: Run, tmp_path: Path):
     _make_data(tmp_path / "data")
     secret = _succeed(run("token", "create", "alice", "--scope", "view"))
@@ -361,6 +367,7 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     DirectoryLock(tmp_path).close()
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_given_up_in_time_is_waited_for(tmp_path: Path):
     first, given_up = DirectoryLock(tmp_path), threading.Event()
 
@@ -373,6 +380,7 @@ def test_a_directory_that_is_given_up_in_time_is_waited_for(tmp_path: Path):
         assert given_up.is_set()
 
 
+@pytest.mark.slow
 def test_a_token_with_a_quota_is_listed_and_changed(run: Run, tmp_path: Path):
     _make_data(tmp_path / "data")
     quota = ["--lambda", "hola", "--lambda", "7", "--max-queued", "5", "--rate", "100/1m"]

@@ -38,6 +38,7 @@ def ask(server: FiguresServer, path: str) -> tuple[int, str]:
     return answer.status, text
 
 
+@pytest.mark.slow
 def test_figures_are_read_by_prometheus_as_they_are(server: FiguresServer):
     status, text = ask(server, "/metrics")
     assert status == 200

@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_group_is_watched_sealed_and_followed_by_a_job(run, client, worker, lambda_id):
     jobs = [run("job", "submit", lambda_id, "--group", "all").out.strip() for _ in range(2)]
     assert run("group", "wait", "all").out.count("Finished") == 1

@@ -266,6 +266,7 @@ def test_wait_ends_with_1_when_a_job_failed(run, finished, failed):
     assert rows[1][:2] == [str(failed), "Fail_Execution"]
 
 
+@pytest.mark.slow
 def test_wait_for_a_limited_time_shows_what_has_ended(run, client, lambda_id, finished):
     slow = client.submit(lambda_id, delay_s=60)
     ran = run("job", "wait", finished, slow, "--timeout", 0.1, exit_code=1)
@@ -382,6 +383,7 @@ def test_the_end_of_a_blobs_id_stands_for_it(run, client, idle_lambda):
     client.cancel(job)
 
 
+@pytest.mark.slow
 def test_a_lambda_stands_for_its_name_pinned_by_the_end_of_an_id(run, client):
     old, new = (client.create_lambda(0, "exotic", name="pinned") for _ in range(2))
     for ref, lambda_id in (("pinned", new), (f"pinned@{old}", old), (f"pinned@{str(old)[-8:]}", old)):

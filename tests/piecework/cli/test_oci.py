@@ -34,6 +34,7 @@ def tagged(pinned):
     return pinned.partition("@")[0]
 
 
+@pytest.mark.slow
 def test_module_is_pushed_and_pulled(run, registry, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     target = f"oci://{registry.host}/team/echo:1"
@@ -54,6 +55,7 @@ def test_module_is_pushed_and_pulled(run, registry, tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_file_pushed_again_has_the_same_digest(run, registry):
     target = f"oci://{registry.host}/team/echo:1"
     first = run("module", "push", ECHO, target, "--json").document
@@ -61,6 +63,7 @@ def test_file_pushed_again_has_the_same_digest(run, registry):
     assert run("module", "push", "-", target, "--json", given=CODE).document["digest"] != first["digest"]
 
 
+@pytest.mark.slow
 def test_module_is_copied_into_the_registry_of_the_server(run, client, tagged, pinned):
     assert "team/echo/copied@sha256:" in run("module", "push", tagged, "team/echo/copied").out
     assert client.module("team/echo/copied").info == pinned
@@ -68,6 +71,7 @@ def test_module_is_copied_into_the_registry_of_the_server(run, client, tagged, p
     assert client.module("team/echo/copied").info == "mine"
 
 
+@pytest.mark.slow
 def test_lambda_is_created_of_a_reference(run, client, tagged, pinned):
     created = run("lambda", "create", tagged, "--name", "from-oci", "--json")
     assert created.document["pulled"] == pinned
@@ -90,6 +94,7 @@ def test_reference_is_inspected(run, pinned):
     assert run("lambda", "inspect", pinned, "--json").document["default"] == "wasi"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--file", "--module"])
 def test_function_is_deployed_of_a_reference(run, empty, tagged, pinned, option):
     assert run("function", "deploy", "echo", option, tagged, "--replicas", 0).out.startswith("echo/1: as jobs")

@@ -51,6 +51,7 @@ def test_run_takes_arguments_and_what_is_piped_in(run_job, client):
     assert client.read(job.input.id) == b"piped\0"
 
 
+@pytest.mark.slow
 def test_the_same_file_again_runs_the_lambda_that_is_there(run_job, client):
     first = run_job(ECHO, "one", "--env", "A=1", "--timeout", 90)
     again = run_job(ECHO, "two")
@@ -125,6 +126,7 @@ def test_code_of_another_kind_than_its_runtime_is_refused(run, tmp_path):
     assert "not a wasm binary" in run("lambda", "create", tmp_path / "hi.py", "--runtime", "wasi", exit_code=1).err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty")
 def test_pipes_are_files_wherever_one_is_taken(run, run_job, client, pipe):
     code = (SAMPLES / "sum.wasm").read_bytes()

@@ -107,6 +107,7 @@ def test_many_inputs_are_mapped_and_what_has_not_ended_is_cancelled(go, shout, e
     assert go(main) == [JobState.CANCELLED] * 2
 
 
+@pytest.mark.slow
 def test_blobs_go_up_and_down_and_are_checked(go, tmp_path):
     content = bytes(range(256)) * 20_000
     (tmp_path / "up").write_bytes(content)
@@ -131,6 +132,7 @@ def test_hundreds_of_coroutines_share_a_client(go, shout):
     go(main)
 
 
+@pytest.mark.slow
 def test_who_reads_piece_by_piece_may_send_other_requests_meanwhile(go, monkeypatch, tmp_path):
     monkeypatch.setattr("piecework.http.async_connections.CONNECTIONS", 2)
 
@@ -146,6 +148,7 @@ def test_who_reads_piece_by_piece_may_send_other_requests_meanwhile(go, monkeypa
     go(main)
 
 
+@pytest.mark.slow
 def test_no_threads_are_made(go, shout):
     import threading
 

@@ -183,6 +183,7 @@ def test_a_download_writes_the_file_and_tells_how_far_it_is(script, client, tmp_
     assert names_in(tmp_path) == ["out"]
 
 
+@pytest.mark.slow
 def test_a_download_without_an_etag_is_checked_against_the_data_entry(script, client, tmp_path):
     script.answer(body=HELLO, headers=NO_ETAG)
     script.answer(STORED)

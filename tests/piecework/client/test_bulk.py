@@ -76,6 +76,7 @@ def test_many_named_jobs_go_in_several_requests(client, lambda_id):
     assert (refused.message, refused.count) == ("there is no such job", 299)
 
 
+@pytest.mark.slow
 def test_a_request_that_is_repeated_is_the_same(script, client, lambda_id):
     """Of named jobs it has a key, and of others the cursor of a count."""
     with client.__class__(script.url) as other:

@@ -213,6 +213,7 @@ def test_wait_gives_the_jobs_in_the_order_asked_for(client, worker, lambda_id):
     assert {info.state for info in found} == {JobState.FINISHED}
 
 
+@pytest.mark.slow
 def test_waiting_ends_with_the_jobs_that_still_run(client, worker, lambda_id):
     quick, slow = client.submit(lambda_id, "a"), client.submit(lambda_id, "b", delay_s=60)
     client.wait([quick], 10)

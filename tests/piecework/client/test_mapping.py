@@ -95,6 +95,7 @@ def test_a_window_of_one_runs_one_job_after_the_other(client, shout, sent):
     assert sent.batches == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_many_inputs_travel_by_the_thousand(client, exotic, sent):
     client.clock = lambda: 0.0  # inputs that come slowly travel earlier
     with pytest.raises(StillRunning):
@@ -183,6 +184,7 @@ def test_ctrl_c_while_it_waits_cancels_what_has_not_ended(client, exotic, monkey
     assert [job.state for job in client.jobs(lambda_=exotic)] == [JobState.CANCELLED] * 2
 
 
+@pytest.mark.slow
 def test_cancelling_gives_up_when_the_server_is_gone(script):
     script.answer(JobCreated(ids=[Id(1), Id(2)]))
     script.answer(JobList(jobs=[]))
@@ -216,6 +218,7 @@ def test_with_a_key_the_same_call_takes_up_where_it_was(client, shout):
     assert len(list(client.jobs(lambda_=shout))) == len(WORDS)
 
 
+@pytest.mark.slow
 def test_outputs_beyond_what_is_kept_are_read_when_their_turn_comes(client, shout, monkeypatch):
     monkeypatch.setattr(mapping, "KEPT_BYTES", 100)
     read = []

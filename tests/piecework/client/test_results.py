@@ -46,6 +46,7 @@ def test_few_jobs_are_waited_for_one_by_one_and_many_in_batches(asked, others, n
     assert choose_poll(asked, others=others, news=news) == poll
 
 
+@pytest.mark.slow
 def test_at_most_so_many_jobs_are_asked_for_at_once_and_the_rest_gets_its_turn(script, client):
     ids = list(range(1, IDS_PER_REQUEST + 6))
     script.answer(JobList(jobs=[info(job, JobState.RUNNING) for job in ids[:IDS_PER_REQUEST]]))

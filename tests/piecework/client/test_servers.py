@@ -79,6 +79,7 @@ def test_what_is_safe_to_repeat_goes_to_the_next(script, other, client, failure)
     assert (len(script.seen), len(other.seen)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_it_stays_with_the_one_that_works(script, other, client):
     script.answer(status=503)
     for _ in range(3):

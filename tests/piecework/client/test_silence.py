@@ -110,6 +110,7 @@ def test_jobs_of_a_server_that_falls_silent_are_still_running(script):
     hold.set()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quickly")
 def test_a_name_that_is_looked_up_for_long_is_given_up(monkeypatch):
     hold, ask = threading.Event(), socket.getaddrinfo

@@ -166,6 +166,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(bundle):
         read.read(digest, 1000)
 
 
+@pytest.mark.slow
 def test_too_many_entries_are_refused_before_their_list_is_read(bundle):
     with zipfile.ZipFile(bundle, "w") as file:
         for n in range(4101):

@@ -100,6 +100,7 @@ def test_every_byte_of_a_signature_counts_and_the_signature_is_named(n):
             verify_receipt(msgspec.structs.replace(envelope, signatures=signatures), KEYS)
 
 
+@pytest.mark.slow
 def test_every_character_of_the_text_counts():
     data = write_envelope(some_envelope())
     good = read_envelope(data)

@@ -33,6 +33,7 @@ def run_one(house: House, lambda_id: str, worker: str) -> None:
     house.finish(worker, {**finished(house.lease(worker)), "usage": {"wall_s": 0.3}})
 
 
+@pytest.mark.slow
 def test_what_happens_to_jobs_is_counted_by_lambda(house: House):
     lambda_id, worker = house.new_lambda(name="upper"), house.new_worker()
     run_one(house, lambda_id, worker)
@@ -48,6 +49,7 @@ def test_what_happens_to_jobs_is_counted_by_lambda(house: House):
     assert found["piecework_webhook_attempts_total", "outcome=accepted"] == 0
 
 
+@pytest.mark.slow
 def test_histograms_add_up(house: House):
     lambda_id, worker = house.new_lambda(name="upper"), house.new_worker()
     run_one(house, lambda_id, worker)
@@ -89,6 +91,7 @@ def test_only_the_busiest_lambdas_have_labels_and_no_counter_ever_falls(house: H
         before |= found
 
 
+@pytest.mark.slow
 def test_lambdas_of_one_name_and_those_without_any_are_counted_together(house: House):
     for name in ("same", "same", None, None):
         house.submit(house.new_lambda(**({"name": name} if name else {})))

@@ -79,6 +79,7 @@ def _figures(house: House) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
+@pytest.mark.slow
 def test_metrics_count_jobs_workers_and_requests(fresh_house: House):
     worker = fresh_house.new_worker()
     lambda_ = fresh_house.new_lambda()
@@ -106,6 +107,7 @@ def test_metrics_of_unknown_paths_and_methods_share_one_line(fresh_house: House)
     assert _figures(fresh_house)['piecework_request_seconds_count{method="other",path="other"}'] == 4
 
 
+@pytest.mark.slow
 def test_two_apps_count_apart(fresh_house: House, tmp_path: Path):
     other = House(tmp_path / "other", fresh=True)
     other.call("GET", "/ping")
@@ -142,6 +144,7 @@ def test_every_operation_has_a_summary_and_a_name_of_its_own(house: House):
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 def test_the_docs_page_lists_every_endpoint_message_and_code(house: House):
     page = house.client.get("/docs").get_data(as_text=True)
     for each in ENDPOINTS:

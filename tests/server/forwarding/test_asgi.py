@@ -194,6 +194,7 @@ def test_a_caller_that_leaves_a_silent_url_frees_its_place(house: House, raw: Ra
     assert (start["status"], body["body"]) == (200, b'{"message": "pong"}')
 
 
+@pytest.mark.slow
 def test_a_caller_that_takes_nothing_of_its_answer_does_not_keep_its_place(
     house: House, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ):

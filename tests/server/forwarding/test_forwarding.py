@@ -276,6 +276,7 @@ def test_a_large_answer_passes_in_pieces(house: House, upstream: Upstream):
     response.close()
 
 
+@pytest.mark.slow
 def test_a_url_may_speak_tls_with_a_certificate_that_the_system_trusts(
     house: House, monkeypatch: pytest.MonkeyPatch
 ):

@@ -148,6 +148,7 @@ def test_without_an_agent_that_could_run_it_a_call_fails_at_once(house: House):
     assert house.state(response.headers["Piecework-Job"]) == "Cancelled"
 
 
+@pytest.mark.slow
 def test_a_call_whose_job_does_not_end_in_time_is_told_its_id(tmp_path: Path):
     house = House(tmp_path, settings={"call_timeout_s": 0.1})
     house.new_worker()

@@ -23,6 +23,7 @@ def press(browser: Browser, path: str, place: str, **fields: str) -> str:
     return " ".join(browser.get(answer.headers["Location"]).text.split())
 
 
+@pytest.mark.slow
 def test_schedules_are_made_run_paused_resumed_and_removed(house: House, browser: Browser, lambda_id: str):
     made = (
         press(browser, "/console/schedules", "/console/schedules", name="night", cron="0 3 * * *") if False else ""
@@ -77,6 +78,7 @@ def test_limits_and_tenants_are_set(house: House, browser: Browser, lambda_id: s
     browser.post("/console/limits", [mark], status=400)
 
 
+@pytest.mark.slow
 def test_a_lambda_is_made_of_a_file_run_with_another_and_deleted(house: House, browser: Browser):
     mark = browser.get("/console/lambdas").form("/console/lambdas").fields[0][1]
     data = {"mark": mark, "name": "new", "runtime": "wasi", "file": (io.BytesIO(WASM), "new.wasm")}
@@ -107,6 +109,7 @@ def test_workers_are_drained_and_retired(house: House, browser: Browser):
     assert "retired" in press(browser, here, f"{here}/act", action="retire")
 
 
+@pytest.mark.slow
 def test_functions_are_deployed_scaled_divided_and_removed(house: House, browser: Browser, lambda_id: str):
     here, act = "/console/functions/hola", "/console/functions/hola/act"
     fields = {"function": "hola", "revision": "blue", "lambda": "upper", "replicas": "0"}
@@ -173,6 +176,7 @@ def test_a_module_is_deleted(house: House, browser: Browser):
     assert "is deleted" in press(browser, "/console/modules", "/console/modules/org/mod/1/delete")
 
 
+@pytest.mark.slow
 def test_webhooks_are_made_paused_tested_and_deleted(house: House, browser: Browser):
     mark = browser.get("/console/webhooks").form("/console/webhooks").fields[0]
     made = browser.post("/console/webhooks", [mark, ("name", "hook"), ("url", "https://93.184.215.14/x")])

@@ -111,6 +111,7 @@ def test_an_output_is_shown_by_what_it_is(browser: Browser, make: Make, content:
     assert not set("\x1b\u202e\x07\0") & set(page.text)
 
 
+@pytest.mark.slow
 def test_a_large_output_is_shown_in_part_and_never_read_whole(
     house: House, browser: Browser, make: Make, monkeypatch: pytest.MonkeyPatch
 ):

@@ -141,6 +141,7 @@ def test_what_strangers_wrote_is_shown_and_does_nothing(browser: Browser, jobs: 
     assert "<script>alert(1)</script>\\x1b[31m\\u202egpj.exe" in browser.get("/console/jobs").text
 
 
+@pytest.mark.slow
 def test_pages_lead_to_older_jobs(house: House, browser: Browser):
     lambda_id = house.new_lambda()
     ids = [house.submit(lambda_id) for _ in range(120)]

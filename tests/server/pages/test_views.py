@@ -104,6 +104,7 @@ def test_every_page_shows_what_strangers_wrote_and_nothing_of_it_acts(
     assert not set("\x1b\u202e") & set(page.text)
 
 
+@pytest.mark.slow
 def test_pages_tell_what_there_is(browser: Browser, filled: dict[str, str]):
     for path, texts in {
         "": ["All is well; ", "upper", "paused: lambda", "1 failed in an hour"],
@@ -236,6 +237,7 @@ def test_what_only_operators_may_do_is_refused_to_submitters(
     assert answer.status_code in {200, 303}
 
 
+@pytest.mark.slow
 def test_every_form_of_every_page_is_answered_by_a_page(browser: Browser, filled: dict[str, str]):
     rules = [re.sub(r"<\w+>", "[^/]+", each.path) for each in PAGES if each.method == "POST"] + ["/sign-in"]
     for each in PAGES:

@@ -58,6 +58,7 @@ def test_a_restored_server_has_everything(stored, tmp_path: Path):
     again.close()
 
 
+@pytest.mark.slow
 def test_a_restored_server_has_receipts_and_keys_and_signs_with_a_new_one(stored, tmp_path: Path):
     house, *_ = stored
     worker = SigningWorker(house)

@@ -90,6 +90,7 @@ def test_new_ids_are_small_and_jobs_keep_their_order(house: House):
     assert [job["job"] for job in jobs] == [urgent, str(FIRST), str(SECOND), late]
 
 
+@pytest.mark.slow
 def test_an_old_job_that_comes_back_is_still_before_new_ones(house: House):
     lease = house.lease(str(WORKER))
     assert lease["job"] == str(FIRST)

@@ -74,6 +74,7 @@ def test_a_disk_is_full_for_as_long_as_uploads_find_no_room(world: World):
     assert world.is_ready(), "nobody has asked for so much since"
 
 
+@pytest.mark.slow
 def test_one_upload_that_is_larger_than_the_disk_says_nothing(world: World):
     world.fail_to_store(101 * MB)
     assert world.is_ready()

@@ -15,6 +15,7 @@ from piecework.server.store.engine.database import Database, open_database
 from piecework.server.store.schema import migrating, revisions, standing as schema
 
 
+@pytest.mark.slow
 def test_an_empty_database_may_be_given_its_schema_by_another_server_meanwhile(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -33,6 +34,7 @@ def test_an_empty_database_may_be_given_its_schema_by_another_server_meanwhile(
     database.close()
 
 
+@pytest.mark.slow
 def test_an_older_schema_is_upgraded_unless_other_servers_may_use_it(empty_url: str):
     database = open_database(empty_url, synchronous="OFF")
     with database.engine.connect() as connection:
@@ -49,6 +51,7 @@ def test_an_older_schema_is_upgraded_unless_other_servers_may_use_it(empty_url: 
     database.close()
 
 
+@pytest.mark.slow
 def test_the_log_says_what_was_migrated(empty_url: str):
     database = open_database(empty_url, synchronous="OFF")
     with capture_logs() as logs:
@@ -70,6 +73,7 @@ def test_a_server_may_expand_where_others_work(database: Database):
     assert schema.current_revision(database) == last_revision()
 
 
+@pytest.mark.slow
 def test_a_server_that_may_not_migrate_says_what_to_do(empty_url: str):
     database = open_database(empty_url, synchronous="OFF")
     with pytest.raises(SchemaMismatch, match="the database is empty: run `piecework server migrate`"):

@@ -49,6 +49,7 @@ def test_an_empty_server_has_nothing(house: House):
     assert (sum(told["jobs"].values()), told["due"], told["due_bytes"], told["events"]) == (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_free_pages_are_given_back_step_by_step(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(free_pages, "SPARE_PAGES", 20)
     monkeypatch.setattr(free_pages, "STEP_PAGES", 30)
@@ -68,6 +69,7 @@ def test_free_pages_are_given_back_step_by_step(tmp_path, monkeypatch: pytest.Mo
     house.close()
 
 
+@pytest.mark.slow
 def test_a_file_of_before_is_left_until_it_is_compacted(tmp_path):
     house = House(tmp_path)
     ended = end(house, 10, input={"text": "x" * 30_000})

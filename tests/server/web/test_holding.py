@@ -124,6 +124,7 @@ def test_a_caller_that_leaves_gives_its_place_up(house: House):
     assert len(house.services.waiters) == 0
 
 
+@pytest.mark.slow
 def test_a_request_that_is_held_is_counted_once(house: House):
     def read_count() -> float:
         text = house.fetch("/metrics").get_data(as_text=True)

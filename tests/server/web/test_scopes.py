@@ -48,6 +48,7 @@ def ask(house: House, endpoint: Endpoint, secret: str) -> int:
     return house.client.open(path, method=endpoint.method, json={}, headers=headers).status_code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", GRANTS)
 def test_a_token_does_for_its_part_of_the_endpoints(house: House, scope: str):
     secret = create_token(house.services.database, "t", scope, house.clock())

@@ -20,6 +20,7 @@ def fill(path: str) -> str:
     return re.sub(r"<([^>]*)>", lambda part: "n" if ":" in part[1] else "1", path)
 
 
+@pytest.mark.slow
 def test_no_body_brings_a_nul_in(house: House):
     for each in ENDPOINTS:
         for leaf in plant(each.body, "a\0b") if each.body else ():

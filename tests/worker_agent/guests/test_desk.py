@@ -230,6 +230,7 @@ def test_agent_that_is_gone_ends_the_wait_for_a_value(pair, make_assigns):
         desk.ask(WANTED)
 
 
+@pytest.mark.slow
 def test_agent_that_is_silent_is_an_error_number(make_assigns):
     near, far = socket.socketpair()
     with near, far:

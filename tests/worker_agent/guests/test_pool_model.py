@@ -286,6 +286,7 @@ class CallsWorld(World):
             assert all(task.goes_ahead for task in list(slot.tasks)[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [JobsWorld, CallsWorld])
 def test_no_task_is_lost_or_told_twice_whatever_happens(world):
     run_state_machine_as_test(

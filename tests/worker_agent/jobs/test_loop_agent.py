@@ -82,6 +82,7 @@ def test_jobs_that_run_past_the_drain_timeout_are_handed_back_uncounted(running,
     assert "jobs still run, they are handed back" in [line["event"] for line in log]
 
 
+@pytest.mark.slow
 def test_guest_that_has_to_be_killed_is_handed_back_all_the_same(running, server):
     agent = running()
     agent.parts.executor.stubborn = True
@@ -93,6 +94,7 @@ def test_guest_that_has_to_be_killed_is_handed_back_all_the_same(running, server
     assert server.jobs[job].attempts == 0
 
 
+@pytest.mark.slow
 def test_every_step_of_the_end_survives_the_failure_of_the_one_before(running, server, log):
     agent = running()
     agent.parts.executor.take_back = lambda: 1 / 0
@@ -151,6 +153,7 @@ def test_agent_tells_the_server_that_it_wants_nothing_more(running, server):
     assert server.sent("contract")[0].max == 0
 
 
+@pytest.mark.slow
 def test_agent_ends_though_the_server_is_away(running, server, log, monkeypatch):
     monkeypatch.setattr("piecework.worker_agent.agent.DELIVER_S", 0.05)
     agent = running()
@@ -163,6 +166,7 @@ def test_agent_ends_though_the_server_is_away(running, server, log, monkeypatch)
     assert "the server was not told about some jobs" in [line["event"] for line in log]
 
 
+@pytest.mark.slow
 def test_agent_started_before_its_server_waits_for_it(running, server, log):
     server.away = True
     agent = running()
@@ -235,6 +239,7 @@ def test_stopping_ends_with_a_goodbye(running, server):
     assert server.jobs[job].attempts == 0, "what it held was handed back before"
 
 
+@pytest.mark.slow
 def test_leaving_at_once_is_not_overtaken_by_the_drain(running, server, log):
     agent, left = running(), threading.Event()
     agent._leave = lambda _code: left.wait(LONG_S)
@@ -288,6 +293,7 @@ def test_second_agent_on_the_node_takes_over_the_jobs_of_one_that_was_killed(mak
         pool.stop(5)
 
 
+@pytest.mark.slow
 def test_loop_goes_on_after_a_bug(running, server, log):
     agent = running()
     real, broken = agent.parts.contracting._exchange, iter([True])

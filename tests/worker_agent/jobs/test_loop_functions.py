@@ -52,6 +52,7 @@ def test_functions_need_no_server(make_agent, server, hosts, around):
     assert hosts[0].done == ["start", "withdraw", "stop"]
 
 
+@pytest.mark.slow
 def test_functions_end_with_the_agent_even_when_that_fails(running, server, hosts, around):
     agent = running(around=around)
     until(lambda: agent.membership.joined and agent.lease_table.polling)

@@ -59,6 +59,7 @@ def test_a_machine_that_slept_was_not_idle_meanwhile(agent, clock):
     assert not agent._stop_asked.is_set()
 
 
+@pytest.mark.slow
 def test_an_agent_that_was_not_told_so_stays(make_agent, clock):
     agent = make_agent()
     assert agent.join()

@@ -24,6 +24,7 @@ def mix(seed, short=2000, long=20):
     return durations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(tries(5)))
 def test_short_jobs_are_not_held_behind_long_ones_of_their_lambda(seed):
     fleet = Fleet(agents=4)
@@ -62,6 +63,7 @@ def test_short_jobs_that_arrive_steadily_go_to_agents_that_are_free(seed):
     assert held(fleet, shorts, 0.5) < 0.02
 
 
+@pytest.mark.slow
 def test_noops_come_by_the_hundred():
     fleet = Fleet(agents=2)
     fleet.submit([NOOP_S] * 100)

@@ -134,6 +134,7 @@ def test_a_rebuild_of_a_script_is_no_alarm(record, replay):
     assert [run.kind for run in replay(calls, COUNTER + b"# rebuilt\n", "python3.12")] == ["identical"] * 4
 
 
+@pytest.mark.slow
 @DIRECT_ONLY
 @pytest.mark.parametrize(
     ("change", "kind", "message", "passes"),

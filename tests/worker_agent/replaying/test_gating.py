@@ -102,6 +102,7 @@ def test_code_that_asks_the_outside_is_a_finding_and_asks_nobody(
         assert evidence.findings[0].kind == "calls"
 
 
+@pytest.mark.slow
 def test_a_deterministic_call_that_asks_the_outside_is_a_finding(
     bundle_run, pass_all, build_guest, tmp_path, listener
 ):
@@ -119,6 +120,7 @@ def test_a_deterministic_call_that_asks_the_outside_is_a_finding(
         listener.accept()
 
 
+@pytest.mark.slow
 def test_code_that_asks_less_is_a_finding(bundle_run, pass_all, tmp_path):
     old = bundle_run(b"import time\nprint(time.time() > 0)", runtime="python3.12").write(tmp_path / "old.bundle")
     [run] = pass_all([old], b"print(True)", "python3.12")
@@ -146,6 +148,7 @@ def test_new_failures_and_recoveries_are_told_apart(bundle_run, pass_all, build_
     assert not judge([recovery], policy="same-status").passed
 
 
+@pytest.mark.slow
 def test_a_failure_before_the_first_host_call_is_a_failure(bundle_run, pass_all, tmp_path):
     old = bundle_run(b"import time\nprint(time.time() > 0)", runtime="python3.12").write(tmp_path / "old.bundle")
     [run] = pass_all([old], b"raise ValueError('none of that')", "python3.12")
@@ -153,6 +156,7 @@ def test_a_failure_before_the_first_host_call_is_a_failure(bundle_run, pass_all,
     assert "none of that" in run.message
 
 
+@pytest.mark.slow
 def test_what_a_guest_says_of_its_failure_can_be_sent(bundle_run, pass_all, tmp_path):
     old = bundle_run(b"print(1)", record=False, runtime="python3.12").write(tmp_path / "old.bundle")
     [run] = pass_all(

@@ -54,6 +54,7 @@ def test_a_deterministic_run_is_identical_under_each_engine(bundle_run, check, e
     assert found.verdict == "identical"
 
 
+@pytest.mark.slow
 def test_files_of_the_job_and_of_the_node_are_there_again(bundle_run, check, tmp_path):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "a").write_text("of the node")
@@ -110,6 +111,7 @@ def test_the_byte_is_named_at_which_an_output_differs(bundle_run, check, build_g
     assert found.difference.message == "the output differs from byte 2 on: then 6 bytes, now 5"
 
 
+@pytest.mark.slow
 def test_another_journal_differs_at_a_host_call(bundle_run, check):
     bundled = bundle_run(CODE, runtime="python3.12")
     entries = [*JournalReader(bundled.done.journal).read()]
@@ -121,6 +123,7 @@ def test_another_journal_differs_at_a_host_call(bundle_run, check):
     assert found.difference.message.endswith("the record has no more")
 
 
+@pytest.mark.slow
 def test_a_journal_that_was_cut_says_how_far_it_goes(bundle_run, check):
     bundled = bundle_run(CODE, runtime="python3.12")
     entries = [*JournalReader(bundled.done.journal).read()]
@@ -130,12 +133,14 @@ def test_a_journal_that_was_cut_says_how_far_it_goes(bundle_run, check):
     assert (found.verdict, found.difference.call) == ("cut", 6)
 
 
+@pytest.mark.slow
 def test_a_run_without_its_journal_cannot_be_repeated(bundle_run, check):
     bundled = bundle_run(CODE, runtime="python3.12")
     with pytest.raises(ReplayError, match="its journal was not kept"):
         check(bundled, subject={"journal": None})
 
 
+@pytest.mark.slow
 def test_a_damaged_journal_is_told(bundle_run, check):
     bundled = bundle_run(CODE, runtime="python3.12")
     journal = bundled.done.journal[:-4]

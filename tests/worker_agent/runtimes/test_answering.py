@@ -54,6 +54,7 @@ def say(**fields):
     return b"S" + json.dumps(fields).encode()
 
 
+@pytest.mark.slow
 def test_headers_without_end_are_refused_and_never_reach_a_server(serve):
     done = serve(say(Headers={f"X-{number}": "a" for number in range(20_000)}))
     assert (done.response.status, done.response.headers) == (500, (("Content-Type", "application/json"),))
@@ -98,6 +99,7 @@ LOOP = "(loop $again (br $again))"
 EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "kind"),
     [

@@ -321,6 +321,7 @@ def test_empty_answer_is_put_without_asking_for_no_room(run, build_text):
     assert (done.error, done.output) == (None, b"")
 
 
+@pytest.mark.slow
 def test_start_function_that_loops_is_stopped(run, build_text):
     source = make("(i64.const 0)", parts=PARTS + '(func (export "_start") (loop $again (br $again)))')
     assert run(build_text(source), runtime="capsule", timeout_s=0.05).error.kind is ErrorKind.TIMEOUT

@@ -126,6 +126,7 @@ def check_timeout(run):
     assert 0 < done.usage.wall_s < 5
 
 
+@pytest.mark.slow
 @every("loop")
 def test_guest_that_computes_too_long_is_stopped_at_its_limit(run_sample):
     check_timeout(partial(run_sample, "loop"))
@@ -322,6 +323,7 @@ def test_guest_that_says_that_it_failed_answers_with_500(run_sample, abi):
     assert done.log == abi.failure_log
 
 
+@pytest.mark.slow
 @every("loop")
 def test_request_that_takes_too_long_fails_its_job(run_sample):
     check_timeout(lambda **limit: ask(run_sample, "loop", **limit)[0])

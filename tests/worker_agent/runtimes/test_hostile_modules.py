@@ -16,6 +16,7 @@ def repeat(text, count):
     return " ".join(text.format(number) for number in range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rest",
     [
@@ -51,10 +52,12 @@ def test_data_that_would_lie_a_gigabyte_away_is_refused(run, build_text):
     assert "out of bounds memory access" in done.error.message
 
 
+@pytest.mark.slow
 def test_many_segments_of_data_are_only_as_large_as_the_module(run, build_text):
     assert run(build_text(command("", repeat('(data (i32.const {}) "x")', 50_000)))).error is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "rest"),
     [

@@ -267,6 +267,7 @@ def test_tls_is_spoken_to_https():
         fetch(port, uri=f"https://127.0.0.1:{port}/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ask", ["http", "https", "redis", "query"])
 def test_wait_for_somebody_who_is_silent_ends_with_the_call(ask):
     stop = StopSignal()

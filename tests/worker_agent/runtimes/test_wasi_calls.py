@@ -215,6 +215,7 @@ def test_any_number_of_buffers_is_taken(probe):
     assert (probe.get_u32(64), probe.output.size) == (3000, 3000)
 
 
+@pytest.mark.slow
 def test_of_very_many_buffers_the_first_are_used(probe):
     probe.put_vectors(8192, *[(100, 1)] * (MAX_VECTORS + 5))
     assert probe.call("fd_write", 1, 8192, MAX_VECTORS + 5, 64) == Errno.SUCCESS

@@ -89,6 +89,7 @@ def _count(database: Database, where: str) -> int:
         return found
 
 
+@pytest.mark.slow
 def test_going_back_leaves_no_expired_token_alive(filled: Database):
     over, ahead = 1000, 32_472_144_000_000
     for name, at in (("over", over), ("ahead", ahead), ("ever", None)):
@@ -138,6 +139,7 @@ def test_jobs_that_came_after_expanding_are_contracted(filled: Database):
         filled.write(lambda c: c.exec_driver_sql(JOB % 4712))
 
 
+@pytest.mark.slow
 def test_what_was_expanded_can_be_taken_back(filled: Database):
     _migrate_next(filled, expand_only=True)
     done = _migrate_next(filled, last_revision())

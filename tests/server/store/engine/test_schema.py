@@ -42,6 +42,7 @@ def find_differences(database: Database, **options: Any) -> list[Any]:
     return [each for each in found if each[0] != "add_index" or each[1].name not in left_out]
 
 
+@pytest.mark.slow
 def test_the_migrations_make_exactly_the_tables_that_statements_name(database: Database):
     assert find_differences(database, compare_type=True) == []
 
@@ -74,6 +75,7 @@ def test_upgrading_a_current_database_changes_nothing(database: Database):
         assert blobs.find_blob(connection, 1) is not None
 
 
+@pytest.mark.slow
 def test_a_new_database_is_empty_until_upgraded(tmp_path: Path):
     database = open_database(f"sqlite:///{tmp_path / 'new.db'}", synchronous="OFF")
     assert current_revision(database) is None

@@ -11,6 +11,7 @@ from piecework.worker_agent.runtimes.compiling.headroom import NICENESS, boundin
 MIB = 1024 * 1024
 
 
+@pytest.mark.slow
 def test_more_memory_than_that_is_not_given_and_afterwards_it_is():
     before = resource.getrlimit(resource.RLIMIT_DATA)
     with bounding_growth(64 * MIB):

@@ -203,6 +203,7 @@ def test_replay_of_a_cut_journal_says_so_before_anything_runs(record):
     assert done.error.message.startswith("the journal cannot be used: the journal is cut short")
 
 
+@pytest.mark.slow
 def test_replay_reads_a_journal_from_its_file(record, tmp_path):
     recording = record(CODE, runtime="python3.12")
     (tmp_path / "kept").write_bytes(recording.done.journal)
@@ -211,6 +212,7 @@ def test_replay_reads_a_journal_from_its_file(record, tmp_path):
     assert done.error.message.startswith("the journal cannot be used: [Errno 2]")
 
 
+@pytest.mark.slow
 def test_guest_that_asks_in_another_order_is_found(record, build_text):
     code = b"import time, sys; a = (time.time_ns, time.monotonic_ns)[::int(sys.argv[1])]; print(a[0](), a[1]())"
     recording = record(code, runtime="python3.12", args=("1",))
@@ -220,6 +222,7 @@ def test_guest_that_asks_in_another_order_is_found(record, build_text):
     assert again.error.message == again.difference.message
 
 
+@pytest.mark.slow
 def test_answer_that_was_changed_shows_where_the_guest_does_something_else(record, change):
     code = b"import time; time.sleep((5 + time.time_ns() % 10) / 1000)"
     recording = record(code, runtime="python3.12")
@@ -231,6 +234,7 @@ def test_answer_that_was_changed_shows_where_the_guest_does_something_else(recor
     assert again.difference.byte is not None
 
 
+@pytest.mark.slow
 def test_answer_that_makes_no_sense_ends_the_guest(record, change):
     recording = record(CODE, runtime="python3.12")
     place = max(n for n, each in enumerate(recording.entries) if each.kind == "clock")

@@ -9,6 +9,7 @@ from owners import DIGESTS, earn, new_worker, owner, result, run, verified
 CODE = b"#!deterministic"
 
 
+@pytest.mark.slow
 def test_an_owner_is_believed_after_a_streak_and_no_longer_once_it_is_caught(house: House):
     lambda_id = verified(house, sample=0.0)
     ada, ben, cid = (new_worker(house, name) for name in ("ada", "ben", "cid"))

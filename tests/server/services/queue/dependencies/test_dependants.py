@@ -236,6 +236,7 @@ def test_a_repeated_submission_is_the_same(house: House):
     assert house.call("POST", "/job", whole)["ids"] == ids
 
 
+@pytest.mark.slow
 def test_many_wait_for_one_and_one_for_many(house: House, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(dependants, "STEP", 7)
     worker = house.new_worker()
@@ -335,6 +336,7 @@ def test_a_parent_that_ends_again_before_anyone_heard_of_its_going_on(house: Hou
     assert house.state(ids[1]) == "Enqueued"
 
 
+@pytest.mark.slow
 def test_every_history_of_a_graph_ends(house: House, monkeypatch: pytest.MonkeyPatch):
     """Whatever ends how, and in whatever order: at last no job waits, and each is where its parents leave it."""
     monkeypatch.setattr(dependants, "STEP", 3)

@@ -160,6 +160,7 @@ def scrape(house: House) -> dict[tuple[str, str], float]:
     }
 
 
+@pytest.mark.slow
 def test_prometheus_is_told_the_same_by_runtime(house: House):
     house.submit(house.new_lambda(runtime="wasi"))
     house.clock.forward(4)
@@ -171,6 +172,7 @@ def test_prometheus_is_told_the_same_by_runtime(house: House):
     assert found["piecework_scale_wanted_slots", "wasi+http"] == 0
 
 
+@pytest.mark.slow
 def test_runtimes_without_end_make_no_series_without_end(house: House, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scale, "RUNTIMES_MAX", 2)
     for name, count in (("a", 1), ("b", 3), ("c", 2), ("d", 1)):

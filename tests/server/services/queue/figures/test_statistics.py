@@ -137,6 +137,7 @@ def test_what_is_refused_is_not_counted(house: House):
     assert read(house)["total"]["submitted"] == 1
 
 
+@pytest.mark.slow
 def test_many_transactions_at_once_lose_nothing(house: House):
     lambda_id = house.new_lambda()
 

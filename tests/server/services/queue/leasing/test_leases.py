@@ -120,6 +120,7 @@ def test_a_vanished_worker_costs_no_attempt_but_has_a_budget(house: House):
     assert "4 workers vanished" in info["error"]["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 4])
 def test_a_job_that_takes_workers_down_takes_no_others_with_it(house: House, slots: int):
     """Which of the jobs that a vanished worker held is to blame is not known, and agents hold many ahead."""

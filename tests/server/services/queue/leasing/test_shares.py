@@ -58,6 +58,7 @@ def test_priority_goes_before_shares(shop: Shop):
     assert shop.served(1, times=5) == "hhhll"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [1, 7, 200])
 def test_among_many_tenants_each_has_its_share(shop: Shop, room: int):
     names = [f"{number:03}" for number in range(90)]

@@ -277,6 +277,7 @@ def test_a_job_with_both_keys_starts_when_both_have_room(house: House):
     assert sorted(done) == sorted([*ids, *others])
 
 
+@pytest.mark.slow
 def test_claims_do_not_wade_through_jobs_of_a_full_key(house: House):
     worker, lambda_ = house.new_worker(slots=50), house.new_lambda()
     submit(house, lambda_, 3000, **two(limit=1))
@@ -454,6 +455,7 @@ class History:
             return connection.execute(query).first() is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(tries(6)))
 def test_limits_hold_in_random_histories_and_everything_ends(house: House, seed: int):
     history = History(house, seed)

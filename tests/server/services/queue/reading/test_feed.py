@@ -104,6 +104,7 @@ def test_what_a_transaction_did_not_store_is_not_told(house: House):
     assert read(house, after=last) == []
 
 
+@pytest.mark.slow
 def test_many_jobs_cost_few_rows(house: House):
     lambda_id = house.new_lambda()
     specs = [{"lambda": lambda_id} for _ in range(PACK + 500)]

@@ -551,6 +551,7 @@ def test_ten_thousand_schedules_cost_nothing_while_they_are_idle(house: House):
     assert not reads
 
 
+@pytest.mark.slow
 def test_schedules_that_tick_at_once_are_handled_in_short_steps(house: House, monkeypatch: pytest.MonkeyPatch):
     create(house, every_s=60, catch_up="all", job={"input": {"text": "x"}})
     store_many(house, 199)

@@ -80,6 +80,7 @@ def test_another_lambda_with_the_same_code_and_terms_shares_results(house: House
     assert house.state(house.submit(twin)) == "Finished"
 
 
+@pytest.mark.slow
 def test_equal_jobs_in_flight_share_one_execution(house: House, memo_lambda: str):
     worker = house.new_worker()
     first = house.submit(memo_lambda)

@@ -42,6 +42,7 @@ def submit(house: House, **fields) -> str:
     return house.submit(lambda_, **{"backoff": {"kind": "none"}} | fields)
 
 
+@pytest.mark.slow
 def test_a_receipt_that_fits_is_signed_and_kept(house: House, worker: SigningWorker):
     job = submit(house, env={"B": "2"}, timeout_s=5)
     outcome = worker.work()

@@ -507,6 +507,7 @@ def test_a_webhook_that_hangs_does_not_hold_up_others(
         hanging.close()
 
 
+@pytest.mark.slow
 def test_certificates_are_checked(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     authority, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(theirs)
