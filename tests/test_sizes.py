@@ -1,6 +1,7 @@
-"""Files and functions stay short enough to be read in one go."""
+"""Files and functions stay short enough to be read in one go, and folders small enough to find a thing in."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("piecework", "server", "worker_agent")
-FILE_LINES, FUNCTION_LINES = 400, 50
+FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 400, 50, 15
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -38,6 +39,12 @@ def test_no_file_and_no_function_is_too_long():
     assert len(FILES) > 300
     found = [long for path in FILES for long in find_long(path.read_text(), str(path.relative_to(ROOT)))]
     assert not found, "\n".join(found)
+
+
+def test_no_folder_has_too_many_files():
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in FILES)
+    found = {folder: count for folder, count in counts.items() if count > FOLDER_FILES}
+    assert not found
 
 
 @pytest.mark.parametrize(

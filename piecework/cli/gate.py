@@ -21,7 +21,7 @@ from piecework.cli.gating import (
     find_jobs,
     run_gate,
 )
-from piecework.cli.options.common import LAMBDA, STDIN, FileOrId, KeyValueType
+from piecework.cli.options.kinds import LAMBDA, STDIN, FileOrId, KeyValueType
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.gate_rows import describe_evidence

@@ -11,8 +11,8 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED, describe_failure, warn
-from piecework.cli.options.common import Ending
 from piecework.cli.options.connection import connection_options, find_given
+from piecework.cli.options.kinds import Ending
 from piecework.cli.queue.jobs.waiting import explaining
 from piecework.cli.screen.display import Display
 from piecework.client import ApiError, Client, Invalid, NotFound, Refused

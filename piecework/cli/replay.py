@@ -12,7 +12,7 @@ from typing import NamedTuple
 import rich_click as click
 from click.exceptions import Exit
 
-from piecework.cli.options.common import WORKER_OR_NAME, FileOrId, KeyValueType
+from piecework.cli.options.kinds import WORKER_OR_NAME, FileOrId, KeyValueType
 from piecework.cli.queue.jobs.waiting import cancel_left, explaining, telling_why
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document

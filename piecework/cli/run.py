@@ -7,8 +7,8 @@ from typing import Any
 import rich_click as click
 
 from piecework.cli.failures import GuestFailure
-from piecework.cli.options.common import FILE_OR_STDIN, OK_CODE_OPTION, STDIN, runtime_options
 from piecework.cli.options.job_files import COLLECT_OPTION, FILE_OPTION, INTO_OPTION, read_files
+from piecework.cli.options.kinds import FILE_OR_STDIN, OK_CODE_OPTION, STDIN, runtime_options
 from piecework.cli.options.kv_grants import kv_grant_option
 from piecework.cli.queue.jobs.job_files import fetch_files
 from piecework.cli.queue.jobs.waiting import cancel_left, describe_end, explaining, list_of

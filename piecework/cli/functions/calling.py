@@ -10,8 +10,8 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options.common import FILE_OR_STDIN, NAME, STDIN
 from piecework.cli.options.completing import list_functions, offer
+from piecework.cli.options.kinds import FILE_OR_STDIN, NAME, STDIN
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document, write_output, write_text
 from piecework.cli.screen.figures import format_moment

@@ -12,8 +12,8 @@ from rich.status import Status
 
 from piecework.cli.failures import warn
 from piecework.cli.functions.gated import CallsGate, GateType, pass_gate
-from piecework.cli.options.common import LAMBDA, NAME, lambda_options, run_options
 from piecework.cli.options.completing import list_functions, list_runtimes, offer
+from piecework.cli.options.kinds import LAMBDA, NAME, lambda_options, run_options
 from piecework.cli.options.kv_grants import kv_grant_option
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import stderr_console, to_document

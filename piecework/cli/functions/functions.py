@@ -7,8 +7,8 @@ import rich_click as click
 from piecework.cli.functions.calling import invoke, logs
 from piecework.cli.functions.deploying import deploy
 from piecework.cli.functions.recorded import calls
-from piecework.cli.options.common import NAME, KeyValueType
 from piecework.cli.options.completing import list_functions, offer
+from piecework.cli.options.kinds import NAME, KeyValueType
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.function_rows import REVISION_COLUMNS, describe_function, revision_row, show_function

@@ -21,7 +21,7 @@ from piecework.cli.gating import (
     OldCode,
     run_gate,
 )
-from piecework.cli.options.common import STDIN
+from piecework.cli.options.kinds import STDIN
 from piecework.cli.remote import Remote
 from piecework.cli.screen.function_rows import tell_unrecorded
 from piecework.cli.screen.gate_rows import list_findings, summarize

@@ -7,8 +7,8 @@ import rich_click as click
 from msgspec import UNSET
 
 from piecework.cli.failures import warn
-from piecework.cli.options.common import ID, NAME
 from piecework.cli.options.completing import list_functions, offer
+from piecework.cli.options.kinds import ID, NAME
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age, format_bytes, format_moment, format_ms

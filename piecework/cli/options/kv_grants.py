@@ -5,7 +5,7 @@ from typing import Any
 import rich_click as click
 from click.shell_completion import CompletionItem
 
-from piecework.cli.options.common import Ending, F, IdType
+from piecework.cli.options.kinds import Ending, F, IdType
 from piecework.protocol.ids import Id
 from piecework.protocol.kv_grants import KvGrant
 

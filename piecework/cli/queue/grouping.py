@@ -8,8 +8,8 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED
-from piecework.cli.options.common import FILE_OR_ID, GROUP, LAMBDA
 from piecework.cli.options.completing import list_webhooks, offer
+from piecework.cli.options.kinds import FILE_OR_ID, GROUP, LAMBDA
 from piecework.cli.queue.jobs.bulk import CANCEL, RETRY, ask_first, sure_options, work_on
 from piecework.cli.queue.jobs.selecting import NAMES
 from piecework.cli.queue.jobs.submit import job_options, submission_options

@@ -6,8 +6,8 @@ from typing import Any
 
 import rich_click as click
 
-from piecework.cli.options.common import GROUP, LAMBDA
 from piecework.cli.options.completing import list_paused, list_runtimes, offer
+from piecework.cli.options.kinds import GROUP, LAMBDA
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age

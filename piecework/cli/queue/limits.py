@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import rich_click as click
 
-from piecework.cli.options.common import KEY, TENANT
 from piecework.cli.options.completing import list_limits, offer
+from piecework.cli.options.kinds import KEY, TENANT
 from piecework.cli.options.terms import RATE, Rate
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document

@@ -9,7 +9,7 @@ import msgspec
 import rich_click as click
 
 from piecework.cli.failures import warn
-from piecework.cli.options.common import JOB, FileOrId, KeyValueType
+from piecework.cli.options.kinds import JOB, FileOrId, KeyValueType
 from piecework.cli.remote import Remote, remote_command
 from piecework.protocol.ids import Id
 from piecework.protocol.messages import Envelope, SigningKeyInfo

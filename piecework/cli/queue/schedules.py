@@ -10,8 +10,8 @@ import rich_click as click
 from msgspec import UNSET
 
 from piecework.cli.failures import warn
-from piecework.cli.options.common import FILE_OR_ID, LAMBDA, NEW_NAME, SCHEDULE
 from piecework.cli.options.completing import complete_time_zone
+from piecework.cli.options.kinds import FILE_OR_ID, LAMBDA, NEW_NAME, SCHEDULE
 from piecework.cli.queue.jobs.submit import TERMS_OPTIONS, add_options, job_options
 from piecework.cli.queue.jobs.waiting import describe_end, describe_going_on
 from piecework.cli.queue.jobs.watching import show_result, watch_job

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from rich_click import ClickException
 
 from piecework.cli.failures import warn
-from piecework.cli.options.common import DELIVERY, NEW_NAME, WEBHOOK
+from piecework.cli.options.kinds import DELIVERY, NEW_NAME, WEBHOOK
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from piecework.cli.options.common import STDIN
+from piecework.cli.options.kinds import STDIN
 from piecework.cli.stock.data import put_file
 from piecework.client import Client, NotFound, Refused
 from piecework.modules import DEFAULT, ModuleError, check_code, choose_runtime, resolve_runtime

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 import rich_click as click
 
 from piecework.cli.failures import warn
-from piecework.cli.options.common import DATA, FILE_OR_STDIN, STDIN
+from piecework.cli.options.kinds import DATA, FILE_OR_STDIN, STDIN
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document, write_output
 from piecework.cli.screen.figures import format_age, format_bytes

@@ -17,7 +17,7 @@ from piecework.cli.gating import (
     find_jobs,
     run_gate,
 )
-from piecework.cli.options.common import STDIN
+from piecework.cli.options.kinds import STDIN
 from piecework.cli.remote import Remote
 from piecework.cli.screen.gate_rows import list_findings, summarize
 from piecework.cli.stock.code import find_runtime, read_code

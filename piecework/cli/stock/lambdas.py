@@ -11,7 +11,8 @@ from click.exceptions import Exit
 from msgspec import UNSET
 
 from piecework.cli.failures import FAILED
-from piecework.cli.options.common import (
+from piecework.cli.options.job_files import COLLECT_OPTION
+from piecework.cli.options.kinds import (
     LAMBDA,
     MIB,
     NEW_NAME,
@@ -21,7 +22,6 @@ from piecework.cli.options.common import (
     read_rate,
     runtime_options,
 )
-from piecework.cli.options.job_files import COLLECT_OPTION
 from piecework.cli.options.kv_grants import kv_grant_option, read_kv_grants
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from piecework.cli.options.common import FILE_OR_STDIN, KEY, NAMESPACE, STDIN
+from piecework.cli.options.kinds import FILE_OR_STDIN, KEY, NAMESPACE, STDIN
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document, write_output
 from piecework.cli.screen.figures import format_age, format_bytes

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 import rich_click as click
 
 from piecework.cli.failures import warn
-from piecework.cli.options.common import FILE_OR_ID, FILE_OR_LAMBDA, FILE_OR_STDIN, MODULE, STDIN
+from piecework.cli.options.kinds import FILE_OR_ID, FILE_OR_LAMBDA, FILE_OR_STDIN, MODULE, STDIN
 from piecework.cli.screen.progress import receiving
 from piecework.oci.options import PLAIN_HTTP_HELP, OrReference
 from piecework.oci.references import Reference

@@ -5,8 +5,8 @@ import time
 import rich_click as click
 
 from piecework.cli.groups import LazyCommand
-from piecework.cli.options.common import WORKER
 from piecework.cli.options.connection import find_given
+from piecework.cli.options.kinds import WORKER
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document
 from piecework.cli.screen.figures import format_age

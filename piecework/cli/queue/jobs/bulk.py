@@ -12,7 +12,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options.common import FILE_OR_ID, JOB, LAMBDA, MIB, OK_CODE_OPTION, KeyValueType
+from piecework.cli.options.kinds import FILE_OR_ID, JOB, LAMBDA, MIB, OK_CODE_OPTION, KeyValueType
 from piecework.cli.queue.jobs.selecting import selection_options, take_selection
 from piecework.cli.remote import Remote, remote_command
 from piecework.cli.screen.display import to_document

@@ -9,7 +9,7 @@ from typing import Any
 import rich_click as click
 from msgspec import UNSET
 
-from piecework.cli.options.common import GROUP, JOB, LAMBDA
+from piecework.cli.options.kinds import GROUP, JOB, LAMBDA
 from piecework.cli.queue.jobs.selecting import STATES
 from piecework.cli.remote import PATIENT, Remote, remote_command
 from piecework.cli.screen.display import to_document

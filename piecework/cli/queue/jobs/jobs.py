@@ -8,7 +8,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED
-from piecework.cli.options.common import JOB
+from piecework.cli.options.kinds import JOB
 from piecework.cli.queue.jobs import bulk
 from piecework.cli.queue.jobs.events import watch
 from piecework.cli.queue.jobs.failures import list_failures

@@ -11,7 +11,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options.common import LAMBDA
+from piecework.cli.options.kinds import LAMBDA
 from piecework.cli.queue.jobs.submit import job_options, submission_options
 from piecework.cli.queue.jobs.waiting import describe_ends, explaining, telling_why
 from piecework.cli.queue.jobs.watching import output_field

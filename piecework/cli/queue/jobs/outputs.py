@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from piecework.cli.options.common import JOB
+from piecework.cli.options.kinds import JOB
 from piecework.cli.queue.jobs.job_files import archive_files, fetch_files, find_file
 from piecework.cli.queue.jobs.watching import output_document
 from piecework.cli.remote import Remote, remote_command

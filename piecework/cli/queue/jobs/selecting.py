@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 import rich_click as click
 from click.shell_completion import CompletionItem
 
-from piecework.cli.options.common import GROUP, LAMBDA, SCHEDULE, WORKER
+from piecework.cli.options.kinds import GROUP, LAMBDA, SCHEDULE, WORKER
 from piecework.client import Selection
 from piecework.protocol.codes import ErrorKind
 from piecework.protocol.states import JobState

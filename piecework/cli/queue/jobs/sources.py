@@ -5,7 +5,7 @@ from typing import Any
 import rich_click as click
 from click.shell_completion import CompletionItem
 
-from piecework.cli.options.common import Ending, IdType
+from piecework.cli.options.kinds import Ending, IdType
 from piecework.protocol.ids import Id
 from piecework.protocol.job_files import PATH_RULE, is_path
 from piecework.protocol.names import NAME_RULE, is_name

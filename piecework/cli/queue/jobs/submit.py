@@ -10,7 +10,10 @@ import rich_click as click
 from click.exceptions import Exit
 
 from piecework.cli.failures import FAILED, warn
-from piecework.cli.options.common import (
+from piecework.cli.options.completing import list_webhooks, offer
+from piecework.cli.options.file_limits import FILE_OPTIONS
+from piecework.cli.options.job_files import COLLECT_OPTION, FILE_OPTION, INTO_OPTION, read_files
+from piecework.cli.options.kinds import (
     FILE_OR_ID,
     GROUP,
     JOB,
@@ -21,9 +24,6 @@ from piecework.cli.options.common import (
     KeyValueType,
     read_rate,
 )
-from piecework.cli.options.completing import list_webhooks, offer
-from piecework.cli.options.file_limits import FILE_OPTIONS
-from piecework.cli.options.job_files import COLLECT_OPTION, FILE_OPTION, INTO_OPTION, read_files
 from piecework.cli.options.terms import BACKOFF, KINDS, MOMENT, MOMENT_OR_DURATION
 from piecework.cli.queue.jobs.job_files import fetch_files
 from piecework.cli.queue.jobs.sources import MADE_FILE, SOURCE
