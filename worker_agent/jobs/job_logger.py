@@ -106,8 +106,9 @@ class JobLogger:
 
 
 def _log_end(outcome: Outcome, known: _Facts | None) -> None:
-    wall_s = outcome.usage.wall_s
-    facts: dict[str, Any] = {"job": outcome.job, "wall_s": wall_s if wall_s is None else round(wall_s, 4)}
+    facts: dict[str, Any] = {"job": outcome.job}
+    if outcome.usage.wall_s is not None:  # nobody counts what a replay takes
+        facts["wall_s"] = round(outcome.usage.wall_s, 4)
     if known is not None:
         facts |= {"lambda": known.lambda_, "input_bytes": known.input_bytes}
     if outcome.state is JobState.FINISHED:

@@ -39,6 +39,12 @@ def test_a_lambda_without_a_name_is_told_by_its_id(log):
     assert [(line["lambda"], len(line["jobs"])) for line in log] == [("2", 1), ("resize", 1)]
 
 
+def test_how_long_a_job_took_is_told_where_it_is_known(log):
+    JobLogger().note_ends([ended(leased_job()), Outcome(job=Id(9), lease="lease", state=JobState.FINISHED)])
+    assert [line.get("wall_s") for line in log] == [0.5, None]
+    assert "wall_s" not in log[1]
+
+
 def test_what_is_known_of_jobs_is_bounded_and_goes_with_them():
     job_logger = JobLogger()
     jobs = [leased_job() for _ in range(KNOWN_MAX + 500)]
