@@ -101,13 +101,16 @@ class S3Server:
         self._process.wait()
 
     def _answers(self) -> bool:
-        """Return whether the bucket is there: it comes a moment after the server."""
+        """Return whether blobs can be stored and read: the bucket, and then the bytes, come after the server."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
+        first = {"Bucket": BUCKET, "Key": "first"}
         try:
-            self.client.list_objects_v2(Bucket=BUCKET, MaxKeys=1)
+            self.client.put_object(**first, Body=bytes(100_000))
+            self.client.get_object(**first)["Body"].read()
+            self.client.delete_object(**first)
         except (BotoCoreError, ClientError):
             return False
         return True
